@@ -1,1 +1,45 @@
-//! x
+//! The DummyMessenger server: numbers and stores messages in one order, on any number of replicas over one database.
+//!
+//! A request travels downwards through these parts:
+//!
+//! * [`config`]: options, from flags and environment.
+//! * [`listener`]: the socket, and the nudge that keeps `tiny_http` from forgetting a connection.
+//! * [`http`]: the edge. Bytes in, a typed request to a [`http::Service`], an answer out. Alone knows `tiny_http`.
+//! * [`workers`]: the pools of threads for all that may block on a caller.
+//! * [`message`]: what a caller sent, parsed; what is stored, rendered.
+//! * [`messenger`]: the service. Puts messages into the writer's queue, reads pages of the history.
+//! * [`writer`]: one thread a replica; combines what waits into one transaction.
+//! * [`numbering`]: which number each message of a batch gets. Pure.
+//! * [`store`]: all SQL, and what its errors mean.
+//! * [`error`]: what can go wrong, and what the caller sees of it.
+//!
+//! # What keeps the promises
+//!
+//! 1. Every writer first locks the same row, `counters['']`, and holds it to COMMIT. InnoDB makes a transaction
+//!    visible before it releases its locks, so whoever gets the lock sees all that was numbered before.
+//! 2. Numbers come from the locked counters alone. A rollback takes the counters back together with the messages,
+//!    so there is no hole.
+//! 3. A reply is built from what the transaction read and wrote under the lock: the own message and its direct
+//!    predecessors. It leaves after COMMIT has returned.
+//! 4. Every message has a request id, unique in the table. When the outcome of a COMMIT is not known, the ids are
+//!    looked up under the lock, and only what is absent is stored, with the same ids.
+//! 5. A transaction that only found its messages writes too, so that its COMMIT flushes the log they stand in.
+
+pub mod config;
+pub mod listener;
+
+pub mod http;
+
+pub mod workers;
+
+pub mod message;
+
+pub mod messenger;
+
+pub mod writer;
+
+pub mod numbering;
+
+pub mod store;
+
+pub mod error;

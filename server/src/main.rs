@@ -1,1 +1,103 @@
-fn main() {}
+//! The server's process: options, start, signals, exit code. No logic.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use server::config::Config;
+use server::http::Edge;
+use server::listener;
+use server::messenger::Messenger;
+use server::store::{SetupError, Store};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::level_filters::LevelFilter;
+
+const FAILED: u8 = 1;
+/// As clap ends on a wrong option.
+const MISCONFIGURED: u8 = 2;
+/// The port belongs to another process.
+const ADDRESS_TAKEN: u8 = 3;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from(config.log_level))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!("{:#}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+fn run(config: &Config) -> Result<(), Failure> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
+    // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(failed("cannot listen to signals"))?;
+    let socket = listener::listen(config.listen, config.send_timeout).map_err(|error| Failure {
+        message: format!("cannot listen on {}: {error}", config.listen),
+        code: if error.kind() == std::io::ErrorKind::AddrInUse {
+            ADDRESS_TAKEN
+        } else {
+            FAILED
+        },
+    })?;
+    let store = Store::open(
+        &config.database_url,
+        config.database_timeouts(),
+        config.startup_timeout,
+    )
+    .map_err(|error| Failure {
+        code: if matches!(error, SetupError::Url(_)) {
+            MISCONFIGURED
+        } else {
+            FAILED
+        },
+        message: error.to_string(),
+    })?;
+    let messenger = Arc::new(
+        Messenger::start(store, config.writer_limits())
+            .map_err(failed("cannot start the writer"))?,
+    );
+    let edge = Edge::new(socket, config.edge_limits()).map_err(failed("cannot serve"))?;
+    let address = edge.address().map_err(failed("cannot serve"))?;
+    let stopper = edge.stopper().map_err(failed("cannot serve"))?;
+    std::thread::spawn(move || {
+        for signal in &mut signals {
+            tracing::info!(signal, "stopping: finishing what was taken");
+            stopper.stop();
+        }
+    });
+    tracing::info!(%address, "ready");
+
+    edge.serve(Arc::clone(&messenger))
+        .map_err(failed("cannot serve"))?;
+    if let Some(messenger) = Arc::into_inner(messenger) {
+        messenger.finish();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure {
+        message: format!("{what}: {error}"),
+        code: FAILED,
+    }
+}

@@ -1,0 +1,92 @@
+//! What can go wrong with a request, and what its caller sees of it.
+
+use std::time::Duration;
+
+/// Why a request was not answered with 200. The text is for the caller: it tells what to change, and nothing of the
+/// server's inside.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The body, the query or a header is not of the form the contract asks for.
+    #[error("{0}")]
+    Malformed(String),
+
+    /// No such path.
+    #[error("There is nothing at this path. Messages are at /messages.")]
+    NotFound,
+
+    /// The path exists, the method does not. Holds the methods that do, as the `Allow` header lists them.
+    #[error("This path takes {0} only.")]
+    MethodNotAllowed(&'static str),
+
+    /// The body is larger than this many bytes, by its declared or its real length.
+    #[error("The body is larger than {0} bytes. Send a shorter text.")]
+    BodyTooLarge(usize),
+
+    /// The body is declared to be something other than JSON.
+    #[error("Send the message as JSON, with `Content-Type: application/json`.")]
+    NotJson,
+
+    /// Well-formed, but outside a limit of the contract.
+    #[error("{0}")]
+    OutsideLimit(String),
+
+    /// The idempotency key was used before, with another message.
+    #[error("This Idempotency-Key was used for another message. Draw a new key for each message.")]
+    KeyReused,
+
+    /// The writer's queue is full. Nothing was stored.
+    #[error(
+        "Too many messages are waiting. Nothing was stored; send the message again a little later."
+    )]
+    Busy,
+
+    /// The database did not take the message in time. Nothing was stored.
+    #[error(
+        "The database takes no messages at the moment. Nothing was stored; send the message again later."
+    )]
+    DatabaseAway,
+
+    /// The server is stopping. Nothing was stored.
+    #[error(
+        "This server is shutting down. Nothing was stored; send the message to another replica."
+    )]
+    ShuttingDown,
+
+    /// The message was sent to the database, and no answer came in time.
+    #[error(
+        "It is not known whether the message was stored. Send it again with the same Idempotency-Key: it is stored \
+         once at most."
+    )]
+    OutcomeUnknown,
+
+    /// A defect of the server. Its cause stands in the log.
+    #[error(
+        "The server failed on this message. Nothing was stored; the operator finds the cause in the log."
+    )]
+    Defect,
+}
+
+impl Error {
+    /// The HTTP status, by the contract's table.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Malformed(_) => 400,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed(_) => 405,
+            Self::BodyTooLarge(_) => 413,
+            Self::NotJson => 415,
+            Self::OutsideLimit(_) | Self::KeyReused => 422,
+            Self::Defect => 500,
+            Self::Busy | Self::DatabaseAway | Self::ShuttingDown => 503,
+            Self::OutcomeUnknown => 504,
+        }
+    }
+
+    /// How long the caller does well to wait before the next try; the `Retry-After` header.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Self::Busy | Self::DatabaseAway | Self::ShuttingDown)
+            .then_some(Duration::from_secs(1))
+    }
+}

@@ -1,0 +1,274 @@
+//! The edge: bytes in, a typed request to a [`Service`], an answer out.
+//!
+//! The only part that names `tiny_http`. Its version 0.12 has faults that matter here; each is worked around where it
+//! would bite, and the comment there says which. What is not limited: the number and length of header lines. On the
+//! open internet a reverse proxy belongs in front.
+//!
+//! One thread receives, and never blocks on a caller: it parses what is in memory, and passes on to [`Workers`] what
+//! has to be read from a slow connection, or asks the database. Replies are written by other workers.
+
+mod answer;
+mod exchange;
+mod in_order;
+mod request;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+
+use crate::error::Error;
+use crate::listener::{BurstSign, Nudge};
+use crate::message::{Message, NewMessage, Post};
+use crate::workers::Workers;
+
+use answer::Answer;
+use exchange::Outbox;
+use request::Route;
+
+pub use exchange::{Exchange, answer_all};
+pub use request::PageRequest;
+
+/// While it stops, the edge goes on answering until it has heard nothing for this long.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// What stands behind the edge.
+pub trait Service: Send + Sync + 'static {
+    /// Takes a message, without blocking. The exchange is answered later, from any thread.
+    fn post(&self, post: Post, exchange: Exchange);
+
+    /// Messages of the history, oldest first. May block on the database.
+    fn page(&self, request: PageRequest) -> Result<Vec<Message<'static>>, Error>;
+
+    /// Whether the database takes writes. May block on the database.
+    fn ready(&self) -> Result<(), Error>;
+}
+
+/// Limits of the edge.
+#[derive(Debug, Clone, Copy)]
+pub struct EdgeLimits {
+    /// Largest body, in bytes.
+    pub body: usize,
+    /// Most threads that read, and most that write.
+    pub workers: usize,
+    /// From a message's arrival to the moment from which nobody waits for it.
+    pub request_timeout: Duration,
+    /// From [`Stopper::stop`] to the moment at which requests under way are given up.
+    pub shutdown_timeout: Duration,
+}
+
+/// An HTTP server on a bound socket.
+pub struct Edge {
+    server: tiny_http::Server,
+    listener: Socket,
+    nudge: Nudge,
+    outbox: Arc<Outbox>,
+    stopping: Arc<AtomicBool>,
+    limits: EdgeLimits,
+}
+
+/// Stops an [`Edge`] from another thread.
+pub struct Stopper {
+    stopping: Arc<AtomicBool>,
+    listener: Socket,
+}
+
+/// How [`Edge::serve`] ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No more connections can be accepted.
+    #[error("cannot accept connections any more: {0}")]
+    Deaf(io::Error),
+    /// The time to shut down was over before all was answered.
+    #[error("{0} requests were still unanswered when the time to shut down was over")]
+    Unanswered(usize),
+}
+
+impl Edge {
+    /// Starts accepting connections on `listener`; [`Edge::serve`] answers them.
+    ///
+    /// # Errors
+    /// If a thread cannot be started, or the socket is not bound.
+    pub fn new(listener: Socket, limits: EdgeLimits) -> io::Result<Self> {
+        let outbox = Arc::new(Outbox::new(limits.workers));
+        let accepting: TcpListener = listener.try_clone()?.into();
+        let nudge = {
+            let outbox = Arc::clone(&outbox);
+            Nudge::start(&accepting, move || outbox.relieve())?
+        };
+        let server = tiny_http::Server::from_listener(accepting, None).map_err(io::Error::other)?;
+        Ok(Self {
+            server,
+            listener,
+            nudge,
+            outbox,
+            stopping: Arc::default(),
+            limits,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    /// What stops it.
+    ///
+    /// # Errors
+    /// If the process has no file descriptor left.
+    pub fn stopper(&self) -> io::Result<Stopper> {
+        Ok(Stopper {
+            stopping: Arc::clone(&self.stopping),
+            listener: self.listener.try_clone()?,
+        })
+    }
+
+    /// Answers requests until it is stopped, and then all that it has taken.
+    ///
+    /// # Errors
+    /// [`ServeError`]
+    pub fn serve<S: Service>(self, service: Arc<S>) -> Result<(), ServeError> {
+        let desk = Arc::new(Desk {
+            service,
+            limits: self.limits,
+            stopping: Arc::clone(&self.stopping),
+        });
+        let readers = {
+            let desk = Arc::clone(&desk);
+            Workers::new("reader", self.limits.workers, move |exchange| {
+                desk.handle(exchange)
+            })
+        };
+        let reception = Reception {
+            desk,
+            readers,
+            outbox: self.outbox,
+            burst: self.nudge.burst_sign(),
+        };
+
+        let mut result = loop {
+            match self.server.recv() {
+                Ok(request) => reception.receive(request),
+                Err(_) if self.stopping.load(Ordering::Acquire) => break Ok(()),
+                // tiny_http ends its accept loop at the first error, and tells of it once.
+                Err(error) => break Err(ServeError::Deaf(error)),
+            }
+        };
+
+        self.stopping.store(true, Ordering::Release);
+        let deadline = Instant::now() + self.limits.shutdown_timeout;
+        loop {
+            match self.server.recv_timeout(QUIET) {
+                Ok(Some(request)) => reception.receive(request),
+                Ok(None) | Err(_) if reception.outbox.unanswered() == 0 => break,
+                Ok(None) | Err(_) if Instant::now() > deadline => {
+                    result = result.and(Err(ServeError::Unanswered(reception.outbox.unanswered())));
+                    break;
+                }
+                Ok(None) | Err(_) => {}
+            }
+        }
+        self.nudge.stop();
+        if result.is_ok() {
+            // All is answered, so the threads are idle. Otherwise one may hang on its caller for long.
+            reception.readers.join();
+            reception.outbox.join();
+        }
+        result
+    }
+}
+
+impl Stopper {
+    /// New connections are refused from now on, requests on open ones get 503, and [`Edge::serve`] returns when all
+    /// that was taken is answered.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
+        if let Err(error) = self.listener.shutdown(std::net::Shutdown::Both) {
+            tracing::warn!(%error, "cannot close the listening socket");
+        }
+    }
+}
+
+/// The one thread that receives. Tickets are drawn in the order of arrival only because it is one.
+struct Reception<S> {
+    desk: Arc<Desk<S>>,
+    readers: Workers<Exchange>,
+    outbox: Arc<Outbox>,
+    burst: BurstSign,
+}
+
+impl<S: Service> Reception<S> {
+    fn receive(&self, request: tiny_http::Request) {
+        let (exchange, new_connection) = Exchange::open(request, &self.outbox);
+        if new_connection {
+            self.burst.new_connection();
+        }
+        if exchange.body_is_in_memory() && !exchange.route().asks_the_database() {
+            // An exchange that is dropped by a panic answers 500 by itself.
+            if catch_unwind(AssertUnwindSafe(|| self.desk.handle(exchange))).is_err() {
+                tracing::error!("a request panicked; the server goes on");
+            }
+        } else {
+            self.readers.submit(exchange);
+        }
+    }
+}
+
+/// What is done with a request.
+struct Desk<S> {
+    service: Arc<S>,
+    limits: EdgeLimits,
+    stopping: Arc<AtomicBool>,
+}
+
+impl<S: Service> Desk<S> {
+    fn handle(&self, mut exchange: Exchange) {
+        if self.stopping.load(Ordering::Acquire) {
+            exchange.close_after();
+        }
+        // Read in any case: what stays in the connection would be taken for the next request.
+        let body = exchange.read_body(self.limits.body);
+        match exchange.route() {
+            Route::Post => match body.and_then(|body| self.parse(&exchange, &body)) {
+                Ok(post) => self.service.post(post, exchange),
+                Err(error) => exchange.answer(error.into()),
+            },
+            Route::Page(query) => {
+                let page = PageRequest::parse(query).and_then(|request| self.service.page(request));
+                exchange.answer(page.into());
+            }
+            Route::Ready => {
+                let ready = self.service.ready().map(|()| Answer::status("ready"));
+                exchange.answer(ready.unwrap_or_else(Answer::from));
+            }
+            Route::Health => exchange.answer(Answer::status("up")),
+            Route::Unknown => exchange.answer(Error::NotFound.into()),
+            Route::WrongMethod(allowed) => exchange.answer(Error::MethodNotAllowed(allowed).into()),
+        }
+    }
+
+    fn parse(&self, exchange: &Exchange, body: &[u8]) -> Result<Post, Error> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Error::ShuttingDown);
+        }
+        exchange.check_content_type()?;
+        let request_id = exchange.request_id()?;
+        let message = NewMessage::parse(body)?;
+        Ok(Post {
+            message,
+            request_id,
+            deadline: exchange.arrived() + self.limits.request_timeout,
+        })
+    }
+}

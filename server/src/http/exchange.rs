@@ -1,0 +1,228 @@
+//! A request and the answer it is owed.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tiny_http::{Header, Method, Request, Response};
+
+use crate::error::Error;
+use crate::message::RequestId;
+use crate::workers::Workers;
+
+use super::answer::{Answer, Clock, Connection};
+use super::in_order::{InOrder, Ticket};
+use super::request::{self, Rest, Route};
+
+/// When `tiny_http` reads the rest of an unread body, it asks for a buffer of its whole declared length. Up to here the
+/// system grants that without spending memory; for more than there is, the process would be aborted.
+const MOST_TO_DRAIN: usize = 1 << 30;
+
+/// A request and the answer it is owed. Dropped without an answer, it answers 500.
+pub struct Exchange {
+    open: Option<Open>,
+    outbox: Arc<Outbox>,
+}
+
+struct Open {
+    request: Request,
+    ticket: Ticket<SocketAddr>,
+    arrived: Instant,
+    rest: Rest,
+    close: bool,
+}
+
+impl Exchange {
+    /// Gives a request its place among those of its connection. Also tells whether the connection is a new one.
+    pub(super) fn open(request: Request, outbox: &Arc<Outbox>) -> (Self, bool) {
+        // Always there on TCP.
+        let connection = request
+            .remote_addr()
+            .copied()
+            .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
+        let (ticket, new_connection) = outbox.lines.enter(connection);
+        let open = Open {
+            request,
+            ticket,
+            arrived: Instant::now(),
+            rest: Rest::None,
+            close: false,
+        };
+        (
+            Self {
+                open: Some(open),
+                outbox: Arc::clone(outbox),
+            },
+            new_connection,
+        )
+    }
+
+    /// Answers, from any thread and without blocking.
+    pub fn answer(mut self, answer: Answer) {
+        if let Some(open) = self.open.take() {
+            self.outbox.repliers.submit((open, answer));
+        }
+    }
+
+    pub(super) fn route(&self) -> Route<'_> {
+        Route::of(self.request())
+    }
+
+    pub(super) fn body_is_in_memory(&self) -> bool {
+        request::body_is_in_memory(self.request())
+    }
+
+    pub(super) fn read_body(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        let open = self.open_mut();
+        let (body, rest) = request::read_body(&mut open.request, limit);
+        open.rest = rest;
+        body
+    }
+
+    pub(super) fn check_content_type(&self) -> Result<(), Error> {
+        request::check_content_type(self.request())
+    }
+
+    pub(super) fn request_id(&self) -> Result<RequestId, Error> {
+        request::request_id(self.request())
+    }
+
+    pub(super) fn arrived(&self) -> Instant {
+        self.open_ref().arrived
+    }
+
+    /// The answer will ask the caller to close the connection.
+    pub(super) fn close_after(&mut self) {
+        self.open_mut().close = true;
+    }
+
+    fn request(&self) -> &Request {
+        &self.open_ref().request
+    }
+
+    fn open_ref(&self) -> &Open {
+        self.open
+            .as_ref()
+            .expect("only `answer` and `drop` take it, and both end the exchange")
+    }
+
+    fn open_mut(&mut self) -> &mut Open {
+        self.open
+            .as_mut()
+            .expect("only `answer` and `drop` take it, and both end the exchange")
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.outbox.repliers.submit((open, Error::Defect.into()));
+        }
+    }
+}
+
+/// Answers several exchanges at once: cheaper than each by itself.
+pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, A)>) {
+    let mut outbox = None;
+    let jobs: Vec<_> = answers
+        .into_iter()
+        .filter_map(|(mut exchange, answer)| {
+            let open = exchange.open.take()?;
+            outbox.get_or_insert_with(|| Arc::clone(&exchange.outbox));
+            Some((open, answer.into()))
+        })
+        .collect();
+    if let Some(outbox) = outbox {
+        outbox.repliers.submit_all(jobs);
+    }
+}
+
+/// Where answers wait to be written.
+pub(super) struct Outbox {
+    lines: Arc<InOrder<SocketAddr, (Open, Answer)>>,
+    repliers: Workers<(Open, Answer)>,
+}
+
+impl Outbox {
+    pub(super) fn new(most_threads: usize) -> Self {
+        let lines = Arc::new(InOrder::new());
+        let repliers = {
+            let lines = Arc::clone(&lines);
+            let clock = Clock::new();
+            Workers::new(
+                "replier",
+                most_threads,
+                move |(open, answer): (Open, Answer)| {
+                    lines.leave(open.ticket, (open, answer), |(open, answer)| {
+                        open.write(&answer, &clock)
+                    });
+                },
+            )
+        };
+        Self { lines, repliers }
+    }
+
+    /// Sees to it that answers do not wait for a caller who does not read.
+    pub(super) fn relieve(&self) {
+        self.repliers.relieve();
+    }
+
+    /// Ends the threads that write.
+    pub(super) fn join(&self) {
+        self.repliers.join();
+    }
+
+    /// Requests that have come, and whose answers are not written yet.
+    pub(super) fn unanswered(&self) -> usize {
+        self.lines.open()
+    }
+}
+
+impl Open {
+    /// Writes the answer. A caller that is gone, or does not read in time, is no error of ours.
+    fn write(self, answer: &Answer, clock: &Clock) {
+        match self.rest {
+            Rest::None => self.write_in_one_piece(answer, clock),
+            Rest::Unread => self.write_and_drain(answer),
+        }
+    }
+
+    /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
+    fn write_in_one_piece(self, answer: &Answer, clock: &Clock) {
+        let connection = if self.close {
+            Connection::Close
+        } else {
+            request::connection(&self.request)
+        };
+        let head_only = *self.request.method() == Method::Head;
+        let bytes = clock.with_date(|date| answer.render(head_only, connection, date));
+        let mut writer = self.request.into_writer();
+        let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+    }
+
+    /// For a caller whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
+    /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
+    /// writer without; its headers say nothing of the body, so those stand behind the content type here.
+    fn write_and_drain(self, answer: &Answer) {
+        let declared = self.request.body_length().unwrap_or(0);
+        let body = answer.body().concat();
+        let headers = format!(
+            "{}\r\nContent-Length: {}\r\nConnection: close",
+            answer.content_type,
+            body.len()
+        );
+        let content_type = Header::from_bytes("Content-Type", headers).expect("both are ASCII");
+        let response = Response::empty(answer.status).with_header(content_type);
+        let mut stream = self.request.upgrade("HTTP/1.1", response);
+        let _ = stream.write_all(&body).and_then(|()| stream.flush());
+        if declared > MOST_TO_DRAIN {
+            // Costs the thread and the descriptors of this connection, until the process ends.
+            tracing::warn!(
+                declared,
+                "refused a body of this length; its connection is given up"
+            );
+            std::mem::forget(stream);
+        }
+    }
+}

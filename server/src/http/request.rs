@@ -1,0 +1,281 @@
+//! Requests: where they go, and what their headers and bodies say.
+
+use std::io::Read;
+
+use tiny_http::{HTTPVersion, Method, Request};
+
+use crate::error::Error;
+use crate::message::RequestId;
+
+use super::answer::Connection;
+
+/// Bodies up to this many bytes are read by `tiny_http` before it hands a request over.
+const READ_AHEAD: usize = 1024;
+
+/// What a request asks for. Borrows the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    Post,
+    Page(&'a str),
+    Health,
+    Ready,
+    Unknown,
+    /// Holds the methods that the path takes.
+    WrongMethod(&'static str),
+}
+
+impl<'a> Route<'a> {
+    pub(super) fn of(request: &'a Request) -> Self {
+        let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+        let reads = matches!(request.method(), Method::Get | Method::Head);
+        match path {
+            "/messages" if *request.method() == Method::Post => Self::Post,
+            "/messages" if reads => Self::Page(query),
+            "/messages" => Self::WrongMethod("GET, HEAD, POST"),
+            "/healthz" if reads => Self::Health,
+            "/readyz" if reads => Self::Ready,
+            "/healthz" | "/readyz" => Self::WrongMethod("GET, HEAD"),
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn asks_the_database(self) -> bool {
+        matches!(self, Self::Page(_) | Self::Ready)
+    }
+}
+
+/// `GET /messages`: messages with a number below `before`, the last `limit` of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Exclusive upper bound of `seq`; none means the end of the history.
+    pub before: Option<u64>,
+    /// Most messages to show, 1 to 100.
+    pub limit: u64,
+}
+
+impl PageRequest {
+    const DEFAULT_LIMIT: u64 = 10;
+    const MOST: u64 = 100;
+
+    /// Reads the part of the URL after the question mark.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if a parameter is unknown, given twice or not a number; [`Error::OutsideLimit`] if `limit`
+    /// is not within 1 to 100.
+    pub fn parse(query: &str) -> Result<Self, Error> {
+        let (mut before, mut limit) = (None, None);
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let place = match name {
+                "before" => &mut before,
+                "limit" => &mut limit,
+                _ => {
+                    return Err(Error::Malformed(
+                        "The query takes `before` and `limit` only.".to_owned(),
+                    ));
+                }
+            };
+            if place.is_some() {
+                return Err(Error::Malformed(format!("`{name}` is given twice.")));
+            }
+            *place = Some(parse_number(name, value)?);
+        }
+        let limit = limit.unwrap_or(Self::DEFAULT_LIMIT);
+        if !(1..=Self::MOST).contains(&limit) {
+            return Err(Error::OutsideLimit(format!(
+                "`limit` is {limit}. It takes 1 to {}.",
+                Self::MOST
+            )));
+        }
+        Ok(Self { before, limit })
+    }
+}
+
+fn parse_number(name: &str, value: &str) -> Result<u64, Error> {
+    // `parse` alone would take a sign.
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    match value.parse() {
+        Ok(number) if digits => Ok(number),
+        _ => Err(Error::Malformed(format!(
+            "`{name}` is not a whole number up to {}.",
+            u64::MAX
+        ))),
+    }
+}
+
+/// Whether the body can be read without waiting for the caller.
+pub(super) fn body_is_in_memory(request: &Request) -> bool {
+    match request.body_length() {
+        Some(0) => true,
+        Some(length) => {
+            length <= READ_AHEAD && header(request, "Expect").is_none() && !wants_upgrade(request)
+        }
+        None => header(request, "Transfer-Encoding").is_none(),
+    }
+}
+
+/// Whether all of the body was read; if not, the rest still comes on the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    None,
+    Unread,
+}
+
+/// Reads the body, `limit` bytes at most whatever length is declared.
+pub(super) fn read_body(request: &mut Request, limit: usize) -> (Result<Vec<u8>, Error>, Rest) {
+    if let Err(error) = check_framing(request) {
+        return (Err(error), Rest::None);
+    }
+    let chunked = header(request, "Transfer-Encoding").is_some();
+    let declared = request.body_length().unwrap_or(0);
+    if !chunked && declared == 0 {
+        return (Ok(Vec::new()), Rest::None);
+    }
+    if declared > limit {
+        return (Err(Error::BodyTooLarge(limit)), Rest::Unread);
+    }
+    // One more than is allowed, to see that there is more. With `Connection: upgrade` the reader of tiny_http does not
+    // end where the body does.
+    let most = if chunked { limit + 1 } else { declared };
+    let mut body = Vec::with_capacity(declared);
+    match request.as_reader().take(most as u64).read_to_end(&mut body) {
+        Ok(length) if length > limit => (Err(Error::BodyTooLarge(limit)), Rest::Unread),
+        Ok(length) if length < declared => (Err(ended_early()), Rest::Unread),
+        Ok(_) => (Ok(body), Rest::None),
+        Err(_gone_or_malformed_chunk) => (Err(ended_early()), Rest::Unread),
+    }
+}
+
+fn ended_early() -> Error {
+    Error::Malformed(
+        "The body ended before its declared length, or its chunks are malformed.".to_owned(),
+    )
+}
+
+/// Refuses what `tiny_http` would read in a way of its own (RFC 9112, section 6.3).
+fn check_framing(request: &Request) -> Result<(), Error> {
+    let refuse = |detail: &str| Err(Error::Malformed(detail.to_owned()));
+    let mut lengths = headers(request, "Content-Length");
+    let mut encodings = headers(request, "Transfer-Encoding");
+    match (lengths.next(), encodings.next()) {
+        (Some(_), Some(_)) => {
+            refuse("Send either `Content-Length` or `Transfer-Encoding`, not both.")
+        }
+        (Some(length), None) if parse_number("Content-Length", length).is_err() => {
+            refuse("`Content-Length` is not a number.")
+        }
+        (None, Some(encoding)) if !encoding.eq_ignore_ascii_case("chunked") => {
+            refuse("The only `Transfer-Encoding` taken is `chunked`.")
+        }
+        _ if lengths.next().is_some() || encodings.next().is_some() => {
+            refuse("Send `Content-Length` or `Transfer-Encoding` once.")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes JSON, and a body that is not declared to be anything.
+pub(super) fn check_content_type(request: &Request) -> Result<(), Error> {
+    let Some(value) = header(request, "Content-Type") else {
+        return Ok(());
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let is_json = essence.eq_ignore_ascii_case("application/json")
+        || essence
+            .to_ascii_lowercase()
+            .strip_prefix("application/")
+            .is_some_and(|kind| kind.ends_with("+json"));
+    if is_json { Ok(()) } else { Err(Error::NotJson) }
+}
+
+/// The caller's `Idempotency-Key`, or an id drawn here.
+pub(super) fn request_id(request: &Request) -> Result<RequestId, Error> {
+    let mut keys = headers(request, "Idempotency-Key");
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(RequestId::draw()),
+        (Some(key), None) => RequestId::parse(key),
+        (Some(_), Some(_)) => Err(Error::Malformed("Send one `Idempotency-Key`.".to_owned())),
+    }
+}
+
+/// What the answer has to say of the connection.
+pub(super) fn connection(request: &Request) -> Connection {
+    let asked = header(request, "Connection").map(str::to_ascii_lowercase);
+    let asked_for = |word| asked.as_ref().is_some_and(|asked| asked.contains(word));
+    match request.http_version() {
+        _ if asked_for("close") || asked_for("upgrade") => Connection::Close,
+        HTTPVersion(1, 0) if asked_for("keep-alive") => Connection::KeepAlive,
+        HTTPVersion(1, 0) => Connection::Close,
+        _ => Connection::Unsaid,
+    }
+}
+
+fn wants_upgrade(request: &Request) -> bool {
+    header(request, "Connection")
+        .is_some_and(|value| value.to_ascii_lowercase().contains("upgrade"))
+}
+
+fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
+    headers(request, name).next()
+}
+
+fn headers<'a>(request: &'a Request, name: &'static str) -> impl Iterator<Item = &'a str> {
+    request
+        .headers()
+        .iter()
+        .filter(move |header| header.field.equiv(name))
+        .map(|header| header.value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_request_takes_the_limits_at_n_and_refuses_them_at_n_plus_1() {
+        let parse = PageRequest::parse;
+        assert_eq!(
+            parse(""),
+            Ok(PageRequest {
+                before: None,
+                limit: 10
+            })
+        );
+        assert_eq!(
+            parse("before=7&limit=100"),
+            Ok(PageRequest {
+                before: Some(7),
+                limit: 100
+            })
+        );
+        assert_eq!(
+            parse("limit=1"),
+            Ok(PageRequest {
+                before: None,
+                limit: 1
+            })
+        );
+        for outside in ["limit=0", "limit=101"] {
+            assert!(
+                matches!(parse(outside), Err(Error::OutsideLimit(_))),
+                "{outside}"
+            );
+        }
+        for malformed in [
+            "limit",
+            "limit=",
+            "limit=+1",
+            "limit=x",
+            "limit=1&limit=1",
+            "before=-1",
+            "after=1",
+        ] {
+            assert!(
+                matches!(parse(malformed), Err(Error::Malformed(_))),
+                "{malformed}"
+            );
+        }
+        assert!(parse("before=18446744073709551615").is_ok());
+        assert!(parse("before=18446744073709551616").is_err());
+    }
+}

@@ -1,0 +1,156 @@
+//! The listening socket, and the nudge that keeps `tiny_http` from forgetting a connection.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that the kernel holds ready before they are accepted; it takes the less of this and `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A new connection has come lately: a burst may be under way, and each nudge frees one that starves in it.
+const NUDGE_IN_BURST: Duration = Duration::from_micros(500);
+/// How long after the last new connection a burst is over.
+const BURST: Duration = Duration::from_millis(50);
+/// Otherwise. Connections that have never sent a byte can starve one another unseen; this bounds their wait.
+const NUDGE_AT_REST: Duration = Duration::from_millis(20);
+
+/// Binds and listens. What is set here is inherited by the accepted sockets, which `tiny_http` keeps to itself.
+///
+/// # Errors
+/// As the system says, [`io::ErrorKind::AddrInUse`] among them.
+pub fn listen(address: SocketAddr, send_timeout: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    // A reply must not wait for the acknowledgement of the one before.
+    socket.set_tcp_nodelay(true)?;
+    // A caller that does not read its reply, or is gone without a word, holds a thread no longer than this.
+    socket.set_write_timeout(Some(send_timeout))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(send_timeout))?;
+    socket.set_keepalive(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Opens and drops connections to the own port, on a thread of its own.
+///
+/// `tiny_http` 0.12 hands an accepted connection to a pool of threads. It queues the connection when it counts an idle
+/// thread, but a woken thread is counted idle until it runs. In a burst of connections some are thus queued with nobody
+/// left to serve them, until another connection closes (`TaskPool::spawn` in its source). Any further connection sets
+/// this right for one of them: it wakes an idle thread or gets a new one, and that thread then takes from the queue.
+pub struct Nudge {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+/// Tells the nudge of new connections.
+#[derive(Clone)]
+pub struct BurstSign {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+struct Shared {
+    last_new_connection: Mutex<Option<Instant>>,
+    stopped: AtomicBool,
+}
+
+impl Nudge {
+    /// Starts nudging `listener`, and calls `each_time` with each nudge.
+    ///
+    /// # Errors
+    /// If the thread cannot be started, or the listener is not bound.
+    pub fn start(
+        listener: &TcpListener,
+        each_time: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        let address = reachable(listener.local_addr()?);
+        let shared = Arc::new(Shared {
+            last_new_connection: Mutex::new(None),
+            stopped: AtomicBool::new(false),
+        });
+        let thread = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name("nudge".to_owned())
+                .spawn(move || {
+                    while !shared.stopped.load(Ordering::Acquire) {
+                        // A refusal means that the server stops; an error for want of descriptors shows elsewhere.
+                        let _ = TcpStream::connect_timeout(&address, NUDGE_AT_REST);
+                        each_time();
+                        std::thread::park_timeout(shared.pause());
+                    }
+                })?
+        };
+        Ok(Self { shared, thread })
+    }
+
+    /// What tells this nudge of new connections.
+    #[must_use]
+    pub fn burst_sign(&self) -> BurstSign {
+        BurstSign {
+            shared: Arc::clone(&self.shared),
+            thread: self.thread.thread().clone(),
+        }
+    }
+
+    /// Ends the thread.
+    pub fn stop(self) {
+        self.shared.stopped.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        // The thread does not panic; were it so, nothing is left to do about it here.
+        let _ = self.thread.join();
+    }
+}
+
+impl BurstSign {
+    /// A connection has sent its first request.
+    pub fn new_connection(&self) {
+        let now = Instant::now();
+        let mut last = self
+            .shared
+            .last_new_connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let at_rest = last.is_none_or(|last| now.duration_since(last) > BURST);
+        *last = Some(now);
+        if at_rest {
+            self.thread.unpark();
+        }
+    }
+}
+
+impl Shared {
+    fn pause(&self) -> Duration {
+        let last = *self
+            .last_new_connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() <= BURST) {
+            NUDGE_IN_BURST
+        } else {
+            NUDGE_AT_REST
+        }
+    }
+}
+
+/// The address by which this machine reaches a listener that may be bound to all addresses.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}

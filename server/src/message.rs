@@ -1,0 +1,252 @@
+//! Messages: as a caller sends them, and as they are stored and shown.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// Longest user name, in Unicode scalar values. The column `messages.user` is as wide.
+pub const USER_LIMIT: usize = 64;
+/// Longest text, in Unicode scalar values. The column `messages.text` is as wide.
+pub const TEXT_LIMIT: usize = 4096;
+/// A reply shows the own message and this many before it.
+pub const PREDECESSORS: usize = 9;
+
+/// A message that keeps the limits of the contract, not stored yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    user: String,
+    text: String,
+}
+
+/// The body of `POST /messages`, before any limit is checked.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+}
+
+impl NewMessage {
+    /// Reads a message from JSON.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is not a JSON object with the two strings, [`Error::OutsideLimit`] if one of them is
+    /// too short, too long, or has characters that the contract excludes.
+    pub fn parse(json: &[u8]) -> Result<Self, Error> {
+        // serde takes an array for a struct as well; the contract does not.
+        if json.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(malformed("the body is not a JSON object"));
+        }
+        let body: Body<'_> = serde_json::from_slice(json).map_err(malformed)?;
+        Self::new(body.user.into_owned(), body.text.into_owned())
+    }
+
+    /// Checks the limits of the contract.
+    ///
+    /// # Errors
+    /// [`Error::OutsideLimit`]
+    pub fn new(user: String, text: String) -> Result<Self, Error> {
+        check_length("user", &user, USER_LIMIT)?;
+        check_length("text", &text, TEXT_LIMIT)?;
+        if user.starts_with(char::is_whitespace) || user.ends_with(char::is_whitespace) {
+            return Err(outside(
+                "`user` begins or ends with white space. Remove it.".to_owned(),
+            ));
+        }
+        if user.chars().any(char::is_control) {
+            return Err(outside(
+                "`user` contains a control character. Remove it.".to_owned(),
+            ));
+        }
+        if text.contains('\0') {
+            return Err(outside(
+                "`text` contains the character NUL (U+0000). Remove it.".to_owned(),
+            ));
+        }
+        Ok(Self { user, text })
+    }
+
+    /// Who sends it.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// What is sent.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Bytes of user and text together: what it weighs in a batch.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.user.len() + self.text.len()
+    }
+}
+
+fn check_length(field: &str, value: &str, limit: usize) -> Result<(), Error> {
+    match value.chars().count() {
+        0 => Err(outside(format!(
+            "`{field}` is empty. It takes 1 to {limit} characters."
+        ))),
+        length if length > limit => Err(outside(format!(
+            "`{field}` has {length} characters. It takes 1 to {limit}."
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn malformed(cause: impl std::fmt::Display) -> Error {
+    Error::Malformed(format!(
+        "Send a JSON object with the strings `user` and `text`: {cause}."
+    ))
+}
+
+fn outside(detail: String) -> Error {
+    Error::OutsideLimit(detail)
+}
+
+/// What makes two attempts the same request: a caller's `Idempotency-Key`, or a UUID that the server draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestId {
+    /// Chosen by the caller, who may have used it before.
+    Caller(Uuid),
+    /// Drawn here, so never seen before the first attempt.
+    Server(Uuid),
+}
+
+impl RequestId {
+    /// Draws an id. Version 7 begins with the time, so that the index on it grows at its end.
+    #[must_use]
+    pub fn draw() -> Self {
+        Self::Server(Uuid::now_v7())
+    }
+
+    /// Reads the value of an `Idempotency-Key` header: a hyphenated UUID, with or without quotes around it.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`]
+    pub fn parse(header: &str) -> Result<Self, Error> {
+        const UUID_LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+        let bare = header
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .unwrap_or(header);
+        match Uuid::try_parse(bare) {
+            Ok(uuid) if bare.len() == UUID_LENGTH => Ok(Self::Caller(uuid)),
+            _ => Err(Error::Malformed(
+                "`Idempotency-Key` is not a UUID like 123e4567-e89b-42d3-a456-426614174000."
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// The id as it is stored.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        match self {
+            Self::Caller(uuid) | Self::Server(uuid) => uuid,
+        }
+    }
+}
+
+/// A message on its way into the database.
+#[derive(Debug)]
+pub struct Post {
+    /// What to store.
+    pub message: NewMessage,
+    /// The fence against storing it twice.
+    pub request_id: RequestId,
+    /// Past this moment nobody waits for it any more.
+    pub deadline: Instant,
+}
+
+/// A stored message, as every reply shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Message<'a> {
+    /// Number among all messages, from 1.
+    pub seq: u64,
+    /// Who sent it.
+    pub user: Cow<'a, str>,
+    /// Number among the messages of this user, from 1.
+    pub user_seq: u64,
+    /// What was sent.
+    pub text: Cow<'a, str>,
+    /// When it was stored, by the clock of the database.
+    #[serde(serialize_with = "rfc3339_microseconds")]
+    pub sent_at: DateTime<Utc>,
+}
+
+fn rfc3339_microseconds<S: Serializer>(
+    time: &DateTime<Utc>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+/// Consecutive messages rendered to JSON once, for all the replies that show them.
+#[derive(Debug)]
+pub struct RenderedHistory {
+    json: Arc<Vec<u8>>,
+    /// Where each message stands in `json`; a comma lies between two.
+    places: Vec<Range<usize>>,
+}
+
+/// What one reply shows: consecutive messages as JSON, with commas between, without the brackets around.
+#[derive(Debug, Clone)]
+pub struct Window {
+    json: Arc<Vec<u8>>,
+    place: Range<usize>,
+}
+
+impl RenderedHistory {
+    /// Renders messages, oldest first.
+    #[must_use]
+    pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message<'a>>) -> Self {
+        let mut json = Vec::new();
+        let mut places = Vec::new();
+        for message in messages {
+            if !json.is_empty() {
+                json.push(b',');
+            }
+            let start = json.len();
+            serde_json::to_writer(&mut json, message)
+                .expect("a message has no map keys and no fallible field");
+            places.push(start..json.len());
+        }
+        Self {
+            json: Arc::new(json),
+            places,
+        }
+    }
+
+    /// The message at `index` and up to nine before it.
+    ///
+    /// # Panics
+    /// If there is no such message.
+    #[must_use]
+    pub fn window(&self, index: usize) -> Window {
+        let first = index.saturating_sub(PREDECESSORS);
+        Window {
+            json: Arc::clone(&self.json),
+            place: self.places[first].start..self.places[index].end,
+        }
+    }
+}
+
+impl Window {
+    /// The JSON between the brackets.
+    #[must_use]
+    pub fn messages(&self) -> &[u8] {
+        &self.json[self.place.clone()]
+    }
+}

@@ -1,0 +1,60 @@
+//! The service behind the edge: messages into the writer's queue, pages out of the store.
+
+use crate::error::Error;
+use crate::http::{Exchange, PageRequest, Service, answer_all};
+use crate::message::{Message, Post};
+use crate::store::{self, Connection, Store};
+use crate::writer::{Writer, WriterLimits};
+
+/// Stores messages and shows them.
+pub struct Messenger {
+    store: Store,
+    writer: Writer<Exchange>,
+}
+
+impl Messenger {
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(store: Store, limits: WriterLimits) -> std::io::Result<Self> {
+        let writer = Writer::start(store.clone(), limits, answer_all)?;
+        Ok(Self { store, writer })
+    }
+
+    /// Stores what waits, and ends the writer.
+    pub fn finish(self) {
+        self.writer.finish();
+    }
+
+    fn read<T>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> Result<T, mysql::Error>,
+    ) -> Result<T, Error> {
+        let mut connection = self.store.connection().map_err(|error| {
+            tracing::warn!(%error, "no connection to the database");
+            Error::DatabaseAway
+        })?;
+        query(&mut connection).map_err(|error| {
+            connection.give_up();
+            tracing::warn!(%error, "the database does not answer");
+            Error::DatabaseAway
+        })
+    }
+}
+
+impl Service for Messenger {
+    fn post(&self, post: Post, exchange: Exchange) {
+        if let Err((error, exchange)) = self.writer.submit(post, exchange) {
+            exchange.answer(error.into());
+        }
+    }
+
+    fn page(&self, request: PageRequest) -> Result<Vec<Message<'static>>, Error> {
+        self.read(|connection| store::page(connection, request.before, request.limit))
+    }
+
+    fn ready(&self) -> Result<(), Error> {
+        self.read(|connection| store::check_writable(connection))
+    }
+}

@@ -1,0 +1,222 @@
+//! The store: all SQL, and what its errors mean.
+//!
+//! Every statement is understood by MySQL and by MariaDB. What callers sent stands in it as hexadecimal literals only.
+
+mod setup;
+mod sql;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use mysql::prelude::{FromValue, Queryable};
+use mysql::{Conn, Row};
+use uuid::Uuid;
+
+use crate::message::{Message, PREDECESSORS, Post};
+use crate::numbering::{Found, Ledger, Numbered};
+
+pub use setup::{Connection, DatabaseUrl, Session, SetupError, Store, Timeouts};
+pub use sql::RowHeads;
+
+/// The writer's lock, held until the transaction ends.
+///
+/// `counters['']` is locked first, by whoever writes; the rows of the batch's users follow in the order of their names.
+#[must_use = "the lock is held until the transaction ends"]
+pub struct Locked<'c> {
+    connection: &'c mut Conn,
+    /// What stood in the tables when the lock was got.
+    pub ledger: Ledger,
+}
+
+impl<'c> Locked<'c> {
+    /// Begins a transaction, waits for the lock, and reads what numbering needs. One round trip.
+    ///
+    /// `look_up` are the request ids that may be stored already.
+    ///
+    /// # Errors
+    /// If it fails the transaction may have begun: [`rollback`], or drop the connection.
+    pub fn begin(
+        connection: &'c mut Conn,
+        posts: &[&Post],
+        look_up: &[Uuid],
+    ) -> Result<Self, mysql::Error> {
+        let statements = sql::lock_and_read(posts.iter().map(|post| post.message.user()), look_up);
+        let ledger = read_ledger(connection, &statements, !look_up.is_empty())?;
+        Ok(Self { connection, ledger })
+    }
+
+    /// Stores the new messages and the counters, and commits. One round trip. Gives back what was read under the lock.
+    ///
+    /// # Errors
+    /// If the server answered with an error, nothing is stored, and the transaction is still open: [`rollback`].
+    /// Otherwise the outcome is not known.
+    pub fn insert_and_commit(
+        self,
+        heads: &RowHeads,
+        numbered: &Numbered<'_>,
+    ) -> Result<Ledger, mysql::Error> {
+        run_all(
+            self.connection,
+            &sql::insert_and_commit(heads, numbered, &self.ledger),
+        )?;
+        Ok(self.ledger)
+    }
+}
+
+/// Ends a transaction that failed. (1205, the end of waiting for a lock, undoes the statement only.)
+///
+/// # Errors
+/// If it fails, drop the connection.
+pub fn rollback(connection: &mut Conn) -> Result<(), mysql::Error> {
+    connection.query_drop("ROLLBACK")
+}
+
+/// The message with this number and up to nine before it, oldest first.
+///
+/// # Errors
+/// As the database says.
+pub fn window(connection: &mut Conn, seq: u64) -> Result<Vec<Message<'static>>, mysql::Error> {
+    page(connection, Some(seq + 1), PREDECESSORS as u64 + 1)
+}
+
+/// The last `limit` messages with a number below `before`, oldest first.
+///
+/// # Errors
+/// As the database says.
+pub fn page(
+    connection: &mut Conn,
+    before: Option<u64>,
+    limit: u64,
+) -> Result<Vec<Message<'static>>, mysql::Error> {
+    let mut results = connection.query_iter(sql::page(before, limit))?;
+    let mut messages = next_set(&mut results, message)?;
+    messages.reverse();
+    Ok(messages)
+}
+
+/// Whether the database takes writes: a statement that would write, but finds no row to write to. Takes no lock.
+///
+/// # Errors
+/// As the database says, 1290 if it is read-only.
+pub fn check_writable(connection: &mut Conn) -> Result<(), mysql::Error> {
+    connection.query_drop("UPDATE counters SET repeats = repeats WHERE FALSE")
+}
+
+/// What to do after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The transaction failed, another may succeed: [`rollback`] and try again.
+    TryAgain,
+    /// The connection is of no use, or its server does not take writes now: drop it and connect again.
+    Reconnect,
+    /// The database refuses what was sent: [`rollback`]; it will be refused again.
+    GiveUp,
+}
+
+impl Remedy {
+    /// Numbers by the error references of MySQL and MariaDB.
+    #[must_use]
+    pub fn of(error: &mysql::Error) -> Self {
+        let mysql::Error::MySqlError(error) = error else {
+            // After a time-out the driver would read the late answer as the next statement's.
+            return Self::Reconnect;
+        };
+        match error.code {
+            // Record changed, lock wait time-out, deadlock, error during COMMIT, rolled back by replication.
+            1020 | 1205 | 1213 | 1180 | 3101 => Self::TryAgain,
+            // Too many connections; shutdown; not yet a cluster member; user has too many connections.
+            1040 | 1053 | 1047 | 1203
+            // Network trouble as the server sees it; statement or connection killed; idle for too long.
+            | 1158..=1161 | 1317 | 1927 | 4031
+            // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
+            | 1290 | 1792 | 1836 | 1036 | 3100
+            // Disk full, table full, error writing a file, error from the storage engine.
+            | 1021 | 1114 | 1026 | 1030 => Self::Reconnect,
+            _ => Self::GiveUp,
+        }
+    }
+}
+
+type Results<'c> = mysql::QueryResult<'c, 'c, 'c, mysql::Text>;
+
+fn read_ledger(
+    connection: &mut Conn,
+    statements: &str,
+    looks_up: bool,
+) -> Result<Ledger, mysql::Error> {
+    let mut results = connection.query_iter(statements)?;
+    next_set(&mut results, Ok)?; // BEGIN
+    let of_user = |mut row: Row| Ok((column::<String>(&mut row, 0)?, column(&mut row, 1)?));
+    let mut of_user: HashMap<String, u64> = next_set(&mut results, of_user)?.into_iter().collect();
+    let total = of_user.remove("").unwrap_or_default();
+    let mut tail = next_set(&mut results, message)?;
+    tail.reverse();
+    let found = if looks_up {
+        next_set(&mut results, found)?.into_iter().collect()
+    } else {
+        HashMap::new()
+    };
+    let now = next_set(&mut results, |mut row| time(&mut row, 0))?
+        .pop()
+        .unwrap_or_default();
+    Ok(Ledger {
+        total,
+        of_user,
+        tail,
+        found,
+        now,
+    })
+}
+
+fn message(mut row: Row) -> Result<Message<'static>, mysql::Error> {
+    Ok(Message {
+        seq: column(&mut row, 0)?,
+        user: column::<String>(&mut row, 1)?.into(),
+        user_seq: column(&mut row, 2)?,
+        text: column::<String>(&mut row, 3)?.into(),
+        sent_at: time(&mut row, 4)?,
+    })
+}
+
+fn found(mut row: Row) -> Result<(Uuid, Found), mysql::Error> {
+    let id: Vec<u8> = column(&mut row, 0)?;
+    let id = Uuid::from_slice(&id).map_err(|_length| mysql::Error::FromValueError(id.into()))?;
+    let found = Found {
+        seq: column(&mut row, 1)?,
+        user: column(&mut row, 2)?,
+        text: column(&mut row, 3)?,
+    };
+    Ok((id, found))
+}
+
+fn time(row: &mut Row, index: usize) -> Result<DateTime<Utc>, mysql::Error> {
+    Ok(column::<NaiveDateTime>(row, index)?.and_utc())
+}
+
+fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, mysql::Error> {
+    match row.take_opt(index) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(mysql::Error::FromRowError(row.clone())),
+    }
+}
+
+/// Reads one result set to its end.
+fn next_set<T>(
+    results: &mut Results<'_>,
+    read: impl Fn(Row) -> Result<T, mysql::Error>,
+) -> Result<Vec<T>, mysql::Error> {
+    match results.iter() {
+        Some(rows) => rows.map(|row| row.and_then(&read)).collect(),
+        None => Err(mysql::DriverError::UnexpectedPacket.into()),
+    }
+}
+
+/// Runs all of several statements. `query_drop` would lose the error of any but the first.
+fn run_all(connection: &mut Conn, statements: &str) -> Result<(), mysql::Error> {
+    let mut results = connection.query_iter(statements)?;
+    while let Some(mut rows) = results.iter() {
+        rows.try_for_each(|row| row.map(drop))?;
+    }
+    Ok(())
+}

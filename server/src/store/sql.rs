@@ -1,0 +1,149 @@
+//! The text of the statements. Nothing is escaped: what callers sent is written in hexadecimal.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::message::{PREDECESSORS, Post};
+use crate::numbering::{Ledger, Numbered};
+
+const NO_FAILURE: &str = "a String takes all that is written to it";
+
+/// The begin of each message's row in the INSERT: what is known before the lock is got, so that little is left to
+/// write while others wait for it.
+pub struct RowHeads {
+    heads: Vec<String>,
+}
+
+impl RowHeads {
+    /// Renders user, text and request id of each post.
+    #[must_use]
+    pub fn new(posts: &[&Post]) -> Self {
+        let head = |post: &&Post| {
+            let mut head = String::with_capacity(2 * post.message.weight() + 96);
+            head.push('(');
+            push_text(&mut head, post.message.user());
+            head.push(',');
+            push_text(&mut head, post.message.text());
+            head.push(',');
+            push_bytes(&mut head, post.request_id.uuid().as_bytes());
+            head.push(',');
+            head
+        };
+        Self {
+            heads: posts.iter().map(head).collect(),
+        }
+    }
+}
+
+/// The transaction up to the point where it holds the lock and knows all it needs.
+pub(super) fn lock_and_read<'a>(
+    users: impl IntoIterator<Item = &'a str>,
+    look_up: &[Uuid],
+) -> String {
+    let mut users: Vec<&str> = users.into_iter().collect();
+    users.sort_unstable();
+    users.dedup();
+
+    let mut sql = String::with_capacity(1024);
+    sql.push_str("BEGIN; SELECT user, messages FROM counters WHERE user IN (''");
+    for user in users {
+        sql.push(',');
+        push_text(&mut sql, user);
+    }
+    // The empty name sorts first, so its row is locked first: whoever has it finds the others free.
+    sql.push_str(") ORDER BY user FOR UPDATE;");
+    write!(sql, "{MESSAGES} ORDER BY seq DESC LIMIT {PREDECESSORS};").expect(NO_FAILURE);
+    if !look_up.is_empty() {
+        sql.push_str("SELECT request_id, seq, user, text FROM messages WHERE request_id IN (");
+        push_list(&mut sql, look_up, |sql, id| push_bytes(sql, id.as_bytes()));
+        sql.push_str(");");
+    }
+    // In a statement of its own: the time is fixed when a statement begins, and the first one waited for the lock.
+    sql.push_str("SELECT UTC_TIMESTAMP(6)");
+    sql
+}
+
+/// The rest of the transaction. It writes something even if nothing is new, so that COMMIT flushes the log up to it.
+pub(super) fn insert_and_commit(
+    heads: &RowHeads,
+    numbered: &Numbered<'_>,
+    ledger: &Ledger,
+) -> String {
+    let length: usize = heads.heads.iter().map(|head| head.len() + 80).sum();
+    let mut sql = String::with_capacity(length + 64 * numbered.counts.len() + 512);
+    if let Some(first) = numbered.new.first() {
+        let sent_at = literal(first.sent_at);
+        sql.push_str(
+            "INSERT INTO messages (user, text, request_id, seq, user_seq, sent_at) VALUES ",
+        );
+        push_list(
+            &mut sql,
+            numbered.new.iter().zip(&numbered.origin),
+            |sql, (message, &origin)| {
+                sql.push_str(&heads.heads[origin]);
+                write!(sql, "{},{},{sent_at})", message.seq, message.user_seq).expect(NO_FAILURE);
+            },
+        );
+        write!(
+            sql,
+            ";INSERT INTO counters (user, messages) VALUES ('',{})",
+            numbered.total(ledger)
+        )
+        .expect(NO_FAILURE);
+        for (user, count) in &numbered.counts {
+            sql.push_str(",(");
+            push_text(&mut sql, user);
+            write!(sql, ",{count})").expect(NO_FAILURE);
+        }
+        // MySQL would rather have a row alias here, which MariaDB does not know.
+        sql.push_str(" ON DUPLICATE KEY UPDATE messages = VALUES(messages);");
+    }
+    if numbered.repeats() > 0 {
+        write!(
+            sql,
+            "UPDATE counters SET repeats = repeats + {} WHERE user = '';",
+            numbered.repeats()
+        )
+        .expect(NO_FAILURE);
+    }
+    sql.push_str("COMMIT");
+    sql
+}
+
+/// Messages by `seq`, newest first.
+pub(super) fn page(before: Option<u64>, limit: u64) -> String {
+    let end = before.map_or_else(String::new, |before| format!(" WHERE seq < {before}"));
+    format!("{MESSAGES}{end} ORDER BY seq DESC LIMIT {limit}")
+}
+
+const MESSAGES: &str = "SELECT seq, user, user_seq, text, sent_at FROM messages";
+
+fn literal(time: DateTime<Utc>) -> String {
+    time.format("'%Y-%m-%d %H:%M:%S%.6f'").to_string()
+}
+
+fn push_text(sql: &mut String, text: &str) {
+    sql.push_str("_utf8mb4");
+    push_bytes(sql, text.as_bytes());
+}
+
+fn push_bytes(sql: &mut String, bytes: &[u8]) {
+    sql.push_str("X'");
+    sql.push_str(&const_hex::encode(bytes));
+    sql.push('\'');
+}
+
+fn push_list<T>(
+    sql: &mut String,
+    items: impl IntoIterator<Item = T>,
+    push: impl Fn(&mut String, T),
+) {
+    for (index, item) in items.into_iter().enumerate() {
+        if index > 0 {
+            sql.push(',');
+        }
+        push(sql, item);
+    }
+}

@@ -1,0 +1,147 @@
+//! A pool of threads for work that may block on a caller.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// A pool of named threads that all do the same with each job. Threads are started when there is work for them, up to
+/// a maximum, and joined by [`Workers::join`].
+pub struct Workers<J> {
+    shared: Arc<Shared<J>>,
+    name: &'static str,
+    most_threads: usize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared<J> {
+    state: Mutex<State<J>>,
+    work: Condvar,
+    handle: Box<dyn Fn(J) + Send + Sync>,
+}
+
+struct State<J> {
+    jobs: VecDeque<J>,
+    /// Threads that wait and that no wake-up is meant for yet.
+    idle: usize,
+    /// Wake-ups given and not yet taken; a condition variable alone also wakes without any.
+    wake_ups: usize,
+    closed: bool,
+}
+
+impl<J: Send + 'static> Workers<J> {
+    /// A pool whose threads, `most_threads` at most, call `handle` with each job.
+    pub fn new(
+        name: &'static str,
+        most_threads: usize,
+        handle: impl Fn(J) + Send + Sync + 'static,
+    ) -> Self {
+        let state = State {
+            jobs: VecDeque::new(),
+            idle: 0,
+            wake_ups: 0,
+            closed: false,
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            handle: Box::new(handle),
+        });
+        Self {
+            shared,
+            name,
+            most_threads,
+            threads: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Queues one job.
+    pub fn submit(&self, job: J) {
+        self.submit_all([job]);
+    }
+
+    /// Queues several jobs, in order, and wakes one thread for them all: a thread that is awake takes the next job for
+    /// much less than it costs to wake another one. [`Workers::relieve`] helps where a job turns out to block.
+    pub fn submit_all(&self, jobs: impl IntoIterator<Item = J>) {
+        let mut state = self.shared.lock();
+        state.jobs.extend(jobs);
+        self.wake_or_start(state);
+    }
+
+    /// Sets another thread to work if jobs still wait. To be called every few milliseconds.
+    pub fn relieve(&self) {
+        let state = self.shared.lock();
+        if !state.jobs.is_empty() {
+            self.wake_or_start(state);
+        }
+    }
+
+    fn wake_or_start(&self, mut state: MutexGuard<'_, State<J>>) {
+        if state.idle > 0 {
+            // Counted here and not by the woken thread, which may take a while to run.
+            state.idle -= 1;
+            state.wake_ups += 1;
+            drop(state);
+            self.shared.work.notify_one();
+            return;
+        }
+        drop(state);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if threads.len() < self.most_threads {
+            let shared = Arc::clone(&self.shared);
+            let name = format!("{}-{}", self.name, threads.len());
+            match std::thread::Builder::new()
+                .name(name)
+                .spawn(move || shared.work())
+            {
+                Ok(thread) => threads.push(thread),
+                Err(error) => tracing::error!(%error, "cannot start another {} thread", self.name),
+            }
+        }
+    }
+
+    /// Lets the threads finish all queued jobs and waits for their end.
+    pub fn join(&self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread cannot panic: each job is caught.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<J> Shared<J> {
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
+        // Nothing panics while it holds this lock, and no state would be half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Some(job) = self.next_job() {
+            if catch_unwind(AssertUnwindSafe(|| (self.handle)(job))).is_err() {
+                tracing::error!("a request panicked; its thread goes on");
+            }
+        }
+    }
+
+    fn next_job(&self) -> Option<J> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state.idle += 1;
+            state = self
+                .work
+                .wait_while(state, |state| state.wake_ups == 0 && !state.closed)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.wake_ups = state.wake_ups.saturating_sub(1);
+        }
+    }
+}

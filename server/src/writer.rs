@@ -1,0 +1,328 @@
+//! The writer: one thread a replica. It takes all messages that wait, and stores them in one transaction.
+//!
+//! One writer at a time can hold the lock, whatever the number of connections, so the way to be fast is to do much while
+//! holding it. There is no timer and no minimum: an idle server stores a message at once, a busy one fills its batches
+//! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does).
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+
+use crate::error::Error;
+use crate::message::{Post, RenderedHistory, RequestId, Window};
+use crate::numbering::{Fate, number};
+use crate::store::{self, Connection, Locked, Remedy, RowHeads, Store};
+
+/// Pauses between attempts: the first one follows at once, for a connection may just have been closed while idle.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Longer pauses would not spare the database, and recovery should be noticed soon.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Limits of the writer.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterLimits {
+    /// Most messages that wait.
+    pub queue_messages: usize,
+    /// Most messages in one transaction.
+    pub batch_messages: usize,
+    /// Bytes of users and texts that end a batch. The last message may exceed it.
+    pub batch_bytes: usize,
+}
+
+/// A message that waits, and what its answer goes to.
+struct Waiting<A> {
+    post: Post,
+    answer_to: A,
+}
+
+/// Takes the answers of a batch, and does not block.
+type Deliver<A> = Box<dyn Fn(Vec<(A, Result<Window, Error>)>) + Send>;
+
+/// The way into the queue, and the thread behind it.
+pub struct Writer<A> {
+    queue: Sender<Waiting<A>>,
+    thread: JoinHandle<()>,
+}
+
+impl<A: Send + 'static> Writer<A> {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        store: Store,
+        limits: WriterLimits,
+        deliver: impl Fn(Vec<(A, Result<Window, Error>)>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (queue, waiting) = bounded(limits.queue_messages);
+        let limits = WriterLimits {
+            batch_bytes: limits.batch_bytes.min(store.most_batch_bytes()),
+            ..limits
+        };
+        let mut scribe = Scribe {
+            store,
+            limits,
+            waiting,
+            connection: None,
+            deliver: Box::new(deliver) as Deliver<A>,
+        };
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || scribe.work())?;
+        Ok(Self { queue, thread })
+    }
+
+    /// Queues a message. Does not block.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the queue is full; gives `answer_to` back.
+    pub fn submit(&self, post: Post, answer_to: A) -> Result<(), (Error, A)> {
+        self.queue
+            .try_send(Waiting { post, answer_to })
+            .map_err(|error| match error {
+                TrySendError::Full(waiting) => (Error::Busy, waiting.answer_to),
+                TrySendError::Disconnected(waiting) => (Error::Defect, waiting.answer_to),
+            })
+    }
+
+    /// Whether the thread still runs. It ends only by a defect.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Stores what waits, and ends the thread.
+    pub fn finish(self) {
+        drop(self.queue);
+        if self.thread.join().is_err() {
+            tracing::error!("the writer panicked");
+        }
+    }
+}
+
+/// The state of the writer's thread.
+struct Scribe<A> {
+    store: Store,
+    limits: WriterLimits,
+    waiting: Receiver<Waiting<A>>,
+    connection: Option<Connection>,
+    deliver: Deliver<A>,
+}
+
+/// What is known of a batch from earlier attempts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Past {
+    attempts: u32,
+    /// An attempt may have stored the batch. Resolved by the next one that gets the lock.
+    outcome_unknown: bool,
+}
+
+/// An attempt that failed.
+struct Failure {
+    remedy: Remedy,
+    /// Whether the statements that store were sent.
+    sent: bool,
+    cause: String,
+}
+
+impl<A> Scribe<A> {
+    fn work(&mut self) {
+        loop {
+            match self
+                .waiting
+                .recv_timeout(self.store.timeouts().keep_alive())
+            {
+                Ok(first) => {
+                    let batch = self.fill(first);
+                    self.store(batch, Past::default());
+                }
+                Err(RecvTimeoutError::Timeout) => self.keep_alive(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    }
+
+    /// All that waits, up to the limits.
+    fn fill(&self, first: Waiting<A>) -> Vec<Waiting<A>> {
+        let mut bytes = first.post.message.weight();
+        let mut batch = vec![first];
+        while batch.len() < self.limits.batch_messages && bytes < self.limits.batch_bytes {
+            let Ok(next) = self.waiting.try_recv() else {
+                break;
+            };
+            bytes += next.post.message.weight();
+            batch.push(next);
+        }
+        batch
+    }
+
+    /// Stores a batch and answers all of it, however often it must be tried.
+    fn store(&mut self, mut batch: Vec<Waiting<A>>, mut past: Past) {
+        loop {
+            self.answer_the_late(&mut batch, past);
+            if batch.is_empty() {
+                return;
+            }
+            let failure = match self.attempt(&batch, past) {
+                Ok(windows) => {
+                    (self.deliver)(
+                        batch
+                            .into_iter()
+                            .map(|waiting| waiting.answer_to)
+                            .zip(windows)
+                            .collect(),
+                    );
+                    return;
+                }
+                Err(failure) => failure,
+            };
+            tracing::warn!(
+                messages = batch.len(), attempt = past.attempts + 1, remedy = ?failure.remedy, sent = failure.sent,
+                cause = failure.cause, "a batch was not stored",
+            );
+            past.attempts += 1;
+            if failure.sent {
+                // Whoever sends has looked up first, so what was unknown before is known by then.
+                past.outcome_unknown = failure.remedy == Remedy::Reconnect;
+            }
+            self.clean_up(failure.remedy);
+            if failure.remedy == Remedy::GiveUp {
+                return self.store_singly(batch, past, &failure.cause);
+            }
+            std::thread::sleep(pause(past.attempts));
+        }
+    }
+
+    /// One message that the database refuses must not harm the others.
+    fn store_singly(&mut self, batch: Vec<Waiting<A>>, past: Past, cause: &str) {
+        if batch.len() > 1 {
+            for waiting in batch {
+                self.store(vec![waiting], past);
+            }
+        } else {
+            tracing::error!(cause, "the database refuses a message");
+            self.answer(batch, &Error::Defect);
+        }
+    }
+
+    /// One transaction: lock, number, insert, commit. Gives one answer for each message.
+    fn attempt(
+        &mut self,
+        batch: &[Waiting<A>],
+        past: Past,
+    ) -> Result<Vec<Result<Window, Error>>, Failure> {
+        let posts: Vec<&Post> = batch.iter().map(|waiting| &waiting.post).collect();
+        let heads = RowHeads::new(&posts);
+        let look_up: Vec<_> = posts
+            .iter()
+            .map(|post| post.request_id)
+            // An id drawn here cannot be stored before the first attempt.
+            .filter(|id| past.attempts > 0 || matches!(id, RequestId::Caller(_)))
+            .map(RequestId::uuid)
+            .collect();
+        let connection = connected(&mut self.connection, &self.store)?;
+
+        let locked = Locked::begin(connection, &posts, &look_up).map_err(failure(false))?;
+        let numbered = number(posts.iter().copied(), &locked.ledger);
+        let tail = locked
+            .insert_and_commit(&heads, &numbered)
+            .map_err(failure(true))?
+            .tail;
+
+        let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
+        let window = |fate: &Fate| match *fate {
+            Fate::New(index) => Ok(Ok(history.window(tail.len() + index))),
+            Fate::KeyReused => Ok(Err(Error::KeyReused)),
+            Fate::Repeat(seq) => {
+                let messages = store::window(connection, seq).map_err(failure(true))?;
+                Ok(Ok(
+                    RenderedHistory::new(&messages).window(messages.len() - 1)
+                ))
+            }
+        };
+        numbered.fates.iter().map(window).collect()
+    }
+
+    /// Leaves the connection as the next attempt needs it.
+    fn clean_up(&mut self, remedy: Remedy) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        if remedy == Remedy::Reconnect || store::rollback(connection).is_err() {
+            connection.give_up();
+            self.connection = None;
+        }
+    }
+
+    /// A writer that is silent for long is taken for frozen by the database, and loses its connection.
+    fn keep_alive(&mut self) {
+        if self
+            .connection
+            .as_mut()
+            .is_some_and(|connection| connection.ping().is_err())
+        {
+            self.clean_up(Remedy::Reconnect);
+        }
+    }
+
+    /// Drops those whose callers do not wait any longer. Never out of a batch that is under way.
+    fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, past: Past) {
+        let now = Instant::now();
+        let late: Vec<_> = batch
+            .extract_if(.., |waiting| waiting.post.deadline <= now)
+            .collect();
+        if !late.is_empty() {
+            let error = if past.outcome_unknown {
+                Error::OutcomeUnknown
+            } else {
+                Error::DatabaseAway
+            };
+            self.answer(late, &error);
+        }
+    }
+
+    fn answer(&self, batch: Vec<Waiting<A>>, error: &Error) {
+        (self.deliver)(
+            batch
+                .into_iter()
+                .map(|waiting| (waiting.answer_to, Err(error.clone())))
+                .collect(),
+        );
+    }
+}
+
+fn connected<'c>(
+    connection: &'c mut Option<Connection>,
+    store: &Store,
+) -> Result<&'c mut Connection, Failure> {
+    match connection {
+        Some(connection) => Ok(connection),
+        None => match store.writing_connection() {
+            Ok(new) => Ok(connection.insert(new)),
+            Err(cause) => Err(Failure {
+                remedy: Remedy::Reconnect,
+                sent: false,
+                cause,
+            }),
+        },
+    }
+}
+
+fn failure(sent: bool) -> impl Fn(mysql::Error) -> Failure {
+    move |error| Failure {
+        remedy: Remedy::of(&error),
+        sent,
+        cause: error.to_string(),
+    }
+}
+
+/// Grows with each attempt, and is random, so that replicas do not come back all at once.
+fn pause(attempts: u32) -> Duration {
+    match attempts {
+        0 | 1 => Duration::ZERO,
+        more => (FIRST_PAUSE * 2_u32.saturating_pow((more - 2).min(16)))
+            .min(LONGEST_PAUSE)
+            .mul_f64(rand::random_range(0.5..1.0)),
+    }
+}
