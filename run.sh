@@ -1,0 +1,330 @@
+#!/usr/bin/env bash
+# DummyMessenger in one command. For Linux, as root or as any user.
+#
+#   ./run.sh [run] [CLIENT OPTIONS]  the main job: builds, starts database and replicas, runs the client, stops all.
+#                                    The exit status is the client's, or 1 if the tables show a violation
+#   ./run.sh test [CARGO TEST ARGS]  all checks: format, clippy, docs, tests (with arguments: these tests only)
+#   ./run.sh up                      database and replicas stay up until Ctrl-C
+#   ./run.sh mysql [ARGS]            the mysql command-line client on the database
+#   ./run.sh clean                   removes .run/: the private database and the logs
+#
+#   DATABASE_URL=mysql://user:password@host:3306/dummy_messenger   uses this database. Without it a private one is
+#                                    started in .run/, reachable by a Unix socket only; its data is kept between runs
+#   REPLICAS=2                       how many; on the ports 8001, 8002 …, the next free one if one is taken
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null
+PATH=$PATH:${HOME:-/root}/.cargo/bin:/usr/sbin:/usr/local/sbin:/usr/libexec:/usr/local/mysql/bin
+
+job='' stopped='' mysqld=''        # processes: what is attended, the private database; the status a signal asked for
+replica=() born=() early_deaths=0  # by port: process, time of start
+tied=()                            # what is started through this ends even when this script is killed with -9
+if setpriv --pdeathsig TERM true 2>/dev/null; then tied=(setpriv --pdeathsig TERM); fi
+
+say() { printf 'run.sh: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+die_with_log() { say "the last lines of $1:"; tail -n 8 -- "$1" >&2; die "$2"; }
+first_of() { local name; for name in "$@"; do if type -P "$name"; then return; fi; done; }
+pause() { sleep 0.2 || true; }
+
+# --- Processes ---
+
+# In a process group of its own: the terminal's Ctrl-C reaches only this script, which ends things in order.
+spawn() { set -m; "${tied[@]}" "$@" </dev/null 9>&- & spawned=$!; set +m; }
+alive() { kill -0 -- "$1" 2>/dev/null; }
+
+# Runs a command to its end with an eye on the rest. The status is the command's.
+attend() {
+  local status=0
+  spawn "$@" 8>&-
+  job=$spawned
+  while alive "$job"; do pause; revive; done
+  wait "$job" || status=$?
+  job=''
+  [[ -z $stopped ]] || exit "$stopped"
+  return "$status"
+}
+
+# The first signal asks the job to end in its own way, the second kills it. Without a job, all ends.
+on_signal() {
+  [[ -n $job ]] || exit "$1"
+  kill "$([[ -z $stopped ]] && echo -INT || echo -KILL)" -- "-$job" || true
+  stopped=$1
+}
+
+# TERM, and KILL after $2 seconds.
+end() {
+  local i
+  kill -TERM -- "$1" 2>/dev/null || return 0
+  for ((i = 0; i < $2 * 5; i++)); do alive "$1" || return 0; pause; done
+  say "process ${1#-} does not stop, so it is killed"
+  kill -KILL -- "$1"
+}
+
+finish() {
+  local status=$? port
+  trap '' INT TERM HUP PIPE
+  set +e
+  [[ -z $job ]] || end "-$job" 10
+  ((${#replica[@]} == 0)) || { say 'stopping the replicas'; kill -TERM "${replica[@]}" 2>/dev/null; }
+  for port in "${!replica[@]}"; do end "${replica[port]}" 30; done
+  if [[ -n $mysqld ]]; then
+    flock -n 9 || { say 'another run.sh uses the database: waiting for it (Ctrl-C: not waiting)'; trap : INT; flock 9; }
+    say 'stopping the database'
+    end "$mysqld" 60
+  fi
+  exit "$status"
+}
+
+# --- The database ---
+
+open_database() {
+  find_cli
+  if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
+  say "database: $(sql -N -e 'select version()')"
+}
+
+sql() { MYSQL_PWD=$password "$cli" --no-defaults "${connection[@]}" --default-character-set=utf8mb4 "$@"; }
+
+find_cli() {
+  cli=$(first_of mariadb mysql) password='' database=dummy_messenger
+  # Newer MariaDB clients would refuse the certificate that MySQL makes for itself.
+  if [[ $("${cli:-true}" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); else connection=(); fi
+}
+
+given_database() {
+  [[ -n $cli ]] || { install 'mysql command-line client' mariadb-client-core; find_cli; }
+  local url='^mysql://(([^:@/?]*)(:([^@/?]*))?@)?(\[[^]]*\]|[^:/?]*)(:([0-9]+))?/([^/?]+)(\?(.*))?$'
+  [[ $DATABASE_URL =~ $url ]] || { say 'DATABASE_URL must look like mysql://user:password@host:3306/dummy_messenger'; exit 2; }
+  set -- "${BASH_REMATCH[@]}"
+  password=$(decode "$5") database=$(decode "$9")
+  connection+=(--user="$(decode "$3")")
+  if [[ ${11} =~ (^|&)socket=([^&]+) ]]; then connection+=(--protocol=socket --socket="$(decode "${BASH_REMATCH[2]}")")
+  else connection+=(--protocol=tcp --host="${6//[][]/}" --port="${8:-3306}"); fi
+  wait_for_database
+}
+
+decode() { local text=${1//\\/\\\\}; printf '%b' "${text//%/\\x}"; }
+
+wait_for_database() {
+  local i error
+  for ((i = 0; i < 300; i++)); do
+    error=$(sql -e 'select 1' 2>&1) && return
+    [[ $error =~ ERROR\ 20 ]] || break # anything but "cannot connect"
+    [[ -z $mysqld ]] || alive "$mysqld" || die_with_log ".run/$kind.log" 'the database does not start'
+    pause
+  done
+  die "the database: $error"
+}
+
+# One script owns the private database: it and the server hold the lock .run/owner, which the kernel takes back
+# however they end. Others use it meanwhile and hold .run/guests; the owner waits for them before it stops the server.
+private_database() {
+  local here=/proc/$$/cwd/.run                    # short for any path of the clone: 107 bytes are a socket's limit
+  local server; server=$(first_of mariadbd mysqld) # MariaDB first: Ubuntu's AppArmor keeps mysqld out of foreign folders
+  if [[ -z $server || -z $cli ]]; then
+    install 'database server' mariadb-server-core mariadb-client-core
+    server=$(first_of mariadbd mysqld)
+    find_cli
+  fi
+  server_command=("$server" --no-defaults)
+  ((EUID != 0)) || server_command+=(--user=root)
+  case $("$server" --version) in
+    *MariaDB*) kind=mariadb ;;
+    *) kind=mysql; server_command+=(--mysqlx=OFF --secure-file-priv=NULL) ;;
+  esac
+  connection+=(--user=root --protocol=socket --socket="$here/$kind/socket")
+  export DATABASE_URL="mysql://root@localhost/$database?socket=$here/$kind/socket"
+
+  if ! mkdir -p .run || [[ ! -O .run ]]; then die '.run/ belongs to another user: remove it first'; fi
+  chmod 700 .run
+  exec 8>.run/owner 9>.run/guests
+  until flock -n 8; do
+    if flock -n -s 9 && sql -e 'select 1' >/dev/null 2>&1; then exec 8>&-; return; fi
+    flock -u 9
+    pause
+  done
+  [[ -d .run/$kind ]] || make_database
+  start_database
+  wait_for_database
+}
+
+# Under another name first, so that an interrupted run leaves no half of a database.
+make_database() {
+  say 'making a new database in .run/'
+  rm -rf ".run/$kind.new"
+  case $kind in # MariaDB's script takes no blank in the path
+    mariadb) attend mariadb-install-db "${server_command[@]:1}" --datadir="$here/mariadb.new" --skip-test-db --auth-root-authentication-method=normal ;;
+    mysql) attend "${server_command[@]}" --datadir="$PWD/.run/mysql.new" --initialize-insecure ;;
+  esac >".run/$kind.log" 2>&1 || die_with_log ".run/$kind.log" 'no new database could be made'
+  mv ".run/$kind.new" ".run/$kind"
+}
+
+start_database() {
+  rm -f ".run/$kind"/{pid,socket,socket.lock} # of a server that was killed
+  spawn "${server_command[@]}" --datadir="$PWD/.run/$kind" --socket=socket --pid-file=pid --skip-networking >>".run/$kind.log" 2>&1
+  mysqld=$spawned
+}
+
+# --- What is needed ---
+
+# $1: what is missing; then the Debian packages that have it.
+install() {
+  local what=$1 become=() packages=() name
+  shift
+  ((EUID == 0)) || become=(sudo)
+  if [[ -n $(type -P apt-get) ]] && { ((EUID == 0)) || sudo -n true || { [[ -t 0 ]] && sudo -v; }; } 2>/dev/null; then
+    say "no $what found: installing $*"
+    "${become[@]}" apt-get update -qq || true
+    for name in "$@"; do packages+=("$(apt-cache pkgnames "$name" | sort | sed -n 1p)"); done # or name-10.6
+    "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
+  else
+    case $(first_of apt-get dnf zypper pacman) in
+      */dnf) set -- dnf install mariadb-server gcc ;;
+      */zypper) set -- zypper install mariadb gcc ;;
+      */pacman) set -- pacman -S mariadb gcc ;;
+      *) set -- apt-get install "$@" ;;
+    esac
+    die "no $what found. Install it: sudo $*"
+  fi
+}
+
+check_cargo() {
+  local needed; needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  [[ -n $(type -P cargo) ]] || die "no cargo found. Install Rust $needed or later, see https://rustup.rs"
+  printf 'cargo %s\n' "$needed" "$(cargo --version | cut -d ' ' -f 2)" | sort -VC || die "Rust $needed or later is needed, this is $(cargo --version)"
+  [[ -n $(type -P cc) ]] || install 'C compiler (Rust links with it)' gcc libc6-dev
+}
+
+build() {
+  check_cargo
+  binaries=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
+  [[ -x $binaries/server && -x $binaries/client ]] || say 'first build: this takes some minutes'
+  attend cargo build --release --locked --bins
+}
+
+# --- The replicas ---
+
+start_replicas() {
+  local port=8001 status
+  while ((${#replica[@]} < replicas)); do
+    start_replica
+    until is_ready; do
+      pause
+      alive "${replica[port]}" && continue
+      status=0; wait "${replica[port]}" || status=$?
+      unset "replica[port]"
+      ((status == 3)) || die_with_log ".run/replica-$port.log" "the replica on port $port ended with status $status"
+      say "port $port is taken"
+      ((++port))
+      start_replica
+    done
+    say "replica on http://127.0.0.1:$port"
+    ((++port))
+  done
+}
+
+start_replica() {
+  mkdir -p .run
+  spawn "$binaries/server" --listen "127.0.0.1:$port" >>".run/replica-$port.log" 2>&1 8>&-
+  replica[port]=$spawned born[port]=$SECONDS
+}
+
+# It takes writes, and it is this replica that holds the port, no stranger.
+is_ready() {
+  local inode
+  inode=$(awk -v "address=0100007F:$(printf %04X "$port")" '$2 == address && $4 == "0A" { print $10 }' /proc/net/tcp)
+  [[ -n $inode && -n $(find "/proc/${replica[port]}/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]] || return 1
+  (
+    exec 3<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
+    read -rt 5 -u 3 && [[ $REPLY == *' 200 '* ]]
+  ) 2>/dev/null
+}
+
+# Starts again what has died.
+revive() {
+  local port
+  if [[ -n $mysqld ]] && ! alive "$mysqld"; then say 'the database died: starting it again'; start_database; fi
+  for port in "${!replica[@]}"; do
+    alive "${replica[port]}" && continue
+    say "the replica on port $port died: starting it again"
+    ((SECONDS - born[port] < 5)) || early_deaths=0
+    ((++early_deaths <= 10)) || die_with_log ".run/replica-$port.log" 'the replicas do not stay up'
+    start_replica
+  done
+}
+
+# --- The verbs ---
+
+main_job() {
+  local status=0 urls violations
+  build
+  open_database
+  start_replicas
+  urls=("${!replica[@]}")
+  attend "$binaries/client" "$@" "${urls[@]/#/http:\/\/127.0.0.1:}" || status=$?
+  violations=$(sql -N -e 'select count(*) from ordering_violations' "$database")
+  say "rows in ordering_violations: $violations"
+  sql -t "$database" -e '
+    select * from ordering_violations limit 10;
+    select count(*) as messages, count(distinct user) as users, min(seq), max(seq) from messages;
+    select seq, user, user_seq, sent_at, left(text, 40) as text from messages order by seq desc limit 3'
+  ((violations == 0 || status != 0)) || status=1
+  exit "$status"
+}
+
+run_tests() {
+  check_cargo
+  if ! cargo fmt --version || ! cargo clippy --version; then die 'install what is missing: rustup component add rustfmt clippy'; fi
+  if (($# == 0)); then
+    attend cargo fmt --all --check
+    attend cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS='-D warnings' attend cargo doc --workspace --no-deps --locked
+  fi
+  attend cargo test --workspace --locked --no-run
+  open_database
+  attend cargo test --workspace --locked "$@"
+}
+
+stay_up() {
+  build
+  open_database
+  start_replicas
+  local ports=("${!replica[@]}")
+  say "try: curl http://127.0.0.1:${ports[0]}/messages -d '{\"user\": \"alice\", \"text\": \"hi\"}'"
+  say 'and: ./run.sh mysql    Ctrl-C stops all'
+  trap 'exit 0' INT TERM
+  while true; do pause; revive; done
+}
+
+command_line() {
+  open_database
+  trap : INT # is for the command line
+  if sql "$database" -e '' 2>/dev/null; then set -- --database="$database" "$@"; fi
+  sql "$@"
+}
+
+clean() {
+  [[ -d .run ]] || return 0
+  exec 8>.run/owner
+  flock -n 8 || die 'a run.sh is at work here: stop it first'
+  rm -rf .run
+  say 'removed .run/ ("cargo clean" removes what was built)'
+}
+
+trap finish EXIT
+trap 'on_signal 130' INT
+trap 'on_signal 143' TERM
+trap 'on_signal 129' HUP
+replicas=${REPLICAS:-2}
+[[ $replicas =~ ^[1-9][0-9]?$ ]] || { say 'REPLICAS must be 1 to 99'; exit 2; }
+case ${1:-run} in
+  run) main_job "${@:2}" ;;
+  -[!h]* | --[!h]*) main_job "$@" ;;
+  test) run_tests "${@:2}" ;;
+  up) stay_up ;;
+  mysql) command_line "${@:2}" ;;
+  clean) clean ;;
+  help | -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' run.sh ;;
+  *) say "unknown: $1. Try ./run.sh help"; exit 2 ;;
+esac
