@@ -146,7 +146,7 @@ impl Edge {
         let readers = {
             let desk = Arc::clone(&desk);
             Workers::new("reader", self.limits.workers, move |exchange| {
-                desk.handle(exchange)
+                desk.handle(exchange);
             })
         };
         let reception = Reception {

@@ -177,31 +177,27 @@ impl<A> Scribe<A> {
                 }
                 Err(failure) => failure,
             };
-            tracing::warn!(
-                messages = batch.len(), attempt = past.attempts + 1, remedy = ?failure.remedy, sent = failure.sent,
-                cause = failure.cause, "a batch was not stored",
-            );
             past.attempts += 1;
+            log(&failure, batch.len(), past.attempts);
             if failure.sent {
                 // Whoever sends has looked up first, so what was unknown before is known by then.
                 past.outcome_unknown = failure.remedy == Remedy::Reconnect;
             }
             self.clean_up(failure.remedy);
             if failure.remedy == Remedy::GiveUp {
-                return self.store_singly(batch, past, &failure.cause);
+                return self.store_singly(batch, past);
             }
             std::thread::sleep(pause(past.attempts));
         }
     }
 
     /// One message that the database refuses must not harm the others.
-    fn store_singly(&mut self, batch: Vec<Waiting<A>>, past: Past, cause: &str) {
+    fn store_singly(&mut self, batch: Vec<Waiting<A>>, past: Past) {
         if batch.len() > 1 {
             for waiting in batch {
                 self.store(vec![waiting], past);
             }
         } else {
-            tracing::error!(cause, "the database refuses a message");
             self.answer(batch, &Error::Defect);
         }
     }
@@ -314,6 +310,26 @@ fn failure(sent: bool) -> impl Fn(mysql::Error) -> Failure {
         remedy: Remedy::of(&error),
         sent,
         cause: error.to_string(),
+    }
+}
+
+fn log(failure: &Failure, messages: usize, attempt: u32) {
+    let Failure {
+        remedy,
+        sent,
+        cause,
+    } = failure;
+    if *remedy == Remedy::GiveUp {
+        tracing::error!(messages, attempt, cause, "the database refuses a batch");
+    } else {
+        tracing::warn!(
+            messages,
+            attempt,
+            ?remedy,
+            sent,
+            cause,
+            "trying a batch again"
+        );
     }
 }
 

@@ -155,7 +155,7 @@ impl Outbox {
                 most_threads,
                 move |(open, answer): (Open, Answer)| {
                     lines.leave(open.ticket, (open, answer), |(open, answer)| {
-                        open.write(&answer, &clock)
+                        open.write(&answer, &clock);
                     });
                 },
             )
@@ -213,7 +213,10 @@ impl Open {
             body.len()
         );
         let content_type = Header::from_bytes("Content-Type", headers).expect("both are ASCII");
-        let response = Response::empty(answer.status).with_header(content_type);
+        let server = Header::from_bytes("Server", "DummyMessenger").expect("both are ASCII");
+        let response = Response::empty(answer.status)
+            .with_header(content_type)
+            .with_header(server);
         let mut stream = self.request.upgrade("HTTP/1.1", response);
         let _ = stream.write_all(&body).and_then(|()| stream.flush());
         if declared > MOST_TO_DRAIN {

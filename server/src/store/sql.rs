@@ -125,7 +125,7 @@ fn literal(time: DateTime<Utc>) -> String {
 }
 
 fn push_text(sql: &mut String, text: &str) {
-    sql.push_str("_utf8mb4");
+    sql.push_str("_utf8mb4 ");
     push_bytes(sql, text.as_bytes());
 }
 
