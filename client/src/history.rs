@@ -1,0 +1,227 @@
+//! What happened in a run, small enough to keep every request: about a hundred bytes each, whatever the replies were.
+//!
+//! Neighbouring replies share nine of their ten messages, so each message is kept once ([`Seen`]). A reply of the right
+//! shape is then told by its last number and its length; any other shape is kept whole ([`Irregular`]), so that nothing a
+//! check needs is lost.
+
+mod reader;
+mod recorder;
+
+use std::collections::HashMap;
+use std::fmt;
+
+pub(crate) use self::recorder::{Done, Recorder};
+
+/// Messages in a full reply.
+pub(crate) const WINDOW: usize = 10;
+
+/// The settings that a judge needs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setting {
+    /// Begins each text of this run.
+    pub(crate) tag: String,
+    /// URLs as given.
+    pub(crate) replicas: Vec<String>,
+    pub(crate) users: Vec<String>,
+    /// Others write to the same database.
+    pub(crate) shared: bool,
+}
+
+/// Everything a run leaves behind.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) setting: Setting,
+    /// In order of completion.
+    pub(crate) ops: Vec<Op>,
+    /// Each content shown at each `seq`, ordered by these, each once.
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) irregular: Vec<Irregular>,
+    /// Some of the replies that no one can read: the request, and what is wrong.
+    pub(crate) unreadable: Vec<(u32, String)>,
+    pub(crate) names: Names,
+    /// Some of the texts that this run did not send, by digest.
+    pub(crate) foreign: HashMap<u64, String>,
+}
+
+/// One request, with all its repetitions. Times are nanoseconds since the run's origin, on one monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Op {
+    /// When it should have been sent: earlier than `start_ns` only in an open loop that is late.
+    pub(crate) intended_ns: u64,
+    /// Before its first byte was written.
+    pub(crate) start_ns: u64,
+    /// After the last byte of its answer was read.
+    pub(crate) end_ns: u64,
+    /// The number its message got; 0 if no reply told.
+    pub(crate) seq: u64,
+    /// Digest of its text.
+    pub(crate) text: u64,
+    pub(crate) coroutine: u32,
+    pub(crate) request: u32,
+    /// Index in [`Names`].
+    pub(crate) user: u32,
+    pub(crate) outcome: Outcome,
+    /// Index of the replica that was asked last.
+    pub(crate) replica: u16,
+    /// How many times it was sent.
+    pub(crate) attempts: u8,
+    pub(crate) phase: Phase,
+}
+
+impl Op {
+    /// What a person waiting for it would have waited, in nanoseconds.
+    pub(crate) fn latency_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.intended_ns)
+    }
+
+    pub(crate) fn is_ok(&self) -> bool {
+        self.outcome == Outcome::Ok
+    }
+}
+
+/// Part of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Judged, not measured.
+    WarmUp,
+    Measured,
+    /// One message to each replica at the end, so that the last messages are shown by a later reply.
+    Probe,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Answered: its message is stored.
+    Ok,
+    /// Its message is surely not stored.
+    Failed(Reason),
+    /// Its message may be stored, now or later.
+    Unknown(Reason),
+}
+
+/// Why a request was not answered as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    Refused,
+    ConnectTimeout,
+    Unreachable,
+    NoAnswer,
+    Closed,
+    Status(u16),
+    Unreadable,
+}
+
+impl Reason {
+    /// What this says about the message. A 503 stored nothing, by contract; any other 5xx leaves it open.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Refused
+            | Self::ConnectTimeout
+            | Self::Unreachable
+            | Self::Status(400..=499 | 503) => Outcome::Failed(self),
+            Self::NoAnswer | Self::Closed | Self::Status(_) | Self::Unreadable => {
+                Outcome::Unknown(self)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => formatter.write_str("connection refused"),
+            Self::ConnectTimeout => formatter.write_str("no connection in time"),
+            Self::Unreachable => formatter.write_str("no connection"),
+            Self::NoAnswer => formatter.write_str("no answer in time"),
+            Self::Closed => formatter.write_str("connection closed before the answer was complete"),
+            Self::Status(status) => {
+                let name = hyper::StatusCode::from_u16(*status)
+                    .ok()
+                    .and_then(|status| status.canonical_reason());
+                write!(
+                    formatter,
+                    "answered {status} {}",
+                    name.unwrap_or("(no standard status)")
+                )
+            }
+            Self::Unreadable => formatter.write_str("answered 200, but not with messages"),
+        }
+    }
+}
+
+/// A message as a reply shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shown {
+    pub(crate) seq: u64,
+    /// Digest.
+    pub(crate) text: u64,
+    pub(crate) user_seq: u64,
+    /// Microseconds since 1970.
+    pub(crate) sent_at_us: i64,
+    /// Index in [`Names`].
+    pub(crate) user: u32,
+}
+
+/// A message that replies showed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) shown: Shown,
+    /// How many replies showed it.
+    pub(crate) replies: u32,
+    /// The request whose reply showed it first.
+    pub(crate) witness: u32,
+}
+
+/// A reply that is not ten, or all, consecutive messages with the own one last.
+#[derive(Debug, Clone)]
+pub(crate) struct Irregular {
+    pub(crate) op: u32,
+    pub(crate) window: Vec<Shown>,
+}
+
+/// User names, each with a number.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    numbers: HashMap<String, u32>,
+    names: Vec<String>,
+}
+
+impl Names {
+    pub(crate) fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(name.to_owned(), number);
+        self.names.push(name.to_owned());
+        number
+    }
+
+    pub(crate) fn name(&self, number: u32) -> &str {
+        self.names.get(number as usize).map_or("?", String::as_str)
+    }
+}
+
+/// Digest of a text. Among ten million texts, two have the same one with a chance of three in a million.
+pub(crate) fn digest(text: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+}
+
+/// The last place where a reply shows the message of this text.
+pub(crate) fn own_position(window: &[Shown], text: u64) -> Option<usize> {
+    window.iter().rposition(|shown| shown.text == text)
+}
+
+/// Whether a reply has the shape that its last number and the length rule tell completely.
+pub(crate) fn is_regular(window: &[Shown], op: &Op) -> bool {
+    let (Some(first), Some(last)) = (window.first(), window.last()) else {
+        return false;
+    };
+    let due = last.seq.min(WINDOW as u64);
+    last.text == op.text
+        && last.user == op.user
+        && window.len() as u64 == due
+        && first.seq == last.seq + 1 - due
+        && window.windows(2).all(|pair| pair[1].seq == pair[0].seq + 1)
+}

@@ -1,0 +1,94 @@
+//! Turns finished requests into a [`History`], one at a time, as they come in.
+
+use super::reader::Reader;
+use super::{History, Irregular, Op, Outcome, Reason, Setting, is_regular, own_position};
+
+/// Unreadable replies whose fault is kept in words.
+const MOST_UNREADABLE: usize = 100;
+
+/// Collects the requests of a run.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    history: History,
+    /// None if replies are not looked at.
+    reader: Option<Reader>,
+}
+
+/// A finished request.
+#[derive(Debug)]
+pub(crate) struct Done<'a> {
+    /// `seq` is not known yet.
+    pub(crate) op: Op,
+    /// The body of a 200.
+    pub(crate) reply: Option<&'a [u8]>,
+}
+
+impl Recorder {
+    /// `expected` requests will come, as far as one knows.
+    pub(crate) fn new(setting: Setting, expected: usize, check: bool) -> Self {
+        let mut history = History {
+            setting,
+            ops: Vec::with_capacity(expected),
+            ..History::default()
+        };
+        if check {
+            history.seen.reserve_exact(expected + super::WINDOW);
+        }
+        for user in history.setting.users.clone() {
+            history.names.number(&user);
+        }
+        Self {
+            history,
+            reader: check.then(Reader::new),
+        }
+    }
+
+    /// Takes a finished request; gives what became of it, which for a 200 depends on its body.
+    pub(crate) fn record(&mut self, done: &Done<'_>) -> Outcome {
+        let Done { mut op, reply } = *done;
+        let number = u32::try_from(self.history.ops.len()).unwrap_or(u32::MAX);
+        if let (Some(reader), Some(reply)) = (&mut self.reader, reply) {
+            match reader.read(reply, number, &mut self.history) {
+                Ok(window) => {
+                    op.seq =
+                        own_position(window, op.text).map_or(0, |position| window[position].seq);
+                    if !is_regular(window, &op) {
+                        let window = window.to_vec();
+                        self.history
+                            .irregular
+                            .push(Irregular { op: number, window });
+                    }
+                }
+                Err(fault) => {
+                    op.outcome = Reason::Unreadable.outcome();
+                    if self.history.unreadable.len() < MOST_UNREADABLE {
+                        self.history.unreadable.push((number, fault));
+                    }
+                }
+            }
+        }
+        self.history.ops.push(op);
+        op.outcome
+    }
+
+    /// Requests taken so far.
+    pub(crate) fn count(&self) -> usize {
+        self.history.ops.len()
+    }
+
+    /// All that was taken, each message once.
+    pub(crate) fn finish(self) -> History {
+        let mut history = self.history;
+        history.seen.sort_unstable_by(|one, other| {
+            (one.shown, one.witness).cmp(&(other.shown, other.witness))
+        });
+        history.seen.dedup_by(|later, first| {
+            let same = later.shown == first.shown;
+            if same {
+                first.replies = first.replies.saturating_add(later.replies);
+            }
+            same
+        });
+        history
+    }
+}

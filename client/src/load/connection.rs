@@ -1,0 +1,217 @@
+//! One connection to one replica, for one coroutine: one request in flight, exact times, and nothing sent twice.
+//!
+//! `hyper` below `reqwest`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+
+use crate::args::Target;
+use crate::history::Reason;
+
+/// A reply of ten messages with the longest texts, each character escaped, is half of this.
+const LARGEST_REPLY: usize = 1 << 20;
+
+/// A replica, ready to be connected to.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    addresses: Vec<SocketAddr>,
+    uri: Uri,
+    host: HeaderValue,
+}
+
+impl Replica {
+    /// Looks its address up; or says why it has none.
+    pub(crate) async fn resolve(target: &Target) -> Result<Self, String> {
+        let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
+        let addresses: Vec<_> = found.map_err(|error| error.to_string())?.collect();
+        let uri = target
+            .path
+            .parse()
+            .map_err(|error| format!("its path: {error}"))?;
+        let host = HeaderValue::from_str(&target.authority)
+            .map_err(|error| format!("its name: {error}"))?;
+        Ok(Self {
+            addresses,
+            uri,
+            host,
+        })
+    }
+
+    /// Opens a connection, and closes it again: whether anyone is there.
+    pub(crate) async fn knock(&self, connect_timeout: Duration) -> Result<(), Reason> {
+        self.connect(Instant::now() + connect_timeout)
+            .await
+            .map(drop)
+    }
+
+    async fn connect(&self, deadline: Instant) -> Result<TcpStream, Reason> {
+        match timeout_at(
+            deadline.into(),
+            TcpStream::connect(self.addresses.as_slice()),
+        )
+        .await
+        {
+            Err(_) => Err(Reason::ConnectTimeout),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Err(Reason::Refused)
+            }
+            Ok(Err(_)) => Err(Reason::Unreachable),
+            Ok(Ok(stream)) => match stream.set_nodelay(true) {
+                Ok(()) => Ok(stream),
+                Err(_) => Err(Reason::Unreachable),
+            },
+        }
+    }
+
+    /// The request that sends a message.
+    pub(crate) fn request(&self, body: Bytes, key: Option<&HeaderValue>) -> Request<Full<Bytes>> {
+        let mut request = Request::post(self.uri.clone())
+            .header(HOST, self.host.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .body(Full::new(body))
+            .expect("every part was parsed before");
+        if let Some(key) = key {
+            request.headers_mut().insert("idempotency-key", key.clone());
+        }
+        request
+    }
+}
+
+/// Limits of one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    /// From the first attempt to connect to the last byte of the answer.
+    pub(crate) request: Duration,
+}
+
+/// A connection that opens itself when it is needed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    replica: Arc<Replica>,
+    limits: Limits,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// What came of sending a request once.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// Before anything was written.
+    pub(crate) start: Instant,
+    /// After everything was read.
+    pub(crate) end: Instant,
+    /// The body of a 200 with JSON.
+    pub(crate) answer: Result<Bytes, Reason>,
+}
+
+impl Connection {
+    pub(crate) fn new(replica: Arc<Replica>, limits: Limits) -> Self {
+        Self {
+            replica,
+            limits,
+            sender: None,
+        }
+    }
+
+    pub(crate) fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Sends a request once, and reads the answer. After anything but a complete answer the connection is given up.
+    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Exchange {
+        let start = Instant::now();
+        let deadline = start + self.limits.request;
+        let result = match timeout_at(deadline.into(), self.talk(request, start)).await {
+            Ok(result) => result,
+            Err(_) => Err(Reason::NoAnswer),
+        };
+        let end = Instant::now();
+        if !matches!(result, Ok(_) | Err(Reason::Status(_))) {
+            self.sender = None;
+        }
+        Exchange {
+            start,
+            end,
+            answer: result,
+        }
+    }
+
+    async fn talk(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+        start: Instant,
+    ) -> Result<Bytes, Reason> {
+        if let Some(mut sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
+            match sender.try_send_request(request).await {
+                Ok(response) => return self.finish(sender, response).await,
+                // The server closed the idle connection: hyper gives the request back only if no byte of it was written.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(reason(error.error())),
+                },
+            }
+        }
+        let stream = self
+            .replica
+            .connect(start + self.limits.connect.min(self.limits.request))
+            .await?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| reason(&error))?;
+        // It ends when the sender is dropped; its error reaches the sender as well.
+        tokio::spawn(driver);
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| reason(&error))?;
+        self.finish(sender, response).await
+    }
+
+    async fn finish(
+        &mut self,
+        sender: SendRequest<Full<Bytes>>,
+        response: Response<Incoming>,
+    ) -> Result<Bytes, Reason> {
+        let (head, body) = response.into_parts();
+        let body = match Limited::new(body, LARGEST_REPLY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                return Err(Reason::Unreadable);
+            }
+            Err(_) => return Err(Reason::Closed),
+        };
+        self.sender = Some(sender);
+        if head.status != StatusCode::OK {
+            return Err(Reason::Status(head.status.as_u16()));
+        }
+        let kind = head
+            .headers
+            .get(CONTENT_TYPE)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
+        let json = b"application/json";
+        if kind.len() < json.len() || !kind[..json.len()].eq_ignore_ascii_case(json) {
+            return Err(Reason::Unreadable);
+        }
+        Ok(body)
+    }
+}
+
+fn reason(error: &hyper::Error) -> Reason {
+    if error.is_parse() {
+        Reason::Unreadable
+    } else {
+        Reason::Closed
+    }
+}

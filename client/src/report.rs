@@ -1,0 +1,3 @@
+//! What a person or a program reads of a run.
+
+pub(crate) mod text;

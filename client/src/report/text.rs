@@ -1,0 +1,266 @@
+//! The output for a person: the verdict, three numbers, then tables.
+
+use std::fmt::Write;
+
+use crate::args::RunArgs;
+use crate::history::Setting;
+use crate::stats::{Group, Latency, Stats};
+use crate::verify::{Check, Judgement, Verdict};
+
+/// Everything that is printed after a run.
+pub(crate) fn render(
+    args: &RunArgs,
+    seed: u64,
+    setting: &Setting,
+    stats: &Stats,
+    judgement: Option<&Judgement>,
+) -> String {
+    let mut page = String::new();
+    verdict(&mut page, judgement);
+    headline(&mut page, stats);
+    requests(&mut page, stats);
+    latencies(&mut page, stats);
+    replicas(&mut page, setting, stats);
+    if let Some(judgement) = judgement {
+        coverage(&mut page, judgement);
+    }
+    client(&mut page, args.load.concurrency, seed, stats);
+    page
+}
+
+macro_rules! line {
+    ($page:expr) => { $page.push('\n') };
+    ($page:expr, $($rest:tt)*) => {{
+        // Writing to a String cannot fail.
+        let _ = writeln!($page, $($rest)*);
+    }};
+}
+
+fn verdict(page: &mut String, judgement: Option<&Judgement>) {
+    let Some(judgement) = judgement else {
+        line!(page, "not judged (--no-check)\n");
+        return;
+    };
+    match judgement.verdict {
+        Verdict::Valid => line!(
+            page,
+            "valid: no promise is broken ({} checks)\n",
+            Check::ALL.len()
+        ),
+        Verdict::Unknown => line!(
+            page,
+            "unknown: no request was answered, so nothing could be judged\n"
+        ),
+        Verdict::Invalid => {
+            for violations in &judgement.violations {
+                let (check, count) = (violations.check, violations.count);
+                let plural = if count == 1 { "" } else { "s" };
+                line!(
+                    page,
+                    "INVALID  {} ({}): {count} violation{plural}",
+                    check.name(),
+                    check.code()
+                );
+                line!(page, "  The promise: {}.", check.meaning());
+                for finding in &violations.worst {
+                    for story in finding.story.lines() {
+                        line!(page, "  {story}");
+                    }
+                    line!(page);
+                }
+            }
+        }
+    }
+}
+
+fn headline(page: &mut String, stats: &Stats) {
+    line!(
+        page,
+        "Total time         {:>10.3} s",
+        stats.wall.as_secs_f64()
+    );
+    match &stats.total.latency {
+        Some(latency) => line!(
+            page,
+            "Mean latency       {:>10.3} ms",
+            milliseconds(latency.mean_ns)
+        ),
+        None => line!(
+            page,
+            "Mean latency                - (no request was answered)"
+        ),
+    }
+    line!(
+        page,
+        "Throughput         {:>10.1} messages/s",
+        stats.throughput()
+    );
+    line!(page);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of requests is far below 2^52"
+)]
+fn requests(page: &mut String, stats: &Stats) {
+    let total = &stats.total;
+    line!(
+        page,
+        "Requests  {} sent = {} ok + {} failed + {} of unknown outcome",
+        total.sent(),
+        total.ok,
+        total.failed,
+        total.unknown
+    );
+    for (reason, count) in &stats.kinds {
+        line!(page, "  {count:>8}  {reason}");
+    }
+    if stats.repeated > 0 {
+        line!(page, "  {:>8}  sent more than once", stats.repeated);
+    }
+    if total.sent() > 0 {
+        let each = stats.wall.as_secs_f64() * 1000.0 / total.sent() as f64;
+        line!(
+            page,
+            "  Wall time / requests {each:.3} ms: one request after the other would have had that long"
+        );
+    }
+    line!(page);
+}
+
+fn latencies(page: &mut String, stats: &Stats) {
+    let all = [
+        ("Latency", &stats.total.latency),
+        (
+            "Latency of those that failed or are unknown",
+            &stats.failed_latency,
+        ),
+    ];
+    for (title, latency) in all {
+        let Some(latency) = latency else { continue };
+        line!(page, "{title}");
+        line!(page, "  {}", spread(latency));
+        let percentiles: Vec<String> = latency
+            .percentiles
+            .iter()
+            .map(|(percent, value)| format!("p{percent} {:.3} ms", milliseconds_u64(*value)))
+            .collect();
+        line!(page, "  {}\n", percentiles.join("   "));
+    }
+}
+
+fn spread(latency: &Latency) -> String {
+    format!(
+        "min {:.3} ms   mean {:.3} ms   standard deviation {:.3} ms   max {:.3} ms",
+        milliseconds_u64(latency.min_ns),
+        milliseconds(latency.mean_ns),
+        milliseconds(latency.deviation_ns),
+        milliseconds_u64(latency.max_ns)
+    )
+}
+
+fn replicas(page: &mut String, setting: &Setting, stats: &Stats) {
+    let width = setting
+        .replicas
+        .iter()
+        .map(|url| url.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max("Replica".len());
+    line!(
+        page,
+        "{:width$}  {:>9} {:>9} {:>7} {:>8} {:>10} {:>10}",
+        "Replica",
+        "sent",
+        "ok",
+        "failed",
+        "unknown",
+        "mean",
+        "p50"
+    );
+    for (url, group) in setting.replicas.iter().zip(&stats.replicas) {
+        let Group {
+            ok,
+            failed,
+            unknown,
+            latency,
+        } = group;
+        let median = latency
+            .as_ref()
+            .and_then(|latency| latency.percentiles.first())
+            .map(|(_, value)| *value);
+        let mean = latency.as_ref().map_or("-".to_owned(), |latency| {
+            format!("{:.3} ms", milliseconds(latency.mean_ns))
+        });
+        let median = median.map_or("-".to_owned(), |value| {
+            format!("{:.3} ms", milliseconds_u64(value))
+        });
+        line!(
+            page,
+            "{url:width$}  {:>9} {ok:>9} {failed:>7} {unknown:>8} {mean:>10} {median:>10}",
+            group.sent()
+        );
+    }
+    line!(page);
+}
+
+fn coverage(page: &mut String, judgement: &Judgement) {
+    let coverage = &judgement.coverage;
+    line!(
+        page,
+        "Judged    {} replies showing {} messages",
+        coverage.replies,
+        coverage.messages
+    );
+    line!(
+        page,
+        "  {} ordered pairs, {} of them across replicas",
+        coverage.ordered_pairs,
+        coverage.across_replicas
+    );
+    line!(
+        page,
+        "  each message shown by {:.1} replies on average; {} by its own reply only",
+        coverage.shown_mean,
+        coverage.shown_once
+    );
+    let unknown = coverage.unknown_stored + coverage.unknown_not_seen;
+    if unknown > 0 {
+        line!(
+            page,
+            "  {unknown} of unknown outcome: {} appeared, {} did not",
+            coverage.unknown_stored,
+            coverage.unknown_not_seen
+        );
+    }
+    line!(page);
+}
+
+/// Below this share of the coroutines under way, the client itself held the run up.
+const BUSY_ENOUGH: f64 = 0.9;
+
+fn client(page: &mut String, concurrency: u32, seed: u64, stats: &Stats) {
+    let (under_way, share) = (stats.under_way(), stats.cpu_share() * 100.0);
+    line!(
+        page,
+        "Client    {under_way:.1} of {concurrency} coroutines under way on average, {share:.0} % of one core, seed {seed}"
+    );
+    if stats.total.sent() > 0 && under_way < BUSY_ENOUGH * f64::from(concurrency) {
+        line!(
+            page,
+            "  The client was the limit part of the time: the servers could have answered more."
+        );
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "nanoseconds of a latency are below 2^52"
+)]
+fn milliseconds_u64(nanoseconds: u64) -> f64 {
+    milliseconds(nanoseconds as f64)
+}
+
+fn milliseconds(nanoseconds: f64) -> f64 {
+    nanoseconds / 1e6
+}

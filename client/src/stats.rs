@@ -1,0 +1,218 @@
+//! The figures of a run. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::history::{History, Op, Outcome, Phase, Reason};
+
+/// A percentile is told if at least this many samples lie beyond it; with fewer it is an anecdote.
+const SAMPLES_BEYOND: f64 = 10.0;
+const PERCENTILES: [f64; 7] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
+
+/// All figures of a run. The measured requests only: neither warm-up nor probes.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    pub(crate) wall: Duration,
+    pub(crate) cpu: Duration,
+    pub(crate) total: Group,
+    /// One for each replica, in the order given.
+    pub(crate) replicas: Vec<Group>,
+    /// How many failed or are unknown, by kind.
+    pub(crate) kinds: BTreeMap<Reason, u64>,
+    /// Requests sent more than once.
+    pub(crate) repeated: u64,
+    /// Latencies of the requests that failed or are unknown.
+    pub(crate) failed_latency: Option<Latency>,
+}
+
+/// Requests with something in common.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Group {
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    pub(crate) unknown: u64,
+    /// Of the successful ones.
+    pub(crate) latency: Option<Latency>,
+}
+
+impl Group {
+    pub(crate) fn sent(&self) -> u64 {
+        self.ok + self.failed + self.unknown
+    }
+}
+
+/// A distribution of latencies, in nanoseconds.
+#[derive(Debug, Clone)]
+pub(crate) struct Latency {
+    pub(crate) mean_ns: f64,
+    pub(crate) deviation_ns: f64,
+    pub(crate) min_ns: u64,
+    pub(crate) max_ns: u64,
+    /// Percentage and value; only those that the sample carries.
+    pub(crate) percentiles: Vec<(f64, u64)>,
+}
+
+impl Stats {
+    /// Successes in a second.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of requests is far below 2^52"
+    )]
+    pub(crate) fn throughput(&self) -> f64 {
+        self.total.ok as f64 / self.wall.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// Requests under way on average, by Little's law: all latencies together, divided by the time.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of requests is far below 2^52"
+    )]
+    pub(crate) fn under_way(&self) -> f64 {
+        let busy = |count: u64, latency: &Option<Latency>| {
+            latency
+                .as_ref()
+                .map_or(0.0, |latency| count as f64 * latency.mean_ns)
+        };
+        let all = busy(self.total.ok, &self.total.latency)
+            + busy(self.total.failed + self.total.unknown, &self.failed_latency);
+        all / 1e9 / self.wall.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// Processor time of the client as a share of one core.
+    pub(crate) fn cpu_share(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.wall.as_secs_f64().max(f64::EPSILON)
+    }
+}
+
+/// Counts and measures.
+pub(crate) fn summarize(history: &History, wall: Duration, cpu: Duration) -> Stats {
+    let measured = || history.ops.iter().filter(|op| op.phase == Phase::Measured);
+    let mut kinds = BTreeMap::new();
+    for op in measured() {
+        if let Outcome::Failed(reason) | Outcome::Unknown(reason) = op.outcome {
+            *kinds.entry(reason).or_default() += 1;
+        }
+    }
+    let replicas = (0..history.setting.replicas.len())
+        .map(|replica| group(measured().filter(|op| usize::from(op.replica) == replica)))
+        .collect();
+    Stats {
+        wall,
+        cpu,
+        total: group(measured()),
+        replicas,
+        kinds,
+        repeated: measured().filter(|op| op.attempts > 1).count() as u64,
+        failed_latency: latency(
+            measured()
+                .filter(|op| !op.is_ok())
+                .map(Op::latency_ns)
+                .collect(),
+        ),
+    }
+}
+
+fn group<'a>(ops: impl Iterator<Item = &'a Op>) -> Group {
+    let mut group = Group::default();
+    let mut latencies = Vec::new();
+    for op in ops {
+        match op.outcome {
+            Outcome::Ok => {
+                group.ok += 1;
+                latencies.push(op.latency_ns());
+            }
+            Outcome::Failed(_) => group.failed += 1,
+            Outcome::Unknown(_) => group.unknown += 1,
+        }
+    }
+    group.latency = latency(latencies);
+    group
+}
+
+/// The distribution of some latencies, if there are any.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "nanoseconds of a latency and counts are below 2^52"
+)]
+pub(crate) fn latency(mut samples: Vec<u64>) -> Option<Latency> {
+    samples.sort_unstable();
+    let (min_ns, max_ns) = (*samples.first()?, *samples.last()?);
+    let count = samples.len() as f64;
+    let mean_ns = samples.iter().map(|sample| *sample as f64).sum::<f64>() / count;
+    let variance = samples
+        .iter()
+        .map(|sample| (*sample as f64 - mean_ns).powi(2))
+        .sum::<f64>()
+        / count;
+    let percentiles = PERCENTILES
+        .into_iter()
+        .filter(|percent| *percent <= 50.0 || carries(samples.len(), *percent))
+        .map(|percent| (percent, nearest_rank(&samples, percent)))
+        .collect();
+    Some(Latency {
+        mean_ns,
+        deviation_ns: variance.sqrt(),
+        min_ns,
+        max_ns,
+        percentiles,
+    })
+}
+
+/// Whether so many samples say something about this percentile.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of requests is far below 2^52"
+)]
+pub(crate) fn carries(count: usize, percent: f64) -> bool {
+    count as f64 * (100.0 - percent) / 100.0 >= SAMPLES_BEYOND - 1e-6
+}
+
+/// The smallest sample that at least `percent` of all samples do not exceed: number `ceil(p n)`, counted from 1.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rank lies between 1 and the number of samples"
+)]
+fn nearest_rank(sorted: &[u64], percent: f64) -> u64 {
+    // Less a trifle, as 99.9 / 100 * 1000 is 999.0000000000001 in floating point.
+    let rank = (percent / 100.0 * sorted.len() as f64 - 1e-9).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let latency = latency((1..=1000).rev().collect()).expect("there are samples");
+        assert_eq!(
+            latency.percentiles,
+            [
+                (50.0, 500),
+                (75.0, 750),
+                (90.0, 900),
+                (95.0, 950),
+                (99.0, 990)
+            ]
+        );
+        assert_eq!((latency.min_ns, latency.max_ns), (1, 1000));
+        assert!((latency.mean_ns - 500.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_percentile_needs_ten_samples_beyond() {
+        assert!(
+            carries(5000, 99.8)
+                && !carries(5000, 99.9)
+                && carries(1000, 99.0)
+                && !carries(999, 99.0)
+        );
+        assert_eq!(
+            latency(vec![7]).expect("one sample").percentiles,
+            [(50.0, 7)]
+        );
+        assert!(latency(Vec::new()).is_none());
+    }
+}

@@ -1,0 +1,172 @@
+//! The plan of a run: who sends which text to which replica. Pure: it depends on the seed, the settings and the tag of the
+//! run, never on time or on answers, so that a run can be repeated with the same traffic.
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+/// Enough variety to find a server that changes what it stores: quotes, backslashes, accents both composed and not, right
+/// to left, four bytes.
+const WORDS: [&str; 24] = [
+    "hello",
+    "there",
+    "see",
+    "you",
+    "at",
+    "seven",
+    "lunch",
+    "yes",
+    "no",
+    "maybe",
+    "\"quoted\"",
+    "back\\slash",
+    "it's",
+    "100%",
+    "grüße",
+    "cafe\u{301}",
+    "привет",
+    "שלום",
+    "你好",
+    "🎉",
+    "👩\u{200d}🚀",
+    "<b>",
+    "a;b",
+    "tea\tcup",
+];
+
+/// The plan of a whole run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    /// Begins each text, so that the texts of two runs on one database differ.
+    pub(crate) tag: String,
+    pub(crate) users: usize,
+    pub(crate) replicas: usize,
+}
+
+/// One message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Planned {
+    /// Counted from 0 in its coroutine, warm-up included.
+    pub(crate) request: u32,
+    /// Index among the users.
+    pub(crate) user: usize,
+    /// Index among the replicas.
+    pub(crate) replica: usize,
+    /// Unique in the run.
+    pub(crate) text: String,
+}
+
+impl Plan {
+    /// What one coroutine sends: a stream of random numbers of its own, so that no coroutine's plan hangs on another's pace.
+    pub(crate) fn coroutine(&self, coroutine: u32) -> Script {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream(u64::from(coroutine));
+        Script {
+            plan: self.clone(),
+            coroutine,
+            request: 0,
+            random,
+        }
+    }
+}
+
+/// The messages of one coroutine, without end.
+#[derive(Debug)]
+pub(crate) struct Script {
+    plan: Plan,
+    coroutine: u32,
+    request: u32,
+    random: ChaCha8Rng,
+}
+
+impl Iterator for Script {
+    type Item = Planned;
+
+    fn next(&mut self) -> Option<Planned> {
+        let user = self.random.random_range(0..self.plan.users);
+        let replica = self.random.random_range(0..self.plan.replicas);
+        let mut text = format!("{}-{}-{}", self.plan.tag, self.coroutine, self.request);
+        for _ in 0..self.random.random_range(1..=4) {
+            text.push(' ');
+            text.push_str(WORDS[self.random.random_range(0..WORDS.len())]);
+        }
+        let request = self.request;
+        self.request += 1;
+        Some(Planned {
+            request,
+            user,
+            replica,
+            text,
+        })
+    }
+}
+
+/// A tag that no other run has: 40 random bits.
+pub(crate) fn fresh_tag() -> String {
+    format!("{:010x}", rand::random::<u64>() >> 24)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn plan(seed: u64) -> Plan {
+        Plan {
+            seed,
+            tag: "tag".to_owned(),
+            users: 10,
+            replicas: 3,
+        }
+    }
+
+    #[test]
+    fn one_seed_is_one_plan_however_the_coroutines_are_interleaved() {
+        let plan = plan(7);
+        let (mut one, mut other) = (plan.coroutine(0), plan.coroutine(1));
+        let interleaved: Vec<_> = (0..50)
+            .flat_map(|_| [one.next(), other.next()])
+            .flatten()
+            .collect();
+        let apart: Vec<_> = plan.coroutine(1).take(50).collect();
+        assert!(interleaved.iter().skip(1).step_by(2).eq(apart.iter()));
+        assert_ne!(
+            plan.coroutine(0).next(),
+            super::tests::plan(8).coroutine(0).next()
+        );
+    }
+
+    #[test]
+    fn the_plan_of_seed_1_stays_what_it_was() {
+        let first: Vec<_> = plan(1)
+            .coroutine(0)
+            .take(2)
+            .map(|planned| (planned.user, planned.replica))
+            .collect();
+        assert_eq!(first, PINNED);
+    }
+
+    const PINNED: [(usize, usize); 2] = [(5, 1), (2, 2)];
+
+    #[test]
+    fn texts_are_unique_and_every_user_and_replica_is_met() {
+        let plan = plan(1);
+        let all: Vec<_> = (0..20)
+            .flat_map(|coroutine| plan.coroutine(coroutine).take(50))
+            .collect();
+        let texts: HashSet<_> = all.iter().map(|planned| &planned.text).collect();
+        assert_eq!(texts.len(), 1000);
+        for user in 0..10 {
+            assert!(all.iter().filter(|planned| planned.user == user).count() > 50);
+        }
+        for replica in 0..3 {
+            assert!(
+                all.iter()
+                    .filter(|planned| planned.replica == replica)
+                    .count()
+                    > 250
+            );
+        }
+    }
+}

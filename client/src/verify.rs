@@ -1,0 +1,279 @@
+//! The judge: pure functions over a recorded [`History`].
+//!
+//! It sorts by `seq`, never trusts the order of arrival, and never uses a number from a reply as the index of a table. The
+//! checks S1 to S5, G1, G2 and R1 together are complete for the answered requests: they say that the log is a
+//! linearizable append that returns its last ten messages. The others find what happened beside the answers.
+//!
+//! One fault has one name. A number that two messages claim ("contested") is named by G1, G2 or G6, and takes no part in
+//! the checks along the log, which would only repeat it.
+
+mod coverage;
+mod facts;
+mod log;
+mod numbering;
+mod replies;
+mod tell;
+mod time;
+
+use std::cmp::Reverse;
+
+pub(crate) use self::coverage::Coverage;
+use self::facts::Facts;
+use crate::history::{History, Outcome};
+
+/// Examples kept of each kind.
+const EXAMPLES: usize = 3;
+
+/// Everything that is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Check {
+    WellFormed,
+    OwnMessage,
+    OwnLast,
+    Consecutive,
+    WindowFull,
+    SeqUnique,
+    OneContent,
+    StoredOnce,
+    NothingInvented,
+    FailedAbsent,
+    NothingLost,
+    NoHole,
+    UserSeq,
+    Counters,
+    SentAt,
+    RealTime,
+    CoroutineOrder,
+}
+
+impl Check {
+    pub(crate) const ALL: [Self; 17] = [
+        Self::WellFormed,
+        Self::OwnMessage,
+        Self::OwnLast,
+        Self::Consecutive,
+        Self::WindowFull,
+        Self::SeqUnique,
+        Self::OneContent,
+        Self::StoredOnce,
+        Self::NothingInvented,
+        Self::FailedAbsent,
+        Self::NothingLost,
+        Self::NoHole,
+        Self::UserSeq,
+        Self::Counters,
+        Self::SentAt,
+        Self::RealTime,
+        Self::CoroutineOrder,
+    ];
+
+    /// Short and fixed, for programs.
+    pub(crate) fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What holds if it finds nothing.
+    pub(crate) fn meaning(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::WellFormed => (
+                "S1",
+                "well-formed reply",
+                "each 200 is a JSON array of at most ten messages",
+            ),
+            Self::OwnMessage => (
+                "S2",
+                "own message",
+                "each reply holds the message that was sent, under its user",
+            ),
+            Self::OwnLast => (
+                "S3",
+                "own message last",
+                "no reply holds a message later than the request's own",
+            ),
+            Self::Consecutive => (
+                "S4",
+                "consecutive",
+                "no reply skips a message that exists, nor changes the order",
+            ),
+            Self::WindowFull => (
+                "S5",
+                "window full",
+                "each reply holds ten messages, or all there are",
+            ),
+            Self::SeqUnique => ("G1", "seq unique", "no two answered messages share a seq"),
+            Self::OneContent => (
+                "G2",
+                "one content",
+                "a message shown twice is shown alike, on every replica",
+            ),
+            Self::StoredOnce => (
+                "G3",
+                "stored once",
+                "no message is stored under two numbers",
+            ),
+            Self::NothingInvented => (
+                "G4",
+                "nothing invented",
+                "no message is shown that nobody sent",
+            ),
+            Self::FailedAbsent => (
+                "G5",
+                "failed is absent",
+                "what was refused is shown nowhere",
+            ),
+            Self::NothingLost => (
+                "G6",
+                "nothing lost",
+                "an answered message is in every reply that covers its seq",
+            ),
+            Self::NoHole => (
+                "G7",
+                "no hole",
+                "seq has no hole but where a message of unknown fate may be",
+            ),
+            Self::UserSeq => (
+                "G8",
+                "user_seq",
+                "each user's messages are numbered one by one along seq",
+            ),
+            Self::Counters => (
+                "G9",
+                "user counters",
+                "no user was counted up more often than messages were sent",
+            ),
+            Self::SentAt => ("G10", "sent_at", "sent_at never goes back along seq"),
+            Self::RealTime => (
+                "R1",
+                "real-time order",
+                "what was answered before another was sent has the smaller seq",
+            ),
+            Self::CoroutineOrder => (
+                "R2",
+                "coroutine order",
+                "one coroutine's messages have growing seq",
+            ),
+        }
+    }
+}
+
+/// What the judge says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Every promise that could be judged was kept.
+    Valid,
+    /// A promise is broken.
+    Invalid,
+    /// Nothing could be judged.
+    Unknown,
+}
+
+/// One broken promise, told so that a person can follow it.
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    /// How bad it is, among its like.
+    pub(crate) size: u64,
+    /// Lines.
+    pub(crate) story: String,
+    /// The requests it is about, as indices in the history.
+    #[expect(dead_code, reason = "the report page draws a timeline around them")]
+    pub(crate) ops: Vec<u32>,
+}
+
+/// All violations of one check.
+#[derive(Debug, Clone)]
+pub(crate) struct Violations {
+    pub(crate) check: Check,
+    pub(crate) count: u64,
+    /// The worst few, worst first.
+    pub(crate) worst: Vec<Finding>,
+}
+
+/// The outcome of judging.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    /// Only the checks that found something, in the order of [`Check`].
+    pub(crate) violations: Vec<Violations>,
+    pub(crate) coverage: Coverage,
+}
+
+/// Judges a history.
+pub(crate) fn judge(history: &History) -> Judgement {
+    let facts = Facts::gather(history);
+    let mut findings = Findings::default();
+    replies::check(&facts, &mut findings);
+    log::check(&facts, &mut findings);
+    numbering::check(&facts, &mut findings);
+    time::check(&facts, &mut findings);
+    let coverage = coverage::measure(&facts);
+    let answered = history.ops.iter().any(|op| op.outcome == Outcome::Ok);
+    let verdict = match (findings.by_check.is_empty(), answered) {
+        (false, _) => Verdict::Invalid,
+        (true, true) => Verdict::Valid,
+        (true, false) => Verdict::Unknown,
+    };
+    Judgement {
+        verdict,
+        violations: findings.by_check,
+        coverage,
+    }
+}
+
+/// Collects violations: all are counted, the worst are told.
+#[derive(Debug, Default)]
+struct Findings {
+    by_check: Vec<Violations>,
+}
+
+impl Findings {
+    /// `tell` gives the requests and the story; it is called only if this one is among the worst so far.
+    fn add(&mut self, check: Check, size: u64, tell: impl FnOnce() -> (Vec<u32>, String)) {
+        let index = match self
+            .by_check
+            .binary_search_by_key(&check, |violations| violations.check)
+        {
+            Ok(index) => index,
+            Err(index) => {
+                self.by_check.insert(
+                    index,
+                    Violations {
+                        check,
+                        count: 0,
+                        worst: Vec::new(),
+                    },
+                );
+                index
+            }
+        };
+        let violations = &mut self.by_check[index];
+        violations.count += 1;
+        if violations.worst.len() < EXAMPLES
+            || violations.worst.last().is_some_and(|last| last.size < size)
+        {
+            let (ops, story) = tell();
+            let at = violations
+                .worst
+                .partition_point(|finding| Reverse(finding.size) <= Reverse(size));
+            violations.worst.insert(at, Finding { size, story, ops });
+            violations.worst.truncate(EXAMPLES);
+        }
+    }
+
+    /// Counts violations that are known by number only.
+    fn count_more(&mut self, check: Check, more: u64) {
+        if let Ok(index) = self
+            .by_check
+            .binary_search_by_key(&check, |violations| violations.check)
+        {
+            self.by_check[index].count += more;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What the checks share: who sent each message that was shown, which numbers are contested, which messages are lost.
+
+use std::collections::HashSet;
+
+use crate::history::{History, Op, Outcome, Seen, own_position};
+
+/// No request, or no place.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Tables beside a history: twelve bytes a request.
+pub(super) struct Facts<'a> {
+    pub(super) history: &'a History,
+    /// Beside [`History::seen`]: the request whose text it is, or [`NONE`].
+    pub(super) author: Vec<u32>,
+    /// Beside [`History::ops`]: where its message stands in [`History::seen`], or [`NONE`]. Of several places the
+    /// acknowledged one, else the first.
+    pub(super) place: Vec<u32>,
+    /// Answered requests whose number is known, by number.
+    pub(super) by_seq: Vec<u32>,
+    /// Gaps that replies skip: the numbers on both sides, and the request.
+    pub(super) gaps: Vec<(u64, u64, u32)>,
+    /// Answered messages that replies ought to show and do not, as indices in [`History::seen`].
+    pub(super) lost: HashSet<u32>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn gather(history: &'a History) -> Self {
+        let mut by_seq: Vec<u32> = indices(&history.ops)
+            .filter(|op| is_numbered(&history.ops[*op as usize]))
+            .collect();
+        by_seq.sort_unstable_by_key(|op| (history.ops[*op as usize].seq, *op));
+        let mut facts = Self {
+            history,
+            author: vec![NONE; history.seen.len()],
+            place: vec![NONE; history.ops.len()],
+            by_seq,
+            gaps: skipped(history),
+            lost: HashSet::new(),
+        };
+        facts.join();
+        facts.find_lost();
+        facts
+    }
+
+    pub(super) fn op(&self, op: u32) -> &'a Op {
+        &self.history.ops[op as usize]
+    }
+
+    pub(super) fn seen(&self, seen: u32) -> &'a Seen {
+        &self.history.seen[seen as usize]
+    }
+
+    /// The request whose text a shown message has.
+    pub(super) fn author_of(&self, seen: u32) -> Option<u32> {
+        Some(self.author[seen as usize]).filter(|author| *author != NONE)
+    }
+
+    /// The shown messages, number by number: more than one in a group claim the same number.
+    pub(super) fn by_number(&self) -> impl Iterator<Item = std::ops::Range<u32>> + '_ {
+        let mut from = 0_usize;
+        self.history
+            .seen
+            .chunk_by(|one, other| one.shown.seq == other.shown.seq)
+            .map(move |group| {
+                let range = from..from + group.len();
+                from = range.end;
+                to_u32(range.start)..to_u32(range.end)
+            })
+    }
+
+    /// Whether nothing else claims this message's number.
+    pub(super) fn is_lone(&self, seen: u32) -> bool {
+        let (index, all) = (seen as usize, &self.history.seen);
+        let same = |other: Option<&Seen>| {
+            other.is_some_and(|other| other.shown.seq == all[index].shown.seq)
+        };
+        !same(index.checked_sub(1).and_then(|before| all.get(before))) && !same(all.get(index + 1))
+    }
+
+    /// The one place of a request's message, if nothing is wrong with it.
+    pub(super) fn sound_place(&self, op: u32) -> Option<u32> {
+        let place = self.place[op as usize];
+        (place != NONE && self.is_lone(place) && !self.lost.contains(&place)).then_some(place)
+    }
+
+    /// Finds author and place of each message, by merging both lists ordered by text.
+    fn join(&mut self) {
+        let history = self.history;
+        let mut texts: Vec<(u64, u32)> = indices(&history.ops)
+            .map(|op| (history.ops[op as usize].text, op))
+            .collect();
+        texts.sort_unstable();
+        let mut shown: Vec<(u64, u32)> = indices(&history.seen)
+            .map(|seen| (history.seen[seen as usize].shown.text, seen))
+            .collect();
+        shown.sort_unstable();
+        let mut texts = texts.into_iter().peekable();
+        for (text, seen) in shown {
+            while texts.next_if(|(other, _)| *other < text).is_some() {}
+            let Some((_, op)) = texts.peek().filter(|(other, _)| *other == text) else {
+                continue;
+            };
+            self.author[seen as usize] = *op;
+            let place = &mut self.place[*op as usize];
+            let acknowledged =
+                history.ops[*op as usize].seq == history.seen[seen as usize].shown.seq;
+            if *place == NONE
+                || acknowledged
+                    && history.seen[*place as usize].shown.seq != history.ops[*op as usize].seq
+            {
+                *place = seen;
+            }
+        }
+    }
+
+    /// An answered message is lost if only its own reply shows it, while others skip it, or show another message at its
+    /// number that nobody knew before this one was sent. A number that was taken already is another fault.
+    fn find_lost(&mut self) {
+        let mut lost = HashSet::new();
+        for group in self.by_number() {
+            for seen in group.clone().filter(|seen| self.is_unconfirmed(*seen)) {
+                let start_ns = self.op(self.author[seen as usize]).start_ns;
+                let replaced = group
+                    .clone()
+                    .map(|other| self.seen(other))
+                    .any(|other| other.replies > 1 && self.op(other.witness).end_ns > start_ns);
+                if replaced || self.is_skipped(self.seen(seen).shown.seq) {
+                    lost.insert(seen);
+                }
+            }
+        }
+        self.lost = lost;
+    }
+
+    /// Whether it was acknowledged, and only its own reply shows it.
+    fn is_unconfirmed(&self, seen: u32) -> bool {
+        let Seen { shown, replies, .. } = self.seen(seen);
+        *replies == 1
+            && self
+                .author_of(seen)
+                .is_some_and(|op| self.op(op).is_ok() && self.op(op).seq == shown.seq)
+    }
+
+    /// Whether a reply goes from a smaller number to a greater one without it. Gaps are few, or short: a look back finds it.
+    pub(super) fn is_skipped(&self, seq: u64) -> bool {
+        let end = self.gaps.partition_point(|(before, _, _)| *before < seq);
+        self.gaps[..end]
+            .iter()
+            .rev()
+            .take(LOOK_BACK)
+            .any(|(_, after, _)| *after > seq)
+    }
+}
+
+/// Whether it was answered, and its own message was in the reply.
+fn is_numbered(op: &Op) -> bool {
+    op.outcome == Outcome::Ok && op.seq != 0
+}
+
+/// The gaps in windows, ordered.
+fn skipped(history: &History) -> Vec<(u64, u64, u32)> {
+    let mut gaps = Vec::new();
+    for irregular in &history.irregular {
+        // What stands after the own message is another fault.
+        let own = own_position(&irregular.window, history.ops[irregular.op as usize].text);
+        let Some(own) = own else { continue };
+        for pair in irregular.window[..=own].windows(2) {
+            if pair[1].seq > pair[0].seq + 1 {
+                gaps.push((pair[0].seq, pair[1].seq, irregular.op));
+            }
+        }
+    }
+    gaps.sort_unstable();
+    gaps
+}
+
+/// Gaps that begin at the same number are shown by ten replies or so, on each of a few replicas.
+const LOOK_BACK: usize = 1000;
+
+pub(super) fn indices<T>(items: &[T]) -> std::ops::Range<u32> {
+    0..to_u32(items.len())
+}
+
+fn to_u32(index: usize) -> u32 {
+    u32::try_from(index).expect("a history holds fewer than 2^32 requests")
+}

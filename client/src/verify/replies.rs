@@ -1,0 +1,125 @@
+//! S1 to S5: what a reply says by itself.
+
+use super::facts::Facts;
+use super::{Check, Findings, tell};
+use crate::history::{Irregular, Outcome, Reason, WINDOW, own_position};
+
+/// Checks every reply of an unusual shape; the others were found right when they came.
+pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
+    unreadable(facts, findings);
+    for irregular in &facts.history.irregular {
+        one(facts, irregular, findings);
+    }
+}
+
+/// S1: a 200 that no one can read. Its outcome is unknown, and the promise of its form is broken.
+fn unreadable(facts: &Facts<'_>, findings: &mut Findings) {
+    for (op, what) in &facts.history.unreadable {
+        findings.add(Check::WellFormed, 0, || {
+            (
+                vec![*op],
+                format!(
+                    "{}\nThe reply can't be read: {what}.",
+                    tell::single(facts, *op)
+                ),
+            )
+        });
+    }
+    let all = facts
+        .history
+        .ops
+        .iter()
+        .filter(|op| op.outcome == Outcome::Unknown(Reason::Unreadable))
+        .count();
+    findings.count_more(
+        Check::WellFormed,
+        all.saturating_sub(facts.history.unreadable.len()) as u64,
+    );
+}
+
+fn one(facts: &Facts<'_>, irregular: &Irregular, findings: &mut Findings) {
+    let Irregular { op, window } = irregular;
+    let request = facts.op(*op);
+    let story = |end: &str| {
+        let seqs = tell::seqs(window);
+        (
+            vec![*op],
+            format!(
+                "{}\nThe reply shows seq {seqs}.\n{end}",
+                tell::single(facts, *op)
+            ),
+        )
+    };
+    if window.len() > WINDOW {
+        findings.add(Check::WellFormed, window.len() as u64, || {
+            story("That is more than ten messages.")
+        });
+    }
+    let Some(own) = own_position(window, request.text) else {
+        findings.add(Check::OwnMessage, 0, || {
+            story(&tell::without_own(facts, window))
+        });
+        return;
+    };
+    if window[own].user != request.user {
+        let names = &facts.history.names;
+        let (sent, shown) = (names.name(request.user), names.name(window[own].user));
+        findings.add(Check::OwnMessage, 0, || {
+            story(&format!("Sent as {sent:?}, it is shown as {shown:?}'s."))
+        });
+    }
+    if own + 1 != window.len() {
+        let later = window.len() - own - 1;
+        findings.add(Check::OwnLast, later as u64, || {
+            story(&format!(
+                "A's own message, seq {}, is not the last one: {later} follow it.",
+                window[own].seq
+            ))
+        });
+    }
+    for pair in window[..=own].windows(2) {
+        let (before, after) = (pair[0].seq, pair[1].seq);
+        if after <= before {
+            findings.add(Check::Consecutive, before - after, || {
+                story(&format!(
+                    "After {before} stands {after}: not in the order of seq."
+                ))
+            });
+        } else if after > before + 1 && exists_between(facts, before, after) {
+            findings.add(Check::Consecutive, after - before - 1, || {
+                story(&format!("After {before} stands {after}: what is between exists, as other replies show it."))
+            });
+        }
+    }
+    let (first, last) = (window[0].seq, window[window.len() - 1].seq);
+    let due = last + 1 - last.min(WINDOW as u64);
+    if window.len() < WINDOW && (due..first.min(last)).any(|seq| is_due(facts, seq)) {
+        findings.add(Check::WindowFull, first - due, || {
+            story(&format!(
+                "It begins at {first}, and should begin at {due}: ten messages, or all there are."
+            ))
+        });
+    }
+}
+
+/// Whether a reply that reaches back too little ought to show this number: not if it is lost, or a hole for all.
+fn is_due(facts: &Facts<'_>, seq: u64) -> bool {
+    let lost = || {
+        let seen = &facts.history.seen;
+        let from = seen.partition_point(|seen| seen.shown.seq < seq);
+        (from..seen.len())
+            .take_while(|index| seen[*index].shown.seq == seq)
+            .any(|index| u32::try_from(index).is_ok_and(|index| facts.lost.contains(&index)))
+    };
+    exists_between(facts, seq - 1, seq + 1) || !(lost() || facts.is_skipped(seq))
+}
+
+/// Whether a message between two numbers is known, and not lost; a lost one, or a hole for all, has another name.
+fn exists_between(facts: &Facts<'_>, before: u64, after: u64) -> bool {
+    let seen = &facts.history.seen;
+    let from = seen.partition_point(|seen| seen.shown.seq <= before);
+    (from..seen.len())
+        .take_while(|index| seen[*index].shown.seq < after)
+        .filter_map(|index| u32::try_from(index).ok())
+        .any(|index| !facts.lost.contains(&index))
+}

@@ -1,0 +1,236 @@
+//! A server in memory, of several replicas over one log, that keeps every promise; and the hooks with which the liars
+//! beside it break one.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// As on the wire.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Message {
+    pub(crate) seq: u64,
+    pub(crate) user: String,
+    pub(crate) user_seq: u64,
+    pub(crate) text: String,
+    pub(crate) sent_at: String,
+}
+
+/// What a replica is asked.
+#[derive(Debug)]
+pub(crate) struct Post {
+    /// Which replica, from 0.
+    pub(crate) replica: usize,
+    /// How many requests came to all replicas before.
+    pub(crate) number: u64,
+    pub(crate) user: String,
+    pub(crate) text: String,
+    pub(crate) key: Option<String>,
+}
+
+/// What a replica does about it.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Messages(Vec<Message>),
+    Raw(u16, String),
+    /// Closes the connection without a word.
+    Hang,
+    /// Never answers.
+    Stall,
+}
+
+/// How a server answers: `honest`, or a lie.
+pub(crate) type Behaviour = fn(&mut Log, &Post) -> Answer;
+
+/// The database.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) counters: HashMap<String, u64>,
+    pub(crate) keys: HashMap<String, usize>,
+    /// For a liar whose replicas have each a log of their own.
+    pub(crate) apart: HashMap<usize, Log>,
+}
+
+impl Log {
+    /// Stores a message, and gives its place.
+    pub(crate) fn store(&mut self, post: &Post) -> usize {
+        if let Some(place) = post.key.as_ref().and_then(|key| self.keys.get(key)) {
+            return *place;
+        }
+        let place = self.messages.len();
+        let counter = self.counters.entry(post.user.clone()).or_default();
+        *counter += 1;
+        self.messages.push(Message {
+            seq: place as u64 + 1,
+            user: post.user.clone(),
+            user_seq: *counter,
+            text: post.text.clone(),
+            sent_at: time(place as u64),
+        });
+        if let Some(key) = &post.key {
+            self.keys.insert(key.clone(), place);
+        }
+        place
+    }
+
+    /// The last ten messages, up to this place.
+    pub(crate) fn window(&self, place: usize) -> Vec<Message> {
+        self.messages[(place + 1).saturating_sub(10)..=place].to_vec()
+    }
+}
+
+/// Microseconds of a day that never goes back.
+pub(crate) fn time(number: u64) -> String {
+    let (second, micro) = (number / 1000, number % 1000 * 1000);
+    format!(
+        "2026-11-20T{:02}:{:02}:{:02}.{micro:06}Z",
+        second / 3600 % 24,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+/// Keeps every promise.
+pub(crate) fn honest(log: &mut Log, post: &Post) -> Answer {
+    let place = log.store(post);
+    Answer::Messages(log.window(place))
+}
+
+/// Running replicas; they end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) urls: Vec<String>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(replicas: usize, behaviour: Behaviour) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (addresses, listeners): (Vec<SocketAddr>, Vec<TcpListener>) = (0..replicas)
+            .map(|_| {
+                let listener = runtime
+                    .block_on(TcpListener::bind("127.0.0.1:0"))
+                    .expect("a free port");
+                (listener.local_addr().expect("an address"), listener)
+            })
+            .unzip();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async move {
+                let log = Arc::new(Mutex::new((Log::default(), 0)));
+                for (replica, listener) in listeners.into_iter().enumerate() {
+                    tokio::spawn(accept(listener, replica, Arc::clone(&log), behaviour));
+                }
+                // Stopped by a message, or by the test being gone.
+                drop(stopped.await);
+            });
+        });
+        let urls = addresses
+            .iter()
+            .map(|address| format!("http://{address}"))
+            .collect();
+        Self {
+            urls,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+type SharedLog = Arc<Mutex<(Log, u64)>>;
+
+async fn accept(listener: TcpListener, replica: usize, log: SharedLog, behaviour: Behaviour) {
+    while let Ok((stream, _)) = listener.accept().await {
+        drop(stream.set_nodelay(true));
+        tokio::spawn(serve(stream, replica, Arc::clone(&log), behaviour));
+    }
+}
+
+#[derive(Deserialize)]
+struct Body {
+    user: String,
+    text: String,
+}
+
+/// One connection: as many requests as come. Ends with the connection.
+async fn serve(
+    mut stream: TcpStream,
+    replica: usize,
+    log: SharedLog,
+    behaviour: Behaviour,
+) -> Option<()> {
+    let mut bytes = Vec::new();
+    loop {
+        let head = loop {
+            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            read(&mut stream, &mut bytes).await?;
+        };
+        let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+        let header = |name: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once(": "));
+            lines
+                .find(|(found, _)| found.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.to_owned())
+        };
+        let length: usize = header("content-length")?.parse().ok()?;
+        while bytes.len() < head + length {
+            read(&mut stream, &mut bytes).await?;
+        }
+        let body: Body = serde_json::from_slice(&bytes[head..head + length]).ok()?;
+        bytes.drain(..head + length);
+        let answer = {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            let (log, number) = &mut *log;
+            let Body { user, text } = body;
+            let post = Post {
+                replica,
+                number: *number,
+                user,
+                text,
+                key: header("idempotency-key"),
+            };
+            *number += 1;
+            behaviour(log, &post)
+        };
+        let (status, body) = match answer {
+            Answer::Messages(messages) => (
+                200,
+                serde_json::to_string(&messages).expect("messages are JSON"),
+            ),
+            Answer::Raw(status, body) => (status, body),
+            Answer::Hang => return None,
+            Answer::Stall => std::future::pending().await,
+        };
+        let reply = format!(
+            "HTTP/1.1 {status} .\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(reply.as_bytes()).await.ok()?;
+    }
+}
+
+async fn read(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
+    let count = stream.read_buf(bytes).await.ok()?;
+    (count > 0).then_some(())
+}

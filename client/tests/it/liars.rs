@@ -1,0 +1,393 @@
+//! Servers that break one promise each. The client must end with 1, name that promise, tell a contradiction, and accuse
+//! nothing else.
+
+use crate::honest::{Answer, Behaviour, Log, Message, Post, Server, honest, time};
+use crate::program::{Ended, client_at};
+
+/// Runs against two replicas of a liar.
+fn run(behaviour: Behaviour, arguments: &[&str]) -> Ended {
+    let server = Server::start(2, behaviour);
+    let common = ["-c", "10", "-n", "40", "--seed", "3", "--timeout", "1s"];
+    client_at(&server.urls, &[&common, arguments].concat())
+}
+
+/// The liar is found under this name only, and these words tell why.
+fn accuses(behaviour: Behaviour, code: &str, words: &[&str]) {
+    let ended = run(behaviour, &[]);
+    assert_eq!(
+        (ended.code, ended.accused()),
+        (Some(1), vec![code]),
+        "{ended:?}"
+    );
+    for words in words {
+        assert!(
+            ended.stdout.contains(words),
+            "{words:?} in {}",
+            ended.stdout
+        );
+    }
+}
+
+/// Now and then, and never at the very beginning.
+fn now_and_then(post: &Post) -> bool {
+    post.number % 50 == 30
+}
+
+/// A message that this run does not send.
+fn foreign(post: &Post) -> Post {
+    Post {
+        key: None,
+        user: post.user.clone(),
+        text: "buy now".to_owned(),
+        ..*post
+    }
+}
+
+fn messages(answer: Answer, change: impl FnOnce(&mut Vec<Message>)) -> Answer {
+    match answer {
+        Answer::Messages(mut messages) => {
+            change(&mut messages);
+            Answer::Messages(messages)
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn an_honest_server_is_accused_of_nothing() {
+    let ended = run(honest, &[]);
+    assert_eq!(
+        (ended.code, ended.accused()),
+        (Some(0), vec![]),
+        "{ended:?}"
+    );
+}
+
+fn numbers_from_its_own_memory(log: &mut Log, post: &Post) -> Answer {
+    honest(log.apart.entry(post.replica).or_default(), post)
+}
+
+#[test]
+fn replicas_that_number_from_their_own_memory() {
+    accuses(
+        numbers_from_its_own_memory,
+        "G1",
+        &["Both were answered with seq"],
+    );
+}
+
+fn skips_a_message(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        messages(answer, |window| drop(window.remove(4)))
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn a_reply_that_skips_a_message() {
+    accuses(skips_a_message, "S4", &["what is between exists"]);
+}
+
+fn shows_nine(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        messages(answer, |window| drop(window.remove(0)))
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn a_reply_that_is_too_short() {
+    accuses(shows_nine, "S5", &["should begin at"]);
+}
+
+fn shows_eleven(log: &mut Log, post: &Post) -> Answer {
+    let place = log.store(post);
+    let first = if now_and_then(post) {
+        place - 10
+    } else {
+        place.saturating_sub(9)
+    };
+    Answer::Messages(log.messages[first..=place].to_vec())
+}
+
+#[test]
+fn a_reply_that_is_too_long() {
+    accuses(shows_eleven, "S1", &["more than ten"]);
+}
+
+fn shows_a_newer_one(log: &mut Log, post: &Post) -> Answer {
+    let mut place = log.store(post);
+    if now_and_then(post) {
+        place = log.store(&foreign(post));
+    }
+    Answer::Messages(log.window(place))
+}
+
+#[test]
+fn a_reply_that_shows_one_too_new() {
+    let ended = run(shows_a_newer_one, &["--shared"]);
+    assert_eq!(
+        (ended.code, ended.accused()),
+        (Some(1), vec!["S3"]),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stdout.contains("is not the last one: 1 follow"),
+        "{ended:?}"
+    );
+}
+
+fn counts_a_user_twice(log: &mut Log, post: &Post) -> Answer {
+    if now_and_then(post) {
+        *log.counters.entry(post.user.clone()).or_default() += 1;
+    }
+    honest(log, post)
+}
+
+#[test]
+fn a_user_that_is_counted_twice() {
+    accuses(counts_a_user_twice, "G8", &["user_seq should be"]);
+}
+
+fn loses_and_reuses_the_number(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        log.messages.pop();
+        *log.counters.entry(post.user.clone()).or_default() -= 1;
+    }
+    answer
+}
+
+#[test]
+fn an_acknowledged_message_whose_number_is_given_again() {
+    accuses(loses_and_reuses_the_number, "G6", &["it is lost"]);
+}
+
+fn loses_and_leaves_a_hole(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        // From now on no reply shows it: the text marks it, and the next replies leave it out.
+        let last = log.messages.len() - 1;
+        LOST.clone_into(&mut log.messages[last].text);
+    }
+    messages(answer, |window| {
+        window.retain(|message| message.text != LOST);
+    })
+}
+
+const LOST: &str = "lost";
+
+#[test]
+fn an_acknowledged_message_that_later_replies_skip() {
+    accuses(loses_and_leaves_a_hole, "G6", &["it is lost"]);
+}
+
+fn stores_a_retry_twice(log: &mut Log, post: &Post) -> Answer {
+    if post.number % 50 == 30 {
+        log.store(&Post {
+            key: None,
+            user: post.user.clone(),
+            text: post.text.clone(),
+            ..*post
+        });
+        return Answer::Hang;
+    }
+    honest(log, post)
+}
+
+#[test]
+fn a_retry_that_is_stored_twice() {
+    let ended = run(stores_a_retry_twice, &["--retries", "2"]);
+    assert_eq!(
+        (ended.code, ended.accused()),
+        (Some(1), vec!["G3"]),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains("Idempotency-Key"), "{ended:?}");
+}
+
+fn answers_another_request(log: &mut Log, post: &Post) -> Answer {
+    let place = log.store(post);
+    if now_and_then(post) {
+        Answer::Messages(log.window(place - 1))
+    } else {
+        Answer::Messages(log.window(place))
+    }
+}
+
+#[test]
+fn a_reply_to_another_request() {
+    accuses(answers_another_request, "S2", &["own message is missing"]);
+}
+
+fn moves_dates_back(log: &mut Log, post: &Post) -> Answer {
+    let place = log.store(post);
+    if now_and_then(post) {
+        log.messages[place].sent_at = time(place as u64 - 2);
+    }
+    Answer::Messages(log.window(place))
+}
+
+#[test]
+fn dates_that_go_back() {
+    accuses(moves_dates_back, "G10", &["earlier: a contradiction"]);
+}
+
+fn shows_other_content_on_one_replica(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if post.replica == 0 {
+        return answer;
+    }
+    messages(answer, |window| {
+        for message in window
+            .iter_mut()
+            .rev()
+            .skip(1)
+            .filter(|message| message.seq % 50 == 40)
+        {
+            message.text.push('!');
+        }
+    })
+}
+
+#[test]
+fn other_content_on_another_replica() {
+    accuses(
+        shows_other_content_on_one_replica,
+        "G2",
+        &["One seq, two contents"],
+    );
+}
+
+fn invents_a_message(log: &mut Log, post: &Post) -> Answer {
+    if now_and_then(post) {
+        log.store(&foreign(post));
+    }
+    honest(log, post)
+}
+
+#[test]
+fn a_message_that_nobody_sent_is_found_unless_others_may_write() {
+    accuses(invents_a_message, "G4", &["buy now"]);
+    let shared = run(invents_a_message, &["--shared"]);
+    assert_eq!(
+        (shared.code, shared.accused()),
+        (Some(0), vec![]),
+        "{shared:?}"
+    );
+}
+
+fn stores_what_it_refuses(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        Answer::Raw(503, "{}".to_owned())
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn a_message_that_was_refused_and_is_stored() {
+    accuses(stores_what_it_refuses, "G5", &["503 Service Unavailable"]);
+}
+
+fn leaves_a_hole(log: &mut Log, post: &Post) -> Answer {
+    if now_and_then(post) {
+        let gone = log.store(&Post {
+            key: None,
+            user: "nobody".to_owned(),
+            text: LOST.to_owned(),
+            ..*post
+        });
+        assert!(gone > 0, "a hole has two sides");
+    }
+    messages(honest(log, post), |window| {
+        window.retain(|message| message.text != LOST);
+    })
+}
+
+#[test]
+fn a_hole_in_the_numbers() {
+    accuses(leaves_a_hole, "G7", &["no reply shows what is between"]);
+}
+
+fn replies_with_garbage(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        Answer::Raw(200, "<html>".to_owned())
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn garbage_is_a_broken_promise_of_unknown_outcome() {
+    accuses(
+        replies_with_garbage,
+        "S1",
+        &[
+            "not a JSON array",
+            "8 of unknown outcome: 8 appeared, 0 did not",
+        ],
+    );
+}
+
+fn stalls(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if post.number == 30 {
+        Answer::Stall
+    } else {
+        answer
+    }
+}
+
+fn hangs_up(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        Answer::Hang
+    } else {
+        answer
+    }
+}
+
+fn breaks_down(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        Answer::Raw(500, "{}".to_owned())
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn what_may_have_been_stored_is_unknown_and_breaks_no_promise() {
+    for (behaviour, words) in [
+        (stalls as Behaviour, "1  no answer in time"),
+        (
+            hangs_up,
+            "8  connection closed before the answer was complete",
+        ),
+        (breaks_down, "8  answered 500 Internal Server Error"),
+    ] {
+        let ended = run(behaviour, &[]);
+        assert_eq!(
+            (ended.code, ended.accused()),
+            (Some(0), vec![]),
+            "{ended:?}"
+        );
+        assert!(
+            ended.stdout.contains(words),
+            "{words:?} in {}",
+            ended.stdout
+        );
+        assert!(
+            ended.stdout.contains("appeared, 0 did not"),
+            "{}",
+            ended.stdout
+        );
+    }
+}

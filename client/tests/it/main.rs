@@ -1,0 +1,6 @@
+//! The real program, over real HTTP, against servers that keep the promises and servers that break them.
+
+mod honest;
+mod liars;
+mod program;
+mod runs;

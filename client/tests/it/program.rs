@@ -1,0 +1,58 @@
+//! Runs the real binary.
+
+use std::process::{Command, Output};
+
+/// What it printed, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The program with these arguments, and none of the caller's settings.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command.args(arguments);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CLIENT_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn client(arguments: &[&str]) -> Ended {
+    ended(command(arguments).output().expect("the program starts"))
+}
+
+/// Runs it against a server.
+pub(crate) fn client_at(urls: &[String], arguments: &[&str]) -> Ended {
+    let all: Vec<&str> = arguments
+        .iter()
+        .copied()
+        .chain(urls.iter().map(String::as_str))
+        .collect();
+    client(&all)
+}
+
+pub(crate) fn ended(output: Output) -> Ended {
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("it prints UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("it prints UTF-8"),
+    }
+}
+
+impl Ended {
+    /// The codes of the checks that found something, as the text names them.
+    pub(crate) fn accused(&self) -> Vec<&str> {
+        let lines = self
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("INVALID"));
+        lines
+            .filter_map(|line| line.split_once('(')?.1.split_once(')'))
+            .map(|(code, _)| code)
+            .collect()
+    }
+}
