@@ -3,7 +3,7 @@
 #
 #   ./run.sh [run] [CLIENT OPTIONS]  the main job: builds, starts database and replicas, runs the client, stops all.
 #                                    The exit status is the client's, or 1 if the tables show a violation
-#   ./run.sh test [CARGO TEST ARGS]  all checks: format, clippy, docs, tests (with arguments: these tests only)
+#   ./run.sh test [CARGO TEST ARGS]  all checks: format, clippy, docs, tests (with arguments: only these tests)
 #   ./run.sh up                      database and replicas stay up until Ctrl-C
 #   ./run.sh mysql [ARGS]            the mysql command-line client on the database
 #   ./run.sh clean                   removes .run/: the private database and the logs
@@ -15,9 +15,9 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null
 PATH=$PATH:${HOME:-/root}/.cargo/bin:/usr/sbin:/usr/local/sbin:/usr/libexec:/usr/local/mysql/bin
 
-job='' stopped='' mysqld=''        # processes: what is attended, the private database; the status a signal asked for
-replica=() born=() early_deaths=0  # by port: process, time of start
-tied=()                            # what is started through this ends even when this script is killed with -9
+job='' mysqld='' replica=() # processes: what is attended, the private database, the replicas by port
+stopped=''                  # the exit status that a signal asked for
+tied=()                     # what is started through this ends even when this script is killed with -9
 if setpriv --pdeathsig TERM true 2>/dev/null; then tied=(setpriv --pdeathsig TERM); fi
 
 say() { printf 'run.sh: %s\n' "$*" >&2; }
@@ -38,16 +38,25 @@ attend() {
   spawn "$@" 8>&-
   job=$spawned
   while alive "$job"; do pause; revive; done
-  wait "$job" || status=$?
+  wait "$job" 2>/dev/null || status=$?
   job=''
   [[ -z $stopped ]] || exit "$stopped"
   return "$status"
 }
 
+# Starts again what has died.
+revive() {
+  local port
+  if [[ -n $mysqld ]] && ! alive "$mysqld"; then say 'the database died: starting it again'; start_database; fi
+  for port in "${!replica[@]}"; do
+    alive "${replica[port]}" || { say "the replica on port $port died: starting it again"; start_replica "$port"; }
+  done
+}
+
 # The first signal asks the job to end in its own way, the second kills it. Without a job, all ends.
 on_signal() {
   [[ -n $job ]] || exit "$1"
-  kill "$([[ -z $stopped ]] && echo -INT || echo -KILL)" -- "-$job" || true
+  kill "$([[ -z $stopped ]] && echo -INT || echo -KILL)" -- "-$job" 2>/dev/null || true
   stopped=$1
 }
 
@@ -78,37 +87,15 @@ finish() {
 # --- The database ---
 
 open_database() {
-  find_cli
-  if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
-  say "database: $(sql -N -e 'select version()')"
-}
-
-sql() { MYSQL_PWD=$password "$cli" --no-defaults "${connection[@]}" --default-character-set=utf8mb4 "$@"; }
-
-find_cli() {
-  cli=$(first_of mariadb mysql) password='' database=dummy_messenger
-  # Newer MariaDB clients would refuse the certificate that MySQL makes for itself.
-  if [[ $("${cli:-true}" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); else connection=(); fi
-}
-
-given_database() {
-  [[ -n $cli ]] || { install 'mysql command-line client' mariadb-client-core; find_cli; }
-  local url='^mysql://(([^:@/?]*)(:([^@/?]*))?@)?(\[[^]]*\]|[^:/?]*)(:([0-9]+))?/([^/?]+)(\?(.*))?$'
-  [[ $DATABASE_URL =~ $url ]] || { say 'DATABASE_URL must look like mysql://user:password@host:3306/dummy_messenger'; exit 2; }
-  set -- "${BASH_REMATCH[@]}"
-  password=$(decode "$5") database=$(decode "$9")
-  connection+=(--user="$(decode "$3")")
-  if [[ ${11} =~ (^|&)socket=([^&]+) ]]; then connection+=(--protocol=socket --socket="$(decode "${BASH_REMATCH[2]}")")
-  else connection+=(--protocol=tcp --host="${6//[][]/}" --port="${8:-3306}"); fi
-  wait_for_database
-}
-
-decode() { local text=${1//\\/\\\\}; printf '%b' "${text//%/\\x}"; }
-
-wait_for_database() {
   local i error
+  password='' database=dummy_messenger
+  find_programs
+  [[ -n $cli && -n ${DATABASE_URL:-$server} ]] || { install 'database server' mariadb-server-core mariadb-client-core; find_programs; }
+  connection=() # newer MariaDB clients would refuse the certificate that MySQL makes for itself
+  if [[ $("$cli" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); fi
+  if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
   for ((i = 0; i < 300; i++)); do
-    error=$(sql -e 'select 1' 2>&1) && return
+    error=$(sql -N -e 'select version()' 2>&1) && say "database: $error" && return
     [[ $error =~ ERROR\ 20 ]] || break # anything but "cannot connect"
     [[ -z $mysqld ]] || alive "$mysqld" || die_with_log ".run/$kind.log" 'the database does not start'
     pause
@@ -116,25 +103,30 @@ wait_for_database() {
   die "the database: $error"
 }
 
+# MariaDB first: on Ubuntu, AppArmor keeps mysqld out of all folders but its own.
+find_programs() { cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld); }
+
+sql() { MYSQL_PWD=$password "$cli" --no-defaults "${connection[@]}" --default-character-set=utf8mb4 "$@"; }
+
+given_database() {
+  local url='^mysql://(([^:@/?]*)(:([^@/?]*))?@)?(\[[^]]*\]|[^:/?]*)(:([0-9]+))?/([^/?]+)(\?(.*))?$'
+  [[ $DATABASE_URL =~ $url ]] || { say 'DATABASE_URL must look like mysql://user:password@host:3306/dummy_messenger'; exit 2; }
+  set -- "${BASH_REMATCH[@]}"
+  password=$(decode "$5") database=$(decode "$9")
+  connection+=(--user="$(decode "$3")")
+  if [[ ${11} =~ (^|&)socket=([^&]+) ]]; then connection+=(--protocol=socket --socket="$(decode "${BASH_REMATCH[2]}")")
+  else connection+=(--protocol=tcp --host="${6//[][]/}" --port="${8:-3306}"); fi
+}
+
+decode() { local text=${1//\\/\\\\}; printf '%b' "${text//%/\\x}"; }
+
 # One script owns the private database: it and the server hold the lock .run/owner, which the kernel takes back
 # however they end. Others use it meanwhile and hold .run/guests; the owner waits for them before it stops the server.
 private_database() {
-  local here=/proc/$$/cwd/.run                    # short for any path of the clone: 107 bytes are a socket's limit
-  local server; server=$(first_of mariadbd mysqld) # MariaDB first: Ubuntu's AppArmor keeps mysqld out of foreign folders
-  if [[ -z $server || -z $cli ]]; then
-    install 'database server' mariadb-server-core mariadb-client-core
-    server=$(first_of mariadbd mysqld)
-    find_cli
-  fi
-  server_command=("$server" --no-defaults)
-  ((EUID != 0)) || server_command+=(--user=root)
-  case $("$server" --version) in
-    *MariaDB*) kind=mariadb ;;
-    *) kind=mysql; server_command+=(--mysqlx=OFF --secure-file-priv=NULL) ;;
-  esac
+  local here=/proc/$$/cwd/.run # short for any path of the clone: 107 bytes are a socket's limit
+  kind=${server##*/}
   connection+=(--user=root --protocol=socket --socket="$here/$kind/socket")
   export DATABASE_URL="mysql://root@localhost/$database?socket=$here/$kind/socket"
-
   if ! mkdir -p .run || [[ ! -O .run ]]; then die '.run/ belongs to another user: remove it first'; fi
   chmod 700 .run
   exec 8>.run/owner 9>.run/guests
@@ -145,23 +137,24 @@ private_database() {
   done
   [[ -d .run/$kind ]] || make_database
   start_database
-  wait_for_database
 }
 
 # Under another name first, so that an interrupted run leaves no half of a database.
 make_database() {
   say 'making a new database in .run/'
   rm -rf ".run/$kind.new"
-  case $kind in # MariaDB's script takes no blank in the path
-    mariadb) attend mariadb-install-db "${server_command[@]:1}" --datadir="$here/mariadb.new" --skip-test-db --auth-root-authentication-method=normal ;;
-    mysql) attend "${server_command[@]}" --datadir="$PWD/.run/mysql.new" --initialize-insecure ;;
-  esac >".run/$kind.log" 2>&1 || die_with_log ".run/$kind.log" 'no new database could be made'
+  case $kind in
+    mariadbd) set -- mariadb-install-db --no-defaults --datadir="$here/$kind.new" --auth-root-authentication-method=normal ;;
+    mysqld) set -- "$server" --no-defaults --datadir="$PWD/.run/$kind.new" --initialize-insecure ;;
+  esac # MariaDB's script takes no blank in the path
+  attend "$@" --user="$(id -un)" >".run/$kind.log" 2>&1 || die_with_log ".run/$kind.log" 'no new database could be made'
   mv ".run/$kind.new" ".run/$kind"
 }
 
 start_database() {
   rm -f ".run/$kind"/{pid,socket,socket.lock} # of a server that was killed
-  spawn "${server_command[@]}" --datadir="$PWD/.run/$kind" --socket=socket --pid-file=pid --skip-networking >>".run/$kind.log" 2>&1
+  spawn "$server" --no-defaults --user="$(id -un)" --datadir="$PWD/.run/$kind" --pid-file=pid --socket=socket \
+    --skip-networking --loose-mysqlx=OFF --secure-file-priv= >>".run/$kind.log" 2>&1
   mysqld=$spawned
 }
 
@@ -169,23 +162,18 @@ start_database() {
 
 # $1: what is missing; then the Debian packages that have it.
 install() {
-  local what=$1 become=() packages=() name
+  local what=$1 root=() packages=() name
   shift
-  ((EUID == 0)) || become=(sudo)
-  if [[ -n $(type -P apt-get) ]] && { ((EUID == 0)) || sudo -n true || { [[ -t 0 ]] && sudo -v; }; } 2>/dev/null; then
-    say "no $what found: installing $*"
-    "${become[@]}" apt-get update -qq || true
-    for name in "$@"; do packages+=("$(apt-cache pkgnames "$name" | sort | sed -n 1p)"); done # or name-10.6
-    "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
-  else
-    case $(first_of apt-get dnf zypper pacman) in
-      */dnf) set -- dnf install mariadb-server gcc ;;
-      */zypper) set -- zypper install mariadb gcc ;;
-      */pacman) set -- pacman -S mariadb gcc ;;
-      *) set -- apt-get install "$@" ;;
-    esac
-    die "no $what found. Install it: sudo $*"
+  ((EUID == 0)) || root=(sudo)
+  if [[ -z $(type -P apt-get) ]] || ! { ((EUID == 0)) || sudo -n true || { [[ -t 0 ]] && sudo -v; }; } 2>/dev/null; then
+    [[ -z $(type -P dnf) ]] || set -- mariadb-server gcc
+    [[ -z $(type -P pacman) ]] || set -- mariadb gcc
+    die "no $what found. Install it: sudo $(first_of apt-get dnf zypper pacman | sed 's/.*pacman$/& -S/; s/[^S]$/& install/') $*"
   fi
+  say "no $what found: installing $*"
+  "${root[@]}" apt-get update -qq || true
+  for name in "$@"; do packages+=("$(apt-cache pkgnames "$name" | sort | sed -n 1p)"); done # or name-10.6
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
 }
 
 check_cargo() {
@@ -205,53 +193,39 @@ build() {
 # --- The replicas ---
 
 start_replicas() {
-  local port=8001 status
-  while ((${#replica[@]} < replicas)); do
-    start_replica
-    until is_ready; do
+  local port status
+  for ((port = 8001; ${#replica[@]} < replicas; port++)); do
+    start_replica "$port"
+    until is_ready "$port"; do
       pause
       alive "${replica[port]}" && continue
-      status=0; wait "${replica[port]}" || status=$?
+      status=0
+      wait "${replica[port]}" || status=$?
       unset "replica[port]"
       ((status == 3)) || die_with_log ".run/replica-$port.log" "the replica on port $port ended with status $status"
       say "port $port is taken"
-      ((++port))
-      start_replica
+      continue 2
     done
     say "replica on http://127.0.0.1:$port"
-    ((++port))
   done
 }
 
 start_replica() {
   mkdir -p .run
-  spawn "$binaries/server" --listen "127.0.0.1:$port" >>".run/replica-$port.log" 2>&1 8>&-
-  replica[port]=$spawned born[port]=$SECONDS
+  spawn "$binaries/server" --listen "127.0.0.1:$1" >>".run/replica-$1.log" 2>&1 8>&-
+  replica[$1]=$spawned
 }
 
 # It takes writes, and it is this replica that holds the port, no stranger.
 is_ready() {
   local inode
-  inode=$(awk -v "address=0100007F:$(printf %04X "$port")" '$2 == address && $4 == "0A" { print $10 }' /proc/net/tcp)
-  [[ -n $inode && -n $(find "/proc/${replica[port]}/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]] || return 1
+  inode=$(awk -v "address=0100007F:$(printf %04X "$1")" '$2 == address && $4 == "0A" { print $10 }' /proc/net/tcp)
+  [[ -n $inode && -n $(find "/proc/${replica[$1]}/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]] || return 1
   (
-    exec 3<>"/dev/tcp/127.0.0.1/$port"
+    exec 3<>"/dev/tcp/127.0.0.1/$1"
     printf 'GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
     read -rt 5 -u 3 && [[ $REPLY == *' 200 '* ]]
   ) 2>/dev/null
-}
-
-# Starts again what has died.
-revive() {
-  local port
-  if [[ -n $mysqld ]] && ! alive "$mysqld"; then say 'the database died: starting it again'; start_database; fi
-  for port in "${!replica[@]}"; do
-    alive "${replica[port]}" && continue
-    say "the replica on port $port died: starting it again"
-    ((SECONDS - born[port] < 5)) || early_deaths=0
-    ((++early_deaths <= 10)) || die_with_log ".run/replica-$port.log" 'the replicas do not stay up'
-    start_replica
-  done
 }
 
 # --- The verbs ---
