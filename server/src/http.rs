@@ -63,7 +63,7 @@ pub struct EdgeLimits {
 
 /// An HTTP server on a bound socket.
 pub struct Edge {
-    server: tiny_http::Server,
+    server: Arc<tiny_http::Server>,
     listener: Socket,
     nudge: Nudge,
     outbox: Arc<Outbox>,
@@ -96,11 +96,16 @@ impl Edge {
     pub fn new(listener: Socket, limits: EdgeLimits) -> io::Result<Self> {
         let outbox = Arc::new(Outbox::new(limits.workers));
         let accepting: TcpListener = listener.try_clone()?.into();
+        let server =
+            Arc::new(tiny_http::Server::from_listener(accepting, None).map_err(io::Error::other)?);
         let nudge = {
-            let outbox = Arc::clone(&outbox);
-            Nudge::start(&accepting, move || outbox.relieve())?
+            let (outbox, server) = (Arc::clone(&outbox), Arc::clone(&server));
+            Nudge::start(
+                &listener,
+                move || outbox.relieve(),
+                move || server.unblock(),
+            )?
         };
-        let server = tiny_http::Server::from_listener(accepting, None).map_err(io::Error::other)?;
         Ok(Self {
             server,
             listener,
@@ -160,7 +165,7 @@ impl Edge {
             match self.server.recv() {
                 Ok(request) => reception.receive(request),
                 Err(_) if self.stopping.load(Ordering::Acquire) => break Ok(()),
-                // tiny_http ends its accept loop at the first error, and tells of it once.
+                // tiny_http ends its accept loop at the first error, and tells of it once; or the nudge unblocked us.
                 Err(error) => break Err(ServeError::Deaf(error)),
             }
         };

@@ -1,7 +1,7 @@
 //! The listening socket, and the nudge that keeps `tiny_http` from forgetting a connection.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
@@ -18,6 +18,10 @@ const NUDGE_IN_BURST: Duration = Duration::from_micros(500);
 const BURST: Duration = Duration::from_millis(50);
 /// Otherwise. Connections that have never sent a byte can starve one another unseen; this bounds their wait.
 const NUDGE_AT_REST: Duration = Duration::from_millis(20);
+
+/// Pauses without a served nudge, added up, after which nobody can be served any more. Pauses are counted and not the
+/// time, which also goes by while the process is frozen.
+const DEAF_AFTER: Duration = Duration::from_secs(5);
 
 /// Binds and listens. What is set here is inherited by the accepted sockets, which `tiny_http` keeps to itself.
 ///
@@ -48,6 +52,9 @@ pub fn listen(address: SocketAddr, send_timeout: Duration) -> io::Result<Socket>
 /// thread, but a woken thread is counted idle until it runs. In a burst of connections some are thus queued with nobody
 /// left to serve them, until another connection closes (`TaskPool::spawn` in its source). Any further connection sets
 /// this right for one of them: it wakes an idle thread or gets a new one, and that thread then takes from the queue.
+///
+/// The nudge also notices when nobody accepts any more: the accepting thread of `tiny_http` ends without a word when it
+/// panics, as it does for want of file descriptors.
 pub struct Nudge {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
@@ -66,15 +73,20 @@ struct Shared {
 }
 
 impl Nudge {
-    /// Starts nudging `listener`, and calls `each_time` with each nudge.
+    /// Starts nudging `listener`. Calls `each_time` with each nudge, and `deaf` once if nobody accepts any more.
     ///
     /// # Errors
     /// If the thread cannot be started, or the listener is not bound.
     pub fn start(
-        listener: &TcpListener,
+        listener: &Socket,
         each_time: impl Fn() + Send + 'static,
+        deaf: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let address = reachable(listener.local_addr()?);
+        let address = listener
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::Unsupported)?;
+        let address = reachable(address);
         let shared = Arc::new(Shared {
             last_new_connection: Mutex::new(None),
             stopped: AtomicBool::new(false),
@@ -84,11 +96,21 @@ impl Nudge {
             std::thread::Builder::new()
                 .name("nudge".to_owned())
                 .spawn(move || {
+                    let mut unserved = Duration::ZERO;
+                    let mut probe = None;
                     while !shared.stopped.load(Ordering::Acquire) {
-                        // A refusal means that the server stops; an error for want of descriptors shows elsewhere.
-                        let _ = TcpStream::connect_timeout(&address, NUDGE_AT_REST);
+                        // Refused while the server stops; any other failure shows in what is not served.
+                        let nudge = TcpStream::connect_timeout(&address, NUDGE_AT_REST).ok();
                         each_time();
-                        std::thread::park_timeout(shared.pause());
+                        match probe.take_if(|probe| is_served(probe)) {
+                            Some(_served) => unserved = Duration::ZERO,
+                            None if unserved > DEAF_AFTER => return deaf(),
+                            None => {}
+                        }
+                        probe = probe.or(nudge);
+                        let pause = shared.pause();
+                        unserved += pause;
+                        std::thread::park_timeout(pause);
                     }
                 })?
         };
@@ -142,6 +164,15 @@ impl Shared {
             NUDGE_AT_REST
         }
     }
+}
+
+/// Whether a thread has taken this connection, found it closed on our side, and closed it on its own.
+fn is_served(mut probe: &TcpStream) -> bool {
+    let _ = probe.shutdown(Shutdown::Write);
+    let waits = probe
+        .set_nonblocking(true)
+        .and_then(|()| probe.read(&mut [0]));
+    !matches!(waits, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The address by which this machine reaches a listener that may be bound to all addresses.

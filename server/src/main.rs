@@ -80,8 +80,8 @@ fn run(config: &Config) -> Result<(), Failure> {
     let stopper = edge.stopper().map_err(failed("cannot serve"))?;
     std::thread::spawn(move || {
         for signal in &mut signals {
-            tracing::info!(signal, "stopping: finishing what was taken");
             stopper.stop();
+            tracing::info!(signal, "stopping: finishing what was taken");
         }
     });
     tracing::info!(%address, "ready");

@@ -135,7 +135,7 @@ pub enum SetupError {
         /// How long it was tried.
         waited: Duration,
         /// The last failure.
-        error: mysql::Error,
+        error: String,
     },
     /// It answered, and refused.
     #[error("the database at {url} refused: {error}{advice}")]
@@ -143,12 +143,12 @@ pub enum SetupError {
         /// Without the password.
         url: DatabaseUrl,
         /// What it said.
-        error: mysql::Error,
+        error: String,
         /// What to change, where that is known.
         advice: &'static str,
     },
-    /// The tables are there, but not as `schema.sql` has them.
-    #[error("the database at {url} is not usable: {detail}")]
+    /// The tables are there, and cannot keep the promises.
+    #[error("the database at {url} cannot be used: {detail}, and only InnoDB has transactions")]
     Unfit {
         /// Without the password.
         url: DatabaseUrl,
@@ -241,11 +241,7 @@ impl Store {
     ) -> Result<Self, SetupError> {
         let options = url.options(timeouts)?;
         let mut connection = wait_for(url, &options, patience)?;
-        let refused = |error| SetupError::Refused {
-            url: url.clone(),
-            advice: advice(&error),
-            error,
-        };
+        let refused = |error| refused(url, &error);
         if !is_complete(&mut connection).map_err(refused)? {
             tracing::info!("creating the tables");
             run_all(&mut connection, SCHEMA).map_err(refused)?;
@@ -335,22 +331,18 @@ fn wait_for(url: &DatabaseUrl, options: &Opts, patience: Duration) -> Result<Con
             Err(error) => error,
         };
         if !may_come_up(&error) {
-            return Err(SetupError::Refused {
-                url: url.clone(),
-                advice: advice(&error),
-                error,
-            });
+            return Err(refused(url, &error));
         }
         let waited = start.elapsed();
         if waited >= patience {
             return Err(SetupError::NotUp {
                 url: url.clone(),
                 waited,
-                error,
+                error: said(&error),
             });
         }
         if reported.is_none_or(|last: Instant| last.elapsed() >= STARTUP_REPORT) {
-            tracing::info!(%url, %error, "waiting for the database");
+            tracing::info!(%url, error = said(&error), "waiting for the database");
             reported = Some(Instant::now());
         }
         std::thread::sleep(STARTUP_PAUSE.min(patience.saturating_sub(waited)));
@@ -384,26 +376,42 @@ fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
 }
 
 fn check_tables(connection: &mut Conn, url: &DatabaseUrl) -> Result<(), SetupError> {
-    let unfit = |detail| SetupError::Unfit {
-        url: url.clone(),
-        detail,
-    };
+    let refused = |error| refused(url, &error);
     let other_engine: Option<String> = connection
         .query_first(
-            "SELECT CONCAT('table ', table_name, ' is kept by the engine ', engine)
+            "SELECT CONCAT('the engine of table ', table_name, ' is ', engine)
              FROM information_schema.tables
              WHERE table_schema = DATABASE() AND table_name IN ('messages', 'counters') AND engine <> 'InnoDB'",
         )
-        .map_err(|error| unfit(error.to_string()))?;
+        .map_err(refused)?;
     if let Some(detail) = other_engine {
-        return Err(unfit(format!("{detail}, and only InnoDB has transactions")));
+        return Err(SetupError::Unfit {
+            url: url.clone(),
+            detail,
+        });
     }
     let columns = "SELECT id, seq, messages.user, user_seq, text, sent_at, request_id, counters.messages, repeats
                    FROM messages, counters
                    LIMIT 0";
-    connection
-        .query_drop(columns)
-        .map_err(|error| unfit(format!("its tables are not those of schema.sql: {error}")))
+    connection.query_drop(columns).map_err(refused)
+}
+
+fn refused(url: &DatabaseUrl, error: &mysql::Error) -> SetupError {
+    SetupError::Refused {
+        url: url.clone(),
+        error: said(error),
+        advice: advice(error),
+    }
+}
+
+/// The error without the driver's wrapping.
+fn said(error: &mysql::Error) -> String {
+    match error {
+        mysql::Error::MySqlError(error) => error.to_string(),
+        mysql::Error::DriverError(error) => error.to_string(),
+        mysql::Error::IoError(error) => error.to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// Whether the database may be up a little later.
@@ -424,11 +432,17 @@ fn may_come_up(error: &mysql::Error) -> bool {
 }
 
 fn advice(error: &mysql::Error) -> &'static str {
+    let wrong_user = "; check user and password of the database URL";
+    if let mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) = error {
+        // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
+        return wrong_user;
+    }
     match code(error) {
-        Some(1045 | 1698) => "; check user and password of the database URL",
+        Some(1045 | 1698) => wrong_user,
         Some(1044 | 1142 | 1227) => {
             "; let this user have the database (GRANT), or create it and its tables from schema.sql yourself"
         }
+        Some(1054 | 1146) => "; its tables are not those of schema.sql, use another database",
         Some(1286) => "; the server needs the InnoDB storage engine",
         _ => "",
     }

@@ -1,0 +1,226 @@
+//! The HTTP edge under the loads that break `tiny_http` by itself.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Caller, Database, Replica};
+
+#[test]
+fn a_burst_of_64_kept_connections_is_answered_within_a_second_a_hundred_times() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let address = replica.address();
+    for round in 0..100 {
+        let start = Instant::now();
+        let mut callers: Vec<Caller> = (0..64).map(|_| Caller::connect(address)).collect();
+        for caller in &mut callers {
+            caller.send_post("ann", "burst", "");
+        }
+        for caller in &mut callers {
+            assert_eq!(caller.receive().status, 200);
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "round {round} took {:?}",
+            start.elapsed()
+        );
+    }
+    assert_eq!(database.count(), 6400);
+}
+
+#[test]
+fn connections_that_never_speak_do_not_starve_one_that_does() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    for _ in 0..20 {
+        let _silent: Vec<Caller> = (0..10).map(|_| replica.caller()).collect();
+        let start = Instant::now();
+        assert_eq!(replica.caller().get("/healthz").status, 200);
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[test]
+fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let mut caller = replica.caller();
+    let mut times: Vec<Duration> = (0..110)
+        .map(|index| {
+            let start = Instant::now();
+            let reply = caller.post("somebody", &format!("message {index:030}"));
+            assert!(
+                index < 10 || reply.body.len() > 1200,
+                "{} bytes",
+                reply.body.len()
+            );
+            start.elapsed()
+        })
+        .skip(10)
+        .collect();
+    times.sort();
+    assert!(
+        times[50] < Duration::from_millis(5),
+        "median {:?}",
+        times[50]
+    );
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let post = |text: &str| {
+        let body = format!(r#"{{"user":"ann","text":"{text}"}}"#);
+        format!(
+            "POST /messages HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    for round in 0..50 {
+        let mut caller = replica.caller();
+        // The second and the last are answered without the database, so they are ready first.
+        let all = [
+            post("one"),
+            "GET /healthz HTTP/1.1\r\n\r\n".to_owned(),
+            post("two"),
+            post("three"),
+            "GET /nowhere HTTP/1.1\r\n\r\n".to_owned(),
+        ];
+        caller.send_raw(all.concat().as_bytes());
+        let answers: Vec<_> = (0..5).map(|_| caller.receive()).collect();
+        assert_eq!(
+            answers
+                .iter()
+                .map(|answer| answer.status)
+                .collect::<Vec<_>>(),
+            [200, 200, 200, 200, 404]
+        );
+        let texts: Vec<_> = [0, 2, 3]
+            .iter()
+            .map(|&index| answers[index].own()["text"].clone())
+            .collect();
+        assert_eq!(texts, ["one", "two", "three"]);
+        assert_eq!(answers[3].own_seq(), 3 * (round + 1));
+    }
+}
+
+#[test]
+fn http_1_0_and_connection_close_are_honoured() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    for (request, said) in [
+        ("GET /healthz HTTP/1.0\r\n\r\n", Some("close")),
+        (
+            "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+            Some("keep-alive"),
+        ),
+        (
+            "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n",
+            Some("close"),
+        ),
+        ("GET /healthz HTTP/1.1\r\n\r\n", None),
+    ] {
+        let mut caller = replica.caller();
+        caller.send_raw(request.as_bytes());
+        assert_eq!(caller.receive().header("Connection"), said, "{request:?}");
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
+    let database = Database::new();
+    let replica = Replica::start_with(
+        &database,
+        &["--queue-messages", "2", "--batch-messages", "1"],
+    );
+    let holder = database.hold_the_lock();
+    let mut callers: Vec<Caller> = (0..20).map(|_| replica.caller()).collect();
+    for caller in &mut callers {
+        caller.send_post("ann", "x", "");
+    }
+    // One is with the writer and two wait, or three before the writer took the first; all others are refused.
+    let start = Instant::now();
+    let mut refused = 0;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    for mut caller in callers {
+        let sender = sender.clone();
+        std::thread::spawn(move || sender.send(caller.receive()));
+    }
+    while refused < 17 {
+        let answer = receiver
+            .recv_timeout(Duration::from_secs(2))
+            .expect("a refusal comes at once");
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("Retry-After"), Some("1"));
+        refused += 1;
+    }
+    assert!(start.elapsed() < Duration::from_secs(2));
+    drop(holder);
+    for _ in 0..3 {
+        assert_eq!(
+            receiver
+                .recv_timeout(Duration::from_secs(10))
+                .expect("the rest is stored")
+                .status,
+            200
+        );
+    }
+    assert_eq!(database.count(), 3);
+}
+
+#[test]
+fn a_server_that_cannot_accept_any_more_says_so_and_ends() {
+    let database = Database::new();
+    // A connection takes two descriptors. Whether the first or the second is the one too many makes a difference: the
+    // accept fails and is told of, or the accepting thread panics.
+    for most_files in [60, 61] {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"ulimit -n "$1"; exec "$0" --listen 127.0.0.1:0"#])
+            .args([env!("CARGO_BIN_EXE_server"), &most_files.to_string()])
+            .env("DATABASE_URL", database.url());
+        let mut replica = Replica::run(&mut command);
+        replica.wait_until_ready();
+        let address = replica.address();
+        let _callers: Vec<_> = (0..60)
+            .map_while(|_| TcpStream::connect(address).ok())
+            .collect();
+        assert_eq!(replica.exit_status().code(), Some(1));
+        let log = replica.log();
+        assert!(log.contains("cannot accept connections any more"), "{log}");
+    }
+}
+
+#[test]
+fn many_threads_on_one_replica_get_consecutive_numbers() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let (threads, posts) = (32, 20);
+    let barrier = Arc::new(Barrier::new(threads));
+    let address = replica.address();
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            let barrier = Arc::clone(&barrier);
+            std::thread::spawn(move || {
+                let mut caller = Caller::connect(address);
+                barrier.wait();
+                (0..posts)
+                    .map(|_| caller.post("ann", "x").own_seq())
+                    .collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut seqs: Vec<u64> = workers
+        .into_iter()
+        .flat_map(|worker| worker.join().expect("all are answered"))
+        .collect();
+    seqs.sort_unstable();
+    assert!(seqs.into_iter().eq(1..=threads as u64 * posts));
+}

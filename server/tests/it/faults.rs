@@ -1,0 +1,222 @@
+//! What breaks on the way into the database.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+
+use crate::harness::{Caller, Database, Replica, eventually};
+
+/// Queues a message from each of several callers while the lock is held, so that they go into one batch, and lets go
+/// once the writer waits for the lock.
+fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<Caller> {
+    let holder = database.hold_the_lock();
+    let mut first = replica.caller();
+    first.send_post("first", "first", "");
+    eventually("the writer waits for the lock", || {
+        !database.waiting_writers().is_empty()
+    });
+    let mut callers: Vec<Caller> = texts
+        .iter()
+        .map(|text| {
+            let mut caller = replica.caller();
+            caller.send_post("ann", text, "");
+            caller
+        })
+        .collect();
+    // A request on the last connection behind its message: when it is taken, the messages are in the queue.
+    callers
+        .last_mut()
+        .expect("there are texts")
+        .send_raw(b"GET /healthz HTTP/1.1\r\n\r\n");
+    assert_eq!(replica.caller().get("/healthz").status, 200);
+    drop(holder);
+    assert_eq!(first.receive().status, 200);
+    callers
+}
+
+#[test]
+fn a_message_that_the_database_refuses_harms_no_other() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    database
+        .connect()
+        .query_drop("ALTER TABLE messages ADD CONSTRAINT refusal CHECK (text <> 'refuse me')")
+        .expect("the table is there");
+    let texts: Vec<String> = (0..20)
+        .map(|index| {
+            if index == 7 {
+                "refuse me".to_owned()
+            } else {
+                format!("{index}")
+            }
+        })
+        .collect();
+    let mut callers = one_batch(&database, &replica, &texts);
+    for (caller, text) in callers.iter_mut().zip(&texts) {
+        let reply = caller.receive();
+        if text == "refuse me" {
+            assert_eq!(reply.status, 500);
+            assert!(
+                !String::from_utf8_lossy(&reply.body).contains("CONSTRAINT"),
+                "the caller sees no SQL"
+            );
+        } else {
+            assert_eq!(reply.own()["text"], *text);
+        }
+    }
+    assert_eq!(database.count(), 20);
+    database.assert_in_order();
+    assert!(
+        replica.log().contains("the database refuses a batch"),
+        "{}",
+        replica.log()
+    );
+}
+
+#[test]
+fn a_connection_killed_in_mid_transaction_loses_and_doubles_nothing() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let holder = database.hold_the_lock();
+    let mut callers: Vec<Caller> = (0..10).map(|_| replica.caller()).collect();
+    for caller in &mut callers {
+        caller.send_post("ann", "x", "");
+    }
+    for _ in 0..3 {
+        eventually("the writer waits for the lock", || {
+            !database.waiting_writers().is_empty()
+        });
+        let writer = database.waiting_writers()[0];
+        database
+            .connect()
+            .query_drop(format!("KILL {writer}"))
+            .expect("the user may kill its connections");
+        eventually("the writer comes with a new connection", || {
+            database
+                .waiting_writers()
+                .iter()
+                .any(|&other| other != writer)
+        });
+    }
+    drop(holder);
+    let mut seqs: Vec<u64> = callers
+        .iter_mut()
+        .map(|caller| caller.receive().own_seq())
+        .collect();
+    seqs.sort_unstable();
+    assert!(seqs.into_iter().eq(1..=10));
+    assert_eq!(database.count(), 10);
+    database.assert_in_order();
+}
+
+#[test]
+fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
+    let database = Database::new();
+    let replicas = [Replica::start(&database), Replica::start(&database)];
+    let done = AtomicBool::new(false);
+    let (callers, posts) = (16, 60);
+    std::thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            let mut connection = database.connect();
+            let (mut kills, start) = (0, Instant::now());
+            while !done.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(20) {
+                let ids: Vec<u64> = connection
+                    .query(
+                        "SELECT id FROM information_schema.processlist
+                         WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+                    )
+                    .expect("the list can be read");
+                for id in ids {
+                    // It may be gone by now.
+                    kills += u32::from(connection.query_drop(format!("KILL {id}")).is_ok());
+                }
+                std::thread::sleep(Duration::from_millis(15));
+            }
+            kills
+        });
+        let threads: Vec<_> = (0..callers)
+            .map(|number| {
+                let address = replicas[number % 2].address();
+                scope.spawn(move || {
+                    let mut caller = Caller::connect(address);
+                    for post in 0..posts {
+                        let own = caller.post("ann", &format!("{number}/{post}")).own();
+                        assert_eq!(own["text"], format!("{number}/{post}"));
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("every message is answered with 200");
+        }
+        done.store(true, Ordering::Relaxed);
+        let kills = killer.join().expect("the killer does not fail");
+        assert!(kills > 5, "only {kills} connections were killed");
+    });
+    assert_eq!(database.count(), (callers * posts) as u64);
+    assert_eq!(
+        database.rows::<u64>("SELECT COUNT(DISTINCT text) FROM messages"),
+        [(callers * posts) as u64]
+    );
+    database.assert_in_order();
+}
+
+#[test]
+fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
+    let database = Database::new();
+    let replica = Replica::start_with(
+        &database,
+        &["--request-timeout", "500ms", "--database-timeout", "2s"],
+    );
+    let holder = database.hold_the_lock();
+    let reply = replica.caller().post("ann", "too late");
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert_eq!(reply.header("Retry-After"), Some("1"));
+    drop(holder);
+    assert_eq!(replica.caller().post("ann", "in time").own_seq(), 1);
+    assert_eq!(database.count(), 1);
+}
+
+#[test]
+fn the_date_is_that_of_storing_and_not_of_waiting_for_the_lock() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let mut holder = database.hold_the_lock();
+    let mut caller = replica.caller();
+    caller.send_post("ann", "x", "");
+    eventually("the writer waits for the lock", || {
+        !database.waiting_writers().is_empty()
+    });
+    let now: Option<String> = holder
+        .query_first("SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')")
+        .expect("the connection is up");
+    drop(holder);
+    let sent_at = caller.receive().own()["sent_at"]
+        .as_str()
+        .expect("a string")
+        .to_owned();
+    assert!(
+        Some(&sent_at) >= now.as_ref(),
+        "stored at {sent_at}, but still waiting at {now:?}"
+    );
+}
+
+#[test]
+fn a_date_never_goes_back_even_if_the_clock_does() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let mut caller = replica.caller();
+    caller.post("ann", "x");
+    database
+        .connect()
+        .query_drop("UPDATE messages SET sent_at = '2099-01-01 00:00:00.123456'")
+        .expect("the table is there");
+    for _ in 0..2 {
+        assert_eq!(
+            caller.post("ann", "y").own()["sent_at"],
+            "2099-01-01T00:00:00.123456Z"
+        );
+    }
+    database.assert_in_order();
+}

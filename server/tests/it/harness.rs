@@ -1,0 +1,384 @@
+//! A database of its own for each test, replicas as processes, and callers that keep their connections.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use mysql::prelude::{FromRow, Queryable};
+use mysql::{Conn, Opts, OptsBuilder};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Nothing here takes as long on a healthy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An empty database, dropped at the end.
+pub(crate) struct Database {
+    name: String,
+    server: String,
+}
+
+impl Database {
+    pub(crate) fn new() -> Self {
+        let server = env::var("DATABASE_URL").expect(
+            "DATABASE_URL must name a MySQL or MariaDB server, like mysql://user:password@host/any; `./run.sh test` starts one",
+        );
+        let database = Self {
+            name: format!("dm_test_{}", Uuid::new_v4().simple()),
+            server,
+        };
+        database
+            .connect_to(None)
+            .query_drop(format!(
+                "CREATE DATABASE {} CHARACTER SET utf8mb4",
+                database.name
+            ))
+            .expect("the user of DATABASE_URL may create databases");
+        database
+    }
+
+    /// The URL for a replica.
+    pub(crate) fn url(&self) -> String {
+        let (address, query) = self.server.split_once('?').unwrap_or((&self.server, ""));
+        let authority_at = address.find("://").expect("DATABASE_URL has a scheme") + 3;
+        let authority_end = address[authority_at..]
+            .find('/')
+            .map_or(address.len(), |slash| authority_at + slash);
+        format!("{}/{}?{query}", &address[..authority_end], self.name)
+    }
+
+    /// A connection of the test's own.
+    pub(crate) fn connect(&self) -> Conn {
+        self.connect_to(Some(self.name.clone()))
+    }
+
+    fn connect_to(&self, name: Option<String>) -> Conn {
+        let options = Opts::from_url(&self.server).expect("DATABASE_URL is a mysql:// URL");
+        Conn::new(
+            OptsBuilder::from_opts(options)
+                .db_name(name)
+                .prefer_socket(false),
+        )
+        .expect("the database is up")
+    }
+
+    pub(crate) fn rows<T: FromRow>(&self, query: &str) -> Vec<T> {
+        self.connect().query(query).expect("the query is right")
+    }
+
+    /// Fails with what the view shows, if it shows anything.
+    pub(crate) fn assert_in_order(&self) {
+        let violations: Vec<(String, String)> =
+            self.rows("SELECT violation, detail FROM ordering_violations");
+        assert_eq!(violations, [], "ordering_violations");
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.rows("SELECT COUNT(*) FROM messages")[0]
+    }
+
+    /// Takes the lock that every writer needs; it is held until the connection ends its transaction.
+    pub(crate) fn hold_the_lock(&self) -> Conn {
+        let mut holder = self.connect();
+        holder.query_drop("BEGIN").expect("the connection is up");
+        holder
+            .query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE")
+            .expect("the lock is free");
+        holder
+    }
+
+    /// The connections of replicas that wait for the lock now.
+    pub(crate) fn waiting_writers(&self) -> Vec<u64> {
+        self.rows(&format!(
+            "SELECT id FROM information_schema.processlist
+             WHERE db = '{}' AND info LIKE '%FOR UPDATE%' AND info NOT LIKE '%processlist%'",
+            self.name
+        ))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = self
+            .connect_to(None)
+            .query_drop(format!("DROP DATABASE {}", self.name));
+    }
+}
+
+/// Waits until something holds, and fails if it does not in time.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "still waiting: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A server process. Killed at the end, if it still runs.
+pub(crate) struct Replica {
+    process: Child,
+    address: Option<SocketAddr>,
+    log: Arc<Mutex<String>>,
+    lines: Receiver<String>,
+}
+
+impl Replica {
+    /// Starts one and waits until it is ready.
+    pub(crate) fn start(database: &Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    pub(crate) fn start_with(database: &Database, options: &[&str]) -> Self {
+        let mut replica = Self::spawn(&database.url(), options);
+        replica.wait_until_ready();
+        replica
+    }
+
+    /// Starts one without waiting.
+    pub(crate) fn spawn(database_url: &str, options: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+        command.args(["--listen", "127.0.0.1:0"]).args(options);
+        Self::run(command.env("DATABASE_URL", database_url))
+    }
+
+    /// Runs a command that becomes a server.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server's binary can be started");
+        let stderr = process.stderr.take().expect("stderr is piped");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (sender, lines) = channel();
+        let all = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                all.lock()
+                    .expect("nothing panics with it")
+                    .extend([&line, "\n"]);
+                let _ = sender.send(line);
+            }
+        });
+        Self {
+            process,
+            address: None,
+            log,
+            lines,
+        }
+    }
+
+    pub(crate) fn wait_until_ready(&mut self) {
+        let address = self.wait_for_line("ready address=");
+        self.address = Some(address.parse().expect("the log shows an address"));
+    }
+
+    /// What stands behind `mark` in the first line of the log that has it.
+    pub(crate) fn wait_for_line(&self, mark: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => {
+                    if let Some((_, rest)) = line.split_once(mark) {
+                        return rest.to_owned();
+                    }
+                }
+                Err(error) => panic!("no line with {mark:?} ({error}) in:\n{}", self.log()),
+            }
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("nothing panics with it").clone()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.expect("the replica is ready")
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// A new connection.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller::connect(self.address())
+    }
+
+    pub(crate) fn terminate(&self) {
+        let killed = Command::new("kill").arg(self.id().to_string()).status();
+        assert!(killed.expect("there is a kill command").success());
+    }
+
+    /// Waits for the end of the process, and of its log.
+    pub(crate) fn exit_status(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the end of the server", || {
+            status = self.process.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            let _ = write!(std::io::stderr(), "log of the server:\n{}", self.log());
+        }
+    }
+}
+
+/// One kept connection.
+pub(crate) struct Caller {
+    stream: BufReader<TcpStream>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("the body is JSON")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The messages of a 200.
+    pub(crate) fn messages(&self) -> Vec<Value> {
+        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
+        self.json().as_array().expect("a reply is an array").clone()
+    }
+
+    /// The message of the request itself.
+    pub(crate) fn own(&self) -> Value {
+        self.messages().pop().expect("a reply is not empty")
+    }
+
+    pub(crate) fn own_seq(&self) -> u64 {
+        self.own()["seq"].as_u64().expect("seq is a number")
+    }
+}
+
+impl Caller {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_nodelay(true).expect("the socket is open");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("the time is not zero");
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// Sends a message and waits for the reply.
+    pub(crate) fn post(&mut self, user: &str, text: &str) -> Answer {
+        self.send_post(user, text, "");
+        self.receive()
+    }
+
+    pub(crate) fn post_with_key(&mut self, user: &str, text: &str, key: &str) -> Answer {
+        self.send_post(user, text, &format!("Idempotency-Key: {key}\r\n"));
+        self.receive()
+    }
+
+    pub(crate) fn send_post(&mut self, user: &str, text: &str, headers: &str) {
+        let body = serde_json::json!({ "user": user, "text": text }).to_string();
+        self.send(
+            "POST",
+            "/messages",
+            &format!("Content-Type: application/json\r\n{headers}"),
+            body.as_bytes(),
+        );
+    }
+
+    /// Sends any request with a body, and waits for the answer.
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> Answer {
+        self.send(method, path, headers, body);
+        if method == "HEAD" {
+            self.receive_head().0
+        } else {
+            self.receive()
+        }
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
+        self.request("GET", path, "", b"")
+    }
+
+    fn send(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) {
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
+        self.send_raw(&[head.as_bytes(), body].concat());
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream
+            .get_mut()
+            .write_all(bytes)
+            .expect("the server reads");
+    }
+
+    pub(crate) fn receive(&mut self) -> Answer {
+        let (mut answer, length) = self.receive_head();
+        answer.body = vec![0; length];
+        self.stream
+            .read_exact(&mut answer.body)
+            .expect("the body is as long as declared");
+        answer
+    }
+
+    fn receive_head(&mut self) -> (Answer, usize) {
+        let mut headers = String::new();
+        while !headers.ends_with("\r\n\r\n") {
+            let length = self
+                .stream
+                .read_line(&mut headers)
+                .expect("an answer comes in time");
+            assert!(length > 0, "the connection was closed after {headers:?}");
+        }
+        let status = headers
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let answer = Answer {
+            status: status.expect("a status line"),
+            headers,
+            body: Vec::new(),
+        };
+        let length = answer
+            .header("Content-Length")
+            .and_then(|length| length.parse().ok());
+        (answer, length.expect("every answer declares its length"))
+    }
+}

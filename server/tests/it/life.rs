@@ -1,0 +1,209 @@
+//! Start, stop, and what is wrong if it does not start.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::harness::{Caller, Database, Replica, eventually};
+
+#[test]
+fn numbers_go_on_after_a_restart() {
+    let database = Database::new();
+    for round in 0..3 {
+        let mut replica = Replica::start(&database);
+        let mut caller = replica.caller();
+        for post in 0..5 {
+            let reply = caller.post("ann", "x");
+            assert_eq!(reply.own_seq(), 5 * round + post + 1);
+            assert_eq!(reply.own()["user_seq"], reply.own_seq());
+        }
+        replica.terminate();
+        assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
+    }
+    database.assert_in_order();
+}
+
+#[test]
+fn sigterm_lets_all_that_was_taken_be_answered() {
+    let database = Database::new();
+    let mut replica = Replica::start(&database);
+    let holder = database.hold_the_lock();
+    let mut callers: Vec<Caller> = (0..20).map(|_| replica.caller()).collect();
+    for caller in &mut callers {
+        caller.send_post("ann", "x", "");
+    }
+    let mut witness = replica.caller();
+    assert_eq!(witness.get("/healthz").status, 200);
+    eventually("the writer waits for the lock", || {
+        !database.waiting_writers().is_empty()
+    });
+    replica.terminate();
+    replica.wait_for_line("stopping");
+    let refusal = witness.post("bob", "too late");
+    assert_eq!(
+        (refusal.status, refusal.header("Connection")),
+        (503, Some("close"))
+    );
+    assert!(
+        TcpStream::connect(replica.address()).is_err(),
+        "the port is closed"
+    );
+    drop(holder);
+    let statuses: Vec<u16> = callers
+        .iter_mut()
+        .map(|caller| caller.receive().status)
+        .collect();
+    let stored = statuses.iter().filter(|&&status| status == 200).count();
+    assert!(
+        stored > 0 && statuses.iter().all(|status| [200, 503].contains(status)),
+        "{statuses:?}"
+    );
+    assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
+    assert_eq!(database.count(), stored as u64);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_stop_under_load_loses_no_answered_message() {
+    let database = Database::new();
+    let mut replica = Replica::start(&database);
+    let address = replica.address();
+    let stop = AtomicBool::new(false);
+    let answered: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut caller = Caller::connect(address);
+                    let mut answered = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        let reply = caller.post("ann", "x");
+                        if reply.status != 200 {
+                            assert_eq!(reply.status, 503);
+                            break;
+                        }
+                        answered += 1;
+                    }
+                    answered
+                })
+            })
+            .collect();
+        eventually("some are stored", || database.count() > 100);
+        replica.terminate();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("200 or 503"))
+            .sum()
+    });
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
+    assert_eq!(database.count(), answered as u64);
+    database.assert_in_order();
+}
+
+fn assert_refuses_to_start(url: &str, options: &[&str], code: i32, said: &str) {
+    let mut replica = Replica::spawn(url, options);
+    assert_eq!(
+        replica.exit_status().code(),
+        Some(code),
+        "{}",
+        replica.log()
+    );
+    let log = replica.log();
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains(said), "{said:?} is not in {last:?}");
+    assert!(!log.contains("geheim"), "the password is in the log: {log}");
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why_in_one_line() {
+    let database = Database::new();
+    let (address, query) = url_parts(&database);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = taken.local_addr().expect("it is bound").to_string();
+
+    assert_refuses_to_start(
+        "postgres://u:geheim@localhost/x",
+        &[],
+        2,
+        "mysql://user:password@host:3306/name",
+    );
+    assert_refuses_to_start("mysql://u:geheim@localhost", &[], 2, "names no database");
+    assert_refuses_to_start(
+        "not a url with geheim",
+        &[],
+        2,
+        "mysql://user:password@host:3306/name",
+    );
+    assert_refuses_to_start(
+        &format!("mysql://nobody:geheim@{address}/x?{query}"),
+        &[],
+        1,
+        "check user and password",
+    );
+    assert_refuses_to_start(
+        "mysql://u:geheim@127.0.0.1:1/x",
+        &["--startup-timeout", "500ms"],
+        1,
+        "no database at mysql://u:***@127.0.0.1:1/x",
+    );
+    let mut replica = Replica::run(
+        std::process::Command::new(env!("CARGO_BIN_EXE_server"))
+            .args(["--listen", &taken])
+            .env("DATABASE_URL", database.url()),
+    );
+    assert_eq!(replica.exit_status().code(), Some(3));
+    assert!(
+        replica.log().contains(&format!("cannot listen on {taken}")),
+        "{}",
+        replica.log()
+    );
+}
+
+fn url_parts(database: &Database) -> (String, String) {
+    let url = database.url();
+    let (address, query) = url.split_once('?').expect("the harness adds one");
+    let authority = address
+        .trim_start_matches("mysql://")
+        .split('/')
+        .next()
+        .unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    (host.to_owned(), query.to_owned())
+}
+
+#[test]
+fn tables_of_another_engine_or_shape_are_refused() {
+    for (ddl, said) in [
+        ("CREATE TABLE messages (id INT)", "not those of schema.sql"),
+        (
+            "CREATE TABLE counters (user VARCHAR(64) PRIMARY KEY, messages BIGINT, repeats BIGINT) ENGINE = MyISAM",
+            "the engine of table counters is MyISAM",
+        ),
+    ] {
+        let database = Database::new();
+        let mut connection = database.connect();
+        mysql::prelude::Queryable::query_drop(&mut connection, ddl).expect("the database is empty");
+        let mut replica = Replica::spawn(&database.url(), &[]);
+        assert_eq!(replica.exit_status().code(), Some(1));
+        assert!(
+            replica.log().contains(said),
+            "{said:?} is not in {}",
+            replica.log()
+        );
+    }
+}
+
+#[test]
+fn a_server_waits_for_a_database_that_is_not_up_yet() {
+    let database = Database::new();
+    let door = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let closed = door.local_addr().expect("it is bound");
+    drop(door);
+    let mut replica = Replica::spawn(
+        &format!("mysql://u:geheim@{closed}/x"),
+        &["--startup-timeout", "1s"],
+    );
+    replica.wait_for_line("waiting for the database");
+    assert_eq!(replica.exit_status().code(), Some(1));
+    assert!(replica.log().contains("is it running"), "{}", replica.log());
+    drop(database);
+}
