@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use crate::error::Error;
-use crate::listener::{BurstSign, Nudge};
+use crate::listener::{self, BurstSign, Nudge};
 use crate::message::{Message, NewMessage, Post};
 use crate::workers::Workers;
 
@@ -199,7 +199,7 @@ impl Stopper {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
-        if let Err(error) = self.listener.shutdown(std::net::Shutdown::Both) {
+        if let Err(error) = listener::close(&self.listener) {
             tracing::warn!(%error, "cannot close the listening socket");
         }
     }

@@ -23,6 +23,9 @@ const NUDGE_AT_REST: Duration = Duration::from_millis(20);
 /// time, which also goes by while the process is frozen.
 const DEAF_AFTER: Duration = Duration::from_secs(5);
 
+/// How long a listener that is to be closed may take to accept what waits.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Binds and listens. What is set here is inherited by the accepted sockets, which `tiny_http` keeps to itself.
 ///
 /// # Errors
@@ -82,11 +85,7 @@ impl Nudge {
         each_time: impl Fn() + Send + 'static,
         deaf: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let address = listener
-            .local_addr()?
-            .as_socket()
-            .ok_or(io::ErrorKind::Unsupported)?;
-        let address = reachable(address);
+        let address = reachable(listener)?;
         let shared = Arc::new(Shared {
             last_new_connection: Mutex::new(None),
             stopped: AtomicBool::new(false),
@@ -175,13 +174,32 @@ fn is_served(mut probe: &TcpStream) -> bool {
     !matches!(waits, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// Refuses new connections from now on. Those that were made before are accepted first: the kernel would reset them.
+///
+/// # Errors
+/// As the system says.
+pub fn close(listener: &Socket) -> io::Result<()> {
+    // Connections are accepted in the order in which they were made, so when this one is served, all before it are
+    // accepted.
+    let last = TcpStream::connect_timeout(&reachable(listener)?, ACCEPT_PATIENCE)?;
+    last.shutdown(Shutdown::Write)?;
+    last.set_read_timeout(Some(ACCEPT_PATIENCE))?;
+    let served = (&last).read(&mut [0]);
+    listener.shutdown(Shutdown::Both)?;
+    served.map(drop)
+}
+
 /// The address by which this machine reaches a listener that may be bound to all addresses.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+fn reachable(listener: &Socket) -> io::Result<SocketAddr> {
+    let mut address = listener
+        .local_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::Unsupported)?;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         });
     }
-    address
+    Ok(address)
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Caller, Database, Replica};
+use crate::harness::{Caller, Database, Replica, eventually};
 
 #[test]
 fn a_burst_of_64_kept_connections_is_answered_within_a_second_a_hundred_times() {
@@ -142,10 +142,14 @@ fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
     );
     let holder = database.hold_the_lock();
     let mut callers: Vec<Caller> = (0..20).map(|_| replica.caller()).collect();
-    for caller in &mut callers {
+    callers[0].send_post("ann", "x", "");
+    eventually("the writer has the first", || {
+        !database.waiting_writers().is_empty()
+    });
+    for caller in &mut callers[1..] {
         caller.send_post("ann", "x", "");
     }
-    // One is with the writer and two wait, or three before the writer took the first; all others are refused.
+    // One is with the writer and two wait; all others are refused.
     let start = Instant::now();
     let mut refused = 0;
     let (sender, receiver) = std::sync::mpsc::channel();
