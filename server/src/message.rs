@@ -250,3 +250,68 @@ impl Window {
         &self.json[self.place.clone()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(seq: u64, text: &str) -> Message<'_> {
+        let sent_at =
+            DateTime::from_timestamp_micros(1_000_000 * seq.cast_signed()).expect("within range");
+        Message {
+            seq,
+            user: "ann".into(),
+            user_seq: seq,
+            text: text.into(),
+            sent_at,
+        }
+    }
+
+    #[test]
+    fn a_date_is_shown_with_six_digits_in_utc() {
+        let shown = serde_json::to_string(&message(0, "x")).expect("it is serializable");
+        assert_eq!(
+            shown,
+            r#"{"seq":0,"user":"ann","user_seq":0,"text":"x","sent_at":"1970-01-01T00:00:00.000000Z"}"#
+        );
+    }
+
+    #[test]
+    fn a_window_shows_a_message_and_up_to_nine_before_it() {
+        let messages: Vec<_> = (1..=25).map(|seq| message(seq, ",\"")).collect();
+        let history = RenderedHistory::new(&messages);
+        for last in 0..messages.len() {
+            let first = last.saturating_sub(9);
+            let alone = serde_json::to_vec(&messages[first..=last]).expect("they are serializable");
+            assert_eq!(
+                [b"[", history.window(last).messages(), b"]"].concat(),
+                alone
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_keeps_the_limits_is_parsed_to_what_was_sent(user in "[^\\s\\p{Cc}]([^\\p{Cc}]{0,62}[^\\s\\p{Cc}])?", text in "[^\0]{1,4096}") {
+            let json = serde_json::json!({ "user": user, "text": text }).to_string();
+            let message = NewMessage::parse(json.as_bytes());
+            prop_assert_eq!(message, Ok(NewMessage { user, text }));
+        }
+
+        #[test]
+        fn no_input_makes_the_parser_panic_or_answer_with_another_status(input in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Err(error) = NewMessage::parse(&input) {
+                prop_assert!([400, 422].contains(&error.status()));
+            }
+        }
+
+        #[test]
+        fn near_misses_of_a_message_are_refused_with_400_or_422(json in r#"[{\[]?"user":("[ a\\u0d8-]{0,4}"|1|null),?"text":("[^"]{0,3}"|\{\}|true)[}\]]?"#) {
+            if let Err(error) = NewMessage::parse(json.as_bytes()) {
+                prop_assert!([400, 422].contains(&error.status()));
+            }
+        }
+    }
+}

@@ -123,3 +123,102 @@ pub fn number<'a>(posts: impl IntoIterator<Item = &'a Post>, ledger: &Ledger) ->
     }
     numbered
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::{NewMessage, RequestId};
+
+    fn post(user: u8, text: u8, id: u8) -> Post {
+        Post {
+            message: NewMessage::new(format!("user {user}"), format!("text {text}"))
+                .expect("within the limits"),
+            request_id: RequestId::Caller(Uuid::from_u128(id.into())),
+            deadline: Instant::now(),
+        }
+    }
+
+    fn stored(seq: u64, seconds: i64) -> Message<'static> {
+        let sent_at = DateTime::from_timestamp(seconds, 0).expect("within range");
+        Message {
+            seq,
+            user: "other".into(),
+            user_seq: seq,
+            text: "x".into(),
+            sent_at,
+        }
+    }
+
+    fn ledger(total: u64, counts: [u64; 3], found: Option<(u8, u8, u8)>, now: i64) -> Ledger {
+        let found = found.map(|(user, text, id)| {
+            let found = Found {
+                seq: 1,
+                user: format!("user {user}"),
+                text: format!("text {text}"),
+            };
+            (Uuid::from_u128(id.into()), found)
+        });
+        Ledger {
+            total,
+            of_user: (0..3)
+                .map(|user| (format!("user {user}"), counts[user]))
+                .collect(),
+            tail: (total > 0)
+                .then(|| stored(total, 1000))
+                .into_iter()
+                .collect(),
+            found: found.into_iter().collect(),
+            now: DateTime::from_timestamp(now, 0).expect("within range"),
+        }
+    }
+
+    proptest! {
+        /// Few users, texts and ids, so that all kinds of meetings occur.
+        #[test]
+        fn numbers_are_consecutive_and_each_request_is_stored_once(
+            requests in prop::collection::vec((0..3_u8, 0..2_u8, 0..12_u8), 0..40),
+            found in prop::option::of((0..3_u8, 0..2_u8, 0..12_u8)),
+            (total, counts) in (0..100_u64, any::<[u8; 3]>()),
+            now in 0..2000_i64,
+        ) {
+            let ledger = ledger(total, counts.map(u64::from), found, now);
+            let posts: Vec<Post> = requests.iter().map(|&(user, text, id)| post(user, text, id)).collect();
+            let numbered = number(&posts, &ledger);
+
+            prop_assert!(numbered.new.iter().map(|message| message.seq).eq(total + 1..=numbered.total(&ledger)));
+            let mut counts = ledger.of_user.clone();
+            for message in &numbered.new {
+                let count = counts.get_mut(message.user.as_ref()).expect("all three are there");
+                *count += 1;
+                prop_assert_eq!(message.user_seq, *count);
+                prop_assert_eq!(numbered.counts[message.user.as_ref()] >= *count, true);
+                prop_assert!(message.sent_at >= ledger.now);
+                prop_assert!(ledger.tail.iter().all(|last| last.sent_at <= message.sent_at));
+            }
+            for (user, count) in &numbered.counts {
+                prop_assert_eq!(*count, counts[*user], "the counter is not that of the last message");
+            }
+
+            prop_assert_eq!(numbered.fates.len(), posts.len());
+            let mut seen: HashMap<u8, (u8, u8)> = found.into_iter().map(|(user, text, id)| (id, (user, text))).collect();
+            for (&(user, text, id), fate) in requests.iter().zip(&numbered.fates) {
+                let first = *seen.entry(id).or_insert((user, text));
+                let is_found = found.is_some_and(|(_, _, found)| found == id);
+                match *fate {
+                    Fate::KeyReused => prop_assert_ne!(first, (user, text)),
+                    Fate::Repeat(seq) => prop_assert_eq!((first, is_found, seq), ((user, text), true, 1)),
+                    Fate::New(index) => {
+                        prop_assert_eq!((first, is_found), ((user, text), false));
+                        let origin = requests[numbered.origin[index]];
+                        prop_assert_eq!(origin, (user, text, id));
+                        prop_assert_eq!(numbered.new[index].text.as_ref(), format!("text {text}"));
+                    }
+                }
+            }
+        }
+    }
+}

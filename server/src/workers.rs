@@ -145,3 +145,60 @@ impl<J> Shared<J> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_job_that_panics_does_not_cost_its_thread() {
+        let (done, results) = channel();
+        let workers = Workers::new("test", 1, move |job: u32| {
+            assert!(job != 0, "a job that panics");
+            done.send(job).expect("the test waits");
+        });
+        workers.submit_all([0, 1, 0, 2]);
+        assert_eq!(results.recv_timeout(PATIENCE), Ok(1));
+        assert_eq!(results.recv_timeout(PATIENCE), Ok(2));
+    }
+
+    #[test]
+    fn jobs_behind_one_that_blocks_are_done_when_the_pool_is_relieved() {
+        let (unblock, blocked) = channel::<()>();
+        let blocked = Mutex::new(blocked);
+        let (done, results) = channel();
+        let workers = Workers::new("test", 2, move |job: u32| {
+            if job == 0 {
+                let _ = blocked
+                    .lock()
+                    .expect("one job blocks")
+                    .recv_timeout(PATIENCE);
+            }
+            done.send(job).expect("the test waits");
+        });
+        workers.submit_all([0, 1, 2]);
+        while results.try_recv() != Ok(2) {
+            workers.relieve();
+        }
+        unblock.send(()).expect("the job waits");
+        assert_eq!(results.recv_timeout(PATIENCE), Ok(0));
+    }
+
+    #[test]
+    fn joining_waits_for_all_that_was_submitted() {
+        let (done, results) = channel();
+        let workers = Workers::new("test", 4, move |job: u32| {
+            done.send(job).expect("the test waits");
+        });
+        (0..100).for_each(|job| workers.submit(job));
+        workers.join();
+        let mut jobs: Vec<u32> = results.try_iter().collect();
+        jobs.sort_unstable();
+        assert!(jobs.into_iter().eq(0..100));
+    }
+}
