@@ -94,10 +94,11 @@ open_database() {
   connection=() # newer MariaDB clients would refuse the certificate that MySQL makes for itself
   if [[ $("$cli" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); fi
   if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
-  for ((i = 0; i < 300; i++)); do
+  for ((i = 0; i < 200; i++)); do
     error=$(sql -N -e 'select version()' 2>&1) && say "database: $error" && return
     [[ $error =~ ERROR\ 20 ]] || break # anything but "cannot connect"
     [[ -z $mysqld ]] || alive "$mysqld" || die_with_log ".run/$kind.log" 'the database does not start'
+    ((i != 10)) || say 'waiting for the database'
     pause
   done
   die "the database: $error"
