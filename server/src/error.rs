@@ -60,9 +60,7 @@ pub enum Error {
     OutcomeUnknown,
 
     /// A defect of the server. Its cause stands in the log.
-    #[error(
-        "The server failed on this message. Nothing was stored; the operator finds the cause in the log."
-    )]
+    #[error("The server failed on this message. The operator finds the cause in the log.")]
     Defect,
 }
 

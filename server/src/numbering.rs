@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::message::{Message, Post};
+use crate::message::{Message, Post, RequestId};
 
 /// What stands in the database, read under the lock: true until the transaction ends.
 #[derive(Debug)]
 pub struct Ledger {
     /// How many messages there are, which is the highest `seq`.
     pub total: u64,
-    /// How many messages each user of the batch has. A user without messages may be absent.
+    /// How many messages each user has, for the users that were asked for.
     pub of_user: HashMap<String, u64>,
     /// The last nine messages, oldest first.
     pub tail: Vec<Message<'static>>,
@@ -20,6 +20,15 @@ pub struct Ledger {
     pub found: HashMap<Uuid, Found>,
     /// The database's clock.
     pub now: DateTime<Utc>,
+}
+
+impl Ledger {
+    /// Whether enough was read to number this message, on its first attempt.
+    #[must_use]
+    pub fn can_number(&self, post: &Post) -> bool {
+        matches!(post.request_id, RequestId::Server(_))
+            && self.of_user.contains_key(post.message.user())
+    }
 }
 
 /// A message that is stored already.
@@ -131,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::{NewMessage, RequestId};
+    use crate::message::NewMessage;
 
     fn post(user: u8, text: u8, id: u8) -> Post {
         Post {

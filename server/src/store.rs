@@ -12,7 +12,7 @@ use mysql::prelude::{FromValue, Queryable};
 use mysql::{Conn, Row};
 use uuid::Uuid;
 
-use crate::message::{Message, PREDECESSORS, Post};
+use crate::message::{Message, PREDECESSORS};
 use crate::numbering::{Found, Ledger, Numbered};
 
 pub use setup::{Connection, DatabaseUrl, Session, SetupError, Store, Timeouts};
@@ -31,17 +31,24 @@ pub struct Locked<'c> {
 impl<'c> Locked<'c> {
     /// Begins a transaction, waits for the lock, and reads what numbering needs. One round trip.
     ///
-    /// `look_up` are the request ids that may be stored already.
+    /// `users` are those whose messages may be numbered, `look_up` the request ids that may be stored already.
     ///
     /// # Errors
     /// If it fails the transaction may have begun: [`rollback`], or drop the connection.
-    pub fn begin(
+    pub fn begin<'a>(
         connection: &'c mut Conn,
-        posts: &[&Post],
+        users: impl IntoIterator<Item = &'a str>,
         look_up: &[Uuid],
     ) -> Result<Self, mysql::Error> {
-        let statements = sql::lock_and_read(posts.iter().map(|post| post.message.user()), look_up);
-        let ledger = read_ledger(connection, &statements, !look_up.is_empty())?;
+        let mut users: Vec<&str> = users.into_iter().collect();
+        users.sort_unstable();
+        users.dedup();
+        let statements = sql::lock_and_read(&users, look_up);
+        let mut ledger = read_ledger(connection, &statements, !look_up.is_empty())?;
+        for user in users {
+            // Who has no row has no message.
+            ledger.of_user.entry(user.to_owned()).or_default();
+        }
         Ok(Self { connection, ledger })
     }
 

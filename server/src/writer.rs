@@ -4,20 +4,28 @@
 //! holding it. There is no timer and no minimum: an idle server stores a message at once, a busy one fills its batches
 //! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does).
 
+mod intake;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::error::Error;
 use crate::message::{Post, RenderedHistory, RequestId, Window};
 use crate::numbering::{Fate, number};
 use crate::store::{self, Connection, Locked, Remedy, RowHeads, Store};
 
+use intake::{Intake, Waiting};
+
 /// Pauses between attempts: the first one follows at once, for a connection may just have been closed while idle.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longer pauses would not spare the database, and recovery should be noticed soon.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
+const MOST_KNOWN_USERS: usize = 32;
 
 /// Limits of the writer.
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +36,6 @@ pub struct WriterLimits {
     pub batch_messages: usize,
     /// Bytes of users and texts that end a batch. The last message may exceed it.
     pub batch_bytes: usize,
-}
-
-/// A message that waits, and what its answer goes to.
-struct Waiting<A> {
-    post: Post,
-    answer_to: A,
 }
 
 /// Takes the answers of a batch, and does not block.
@@ -62,9 +64,9 @@ impl<A: Send + 'static> Writer<A> {
         };
         let mut scribe = Scribe {
             store,
-            limits,
-            waiting,
+            intake: Intake::new(waiting, limits),
             connection: None,
+            known_users: Vec::new(),
             deliver: Box::new(deliver) as Deliver<A>,
         };
         let thread = std::thread::Builder::new()
@@ -86,12 +88,6 @@ impl<A: Send + 'static> Writer<A> {
             })
     }
 
-    /// Whether the thread still runs. It ends only by a defect.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        !self.thread.is_finished()
-    }
-
     /// Stores what waits, and ends the thread.
     pub fn finish(self) {
         drop(self.queue);
@@ -104,9 +100,10 @@ impl<A: Send + 'static> Writer<A> {
 /// The state of the writer's thread.
 struct Scribe<A> {
     store: Store,
-    limits: WriterLimits,
-    waiting: Receiver<Waiting<A>>,
+    intake: Intake<A>,
     connection: Option<Connection>,
+    /// The users of the batch before. Their counters are read as well, so that their messages may join late.
+    known_users: Vec<String>,
     deliver: Deliver<A>,
 }
 
@@ -129,32 +126,20 @@ struct Failure {
 impl<A> Scribe<A> {
     fn work(&mut self) {
         loop {
-            match self
-                .waiting
-                .recv_timeout(self.store.timeouts().keep_alive())
-            {
-                Ok(first) => {
-                    let batch = self.fill(first);
-                    self.store(batch, Past::default());
-                }
+            match self.intake.next_batch(self.store.timeouts().keep_alive()) {
+                Ok(batch) => self.survive(|scribe| scribe.store(batch, Past::default())),
                 Err(RecvTimeoutError::Timeout) => self.keep_alive(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     }
 
-    /// All that waits, up to the limits.
-    fn fill(&self, first: Waiting<A>) -> Vec<Waiting<A>> {
-        let mut bytes = first.post.message.weight();
-        let mut batch = vec![first];
-        while batch.len() < self.limits.batch_messages && bytes < self.limits.batch_bytes {
-            let Ok(next) = self.waiting.try_recv() else {
-                break;
-            };
-            bytes += next.post.message.weight();
-            batch.push(next);
+    /// A panic costs the batch, whose callers are answered when it is dropped, and the connection.
+    fn survive(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            tracing::error!("the writer panicked on a batch; it goes on with the next");
+            self.clean_up(Remedy::Reconnect);
         }
-        batch
     }
 
     /// Stores a batch and answers all of it, however often it must be tried.
@@ -164,7 +149,7 @@ impl<A> Scribe<A> {
             if batch.is_empty() {
                 return;
             }
-            let failure = match self.attempt(&batch, past) {
+            let failure = match self.attempt(&mut batch, past) {
                 Ok(windows) => {
                     (self.deliver)(
                         batch
@@ -203,29 +188,48 @@ impl<A> Scribe<A> {
     }
 
     /// One transaction: lock, number, insert, commit. Gives one answer for each message.
+    ///
+    /// What came while it waited for the lock joins the batch, if all that its numbering needs was read.
     fn attempt(
         &mut self,
-        batch: &[Waiting<A>],
+        batch: &mut Vec<Waiting<A>>,
         past: Past,
     ) -> Result<Vec<Result<Window, Error>>, Failure> {
-        let posts: Vec<&Post> = batch.iter().map(|waiting| &waiting.post).collect();
-        let heads = RowHeads::new(&posts);
-        let look_up: Vec<_> = posts
+        let mut heads = RowHeads::default();
+        heads.extend(batch.iter().map(|waiting| &waiting.post));
+        let look_up: Vec<_> = batch
             .iter()
-            .map(|post| post.request_id)
+            .map(|waiting| waiting.post.request_id)
             // An id drawn here cannot be stored before the first attempt.
             .filter(|id| past.attempts > 0 || matches!(id, RequestId::Caller(_)))
             .map(RequestId::uuid)
             .collect();
+        let known = self.known_users.iter().map(String::as_str);
+        let users = batch
+            .iter()
+            .map(|waiting| waiting.post.message.user())
+            .chain(known);
         let connection = connected(&mut self.connection, &self.store)?;
 
-        let locked = Locked::begin(connection, &posts, &look_up).map_err(failure(false))?;
-        let numbered = number(posts.iter().copied(), &locked.ledger);
+        let locked = Locked::begin(connection, users, &look_up).map_err(failure(false))?;
+        if past.attempts == 0 {
+            let punctual = batch.len();
+            self.intake
+                .fill(batch, |post| locked.ledger.can_number(post));
+            heads.extend(batch[punctual..].iter().map(|waiting| &waiting.post));
+        }
+        let numbered = number(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
         let tail = locked
             .insert_and_commit(&heads, &numbered)
             .map_err(failure(true))?
             .tail;
 
+        self.known_users = numbered
+            .counts
+            .keys()
+            .take(MOST_KNOWN_USERS)
+            .map(|&user| user.to_owned())
+            .collect();
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
         let window = |fate: &Fate| match *fate {
             Fate::New(index) => Ok(Ok(history.window(tail.len() + index))),

@@ -12,15 +12,15 @@ const NO_FAILURE: &str = "a String takes all that is written to it";
 
 /// The begin of each message's row in the INSERT: what is known before the lock is got, so that little is left to
 /// write while others wait for it.
+#[derive(Debug, Default)]
 pub struct RowHeads {
     heads: Vec<String>,
 }
 
-impl RowHeads {
+impl<'a> Extend<&'a Post> for RowHeads {
     /// Renders user, text and request id of each post.
-    #[must_use]
-    pub fn new(posts: &[&Post]) -> Self {
-        let head = |post: &&Post| {
+    fn extend<I: IntoIterator<Item = &'a Post>>(&mut self, posts: I) {
+        self.heads.extend(posts.into_iter().map(|post| {
             let mut head = String::with_capacity(2 * post.message.weight() + 96);
             head.push('(');
             push_text(&mut head, post.message.user());
@@ -30,22 +30,12 @@ impl RowHeads {
             push_bytes(&mut head, post.request_id.uuid().as_bytes());
             head.push(',');
             head
-        };
-        Self {
-            heads: posts.iter().map(head).collect(),
-        }
+        }));
     }
 }
 
 /// The transaction up to the point where it holds the lock and knows all it needs.
-pub(super) fn lock_and_read<'a>(
-    users: impl IntoIterator<Item = &'a str>,
-    look_up: &[Uuid],
-) -> String {
-    let mut users: Vec<&str> = users.into_iter().collect();
-    users.sort_unstable();
-    users.dedup();
-
+pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     let mut sql = String::with_capacity(1024);
     sql.push_str("BEGIN; SELECT user, messages FROM counters WHERE user IN (''");
     for user in users {

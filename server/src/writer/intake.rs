@@ -1,0 +1,67 @@
+//! What waits, and which of it goes into a batch.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::WriterLimits;
+use crate::message::Post;
+
+/// A message that waits, and what its answer goes to.
+pub(super) struct Waiting<A> {
+    pub(super) post: Post,
+    pub(super) answer_to: A,
+}
+
+/// Messages in the order in which they came.
+pub(super) struct Intake<A> {
+    queue: Receiver<Waiting<A>>,
+    /// Taken from the queue, and not fit for the batch of then: the first of the next one.
+    held_back: Option<Waiting<A>>,
+    limits: WriterLimits,
+}
+
+impl<A> Intake<A> {
+    pub(super) fn new(queue: Receiver<Waiting<A>>, limits: WriterLimits) -> Self {
+        Self {
+            queue,
+            held_back: None,
+            limits,
+        }
+    }
+
+    /// All that waits, up to the limits; waits for the first.
+    pub(super) fn next_batch(
+        &mut self,
+        patience: Duration,
+    ) -> Result<Vec<Waiting<A>>, RecvTimeoutError> {
+        let first = match self.held_back.take() {
+            Some(first) => first,
+            None => self.queue.recv_timeout(patience)?,
+        };
+        let mut batch = vec![first];
+        self.fill(&mut batch, |_| true);
+        Ok(batch)
+    }
+
+    /// Adds what waits, up to the limits, and up to the first that may not join.
+    pub(super) fn fill(&mut self, batch: &mut Vec<Waiting<A>>, may_join: impl Fn(&Post) -> bool) {
+        let mut bytes: usize = batch
+            .iter()
+            .map(|waiting| waiting.post.message.weight())
+            .sum();
+        while self.held_back.is_none()
+            && batch.len() < self.limits.batch_messages
+            && bytes < self.limits.batch_bytes
+        {
+            match self.queue.try_recv() {
+                Ok(next) if may_join(&next.post) => {
+                    bytes += next.post.message.weight();
+                    batch.push(next);
+                }
+                Ok(next) => self.held_back = Some(next),
+                Err(_empty_or_closed) => break,
+            }
+        }
+    }
+}
