@@ -29,7 +29,7 @@ pause() { sleep 0.2 || true; }
 # --- Processes ---
 
 # In a process group of its own: the terminal's Ctrl-C reaches only this script, which ends things in order.
-spawn() { set -m; "${tied[@]}" "$@" </dev/null 9>&- & spawned=$!; set +m; }
+spawn() { set -m; "${tied[@]}" "$@" </dev/null 6>&- 9>&- & spawned=$!; set +m; }
 alive() { kill -0 -- "$1" 2>/dev/null; }
 
 # Runs a command to its end with an eye on the rest. The status is the command's.
@@ -73,6 +73,7 @@ finish() {
   local status=$? port
   trap '' INT TERM HUP PIPE
   set +e
+  exec 6>&-
   [[ -z $job ]] || end "-$job" 10
   ((${#replica[@]} == 0)) || { say 'stopping the replicas'; kill -TERM "${replica[@]}" 2>/dev/null; }
   for port in "${!replica[@]}"; do end "${replica[port]}" 30; done
@@ -237,13 +238,16 @@ main_job() {
   open_database
   start_replicas
   urls=("${!replica[@]}")
+  exec 6>.run/client # one at a time: to the client, messages of others are a fault
+  flock -n 6 || say 'another client runs on this database: waiting for it'
+  until flock -n 6; do pause; revive; done
   attend "$binaries/client" "$@" "${urls[@]/#/http:\/\/127.0.0.1:}" || status=$?
   violations=$(sql -N -e 'select count(*) from ordering_violations' "$database")
   say "rows in ordering_violations: $violations"
   sql -t "$database" -e '
     select * from ordering_violations limit 10;
     select count(*) as messages, count(distinct user) as users, min(seq), max(seq) from messages;
-    select seq, user, user_seq, sent_at, left(text, 40) as text from messages order by seq desc limit 3'
+    select seq, user, user_seq, sent_at from messages order by seq desc limit 3'
   ((violations == 0 || status != 0)) || status=1
   exit "$status"
 }
