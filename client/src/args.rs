@@ -2,32 +2,103 @@
 
 mod target;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::target::Target;
+use crate::report::Threshold;
 
 const EXAMPLES: &str = "\
 Examples:
   client http://127.0.0.1:8001 http://127.0.0.1:8002
   client -c 200 -n 1000 --seed 7 http://127.0.0.1:8001
+  client -z 30s -q 2000 --threshold 'p99<20ms' --threshold failed=0 http://127.0.0.1:8001
+  client --history run.jsonl --report run.html http://127.0.0.1:8001; client check run.jsonl
+  client --output-format json -o a.json http://127.0.0.1:8001; client compare a.json b.json
 
 Exit status:
-  0  every promise that could be judged was kept
-  1  a promise is broken: the output shows the contradiction
-  2  the command line is wrong
-  3  the run could not take place: no replica could be reached, a file could not be written
-  5  unknown: nothing could be judged, as no request was answered
-130  interrupted by Ctrl-C, and valid so far";
+  0    every promise that could be judged was kept
+  1    a promise is broken: the output shows the contradiction
+  2    the command line is wrong
+  3    it could not be done: no replica could be reached, a file could not be written
+  4    valid, but a --threshold was missed
+  5    unknown: nothing could be judged, as no request was answered
+  130  interrupted by Ctrl-C, and valid so far";
 
 /// Sends messages to replicas of `DummyMessenger`, measures, and proves from the replies that every promise was kept, or
 /// shows the contradiction.
 #[derive(Debug, Parser)]
-#[command(name = "client", version, after_help = EXAMPLES, max_term_width = 110)]
+#[command(
+    name = "client",
+    version,
+    after_help = EXAMPLES,
+    max_term_width = 110,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+/// What the program does beside running.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Judge a history that `--history` wrote, as the run did
+    Check(CheckArgs),
+    /// Compare two runs, from what `--output-format json` wrote
+    Compare(CompareArgs),
+    /// Plant one fault of each kind in made-up histories: is each found under its own name, and no other?
+    Selftest(SelftestArgs),
+    /// Print the JSON schema of `--output-format json`
+    Schema,
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page: `client man | man -l -`
+    Man,
+}
+
+/// What `client check` reads and prints.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The history
+    pub(crate) file: PathBuf,
+
+    /// Others wrote to the same database meanwhile
+    #[arg(long)]
+    pub(crate) shared: bool,
+
+    #[command(flatten)]
+    pub(crate) print: PrintArgs,
+}
+
+/// What `client compare` reads.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The run before
+    pub(crate) before: PathBuf,
+    /// The run after
+    pub(crate) after: PathBuf,
+}
+
+/// What `client selftest` makes up.
+#[derive(Debug, Args)]
+pub(crate) struct SelftestArgs {
+    /// Histories for each fault
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rounds: u32,
+
+    /// Seed of the histories
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 /// What a run sends, how, and what it prints.
@@ -46,7 +117,13 @@ pub(crate) struct RunArgs {
     pub(crate) load: LoadArgs,
 
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) judge: JudgeArgs,
+
+    #[command(flatten)]
+    pub(crate) print: PrintArgs,
+
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
 }
 
 /// The load.
@@ -104,10 +181,10 @@ pub(crate) struct LoadArgs {
     pub(crate) retries: u8,
 }
 
-/// What is checked and printed.
+/// What is checked.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Judge and output")]
-pub(crate) struct OutputArgs {
+#[command(next_help_heading = "Judge")]
+pub(crate) struct JudgeArgs {
     /// Others write to the same database meanwhile: their messages are no fault
     #[arg(long, env = "CLIENT_SHARED")]
     pub(crate) shared: bool,
@@ -116,9 +193,57 @@ pub(crate) struct OutputArgs {
     #[arg(long, env = "CLIENT_NO_CHECK")]
     pub(crate) no_check: bool,
 
+    /// A figure that must be met, else the exit status is 4: mean, min, max or a percentile like p99.9 with a unit of
+    /// time; throughput (messages/s); sent, ok, failed or unknown. As often as you like
+    #[arg(
+        long,
+        env = "CLIENT_THRESHOLD",
+        value_name = "FIGURE<VALUE",
+        value_delimiter = ','
+    )]
+    pub(crate) threshold: Vec<Threshold>,
+}
+
+/// How results are printed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct PrintArgs {
+    /// For a person, for a program, or one line for each request
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text, env = "CLIENT_OUTPUT_FORMAT")]
+    pub(crate) output_format: OutputFormat,
+
+    /// Write the results to a file instead of stdout
+    #[arg(short, long, env = "CLIENT_OUTPUT", value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// No colours; the variable `NO_COLOR` says the same
+    #[arg(long, env = "CLIENT_NO_COLOR")]
+    pub(crate) no_color: bool,
+}
+
+/// What is kept beside the results.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct RecordArgs {
+    /// Write every request and reply to a file of JSON lines, for `client check`
+    #[arg(long, env = "CLIENT_HISTORY", value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+
+    /// Write a page with charts and the contradictions: one file, no network
+    #[arg(long, env = "CLIENT_REPORT", value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
     /// No progress bar and no warnings
     #[arg(long, env = "CLIENT_QUIET")]
     pub(crate) quiet: bool,
+}
+
+/// For whom results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Text,
+    Json,
+    Csv,
 }
 
 /// Names of the users that send.

@@ -4,19 +4,23 @@
 //! shape is then told by its last number and its length; any other shape is kept whole ([`Irregular`]), so that nothing a
 //! check needs is lost.
 
+mod file;
 mod reader;
 mod recorder;
 
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::file::{Header, Writer, read};
 pub(crate) use self::recorder::{Done, Recorder};
 
 /// Messages in a full reply.
 pub(crate) const WINDOW: usize = 10;
 
 /// The settings that a judge needs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Setting {
     /// Begins each text of this run.
     pub(crate) tag: String,
@@ -80,7 +84,8 @@ impl Op {
 }
 
 /// Part of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
     /// Judged, not measured.
     WarmUp,
@@ -101,7 +106,8 @@ pub(crate) enum Outcome {
 }
 
 /// Why a request was not answered as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Reason {
     Refused,
     ConnectTimeout,

@@ -20,7 +20,11 @@ pub(crate) use self::pace::Amount;
 use self::pace::Pace;
 use self::progress::Progress;
 use crate::args::{RunArgs, Target};
-use crate::history::{Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, digest};
+use crate::error::Error;
+use crate::history::{
+    Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, Writer, digest,
+};
+use crate::report::Settings;
 use crate::traffic::{Plan, Planned, Script};
 
 /// What a run needs to know.
@@ -77,9 +81,9 @@ impl Load {
                 request: load.timeout,
             },
             retries: load.retries,
-            shared: args.output.shared,
-            check: !args.output.no_check,
-            quiet: args.output.quiet,
+            shared: args.judge.shared,
+            check: !args.judge.no_check,
+            quiet: args.record.quiet,
         }
     }
 
@@ -92,7 +96,32 @@ impl Load {
         self.concurrency as usize * requests as usize + self.targets.len()
     }
 
-    fn setting(&self) -> Setting {
+    /// As they are reported.
+    pub(crate) fn settings(&self) -> Settings {
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+        let (requests, duration_ms) = match self.amount {
+            Amount::Requests(requests) => (Some(requests), None),
+            Amount::Time(time) => (None, Some(milliseconds(time))),
+        };
+        Settings {
+            urls: self.targets.iter().map(ToString::to_string).collect(),
+            users: self.users.clone(),
+            concurrency: self.concurrency,
+            requests,
+            duration_ms,
+            rate: self.rate,
+            warmup: self.warmup,
+            retries: self.retries,
+            timeout_ms: milliseconds(self.limits.request),
+            connect_timeout_ms: milliseconds(self.limits.connect),
+            seed: self.plan.seed,
+            tag: self.plan.tag.clone(),
+            shared: self.shared,
+            checked: self.check,
+        }
+    }
+
+    pub(crate) fn setting(&self) -> Setting {
         Setting {
             tag: self.plan.tag.clone(),
             replicas: self.targets.iter().map(ToString::to_string).collect(),
@@ -124,13 +153,13 @@ impl Shared {
 }
 
 /// Sends everything; or says why no replica could be reached.
-pub(crate) async fn run(load: Load) -> Result<Ran, String> {
+pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error> {
     let replicas = reach(&load).await?;
-    let recorder = Mutex::new(Recorder::new(load.setting(), load.expected(), load.check));
+    let recorder = Recorder::new(load.setting(), load.expected(), load.check).write_to(writer);
     let shared = Arc::new(Shared {
         load,
         replicas,
-        recorder,
+        recorder: Mutex::new(recorder),
         clock: Clock::start(),
         stopping: AtomicBool::new(false),
     });
@@ -162,9 +191,12 @@ pub(crate) async fn run(load: Load) -> Result<Ran, String> {
     stopper.abort();
     // A cancelled task is dropped only once it has been waited for.
     drop(stopper.await);
-    let shared = Arc::into_inner(shared).ok_or("a coroutine is left over")?;
+    let shared = Arc::into_inner(shared)
+        .ok_or_else(|| Error::BrokeDown("a coroutine is left over".to_owned()))?;
     let recorder = shared.recorder.into_inner();
-    let history = recorder.unwrap_or_else(PoisonError::into_inner).finish();
+    let mut recorder = recorder.unwrap_or_else(PoisonError::into_inner);
+    recorder.close()?;
+    let history = recorder.finish();
     Ok(Ran {
         history,
         wall,
@@ -178,7 +210,7 @@ async fn all(
     coroutines: Vec<Coroutine>,
     phase: Phase,
     pace: &Arc<Pace>,
-) -> Result<Vec<Coroutine>, String> {
+) -> Result<Vec<Coroutine>, Error> {
     let tasks: Vec<_> = coroutines
         .into_iter()
         .map(|coroutine| tokio::spawn(coroutine.work(phase, Arc::clone(pace))))
@@ -187,29 +219,29 @@ async fn all(
     for task in tasks {
         back.push(
             task.await
-                .map_err(|error| format!("a coroutine broke down: {error}"))?,
+                .map_err(|error| Error::BrokeDown(error.to_string()))?,
         );
     }
     Ok(back)
 }
 
 /// Looks every replica up and knocks; fails if nobody is there at all.
-async fn reach(load: &Load) -> Result<Vec<Arc<Replica>>, String> {
+async fn reach(load: &Load) -> Result<Vec<Arc<Replica>>, Error> {
     let (mut replicas, mut absent) = (Vec::new(), Vec::new());
     for target in &load.targets {
         let replica = Replica::resolve(target)
             .await
-            .map_err(|error| format!("{target}: {error}"))?;
+            .map_err(|reason| Error::Replica {
+                url: target.to_string(),
+                reason,
+            })?;
         if let Err(reason) = replica.knock(load.limits.connect).await {
             absent.push(format!("{target}: {reason}"));
         }
         replicas.push(Arc::new(replica));
     }
     if absent.len() == replicas.len() {
-        return Err(format!(
-            "no replica can be reached: {}. Is the server running?",
-            absent.join("; ")
-        ));
+        return Err(Error::NobodyThere(absent.join("; ")));
     }
     if !load.quiet {
         for absent in absent {
@@ -349,6 +381,7 @@ impl Coroutine {
         };
         self.shared.recorder().record(&Done {
             op,
+            text: &planned.text,
             reply: reply.as_deref(),
         });
     }

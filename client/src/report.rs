@@ -1,3 +1,56 @@
 //! What a person or a program reads of a run.
 
-pub(crate) mod text;
+mod compare;
+mod csv;
+mod document;
+mod page;
+mod text;
+mod threshold;
+
+pub(crate) use self::compare::compare;
+pub(crate) use self::document::{Settings, schema};
+pub(crate) use self::threshold::{Met, Threshold};
+use crate::args::OutputFormat;
+use crate::history::History;
+use crate::stats::Stats;
+use crate::verify::Judgement;
+
+/// All that there is to tell.
+#[derive(Debug)]
+pub(crate) struct Results<'a> {
+    pub(crate) history: &'a History,
+    /// None where only a history was judged.
+    pub(crate) run: Option<Run<'a>>,
+    /// None with `--no-check`.
+    pub(crate) judgement: Option<&'a Judgement>,
+    pub(crate) thresholds: Vec<Met>,
+}
+
+/// What was measured.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) settings: Settings,
+    pub(crate) stats: &'a Stats,
+    pub(crate) interrupted: bool,
+}
+
+/// Whether a terminal reads along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Colored,
+}
+
+/// The results as a page.
+pub(crate) fn page(results: &Results<'_>) -> String {
+    page::render(results)
+}
+
+/// The results, as asked for.
+pub(crate) fn render(results: &Results<'_>, format: OutputFormat, style: Style) -> String {
+    match format {
+        OutputFormat::Text => text::render(results, style),
+        OutputFormat::Json => document::render(results),
+        OutputFormat::Csv => csv::render(results.history),
+    }
+}

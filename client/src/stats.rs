@@ -48,6 +48,8 @@ pub(crate) struct Latency {
     pub(crate) deviation_ns: f64,
     pub(crate) min_ns: u64,
     pub(crate) max_ns: u64,
+    /// All of them, ascending.
+    pub(crate) sorted: Vec<u64>,
     /// Percentage and value; only those that the sample carries.
     pub(crate) percentiles: Vec<(f64, u64)>,
 }
@@ -155,6 +157,7 @@ pub(crate) fn latency(mut samples: Vec<u64>) -> Option<Latency> {
         min_ns,
         max_ns,
         percentiles,
+        sorted: samples,
     })
 }
 
@@ -174,7 +177,7 @@ pub(crate) fn carries(count: usize, percent: f64) -> bool {
     clippy::cast_sign_loss,
     reason = "a rank lies between 1 and the number of samples"
 )]
-fn nearest_rank(sorted: &[u64], percent: f64) -> u64 {
+pub(crate) fn nearest_rank(sorted: &[u64], percent: f64) -> u64 {
     // Less a trifle, as 99.9 / 100 * 1000 is 999.0000000000001 in floating point.
     let rank = (percent / 100.0 * sorted.len() as f64 - 1e-9).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]

@@ -11,9 +11,13 @@ mod coverage;
 mod facts;
 mod log;
 mod numbering;
+#[cfg(test)]
+mod oracle;
 mod replies;
 mod tell;
 mod time;
+#[cfg(test)]
+mod trials;
 
 use std::cmp::Reverse;
 
@@ -183,7 +187,6 @@ pub(crate) struct Finding {
     /// Lines.
     pub(crate) story: String,
     /// The requests it is about, as indices in the history.
-    #[expect(dead_code, reason = "the report page draws a timeline around them")]
     pub(crate) ops: Vec<u32>,
 }
 
@@ -265,6 +268,12 @@ impl Findings {
             violations.worst.insert(at, Finding { size, story, ops });
             violations.worst.truncate(EXAMPLES);
         }
+    }
+
+    fn has(&self, check: Check) -> bool {
+        self.by_check
+            .iter()
+            .any(|violations| violations.check == check)
     }
 
     /// Counts violations that are known by number only.

@@ -1,7 +1,9 @@
 //! Turns finished requests into a [`History`], one at a time, as they come in.
 
+use super::file::Writer;
 use super::reader::Reader;
 use super::{History, Irregular, Op, Outcome, Reason, Setting, is_regular, own_position};
+use crate::error::Error;
 
 /// Unreadable replies whose fault is kept in words.
 const MOST_UNREADABLE: usize = 100;
@@ -12,6 +14,8 @@ pub(crate) struct Recorder {
     history: History,
     /// None if replies are not looked at.
     reader: Option<Reader>,
+    /// Where everything is written down as well.
+    writer: Option<Writer>,
 }
 
 /// A finished request.
@@ -19,6 +23,7 @@ pub(crate) struct Recorder {
 pub(crate) struct Done<'a> {
     /// `seq` is not known yet.
     pub(crate) op: Op,
+    pub(crate) text: &'a str,
     /// The body of a 200.
     pub(crate) reply: Option<&'a [u8]>,
 }
@@ -40,12 +45,23 @@ impl Recorder {
         Self {
             history,
             reader: check.then(Reader::new),
+            writer: None,
         }
+    }
+
+    /// Writes down every request as well.
+    pub(crate) fn write_to(mut self, writer: Option<Writer>) -> Self {
+        self.writer = writer;
+        self
     }
 
     /// Takes a finished request; gives what became of it, which for a 200 depends on its body.
     pub(crate) fn record(&mut self, done: &Done<'_>) -> Outcome {
-        let Done { mut op, reply } = *done;
+        let Done {
+            mut op,
+            text,
+            reply,
+        } = *done;
         let number = u32::try_from(self.history.ops.len()).unwrap_or(u32::MAX);
         if let (Some(reader), Some(reply)) = (&mut self.reader, reply) {
             match reader.read(reply, number, &mut self.history) {
@@ -67,6 +83,10 @@ impl Recorder {
                 }
             }
         }
+        if let Some(writer) = &mut self.writer {
+            let user = self.history.names.name(op.user);
+            writer.note(&op, user, text, reply);
+        }
         self.history.ops.push(op);
         op.outcome
     }
@@ -74,6 +94,11 @@ impl Recorder {
     /// Requests taken so far.
     pub(crate) fn count(&self) -> usize {
         self.history.ops.len()
+    }
+
+    /// Ends the writing down; fails if something could not be written.
+    pub(crate) fn close(&mut self) -> Result<(), Error> {
+        self.writer.take().map_or(Ok(()), Writer::finish)
     }
 
     /// All that was taken, each message once.

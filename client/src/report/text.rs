@@ -2,31 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::args::RunArgs;
+use super::{Results, Run, Style};
 use crate::history::Setting;
 use crate::stats::{Group, Latency, Stats};
 use crate::verify::{Check, Judgement, Verdict};
-
-/// Everything that is printed after a run.
-pub(crate) fn render(
-    args: &RunArgs,
-    seed: u64,
-    setting: &Setting,
-    stats: &Stats,
-    judgement: Option<&Judgement>,
-) -> String {
-    let mut page = String::new();
-    verdict(&mut page, judgement);
-    headline(&mut page, stats);
-    requests(&mut page, stats);
-    latencies(&mut page, stats);
-    replicas(&mut page, setting, stats);
-    if let Some(judgement) = judgement {
-        coverage(&mut page, judgement);
-    }
-    client(&mut page, args.load.concurrency, seed, stats);
-    page
-}
 
 macro_rules! line {
     ($page:expr) => { $page.push('\n') };
@@ -36,17 +15,72 @@ macro_rules! line {
     }};
 }
 
-fn verdict(page: &mut String, judgement: Option<&Judgement>) {
+/// Everything that is printed after a run.
+pub(super) fn render(results: &Results<'_>, style: Style) -> String {
+    let mut page = String::new();
+    let paint = Paint(style);
+    verdict(&mut page, results.judgement, paint);
+    if let Some(Run { stats, .. }) = &results.run {
+        headline(&mut page, stats);
+        requests(&mut page, stats);
+        latencies(&mut page, stats);
+        replicas(&mut page, &results.history.setting, stats);
+    }
+    if let Some(judgement) = results.judgement {
+        coverage(&mut page, judgement);
+    }
+    if let Some(run) = &results.run {
+        client(&mut page, run);
+    }
+    for met in &results.thresholds {
+        line!(
+            page,
+            "Threshold {}",
+            if met.holds {
+                paint.green(met)
+            } else {
+                paint.red(met)
+            }
+        );
+    }
+    page
+}
+
+/// Colours, where they are wanted.
+#[derive(Clone, Copy)]
+struct Paint(Style);
+
+impl Paint {
+    fn green(self, text: impl std::fmt::Display) -> String {
+        self.wrap("1;32", text)
+    }
+
+    fn red(self, text: impl std::fmt::Display) -> String {
+        self.wrap("1;31", text)
+    }
+
+    fn wrap(self, code: &str, text: impl std::fmt::Display) -> String {
+        match self.0 {
+            Style::Plain => text.to_string(),
+            Style::Colored => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+}
+
+fn verdict(page: &mut String, judgement: Option<&Judgement>, paint: Paint) {
     let Some(judgement) = judgement else {
         line!(page, "not judged (--no-check)\n");
         return;
     };
     match judgement.verdict {
-        Verdict::Valid => line!(
-            page,
-            "valid: no promise is broken ({} checks)\n",
-            Check::ALL.len()
-        ),
+        Verdict::Valid => {
+            line!(
+                page,
+                "{}: no promise is broken ({} checks)\n",
+                paint.green("valid"),
+                Check::ALL.len()
+            );
+        }
         Verdict::Unknown => line!(
             page,
             "unknown: no request was answered, so nothing could be judged\n"
@@ -55,9 +89,10 @@ fn verdict(page: &mut String, judgement: Option<&Judgement>) {
             for violations in &judgement.violations {
                 let (check, count) = (violations.check, violations.count);
                 let plural = if count == 1 { "" } else { "s" };
+                let invalid = paint.red("INVALID");
                 line!(
                     page,
-                    "INVALID  {} ({}): {count} violation{plural}",
+                    "{invalid}  {} ({}): {count} violation{plural}",
                     check.name(),
                     check.code()
                 );
@@ -239,13 +274,15 @@ fn coverage(page: &mut String, judgement: &Judgement) {
 /// Below this share of the coroutines under way, the client itself held the run up.
 const BUSY_ENOUGH: f64 = 0.9;
 
-fn client(page: &mut String, concurrency: u32, seed: u64, stats: &Stats) {
+fn client(page: &mut String, run: &Run<'_>) {
+    let (stats, concurrency, seed) = (run.stats, run.settings.concurrency, run.settings.seed);
     let (under_way, share) = (stats.under_way(), stats.cpu_share() * 100.0);
     line!(
         page,
         "Client    {under_way:.1} of {concurrency} coroutines under way on average, {share:.0} % of one core, seed {seed}"
     );
-    if stats.total.sent() > 0 && under_way < BUSY_ENOUGH * f64::from(concurrency) {
+    let closed = run.settings.rate.is_none();
+    if closed && stats.total.sent() > 0 && under_way < BUSY_ENOUGH * f64::from(concurrency) {
         line!(
             page,
             "  The client was the limit part of the time: the servers could have answered more."

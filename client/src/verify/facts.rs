@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::history::{History, Op, Outcome, Seen, own_position};
+use crate::history::{History, Op, Outcome, Seen, Shown, own_position};
 
 /// No request, or no place.
 pub(super) const NONE: u32 = u32::MAX;
@@ -83,32 +83,45 @@ impl<'a> Facts<'a> {
         (place != NONE && self.is_lone(place) && !self.lost.contains(&place)).then_some(place)
     }
 
-    /// Finds author and place of each message, by merging both lists ordered by text.
+    /// Finds author and place of each message: nearly all by their number, as their authors were told it; the rest by text.
     fn join(&mut self) {
         let history = self.history;
-        let mut texts: Vec<(u64, u32)> = indices(&history.ops)
-            .map(|op| (history.ops[op as usize].text, op))
-            .collect();
-        texts.sort_unstable();
-        let mut shown: Vec<(u64, u32)> = indices(&history.seen)
-            .map(|seen| (history.seen[seen as usize].shown.text, seen))
-            .collect();
-        shown.sort_unstable();
-        let mut texts = texts.into_iter().peekable();
-        for (text, seen) in shown {
-            while texts.next_if(|(other, _)| *other < text).is_some() {}
-            let Some((_, op)) = texts.peek().filter(|(other, _)| *other == text) else {
-                continue;
-            };
-            self.author[seen as usize] = *op;
-            let place = &mut self.place[*op as usize];
-            let acknowledged =
-                history.ops[*op as usize].seq == history.seen[seen as usize].shown.seq;
-            if *place == NONE
-                || acknowledged
-                    && history.seen[*place as usize].shown.seq != history.ops[*op as usize].seq
-            {
-                *place = seen;
+        let mut answered = self.by_seq.iter().copied().peekable();
+        let mut rest: Vec<(u64, u32)> = Vec::new();
+        let mut same: Vec<u32> = Vec::new();
+        for (seen, kept) in (0..).zip(&history.seen) {
+            let Shown { seq, text, .. } = kept.shown;
+            if same.first().is_none_or(|op| self.op(*op).seq != seq) {
+                same.clear();
+                while answered
+                    .next_if(|op| history.ops[*op as usize].seq < seq)
+                    .is_some()
+                {}
+                while let Some(op) = answered.next_if(|op| history.ops[*op as usize].seq == seq) {
+                    same.push(op);
+                }
+            }
+            match same.iter().find(|op| self.op(**op).text == text) {
+                Some(op) => self.author[seen as usize] = *op,
+                None => rest.push((text, seen)),
+            }
+        }
+        for (seen, author) in (0..)
+            .zip(&self.author)
+            .filter(|(_, author)| **author != NONE)
+        {
+            let place = &mut self.place[*author as usize];
+            *place = (*place).min(seen);
+        }
+        rest.sort_unstable();
+        for op in indices(&history.ops) {
+            let text = history.ops[op as usize].text;
+            let from = rest.partition_point(|(other, _)| *other < text);
+            for (_, seen) in rest[from..].iter().take_while(|(other, _)| *other == text) {
+                self.author[*seen as usize] = op;
+                if self.place[op as usize] == NONE {
+                    self.place[op as usize] = *seen;
+                }
             }
         }
     }
@@ -120,11 +133,12 @@ impl<'a> Facts<'a> {
         for group in self.by_number() {
             for seen in group.clone().filter(|seen| self.is_unconfirmed(*seen)) {
                 let start_ns = self.op(self.author[seen as usize]).start_ns;
-                let replaced = group
-                    .clone()
-                    .map(|other| self.seen(other))
-                    .any(|other| other.replies > 1 && self.op(other.witness).end_ns > start_ns);
-                if replaced || self.is_skipped(self.seen(seen).shown.seq) {
+                let (shown, group) = (self.seen(seen).shown, group.clone());
+                let replaced = group.map(|other| self.seen(other)).any(|other| {
+                    let known_later = self.op(other.witness).end_ns > start_ns;
+                    other.shown.text != shown.text && other.replies > 1 && known_later
+                });
+                if replaced || self.is_skipped(shown.seq) {
                     lost.insert(seen);
                 }
             }
@@ -134,11 +148,13 @@ impl<'a> Facts<'a> {
 
     /// Whether it was acknowledged, and only its own reply shows it.
     fn is_unconfirmed(&self, seen: u32) -> bool {
-        let Seen { shown, replies, .. } = self.seen(seen);
-        *replies == 1
-            && self
-                .author_of(seen)
-                .is_some_and(|op| self.op(op).is_ok() && self.op(op).seq == shown.seq)
+        let Seen {
+            shown,
+            replies,
+            witness,
+        } = self.seen(seen);
+        let own = self.author_of(seen) == Some(*witness);
+        own && *replies == 1 && is_numbered(self.op(*witness)) && self.op(*witness).seq == shown.seq
     }
 
     /// Whether a reply goes from a smaller number to a greater one without it. Gaps are few, or short: a look back finds it.

@@ -9,7 +9,8 @@ use crate::history::Seen;
 
 pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
     let counters = user_seq(facts, findings);
-    if !facts.history.setting.shared {
+    // A hole is counted for somebody: that is no second fault.
+    if !facts.history.setting.shared && !findings.has(Check::NoHole) {
         final_counters(facts, &counters, findings);
     }
     sent_at(facts, findings);

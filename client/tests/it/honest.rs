@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -106,6 +107,7 @@ pub(crate) fn honest(log: &mut Log, post: &Post) -> Answer {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) urls: Vec<String>,
+    log: SharedLog,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -125,11 +127,12 @@ impl Server {
             })
             .unzip();
         let (stop, stopped) = oneshot::channel();
+        let log = SharedLog::default();
+        let shared = Arc::clone(&log);
         let thread = std::thread::spawn(move || {
             runtime.block_on(async move {
-                let log = Arc::new(Mutex::new((Log::default(), 0)));
                 for (replica, listener) in listeners.into_iter().enumerate() {
-                    tokio::spawn(accept(listener, replica, Arc::clone(&log), behaviour));
+                    tokio::spawn(accept(listener, replica, Arc::clone(&shared), behaviour));
                 }
                 // Stopped by a message, or by the test being gone.
                 drop(stopped.await);
@@ -141,11 +144,24 @@ impl Server {
             .collect();
         Self {
             urls,
+            log,
             stop: Some(stop),
             thread: Some(thread),
         }
     }
+
+    /// Waits until so many requests have come.
+    pub(crate) fn wait_for(&self, requests: u64) {
+        let (log, bell) = &*self.log;
+        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = bell.wait_timeout_while(log, DEADLINE, |(_, number)| *number < requests);
+        let (log, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(log.1 >= requests, "{requests} requests were expected");
+    }
 }
+
+/// A test that waits longer has failed.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -156,7 +172,8 @@ impl Drop for Server {
     }
 }
 
-type SharedLog = Arc<Mutex<(Log, u64)>>;
+/// The log, how many requests came, and a bell for each.
+type SharedLog = Arc<(Mutex<(Log, u64)>, Condvar)>;
 
 async fn accept(listener: TcpListener, replica: usize, log: SharedLog, behaviour: Behaviour) {
     while let Ok((stream, _)) = listener.accept().await {
@@ -200,6 +217,7 @@ async fn serve(
         let body: Body = serde_json::from_slice(&bytes[head..head + length]).ok()?;
         bytes.drain(..head + length);
         let answer = {
+            let (log, bell) = &*log;
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             let (log, number) = &mut *log;
             let Body { user, text } = body;
@@ -211,6 +229,7 @@ async fn serve(
                 key: header("idempotency-key"),
             };
             *number += 1;
+            bell.notify_all();
             behaviour(log, &post)
         };
         let (status, body) = match answer {

@@ -2,5 +2,7 @@
 
 mod honest;
 mod liars;
+mod outputs;
+mod page;
 mod program;
 mod runs;

@@ -1,0 +1,331 @@
+//! The results for a program: JSON, whose schema is made from these types. Units stand in the names.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Results, Run};
+use crate::stats::{Group, Latency};
+use crate::verify::{Check, Judgement, Verdict};
+
+/// Changes with the meaning of a field, or if one goes; not if one comes.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// The results of `client` with `--output-format json`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Document {
+    /// Changes with the meaning of a field.
+    pub(crate) schema_version: u32,
+    /// The program and its version.
+    pub(crate) program: String,
+    pub(crate) verdict: VerdictWord,
+    /// What the run was to do; absent where only a history was judged.
+    pub(crate) settings: Option<Settings>,
+    /// What was measured; absent where only a history was judged.
+    pub(crate) figures: Option<Figures>,
+    /// Every check, in order; empty with `--no-check`.
+    pub(crate) checks: Vec<CheckResult>,
+    /// What the verdict rests on; absent with `--no-check`.
+    pub(crate) coverage: Option<CoverageFigures>,
+    pub(crate) thresholds: Vec<ThresholdResult>,
+}
+
+/// What the judge says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum VerdictWord {
+    /// Every promise that could be judged was kept.
+    Valid,
+    /// A promise is broken.
+    Invalid,
+    /// Nothing could be judged.
+    Unknown,
+    /// `--no-check`.
+    NotJudged,
+}
+
+/// What a run was to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) urls: Vec<String>,
+    pub(crate) users: Vec<String>,
+    pub(crate) concurrency: u32,
+    /// Of each coroutine; absent in a timed run.
+    pub(crate) requests: Option<u32>,
+    /// Absent in a counted run.
+    pub(crate) duration_ms: Option<f64>,
+    /// Requests a second; absent in a closed loop.
+    pub(crate) rate: Option<f64>,
+    /// Of each coroutine.
+    pub(crate) warmup: u32,
+    pub(crate) retries: u8,
+    pub(crate) timeout_ms: f64,
+    pub(crate) connect_timeout_ms: f64,
+    pub(crate) seed: u64,
+    /// Begins each text of this run.
+    pub(crate) tag: String,
+    pub(crate) shared: bool,
+    pub(crate) checked: bool,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Figures {
+    pub(crate) interrupted: bool,
+    pub(crate) total_time_ms: f64,
+    pub(crate) throughput_per_second: f64,
+    /// Total time by requests: not a latency.
+    pub(crate) wall_time_per_request_ms: f64,
+    /// Coroutines under way on average.
+    pub(crate) under_way: f64,
+    pub(crate) client_cpu_ms: f64,
+    pub(crate) total: GroupFigures,
+    /// In the order of the URLs.
+    pub(crate) replicas: Vec<GroupFigures>,
+    /// Requests that were sent more than once.
+    pub(crate) repeated: u64,
+    /// By kind, in plain words.
+    pub(crate) errors: Vec<ErrorCount>,
+    /// Of the requests that failed or are unknown.
+    pub(crate) failed_latency: Option<LatencyFigures>,
+}
+
+/// Requests with something in common.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupFigures {
+    /// `ok + failed + unknown`.
+    pub(crate) sent: u64,
+    pub(crate) ok: u64,
+    /// Surely not stored.
+    pub(crate) failed: u64,
+    /// Perhaps stored.
+    pub(crate) unknown: u64,
+    /// Of the successful ones; absent if there is none.
+    pub(crate) latency: Option<LatencyFigures>,
+}
+
+/// A distribution of latencies.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LatencyFigures {
+    pub(crate) mean_ms: f64,
+    pub(crate) standard_deviation_ms: f64,
+    pub(crate) min_ms: f64,
+    pub(crate) max_ms: f64,
+    /// Only those that the sample carries: ten values lie beyond.
+    pub(crate) percentiles: Vec<PercentileFigure>,
+}
+
+/// One percentile, by nearest rank.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PercentileFigure {
+    pub(crate) percent: f64,
+    pub(crate) value_ms: f64,
+}
+
+/// Requests that ended alike.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErrorCount {
+    pub(crate) kind: String,
+    pub(crate) count: u64,
+}
+
+/// One check.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckResult {
+    /// Short and fixed.
+    pub(crate) code: String,
+    pub(crate) name: String,
+    /// What holds if there is no violation.
+    pub(crate) promise: String,
+    pub(crate) violations: u64,
+    /// The worst few, each a contradiction in words.
+    pub(crate) examples: Vec<String>,
+}
+
+/// What the verdict rests on.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CoverageFigures {
+    pub(crate) replies: u64,
+    pub(crate) messages: u64,
+    /// Pairs of which one was answered before the other was sent.
+    pub(crate) ordered_pairs: u64,
+    /// Of these, the pairs answered by different replicas.
+    pub(crate) ordered_pairs_across_replicas: u64,
+    /// Replies that show one of this run's messages.
+    pub(crate) shown_mean: f64,
+    /// Messages that only their own reply shows.
+    pub(crate) shown_once: u64,
+    /// Requests of unknown outcome whose message appeared.
+    pub(crate) unknown_stored: u64,
+    /// Those whose message did not.
+    pub(crate) unknown_not_seen: u64,
+}
+
+/// A `--threshold`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ThresholdResult {
+    pub(crate) threshold: String,
+    /// In the unit of the figure: milliseconds, messages a second, or requests. Absent if there is not enough to tell.
+    pub(crate) actual: Option<f64>,
+    pub(crate) met: bool,
+}
+
+/// The results as JSON.
+pub(crate) fn render(results: &Results<'_>) -> String {
+    let mut json =
+        serde_json::to_string_pretty(&document(results)).expect("no map in it has odd keys");
+    json.push('\n');
+    json
+}
+
+/// The schema of [`Document`].
+pub(crate) fn schema() -> String {
+    let mut schema = serde_json::to_string_pretty(&schemars::schema_for!(Document))
+        .expect("a schema is plain JSON");
+    schema.push('\n');
+    schema
+}
+
+fn document(results: &Results<'_>) -> Document {
+    let verdict = match results.judgement.map(|judgement| judgement.verdict) {
+        Some(Verdict::Valid) => VerdictWord::Valid,
+        Some(Verdict::Invalid) => VerdictWord::Invalid,
+        Some(Verdict::Unknown) => VerdictWord::Unknown,
+        None => VerdictWord::NotJudged,
+    };
+    let thresholds = results.thresholds.iter().cloned();
+    Document {
+        schema_version: SCHEMA_VERSION,
+        program: concat!("client ", env!("CARGO_PKG_VERSION")).to_owned(),
+        verdict,
+        settings: results.run.as_ref().map(|run| run.settings.clone()),
+        figures: results.run.as_ref().map(figures),
+        checks: results.judgement.map(checks).unwrap_or_default(),
+        coverage: results.judgement.map(coverage),
+        thresholds: thresholds
+            .map(|met| ThresholdResult {
+                threshold: met.threshold,
+                actual: met.actual,
+                met: met.holds,
+            })
+            .collect(),
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of requests is far below 2^52"
+)]
+fn figures(run: &Run<'_>) -> Figures {
+    let stats = run.stats;
+    let wall_ms = stats.wall.as_secs_f64() * 1000.0;
+    Figures {
+        interrupted: run.interrupted,
+        total_time_ms: wall_ms,
+        throughput_per_second: stats.throughput(),
+        wall_time_per_request_ms: wall_ms / (stats.total.sent().max(1) as f64),
+        under_way: stats.under_way(),
+        client_cpu_ms: stats.cpu.as_secs_f64() * 1000.0,
+        total: group(&stats.total),
+        replicas: stats.replicas.iter().map(group).collect(),
+        repeated: stats.repeated,
+        errors: stats
+            .kinds
+            .iter()
+            .map(|(reason, count)| ErrorCount {
+                kind: reason.to_string(),
+                count: *count,
+            })
+            .collect(),
+        failed_latency: stats.failed_latency.as_ref().map(latency),
+    }
+}
+
+fn group(group: &Group) -> GroupFigures {
+    GroupFigures {
+        sent: group.sent(),
+        ok: group.ok,
+        failed: group.failed,
+        unknown: group.unknown,
+        latency: group.latency.as_ref().map(latency),
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "nanoseconds of a latency are below 2^52"
+)]
+fn latency(latency: &Latency) -> LatencyFigures {
+    let percentiles = latency.percentiles.iter();
+    LatencyFigures {
+        mean_ms: latency.mean_ns / 1e6,
+        standard_deviation_ms: latency.deviation_ns / 1e6,
+        min_ms: latency.min_ns as f64 / 1e6,
+        max_ms: latency.max_ns as f64 / 1e6,
+        percentiles: percentiles
+            .map(|(percent, value)| PercentileFigure {
+                percent: *percent,
+                value_ms: *value as f64 / 1e6,
+            })
+            .collect(),
+    }
+}
+
+fn checks(judgement: &Judgement) -> Vec<CheckResult> {
+    let result = |check: Check| {
+        let found = judgement
+            .violations
+            .iter()
+            .find(|violations| violations.check == check);
+        CheckResult {
+            code: check.code().to_owned(),
+            name: check.name().to_owned(),
+            promise: check.meaning().to_owned(),
+            violations: found.map_or(0, |violations| violations.count),
+            examples: found
+                .map(|violations| {
+                    violations
+                        .worst
+                        .iter()
+                        .map(|finding| finding.story.clone())
+                        .collect()
+                })
+                .unwrap_or_default(),
+        }
+    };
+    Check::ALL.into_iter().map(result).collect()
+}
+
+fn coverage(judgement: &Judgement) -> CoverageFigures {
+    let coverage = &judgement.coverage;
+    CoverageFigures {
+        replies: coverage.replies,
+        messages: coverage.messages,
+        ordered_pairs: coverage.ordered_pairs,
+        ordered_pairs_across_replicas: coverage.across_replicas,
+        shown_mean: coverage.shown_mean,
+        shown_once: coverage.shown_once,
+        unknown_stored: coverage.unknown_stored,
+        unknown_not_seen: coverage.unknown_not_seen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who changes the types, changes the schema that others rely on: `client schema > client/schema/results.json`.
+    #[test]
+    fn the_schema_in_the_repository_is_the_one_of_the_types() {
+        assert_eq!(schema(), include_str!("../../schema/results.json"));
+    }
+}

@@ -1,0 +1,165 @@
+//! The charts of a run: how long requests took, how many were answered, and when.
+
+use super::svg::{Chart, legend};
+use crate::history::{History, Op, Phase};
+use crate::stats::{Latency, Stats, nearest_rank};
+
+const BARS: u32 = 60;
+/// Points along the time.
+const SLICES: u32 = 60;
+/// The distribution is drawn up to here; what lies beyond would press it into a corner.
+const SHOWN_PERCENT: f64 = 99.5;
+
+pub(super) fn all(history: &History, stats: &Stats) -> String {
+    let Some(latency) = &stats.total.latency else {
+        return String::new();
+    };
+    let slices = slices(history);
+    let names = &history.setting.replicas;
+    let mut text = "<h2>Latency distribution</h2>\n".to_owned();
+    text.push_str(&distribution(latency));
+    text.push_str("<h2>Throughput over time</h2>\n");
+    text.push_str(&over_time(
+        &slices,
+        names,
+        "messages/s",
+        "Answers a second, by replica",
+        |slice, seconds| Some(count(slice.len()) / seconds),
+    ));
+    text.push_str("<h2>Latency over time</h2>\n");
+    text.push_str(&over_time(
+        &slices,
+        names,
+        "ms, median",
+        "Median latency, by replica",
+        |slice, _| {
+            let mut sorted: Vec<u64> = slice.iter().map(|op| op.latency_ns()).collect();
+            sorted.sort_unstable();
+            (!sorted.is_empty()).then(|| milliseconds(nearest_rank(&sorted, 50.0)))
+        },
+    ));
+    text
+}
+
+fn distribution(latency: &Latency) -> String {
+    let top = milliseconds(nearest_rank(&latency.sorted, SHOWN_PERCENT)).max(1e-6);
+    let width = top / f64::from(BARS);
+    let mut counts = vec![0_usize; BARS as usize];
+    let mut from = 0;
+    for (bar, counted) in (1..=BARS).zip(&mut counts) {
+        let end = latency
+            .sorted
+            .partition_point(|sample| milliseconds(*sample) <= f64::from(bar) * width);
+        *counted = end - from;
+        from = end;
+    }
+    let highest = counts.iter().copied().max().unwrap_or(0);
+    let mut chart = Chart::new((0.0, top), (0.0, count(highest)), "latency, ms", "requests");
+    for (bar, counted) in (0..BARS).zip(&counts) {
+        let (from, to) = (f64::from(bar) * width, f64::from(bar + 1) * width);
+        chart.bar(
+            from,
+            to,
+            count(*counted),
+            &format!("{from:.3} to {to:.3} ms: {counted} requests"),
+        );
+    }
+    let marks = latency.percentiles.iter().filter(|(percent, value)| {
+        [50.0, 90.0, 99.0].contains(percent) && milliseconds(*value) <= top
+    });
+    for (row, (percent, value)) in marks.enumerate() {
+        chart.mark(
+            milliseconds(*value),
+            &format!("p{percent} {:.3} ms", milliseconds(*value)),
+            count(row),
+        );
+    }
+    let beyond = latency.sorted.len() - from;
+    let caption = format!(
+        "{beyond} requests took longer than shown, {:.3} ms at most.",
+        milliseconds(latency.max_ns)
+    );
+    chart.finish("Histogram of the latencies of answered requests", &caption)
+}
+
+/// The answered requests, by replica, and then by the time of their answers; and the length of a slice in seconds.
+struct Slices<'a> {
+    by_replica: Vec<Vec<Vec<&'a Op>>>,
+    seconds: f64,
+}
+
+fn slices(history: &History) -> Slices<'_> {
+    let answered = || {
+        history
+            .ops
+            .iter()
+            .filter(|op| op.phase == Phase::Measured && op.is_ok())
+    };
+    let start = answered().map(|op| op.start_ns).min().unwrap_or(0);
+    let end = answered()
+        .map(|op| op.end_ns)
+        .max()
+        .unwrap_or(0)
+        .max(start + 1);
+    let length = (end - start).div_ceil(u64::from(SLICES));
+    let mut by_replica = vec![vec![Vec::new(); SLICES as usize]; history.setting.replicas.len()];
+    for op in answered() {
+        let slice = usize::try_from((op.end_ns - start) / length)
+            .unwrap_or(usize::MAX)
+            .min(SLICES as usize - 1);
+        if let Some(slices) = by_replica.get_mut(usize::from(op.replica)) {
+            slices[slice].push(op);
+        }
+    }
+    Slices {
+        by_replica,
+        seconds: milliseconds(length) / 1000.0,
+    }
+}
+
+fn over_time(
+    slices: &Slices<'_>,
+    names: &[String],
+    unit: &str,
+    description: &str,
+    value: impl Fn(&[&Op], f64) -> Option<f64>,
+) -> String {
+    let series: Vec<Vec<(f64, f64)>> = slices
+        .by_replica
+        .iter()
+        .map(|replica| {
+            let points = (0..SLICES).zip(replica);
+            points
+                .filter_map(|(number, slice)| {
+                    Some((
+                        (f64::from(number) + 0.5) * slices.seconds,
+                        value(slice, slices.seconds)?,
+                    ))
+                })
+                .collect()
+        })
+        .collect();
+    let highest = series.iter().flatten().map(|(_, y)| *y).fold(0.0, f64::max);
+    let end = f64::from(SLICES) * slices.seconds;
+    let mut chart = Chart::new((0.0, end), (0.0, highest * 1.05), "seconds", unit);
+    for (number, (points, name)) in series.iter().zip(names).enumerate() {
+        chart.series(number, name, points);
+    }
+    chart.finish(description, &legend(names))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "nanoseconds of a run are below 2^52"
+)]
+fn milliseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e6
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of requests is far below 2^52"
+)]
+fn count(number: usize) -> f64 {
+    number as f64
+}

@@ -1,0 +1,124 @@
+//! Does the judge find what it claims to find? Valid histories are made up, one fault of each kind is planted, and each
+//! must be found under its own name and no other. A check that can never fire would otherwise look like a promise kept.
+
+mod faults;
+mod model;
+
+use std::fmt::Write;
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+pub(crate) use self::faults::Fault;
+#[cfg(test)]
+pub(crate) use self::model::{Message, Request};
+pub(crate) use self::model::{Model, Shape};
+use crate::verify::{self, Check, Judgement, Verdict};
+
+/// What the self-test says, and whether the judge passed.
+#[derive(Debug)]
+pub(crate) struct Tested {
+    pub(crate) text: String,
+    pub(crate) passed: bool,
+}
+
+/// Plants every fault in `rounds` histories each.
+pub(crate) fn run(seed: u64, rounds: u32) -> Tested {
+    let mut text = String::new();
+    let mut passed = true;
+    let mut say = |line: String, right: bool| {
+        passed &= right;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}  {line}", if right { "ok  " } else { "FAIL" });
+    };
+    let valid = (0..rounds)
+        .filter(|round| verdict(&plain(seed, *round)) == (Verdict::Valid, Vec::new()))
+        .count();
+    say(
+        format!("{valid} of {rounds} valid histories are judged valid"),
+        valid == rounds as usize,
+    );
+    for fault in Fault::ALL {
+        let due = (Verdict::Invalid, vec![fault.check()]);
+        let found: Vec<_> = (0..rounds)
+            .map(|round| planted(fault, seed, round).map(|model| verdict(&model)))
+            .collect();
+        let right = found
+            .iter()
+            .filter(|found| found.as_ref() == Some(&due))
+            .count();
+        let check = fault.check();
+        let mut line = format!(
+            "{:>3} {:18} found in {right} of {rounds}: {}",
+            check.code(),
+            check.name(),
+            fault.meaning()
+        );
+        if let Some(wrong) = found.iter().find(|found| found.as_ref() != Some(&due)) {
+            let _ = write!(line, "; once it was {wrong:?}");
+        }
+        say(line, right == rounds as usize);
+    }
+    let unplanted: Vec<_> = Check::ALL
+        .iter()
+        .filter(|check| Fault::ALL.iter().all(|fault| fault.check() != **check))
+        .collect();
+    say(
+        format!(
+            "{} checks, {} of them without a planted fault",
+            Check::ALL.len(),
+            unplanted.len()
+        ),
+        unplanted.is_empty(),
+    );
+    Tested { text, passed }
+}
+
+/// A valid history of a common shape.
+fn plain(seed: u64, round: u32) -> Model {
+    Model::generate(&Shape::default(), &mut random(seed, round))
+}
+
+/// A history with this fault in it. Some histories have no place for some faults: then another one is tried.
+fn planted(fault: Fault, seed: u64, round: u32) -> Option<Model> {
+    (0..TRIES).find_map(|attempt| {
+        let mut random = random(seed, round + (attempt << 20));
+        let mut model = Model::generate(&fault.shape(Shape::default()), &mut random);
+        fault.plant(&mut model, &mut random).then_some(model)
+    })
+}
+
+const TRIES: u32 = 100;
+
+fn random(seed: u64, stream: u32) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(u64::from(stream));
+    random
+}
+
+/// The verdict on a made-up history, and the checks that found something.
+pub(crate) fn verdict(model: &Model) -> (Verdict, Vec<Check>) {
+    let Judgement {
+        verdict,
+        violations,
+        ..
+    } = verify::judge(&model.history());
+    (
+        verdict,
+        violations
+            .into_iter()
+            .map(|violations| violations.check)
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_judge_passes_its_self_test() {
+        let tested = run(1, 20);
+        assert!(tested.passed, "{}", tested.text);
+    }
+}

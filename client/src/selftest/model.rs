@@ -1,0 +1,308 @@
+//! Made-up histories: some coroutines, a log, and the replies that an honest server would give.
+
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::history::{
+    Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, WINDOW, digest,
+};
+
+const TAG: &str = "self";
+
+/// What kind of history.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    pub(crate) coroutines: u32,
+    pub(crate) requests: u32,
+    pub(crate) users: usize,
+    pub(crate) replicas: u16,
+    /// Messages that were there before.
+    pub(crate) before: usize,
+    /// Of a hundred requests.
+    pub(crate) unknown: u32,
+    /// Of a hundred requests.
+    pub(crate) failed: u32,
+    /// Others write as well: so many messages for a hundred requests.
+    pub(crate) others: u32,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            coroutines: 6,
+            requests: 25,
+            users: 4,
+            replicas: 3,
+            before: 7,
+            unknown: 3,
+            failed: 3,
+            others: 0,
+        }
+    }
+}
+
+/// A message on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Message {
+    pub(crate) seq: u64,
+    pub(crate) user: String,
+    pub(crate) user_seq: u64,
+    pub(crate) text: String,
+    pub(crate) sent_at: String,
+}
+
+/// A request, and what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) coroutine: u32,
+    pub(crate) number: u32,
+    pub(crate) user: usize,
+    pub(crate) text: String,
+    pub(crate) replica: u16,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) outcome: Outcome,
+    /// Where its message stands in the log.
+    pub(crate) place: Option<usize>,
+    /// A reply other than the log gives.
+    pub(crate) reply: Option<Vec<Message>>,
+}
+
+/// A history under construction.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) log: Vec<Message>,
+    /// Places in the log that no reply shows.
+    pub(crate) hidden: Vec<usize>,
+    pub(crate) shared: bool,
+    users: usize,
+    replicas: u16,
+}
+
+impl Model {
+    /// A valid history: each request takes effect at one instant between its start and its end, in the order of the log;
+    /// one of unknown outcome at any time after its start, or never.
+    pub(crate) fn generate(shape: &Shape, random: &mut ChaCha8Rng) -> Self {
+        let mut requests = Vec::new();
+        // The instant of effect, and whose.
+        let mut effects: Vec<(u64, Option<usize>)> = Vec::new();
+        for coroutine in 0..shape.coroutines {
+            let mut now = random.random_range(1..50);
+            for number in 0..shape.requests {
+                let start = now + random.random_range(0..20);
+                let mut effect = start + random.random_range(0..40);
+                let end = effect + random.random_range(0..40);
+                now = end + random.random_range(1..30);
+                let dice = random.random_range(0..100);
+                let outcome = if dice < shape.unknown {
+                    effect += random.random_range(0..200);
+                    Outcome::Unknown(Reason::NoAnswer)
+                } else if dice < shape.unknown + shape.failed {
+                    Outcome::Failed(Reason::Status(503))
+                } else {
+                    Outcome::Ok
+                };
+                let stored = match outcome {
+                    Outcome::Ok => true,
+                    Outcome::Failed(_) => false,
+                    Outcome::Unknown(_) => random.random(),
+                };
+                if stored {
+                    effects.push((effect, Some(requests.len())));
+                }
+                if random.random_range(0..100) < shape.others {
+                    effects.push((effect, None));
+                }
+                requests.push(Request {
+                    coroutine,
+                    number,
+                    user: random.random_range(0..shape.users),
+                    text: format!("{TAG}-{coroutine}-{number}"),
+                    replica: random.random_range(0..shape.replicas),
+                    start,
+                    end,
+                    outcome,
+                    place: None,
+                    reply: None,
+                });
+            }
+        }
+        effects.sort_by_key(|(instant, _)| *instant);
+        let authors = std::iter::repeat_n((0, None), shape.before).chain(effects);
+        let mut model = Self {
+            requests,
+            log: Vec::new(),
+            hidden: Vec::new(),
+            shared: shape.others > 0,
+            users: shape.users,
+            replicas: shape.replicas,
+        };
+        for (instant, author) in authors {
+            let (user, text) = match author {
+                Some(request) => (
+                    model.requests[request].user,
+                    model.requests[request].text.clone(),
+                ),
+                None => (
+                    random.random_range(0..shape.users),
+                    format!("foreign {}", model.log.len()),
+                ),
+            };
+            if let Some(request) = author {
+                model.requests[request].place = Some(model.log.len());
+            }
+            model.log.push(Message {
+                seq: 0,
+                user: user_name(user),
+                user_seq: 0,
+                text,
+                sent_at: sent_at(instant),
+            });
+        }
+        model.number();
+        model
+    }
+
+    /// Numbers the log anew, in its order; the dates stay where they are.
+    pub(crate) fn number(&mut self) {
+        let mut counters = vec![0; self.users];
+        for (place, message) in self.log.iter_mut().enumerate() {
+            message.seq = place as u64 + 1;
+            let user = counters
+                .iter_mut()
+                .enumerate()
+                .find(|(user, _)| user_name(*user) == message.user);
+            if let Some((_, counter)) = user {
+                *counter += 1;
+                message.user_seq = *counter;
+            }
+        }
+    }
+
+    /// Puts a message into the log, and moves what follows.
+    pub(crate) fn insert(&mut self, place: usize, mut message: Message) {
+        message.sent_at.clone_from(&self.log[place].sent_at);
+        self.log.insert(place, message);
+        for request in &mut self.requests {
+            request.place = request
+                .place
+                .map(|at| if at >= place { at + 1 } else { at });
+        }
+        self.number();
+    }
+
+    /// Takes a message out of the log, and closes the gap.
+    pub(crate) fn remove(&mut self, place: usize) {
+        self.log.remove(place);
+        for request in &mut self.requests {
+            request.place = match request.place {
+                Some(at) if at == place => None,
+                Some(at) if at > place => Some(at - 1),
+                other => other,
+            };
+        }
+        self.number();
+    }
+
+    /// Moves a message to an earlier place; dates belong to places, and stay.
+    pub(crate) fn bring_forward(&mut self, from: usize, to: usize) {
+        let dates: Vec<String> = self
+            .log
+            .iter()
+            .map(|message| message.sent_at.clone())
+            .collect();
+        self.log[to..=from].rotate_right(1);
+        for (message, date) in self.log.iter_mut().zip(dates) {
+            message.sent_at = date;
+        }
+        for request in &mut self.requests {
+            request.place = match request.place {
+                Some(at) if at == from => Some(to),
+                Some(at) if (to..from).contains(&at) => Some(at + 1),
+                other => other,
+            };
+        }
+        self.number();
+    }
+
+    /// The last ten messages up to a place, as the log has them.
+    pub(crate) fn window(&self, place: usize) -> Vec<Message> {
+        let mut places: Vec<usize> = (0..=place)
+            .rev()
+            .filter(|place| !self.hidden.contains(place))
+            .take(WINDOW)
+            .collect();
+        places.reverse();
+        places
+            .into_iter()
+            .map(|place| self.log[place].clone())
+            .collect()
+    }
+
+    /// What this request was answered, if it was.
+    pub(crate) fn reply(&self, request: &Request) -> Option<Vec<Message>> {
+        if request.outcome != Outcome::Ok {
+            return None;
+        }
+        request
+            .reply
+            .clone()
+            .or_else(|| Some(self.window(request.place?)))
+    }
+
+    /// As a run would have recorded it, from the bytes of the replies on.
+    pub(crate) fn history(&self) -> History {
+        let setting = Setting {
+            tag: TAG.to_owned(),
+            replicas: (0..self.replicas)
+                .map(|replica| format!("http://replica{replica}"))
+                .collect(),
+            users: (0..self.users).map(user_name).collect(),
+            shared: self.shared,
+        };
+        let mut recorder = Recorder::new(setting, self.requests.len(), true);
+        let mut by_end: Vec<&Request> = self.requests.iter().collect();
+        by_end.sort_by_key(|request| (request.end, request.coroutine, request.number));
+        for request in by_end {
+            let reply = self
+                .reply(request)
+                .map(|reply| serde_json::to_vec(&reply).unwrap_or_default());
+            let op = Op {
+                intended_ns: request.start,
+                start_ns: request.start,
+                end_ns: request.end,
+                seq: 0,
+                text: digest(&request.text),
+                coroutine: request.coroutine,
+                request: request.number,
+                user: u32::try_from(request.user).unwrap_or(u32::MAX),
+                outcome: request.outcome,
+                replica: request.replica,
+                attempts: 1,
+                phase: Phase::Measured,
+            };
+            recorder.record(&Done {
+                op,
+                text: &request.text,
+                reply: reply.as_deref(),
+            });
+        }
+        recorder.finish()
+    }
+}
+
+pub(super) fn user_name(user: usize) -> String {
+    format!("user{user}")
+}
+
+/// An instant of the database's clock.
+pub(super) fn sent_at(instant: u64) -> String {
+    format!(
+        "2026-11-20T15:{:02}:{:02}.{:06}Z",
+        instant / 60_000 % 60,
+        instant / 1000 % 60,
+        instant % 1000 * 1000
+    )
+}

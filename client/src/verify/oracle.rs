@@ -1,0 +1,186 @@
+//! Against an oracle: a search through every order in which a few requests could have taken effect. It knows nothing of
+//! checks; it only asks whether some order explains all replies. Judge and oracle must agree.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use super::Verdict;
+use crate::history::{Outcome, Reason, WINDOW};
+use crate::selftest::{Message, Model, Request, Shape, verdict};
+
+/// Whether some order of effects, in line with time, gives each answered request just its reply.
+fn is_linearizable(model: &Model) -> bool {
+    let open: Vec<&Request> = model
+        .requests
+        .iter()
+        .filter(|request| !matches!(request.outcome, Outcome::Failed(_)))
+        .collect();
+    search(model, &open, &mut Vec::new(), &BTreeMap::new())
+}
+
+fn search<'a>(
+    model: &Model,
+    open: &[&'a Request],
+    log: &mut Vec<&'a Request>,
+    dates: &BTreeMap<u64, String>,
+) -> bool {
+    if open.iter().all(|request| request.outcome != Outcome::Ok) {
+        return dates.values().is_sorted();
+    }
+    for (index, request) in open.iter().enumerate() {
+        let must_come_first = |other: &&Request| {
+            let earlier = other.coroutine == request.coroutine && other.number < request.number;
+            other.outcome == Outcome::Ok && (other.end < request.start || earlier)
+        };
+        if open.iter().any(must_come_first) {
+            continue;
+        }
+        let mut rest = open.to_vec();
+        rest.remove(index);
+        log.push(request);
+        if explains(model, log, dates).is_some_and(|dates| search(model, &rest, log, &dates)) {
+            return true;
+        }
+        log.pop();
+    }
+    false
+}
+
+/// The dates known after the last request's reply, if that is what this log gives.
+fn explains(
+    model: &Model,
+    log: &[&Request],
+    dates: &BTreeMap<u64, String>,
+) -> Option<BTreeMap<u64, String>> {
+    let mut dates = dates.clone();
+    let Some(reply) = log.last().and_then(|last| model.reply(last)) else {
+        return Some(dates);
+    };
+    let first = log.len().saturating_sub(WINDOW);
+    if reply.len() != log.len() - first {
+        return None;
+    }
+    for (message, place) in reply.iter().zip(first..) {
+        let author = log[place];
+        let user_seq = log[..=place]
+            .iter()
+            .filter(|request| request.user == author.user)
+            .count();
+        let Message {
+            seq,
+            user,
+            user_seq: shown,
+            text,
+            sent_at,
+        } = message;
+        let right = *seq == place as u64 + 1
+            && *user == format!("user{}", author.user)
+            && *shown == user_seq as u64
+            && *text == author.text;
+        let date = dates.entry(*seq).or_insert_with(|| sent_at.clone());
+        if !right || date != sent_at {
+            return None;
+        }
+    }
+    Some(dates)
+}
+
+/// Breaks something, or nothing, in a small history.
+fn disturb(model: &mut Model, random: &mut ChaCha8Rng) {
+    let (requests, log) = (model.requests.len(), model.log.len());
+    let one = random.random_range(0..requests);
+    match random.random_range(0..10) {
+        0..3 => {}
+        3 if log > 1 => {
+            let from = random.random_range(1..log);
+            model.bring_forward(from, random.random_range(0..from));
+        }
+        4 => {
+            let start = random.random_range(0..200);
+            model.requests[one].start = start;
+            model.requests[one].end = start + random.random_range(0..40);
+        }
+        5 => model.requests[one].outcome = Outcome::Failed(Reason::Status(503)),
+        6 if log > 1 => {
+            let place = random.random_range(0..log);
+            for request in model
+                .requests
+                .iter_mut()
+                .filter(|request| request.outcome == Outcome::Ok)
+            {
+                let reply = request.place.filter(|own| *own == place);
+                request.reply = reply.map(|own| model.log[own.saturating_sub(9)..=own].to_vec());
+            }
+            model.remove(place);
+        }
+        _ => {
+            let other = model.requests[random.random_range(0..requests)]
+                .text
+                .clone();
+            let Some(mut reply) = model.reply(&model.requests[one]) else {
+                return;
+            };
+            if !reply.is_empty() {
+                let at = random.random_range(0..reply.len());
+                distort(&mut reply, at, other, random);
+            }
+            model.requests[one].reply = Some(reply);
+        }
+    }
+}
+
+/// Changes something in a reply.
+fn distort(reply: &mut Vec<Message>, at: usize, other: String, random: &mut ChaCha8Rng) {
+    match random.random_range(0..9) {
+        0 => reply[at].seq += 1,
+        1 => reply[at].seq -= 1,
+        2 => reply[at].user_seq += 1,
+        3 => reply[at].user_seq -= 1,
+        4 => reply[at].text = other,
+        5 => "user0".clone_into(&mut reply[at].user),
+        6 => "2026-11-20T15:00:00.010000Z".clone_into(&mut reply[at].sent_at),
+        7 => drop(reply.remove(at)),
+        _ => {
+            let again = reply[at].clone();
+            reply.insert(at, again);
+        }
+    }
+}
+
+#[test]
+fn judge_and_oracle_agree_on_ten_thousand_small_histories() {
+    let (mut valid, mut invalid) = (0, 0);
+    for seed in 0..10_000 {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let shape = Shape {
+            coroutines: random.random_range(1..=4),
+            requests: random.random_range(1..=2),
+            users: 2,
+            replicas: 2,
+            before: 0,
+            unknown: 20,
+            failed: 5,
+            others: 0,
+        };
+        let mut model = Model::generate(&shape, &mut random);
+        disturb(&mut model, &mut random);
+        let (verdict, found) = verdict(&model);
+        let linearizable = is_linearizable(&model);
+        assert_eq!(
+            verdict != Verdict::Invalid,
+            linearizable,
+            "seed {seed}: the judge found {found:?} in {model:#?}"
+        );
+        if linearizable {
+            valid += 1;
+        } else {
+            invalid += 1;
+        }
+    }
+    assert!(
+        valid > 2_000 && invalid > 2_000,
+        "{valid} valid and {invalid} invalid ones are no fair trial"
+    );
+}

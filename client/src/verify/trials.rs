@@ -1,0 +1,123 @@
+//! Properties of the judge, on random histories; and its speed.
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+use super::{Verdict, judge};
+use crate::history::{History, Names, Op, Outcome, Phase, Seen, Setting, Shown, digest};
+use crate::selftest::{Fault, Model, Shape, verdict};
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    (
+        1_u32..8,
+        1_u32..40,
+        1_usize..6,
+        1_u16..4,
+        0_usize..15,
+        0_u32..20,
+        0_u32..20,
+        prop::bool::ANY,
+    )
+        .prop_map(
+            |(coroutines, requests, users, replicas, before, unknown, failed, shared)| Shape {
+                coroutines,
+                requests,
+                users,
+                replicas,
+                before,
+                unknown,
+                failed,
+                others: if shared { 15 } else { 0 },
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn a_valid_history_is_never_accused(shape in shapes(), seed in any::<u64>()) {
+        let model = Model::generate(&shape, &mut ChaCha8Rng::seed_from_u64(seed));
+        let (verdict, found) = verdict(&model);
+        prop_assert_eq!(found, vec![]);
+        prop_assert_ne!(verdict, Verdict::Invalid);
+    }
+
+    #[test]
+    fn a_planted_fault_is_found_under_its_own_name_only(
+        shape in shapes(),
+        seed in any::<u64>(),
+        fault in prop::sample::select(Fault::ALL.to_vec()),
+    ) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut model = Model::generate(&fault.shape(shape), &mut random);
+        prop_assume!(fault.plant(&mut model, &mut random));
+        prop_assert_eq!(verdict(&model), (Verdict::Invalid, vec![fault.check()]));
+    }
+}
+
+/// An honest history of any size, as a run leaves it.
+fn honest(count: u32) -> History {
+    let coroutines = 50;
+    let mut names = Names::default();
+    names.number("alice");
+    let ops = (0..count).map(|number| {
+        let start_ns =
+            u64::from(number / coroutines) * 5_000_000 + u64::from(number % coroutines) * 1000;
+        Op {
+            intended_ns: start_ns,
+            start_ns,
+            end_ns: start_ns + 4_000_000,
+            seq: u64::from(number) + 1,
+            text: digest(&number.to_string()),
+            coroutine: number % coroutines,
+            request: number / coroutines,
+            user: 0,
+            outcome: Outcome::Ok,
+            replica: u16::try_from(number % 2).unwrap_or(0),
+            attempts: 1,
+            phase: Phase::Measured,
+        }
+    });
+    let mut history = History {
+        setting: Setting {
+            replicas: vec!["a".to_owned(), "b".to_owned()],
+            ..Setting::default()
+        },
+        ops: ops.collect(),
+        names,
+        ..History::default()
+    };
+    // Within a round, replies come in any order.
+    for round in history.ops.chunks_mut(coroutines as usize) {
+        round.reverse();
+    }
+    history.seen = (0..count)
+        .map(|number| Seen {
+            shown: Shown {
+                seq: u64::from(number) + 1,
+                text: digest(&number.to_string()),
+                user_seq: u64::from(number) + 1,
+                sent_at_us: i64::from(number),
+                user: 0,
+            },
+            replies: 10,
+            witness: number,
+        })
+        .collect();
+    history
+}
+
+#[test]
+#[ignore = "takes a gibibyte and a release build: cargo test --release -p client -- --ignored --nocapture ten_million"]
+fn ten_million_requests_are_judged_in_under_a_minute() {
+    let history = honest(10_000_000);
+    let start = Instant::now();
+    let judgement = judge(&history);
+    let elapsed = start.elapsed();
+    assert_eq!(judgement.verdict, Verdict::Valid);
+    assert!(elapsed.as_secs() < 60, "{elapsed:?}");
+}

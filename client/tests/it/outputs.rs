@@ -1,0 +1,477 @@
+//! What is printed and written, for persons and programs.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use crate::honest::{Answer, Log, Post, Server, honest};
+use crate::program::{client, client_at, command, ended};
+
+/// A folder that goes when the test ends.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "client-it-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a folder for temporary files");
+        Self(path)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON and nothing else")
+}
+
+#[test]
+fn json_stands_alone_on_stdout_and_adds_up() {
+    let server = Server::start(2, honest);
+    let ended = client_at(
+        &server.urls,
+        &[
+            "-c",
+            "5",
+            "-n",
+            "20",
+            "--seed",
+            "9",
+            "--output-format",
+            "json",
+        ],
+    );
+    let document = json(&ended.stdout);
+    assert_eq!(document["schema_version"], 1);
+    assert_eq!(document["verdict"], "valid");
+    assert_eq!(document["settings"]["seed"], 9);
+    let total = &document["figures"]["total"];
+    assert_eq!(
+        (&total["sent"], &total["ok"]),
+        (&Value::from(100), &Value::from(100))
+    );
+    let sent: u64 = document["figures"]["replicas"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|replica| replica["sent"].as_u64())
+        .sum();
+    assert_eq!(sent, 100);
+    assert_eq!(document["checks"].as_array().map(Vec::len), Some(17));
+    assert!(document["coverage"]["ordered_pairs_across_replicas"].as_u64() > Some(0));
+}
+
+#[test]
+fn the_output_is_what_its_schema_says() {
+    let server = Server::start(2, fails_sometimes);
+    let ended = client_at(
+        &server.urls,
+        &[
+            "-c",
+            "5",
+            "-n",
+            "20",
+            "--output-format",
+            "json",
+            "--threshold",
+            "p50<1us",
+        ],
+    );
+    let schema = json(&client(&["schema"]).stdout);
+    conforms(&json(&ended.stdout), &schema, &schema, "$");
+}
+
+/// The few rules of JSON schema that ours uses: an unknown one ends the test.
+fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
+    for (rule, wanted) in schema.as_object().expect("a schema is an object") {
+        match rule.as_str() {
+            "$schema" | "title" | "description" | "$defs" | "format" | "minimum" | "maximum" => {}
+            "$ref" => {
+                let name = wanted
+                    .as_str()
+                    .and_then(|name| name.strip_prefix("#/$defs/"))
+                    .expect("a local name");
+                conforms(value, &root["$defs"][name], root, path);
+            }
+            "anyOf" => {
+                let null = wanted
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .any(|one| one["type"] == "null");
+                assert!(null, "{path}: only what may be absent");
+                if !value.is_null() {
+                    conforms(value, &wanted[0], root, path);
+                }
+            }
+            "oneOf" => {
+                let words = wanted
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .map(|one| &one["const"]);
+                assert!(
+                    words.into_iter().any(|word| word == value),
+                    "{path}: {value}"
+                );
+            }
+            "type" => {
+                let allowed = |name: &Value| match name.as_str().expect("a name") {
+                    "object" => value.is_object(),
+                    "array" => value.is_array(),
+                    "string" => value.is_string(),
+                    "integer" => value.is_u64(),
+                    "number" => value.is_number(),
+                    "boolean" => value.is_boolean(),
+                    "null" => value.is_null(),
+                    other => panic!("{path}: no rule for the type {other}"),
+                };
+                let right = wanted
+                    .as_array()
+                    .map_or_else(|| allowed(wanted), |names| names.iter().any(allowed));
+                assert!(right, "{path}: {value} is no {wanted}");
+            }
+            "properties" => {
+                for (name, schema) in wanted.as_object().expect("an object") {
+                    conforms(&value[name], schema, root, &format!("{path}.{name}"));
+                }
+            }
+            "required" => {
+                for name in wanted
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .filter_map(Value::as_str)
+                {
+                    assert!(value.get(name).is_some(), "{path}.{name} is missing");
+                }
+            }
+            "additionalProperties" => {
+                let known = &schema["properties"];
+                for name in value.as_object().expect("an object").keys() {
+                    assert!(
+                        known.get(name).is_some(),
+                        "{path}.{name} is not in the schema"
+                    );
+                }
+            }
+            "items" => {
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    conforms(item, wanted, root, &format!("{path}[{index}]"));
+                }
+            }
+            other => panic!("{path}: the test knows no rule {other}"),
+        }
+    }
+}
+
+#[test]
+fn csv_has_a_line_for_each_request() {
+    let server = Server::start(1, honest);
+    let ended = client_at(
+        &server.urls,
+        &[
+            "-c",
+            "2",
+            "-n",
+            "10",
+            "--users",
+            "a\"b,c",
+            "--output-format",
+            "csv",
+        ],
+    );
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    // Twenty requests, one probe, and the names of the columns.
+    assert_eq!(lines.len(), 22, "{ended:?}");
+    let columns = lines[0].split(',').count();
+    assert!(
+        lines.iter().all(|line| line.split(',').count() == columns),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains("\"a\"\"b\""), "{ended:?}");
+}
+
+fn fails_sometimes(log: &mut Log, post: &Post) -> Answer {
+    match post.number % 7 {
+        2 => Answer::Raw(503, "{}".to_owned()),
+        3 => {
+            log.store(post);
+            Answer::Raw(500, "line\nline".to_owned())
+        }
+        4 => {
+            log.store(post);
+            Answer::Raw(200, "{\n}".to_owned())
+        }
+        _ => honest(log, post),
+    }
+}
+
+#[test]
+fn a_history_is_judged_offline_as_the_run_was() {
+    let folder = Folder::new();
+    let file = folder.file("run.jsonl");
+    let server = Server::start(2, fails_sometimes);
+    let run = client_at(
+        &server.urls,
+        &[
+            "-c",
+            "5",
+            "-n",
+            "30",
+            "--warmup",
+            "2",
+            "--output-format",
+            "json",
+            "--history",
+            &file,
+        ],
+    );
+    let check = client(&["check", &file, "--output-format", "json"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert_eq!(check.code, Some(1), "{check:?}");
+    let (run, check) = (json(&run.stdout), json(&check.stdout));
+    assert_eq!(run["verdict"], "invalid");
+    assert_eq!(run["checks"], check["checks"]);
+    assert_eq!(run["coverage"], check["coverage"]);
+    assert!(check["figures"].is_null());
+}
+
+#[test]
+fn a_history_that_is_none_is_exit_3_and_says_which_line() {
+    let folder = Folder::new();
+    let file = folder.file("run.jsonl");
+    let server = Server::start(1, honest);
+    client_at(&server.urls, &["-c", "1", "-n", "3", "--history", &file]);
+    let whole = std::fs::read_to_string(&file).expect("it was written");
+    for (content, words) in [
+        (String::new(), "empty"),
+        ("{}\n".to_owned(), "line 1"),
+        (
+            whole.replace("\"history_version\":1", "\"history_version\":2"),
+            "version 2",
+        ),
+        (whole[..whole.len() - 20].to_owned(), "line 5"),
+        (whole.replace("\"replica\":0", "\"replica\":9"), "line 2"),
+    ] {
+        std::fs::write(&file, content).expect("a temporary file");
+        let ended = client(&["check", &file]);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+    }
+    assert_eq!(client(&["check", &folder.file("absent")]).code, Some(3));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_exit_3() {
+    let server = Server::start(1, honest);
+    for option in ["--history", "--output", "--report"] {
+        let ended = client_at(
+            &server.urls,
+            &["-c", "1", "-n", "1", option, "/nonexistent/file"],
+        );
+        assert_eq!(ended.code, Some(3), "{option}: {ended:?}");
+        assert!(
+            ended.stderr.contains("/nonexistent/file"),
+            "{option}: {ended:?}"
+        );
+    }
+}
+
+#[test]
+fn a_missed_threshold_is_exit_4() {
+    let server = Server::start(1, honest);
+    let small = ["-c", "2", "-n", "20"];
+    for (thresholds, code) in [
+        (
+            &[
+                "--threshold",
+                "failed=0",
+                "--threshold",
+                "throughput>1,p50<10s",
+            ][..],
+            0,
+        ),
+        (&["--threshold", "p50<1us"][..], 4),
+        (&["--threshold", "p99<10s"][..], 4),
+    ] {
+        let ended = client_at(&server.urls, &[&small, thresholds].concat());
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+    }
+    assert_eq!(
+        client_at(&server.urls, &["--threshold", "speed>1"]).code,
+        Some(2)
+    );
+}
+
+#[test]
+fn two_runs_are_compared_if_they_can_be() {
+    let folder = Folder::new();
+    let (one, other, third) = (
+        folder.file("1.json"),
+        folder.file("2.json"),
+        folder.file("3.json"),
+    );
+    let server = Server::start(1, honest);
+    for (file, requests) in [(&one, "20"), (&other, "20"), (&third, "21")] {
+        let options = [
+            "-c",
+            "2",
+            "-n",
+            requests,
+            "--output-format",
+            "json",
+            "--output",
+            file.as_str(),
+        ];
+        assert_eq!(client_at(&server.urls, &options).stdout, "");
+    }
+    let compared = client(&["compare", &one, &other]);
+    assert_eq!(compared.code, Some(0), "{compared:?}");
+    assert!(
+        compared.stdout.contains("throughput, messages/s"),
+        "{compared:?}"
+    );
+    let refused = client(&["compare", &one, &third]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused.stderr.contains("requests (20 and 21)"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn the_self_test_passes() {
+    let ended = client(&["selftest", "--rounds", "3"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.stdout.contains("FAIL"), "{ended:?}");
+}
+
+#[test]
+fn help_completions_and_manual_are_there() {
+    assert!(client(&["--help"]).stdout.contains("Exit status"));
+    assert!(
+        client(&["completions", "bash"])
+            .stdout
+            .contains("--retries")
+    );
+    assert!(client(&["man"]).stdout.contains(".TH client"));
+}
+
+#[test]
+fn options_come_from_the_environment_too_and_the_command_line_wins() {
+    let server = Server::start(1, honest);
+    let environment = [
+        ("CLIENT_CONCURRENCY", "3"),
+        ("CLIENT_REQUESTS", "5"),
+        ("CLIENT_URLS", server.urls[0].as_str()),
+    ];
+    let output = command(&["-n", "4"])
+        .envs(environment)
+        .output()
+        .expect("the program starts");
+    assert!(ended(output).stdout.contains("12 sent"));
+    let output = command(&["schema"])
+        .envs(environment)
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_fault() {
+    let server = Server::start(1, honest);
+    let mut child = command(&["-c", "2", "-n", "5", &server.urls[0]])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), &b""[..])
+    );
+}
+
+fn stalls_after_ten(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if post.number >= 10 {
+        Answer::Stall
+    } else {
+        answer
+    }
+}
+
+fn interrupt(process: u32) {
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &process.to_string()])
+        .status();
+    assert!(
+        sent.is_ok_and(|status| status.success()),
+        "kill is there, and the process too"
+    );
+}
+
+#[test]
+fn ctrl_c_ends_the_sending_and_shows_what_there_is() {
+    let server = Server::start(1, stalls_after_ten);
+    // Two coroutines of five requests, and then nothing but silence until the time-out.
+    let child = command(&["-c", "2", "-n", "100", "--timeout", "2s", &server.urls[0]])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    server.wait_for(12);
+    interrupt(child.id());
+    let output = child.wait_with_output().expect("it ends");
+    let ended = ended(output);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .contains("12 sent = 10 ok + 0 failed + 2 of unknown outcome"),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stderr.contains("once more to leave at once"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_at_once() {
+    let server = Server::start(1, stalls_after_ten);
+    let mut child = command(&["-c", "2", "-n", "100", "--timeout", "60s", &server.urls[0]])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    server.wait_for(12);
+    interrupt(child.id());
+    let mut stderr = child.stderr.take().expect("a pipe");
+    let mut first = [0; 10];
+    stderr.read_exact(&mut first).expect("the warning");
+    interrupt(child.id());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(130), &b""[..])
+    );
+}
