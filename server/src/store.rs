@@ -78,12 +78,14 @@ pub fn rollback(connection: &mut Conn) -> Result<(), mysql::Error> {
     connection.query_drop("ROLLBACK")
 }
 
-/// The message with this number and up to nine before it, oldest first.
+/// The message with this number and up to nine before it, oldest first. Leaves no transaction open.
 ///
 /// # Errors
 /// As the database says.
 pub fn window(connection: &mut Conn, seq: u64) -> Result<Vec<Message<'static>>, mysql::Error> {
-    page(connection, Some(seq + 1), PREDECESSORS as u64 + 1)
+    let messages = page(connection, Some(seq + 1), PREDECESSORS as u64 + 1)?;
+    rollback(connection)?;
+    Ok(messages)
 }
 
 /// The last `limit` messages with a number below `before`, oldest first.
@@ -152,20 +154,23 @@ fn read_ledger(
     looks_up: bool,
 ) -> Result<Ledger, mysql::Error> {
     let mut results = connection.query_iter(statements)?;
-    next_set(&mut results, Ok)?; // BEGIN
-    let of_user = |mut row: Row| Ok((column::<String>(&mut row, 0)?, column(&mut row, 1)?));
-    let mut of_user: HashMap<String, u64> = next_set(&mut results, of_user)?.into_iter().collect();
+    let counter = |mut row: Row| Ok((column::<String>(&mut row, 0)?, column(&mut row, 1)?));
+    let mut of_user: HashMap<String, u64> = next_set(&mut results, counter)?.into_iter().collect();
     let total = of_user.remove("").unwrap_or_default();
-    let mut tail = next_set(&mut results, message)?;
+    let last = |mut row: Row| Ok((time(&mut row, 5)?, message(row)?));
+    let (times, mut tail): (Vec<_>, Vec<_>) = next_set(&mut results, last)?.into_iter().unzip();
     tail.reverse();
     let found = if looks_up {
         next_set(&mut results, found)?.into_iter().collect()
     } else {
         HashMap::new()
     };
-    let now = next_set(&mut results, |mut row| time(&mut row, 0))?
-        .pop()
-        .unwrap_or_default();
+    drop(results);
+    let now = match times.first() {
+        Some(&now) => now,
+        // Before the first message of all.
+        None => clock(connection)?,
+    };
     Ok(Ledger {
         total,
         of_user,
@@ -173,6 +178,12 @@ fn read_ledger(
         found,
         now,
     })
+}
+
+fn clock(connection: &mut Conn) -> Result<DateTime<Utc>, mysql::Error> {
+    let now: Option<NaiveDateTime> = connection.query_first(format!("SELECT {}", sql::CLOCK))?;
+    now.map(|now| now.and_utc())
+        .ok_or(mysql::DriverError::UnexpectedPacket.into())
 }
 
 fn message(mut row: Row) -> Result<Message<'static>, mysql::Error> {

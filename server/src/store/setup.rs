@@ -304,10 +304,12 @@ impl Store {
             self.timeouts.silence_seconds(),
         );
         // READ COMMITTED: each statement sees what was committed when it began, so what is read after the lock was got
-        // is the present; and no gap is locked. Strict: a value that does not fit is an error.
+        // is the present; and no gap is locked. Without autocommit the first statement begins the transaction, which
+        // saves one. Strict: a value that does not fit is an error.
         format!(
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
-             SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+             SET SESSION autocommit = 0,
+                 sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
                  innodb_lock_wait_timeout = {lock_wait},
                  wait_timeout = {silence},
                  net_read_timeout = {silence}"

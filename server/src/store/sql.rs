@@ -37,21 +37,26 @@ impl<'a> Extend<&'a Post> for RowHeads {
 /// The transaction up to the point where it holds the lock and knows all it needs.
 pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     let mut sql = String::with_capacity(1024);
-    sql.push_str("BEGIN; SELECT user, messages FROM counters WHERE user IN (''");
+    sql.push_str("SELECT user, messages FROM counters WHERE user IN (''");
     for user in users {
         sql.push(',');
         push_text(&mut sql, user);
     }
     // The empty name sorts first, so its row is locked first: whoever has it finds the others free.
     sql.push_str(") ORDER BY user FOR UPDATE;");
-    write!(sql, "{MESSAGES} ORDER BY seq DESC LIMIT {PREDECESSORS};").expect(NO_FAILURE);
+    // The clock is read here and not above: a statement has the time of its beginning, and that one waited.
+    write!(
+        sql,
+        "SELECT {COLUMNS}, {CLOCK} FROM messages ORDER BY seq DESC LIMIT {PREDECESSORS}"
+    )
+    .expect(NO_FAILURE);
     if !look_up.is_empty() {
-        sql.push_str("SELECT request_id, seq, user, text FROM messages WHERE request_id IN (");
-        push_list(&mut sql, look_up, |sql, id| push_bytes(sql, id.as_bytes()));
-        sql.push_str(");");
+        sql.push_str(";SELECT request_id, seq, user, text FROM messages WHERE request_id IN (");
+        push_list(&mut sql, look_up, |sql, id| {
+            push_bytes(sql, id.as_bytes());
+        });
+        sql.push(')');
     }
-    // In a statement of its own: the time is fixed when a statement begins, and the first one waited for the lock.
-    sql.push_str("SELECT UTC_TIMESTAMP(6)");
     sql
 }
 
@@ -105,10 +110,13 @@ pub(super) fn insert_and_commit(
 /// Messages by `seq`, newest first.
 pub(super) fn page(before: Option<u64>, limit: u64) -> String {
     let end = before.map_or_else(String::new, |before| format!(" WHERE seq < {before}"));
-    format!("{MESSAGES}{end} ORDER BY seq DESC LIMIT {limit}")
+    format!("SELECT {COLUMNS} FROM messages{end} ORDER BY seq DESC LIMIT {limit}")
 }
 
-const MESSAGES: &str = "SELECT seq, user, user_seq, text, sent_at FROM messages";
+const COLUMNS: &str = "seq, user, user_seq, text, sent_at";
+
+/// The database's clock, in UTC whatever its time zone.
+pub(super) const CLOCK: &str = "UTC_TIMESTAMP(6)";
 
 fn literal(time: DateTime<Utc>) -> String {
     time.format("'%Y-%m-%d %H:%M:%S%.6f'").to_string()
