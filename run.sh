@@ -146,9 +146,9 @@ make_database() {
   say 'making a new database in .run/'
   rm -rf ".run/$kind.new"
   case $kind in
-    mariadbd) set -- mariadb-install-db --no-defaults --datadir="$here/$kind.new" --auth-root-authentication-method=normal ;;
+    mariadbd) set -- mariadb-install-db --no-defaults --datadir="$here/$kind.new" --auth-root-authentication-method=normal --force ;;
     mysqld) set -- "$server" --no-defaults --datadir="$PWD/.run/$kind.new" --initialize-insecure ;;
-  esac # MariaDB's script takes no blank in the path
+  esac # MariaDB's script takes no blank in the path, and without --force no host whose name it can't look up
   attend "$@" --user="$(id -un)" >".run/$kind.log" 2>&1 || die_with_log ".run/$kind.log" 'no new database could be made'
   mv ".run/$kind.new" ".run/$kind"
 }
@@ -175,7 +175,7 @@ install() {
   say "no $what found: installing $*"
   "${root[@]}" apt-get update -qq || true
   for name in "$@"; do packages+=("$(apt-cache pkgnames "$name" | sort | sed -n 1p)"); done # or name-10.6
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 }
 
 check_cargo() {
