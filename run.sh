@@ -44,12 +44,19 @@ attend() {
   return "$status"
 }
 
-# Starts again what has died.
+# Starts again what has died, at most once a second.
 revive() {
   local port
-  if [[ -n $mysqld ]] && ! alive "$mysqld"; then say 'the database died: starting it again'; start_database; fi
+  if [[ -n $mysqld ]] && ! alive "$mysqld"; then
+    say 'the database died: starting it again'
+    start_database
+    sleep 1 || true
+  fi
   for port in "${!replica[@]}"; do
-    alive "${replica[port]}" || { say "the replica on port $port died: starting it again"; start_replica "$port"; }
+    alive "${replica[port]}" && continue
+    say "the replica on port $port died: starting it again"
+    start_replica "$port"
+    sleep 1 || true
   done
 }
 
@@ -90,8 +97,7 @@ finish() {
 open_database() {
   local i error
   password='' database=dummy_messenger
-  find_programs
-  [[ -n $cli && -n ${DATABASE_URL:-$server} ]] || { install 'database server' mariadb-server-core mariadb-client-core; find_programs; }
+  check_database
   connection=() # newer MariaDB clients would refuse the certificate that MySQL makes for itself
   if [[ $("$cli" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); fi
   if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
@@ -104,9 +110,6 @@ open_database() {
   done
   die "the database: $error"
 }
-
-# MariaDB first: on Ubuntu, AppArmor keeps mysqld out of all folders but its own.
-find_programs() { cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld); }
 
 sql() { MYSQL_PWD=$password "$cli" --no-defaults "${connection[@]}" --default-character-set=utf8mb4 "$@"; }
 
@@ -168,14 +171,23 @@ install() {
   shift
   ((EUID == 0)) || root=(sudo)
   if [[ -z $(type -P apt-get) ]] || ! { ((EUID == 0)) || sudo -n true || { [[ -t 0 ]] && sudo -v; }; } 2>/dev/null; then
-    [[ -z $(type -P dnf) ]] || set -- mariadb-server gcc
-    [[ -z $(type -P pacman) ]] || set -- mariadb gcc
-    die "no $what found. Install it: sudo $(first_of apt-get dnf zypper pacman | sed 's/.*pacman$/& -S/; s/[^S]$/& install/') $*"
+    if [[ -n $(type -P dnf) ]]; then set -- dnf install mariadb-server gcc
+    elif [[ -n $(type -P pacman) ]]; then set -- pacman -S mariadb gcc
+    else set -- apt-get install "$@"; fi
+    die "no $what found. Install it: sudo $*"
   fi
   say "no $what found: installing $*"
   "${root[@]}" apt-get update -qq || true
   for name in "$@"; do packages+=("$(apt-cache pkgnames "$name" | sort | sed -n 1p)"); done # or name-10.6
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+}
+
+# MariaDB first: on Ubuntu, AppArmor keeps mysqld out of all folders but its own.
+check_database() {
+  cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld)
+  [[ -z $cli || -z ${DATABASE_URL:-$server} ]] || return 0
+  install 'database server' mariadb-server-core mariadb-client-core
+  cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld)
 }
 
 check_cargo() {
@@ -186,6 +198,7 @@ check_cargo() {
 }
 
 build() {
+  check_database
   check_cargo
   binaries=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
   [[ -x $binaries/server && -x $binaries/client ]] || say 'first build: this takes some minutes'
@@ -253,6 +266,7 @@ main_job() {
 }
 
 run_tests() {
+  check_database
   check_cargo
   if ! cargo fmt --version || ! cargo clippy --version; then die 'install what is missing: rustup component add rustfmt clippy'; fi
   if (($# == 0)); then
@@ -270,7 +284,7 @@ stay_up() {
   open_database
   start_replicas
   local ports=("${!replica[@]}")
-  say "try: curl http://127.0.0.1:${ports[0]}/messages -d '{\"user\": \"alice\", \"text\": \"hi\"}'"
+  say "try: curl http://127.0.0.1:${ports[0]}/messages -H 'Content-Type: application/json' -d '{\"user\": \"alice\", \"text\": \"hi\"}'"
   say 'and: ./run.sh mysql    Ctrl-C stops all'
   trap 'exit 0' INT TERM
   while true; do pause; revive; done
