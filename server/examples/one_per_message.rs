@@ -1,0 +1,133 @@
+//! What one would write first: one transaction per message, on the same edge and tables, with the same promises.
+//! Correct, and slow: everybody waits for the lock over six round trips and a commit.
+//!
+//! `DATABASE_URL=… cargo run --release -p server --example one_per_message -- 127.0.0.1:8001 [CONNECTIONS]`
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use mysql::prelude::Queryable;
+use mysql::{OptsBuilder, TxOpts, from_row};
+use r2d2_mysql::MySqlConnectionManager;
+use r2d2_mysql::r2d2::Pool;
+use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service, answer_all};
+use server::message::{Message, Post, RenderedHistory, Window};
+use server::store::{Store, Timeouts};
+use server::workers::Workers;
+use server::{error, listener};
+
+struct OnePerMessage(Workers<(Post, Exchange)>);
+
+impl Service for OnePerMessage {
+    fn post(&self, post: Post, exchange: Exchange) {
+        self.0.submit((post, exchange));
+    }
+
+    fn page(&self, _request: PageRequest) -> Result<Vec<Message<'static>>, error::Error> {
+        Ok(Vec::new())
+    }
+
+    fn ready(&self) -> Result<(), error::Error> {
+        Ok(())
+    }
+}
+
+type Connections = Pool<MySqlConnectionManager>;
+type Row = (u64, String, u64, String, NaiveDateTime);
+
+fn store(connections: &Connections, post: &Post) -> Result<Window, Box<dyn Error>> {
+    let (user, text) = (post.message.user(), post.message.text());
+    let mut connection = connections.get()?;
+    let mut transaction = connection.start_transaction(TxOpts::default())?;
+
+    let lock = "SELECT user, messages FROM counters WHERE user IN ('', ?) ORDER BY user FOR UPDATE";
+    let counts: HashMap<String, u64> = transaction
+        .exec_iter(lock, (user,))?
+        .map(|row| row.map(from_row))
+        .collect::<Result<_, _>>()?;
+    let count = |name| counts.get(name).copied().unwrap_or_default() + 1;
+    let (seq, user_seq) = (count(""), count(user));
+    transaction.exec_drop(
+        "INSERT INTO messages (seq, user, user_seq, text, sent_at, request_id)
+         SELECT ?, ?, ?, ?, GREATEST(UTC_TIMESTAMP(6), COALESCE(MAX(sent_at), '1970-01-01')), ?
+         FROM messages WHERE seq = ?",
+        (
+            seq,
+            user,
+            user_seq,
+            text,
+            post.request_id.uuid().as_bytes(),
+            seq - 1,
+        ),
+    )?;
+    transaction.exec_drop(
+        "INSERT INTO counters (user, messages) VALUES ('', ?), (?, ?)
+         ON DUPLICATE KEY UPDATE messages = VALUES(messages)",
+        (seq, user, user_seq),
+    )?;
+    let mut last: Vec<Row> = transaction.exec(
+        "SELECT seq, user, user_seq, text, sent_at FROM messages ORDER BY seq DESC LIMIT 10",
+        (),
+    )?;
+    transaction.commit()?;
+
+    last.reverse();
+    let messages: Vec<Message<'_>> = last.iter().map(message).collect();
+    Ok(RenderedHistory::new(&messages).window(messages.len() - 1))
+}
+
+fn message((seq, user, user_seq, text, sent_at): &Row) -> Message<'_> {
+    let sent_at: DateTime<Utc> = sent_at.and_utc();
+    Message {
+        seq: *seq,
+        user: user.into(),
+        user_seq: *user_seq,
+        text: text.into(),
+        sent_at,
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments
+        .next()
+        .ok_or("give the address to listen on, like 127.0.0.1:8001")?;
+    let most: u32 = arguments.next().map_or(Ok(25), |number| number.parse())?;
+    let url = std::env::var("DATABASE_URL")?;
+
+    let timeouts = Timeouts {
+        connect: Duration::from_secs(3),
+        answer: Duration::from_secs(8),
+    };
+    Store::open(&url.parse()?, timeouts, Duration::from_secs(30))?;
+    let options = OptsBuilder::from_opts(mysql::Opts::from_url(&url)?)
+        .prefer_socket(false)
+        .init(vec![
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        ]);
+    let connections = Pool::builder()
+        .max_size(most)
+        .test_on_check_out(false)
+        .build(MySqlConnectionManager::new(options))?;
+    let workers = Workers::new(
+        "transaction",
+        most as usize,
+        move |(post, exchange): (Post, Exchange)| {
+            let reply = store(&connections, &post).map_err(|_cause| error::Error::DatabaseAway);
+            answer_all([(exchange, reply)]);
+        },
+    );
+    let limits = EdgeLimits {
+        body: 64 << 10,
+        workers: 256,
+        request_timeout: Duration::from_secs(10),
+        shutdown_timeout: Duration::from_secs(10),
+    };
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let socket = listener::listen(address.parse()?, Duration::from_secs(5))?;
+    Edge::new(socket, limits)?.serve(Arc::new(OnePerMessage(workers)))?;
+    Ok(())
+}
