@@ -4,6 +4,7 @@ mod clock;
 mod connection;
 mod pace;
 mod progress;
+mod timer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use serde::Serialize;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub(crate) use self::clock::{Clock, cpu_time};
@@ -19,6 +21,7 @@ use self::connection::{Connection, Limits, Replica};
 pub(crate) use self::pace::Amount;
 use self::pace::Pace;
 use self::progress::Progress;
+use self::timer::Timer;
 use crate::args::{RunArgs, Target};
 use crate::error::Error;
 use crate::history::{
@@ -139,6 +142,7 @@ struct Shared {
     recorder: Mutex<Recorder>,
     clock: Clock,
     stopping: AtomicBool,
+    stop: Notify,
 }
 
 impl Shared {
@@ -149,6 +153,14 @@ impl Shared {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nothing more is to be sent.
+    async fn stopped(&self) {
+        let told = self.stop.notified();
+        if !self.is_stopping() {
+            told.await;
+        }
     }
 }
 
@@ -162,6 +174,7 @@ pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error
         recorder: Mutex::new(recorder),
         clock: Clock::start(),
         stopping: AtomicBool::new(false),
+        stop: Notify::new(),
     });
     let load = &shared.load;
     let stopper = tokio::spawn(stop_on_signal(Arc::clone(&shared)));
@@ -259,6 +272,7 @@ async fn stop_on_signal(shared: Arc<Shared>) {
         return;
     }
     shared.stopping.store(true, Ordering::Relaxed);
+    shared.stop.notify_waiters();
     crate::warn("stopping: waiting for what is under way; once more to leave at once");
     if tokio::signal::ctrl_c().await.is_ok() {
         crate::leave();
@@ -314,8 +328,14 @@ impl Coroutine {
     /// Sends as long as there is something to send; gives itself back for the next part.
     async fn work(mut self, phase: Phase, pace: Arc<Pace>) -> Self {
         let mut sent = 0;
+        // Where there is none, the runtime's own does, less exactly.
+        let mut timer = if pace.is_open() {
+            Timer::new().ok()
+        } else {
+            None
+        };
         while !self.shared.is_stopping() {
-            let Some(intended_ns) = pace.next(sent, &self.shared).await else {
+            let Some(intended_ns) = pace.next(sent, &mut timer, &self.shared).await else {
                 break;
             };
             let Some(planned) = self.script.next() else {

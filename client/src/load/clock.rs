@@ -21,14 +21,6 @@ impl Clock {
         u64::try_from(instant.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Returns at once if this has passed.
-    pub(crate) async fn sleep_until(&self, nanoseconds: u64) {
-        if nanoseconds > self.now() {
-            let instant = self.origin + Duration::from_nanos(nanoseconds);
-            tokio::time::sleep_until(instant.into()).await;
-        }
-    }
-
     pub(crate) fn now(&self) -> u64 {
         self.at(Instant::now())
     }

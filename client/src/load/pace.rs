@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Shared;
+use super::timer::Timer;
+use super::{Clock, Shared};
 
 /// How much is sent.
 #[derive(Debug, Clone, Copy)]
@@ -37,24 +38,57 @@ impl Pace {
         }
     }
 
-    /// Waits until the next request is due; gives when that was, or none if there is nothing more to send.
-    pub(super) async fn next(&self, sent: u32, shared: &Shared) -> Option<u64> {
-        let due_ns = match self.interval_ns {
-            None => shared.clock.now(),
-            Some(interval_ns) => self.start_ns.saturating_add(offset(
-                interval_ns,
-                self.taken.fetch_add(1, Ordering::Relaxed),
-            )),
-        };
-        let over = match self.amount {
-            Amount::Requests(requests) => sent >= requests,
-            Amount::Time(time) => due_ns >= self.start_ns.saturating_add(nanoseconds(time)),
-        };
-        if over {
+    /// Whether requests are due at set times.
+    pub(super) fn is_open(&self) -> bool {
+        self.interval_ns.is_some()
+    }
+
+    /// When the next request of a coroutine that has sent so many is due; none if there is nothing more to send.
+    fn due(&self, sent: u32, clock: Clock) -> Option<u64> {
+        if let Amount::Requests(requests) = self.amount
+            && sent >= requests
+        {
             return None;
         }
-        shared.clock.sleep_until(due_ns).await;
-        Some(due_ns)
+        let due_ns = match self.interval_ns {
+            None => clock.now(),
+            Some(interval_ns) => {
+                let number = self.taken.fetch_add(1, Ordering::Relaxed);
+                self.start_ns.saturating_add(offset(interval_ns, number))
+            }
+        };
+        let over = match self.amount {
+            Amount::Requests(_) => false,
+            Amount::Time(time) => due_ns >= self.start_ns.saturating_add(nanoseconds(time)),
+        };
+        (!over).then_some(due_ns)
+    }
+
+    /// Waits until the next request is due; gives when that was, or none if nothing more is to be sent.
+    pub(super) async fn next(
+        &self,
+        sent: u32,
+        timer: &mut Option<Timer>,
+        shared: &Shared,
+    ) -> Option<u64> {
+        let due_ns = self.due(sent, shared.clock)?;
+        let wait = Duration::from_nanos(due_ns.saturating_sub(shared.clock.now()));
+        if wait.is_zero() {
+            return Some(due_ns);
+        }
+        let asleep = async {
+            let precise = match timer {
+                Some(timer) => timer.sleep(wait).await.is_ok(),
+                None => false,
+            };
+            if !precise {
+                tokio::time::sleep(wait).await;
+            }
+        };
+        tokio::select! {
+            () = asleep => Some(due_ns),
+            () = shared.stopped() => None,
+        }
     }
 }
 

@@ -89,7 +89,7 @@ fn look(
         ))
         .arg(format!(
             "--blink-settings=preferredColorScheme={}",
-            if theme == "dark" { 0 } else { 1 }
+            u8::from(theme == "light")
         ))
         .arg(format!("--window-size={width},900"))
         .args(["--dump-dom", &format!("file://{file}")])

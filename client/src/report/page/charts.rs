@@ -54,7 +54,12 @@ fn distribution(latency: &Latency) -> String {
         from = end;
     }
     let highest = counts.iter().copied().max().unwrap_or(0);
-    let mut chart = Chart::new((0.0, top), (0.0, count(highest)), "latency, ms", "requests");
+    let mut chart = Chart::new(
+        (0.0, top),
+        (0.0, count(highest) * 1.3),
+        "latency, ms",
+        "requests",
+    );
     for (bar, counted) in (0..BARS).zip(&counts) {
         let (from, to) = (f64::from(bar) * width, f64::from(bar + 1) * width);
         chart.bar(
