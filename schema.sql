@@ -31,11 +31,13 @@ DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS counters (
   -- A user's name. The row of the empty name counts all messages, and is the lock that every writer takes first.
-  user     VARCHAR(64)     NOT NULL,
-  messages BIGINT UNSIGNED NOT NULL,
+  user         VARCHAR(64)     NOT NULL,
+  messages     BIGINT UNSIGNED NOT NULL,
+  -- The date of the last of them; no later message gets an earlier one, whatever the clock says.
+  last_sent_at DATETIME(6)     NOT NULL DEFAULT '1970-01-01 00:00:00',
   -- On the row of the empty name: how many repeated requests were answered from stored messages. A transaction
   -- that only found its messages writes here, so that its COMMIT puts what it saw on disk as well.
-  repeats  BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  repeats      BIGINT UNSIGNED NOT NULL DEFAULT 0,
 
   -- Sorted by name, so the lock stands first and is locked first.
   PRIMARY KEY (user)

@@ -52,7 +52,8 @@ impl<'c> Locked<'c> {
         Ok(Self { connection, ledger })
     }
 
-    /// Stores the new messages and the counters, and commits. One round trip. Gives back what was read under the lock.
+    /// Stores the new messages and the counters, and commits. One round trip. Gives the up to nine messages before the
+    /// new ones, oldest first.
     ///
     /// # Errors
     /// If the server answered with an error, nothing is stored, and the transaction is still open: [`rollback`].
@@ -61,12 +62,15 @@ impl<'c> Locked<'c> {
         self,
         heads: &RowHeads,
         numbered: &Numbered<'_>,
-    ) -> Result<Ledger, mysql::Error> {
-        run_all(
-            self.connection,
-            &sql::insert_and_commit(heads, numbered, &self.ledger),
-        )?;
-        Ok(self.ledger)
+    ) -> Result<Vec<Message<'static>>, mysql::Error> {
+        let statements = sql::insert_and_commit(heads, numbered, &self.ledger);
+        let mut results = self.connection.query_iter(statements)?;
+        let mut last = Vec::new();
+        while let Some(rows) = results.iter() {
+            last = read_all(rows, message)?;
+        }
+        last.reverse();
+        Ok(last)
     }
 }
 
@@ -78,14 +82,12 @@ pub fn rollback(connection: &mut Conn) -> Result<(), mysql::Error> {
     connection.query_drop("ROLLBACK")
 }
 
-/// The message with this number and up to nine before it, oldest first. Leaves no transaction open.
+/// The message with this number and up to nine before it, oldest first.
 ///
 /// # Errors
 /// As the database says.
 pub fn window(connection: &mut Conn, seq: u64) -> Result<Vec<Message<'static>>, mysql::Error> {
-    let messages = page(connection, Some(seq + 1), PREDECESSORS as u64 + 1)?;
-    rollback(connection)?;
-    Ok(messages)
+    page(connection, Some(seq + 1), PREDECESSORS as u64 + 1)
 }
 
 /// The last `limit` messages with a number below `before`, oldest first.
@@ -154,36 +156,45 @@ fn read_ledger(
     looks_up: bool,
 ) -> Result<Ledger, mysql::Error> {
     let mut results = connection.query_iter(statements)?;
-    let counter = |mut row: Row| Ok((column::<String>(&mut row, 0)?, column(&mut row, 1)?));
-    let mut of_user: HashMap<String, u64> = next_set(&mut results, counter)?.into_iter().collect();
-    let total = of_user.remove("").unwrap_or_default();
-    let last = |mut row: Row| Ok((time(&mut row, 5)?, message(row)?));
-    let (times, mut tail): (Vec<_>, Vec<_>) = next_set(&mut results, last)?.into_iter().unzip();
-    tail.reverse();
+    next_set(&mut results, Ok)?; // BEGIN
+    let counter = |mut row: Row| {
+        let last_and_now = (time(&mut row, 2)?, time(&mut row, 3)?);
+        Ok((
+            column::<String>(&mut row, 0)?,
+            column(&mut row, 1)?,
+            last_and_now,
+        ))
+    };
+    let mut counters = next_set(&mut results, counter)?.into_iter();
+    let Some((_, total, (last_sent_at, now))) =
+        counters.next().filter(|(user, ..)| user.is_empty())
+    else {
+        return Err(no_lock());
+    };
+    let of_user = counters
+        .map(|(user, messages, _)| (user, messages))
+        .collect();
     let found = if looks_up {
         next_set(&mut results, found)?.into_iter().collect()
     } else {
         HashMap::new()
     };
-    drop(results);
-    let now = match times.first() {
-        Some(&now) => now,
-        // Before the first message of all.
-        None => clock(connection)?,
-    };
     Ok(Ledger {
         total,
         of_user,
-        tail,
+        last_sent_at,
         found,
         now,
     })
 }
 
-fn clock(connection: &mut Conn) -> Result<DateTime<Utc>, mysql::Error> {
-    let now: Option<NaiveDateTime> = connection.query_first(format!("SELECT {}", sql::CLOCK))?;
-    now.map(|now| now.and_utc())
-        .ok_or(mysql::DriverError::UnexpectedPacket.into())
+/// Somebody has deleted the row. Without it there is no order.
+fn no_lock() -> mysql::Error {
+    mysql::Error::MySqlError(mysql::MySqlError {
+        state: "HY000".to_owned(),
+        message: "the table counters lacks the row of the empty name, which is the lock".to_owned(),
+        code: 0,
+    })
 }
 
 fn message(mut row: Row) -> Result<Message<'static>, mysql::Error> {
@@ -225,9 +236,16 @@ fn next_set<T>(
     read: impl Fn(Row) -> Result<T, mysql::Error>,
 ) -> Result<Vec<T>, mysql::Error> {
     match results.iter() {
-        Some(rows) => rows.map(|row| row.and_then(&read)).collect(),
+        Some(rows) => read_all(rows, read),
         None => Err(mysql::DriverError::UnexpectedPacket.into()),
     }
+}
+
+fn read_all<T>(
+    rows: impl Iterator<Item = Result<Row, mysql::Error>>,
+    read: impl Fn(Row) -> Result<T, mysql::Error>,
+) -> Result<Vec<T>, mysql::Error> {
+    rows.map(|row| row.and_then(&read)).collect()
 }
 
 /// Runs all of several statements. `query_drop` would lose the error of any but the first.

@@ -221,8 +221,7 @@ impl<A> Scribe<A> {
         let numbered = number(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
         let tail = locked
             .insert_and_commit(&heads, &numbered)
-            .map_err(failure(true))?
-            .tail;
+            .map_err(failure(true))?;
 
         self.known_users = numbered
             .counts

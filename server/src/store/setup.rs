@@ -304,12 +304,11 @@ impl Store {
             self.timeouts.silence_seconds(),
         );
         // READ COMMITTED: each statement sees what was committed when it began, so what is read after the lock was got
-        // is the present; and no gap is locked. Without autocommit the first statement begins the transaction, which
-        // saves one. Strict: a value that does not fit is an error.
+        // is the present; and no gap is locked. Strict: a value that does not fit is an error. UTC, for SYSDATE.
         format!(
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
-             SET SESSION autocommit = 0,
-                 sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+             SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+                 time_zone = '+00:00',
                  innodb_lock_wait_timeout = {lock_wait},
                  wait_timeout = {silence},
                  net_read_timeout = {silence}"
@@ -392,7 +391,7 @@ fn check_tables(connection: &mut Conn, url: &DatabaseUrl) -> Result<(), SetupErr
             detail,
         });
     }
-    let columns = "SELECT id, seq, messages.user, user_seq, text, sent_at, request_id, counters.messages, repeats
+    let columns = "SELECT id, seq, messages.user, user_seq, text, sent_at, request_id, counters.messages, last_sent_at, repeats
                    FROM messages, counters
                    LIMIT 0";
     connection.query_drop(columns).map_err(refused)

@@ -37,37 +37,36 @@ impl<'a> Extend<&'a Post> for RowHeads {
 /// The transaction up to the point where it holds the lock and knows all it needs.
 pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     let mut sql = String::with_capacity(1024);
-    sql.push_str("SELECT user, messages FROM counters WHERE user IN (''");
+    // SYSDATE is the time at which a row is read, here after the wait for the lock; all other clocks stand still
+    // from the beginning of a statement.
+    sql.push_str(
+        "BEGIN;SELECT user, messages, last_sent_at, SYSDATE(6) FROM counters WHERE user IN (''",
+    );
     for user in users {
         sql.push(',');
         push_text(&mut sql, user);
     }
     // The empty name sorts first, so its row is locked first: whoever has it finds the others free.
-    sql.push_str(") ORDER BY user FOR UPDATE;");
-    // The clock is read here and not above: a statement has the time of its beginning, and that one waited.
-    write!(
-        sql,
-        "SELECT {COLUMNS}, {CLOCK} FROM messages ORDER BY seq DESC LIMIT {PREDECESSORS}"
-    )
-    .expect(NO_FAILURE);
+    sql.push_str(") ORDER BY user FOR UPDATE");
     if !look_up.is_empty() {
         sql.push_str(";SELECT request_id, seq, user, text FROM messages WHERE request_id IN (");
-        push_list(&mut sql, look_up, |sql, id| {
-            push_bytes(sql, id.as_bytes());
-        });
+        push_list(&mut sql, look_up, |sql, id| push_bytes(sql, id.as_bytes()));
         sql.push(')');
     }
     sql
 }
 
-/// The rest of the transaction. It writes something even if nothing is new, so that COMMIT flushes the log up to it.
+/// The rest of the transaction, and then the messages before the new ones: they are stored for good, so they are read
+/// when the lock is free again.
+///
+/// It writes something even if nothing is new, so that COMMIT flushes the log up to what was found.
 pub(super) fn insert_and_commit(
     heads: &RowHeads,
     numbered: &Numbered<'_>,
     ledger: &Ledger,
 ) -> String {
     let length: usize = heads.heads.iter().map(|head| head.len() + 80).sum();
-    let mut sql = String::with_capacity(length + 64 * numbered.counts.len() + 512);
+    let mut sql = String::with_capacity(length + 96 * numbered.counts.len() + 512);
     if let Some(first) = numbered.new.first() {
         let sent_at = literal(first.sent_at);
         sql.push_str(
@@ -81,19 +80,21 @@ pub(super) fn insert_and_commit(
                 write!(sql, "{},{},{sent_at})", message.seq, message.user_seq).expect(NO_FAILURE);
             },
         );
+        let total = numbered.total(ledger);
         write!(
             sql,
-            ";INSERT INTO counters (user, messages) VALUES ('',{})",
-            numbered.total(ledger)
+            ";INSERT INTO counters (user, messages, last_sent_at) VALUES ('',{total},{sent_at})"
         )
         .expect(NO_FAILURE);
         for (user, count) in &numbered.counts {
             sql.push_str(",(");
             push_text(&mut sql, user);
-            write!(sql, ",{count})").expect(NO_FAILURE);
+            write!(sql, ",{count},{sent_at})").expect(NO_FAILURE);
         }
         // MySQL would rather have a row alias here, which MariaDB does not know.
-        sql.push_str(" ON DUPLICATE KEY UPDATE messages = VALUES(messages);");
+        sql.push_str(
+            " ON DUPLICATE KEY UPDATE messages = VALUES(messages), last_sent_at = VALUES(last_sent_at);",
+        );
     }
     if numbered.repeats() > 0 {
         write!(
@@ -103,20 +104,18 @@ pub(super) fn insert_and_commit(
         )
         .expect(NO_FAILURE);
     }
-    sql.push_str("COMMIT");
+    sql.push_str("COMMIT;");
+    sql.push_str(&page(Some(ledger.total + 1), PREDECESSORS as u64));
     sql
 }
 
 /// Messages by `seq`, newest first.
 pub(super) fn page(before: Option<u64>, limit: u64) -> String {
     let end = before.map_or_else(String::new, |before| format!(" WHERE seq < {before}"));
-    format!("SELECT {COLUMNS} FROM messages{end} ORDER BY seq DESC LIMIT {limit}")
+    format!(
+        "SELECT seq, user, user_seq, text, sent_at FROM messages{end} ORDER BY seq DESC LIMIT {limit}"
+    )
 }
-
-const COLUMNS: &str = "seq, user, user_seq, text, sent_at";
-
-/// The database's clock, in UTC whatever its time zone.
-pub(super) const CLOCK: &str = "UTC_TIMESTAMP(6)";
 
 fn literal(time: DateTime<Utc>) -> String {
     time.format("'%Y-%m-%d %H:%M:%S%.6f'").to_string()

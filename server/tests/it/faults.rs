@@ -210,7 +210,7 @@ fn a_date_never_goes_back_even_if_the_clock_does() {
     caller.post("ann", "x");
     database
         .connect()
-        .query_drop("UPDATE messages SET sent_at = '2099-01-01 00:00:00.123456'")
+        .query_drop("UPDATE counters SET last_sent_at = '2099-01-01 00:00:00.123456'")
         .expect("the table is there");
     for _ in 0..2 {
         assert_eq!(

@@ -175,7 +175,7 @@ fn tables_of_another_engine_or_shape_are_refused() {
     for (ddl, said) in [
         ("CREATE TABLE messages (id INT)", "not those of schema.sql"),
         (
-            "CREATE TABLE counters (user VARCHAR(64) PRIMARY KEY, messages BIGINT, repeats BIGINT) ENGINE = MyISAM",
+            "CREATE TABLE counters (user VARCHAR(64) PRIMARY KEY, messages BIGINT, last_sent_at DATETIME(6), repeats BIGINT) ENGINE = MyISAM",
             "the engine of table counters is MyISAM",
         ),
     ] {
