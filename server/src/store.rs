@@ -69,7 +69,6 @@ impl<'c> Locked<'c> {
         while let Some(rows) = results.iter() {
             last = read_all(rows, message)?;
         }
-        last.reverse();
         Ok(last)
     }
 }
@@ -87,7 +86,8 @@ pub fn rollback(connection: &mut Conn) -> Result<(), mysql::Error> {
 /// # Errors
 /// As the database says.
 pub fn window(connection: &mut Conn, seq: u64) -> Result<Vec<Message<'static>>, mysql::Error> {
-    page(connection, Some(seq + 1), PREDECESSORS as u64 + 1)
+    let mut results = connection.query_iter(sql::window(seq, PREDECESSORS as u64 + 1))?;
+    next_set(&mut results, message)
 }
 
 /// The last `limit` messages with a number below `before`, oldest first.

@@ -49,7 +49,7 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     // The empty name sorts first, so its row is locked first: whoever has it finds the others free.
     sql.push_str(") ORDER BY user FOR UPDATE");
     if !look_up.is_empty() {
-        sql.push_str(";SELECT request_id, seq, user, text FROM messages WHERE request_id IN (");
+        sql.push_str(";SELECT request_id, seq, user, text FROM messages FORCE INDEX (request_id) WHERE request_id IN (");
         push_list(&mut sql, look_up, |sql, id| push_bytes(sql, id.as_bytes()));
         sql.push(')');
     }
@@ -105,17 +105,24 @@ pub(super) fn insert_and_commit(
         .expect(NO_FAILURE);
     }
     sql.push_str("COMMIT;");
-    sql.push_str(&page(Some(ledger.total + 1), PREDECESSORS as u64));
+    sql.push_str(&window(ledger.total, PREDECESSORS as u64));
     sql
 }
 
-/// Messages by `seq`, newest first.
-pub(super) fn page(before: Option<u64>, limit: u64) -> String {
-    let end = before.map_or_else(String::new, |before| format!(" WHERE seq < {before}"));
-    format!(
-        "SELECT seq, user, user_seq, text, sent_at FROM messages{end} ORDER BY seq DESC LIMIT {limit}"
-    )
+/// The message `last` and those before it, `count` in all, oldest first.
+pub(super) fn window(last: u64, count: u64) -> String {
+    let before_first = last.saturating_sub(count);
+    format!("{MESSAGES} WHERE seq > {before_first} AND seq <= {last} ORDER BY seq")
 }
+
+/// The last `limit` messages below `before`, newest first.
+pub(super) fn page(before: Option<u64>, limit: u64) -> String {
+    let below = before.map_or_else(String::new, |before| format!(" WHERE seq < {before}"));
+    format!("{MESSAGES}{below} ORDER BY seq DESC LIMIT {limit}")
+}
+
+/// With the index by name: on a young table the statistics lag behind, and the optimizer would read all of it.
+const MESSAGES: &str = "SELECT seq, user, user_seq, text, sent_at FROM messages FORCE INDEX (seq)";
 
 fn literal(time: DateTime<Utc>) -> String {
     time.format("'%Y-%m-%d %H:%M:%S%.6f'").to_string()
