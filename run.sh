@@ -115,7 +115,10 @@ sql() { MYSQL_PWD=$password "$cli" --no-defaults "${connection[@]}" --default-ch
 
 given_database() {
   local url='^mysql://(([^:@/?]*)(:([^@/?]*))?@)?(\[[^]]*\]|[^:/?]*)(:([0-9]+))?/([^/?]+)(\?(.*))?$'
-  [[ $DATABASE_URL =~ $url ]] || { say 'DATABASE_URL must look like mysql://user:password@host:3306/dummy_messenger'; exit 2; }
+  if [[ ! $DATABASE_URL =~ $url ]]; then
+    say 'DATABASE_URL must look like mysql://user:password@host:3306/dummy_messenger'
+    exit 2
+  fi
   set -- "${BASH_REMATCH[@]}"
   password=$(decode "$5") database=$(decode "$9")
   connection+=(--user="$(decode "$3")")
@@ -149,9 +152,11 @@ make_database() {
   say 'making a new database in .run/'
   rm -rf ".run/$kind.new"
   case $kind in
-    mariadbd) set -- mariadb-install-db --no-defaults --datadir="$here/$kind.new" --auth-root-authentication-method=normal --force ;;
-    mysqld) set -- "$server" --no-defaults --datadir="$PWD/.run/$kind.new" --initialize-insecure ;;
-  esac # MariaDB's script takes no blank in the path, and without --force no host whose name it can't look up
+    mariadbd) # this script takes no blank in the path, and without --force no host whose name it cannot look up
+      set -- mariadb-install-db --force --no-defaults --datadir="$here/$kind.new" --auth-root-authentication-method=normal ;;
+    mysqld)
+      set -- "$server" --initialize-insecure --no-defaults --datadir="$PWD/.run/$kind.new" ;;
+  esac
   attend "$@" --user="$(id -un)" >".run/$kind.log" 2>&1 || die_with_log ".run/$kind.log" 'no new database could be made'
   mv ".run/$kind.new" ".run/$kind"
 }
@@ -193,7 +198,8 @@ check_database() {
 check_cargo() {
   local needed; needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
   [[ -n $(type -P cargo) ]] || die "no cargo found. Install Rust $needed or later, see https://rustup.rs"
-  printf 'cargo %s\n' "$needed" "$(cargo --version | cut -d ' ' -f 2)" | sort -VC || die "Rust $needed or later is needed, this is $(cargo --version)"
+  printf 'cargo %s\n' "$needed" "$(cargo --version | cut -d ' ' -f 2)" | sort -VC ||
+    die "Rust $needed or later is needed, this is $(cargo --version)"
   [[ -n $(type -P cc) ]] || install 'C compiler (Rust links with it)' gcc libc6-dev
 }
 
@@ -246,15 +252,18 @@ is_ready() {
 # --- The verbs ---
 
 main_job() {
-  local status=0 urls violations
+  local status=0 ports logs violations
   build
   open_database
   start_replicas
-  urls=("${!replica[@]}")
+  ports=("${!replica[@]}")
   exec 6>.run/client # one at a time: to the client, messages of others are a fault
   flock -n 6 || say 'another client runs on this database: waiting for it'
   until flock -n 6; do pause; revive; done
-  attend "$binaries/client" "$@" "${urls[@]/#/http:\/\/127.0.0.1:}" || status=$?
+  attend "$binaries/client" "$@" "${ports[@]/#/http:\/\/127.0.0.1:}" || status=$?
+  ((status != 2)) || exit 2 # the command line was wrong
+  logs=("${ports[@]/#/.run\/replica-}")
+  ((status == 0)) || tail -n 4 "${logs[@]/%/.log}" >&2
   violations=$(sql -N -e 'select count(*) from ordering_violations' "$database")
   say "rows in ordering_violations: $violations"
   sql -t "$database" -e '
@@ -268,7 +277,9 @@ main_job() {
 run_tests() {
   check_database
   check_cargo
-  if ! cargo fmt --version || ! cargo clippy --version; then die 'install what is missing: rustup component add rustfmt clippy'; fi
+  if ! cargo fmt --version || ! cargo clippy --version; then
+    die 'install what is missing: rustup component add rustfmt clippy'
+  fi
   if (($# == 0)); then
     attend cargo fmt --all --check
     attend cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -284,8 +295,9 @@ stay_up() {
   open_database
   start_replicas
   local ports=("${!replica[@]}")
-  say "try: curl http://127.0.0.1:${ports[0]}/messages -H 'Content-Type: application/json' -d '{\"user\": \"alice\", \"text\": \"hi\"}'"
-  say 'and: ./run.sh mysql    Ctrl-C stops all'
+  say "try: curl -H 'Content-Type: application/json' -d '{\"user\": \"alice\", \"text\": \"hi\"}'" \
+    "http://127.0.0.1:${ports[0]}/messages"
+  say 'and: ./run.sh mysql. Ctrl-C stops all'
   trap 'exit 0' INT TERM
   while true; do pause; revive; done
 }
