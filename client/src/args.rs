@@ -139,7 +139,7 @@ pub(crate) struct LoadArgs {
     pub(crate) requests: u32,
 
     /// Send for so long, instead of a number of requests
-    #[arg(short = 'z', long, env = "CLIENT_DURATION", value_name = "TIME", value_parser = target::duration)]
+    #[arg(short = 'z', long, conflicts_with = "requests", env = "CLIENT_DURATION", value_name = "TIME", value_parser = target::duration)]
     pub(crate) duration: Option<Duration>,
 
     /// Requests a second over all, sent when they are due whether or not earlier ones were answered, as far as the

@@ -13,7 +13,7 @@
 //! * `selftest`: does the judge find what it claims to find?
 //!
 //! Three things hold throughout. A message whose fate is open is never taken for stored nor for lost. Judging needs nothing
-//! but a [history](mod@history). Nothing is sent twice unless `--retries` asks for it.
+//! but a history. Nothing is sent twice unless `--retries` asks for it.
 
 mod args;
 mod error;

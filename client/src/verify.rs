@@ -73,97 +73,55 @@ impl Check {
 
     /// Short and fixed, for programs.
     pub(crate) fn code(self) -> &'static str {
-        self.row().0
+        self.label().0
     }
 
     pub(crate) fn name(self) -> &'static str {
-        self.row().1
+        self.label().1
+    }
+
+    fn label(self) -> (&'static str, &'static str) {
+        match self {
+            Self::WellFormed => ("S1", "well-formed reply"),
+            Self::OwnMessage => ("S2", "own message"),
+            Self::OwnLast => ("S3", "own message last"),
+            Self::Consecutive => ("S4", "consecutive"),
+            Self::WindowFull => ("S5", "window full"),
+            Self::SeqUnique => ("G1", "seq unique"),
+            Self::OneContent => ("G2", "one content"),
+            Self::StoredOnce => ("G3", "stored once"),
+            Self::NothingInvented => ("G4", "nothing invented"),
+            Self::FailedAbsent => ("G5", "failed is absent"),
+            Self::NothingLost => ("G6", "nothing lost"),
+            Self::NoHole => ("G7", "no hole"),
+            Self::UserSeq => ("G8", "user_seq"),
+            Self::Counters => ("G9", "user counters"),
+            Self::SentAt => ("G10", "sent_at"),
+            Self::RealTime => ("R1", "real-time order"),
+            Self::CoroutineOrder => ("R2", "coroutine order"),
+        }
     }
 
     /// What holds if it finds nothing.
     pub(crate) fn meaning(self) -> &'static str {
-        self.row().2
-    }
-
-    fn row(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::WellFormed => (
-                "S1",
-                "well-formed reply",
-                "each 200 is a JSON array of at most ten messages",
-            ),
-            Self::OwnMessage => (
-                "S2",
-                "own message",
-                "each reply holds the message that was sent, under its user",
-            ),
-            Self::OwnLast => (
-                "S3",
-                "own message last",
-                "no reply holds a message later than the request's own",
-            ),
-            Self::Consecutive => (
-                "S4",
-                "consecutive",
-                "no reply skips a message that exists, nor changes the order",
-            ),
-            Self::WindowFull => (
-                "S5",
-                "window full",
-                "each reply holds ten messages, or all there are",
-            ),
-            Self::SeqUnique => ("G1", "seq unique", "no two answered messages share a seq"),
-            Self::OneContent => (
-                "G2",
-                "one content",
-                "a message shown twice is shown alike, on every replica",
-            ),
-            Self::StoredOnce => (
-                "G3",
-                "stored once",
-                "no message is stored under two numbers",
-            ),
-            Self::NothingInvented => (
-                "G4",
-                "nothing invented",
-                "no message is shown that nobody sent",
-            ),
-            Self::FailedAbsent => (
-                "G5",
-                "failed is absent",
-                "what was refused is shown nowhere",
-            ),
-            Self::NothingLost => (
-                "G6",
-                "nothing lost",
-                "an answered message is in every reply that covers its seq",
-            ),
-            Self::NoHole => (
-                "G7",
-                "no hole",
-                "seq has no hole but where a message of unknown fate may be",
-            ),
-            Self::UserSeq => (
-                "G8",
-                "user_seq",
-                "each user's messages are numbered one by one along seq",
-            ),
-            Self::Counters => (
-                "G9",
-                "user counters",
-                "no user was counted up more often than messages were sent",
-            ),
-            Self::SentAt => ("G10", "sent_at", "sent_at never goes back along seq"),
-            Self::RealTime => (
-                "R1",
-                "real-time order",
-                "what was answered before another was sent has the smaller seq",
-            ),
-            Self::CoroutineOrder => (
-                "R2",
-                "coroutine order",
-                "one coroutine's messages have growing seq",
-            ),
+            Self::WellFormed => "each 200 is a JSON array of at most ten messages",
+            Self::OwnMessage => "each reply holds the message that was sent, under its user",
+            Self::OwnLast => "no reply holds a message later than the request's own",
+            Self::Consecutive => "no reply skips a message that exists, nor changes the order",
+            Self::WindowFull => "each reply holds ten messages, or all there are",
+            Self::SeqUnique => "no two answered messages share a seq",
+            Self::OneContent => "a message shown twice is shown alike, on every replica",
+            Self::StoredOnce => "no message is stored under two numbers",
+            Self::NothingInvented => "no message is shown that nobody sent",
+            Self::FailedAbsent => "what was refused is shown nowhere",
+            Self::NothingLost => "an answered message is in every reply that covers its seq",
+            Self::NoHole => "seq has no hole but where a message of unknown fate may be",
+            Self::UserSeq => "each user's messages are numbered one by one along seq",
+            Self::Counters => "no user was counted up more often than messages were sent",
+            Self::SentAt => "sent_at never goes back along seq",
+            Self::RealTime => "what was answered before another was sent has the smaller seq",
+            Self::CoroutineOrder => "one coroutine's messages have growing seq",
         }
     }
 }

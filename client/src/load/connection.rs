@@ -1,6 +1,11 @@
 //! One connection to one replica, for one coroutine: one request in flight, exact times, and nothing sent twice.
 //!
-//! `hyper` below `reqwest`.
+//! This is hyper's connection API and not reqwest above it, for three reasons. reqwest pools connections among requests, so
+//! that two could be in flight for one coroutine and a time could include another's wait. It may send a request again on a
+//! new connection by itself; here [`Connection::exchange`] does so only with a request that hyper hands back unsent. And
+//! it costs more: for 100,000 requests from 50 tasks to a server in memory (replies of 1.3 KB, two cores, medians), user
+//! and system time of the client were 6.2 us a request with hyper and 10.5 us with reqwest on one thread, 6.9 us and
+//! 16.4 us on two.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

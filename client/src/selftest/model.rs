@@ -91,42 +91,15 @@ impl Model {
         for coroutine in 0..shape.coroutines {
             let mut now = random.random_range(1..50);
             for number in 0..shape.requests {
-                let start = now + random.random_range(0..20);
-                let mut effect = start + random.random_range(0..40);
-                let end = effect + random.random_range(0..40);
-                now = end + random.random_range(1..30);
-                let dice = random.random_range(0..100);
-                let outcome = if dice < shape.unknown {
-                    effect += random.random_range(0..200);
-                    Outcome::Unknown(Reason::NoAnswer)
-                } else if dice < shape.unknown + shape.failed {
-                    Outcome::Failed(Reason::Status(503))
-                } else {
-                    Outcome::Ok
-                };
-                let stored = match outcome {
-                    Outcome::Ok => true,
-                    Outcome::Failed(_) => false,
-                    Outcome::Unknown(_) => random.random(),
-                };
-                if stored {
-                    effects.push((effect, Some(requests.len())));
+                let (request, effect) = make_request(shape, (coroutine, number), now, random);
+                now = request.end + random.random_range(1..30);
+                if let Some(instant) = effect {
+                    effects.push((instant, Some(requests.len())));
                 }
                 if random.random_range(0..100) < shape.others {
-                    effects.push((effect, None));
+                    effects.push((request.end, None));
                 }
-                requests.push(Request {
-                    coroutine,
-                    number,
-                    user: random.random_range(0..shape.users),
-                    text: format!("{TAG}-{coroutine}-{number}"),
-                    replica: random.random_range(0..shape.replicas),
-                    start,
-                    end,
-                    outcome,
-                    place: None,
-                    reply: None,
-                });
+                requests.push(request);
             }
         }
         effects.sort_by_key(|(instant, _)| *instant);
@@ -291,6 +264,42 @@ impl Model {
         }
         recorder.finish()
     }
+}
+
+/// A request that is sent after `now`; and when it takes effect, if it does.
+fn make_request(
+    shape: &Shape,
+    (coroutine, number): (u32, u32),
+    now: u64,
+    random: &mut ChaCha8Rng,
+) -> (Request, Option<u64>) {
+    let start = now + random.random_range(0..20);
+    let effect = start + random.random_range(0..40);
+    let dice = random.random_range(0..100);
+    let (outcome, effect_or_none) = if dice < shape.unknown {
+        let late = effect + random.random_range(0..200);
+        (
+            Outcome::Unknown(Reason::NoAnswer),
+            random.random::<bool>().then_some(late),
+        )
+    } else if dice < shape.unknown + shape.failed {
+        (Outcome::Failed(Reason::Status(503)), None)
+    } else {
+        (Outcome::Ok, Some(effect))
+    };
+    let request = Request {
+        coroutine,
+        number,
+        user: random.random_range(0..shape.users),
+        text: format!("{TAG}-{coroutine}-{number}"),
+        replica: random.random_range(0..shape.replicas),
+        start,
+        end: effect + random.random_range(0..40),
+        outcome,
+        place: None,
+        reply: None,
+    };
+    (request, effect_or_none)
 }
 
 pub(super) fn user_name(user: usize) -> String {

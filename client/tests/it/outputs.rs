@@ -1,6 +1,5 @@
 //! What is printed and written, for persons and programs.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON and nothing else")
 }
 
@@ -78,110 +77,6 @@ fn json_stands_alone_on_stdout_and_adds_up() {
 }
 
 #[test]
-fn the_output_is_what_its_schema_says() {
-    let server = Server::start(2, fails_sometimes);
-    let ended = client_at(
-        &server.urls,
-        &[
-            "-c",
-            "5",
-            "-n",
-            "20",
-            "--output-format",
-            "json",
-            "--threshold",
-            "p50<1us",
-        ],
-    );
-    let schema = json(&client(&["schema"]).stdout);
-    conforms(&json(&ended.stdout), &schema, &schema, "$");
-}
-
-/// The few rules of JSON schema that ours uses: an unknown one ends the test.
-fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
-    for (rule, wanted) in schema.as_object().expect("a schema is an object") {
-        match rule.as_str() {
-            "$schema" | "title" | "description" | "$defs" | "format" | "minimum" | "maximum" => {}
-            "$ref" => {
-                let name = wanted
-                    .as_str()
-                    .and_then(|name| name.strip_prefix("#/$defs/"))
-                    .expect("a local name");
-                conforms(value, &root["$defs"][name], root, path);
-            }
-            "anyOf" => {
-                let null = wanted
-                    .as_array()
-                    .expect("a list")
-                    .iter()
-                    .any(|one| one["type"] == "null");
-                assert!(null, "{path}: only what may be absent");
-                if !value.is_null() {
-                    conforms(value, &wanted[0], root, path);
-                }
-            }
-            "oneOf" => {
-                let words = wanted
-                    .as_array()
-                    .expect("a list")
-                    .iter()
-                    .map(|one| &one["const"]);
-                assert!(
-                    words.into_iter().any(|word| word == value),
-                    "{path}: {value}"
-                );
-            }
-            "type" => {
-                let allowed = |name: &Value| match name.as_str().expect("a name") {
-                    "object" => value.is_object(),
-                    "array" => value.is_array(),
-                    "string" => value.is_string(),
-                    "integer" => value.is_u64(),
-                    "number" => value.is_number(),
-                    "boolean" => value.is_boolean(),
-                    "null" => value.is_null(),
-                    other => panic!("{path}: no rule for the type {other}"),
-                };
-                let right = wanted
-                    .as_array()
-                    .map_or_else(|| allowed(wanted), |names| names.iter().any(allowed));
-                assert!(right, "{path}: {value} is no {wanted}");
-            }
-            "properties" => {
-                for (name, schema) in wanted.as_object().expect("an object") {
-                    conforms(&value[name], schema, root, &format!("{path}.{name}"));
-                }
-            }
-            "required" => {
-                for name in wanted
-                    .as_array()
-                    .expect("a list")
-                    .iter()
-                    .filter_map(Value::as_str)
-                {
-                    assert!(value.get(name).is_some(), "{path}.{name} is missing");
-                }
-            }
-            "additionalProperties" => {
-                let known = &schema["properties"];
-                for name in value.as_object().expect("an object").keys() {
-                    assert!(
-                        known.get(name).is_some(),
-                        "{path}.{name} is not in the schema"
-                    );
-                }
-            }
-            "items" => {
-                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    conforms(item, wanted, root, &format!("{path}[{index}]"));
-                }
-            }
-            other => panic!("{path}: the test knows no rule {other}"),
-        }
-    }
-}
-
-#[test]
 fn csv_has_a_line_for_each_request() {
     let server = Server::start(1, honest);
     let ended = client_at(
@@ -208,7 +103,7 @@ fn csv_has_a_line_for_each_request() {
     assert!(ended.stdout.contains("\"a\"\"b\""), "{ended:?}");
 }
 
-fn fails_sometimes(log: &mut Log, post: &Post) -> Answer {
+pub(crate) fn fails_sometimes(log: &mut Log, post: &Post) -> Answer {
     match post.number % 7 {
         2 => Answer::Raw(503, "{}".to_owned()),
         3 => {
@@ -407,71 +302,5 @@ fn a_reader_that_leaves_early_is_no_fault() {
     assert_eq!(
         (output.status.code(), output.stderr.as_slice()),
         (Some(0), &b""[..])
-    );
-}
-
-fn stalls_after_ten(log: &mut Log, post: &Post) -> Answer {
-    let answer = honest(log, post);
-    if post.number >= 10 {
-        Answer::Stall
-    } else {
-        answer
-    }
-}
-
-fn interrupt(process: u32) {
-    let sent = std::process::Command::new("kill")
-        .args(["-INT", &process.to_string()])
-        .status();
-    assert!(
-        sent.is_ok_and(|status| status.success()),
-        "kill is there, and the process too"
-    );
-}
-
-#[test]
-fn ctrl_c_ends_the_sending_and_shows_what_there_is() {
-    let server = Server::start(1, stalls_after_ten);
-    // Two coroutines of five requests, and then nothing but silence until the time-out.
-    let child = command(&["-c", "2", "-n", "100", "--timeout", "2s", &server.urls[0]])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    server.wait_for(12);
-    interrupt(child.id());
-    let output = child.wait_with_output().expect("it ends");
-    let ended = ended(output);
-    assert_eq!(ended.code, Some(130), "{ended:?}");
-    assert!(
-        ended
-            .stdout
-            .contains("12 sent = 10 ok + 0 failed + 2 of unknown outcome"),
-        "{ended:?}"
-    );
-    assert!(
-        ended.stderr.contains("once more to leave at once"),
-        "{ended:?}"
-    );
-}
-
-#[test]
-fn a_second_ctrl_c_leaves_at_once() {
-    let server = Server::start(1, stalls_after_ten);
-    let mut child = command(&["-c", "2", "-n", "100", "--timeout", "60s", &server.urls[0]])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    server.wait_for(12);
-    interrupt(child.id());
-    let mut stderr = child.stderr.take().expect("a pipe");
-    let mut first = [0; 10];
-    stderr.read_exact(&mut first).expect("the warning");
-    interrupt(child.id());
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(
-        (output.status.code(), output.stdout.as_slice()),
-        (Some(130), &b""[..])
     );
 }

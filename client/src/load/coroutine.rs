@@ -1,0 +1,144 @@
+//! A coroutine: sends one request after the other, and notes what came of each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Shared;
+use super::connection::Connection;
+use super::pace::Pace;
+use super::timer::Timer;
+use crate::history::{Done, Op, Outcome, Phase, Reason, digest};
+use crate::traffic::{Planned, Script};
+
+/// Sends one request after the other, over one connection to each replica.
+#[derive(Debug)]
+pub(super) struct Coroutine {
+    shared: Arc<Shared>,
+    number: u32,
+    script: Script,
+    connections: Vec<Connection>,
+}
+
+#[derive(Serialize)]
+struct Outgoing<'a> {
+    user: &'a str,
+    text: &'a str,
+}
+
+impl Coroutine {
+    pub(super) fn new(shared: &Arc<Shared>, number: u32) -> Self {
+        let limits = shared.load.limits;
+        let connections = shared
+            .replicas
+            .iter()
+            .map(|replica| Connection::new(Arc::clone(replica), limits))
+            .collect();
+        let script = shared.load.plan.coroutine(number);
+        Self {
+            shared: Arc::clone(shared),
+            number,
+            script,
+            connections,
+        }
+    }
+
+    /// Sends as long as there is something to send; gives itself back for the next part.
+    pub(super) async fn work(mut self, phase: Phase, pace: Arc<Pace>) -> Self {
+        let mut sent = 0;
+        // Where there is none, the runtime's own does, less exactly.
+        let mut timer = if pace.is_open() {
+            Timer::new().ok()
+        } else {
+            None
+        };
+        while !self.shared.is_stopping() {
+            let Some(intended_ns) = pace.next(sent, &mut timer, &self.shared).await else {
+                break;
+            };
+            let Some(planned) = self.script.next() else {
+                break;
+            };
+            self.send(&planned, intended_ns, phase).await;
+            sent += 1;
+        }
+        self
+    }
+
+    /// Sends one message to this very replica.
+    pub(super) async fn probe(&mut self, replica: usize) {
+        if let Some(planned) = self.script.next() {
+            let planned = Planned { replica, ..planned };
+            self.send(&planned, self.shared.clock.now(), Phase::Probe)
+                .await;
+        }
+    }
+
+    /// Sends a message, repeats it as often as allowed, and records what came of it.
+    async fn send(&mut self, planned: &Planned, intended_ns: u64, phase: Phase) {
+        let outgoing = Outgoing {
+            user: &self.shared.load.users[planned.user],
+            text: &planned.text,
+        };
+        let body = Bytes::from(serde_json::to_vec(&outgoing).expect("two strings are always JSON"));
+        let retries = self.shared.load.retries;
+        let key = (retries > 0).then(|| {
+            HeaderValue::from_str(&Uuid::new_v4().to_string())
+                .expect("a UUID has hexadecimal digits only")
+        });
+        let clock = self.shared.clock;
+        let (mut replica, mut attempts, mut start_ns, mut doubt) = (planned.replica, 0, None, None);
+        let (end_ns, outcome, reply) = loop {
+            let connection = &mut self.connections[replica];
+            let message = connection.replica().request(body.clone(), key.as_ref());
+            let exchange = connection.exchange(message).await;
+            attempts += 1;
+            start_ns.get_or_insert(clock.at(exchange.start));
+            let end_ns = clock.at(exchange.end);
+            let reason = match exchange.answer {
+                Ok(body) => break (end_ns, Outcome::Ok, Some(body)),
+                Err(reason) => reason,
+            };
+            if let outcome @ Outcome::Unknown(_) = reason.outcome() {
+                doubt = Some(outcome);
+            }
+            if attempts > retries
+                || matches!(reason, Reason::Status(400..=499))
+                || self.shared.is_stopping()
+            {
+                break (end_ns, doubt.unwrap_or(reason.outcome()), None);
+            }
+            tokio::time::sleep(pause(attempts)).await;
+            replica = (replica + 1) % self.connections.len();
+        };
+        let start_ns = start_ns.unwrap_or(end_ns);
+        let op = Op {
+            intended_ns: intended_ns.min(start_ns),
+            start_ns,
+            end_ns,
+            seq: 0,
+            text: digest(&planned.text),
+            coroutine: self.number,
+            request: planned.request,
+            user: u32::try_from(planned.user).unwrap_or(u32::MAX),
+            outcome,
+            replica: u16::try_from(replica).unwrap_or(u16::MAX),
+            attempts,
+            phase,
+        };
+        self.shared.recorder().record(&Done {
+            op,
+            text: &planned.text,
+            reply: reply.as_deref(),
+        });
+    }
+}
+
+/// Before a repetition: 50 ms, doubled each time up to a second, so that a server in trouble is not pressed.
+fn pause(attempts: u8) -> Duration {
+    Duration::from_millis((25 << attempts.min(6)).min(1000))
+}

@@ -1,0 +1,254 @@
+//! How each fault is planted. Every function gives false if the history has no place for it.
+
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+
+use crate::history::{Outcome, Reason, WINDOW};
+use crate::selftest::model::{Message, Model, Request};
+
+/// A random answered request whose message stands well inside the log, with room on both sides.
+pub(super) fn middle(model: &Model, random: &mut ChaCha8Rng) -> Option<(usize, usize)> {
+    let room = 2 * WINDOW..model.log.len().saturating_sub(2 * WINDOW);
+    let candidates: Vec<(usize, usize)> = model
+        .requests
+        .iter()
+        .enumerate()
+        .filter(|(_, request)| request.outcome == Outcome::Ok)
+        .filter_map(|(index, request)| {
+            Some((index, request.place.filter(|place| room.contains(place))?))
+        })
+        .collect();
+    (!candidates.is_empty()).then(|| candidates[random.random_range(0..candidates.len())])
+}
+
+pub(super) fn with_middle(
+    model: &mut Model,
+    random: &mut ChaCha8Rng,
+    change: impl FnOnce(&mut Model, usize, usize),
+) -> bool {
+    let Some((request, place)) = middle(model, random) else {
+        return false;
+    };
+    change(model, request, place);
+    true
+}
+
+/// Changes one reply.
+pub(super) fn alter(
+    model: &mut Model,
+    random: &mut ChaCha8Rng,
+    change: impl FnOnce(&Model, usize, &mut Vec<Message>),
+) -> bool {
+    with_middle(model, random, |model, request, place| {
+        let mut reply = model.window(place);
+        change(model, place, &mut reply);
+        model.requests[request].reply = Some(reply);
+    })
+}
+
+/// Puts another message into the log.
+pub(super) fn inserted(
+    model: &mut Model,
+    random: &mut ChaCha8Rng,
+    message: impl FnOnce(&Model, usize) -> Message,
+) -> bool {
+    // A copy of one of our own: any other may be there as often as it likes.
+    let Some((_, place)) = middle(model, random) else {
+        return false;
+    };
+    let place = place + 5;
+    let message = message(model, place);
+    model.insert(place, message);
+    true
+}
+
+/// The server stores a message under another user, everywhere.
+pub(super) fn other_user(
+    model: &mut Model,
+    random: &mut ChaCha8Rng,
+    is_victim: impl Fn(&Request) -> bool,
+) -> bool {
+    let victims: Vec<usize> = model
+        .requests
+        .iter()
+        .filter(|request| is_victim(request))
+        .filter_map(|request| request.place)
+        .filter(|place| (WINDOW..model.log.len().saturating_sub(2 * WINDOW)).contains(place))
+        .collect();
+    if victims.is_empty() {
+        return false;
+    }
+    let place = victims[random.random_range(0..victims.len())];
+    let other = model
+        .log
+        .iter()
+        .map(|message| &message.user)
+        .find(|user| **user != model.log[place].user);
+    let Some(other) = other.cloned() else {
+        return false;
+    };
+    model.log[place].user = other;
+    model.number();
+    true
+}
+
+/// A request gets a number that others had been shown as another message before it was sent.
+pub(super) fn number_taken(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
+    let Some((request, place)) = middle(model, random) else {
+        return false;
+    };
+    let start = model.requests[request].start;
+    let earlier = model
+        .requests
+        .iter()
+        .filter(|other| other.outcome == Outcome::Ok && other.end < start);
+    let Some(taken) = earlier
+        .filter_map(|other| other.place)
+        .filter(|place| *place > WINDOW)
+        .max()
+    else {
+        return false;
+    };
+    let mut reply = model.window(taken);
+    if let Some(last) = reply.last_mut() {
+        let own = model.log[place].clone();
+        *last = Message {
+            seq: last.seq,
+            ..own
+        };
+    }
+    model.remove(place);
+    model.requests[request].reply = Some(reply);
+    true
+}
+
+/// Only its own reply knows the message.
+pub(super) fn lost(
+    model: &mut Model,
+    random: &mut ChaCha8Rng,
+    lose: impl FnOnce(&mut Model, usize),
+) -> bool {
+    with_middle(model, random, |model, request, place| {
+        model.requests[request].reply = Some(model.window(place));
+        lose(model, place);
+    })
+}
+
+/// A number between two messages that belongs to nobody.
+pub(super) fn hole(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
+    let Some((_, place)) = middle(model, random) else {
+        return false;
+    };
+    let nobody = Message {
+        user: "nobody".to_owned(),
+        ..model.log[place].clone()
+    };
+    model.insert(place, nobody);
+    model.hidden.push(place);
+    true
+}
+
+/// Makes a stretch of the log that no reply shows, and breaks something in it.
+pub(super) fn unseen(
+    model: &mut Model,
+    random: &mut ChaCha8Rng,
+    change: impl FnOnce(&mut Model, std::ops::Range<usize>),
+) -> bool {
+    let Some((_, place)) = middle(model, random) else {
+        return false;
+    };
+    // Those after it show the last nine of the stretch.
+    let stretch = place..place + 2 * WINDOW;
+    if stretch.end + WINDOW > model.log.len() {
+        return false;
+    }
+    for request in &mut model.requests {
+        if request.place.is_some_and(|place| stretch.contains(&place)) {
+            request.outcome = Outcome::Unknown(Reason::Closed);
+        }
+    }
+    let unseen = place..stretch.end + 1 - WINDOW;
+    let user = &model.log[place].user;
+    let goes_on = model.log[stretch.end..]
+        .iter()
+        .any(|message| message.user == *user);
+    let is_mixed = model.log[unseen.clone()]
+        .iter()
+        .any(|message| message.user != *user);
+    if !goes_on || !is_mixed {
+        return false;
+    }
+    change(model, unseen);
+    true
+}
+
+/// From this place on, the user's numbers are greater by one.
+pub(super) fn count_up(model: &mut Model, place: usize) {
+    let user = model.log[place].user.clone();
+    for message in model.log[place..]
+        .iter_mut()
+        .filter(|message| message.user == user)
+    {
+        message.user_seq += 1;
+    }
+}
+
+pub(super) fn overtaken(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
+    let Some((request, from)) = middle(model, random) else {
+        return false;
+    };
+    let (start, coroutine) = (
+        model.requests[request].start,
+        model.requests[request].coroutine,
+    );
+    let answered = model.requests.iter().filter(|other| {
+        other.outcome == Outcome::Ok && other.end < start && other.coroutine != coroutine
+    });
+    let Some(to) = answered.filter_map(|other| other.place).max() else {
+        return false;
+    };
+    model.bring_forward(from, to);
+    true
+}
+
+/// A request of unknown outcome stands in the log before one that was answered before it was sent.
+pub(super) fn unknown_too_early(model: &mut Model) -> bool {
+    let pair = model
+        .requests
+        .iter()
+        .filter(|request| matches!(request.outcome, Outcome::Unknown(_)))
+        .find_map(|late| {
+            let from = late.place?;
+            let answered = model
+                .requests
+                .iter()
+                .filter(|other| other.outcome == Outcome::Ok && other.end < late.start);
+            // Shown after all: at its old place it was, and one place in front of the answered one it is too.
+            Some((
+                from,
+                answered
+                    .filter_map(|other| other.place)
+                    .filter(|to| *to + WINDOW < model.log.len())
+                    .max()?,
+            ))
+        });
+    let Some((from, to)) = pair else { return false };
+    model.bring_forward(from, to);
+    true
+}
+
+/// Two neighbours in the log and in their coroutine, exchanged, without a tick of the clock between them.
+pub(super) fn own_order(model: &mut Model) -> bool {
+    let pair = model.requests.windows(2).position(|pair| {
+        let ok = pair.iter().all(|request| request.outcome == Outcome::Ok);
+        let neighbours = pair[0].place.map(|place| place + 1) == pair[1].place;
+        ok && neighbours && pair[0].coroutine == pair[1].coroutine
+    });
+    let Some(first) = pair else { return false };
+    let Some(place) = model.requests[first].place else {
+        return false;
+    };
+    model.requests[first + 1].start = model.requests[first].end;
+    model.bring_forward(place + 1, place);
+    true
+}
