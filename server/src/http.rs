@@ -68,6 +68,7 @@ pub struct Edge {
     nudge: Nudge,
     outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
+    deaf: Arc<AtomicBool>,
     limits: EdgeLimits,
 }
 
@@ -98,13 +99,15 @@ impl Edge {
         let accepting: TcpListener = listener.try_clone()?.into();
         let server =
             Arc::new(tiny_http::Server::from_listener(accepting, None).map_err(io::Error::other)?);
+        let deaf = Arc::new(AtomicBool::new(false));
         let nudge = {
-            let (outbox, server) = (Arc::clone(&outbox), Arc::clone(&server));
-            Nudge::start(
-                &listener,
-                move || outbox.relieve(),
-                move || server.unblock(),
-            )?
+            let (outbox, server, deaf) =
+                (Arc::clone(&outbox), Arc::clone(&server), Arc::clone(&deaf));
+            let notice = move || {
+                deaf.store(true, Ordering::Release);
+                server.unblock();
+            };
+            Nudge::start(&listener, move || outbox.relieve(), notice)?
         };
         Ok(Self {
             server,
@@ -112,6 +115,7 @@ impl Edge {
             nudge,
             outbox,
             stopping: Arc::default(),
+            deaf,
             limits,
         })
     }
@@ -157,12 +161,12 @@ impl Edge {
         let reception = Reception {
             desk,
             readers,
-            outbox: self.outbox,
+            outbox: Arc::clone(&self.outbox),
             burst: self.nudge.burst_sign(),
         };
 
         let mut result = loop {
-            match self.server.recv() {
+            match self.next_request() {
                 Ok(request) => reception.receive(request),
                 Err(_) if self.stopping.load(Ordering::Acquire) => break Ok(()),
                 // tiny_http ends its accept loop at the first error, and tells of it once; or the nudge unblocked us.
@@ -190,6 +194,24 @@ impl Edge {
             reception.outbox.join();
         }
         result
+    }
+}
+
+impl Edge {
+    /// Before this thread goes to sleep it lets the others run once: under load one of them brings a request meanwhile,
+    /// and the wake-up, which costs more than the request, is saved.
+    fn next_request(&self) -> io::Result<tiny_http::Request> {
+        for _ in 0..2 {
+            if let Some(request) = self.server.try_recv()? {
+                return Ok(request);
+            }
+            std::thread::yield_now();
+        }
+        if self.deaf.load(Ordering::Acquire) {
+            // `try_recv` may have taken the sign that was meant for `recv`.
+            return Err(io::Error::other("nobody accepts"));
+        }
+        self.server.recv()
     }
 }
 
