@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 pub(crate) use self::clock::{Clock, cpu_time};
@@ -261,16 +262,23 @@ async fn reach(load: &Load) -> Result<Vec<Arc<Replica>>, Error> {
     Ok(replicas)
 }
 
-/// The first signal ends the sending, the second the program.
+/// The first Ctrl-C or SIGTERM ends the sending, the second one the program.
 async fn stop_on_signal(shared: Arc<Shared>) {
-    if tokio::signal::ctrl_c().await.is_err() {
+    // Without signals, the run goes on to its end.
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return;
-    }
-    shared.stopping.store(true, Ordering::Relaxed);
-    shared.stop.notify_waiters();
-    crate::warn("stopping: waiting for what is under way; once more to leave at once");
-    if tokio::signal::ctrl_c().await.is_ok() {
-        crate::leave();
+    };
+    for signals in 0.. {
+        tokio::select! {
+            told = tokio::signal::ctrl_c() => if told.is_err() { return },
+            told = terminate.recv() => if told.is_none() { return },
+        }
+        if signals > 0 {
+            crate::leave();
+        }
+        shared.stopping.store(true, Ordering::Relaxed);
+        shared.stop.notify_waiters();
+        crate::warn("stopping: waiting for what is under way; once more to leave at once");
     }
 }
 

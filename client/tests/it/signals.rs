@@ -1,4 +1,4 @@
-//! Ctrl-C, once and twice.
+//! Signals, once and twice.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -15,9 +15,9 @@ fn stalls_after_ten(log: &mut Log, post: &Post) -> Answer {
     }
 }
 
-fn interrupt(process: u32) {
+fn interrupt(signal: &str, process: u32) {
     let sent = std::process::Command::new("kill")
-        .args(["-INT", &process.to_string()])
+        .args([signal, &process.to_string()])
         .status();
     assert!(
         sent.is_ok_and(|status| status.success()),
@@ -26,7 +26,7 @@ fn interrupt(process: u32) {
 }
 
 #[test]
-fn ctrl_c_ends_the_sending_and_shows_what_there_is() {
+fn one_signal_ends_the_sending_and_shows_what_there_is() {
     let server = Server::start(1, stalls_after_ten);
     // Two coroutines of five requests, and then nothing but silence until the time-out.
     let child = command(&["-c", "2", "-n", "100", "--timeout", "2s", &server.urls[0]])
@@ -35,7 +35,7 @@ fn ctrl_c_ends_the_sending_and_shows_what_there_is() {
         .spawn()
         .expect("the program starts");
     server.wait_for(12);
-    interrupt(child.id());
+    interrupt("-TERM", child.id());
     let output = child.wait_with_output().expect("it ends");
     let ended = ended(output);
     assert_eq!(ended.code, Some(130), "{ended:?}");
@@ -60,11 +60,11 @@ fn a_second_ctrl_c_leaves_at_once() {
         .spawn()
         .expect("the program starts");
     server.wait_for(12);
-    interrupt(child.id());
+    interrupt("-INT", child.id());
     let mut stderr = child.stderr.take().expect("a pipe");
     let mut first = [0; 10];
     stderr.read_exact(&mut first).expect("the warning");
-    interrupt(child.id());
+    interrupt("-INT", child.id());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(
         (output.status.code(), output.stdout.as_slice()),
