@@ -39,6 +39,7 @@ attend() {
   job=$spawned
   while alive "$job"; do pause; revive; done
   wait "$job" 2>/dev/null || status=$?
+  end "-$job" 15 # what it left behind
   job=''
   [[ -z $stopped ]] || exit "$stopped"
   return "$status"
