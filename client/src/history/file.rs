@@ -13,6 +13,8 @@ use crate::error::Error;
 
 /// Changes with the meaning of a field.
 const VERSION: u32 = 1;
+/// The judge keeps a table of them.
+const MOST_COROUTINES: u32 = 1_000_000;
 /// Few writes, and none of them long.
 const BUFFER: usize = 1 << 18;
 
@@ -190,6 +192,9 @@ fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(),
     let user = user.ok_or_else(|| format!("the header knows no user {:?}", line.user))?;
     if usize::from(line.replica) >= header.setting.replicas.len() {
         return Err(format!("the header knows no replica {}", line.replica));
+    }
+    if line.coroutine > MOST_COROUTINES {
+        return Err(format!("a coroutine's number is at most {MOST_COROUTINES}"));
     }
     if line.end_ns < line.start_ns {
         return Err("it ends before it starts".to_owned());

@@ -48,36 +48,32 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
             Outcome::Failed(_) => {}
         }
     }
-    coverage.ordered_pairs = ordered_pairs(facts, None);
-    let replicas = u16::try_from(facts.history.setting.replicas.len()).unwrap_or(u16::MAX);
-    let within: u64 = (0..replicas)
-        .map(|replica| ordered_pairs(facts, Some(replica)))
-        .sum();
-    coverage.across_replicas = coverage.ordered_pairs.saturating_sub(within);
+    let (all, within) = ordered_pairs(facts);
+    coverage.ordered_pairs = all;
+    coverage.across_replicas = all - within;
     coverage
 }
 
-/// Pairs of answered requests that do not overlap in time: for each start, the ends before it.
-fn ordered_pairs(facts: &Facts<'_>, replica: Option<u16>) -> u64 {
-    let ops = || {
-        facts
-            .by_seq
-            .iter()
-            .map(|op| facts.op(*op))
-            .filter(|op| replica.is_none_or(|replica| op.replica == replica))
-    };
-    let mut starts: Vec<u64> = ops().map(|op| op.start_ns).collect();
-    let mut ends: Vec<u64> = ops().map(|op| op.end_ns).collect();
+/// Pairs of answered requests that do not overlap in time, for each start the ends before it; and how many of these pairs
+/// are of one replica.
+fn ordered_pairs(facts: &Facts<'_>) -> (u64, u64) {
+    let ops = || facts.by_seq.iter().map(|op| facts.op(*op));
+    let mut starts: Vec<(u64, u16)> = ops().map(|op| (op.start_ns, op.replica)).collect();
+    let mut ends: Vec<(u64, u16)> = ops().map(|op| (op.end_ns, op.replica)).collect();
     starts.sort_unstable();
     ends.sort_unstable();
-    let (mut pairs, mut before) = (0, 0);
-    for start in starts {
-        while ends.get(before).is_some_and(|end| *end < start) {
+    let mut ends = ends.into_iter().peekable();
+    let mut ended = vec![0; facts.history.setting.replicas.len()];
+    let (mut before, mut all, mut within) = (0, 0, 0);
+    for (start, replica) in starts {
+        while let Some((_, replica)) = ends.next_if(|(end, _)| *end < start) {
             before += 1;
+            ended[usize::from(replica)] += 1;
         }
-        pairs += before as u64;
+        all += before;
+        within += ended[usize::from(replica)];
     }
-    pairs
+    (all, within)
 }
 
 #[expect(

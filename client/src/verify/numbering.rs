@@ -29,8 +29,9 @@ struct Counter<'a> {
 }
 
 /// G8. Where numbers went unseen, a user may have been counted up as often.
-fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> HashMap<u32, Counter<'a>> {
-    let mut counters: HashMap<u32, Counter<'a>> = HashMap::new();
+fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Vec<Counter<'a>> {
+    // Beside the names of the history.
+    let mut counters: Vec<Counter<'a>> = Vec::new();
     let mut unseen: u64 = 0;
     let mut previous: Option<u64> = None;
     let from_the_start = facts
@@ -45,7 +46,11 @@ fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> HashMap<u32, Coun
             unseen = unseen.saturating_add(shown.seq.saturating_sub(previous + 1));
         }
         previous = Some(shown.seq);
-        let counter = counters.entry(shown.user).or_default();
+        let user = shown.user as usize;
+        if counters.len() <= user {
+            counters.resize(user + 1, Counter::default());
+        }
+        let counter = &mut counters[user];
         if !facts.is_lone(index) || facts.lost.contains(&index) {
             counter.last = None;
             counter.broken = true;
@@ -92,23 +97,17 @@ fn miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> (Vec<u32>,
 }
 
 /// G9. What was counted and never shown must be somebody's unknown message.
-fn final_counters(
-    facts: &Facts<'_>,
-    counters: &HashMap<u32, Counter<'_>>,
-    findings: &mut Findings,
-) {
+fn final_counters(facts: &Facts<'_>, counters: &[Counter<'_>], findings: &mut Findings) {
     let mut open: HashMap<u32, u64> = HashMap::new();
     for op in indices(&facts.history.ops).filter(|op| may_fill(facts, *op)) {
         *open.entry(facts.op(op).user).or_default() += 1;
     }
-    let mut users: Vec<(&u32, &Counter<'_>)> = counters.iter().collect();
-    users.sort_unstable_by_key(|(user, _)| **user);
-    for (user, counter) in users {
+    for (user, counter) in (0_u32..).zip(counters) {
         let Some(last) = counter.last.filter(|_| !counter.broken) else {
             continue;
         };
         let counted = last.shown.user_seq - counter.first + 1;
-        let open = open.get(user).copied().unwrap_or(0);
+        let open = open.get(&user).copied().unwrap_or(0);
         if counted - counter.shown > open {
             findings.add(Check::Counters, counted - counter.shown - open, || {
                 let story = format!(

@@ -1,7 +1,5 @@
 //! R1 and R2: the order of numbers against the order of time, in one scan from the end of the log.
 
-use std::collections::HashMap;
-
 use super::facts::{Facts, indices};
 use super::{Check, Findings, tell};
 use crate::history::Op;
@@ -37,7 +35,7 @@ struct Later {
     /// The one that was answered first: its end, number and index.
     earliest: Option<(u64, u64, u32)>,
     /// Of each coroutine the one that it sent first: its request, number and index.
-    first_sent: HashMap<u32, (u32, u64, u32)>,
+    first_sent: Vec<Option<(u32, u64, u32)>>,
 }
 
 impl Later {
@@ -48,12 +46,13 @@ impl Later {
         {
             self.earliest = Some((request.end_ns, seq, op));
         }
-        let first = self
-            .first_sent
-            .entry(request.coroutine)
-            .or_insert((request.request, seq, op));
-        if request.request < first.0 {
-            *first = (request.request, seq, op);
+        let coroutine = request.coroutine as usize;
+        if self.first_sent.len() <= coroutine {
+            self.first_sent.resize(coroutine + 1, None);
+        }
+        let first = &mut self.first_sent[coroutine];
+        if first.is_none_or(|(number, _, _)| request.request < number) {
+            *first = Some((request.request, seq, op));
         }
     }
 }
@@ -92,9 +91,10 @@ fn coroutine_order(
     let request = facts.op(op);
     let first = later
         .first_sent
-        .get(&request.coroutine)
-        .filter(|first| first.0 < request.request);
-    if let Some(&(_, high, witness)) = first {
+        .get(request.coroutine as usize)
+        .copied()
+        .flatten();
+    if let Some((_, high, witness)) = first.filter(|first| first.0 < request.request) {
         findings.add(Check::CoroutineOrder, high - seq, || {
             let story = format!(
                 "{}\nOne coroutine sent B after A was answered, so seq(A) < seq(B); but A has {high} and B has {seq}: a contradiction.",
