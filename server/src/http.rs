@@ -219,7 +219,9 @@ impl Stopper {
     /// New connections are refused from now on, requests on open ones get 503, and [`Edge::serve`] returns when all
     /// that was taken is answered.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        if self.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
         // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
         if let Err(error) = listener::close(&self.listener) {
             tracing::warn!(%error, "cannot close the listening socket");

@@ -18,6 +18,7 @@ fn numbers_go_on_after_a_restart() {
         }
         replica.terminate();
         assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
+        assert!(!replica.log().contains("WARN"), "{}", replica.log());
     }
     database.assert_in_order();
 }
