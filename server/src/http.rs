@@ -165,7 +165,7 @@ impl Edge {
             burst: self.nudge.burst_sign(),
         };
 
-        let mut result = loop {
+        let served = loop {
             match self.next_request() {
                 Ok(request) => reception.receive(request),
                 Err(_) if self.stopping.load(Ordering::Acquire) => break Ok(()),
@@ -173,31 +173,33 @@ impl Edge {
                 Err(error) => break Err(ServeError::Deaf(error)),
             }
         };
-
         self.stopping.store(true, Ordering::Release);
-        let deadline = Instant::now() + self.limits.shutdown_timeout;
-        loop {
-            match self.server.recv_timeout(QUIET) {
-                Ok(Some(request)) => reception.receive(request),
-                Ok(None) | Err(_) if reception.outbox.unanswered() == 0 => break,
-                Ok(None) | Err(_) if Instant::now() > deadline => {
-                    result = result.and(Err(ServeError::Unanswered(reception.outbox.unanswered())));
-                    break;
-                }
-                Ok(None) | Err(_) => {}
-            }
-        }
+        let finished = self.finish(&reception);
         self.nudge.stop();
-        if result.is_ok() {
+        if finished.is_ok() {
             // All is answered, so the threads are idle. Otherwise one may hang on its caller for long.
             reception.readers.join();
             reception.outbox.join();
         }
-        result
+        served.and(finished)
     }
-}
 
-impl Edge {
+    /// Answers what was taken, and refuses what still comes on open connections.
+    fn finish<S: Service>(&self, reception: &Reception<S>) -> Result<(), ServeError> {
+        let deadline = Instant::now() + self.limits.shutdown_timeout;
+        while Instant::now() < deadline {
+            match self.server.recv_timeout(QUIET) {
+                Ok(Some(request)) => reception.receive(request),
+                Ok(None) | Err(_) if self.outbox.unanswered() == 0 => return Ok(()),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        match self.outbox.unanswered() {
+            0 => Ok(()),
+            left => Err(ServeError::Unanswered(left)),
+        }
+    }
+
     /// Before this thread goes to sleep it lets the others run once: under load one of them brings a request meanwhile,
     /// and the wake-up, which costs more than the request, is saved.
     fn next_request(&self) -> io::Result<tiny_http::Request> {
