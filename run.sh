@@ -4,6 +4,8 @@
 #   ./run.sh [run] [CLIENT OPTIONS]  the main job: builds, starts database and replicas, runs the client, stops all.
 #                                    The exit status is the client's, or 1 if the tables show a violation
 #   ./run.sh test [CARGO TEST ARGS]  all checks: format, clippy, docs, tests (with arguments: only these tests)
+#   ./run.sh bench [OPTIONS]         measures the server against a constant reply and one transaction per message, in two
+#                                    to four minutes; --json, --curves, --help
 #   ./run.sh up                      database and replicas stay up until Ctrl-C
 #   ./run.sh mysql [ARGS]            the mysql command-line client on the database
 #   ./run.sh clean                   removes .run/: the private database and the logs
@@ -209,7 +211,7 @@ build() {
   check_cargo
   binaries=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
   [[ -x $binaries/server && -x $binaries/client ]] || say 'first build: this takes some minutes'
-  attend cargo build --release --locked --bins
+  attend cargo build --release --locked --bins "$@"
 }
 
 # --- The replicas ---
@@ -291,6 +293,13 @@ run_tests() {
   attend cargo test --workspace --locked "$@"
 }
 
+bench() {
+  build --examples
+  open_database
+  [[ -z $mysqld ]] || export DATABASE_PID=$mysqld
+  attend "$binaries/examples/bench" "$@"
+}
+
 stay_up() {
   build
   open_database
@@ -328,6 +337,7 @@ case ${1:-run} in
   run) main_job "${@:2}" ;;
   -[!h]* | --[!h]*) main_job "$@" ;;
   test) run_tests "${@:2}" ;;
+  bench) bench "${@:2}" ;;
   up) stay_up ;;
   mysql) command_line "${@:2}" ;;
   clean) clean ;;

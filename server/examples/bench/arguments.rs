@@ -1,0 +1,45 @@
+//! Options, each from a flag or from the environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Measures the server against a constant reply and against one transaction per message. Prints one table.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+pub(crate) struct Arguments {
+    /// The results as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Instead of the three servers: the server alone along concurrency, replicas, length of texts, rows in the table,
+    /// users, and messages so far. Takes about half an hour
+    #[arg(long)]
+    pub(crate) curves: bool,
+
+    /// Rounds; each measures everybody once
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// How long one measurement lasts
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) time: Duration,
+
+    /// Rows of the largest table of the curves
+    #[arg(long, default_value_t = 5_000_000, value_name = "ROWS")]
+    pub(crate) rows: u64,
+
+    /// The database server, as `mysql://user:password@host:3306/name`. Databases whose names begin with this name are
+    /// created on it, and dropped at the end
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) database_url: String,
+
+    /// Process id of the database server, to read its CPU time; by default from its own pid file, if that is readable
+    #[arg(long, env = "DATABASE_PID", value_name = "PID")]
+    pub(crate) database_pid: Option<u32>,
+
+    /// Folder with the release binaries `server` and `client`, and `examples/`; by default the one this program is in
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) binaries: Option<PathBuf>,
+}

@@ -1,0 +1,402 @@
+//! What is compared with what: the three servers, and the curves.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::arguments::Arguments;
+use crate::database::{Database, DatabaseServer};
+use crate::measure::{Amount, Contestant, Judge, Load, say};
+use crate::processes::{Replica, Signals};
+use crate::report::{Report, Table, machine, memory, p50, p99, throughput};
+
+const COROUTINES: u32 = 50;
+const REPLICAS: usize = 2;
+const USERS: u32 = 10;
+
+/// Connections of each replica of (c), of which the best is taken.
+const POOL_SIZES: [u32; 4] = [2, 4, 8, 25];
+const POOL_SIZE_TIME: Duration = Duration::from_secs(1);
+const POOL_SIZE_ROUNDS: u32 = 3;
+
+/// Messages of each coroutine, before memory is read for the first and for the second time.
+const FEW_MESSAGES: u32 = 10_000 / COROUTINES;
+const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
+
+/// The servers, and what each needs.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    /// As it ships.
+    Server(&'a Database),
+    Constant,
+    /// With so many connections.
+    OnePerMessage(&'a Database, u32),
+}
+
+impl Load {
+    fn usual(time: Duration) -> Self {
+        Self {
+            coroutines: COROUTINES,
+            users: USERS,
+            text_length: None,
+            amount: Amount::Time(time),
+        }
+    }
+}
+
+/// Ready to measure.
+pub(crate) struct Bench {
+    judge: Judge,
+    binaries: PathBuf,
+    rounds: u32,
+    time: Duration,
+    rows: u64,
+}
+
+impl Bench {
+    /// Looks whether all is there that will be needed.
+    pub(crate) fn prepare(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
+        let own = std::env::current_exe()?;
+        let binaries = match &arguments.binaries {
+            Some(folder) => folder.as_path(),
+            None => own
+                .parent()
+                .and_then(Path::parent)
+                .ok_or("name the folder of the binaries with --binaries")?,
+        };
+        for name in [
+            "server",
+            "client",
+            "examples/constant",
+            "examples/one_per_message",
+        ] {
+            if !binaries.join(name).is_file() {
+                return Err(format!(
+                    "no {name} in {}; build all: cargo build --release --locked --workspace --bins --examples",
+                    binaries.display()
+                )
+                .into());
+            }
+        }
+        let database = DatabaseServer::connect(&arguments.database_url, arguments.database_pid)?;
+        let judge = Judge {
+            client: binaries.join("client"),
+            signals: Signals::listen()?,
+            database,
+        };
+        Ok(Self {
+            judge,
+            binaries: binaries.to_owned(),
+            rounds: arguments.rounds,
+            time: arguments.time,
+            rows: arguments.rows,
+        })
+    }
+
+    /// The server, a constant, one transaction a message: under load, and with a single caller.
+    pub(crate) fn three_servers(&mut self) -> Result<Report, Box<dyn Error>> {
+        let databases = [
+            self.judge.database.create("server")?,
+            self.judge.database.create("one_per_message")?,
+        ];
+        let (connections, one_per_message) = self.best_one_per_message(&databases[1])?;
+        let server = self.start(Kind::Server(&databases[0]), REPLICAS)?;
+        let constant = self.start(Kind::Constant, REPLICAS)?;
+
+        let mut tables = Vec::new();
+        for (coroutines, time) in [(COROUTINES, self.time), (1, self.time / 2)] {
+            let load = Load {
+                coroutines,
+                ..Load::usual(time)
+            };
+            let contestant = |name: &str, replicas, stores| Contestant {
+                name: name.to_owned(),
+                replicas,
+                stores,
+                load,
+            };
+            let contestants = [
+                contestant("(a) the server", &server, true),
+                contestant("(b) a constant reply", &constant, false),
+                contestant(
+                    &format!("(c) one transaction a message, {connections} connections"),
+                    &one_per_message,
+                    true,
+                ),
+            ];
+            let title = match coroutines {
+                1 => "1 coroutine".to_owned(),
+                many => format!("{many} coroutines"),
+            };
+            let table = self
+                .table(&title, &contestants)?
+                .ratio("messages/s, a / b", (0, throughput), (1, throughput))
+                .ratio("messages/s, a / c", (0, throughput), (2, throughput))
+                .ratio("p50, a / c", (0, p50), (2, p50))
+                .ratio("p99 / p50 of a", (0, p99), (0, p50));
+            tables.push(table);
+        }
+        say("looking for broken promises in the tables");
+        let mut notes = Vec::new();
+        for database in &databases {
+            match database.violations()? {
+                0 => {}
+                rows => notes.push(format!("{rows} broken promises in ordering_violations!")),
+            }
+        }
+        if notes.is_empty() {
+            notes.push("ordering_violations is empty, of (a) and of (c)".to_owned());
+        }
+        Ok(self.report(tables, notes))
+    }
+
+    /// The server alone, along one condition after the other.
+    pub(crate) fn curves(&mut self) -> Result<Report, Box<dyn Error>> {
+        let mut notes = Vec::new();
+        let mut tables = vec![
+            self.along_coroutines()?,
+            self.along_replicas()?,
+            self.along_users()?,
+        ];
+        if self.client_has("--text-length")? {
+            tables.push(self.along_texts()?);
+        } else {
+            notes.push(
+                "no curve along the length of texts: this client has no --text-length".to_owned(),
+            );
+        }
+        tables.push(self.along_messages()?);
+        tables.push(self.along_rows()?);
+        Ok(self.report(tables, notes))
+    }
+
+    fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.judge.database.create("coroutines")?;
+        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| Contestant {
+            name: format!("{coroutines} coroutines"),
+            replicas: &replicas,
+            stores: true,
+            load: Load { coroutines, ..load },
+        });
+        let table = self.table("along coroutines", &contestants)?;
+        Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
+    }
+
+    fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.judge.database.create("replicas")?;
+        let replicas = self.start(Kind::Server(&database), 4)?;
+        let load = Load::usual(self.time);
+        let contestants = [1, REPLICAS, 4].map(|count| Contestant {
+            name: format!("{count} replicas"),
+            replicas: &replicas[..count],
+            stores: true,
+            load,
+        });
+        let table = self.table("along replicas", &contestants)?;
+        Ok(table
+            .ratio("messages/s, 1 / 2", (0, throughput), (1, throughput))
+            .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput)))
+    }
+
+    /// Each user has sent already.
+    fn along_users(&mut self) -> Result<Table, Box<dyn Error>> {
+        let [few, many] = [USERS, 100_000];
+        let databases = [
+            self.judge.database.create("few_users")?,
+            self.judge.database.create("many_users")?,
+        ];
+        let replicas = [
+            self.start(Kind::Server(&databases[0]), REPLICAS)?,
+            self.start(Kind::Server(&databases[1]), REPLICAS)?,
+        ];
+        for (database, users) in databases.iter().zip([few, many]) {
+            database.fill(u64::from(many), users, &self.judge.signals)?;
+        }
+        let load = Load::usual(self.time);
+        let contestant = |index: usize, users| Contestant {
+            name: format!("{users} users"),
+            replicas: &replicas[index],
+            stores: true,
+            load: Load { users, ..load },
+        };
+        let contestants = [contestant(0, few), contestant(1, many)];
+        let table = self.table("along users", &contestants)?;
+        Ok(table.ratio("messages/s, 100000 / 10", (1, throughput), (0, throughput)))
+    }
+
+    fn along_texts(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.judge.database.create("texts")?;
+        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [20, 4000].map(|length| Contestant {
+            name: format!("texts of {length} characters"),
+            replicas: &replicas,
+            stores: true,
+            load: Load {
+                text_length: Some(length),
+                ..load
+            },
+        });
+        let table = self.table("along texts", &contestants)?;
+        Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
+    }
+
+    /// What a replica keeps of the messages that went through it: one after the other, nothing to interleave.
+    fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.judge.database.create("memory")?;
+        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| Contestant {
+            name: format!("after {} messages", each * COROUTINES),
+            replicas: &replicas,
+            stores: true,
+            load: Load {
+                amount: Amount::Requests(each),
+                ..load
+            },
+        });
+        let title = "along messages";
+        let series = self.judge.interleave(title, &contestants, 1)?;
+        let names = contestants.into_iter().map(|contestant| contestant.name);
+        let table = Table::new(format!("{title}, once"), names, series);
+        Ok(table.ratio("memory, last / first", (1, memory), (0, memory)))
+    }
+
+    fn along_rows(&mut self) -> Result<Table, Box<dyn Error>> {
+        let rows = [0, self.rows / 5, self.rows];
+        let databases = [
+            self.judge.database.create("rows_0")?,
+            self.judge.database.create("rows_1")?,
+            self.judge.database.create("rows_2")?,
+        ];
+        let mut replicas = Vec::new();
+        for (database, rows) in databases.iter().zip(rows) {
+            replicas.push(self.start(Kind::Server(database), REPLICAS)?);
+            say(&format!("filling a table with {rows} rows"));
+            database.fill(rows, USERS, &self.judge.signals)?;
+        }
+        let load = Load::usual(self.time);
+        let contestants = [0, 1, 2].map(|index: usize| Contestant {
+            name: format!("{} rows", rows[index]),
+            replicas: &replicas[index],
+            stores: true,
+            load,
+        });
+        let table = self.table("along rows in the table", &contestants)?;
+        Ok(table
+            .ratio("messages/s, some / none", (1, throughput), (0, throughput))
+            .ratio("messages/s, most / none", (2, throughput), (0, throughput)))
+    }
+
+    /// Starts (c) with each size, and keeps the fastest.
+    fn best_one_per_message(
+        &mut self,
+        database: &Database,
+    ) -> Result<(u32, Vec<Replica>), Box<dyn Error>> {
+        let mut candidates = Vec::new();
+        for size in POOL_SIZES {
+            let replicas = self.start(Kind::OnePerMessage(database, size), REPLICAS)?;
+            candidates.push((size, replicas));
+        }
+        let load = Load::usual(POOL_SIZE_TIME);
+        let contestants: Vec<_> = candidates
+            .iter()
+            .map(|(size, replicas)| Contestant {
+                name: format!("one transaction a message, {size} connections"),
+                replicas,
+                stores: true,
+                load,
+            })
+            .collect();
+        let title = "the best pool size of (c)";
+        let series = self
+            .judge
+            .interleave(title, &contestants, POOL_SIZE_ROUNDS)?;
+        let best = Table::new(
+            String::new(),
+            POOL_SIZES.map(|size| size.to_string()),
+            series,
+        )
+        .fastest();
+        Ok(candidates.swap_remove(best))
+    }
+
+    fn table(
+        &mut self,
+        title: &str,
+        contestants: &[Contestant<'_>],
+    ) -> Result<Table, Box<dyn Error>> {
+        let series = self.judge.interleave(title, contestants, self.rounds)?;
+        let names = contestants.iter().map(|contestant| contestant.name.clone());
+        let replicas = contestants
+            .iter()
+            .map(|contestant| contestant.replicas.len());
+        let same = replicas.clone().max() == replicas.clone().min();
+        let replicas = match replicas.max() {
+            Some(count) if same => format!(", {count} replicas"),
+            _ => String::new(),
+        };
+        let time = contestants
+            .iter()
+            .find_map(|contestant| match contestant.load.amount {
+                Amount::Time(time) => Some(humantime::format_duration(time)),
+                Amount::Requests(_) => None,
+            });
+        let time = time.map_or_else(String::new, |time| format!(" of {time}"));
+        let title = format!("{title}{replicas}: medians of {} rounds{time}", self.rounds);
+        Ok(Table::new(title, names, series))
+    }
+
+    fn start(&self, kind: Kind<'_>, count: usize) -> Result<Vec<Replica>, Box<dyn Error>> {
+        let command = |address: SocketAddr| {
+            let address = address.to_string();
+            match kind {
+                Kind::Server(database) => {
+                    let mut command = Command::new(self.binaries.join("server"));
+                    // Not as an argument: everybody on the machine reads those.
+                    command.env("DATABASE_URL", &database.url);
+                    command.args(["--listen", &address, "--log-level", "warn"]);
+                    command
+                }
+                Kind::Constant => {
+                    let mut command = Command::new(self.binaries.join("examples/constant"));
+                    command.arg(address);
+                    command
+                }
+                Kind::OnePerMessage(database, connections) => {
+                    let mut command = Command::new(self.binaries.join("examples/one_per_message"));
+                    command.env("DATABASE_URL", &database.url);
+                    command.args([address, connections.to_string()]);
+                    command
+                }
+            }
+        };
+        (0..count)
+            .map(|_index| Replica::start(&self.judge.signals, command))
+            .collect()
+    }
+
+    fn client_has(&self, option: &str) -> Result<bool, Box<dyn Error>> {
+        let help = Command::new(&self.judge.client).arg("--help").output()?;
+        Ok(String::from_utf8_lossy(&help.stdout).contains(option))
+    }
+
+    fn report(&self, tables: Vec<Table>, mut notes: Vec<String>) -> Report {
+        if self.judge.database.process.is_none() {
+            notes.push(
+                "no CPU time of the database: its process is not known, tell it in DATABASE_PID"
+                    .to_owned(),
+            );
+        }
+        Report {
+            machine: machine(),
+            database: self.judge.database.version.clone(),
+            tables,
+            notes,
+        }
+    }
+}

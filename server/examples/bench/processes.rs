@@ -1,0 +1,166 @@
+//! What is started is ended; CPU time and memory as the kernel counts them.
+
+use std::error::Error;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// Between two looks at a process.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+/// A server that is not ready after this never will be.
+const START: Duration = Duration::from_secs(30);
+/// How long a server may take for one answer to `/readyz`.
+const ANSWER: Duration = Duration::from_secs(5);
+/// `USER_HZ`: the unit of times in `/proc`, the same on all architectures that Rust has Linux for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Somebody asked this program to end.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(crate) struct Interrupted;
+
+/// Whether somebody did. From then on nothing new is begun.
+#[derive(Debug, Clone)]
+pub(crate) struct Signals(Arc<AtomicBool>);
+
+impl Signals {
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&asked))?;
+        }
+        Ok(Self(asked))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Interrupted> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(Interrupted);
+        }
+        Ok(())
+    }
+}
+
+/// A child that does not outlive its owner. It is killed: nothing is wanted of it any more.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Result<Self, String> {
+        let child = command.spawn();
+        child
+            .map(Self)
+            .map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server on a port of its own.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) process: Process,
+    address: SocketAddr,
+}
+
+impl Replica {
+    /// `command` makes the command line for an address. Waits until the server is ready.
+    pub(crate) fn start(
+        signals: &Signals,
+        command: impl Fn(SocketAddr) -> Command,
+    ) -> Result<Self, Box<dyn Error>> {
+        // Free now, and hardly taken before the server is there: the kernel gives another port to each who asks.
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut command = command(address);
+        let mut process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
+        let start = Instant::now();
+        while !is_ready(address) {
+            signals.check()?;
+            if let Some(status) = process.child().try_wait()? {
+                signals.check()?;
+                return Err(format!(
+                    "{} ended at start with {status}; it has said why above",
+                    command.get_program().display()
+                )
+                .into());
+            }
+            if start.elapsed() > START {
+                return Err(format!(
+                    "{} is not ready after {START:?}; is the database well?",
+                    command.get_program().display()
+                )
+                .into());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(Self { process, address })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let ask = || {
+        let mut connection = TcpStream::connect(address)?;
+        connection.set_read_timeout(Some(ANSWER))?;
+        connection
+            .write_all(b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// What the kernel says of a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    /// In user mode and in the kernel, all threads.
+    pub(crate) cpu_us: f64,
+    /// It has ended, and its parent has not yet asked how.
+    pub(crate) ended: bool,
+}
+
+/// `None` if there is no such process. Fields as in `man 5 proc_pid_stat`.
+pub(crate) fn usage(process: u32) -> Option<Usage> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name stands in parentheses, and may contain anything.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
+    Some(Usage {
+        cpu_us: (ticks(11)? + ticks(12)?) / TICKS_PER_SECOND * 1e6,
+        ended: *fields.first()? == "Z",
+    })
+}
+
+/// Megabytes that are in memory now.
+pub(crate) fn resident_mb(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024.0 / 1e6)
+}
