@@ -1,4 +1,4 @@
-//! What is compared with what: the three servers, and the curves.
+//! The three servers compared, and how each is started.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -10,24 +10,20 @@ use crate::arguments::Arguments;
 use crate::database::{Database, DatabaseServer};
 use crate::measure::{Amount, Contestant, Judge, Load, say};
 use crate::processes::{Replica, Signals};
-use crate::report::{Report, Table, machine, memory, p50, p99, throughput};
+use crate::report::{Report, Table, machine, p50, p99, throughput};
 
-const COROUTINES: u32 = 50;
-const REPLICAS: usize = 2;
-const USERS: u32 = 10;
+pub(crate) const COROUTINES: u32 = 50;
+pub(crate) const REPLICAS: usize = 2;
+pub(crate) const USERS: u32 = 10;
 
 /// Connections of each replica of (c), of which the best is taken.
 const POOL_SIZES: [u32; 4] = [2, 4, 8, 25];
 const POOL_SIZE_TIME: Duration = Duration::from_secs(1);
 const POOL_SIZE_ROUNDS: u32 = 3;
 
-/// Messages of each coroutine, before memory is read for the first and for the second time.
-const FEW_MESSAGES: u32 = 10_000 / COROUTINES;
-const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
-
 /// The servers, and what each needs.
 #[derive(Clone, Copy)]
-enum Kind<'a> {
+pub(crate) enum Kind<'a> {
     /// As it ships.
     Server(&'a Database),
     Constant,
@@ -36,7 +32,7 @@ enum Kind<'a> {
 }
 
 impl Load {
-    fn usual(time: Duration) -> Self {
+    pub(crate) fn usual(time: Duration) -> Self {
         Self {
             coroutines: COROUTINES,
             users: USERS,
@@ -48,11 +44,11 @@ impl Load {
 
 /// Ready to measure.
 pub(crate) struct Bench {
-    judge: Judge,
+    pub(crate) judge: Judge,
     binaries: PathBuf,
     rounds: u32,
-    time: Duration,
-    rows: u64,
+    pub(crate) time: Duration,
+    pub(crate) rows: u64,
 }
 
 impl Bench {
@@ -152,146 +148,6 @@ impl Bench {
         Ok(self.report(tables, notes))
     }
 
-    /// The server alone, along one condition after the other.
-    pub(crate) fn curves(&mut self) -> Result<Report, Box<dyn Error>> {
-        let mut notes = Vec::new();
-        let mut tables = vec![
-            self.along_coroutines()?,
-            self.along_replicas()?,
-            self.along_users()?,
-        ];
-        if self.client_has("--text-length")? {
-            tables.push(self.along_texts()?);
-        } else {
-            notes.push(
-                "no curve along the length of texts: this client has no --text-length".to_owned(),
-            );
-        }
-        tables.push(self.along_messages()?);
-        tables.push(self.along_rows()?);
-        Ok(self.report(tables, notes))
-    }
-
-    fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
-        let database = self.judge.database.create("coroutines")?;
-        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
-        let load = Load::usual(self.time);
-        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| Contestant {
-            name: format!("{coroutines} coroutines"),
-            replicas: &replicas,
-            stores: true,
-            load: Load { coroutines, ..load },
-        });
-        let table = self.table("along coroutines", &contestants)?;
-        Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
-    }
-
-    fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
-        let database = self.judge.database.create("replicas")?;
-        let replicas = self.start(Kind::Server(&database), 4)?;
-        let load = Load::usual(self.time);
-        let contestants = [1, REPLICAS, 4].map(|count| Contestant {
-            name: format!("{count} replicas"),
-            replicas: &replicas[..count],
-            stores: true,
-            load,
-        });
-        let table = self.table("along replicas", &contestants)?;
-        Ok(table
-            .ratio("messages/s, 1 / 2", (0, throughput), (1, throughput))
-            .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput)))
-    }
-
-    /// Each user has sent already.
-    fn along_users(&mut self) -> Result<Table, Box<dyn Error>> {
-        let [few, many] = [USERS, 100_000];
-        let databases = [
-            self.judge.database.create("few_users")?,
-            self.judge.database.create("many_users")?,
-        ];
-        let replicas = [
-            self.start(Kind::Server(&databases[0]), REPLICAS)?,
-            self.start(Kind::Server(&databases[1]), REPLICAS)?,
-        ];
-        for (database, users) in databases.iter().zip([few, many]) {
-            database.fill(u64::from(many), users, &self.judge.signals)?;
-        }
-        let load = Load::usual(self.time);
-        let contestant = |index: usize, users| Contestant {
-            name: format!("{users} users"),
-            replicas: &replicas[index],
-            stores: true,
-            load: Load { users, ..load },
-        };
-        let contestants = [contestant(0, few), contestant(1, many)];
-        let table = self.table("along users", &contestants)?;
-        Ok(table.ratio("messages/s, 100000 / 10", (1, throughput), (0, throughput)))
-    }
-
-    fn along_texts(&mut self) -> Result<Table, Box<dyn Error>> {
-        let database = self.judge.database.create("texts")?;
-        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
-        let load = Load::usual(self.time);
-        let contestants = [20, 4000].map(|length| Contestant {
-            name: format!("texts of {length} characters"),
-            replicas: &replicas,
-            stores: true,
-            load: Load {
-                text_length: Some(length),
-                ..load
-            },
-        });
-        let table = self.table("along texts", &contestants)?;
-        Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
-    }
-
-    /// What a replica keeps of the messages that went through it: one after the other, nothing to interleave.
-    fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
-        let database = self.judge.database.create("memory")?;
-        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
-        let load = Load::usual(self.time);
-        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| Contestant {
-            name: format!("after {} messages", each * COROUTINES),
-            replicas: &replicas,
-            stores: true,
-            load: Load {
-                amount: Amount::Requests(each),
-                ..load
-            },
-        });
-        let title = "along messages";
-        let series = self.judge.interleave(title, &contestants, 1)?;
-        let names = contestants.into_iter().map(|contestant| contestant.name);
-        let table = Table::new(format!("{title}, once"), names, series);
-        Ok(table.ratio("memory, last / first", (1, memory), (0, memory)))
-    }
-
-    fn along_rows(&mut self) -> Result<Table, Box<dyn Error>> {
-        let rows = [0, self.rows / 5, self.rows];
-        let databases = [
-            self.judge.database.create("rows_0")?,
-            self.judge.database.create("rows_1")?,
-            self.judge.database.create("rows_2")?,
-        ];
-        let mut replicas = Vec::new();
-        for (database, rows) in databases.iter().zip(rows) {
-            replicas.push(self.start(Kind::Server(database), REPLICAS)?);
-            say(&format!("filling a table with {rows} rows"));
-            database.fill(rows, USERS, &self.judge.signals)?;
-        }
-        let load = Load::usual(self.time);
-        let contestants = [0, 1, 2].map(|index: usize| Contestant {
-            name: format!("{} rows", rows[index]),
-            replicas: &replicas[index],
-            stores: true,
-            load,
-        });
-        let table = self.table("along rows in the table", &contestants)?;
-        Ok(table
-            .ratio("messages/s, some / none", (1, throughput), (0, throughput))
-            .ratio("messages/s, most / none", (2, throughput), (0, throughput)))
-    }
-
     /// Starts (c) with each size, and keeps the fastest.
     fn best_one_per_message(
         &mut self,
@@ -325,7 +181,7 @@ impl Bench {
         Ok(candidates.swap_remove(best))
     }
 
-    fn table(
+    pub(crate) fn table(
         &mut self,
         title: &str,
         contestants: &[Contestant<'_>],
@@ -351,7 +207,11 @@ impl Bench {
         Ok(Table::new(title, names, series))
     }
 
-    fn start(&self, kind: Kind<'_>, count: usize) -> Result<Vec<Replica>, Box<dyn Error>> {
+    pub(crate) fn start(
+        &self,
+        kind: Kind<'_>,
+        count: usize,
+    ) -> Result<Vec<Replica>, Box<dyn Error>> {
         let command = |address: SocketAddr| {
             let address = address.to_string();
             match kind {
@@ -380,12 +240,7 @@ impl Bench {
             .collect()
     }
 
-    fn client_has(&self, option: &str) -> Result<bool, Box<dyn Error>> {
-        let help = Command::new(&self.judge.client).arg("--help").output()?;
-        Ok(String::from_utf8_lossy(&help.stdout).contains(option))
-    }
-
-    fn report(&self, tables: Vec<Table>, mut notes: Vec<String>) -> Report {
+    pub(crate) fn report(&self, tables: Vec<Table>, mut notes: Vec<String>) -> Report {
         if self.judge.database.process.is_none() {
             notes.push(
                 "no CPU time of the database: its process is not known, tell it in DATABASE_PID"

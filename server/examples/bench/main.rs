@@ -8,7 +8,8 @@
 //! ratio within a round. `./run.sh bench` builds all, opens the database and calls this; its parts in reading order:
 //!
 //! * `arguments.rs`: options.
-//! * `comparisons.rs`: what is compared with what: the three above, and the curves.
+//! * `comparisons.rs`: the three compared, and how each is started.
+//! * `curves.rs`: the server alone, along one condition after the other.
 //! * `measure.rs`: rounds, and what is read in each.
 //! * `database.rs`: databases of its own, filled and dropped.
 //! * `processes.rs`: what is started is ended; CPU time and memory as the kernel counts them.
@@ -16,6 +17,7 @@
 
 mod arguments;
 mod comparisons;
+mod curves;
 mod database;
 mod measure;
 mod processes;

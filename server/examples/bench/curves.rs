@@ -1,0 +1,162 @@
+//! The server alone, along one condition after the other.
+
+use std::error::Error;
+use std::process::Command;
+
+use crate::comparisons::{Bench, COROUTINES, Kind, REPLICAS, USERS};
+use crate::measure::{Amount, Contestant, Load, say};
+use crate::report::{Report, Table, memory, throughput};
+
+/// Messages of each coroutine, before memory is read for the first and for the second time.
+const FEW_MESSAGES: u32 = 10_000 / COROUTINES;
+const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
+
+impl Bench {
+    /// One table a condition.
+    pub(crate) fn curves(&mut self) -> Result<Report, Box<dyn Error>> {
+        let mut notes = Vec::new();
+        let mut tables = vec![
+            self.along_coroutines()?,
+            self.along_replicas()?,
+            self.along_users()?,
+        ];
+        if self.client_has("--text-length")? {
+            tables.push(self.along_texts()?);
+        } else {
+            notes.push(
+                "no curve along the length of texts: this client has no --text-length".to_owned(),
+            );
+        }
+        tables.push(self.along_messages()?);
+        tables.push(self.along_rows()?);
+        Ok(self.report(tables, notes))
+    }
+
+    fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.judge.database.create("coroutines")?;
+        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| Contestant {
+            name: format!("{coroutines} coroutines"),
+            replicas: &replicas,
+            stores: true,
+            load: Load { coroutines, ..load },
+        });
+        let table = self.table("along coroutines", &contestants)?;
+        Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
+    }
+
+    fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.judge.database.create("replicas")?;
+        let replicas = self.start(Kind::Server(&database), 4)?;
+        let load = Load::usual(self.time);
+        let contestants = [1, REPLICAS, 4].map(|count| Contestant {
+            name: format!("{count} replicas"),
+            replicas: &replicas[..count],
+            stores: true,
+            load,
+        });
+        let table = self.table("along replicas", &contestants)?;
+        Ok(table
+            .ratio("messages/s, 1 / 2", (0, throughput), (1, throughput))
+            .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput)))
+    }
+
+    /// Each user has sent already.
+    fn along_users(&mut self) -> Result<Table, Box<dyn Error>> {
+        let [few, many] = [USERS, 100_000];
+        let databases = [
+            self.judge.database.create("few_users")?,
+            self.judge.database.create("many_users")?,
+        ];
+        let replicas = [
+            self.start(Kind::Server(&databases[0]), REPLICAS)?,
+            self.start(Kind::Server(&databases[1]), REPLICAS)?,
+        ];
+        for (database, users) in databases.iter().zip([few, many]) {
+            database.fill(u64::from(many), users, &self.judge.signals)?;
+            if database.violations()? > 0 {
+                return Err("the loader's messages break promises; has schema.sql changed?".into());
+            }
+        }
+        let load = Load::usual(self.time);
+        let contestant = |index: usize, users| Contestant {
+            name: format!("{users} users"),
+            replicas: &replicas[index],
+            stores: true,
+            load: Load { users, ..load },
+        };
+        let contestants = [contestant(0, few), contestant(1, many)];
+        let table = self.table("along users", &contestants)?;
+        Ok(table.ratio("messages/s, 100000 / 10", (1, throughput), (0, throughput)))
+    }
+
+    fn along_texts(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.judge.database.create("texts")?;
+        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [20, 4000].map(|length| Contestant {
+            name: format!("texts of {length} characters"),
+            replicas: &replicas,
+            stores: true,
+            load: Load {
+                text_length: Some(length),
+                ..load
+            },
+        });
+        let table = self.table("along texts", &contestants)?;
+        Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
+    }
+
+    /// What a replica keeps of the messages that went through it: one after the other, nothing to interleave.
+    fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.judge.database.create("memory")?;
+        let replicas = self.start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| Contestant {
+            name: format!("after {} messages", each * COROUTINES),
+            replicas: &replicas,
+            stores: true,
+            load: Load {
+                amount: Amount::Requests(each),
+                ..load
+            },
+        });
+        let title = "along messages";
+        let series = self.judge.interleave(title, &contestants, 1)?;
+        let names = contestants.into_iter().map(|contestant| contestant.name);
+        let table = Table::new(format!("{title}, once"), names, series);
+        Ok(table.ratio("memory, last / first", (1, memory), (0, memory)))
+    }
+
+    fn along_rows(&mut self) -> Result<Table, Box<dyn Error>> {
+        let rows = [0, self.rows / 5, self.rows];
+        let databases = [
+            self.judge.database.create("rows_0")?,
+            self.judge.database.create("rows_1")?,
+            self.judge.database.create("rows_2")?,
+        ];
+        let mut replicas = Vec::new();
+        for (database, rows) in databases.iter().zip(rows) {
+            replicas.push(self.start(Kind::Server(database), REPLICAS)?);
+            say(&format!("filling a table with {rows} rows"));
+            database.fill(rows, USERS, &self.judge.signals)?;
+        }
+        let load = Load::usual(self.time);
+        let contestants = [0, 1, 2].map(|index: usize| Contestant {
+            name: format!("{} rows", rows[index]),
+            replicas: &replicas[index],
+            stores: true,
+            load,
+        });
+        let table = self.table("along rows in the table", &contestants)?;
+        Ok(table
+            .ratio("messages/s, some / none", (1, throughput), (0, throughput))
+            .ratio("messages/s, most / none", (2, throughput), (0, throughput)))
+    }
+
+    fn client_has(&self, option: &str) -> Result<bool, Box<dyn Error>> {
+        let help = Command::new(&self.judge.client).arg("--help").output()?;
+        Ok(String::from_utf8_lossy(&help.stdout).contains(option))
+    }
+}
