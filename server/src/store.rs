@@ -2,8 +2,10 @@
 //!
 //! Every statement is understood by MySQL and by MariaDB. What callers sent stands in it as hexadecimal literals only.
 
+mod pool;
 mod setup;
 mod sql;
+mod url;
 
 use std::collections::HashMap;
 
@@ -15,8 +17,10 @@ use uuid::Uuid;
 use crate::message::{Message, PREDECESSORS};
 use crate::numbering::{Found, Ledger, Numbered};
 
-pub use setup::{Connection, DatabaseUrl, Session, SetupError, Store, Timeouts};
+pub use pool::{Connection, Session, Store, Timeouts};
+pub use setup::SetupError;
 pub use sql::RowHeads;
+pub use url::DatabaseUrl;
 
 /// The writer's lock, held until the transaction ends.
 ///

@@ -38,8 +38,9 @@ impl DatabaseServer {
         let options = OptsBuilder::from_opts(options)
             .db_name(None::<String>)
             .prefer_socket(false);
-        let mut connection = Conn::new(options)
-            .map_err(|error| format!("cannot connect to the database of DATABASE_URL: {error}"))?;
+        let mut connection = Conn::new(options).map_err(|error| {
+            format!("cannot connect to DATABASE_URL: {error}; is it running, are address, user and password right?")
+        })?;
         let version: Option<String> = connection.query_first("SELECT VERSION()")?;
         let process = match process {
             Some(process) => Some(process),

@@ -1,0 +1,185 @@
+//! Connections: how they are set up, pooled, and given up.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use mysql::{Conn, Opts, OptsBuilder};
+use r2d2_mysql::MySqlConnectionManager;
+use r2d2_mysql::r2d2::{self, ManageConnection, Pool, PooledConnection};
+
+use super::run_all;
+
+/// One for the writer; the others read pages and answer `/readyz`.
+const CONNECTIONS: u32 = 5;
+/// The packet in which a batch travels is this many times as large as its users and texts: hexadecimal takes two bytes
+/// for one, and no row is without its numbers.
+const PACKET_PER_BATCH: usize = 4;
+
+/// How long the database may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// To connect.
+    pub connect: Duration,
+    /// For one answer.
+    pub answer: Duration,
+}
+
+impl Timeouts {
+    /// How long to wait for the lock, in seconds. Shorter than for an answer: an answer that says that the wait is
+    /// over leaves no doubt, a lost connection does.
+    fn lock_wait_seconds(&self) -> u64 {
+        (self.answer.as_secs() / 2).max(1)
+    }
+
+    /// How long a writer may hold the lock without a word, in seconds: after this the database rolls it back, and the
+    /// others go on. Longer than any pause of a healthy writer.
+    fn silence_seconds(&self) -> u64 {
+        self.lock_wait_seconds()
+    }
+
+    /// How often a writer without work speaks, so that its connection is kept.
+    #[must_use]
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.silence_seconds()) / 3
+    }
+}
+
+/// A database with the tables in it, and a pool of connections to it.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<Sessions>,
+    timeouts: Timeouts,
+    /// Bytes of users and texts that fit into one packet together.
+    most_batch_bytes: usize,
+}
+
+impl Store {
+    /// Connects when it must.
+    pub(super) fn new(options: Opts, timeouts: Timeouts, max_packet: usize) -> Self {
+        let sessions = Sessions(MySqlConnectionManager::new(OptsBuilder::from_opts(options)));
+        let pool = Pool::builder()
+            .max_size(CONNECTIONS)
+            .min_idle(Some(0))
+            .connection_timeout(timeouts.connect)
+            .error_handler(Box::new(LogErrors))
+            .build_unchecked(sessions);
+        Self {
+            pool,
+            timeouts,
+            most_batch_bytes: max_packet / PACKET_PER_BATCH,
+        }
+    }
+
+    /// A connection for reading. Waits as long as connecting may take.
+    ///
+    /// # Errors
+    /// If the database cannot be reached, or all connections are in use for that long.
+    pub fn connection(&self) -> Result<Connection, r2d2::Error> {
+        self.pool.get()
+    }
+
+    /// A connection set up for writing; the writer keeps it.
+    ///
+    /// # Errors
+    /// The text of it, if there is none.
+    pub fn writing_connection(&self) -> Result<Connection, String> {
+        let mut session = self.pool.get().map_err(|error| error.to_string())?;
+        run_all(&mut session, &self.writing_session()).map_err(|error| {
+            session.give_up();
+            error.to_string()
+        })?;
+        Ok(session)
+    }
+
+    /// How long it may take.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Bytes of users and texts that fit into one packet together.
+    #[must_use]
+    pub fn most_batch_bytes(&self) -> usize {
+        self.most_batch_bytes
+    }
+
+    fn writing_session(&self) -> String {
+        let (lock_wait, silence) = (
+            self.timeouts.lock_wait_seconds(),
+            self.timeouts.silence_seconds(),
+        );
+        // READ COMMITTED: each statement sees what was committed when it began, so what is read after the lock was got
+        // is the present; and no gap is locked. Strict: a value that does not fit is an error. UTC, for SYSDATE.
+        format!(
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+             SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+                 time_zone = '+00:00',
+                 innodb_lock_wait_timeout = {lock_wait},
+                 wait_timeout = {silence},
+                 net_read_timeout = {silence}"
+        )
+    }
+}
+
+/// A connection, and whether it may be used again. `r2d2_mysql` asks the server at each check-in; that costs a round
+/// trip, and takes the late answer to a statement that timed out for a sign of health.
+pub struct Session {
+    connection: Conn,
+    broken: bool,
+}
+
+impl Session {
+    /// Not to be used again.
+    pub fn give_up(&mut self) {
+        self.broken = true;
+    }
+}
+
+impl Deref for Session {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.connection
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.connection
+    }
+}
+
+/// A connection of the pool.
+pub type Connection = PooledConnection<Sessions>;
+
+/// Makes connections for the pool.
+pub struct Sessions(MySqlConnectionManager);
+
+impl ManageConnection for Sessions {
+    type Connection = Session;
+    type Error = mysql::Error;
+
+    fn connect(&self) -> Result<Session, mysql::Error> {
+        self.0.connect().map(|connection| Session {
+            connection,
+            broken: false,
+        })
+    }
+
+    fn is_valid(&self, session: &mut Session) -> Result<(), mysql::Error> {
+        self.0.is_valid(&mut session.connection)
+    }
+
+    fn has_broken(&self, session: &mut Session) -> bool {
+        session.broken
+    }
+}
+
+#[derive(Debug)]
+struct LogErrors;
+
+impl r2d2::HandleError<mysql::Error> for LogErrors {
+    fn handle_error(&self, error: mysql::Error) {
+        tracing::warn!(%error, "cannot connect to the database");
+    }
+}
