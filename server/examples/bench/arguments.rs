@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// Measures the server against a constant reply and against one transaction per message. Prints one table.
 #[derive(Debug, Parser)]
@@ -13,10 +13,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Instead of the three servers: the server alone along concurrency, replicas, length of texts, rows in the table,
-    /// users, and messages so far. Takes about half an hour
-    #[arg(long)]
-    pub(crate) curves: bool,
+    /// Instead of the three servers: the server alone along one condition after the other, all or those named with
+    /// commas between. All take a quarter of an hour, and some gigabytes of disk
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "coroutines,replicas,users,texts,messages,rows", value_delimiter = ',', value_name = "CURVES")]
+    pub(crate) curves: Vec<Curve>,
 
     /// Rounds; each measures everybody once
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -42,4 +42,21 @@ pub(crate) struct Arguments {
     /// Folder with the release binaries `server` and `client`, and `examples/`; by default the one this program is in
     #[arg(long, value_name = "FOLDER")]
     pub(crate) binaries: Option<PathBuf>,
+}
+
+/// What changes from one point of a curve to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Curve {
+    /// 1, 10, 50, 200, 1,000
+    Coroutines,
+    /// 1, 2, 4
+    Replicas,
+    /// 10, and 100,000 of whom each has sent
+    Users,
+    /// Of 20 and 4,000 characters
+    Texts,
+    /// Ten thousand and a million since the replicas were started: their memory
+    Messages,
+    /// In the table: none, a fifth of --rows, and --rows
+    Rows,
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::Command;
 
+use crate::arguments::Curve;
 use crate::comparisons::{Bench, COROUTINES, Kind, REPLICAS, USERS};
 use crate::measure::{Amount, Contestant, Load, say};
 use crate::report::{Report, Table, memory, throughput};
@@ -13,22 +14,23 @@ const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
 
 impl Bench {
     /// One table a condition.
-    pub(crate) fn curves(&mut self) -> Result<Report, Box<dyn Error>> {
+    pub(crate) fn curves(&mut self, curves: &[Curve]) -> Result<Report, Box<dyn Error>> {
         let mut notes = Vec::new();
-        let mut tables = vec![
-            self.along_coroutines()?,
-            self.along_replicas()?,
-            self.along_users()?,
-        ];
-        if self.client_has("--text-length")? {
-            tables.push(self.along_texts()?);
-        } else {
-            notes.push(
-                "no curve along the length of texts: this client has no --text-length".to_owned(),
-            );
+        let mut tables = Vec::new();
+        for curve in curves {
+            tables.push(match curve {
+                Curve::Coroutines => self.along_coroutines()?,
+                Curve::Replicas => self.along_replicas()?,
+                Curve::Users => self.along_users()?,
+                Curve::Texts if !self.client_has("--text-length")? => {
+                    notes.push("no curve along texts: this client has no --text-length".to_owned());
+                    continue;
+                }
+                Curve::Texts => self.along_texts()?,
+                Curve::Messages => self.along_messages()?,
+                Curve::Rows => self.along_rows()?,
+            });
         }
-        tables.push(self.along_messages()?);
-        tables.push(self.along_rows()?);
         Ok(self.report(tables, notes))
     }
 

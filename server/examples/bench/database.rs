@@ -136,6 +136,9 @@ impl Database {
         users: u32,
         signals: &Signals,
     ) -> Result<(), Box<dyn Error>> {
+        if rows == 0 {
+            return Ok(());
+        }
         let mut connection = self.connect()?;
         let mut first = 1;
         while first <= rows {

@@ -53,10 +53,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // A thousand callers have a thousand sockets; what is started inherits the limit.
     rlimit::increase_nofile_limit(u64::MAX)?;
     let mut bench = Bench::prepare(arguments)?;
-    let report = if arguments.curves {
-        bench.curves()?
-    } else {
+    let report = if arguments.curves.is_empty() {
         bench.three_servers()?
+    } else {
+        bench.curves(&arguments.curves)?
     };
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
