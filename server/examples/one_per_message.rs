@@ -127,7 +127,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         shutdown_timeout: Duration::from_secs(10),
     };
     rlimit::increase_nofile_limit(u64::MAX)?;
-    let socket = listener::listen(address.parse()?, Duration::from_secs(5))?;
+    let socket = listener::listen(
+        address.parse()?,
+        Duration::from_secs(60),
+        Duration::from_secs(5),
+    )?;
     Edge::new(socket, limits)?.serve(Arc::new(OnePerMessage(workers)))?;
     Ok(())
 }

@@ -49,9 +49,14 @@ pub struct Config {
     #[arg(long, env = "BODY_LIMIT", default_value_t = 64 << 10, value_parser = at_least_one, value_name = "BYTES")]
     pub body_limit: usize,
 
-    /// How long a message may take before its caller is told 503 (not stored) or 504 (not known)
+    /// How long a message may wait and be tried again before its caller is told 503 (not stored) or 504 (not known). An
+    /// attempt that is under way then is waited for
     #[arg(long, env = "REQUEST_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub request_timeout: Duration,
+
+    /// How long a connection may be silent, between requests or within one, before it is closed
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub idle_timeout: Duration,
 
     /// How long a caller may take to accept a reply before its connection is dropped
     #[arg(long, env = "SEND_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]

@@ -36,26 +36,24 @@ pub enum Error {
 
     /// The writer's queue is full. Nothing was stored.
     #[error(
-        "Too many messages are waiting. Nothing was stored; send the message again a little later."
+        "Too many messages are waiting. This attempt stored nothing; try again a little later."
     )]
     Busy,
 
     /// The database did not take the message in time. Nothing was stored.
     #[error(
-        "The database takes no messages at the moment. Nothing was stored; send the message again later."
+        "The database does not answer, or takes no writes. This attempt stored nothing; try again later."
     )]
     DatabaseAway,
 
     /// The server is stopping. Nothing was stored.
-    #[error(
-        "This server is shutting down. Nothing was stored; send the message to another replica."
-    )]
+    #[error("This server is shutting down. This attempt stored nothing; try another replica.")]
     ShuttingDown,
 
     /// The message was sent to the database, and no answer came in time.
     #[error(
-        "It is not known whether the message was stored. Send it again with the same Idempotency-Key: it is stored \
-         once at most."
+        "It is not known whether the message was stored. If you sent an Idempotency-Key, send it again with the same: it \
+         is stored once at most. Without one, look for it in the history first."
     )]
     OutcomeUnknown,
 

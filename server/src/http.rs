@@ -1,8 +1,8 @@
 //! The edge: bytes in, a typed request to a [`Service`], an answer out.
 //!
 //! The only part that names `tiny_http`. Its version 0.12 has faults that matter here; each is worked around where it
-//! would bite, and the comment there says which. What is not limited: the number and length of header lines. On the
-//! open internet a reverse proxy belongs in front.
+//! would bite, and the comment there says which. What is not limited: the number of connections, the number and length
+//! of header lines, and the number of requests sent ahead. On the open internet a reverse proxy belongs in front.
 //!
 //! One thread receives, and never blocks on a caller: it parses what is in memory, and passes on to [`Workers`] what
 //! has to be read from a slow connection, or asks the database. Replies are written by other workers.
@@ -16,7 +16,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -151,16 +151,20 @@ impl Edge {
             service,
             limits: self.limits,
             stopping: Arc::clone(&self.stopping),
+            being_read: AtomicUsize::new(0),
         });
-        let readers = {
+        let pool = |name, handle: fn(&Desk<S>, Exchange)| {
             let desk = Arc::clone(&desk);
-            Workers::new("reader", self.limits.workers, move |exchange| {
-                desk.handle(exchange);
+            Workers::new(name, self.limits.workers, move |exchange| {
+                handle(&desk, exchange);
             })
         };
+        let readers = pool("reader", Desk::wait_and_handle);
+        let askers = pool("asker", Desk::handle_at_once);
         let reception = Reception {
             desk,
             readers,
+            askers,
             outbox: Arc::clone(&self.outbox),
             burst: self.nudge.burst_sign(),
         };
@@ -176,10 +180,11 @@ impl Edge {
         self.stopping.store(true, Ordering::Release);
         let finished = self.finish(&reception);
         self.nudge.stop();
-        if finished.is_ok() {
-            // All is answered, so the threads are idle. Otherwise one may hang on its caller for long.
+        if self.outbox.unanswered() == 0 {
+            // So the threads are idle. Otherwise one may hang on its caller for long.
             reception.readers.join();
-            reception.outbox.join();
+            reception.askers.join();
+            self.outbox.join();
         }
         served.and(finished)
     }
@@ -190,11 +195,11 @@ impl Edge {
         while Instant::now() < deadline {
             match self.server.recv_timeout(QUIET) {
                 Ok(Some(request)) => reception.receive(request),
-                Ok(None) | Err(_) if self.outbox.unanswered() == 0 => return Ok(()),
+                Ok(None) | Err(_) if reception.unanswered() == 0 => return Ok(()),
                 Ok(None) | Err(_) => {}
             }
         }
-        match self.outbox.unanswered() {
+        match reception.unanswered() {
             0 => Ok(()),
             left => Err(ServeError::Unanswered(left)),
         }
@@ -204,14 +209,16 @@ impl Edge {
     /// and the wake-up, which costs more than the request, is saved.
     fn next_request(&self) -> io::Result<tiny_http::Request> {
         for _ in 0..2 {
+            if self.deaf.load(Ordering::Acquire) {
+                // `try_recv` may take the sign that is meant for `recv`.
+                return Err(io::Error::other(
+                    "connections are made, and nobody takes them",
+                ));
+            }
             if let Some(request) = self.server.try_recv()? {
                 return Ok(request);
             }
             std::thread::yield_now();
-        }
-        if self.deaf.load(Ordering::Acquire) {
-            // `try_recv` may have taken the sign that was meant for `recv`.
-            return Err(io::Error::other("nobody accepts"));
         }
         self.server.recv()
     }
@@ -234,7 +241,10 @@ impl Stopper {
 /// The one thread that receives. Tickets are drawn in the order of arrival only because it is one.
 struct Reception<S> {
     desk: Arc<Desk<S>>,
+    /// For bodies that are still on their way.
     readers: Workers<Exchange>,
+    /// For what asks the database: apart, so that slow callers do not hold it up.
+    askers: Workers<Exchange>,
     outbox: Arc<Outbox>,
     burst: BurstSign,
 }
@@ -245,14 +255,21 @@ impl<S: Service> Reception<S> {
         if new_connection {
             self.burst.new_connection();
         }
-        if exchange.body_is_in_memory() && !exchange.route().asks_the_database() {
-            // An exchange that is dropped by a panic answers 500 by itself.
-            if catch_unwind(AssertUnwindSafe(|| self.desk.handle(exchange))).is_err() {
-                tracing::error!("a request panicked; the server goes on");
-            }
-        } else {
+        if !exchange.needs_no_waiting(self.desk.limits.body) {
+            self.desk.being_read.fetch_add(1, Ordering::AcqRel);
             self.readers.submit(exchange);
+        } else if exchange.route().asks_the_database() {
+            self.askers.submit(exchange);
+        } else if catch_unwind(AssertUnwindSafe(|| self.desk.handle_at_once(exchange))).is_err() {
+            // An exchange that is dropped by a panic answers 500 by itself.
+            tracing::error!("a request panicked; the server goes on");
         }
+    }
+
+    /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
+    fn unanswered(&self) -> usize {
+        let being_read = self.desk.being_read.load(Ordering::Acquire);
+        self.outbox.unanswered().saturating_sub(being_read)
     }
 }
 
@@ -261,15 +278,27 @@ struct Desk<S> {
     service: Arc<S>,
     limits: EdgeLimits,
     stopping: Arc<AtomicBool>,
+    being_read: AtomicUsize,
 }
 
 impl<S: Service> Desk<S> {
-    fn handle(&self, mut exchange: Exchange) {
+    /// For a body that is still on its way. Until it is there, the request does not count as taken.
+    fn wait_and_handle(&self, mut exchange: Exchange) {
+        let body = exchange.read_body(self.limits.body);
+        self.being_read.fetch_sub(1, Ordering::AcqRel);
+        self.handle(exchange, body);
+    }
+
+    fn handle_at_once(&self, mut exchange: Exchange) {
+        // In any case: what stays in the connection would be taken for the next request.
+        let body = exchange.read_body(self.limits.body);
+        self.handle(exchange, body);
+    }
+
+    fn handle(&self, mut exchange: Exchange, body: Result<Vec<u8>, Error>) {
         if self.stopping.load(Ordering::Acquire) {
             exchange.close_after();
         }
-        // Read in any case: what stays in the connection would be taken for the next request.
-        let body = exchange.read_body(self.limits.body);
         match exchange.route() {
             Route::Post => match body.and_then(|body| self.parse(&exchange, &body)) {
                 Ok(post) => self.service.post(post, exchange),
@@ -280,8 +309,8 @@ impl<S: Service> Desk<S> {
                 exchange.answer(page.into());
             }
             Route::Ready => {
-                let ready = self.service.ready().map(|()| Answer::status("ready"));
-                exchange.answer(ready.unwrap_or_else(Answer::from));
+                let ready = self.unless_stopping().and_then(|()| self.service.ready());
+                exchange.answer(ready.map_or_else(Answer::from, |()| Answer::status("ready")));
             }
             Route::Health => exchange.answer(Answer::status("up")),
             Route::Unknown => exchange.answer(Error::NotFound.into()),
@@ -289,10 +318,16 @@ impl<S: Service> Desk<S> {
         }
     }
 
-    fn parse(&self, exchange: &Exchange, body: &[u8]) -> Result<Post, Error> {
+    fn unless_stopping(&self) -> Result<(), Error> {
         if self.stopping.load(Ordering::Acquire) {
-            return Err(Error::ShuttingDown);
+            Err(Error::ShuttingDown)
+        } else {
+            Ok(())
         }
+    }
+
+    fn parse(&self, exchange: &Exchange, body: &[u8]) -> Result<Post, Error> {
+        self.unless_stopping()?;
         exchange.check_content_type()?;
         let request_id = exchange.request_id()?;
         let message = NewMessage::parse(body)?;

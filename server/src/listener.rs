@@ -19,9 +19,12 @@ const BURST: Duration = Duration::from_millis(50);
 /// Otherwise. Connections that have never sent a byte can starve one another unseen; this bounds their wait.
 const NUDGE_AT_REST: Duration = Duration::from_millis(20);
 
-/// Pauses without a served nudge, added up, after which nobody can be served any more. Pauses are counted and not the
-/// time, which also goes by while the process is frozen.
+/// Pauses that a nudge waits to be served, added up, after which nobody can be served any more. Pauses are counted and
+/// not the time, which also goes by while the process is frozen.
 const DEAF_AFTER: Duration = Duration::from_secs(5);
+
+/// How often a nudge is watched.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a listener that is to be closed may take to accept what waits.
 const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
@@ -30,7 +33,11 @@ const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// As the system says, [`io::ErrorKind::AddrInUse`] among them.
-pub fn listen(address: SocketAddr, send_timeout: Duration) -> io::Result<Socket> {
+pub fn listen(
+    address: SocketAddr,
+    idle_timeout: Duration,
+    send_timeout: Duration,
+) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -39,7 +46,10 @@ pub fn listen(address: SocketAddr, send_timeout: Duration) -> io::Result<Socket>
     socket.set_reuse_address(true)?;
     // A reply must not wait for the acknowledgement of the one before.
     socket.set_tcp_nodelay(true)?;
-    // A caller that does not read its reply, or is gone without a word, holds a thread no longer than this.
+    // A connection holds a thread. One that sends nothing, and one that does not read its reply or is gone without a
+    // word, holds it no longer than this. The former ends `accept` as well, and with it the accept loop of tiny_http,
+    // were it not for the nudge: with it, no `accept` waits as long.
+    socket.set_read_timeout(Some(idle_timeout))?;
     socket.set_write_timeout(Some(send_timeout))?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(send_timeout))?;
@@ -95,20 +105,17 @@ impl Nudge {
             std::thread::Builder::new()
                 .name("nudge".to_owned())
                 .spawn(move || {
-                    let mut unserved = Duration::ZERO;
-                    let mut probe = None;
+                    let mut probe = Probe::default();
                     while !shared.stopped.load(Ordering::Acquire) {
-                        // Refused while the server stops; any other failure shows in what is not served.
-                        let nudge = TcpStream::connect_timeout(&address, NUDGE_AT_REST).ok();
-                        each_time();
-                        match probe.take_if(|probe| is_served(probe)) {
-                            Some(_served) => unserved = Duration::ZERO,
-                            None if unserved > DEAF_AFTER => return deaf(),
-                            None => {}
-                        }
-                        probe = probe.or(nudge);
                         let pause = shared.pause();
-                        unserved += pause;
+                        // Fails while the server stops, or if the system has no more to give to anybody.
+                        if let Ok(nudge) = TcpStream::connect_timeout(&address, NUDGE_AT_REST) {
+                            probe.look_after(nudge, pause);
+                        }
+                        each_time();
+                        if probe.unserved > DEAF_AFTER {
+                            return deaf();
+                        }
                         std::thread::park_timeout(pause);
                     }
                 })?
@@ -165,6 +172,33 @@ impl Shared {
     }
 }
 
+/// A nudge that is watched until it is served.
+#[derive(Default)]
+struct Probe {
+    waiting: Option<TcpStream>,
+    unserved: Duration,
+    since_last: Duration,
+}
+
+impl Probe {
+    /// Takes one nudge in a while, drops the others, and adds up how long the one has waited.
+    fn look_after(&mut self, nudge: TcpStream, pause: Duration) {
+        self.since_last += pause;
+        if self.waiting.take_if(|probe| is_served(probe)).is_some() {
+            self.unserved = Duration::ZERO;
+        }
+        if self.waiting.is_some() {
+            self.unserved += pause;
+        } else if self.since_last >= PROBE_INTERVAL {
+            self.since_last = Duration::ZERO;
+            self.waiting = Some(nudge);
+            return;
+        }
+        // Without this, each would leave a port of this machine in TIME_WAIT for a minute.
+        let _ = Socket::from(nudge).set_linger(Some(Duration::ZERO));
+    }
+}
+
 /// Whether a thread has taken this connection, found it closed on our side, and closed it on its own.
 fn is_served(mut probe: &TcpStream) -> bool {
     let _ = probe.shutdown(Shutdown::Write);
@@ -174,19 +208,22 @@ fn is_served(mut probe: &TcpStream) -> bool {
     !matches!(waits, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Refuses new connections from now on. Those that were made before are accepted first: the kernel would reset them.
+/// Refuses new connections from now on. Those that were made before are accepted first, if that does not take long: the
+/// kernel would reset them.
 ///
 /// # Errors
 /// As the system says.
 pub fn close(listener: &Socket) -> io::Result<()> {
     // Connections are accepted in the order in which they were made, so when this one is served, all before it are
     // accepted.
-    let last = TcpStream::connect_timeout(&reachable(listener)?, ACCEPT_PATIENCE)?;
-    last.shutdown(Shutdown::Write)?;
-    last.set_read_timeout(Some(ACCEPT_PATIENCE))?;
-    let served = (&last).read(&mut [0]);
-    listener.shutdown(Shutdown::Both)?;
-    served.map(drop)
+    let _served = reachable(listener)
+        .and_then(|address| TcpStream::connect_timeout(&address, ACCEPT_PATIENCE))
+        .and_then(|mut last| {
+            last.shutdown(Shutdown::Write)?;
+            last.set_read_timeout(Some(ACCEPT_PATIENCE))?;
+            last.read(&mut [0])
+        });
+    listener.shutdown(Shutdown::Both)
 }
 
 /// The address by which this machine reaches a listener that may be bound to all addresses.

@@ -48,16 +48,6 @@ fn run(config: &Config) -> Result<(), Failure> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
-    let mut signals =
-        Signals::new([SIGTERM, SIGINT]).map_err(failed("cannot listen to signals"))?;
-    let socket = listener::listen(config.listen, config.send_timeout).map_err(|error| Failure {
-        message: format!("cannot listen on {}: {error}", config.listen),
-        code: if error.kind() == std::io::ErrorKind::AddrInUse {
-            ADDRESS_TAKEN
-        } else {
-            FAILED
-        },
-    })?;
     let store = Store::open(
         &config.database_url,
         config.database_timeouts(),
@@ -71,6 +61,18 @@ fn run(config: &Config) -> Result<(), Failure> {
         },
         message: error.to_string(),
     })?;
+    // Not before: until here a signal ends the process at once, and callers are refused and do not wait.
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(failed("cannot listen to signals"))?;
+    let socket = listener::listen(config.listen, config.idle_timeout, config.send_timeout)
+        .map_err(|error| Failure {
+            message: format!("cannot listen on {}: {error}", config.listen),
+            code: if error.kind() == std::io::ErrorKind::AddrInUse {
+                ADDRESS_TAKEN
+            } else {
+                FAILED
+            },
+        })?;
     let messenger = Arc::new(
         Messenger::start(store, config.writer_limits())
             .map_err(failed("cannot start the writer"))?,
@@ -78,16 +80,21 @@ fn run(config: &Config) -> Result<(), Failure> {
     let edge = Edge::new(socket, config.edge_limits()).map_err(failed("cannot serve"))?;
     let address = edge.address().map_err(failed("cannot serve"))?;
     let stopper = edge.stopper().map_err(failed("cannot serve"))?;
-    std::thread::spawn(move || {
+    let on_signal = move || {
         for signal in &mut signals {
             stopper.stop();
             tracing::info!(signal, "stopping: finishing what was taken");
         }
-    });
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(on_signal)
+        .map_err(failed("cannot serve"))?;
     tracing::info!(%address, "ready");
 
     edge.serve(Arc::clone(&messenger))
         .map_err(failed("cannot serve"))?;
+    // Unless a slow caller still holds a thread; all that was taken is stored in any case.
     if let Some(messenger) = Arc::into_inner(messenger) {
         messenger.finish();
     }

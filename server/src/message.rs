@@ -301,17 +301,22 @@ mod tests {
         }
 
         #[test]
-        fn no_input_makes_the_parser_panic_or_answer_with_another_status(input in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Err(error) = NewMessage::parse(&input) {
-                prop_assert!([400, 422].contains(&error.status()));
-            }
+        fn no_input_makes_the_parser_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = NewMessage::parse(&input);
         }
 
+        /// Another parser decides whether it is an object with the two strings.
         #[test]
-        fn near_misses_of_a_message_are_refused_with_400_or_422(json in r#"[{\[]?"user":("[ a\\u0d8-]{0,4}"|1|null),?"text":("[^"]{0,3}"|\{\}|true)[}\]]?"#) {
-            if let Err(error) = NewMessage::parse(json.as_bytes()) {
-                prop_assert!([400, 422].contains(&error.status()));
-            }
+        fn near_misses_of_a_message_are_taken_only_if_they_are_one(
+            json in r#"[{\[]?"user":("[ a\\u0d8-]{0,4}"|1|null),?"text":("[^"]{0,3}"|\{\}|true)[}\]]?"#
+        ) {
+            let value: Option<serde_json::Value> = serde_json::from_str(&json).ok();
+            let string = |field: &str| Some(value.as_ref()?.as_object()?.get(field)?.as_str()?.to_owned());
+            let expected = match (string("user"), string("text")) {
+                (Some(user), Some(text)) => NewMessage::new(user, text).map_err(|error| error.status()),
+                _ => Err(400),
+            };
+            prop_assert_eq!(NewMessage::parse(json.as_bytes()).map_err(|error| error.status()), expected);
         }
     }
 }

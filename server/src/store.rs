@@ -60,20 +60,20 @@ impl<'c> Locked<'c> {
     /// new ones, oldest first.
     ///
     /// # Errors
-    /// If the server answered with an error, nothing is stored, and the transaction is still open: [`rollback`].
-    /// Otherwise the outcome is not known.
+    /// If the server answered with an error up to COMMIT, nothing is stored, and the transaction is still open:
+    /// [`rollback`]. Otherwise the outcome is not known.
     pub fn insert_and_commit(
         self,
         heads: &RowHeads,
         numbered: &Numbered<'_>,
     ) -> Result<Vec<Message<'static>>, mysql::Error> {
-        let statements = sql::insert_and_commit(heads, numbered, &self.ledger);
-        let mut results = self.connection.query_iter(statements)?;
-        let mut last = Vec::new();
-        while let Some(rows) = results.iter() {
-            last = read_all(rows, message)?;
+        let (sql, up_to_commit) = sql::insert_and_commit(heads, numbered, &self.ledger);
+        let mut results = self.connection.query_iter(sql)?;
+        for _ in 0..up_to_commit {
+            next_set(&mut results, Ok)?;
         }
-        Ok(last)
+        // No longer an answer that says that nothing is stored.
+        next_set(&mut results, message).map_err(|error| std::io::Error::other(error).into())
     }
 }
 

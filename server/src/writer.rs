@@ -111,15 +111,15 @@ struct Scribe<A> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Past {
     attempts: u32,
-    /// An attempt may have stored the batch. Resolved by the next one that gets the lock.
+    /// An attempt may have stored some of the batch. Resolved by the next one that gets the lock.
     outcome_unknown: bool,
 }
 
 /// An attempt that failed.
 struct Failure {
     remedy: Remedy,
-    /// Whether the statements that store were sent.
-    sent: bool,
+    /// Whether some of the batch may be stored.
+    outcome_unknown: bool,
     cause: String,
 }
 
@@ -164,10 +164,7 @@ impl<A> Scribe<A> {
             };
             past.attempts += 1;
             log(&failure, batch.len(), past.attempts);
-            if failure.sent {
-                // Whoever sends has looked up first, so what was unknown before is known by then.
-                past.outcome_unknown = failure.remedy == Remedy::Reconnect;
-            }
+            past.outcome_unknown = failure.outcome_unknown;
             self.clean_up(failure.remedy);
             if failure.remedy == Remedy::GiveUp {
                 return self.store_singly(batch, past);
@@ -209,9 +206,10 @@ impl<A> Scribe<A> {
             .iter()
             .map(|waiting| waiting.post.message.user())
             .chain(known);
-        let connection = connected(&mut self.connection, &self.store)?;
+        let connection = connected(&mut self.connection, &self.store, past)?;
 
-        let locked = Locked::begin(connection, users, &look_up).map_err(failure(false))?;
+        let locked = Locked::begin(connection, users, &look_up)
+            .map_err(|error| Failure::new(&error, past.outcome_unknown))?;
         if past.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
             // processor to spare it costs nothing.
@@ -222,9 +220,15 @@ impl<A> Scribe<A> {
             heads.extend(batch[punctual..].iter().map(|waiting| &waiting.post));
         }
         let numbered = number(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
+        let some_stored = !locked.ledger.found.is_empty();
         let tail = locked
             .insert_and_commit(&heads, &numbered)
-            .map_err(failure(true))?;
+            .map_err(|error| {
+                Failure::new(
+                    &error,
+                    some_stored || Remedy::of(&error) == Remedy::Reconnect,
+                )
+            })?;
 
         self.known_users = numbered
             .counts
@@ -237,7 +241,8 @@ impl<A> Scribe<A> {
             Fate::New(index) => Ok(Ok(history.window(tail.len() + index))),
             Fate::KeyReused => Ok(Err(Error::KeyReused)),
             Fate::Repeat(seq) => {
-                let messages = store::window(connection, seq).map_err(failure(true))?;
+                let messages =
+                    store::window(connection, seq).map_err(|error| Failure::new(&error, true))?;
                 Ok(Ok(
                     RenderedHistory::new(&messages).window(messages.len() - 1)
                 ))
@@ -297,6 +302,7 @@ impl<A> Scribe<A> {
 fn connected<'c>(
     connection: &'c mut Option<Connection>,
     store: &Store,
+    past: Past,
 ) -> Result<&'c mut Connection, Failure> {
     match connection {
         Some(connection) => Ok(connection),
@@ -304,25 +310,27 @@ fn connected<'c>(
             Ok(new) => Ok(connection.insert(new)),
             Err(cause) => Err(Failure {
                 remedy: Remedy::Reconnect,
-                sent: false,
+                outcome_unknown: past.outcome_unknown,
                 cause,
             }),
         },
     }
 }
 
-fn failure(sent: bool) -> impl Fn(mysql::Error) -> Failure {
-    move |error| Failure {
-        remedy: Remedy::of(&error),
-        sent,
-        cause: error.to_string(),
+impl Failure {
+    fn new(error: &mysql::Error, outcome_unknown: bool) -> Self {
+        Self {
+            remedy: Remedy::of(error),
+            outcome_unknown,
+            cause: error.to_string(),
+        }
     }
 }
 
 fn log(failure: &Failure, messages: usize, attempt: u32) {
     let Failure {
         remedy,
-        sent,
+        outcome_unknown,
         cause,
     } = failure;
     if *remedy == Remedy::GiveUp {
@@ -332,7 +340,7 @@ fn log(failure: &Failure, messages: usize, attempt: u32) {
             messages,
             attempt,
             ?remedy,
-            sent,
+            outcome_unknown,
             cause,
             "trying a batch again"
         );

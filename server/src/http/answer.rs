@@ -1,7 +1,6 @@
 //! Answers, and their bytes.
 
-use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -122,51 +121,40 @@ impl Answer {
 
     /// The whole response in one piece, so that it leaves in one write.
     pub(super) fn render(&self, head_only: bool, connection: Connection, date: &str) -> Vec<u8> {
-        const HEAD_CAPACITY: usize = 256;
-        let body = self.body();
-        let length: usize = body.iter().map(|part| part.len()).sum();
-        let mut bytes = Vec::with_capacity(HEAD_CAPACITY + length);
-        self.write_head(&mut bytes, length, connection, date)
-            .expect("a Vec takes all that is written to it");
+        let status = self.status;
+        let head = format!(
+            "HTTP/1.1 {status} {}\r\nDate: {date}\r\n{}\r\n\r\n",
+            phrase(status),
+            self.headers(connection)
+        );
+        let mut bytes = head.into_bytes();
         if !head_only {
+            let body = self.body();
+            bytes.reserve_exact(body.iter().map(|part| part.len()).sum());
             bytes.extend(body.into_iter().flatten());
         }
         bytes
     }
 
-    fn write_head(
-        &self,
-        to: &mut Vec<u8>,
-        length: usize,
-        connection: Connection,
-        date: &str,
-    ) -> std::io::Result<()> {
-        let Self {
-            status,
-            content_type,
-            ..
-        } = self;
-        write!(
-            to,
-            "HTTP/1.1 {status} {}\r\nDate: {date}\r\n",
-            phrase(*status)
-        )?;
-        write!(
-            to,
-            "Content-Type: {content_type}\r\nContent-Length: {length}\r\n"
-        )?;
+    /// The headers that depend on the answer, without a line end behind the last.
+    pub(super) fn headers(&self, connection: Connection) -> String {
+        let length: usize = self.body().iter().map(|part| part.len()).sum();
+        let mut headers = format!(
+            "Content-Type: {}\r\nContent-Length: {length}",
+            self.content_type
+        );
         if let Some(allow) = self.allow {
-            write!(to, "Allow: {allow}\r\n")?;
+            headers.extend(["\r\nAllow: ", allow]);
         }
         if let Some(pause) = self.retry_after {
-            write!(to, "Retry-After: {}\r\n", pause.as_secs())?;
+            headers.extend(["\r\nRetry-After: ", &pause.as_secs().to_string()]);
         }
-        to.extend_from_slice(match connection {
-            Connection::Unsaid => b"\r\n",
-            Connection::KeepAlive => b"Connection: keep-alive\r\n\r\n",
-            Connection::Close => b"Connection: close\r\n\r\n",
+        headers.push_str(match connection {
+            Connection::Unsaid => "",
+            Connection::KeepAlive => "\r\nConnection: keep-alive",
+            Connection::Close => "\r\nConnection: close",
         });
-        Ok(())
+        headers
     }
 }
 
@@ -180,25 +168,25 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 
 /// The value of the `Date` header (RFC 9110, section 6.6.1), formatted once a second.
 pub(super) struct Clock {
-    shown: Mutex<(u64, String)>,
+    shown: Mutex<(u64, Arc<str>)>,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
         Self {
-            shown: Mutex::new((0, String::new())),
+            shown: Mutex::new((0, httpdate::fmt_http_date(UNIX_EPOCH).into())),
         }
     }
 
-    pub(super) fn with_date<T>(&self, use_it: impl FnOnce(&str) -> T) -> T {
+    pub(super) fn date(&self) -> Arc<str> {
         let now = SystemTime::now();
         let second = now
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if shown.0 != second || shown.1.is_empty() {
-            *shown = (second, httpdate::fmt_http_date(now));
+        if shown.0 != second {
+            *shown = (second, httpdate::fmt_http_date(now).into());
         }
-        use_it(&shown.1)
+        Arc::clone(&shown.1)
     }
 }

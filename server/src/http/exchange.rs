@@ -1,11 +1,11 @@
 //! A request and the answer it is owed.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tiny_http::{Header, Method, Request, Response};
+use tiny_http::{Header, Method, ReadWrite, Request, Response};
 
 use crate::error::Error;
 use crate::message::RequestId;
@@ -17,7 +17,7 @@ use super::request::{self, Rest, Route};
 
 /// When `tiny_http` reads the rest of an unread body, it asks for a buffer of its whole declared length. Up to here the
 /// system grants that without spending memory; for more than there is, the process would be aborted.
-const MOST_TO_DRAIN: usize = 1 << 30;
+const MOST_TO_DRAIN: usize = 256 << 20;
 
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {
@@ -69,8 +69,8 @@ impl Exchange {
         Route::of(self.request())
     }
 
-    pub(super) fn body_is_in_memory(&self) -> bool {
-        request::body_is_in_memory(self.request())
+    pub(super) fn needs_no_waiting(&self, body_limit: usize) -> bool {
+        request::needs_no_waiting(self.request(), body_limit)
     }
 
     pub(super) fn read_body(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
@@ -144,9 +144,14 @@ pub(super) struct Outbox {
     repliers: Workers<(Open, Answer)>,
 }
 
+/// A connection whose caller may still send the rest of a body that was refused.
+type Refused = Box<dyn ReadWrite + Send>;
+
 impl Outbox {
     pub(super) fn new(most_threads: usize) -> Self {
         let lines = Arc::new(InOrder::new());
+        // Apart from the repliers: the caller decides how long it takes.
+        let drains = Workers::new("drain", most_threads, drain);
         let repliers = {
             let lines = Arc::clone(&lines);
             let clock = Clock::new();
@@ -155,7 +160,7 @@ impl Outbox {
                 most_threads,
                 move |(open, answer): (Open, Answer)| {
                     lines.leave(open.ticket, (open, answer), |(open, answer)| {
-                        open.write(&answer, &clock);
+                        open.write(&answer, &clock, &drains);
                     });
                 },
             )
@@ -179,45 +184,51 @@ impl Outbox {
     }
 }
 
+/// Reads the rest of a chunked body, so that it is not taken for a request. For a body of declared length `tiny_http`
+/// does so by itself when the reader is dropped.
+fn drain(refused: Refused) {
+    let _ = std::io::copy(
+        &mut refused.take(MOST_TO_DRAIN as u64),
+        &mut std::io::sink(),
+    );
+}
+
 impl Open {
     /// Writes the answer. A caller that is gone, or does not read in time, is no error of ours.
-    fn write(self, answer: &Answer, clock: &Clock) {
+    fn write(self, answer: &Answer, clock: &Clock, drains: &Workers<Refused>) {
+        let head_only = *self.request.method() == Method::Head;
         match self.rest {
-            Rest::None => self.write_in_one_piece(answer, clock),
-            Rest::Unread => self.write_and_drain(answer),
+            Rest::None => self.write_in_one_piece(answer, head_only, clock),
+            Rest::Unread => self.write_and_drain(answer, head_only, drains),
         }
     }
 
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
-    fn write_in_one_piece(self, answer: &Answer, clock: &Clock) {
+    fn write_in_one_piece(self, answer: &Answer, head_only: bool, clock: &Clock) {
         let connection = if self.close {
             Connection::Close
         } else {
             request::connection(&self.request)
         };
-        let head_only = *self.request.method() == Method::Head;
-        let bytes = clock.with_date(|date| answer.render(head_only, connection, date));
+        let bytes = answer.render(head_only, connection, &clock.date());
         let mut writer = self.request.into_writer();
         let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
     }
 
     /// For a caller whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
     /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
-    /// writer without; its headers say nothing of the body, so those stand behind the content type here.
-    fn write_and_drain(self, answer: &Answer) {
+    /// writer without; its own headers say nothing of the body, so ours stand behind the name of the server here.
+    fn write_and_drain(self, answer: &Answer, head_only: bool, drains: &Workers<Refused>) {
         let declared = self.request.body_length().unwrap_or(0);
-        let body = answer.body().concat();
-        let headers = format!(
-            "{}\r\nContent-Length: {}\r\nConnection: close",
-            answer.content_type,
-            body.len()
-        );
-        let content_type = Header::from_bytes("Content-Type", headers).expect("both are ASCII");
-        let server = Header::from_bytes("Server", "DummyMessenger").expect("both are ASCII");
-        let response = Response::empty(answer.status)
-            .with_header(content_type)
-            .with_header(server);
+        let headers = format!("DummyMessenger\r\n{}", answer.headers(Connection::Close));
+        let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
+        let response = Response::empty(answer.status).with_header(server);
         let mut stream = self.request.upgrade("HTTP/1.1", response);
+        let body = if head_only {
+            Vec::new()
+        } else {
+            answer.body().concat()
+        };
         let _ = stream.write_all(&body).and_then(|()| stream.flush());
         if declared > MOST_TO_DRAIN {
             // Costs the thread and the descriptors of this connection, until the process ends.
@@ -226,6 +237,8 @@ impl Open {
                 "refused a body of this length; its connection is given up"
             );
             std::mem::forget(stream);
+        } else {
+            drains.submit(stream);
         }
     }
 }

@@ -103,10 +103,14 @@ fn parse_number(name: &str, value: &str) -> Result<u64, Error> {
     }
 }
 
-/// Whether the body can be read without waiting for the caller.
-pub(super) fn body_is_in_memory(request: &Request) -> bool {
+/// Whether [`read_body`] returns without waiting for the caller: the body is in memory, or is refused unread.
+pub(super) fn needs_no_waiting(request: &Request, limit: usize) -> bool {
+    if check_framing(request).is_err() {
+        return true;
+    }
     match request.body_length() {
         Some(0) => true,
+        Some(length) if length > limit => true,
         Some(length) => {
             length <= READ_AHEAD && header(request, "Expect").is_none() && !wants_upgrade(request)
         }
@@ -114,7 +118,7 @@ pub(super) fn body_is_in_memory(request: &Request) -> bool {
     }
 }
 
-/// Whether all of the body was read; if not, the rest still comes on the connection.
+/// Whether all of the body was read; if not, or if its end is not known, the rest still comes on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
     None,
@@ -124,7 +128,7 @@ pub(super) enum Rest {
 /// Reads the body, `limit` bytes at most whatever length is declared.
 pub(super) fn read_body(request: &mut Request, limit: usize) -> (Result<Vec<u8>, Error>, Rest) {
     if let Err(error) = check_framing(request) {
-        return (Err(error), Rest::None);
+        return (Err(error), Rest::Unread);
     }
     let chunked = header(request, "Transfer-Encoding").is_some();
     let declared = request.body_length().unwrap_or(0);
@@ -136,7 +140,11 @@ pub(super) fn read_body(request: &mut Request, limit: usize) -> (Result<Vec<u8>,
     }
     // One more than is allowed, to see that there is more. With `Connection: upgrade` the reader of tiny_http does not
     // end where the body does.
-    let most = if chunked { limit + 1 } else { declared };
+    let most = if chunked {
+        limit.saturating_add(1)
+    } else {
+        declared
+    };
     let mut body = Vec::with_capacity(declared);
     match request.as_reader().take(most as u64).read_to_end(&mut body) {
         Ok(length) if length > limit => (Err(Error::BodyTooLarge(limit)), Rest::Unread),

@@ -9,8 +9,8 @@ use r2d2_mysql::r2d2::{self, ManageConnection, Pool, PooledConnection};
 
 use super::run_all;
 
-/// One for the writer; the others read pages and answer `/readyz`.
-const CONNECTIONS: u32 = 5;
+/// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
+const READING_CONNECTIONS: u32 = 4;
 /// The packet in which a batch travels is this many times as large as its users and texts: hexadecimal takes two bytes
 /// for one, and no row is without its numbers.
 const PACKET_PER_BATCH: usize = 4;
@@ -44,10 +44,11 @@ impl Timeouts {
     }
 }
 
-/// A database with the tables in it, and a pool of connections to it.
+/// A database with the tables in it, and pools of connections to it.
 #[derive(Clone)]
 pub struct Store {
-    pool: Pool<Sessions>,
+    writing: Pool<Sessions>,
+    reading: Pool<Sessions>,
     timeouts: Timeouts,
     /// Bytes of users and texts that fit into one packet together.
     most_batch_bytes: usize,
@@ -55,16 +56,19 @@ pub struct Store {
 
 impl Store {
     /// Connects when it must.
-    pub(super) fn new(options: Opts, timeouts: Timeouts, max_packet: usize) -> Self {
-        let sessions = Sessions(MySqlConnectionManager::new(OptsBuilder::from_opts(options)));
-        let pool = Pool::builder()
-            .max_size(CONNECTIONS)
-            .min_idle(Some(0))
-            .connection_timeout(timeouts.connect)
-            .error_handler(Box::new(LogErrors))
-            .build_unchecked(sessions);
+    pub(super) fn new(options: &Opts, timeouts: Timeouts, max_packet: usize) -> Self {
+        let pool = |connections| {
+            let options = OptsBuilder::from_opts(options.clone());
+            Pool::builder()
+                .max_size(connections)
+                .min_idle(Some(0))
+                .connection_timeout(timeouts.connect)
+                .error_handler(Box::new(LogErrors))
+                .build_unchecked(Sessions(MySqlConnectionManager::new(options)))
+        };
         Self {
-            pool,
+            writing: pool(1),
+            reading: pool(READING_CONNECTIONS),
             timeouts,
             most_batch_bytes: max_packet / PACKET_PER_BATCH,
         }
@@ -75,7 +79,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached, or all connections are in use for that long.
     pub fn connection(&self) -> Result<Connection, r2d2::Error> {
-        self.pool.get()
+        self.reading.get()
     }
 
     /// A connection set up for writing; the writer keeps it.
@@ -83,7 +87,7 @@ impl Store {
     /// # Errors
     /// The text of it, if there is none.
     pub fn writing_connection(&self) -> Result<Connection, String> {
-        let mut session = self.pool.get().map_err(|error| error.to_string())?;
+        let mut session = self.writing.get().map_err(|error| error.to_string())?;
         run_all(&mut session, &self.writing_session()).map_err(|error| {
             session.give_up();
             error.to_string()

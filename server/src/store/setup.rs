@@ -35,7 +35,7 @@ impl Store {
         let packet: Option<usize> = connection
             .query_first("SELECT @@max_allowed_packet")
             .map_err(refused)?;
-        Ok(Self::new(options, timeouts, packet.unwrap_or_default()))
+        Ok(Self::new(&options, timeouts, packet.unwrap_or_default()))
     }
 }
 

@@ -59,15 +59,18 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
 /// The rest of the transaction, and then the messages before the new ones: they are stored for good, so they are read
 /// when the lock is free again.
 ///
-/// It writes something even if nothing is new, so that COMMIT flushes the log up to what was found.
+/// It writes something even if nothing is new, so that COMMIT flushes the log up to what was found. Also gives the
+/// number of statements up to COMMIT.
 pub(super) fn insert_and_commit(
     heads: &RowHeads,
     numbered: &Numbered<'_>,
     ledger: &Ledger,
-) -> String {
+) -> (String, usize) {
+    let mut statements = 1;
     let length: usize = heads.heads.iter().map(|head| head.len() + 80).sum();
     let mut sql = String::with_capacity(length + 96 * numbered.counts.len() + 512);
     if let Some(first) = numbered.new.first() {
+        statements += 2;
         let sent_at = literal(first.sent_at);
         sql.push_str(
             "INSERT INTO messages (user, text, request_id, seq, user_seq, sent_at) VALUES ",
@@ -97,6 +100,7 @@ pub(super) fn insert_and_commit(
         );
     }
     if numbered.repeats() > 0 {
+        statements += 1;
         write!(
             sql,
             "UPDATE counters SET repeats = repeats + {} WHERE user = '';",
@@ -106,7 +110,7 @@ pub(super) fn insert_and_commit(
     }
     sql.push_str("COMMIT;");
     sql.push_str(&window(ledger.total, PREDECESSORS as u64));
-    sql
+    (sql, statements)
 }
 
 /// The message `last` and those before it, `count` in all, oldest first.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Caller, Database, Replica, eventually};
+use crate::harness::{Answer, Caller, Database, Replica};
 
 /// Opens 64 connections at once, sends a message on each, and keeps all open until all are answered.
 fn burst(replica: &Replica) -> Duration {
@@ -75,11 +75,11 @@ fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
     for index in 0..10 {
         caller.post("somebody", &format!("message {index:030}"));
     }
-    let mut median_of_a_hundred = || {
+    let mut median_of_a_hundred = |ask: &dyn Fn(&mut Caller) -> Answer| {
         let mut times: Vec<Duration> = (0..100)
-            .map(|index| {
+            .map(|_| {
                 let start = Instant::now();
-                let reply = caller.post("somebody", &format!("message {index:030}"));
+                let reply = ask(&mut caller);
                 assert!(reply.body.len() > 1200, "{} bytes", reply.body.len());
                 start.elapsed()
             })
@@ -87,8 +87,12 @@ fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
         times.sort();
         times[50]
     };
+    let page = median_of_a_hundred(&|caller| caller.get("/messages"));
+    assert!(page < Duration::from_millis(5), "median of a page {page:?}");
     // Other tests run at the same time and keep the disk busy. A delayed acknowledgement costs 40 ms in every series.
-    let medians: Vec<Duration> = (0..5).map(|_| median_of_a_hundred()).collect();
+    let medians: Vec<Duration> = (0..5)
+        .map(|_| median_of_a_hundred(&|caller| caller.post("somebody", &"x".repeat(38))))
+        .collect();
     let best = medians.iter().min().expect("there are five");
     assert!(*best < Duration::from_millis(5), "medians {medians:?}");
 }
@@ -164,9 +168,7 @@ fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
     let holder = database.hold_the_lock();
     let mut callers: Vec<Caller> = (0..20).map(|_| replica.caller()).collect();
     callers[0].send_post("ann", "x", "");
-    eventually("the writer has the first", || {
-        !database.waiting_writers().is_empty()
-    });
+    database.wait_for_a_writer(None);
     for caller in &mut callers[1..] {
         caller.send_post("ann", "x", "");
     }
@@ -198,6 +200,98 @@ fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
         );
     }
     assert_eq!(database.count(), 3);
+}
+
+/// The head of a message with a body of this length, of which nothing follows.
+fn send_head(caller: &mut Caller, length: usize) {
+    caller.send_raw(
+        format!("POST /messages HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+    );
+}
+
+#[test]
+fn callers_that_send_no_body_hold_up_nobody_else_and_no_stop() {
+    let database = Database::new();
+    let mut replica = Replica::start_with(&database, &["--workers", "2"]);
+    let mut slow: Vec<Caller> = (0..4).map(|_| replica.caller()).collect();
+    for caller in &mut slow {
+        send_head(caller, 2000);
+    }
+    let mut refused: Vec<Caller> = (0..4).map(|_| replica.caller()).collect();
+    for caller in &mut refused {
+        send_head(caller, 70_000);
+        assert_eq!(caller.receive().status, 413);
+    }
+    let mut caller = replica.caller();
+    assert_eq!(caller.get("/readyz").status, 200);
+    assert_eq!(caller.get("/messages").status, 200);
+    assert_eq!(caller.post("ann", "x").status, 200);
+    replica.terminate();
+    assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
+}
+
+#[test]
+fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
+    let database = Database::new();
+    let replica = Replica::start_with(&database, &["--idle-timeout", "500ms"]);
+    assert!(
+        replica.caller().is_closed_by_the_server(),
+        "it sends nothing"
+    );
+    let mut caller = replica.caller();
+    caller.send_raw(b"POST /mess");
+    assert!(
+        caller.is_closed_by_the_server(),
+        "it stops within a request"
+    );
+
+    // `accept` has the same time-out, and must not take the freeze for one.
+    replica.signal("STOP");
+    std::thread::sleep(Duration::from_secs(1));
+    replica.signal("CONT");
+    for _ in 0..20 {
+        assert_eq!(replica.caller().get("/healthz").status, 200);
+    }
+}
+
+#[test]
+fn a_refusal_of_a_large_body_has_all_its_headers() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let answer = replica
+        .caller()
+        .request("PUT", "/messages", "", &vec![b' '; 70_000]);
+    assert_eq!(
+        (answer.status, answer.header("Allow")),
+        (405, Some("GET, HEAD, POST"))
+    );
+    let answer = replica
+        .caller()
+        .request("HEAD", "/messages", "", &vec![b' '; 70_000]);
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+}
+
+#[test]
+fn what_follows_a_body_of_unclear_length_is_announced_to_be_closed() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    for framing in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5, 5",
+        "Content-Length: +5",
+        "Transfer-Encoding: gzip, chunked",
+    ] {
+        let mut caller = replica.caller();
+        caller.send_raw(format!("POST /messages HTTP/1.1\r\n{framing}\r\n\r\n12345").as_bytes());
+        let answer = caller.receive();
+        assert_eq!(answer.status, 400, "{framing}");
+        assert!(
+            answer.headers.contains("Connection: close"),
+            "{framing}: {}",
+            answer.headers
+        );
+    }
 }
 
 #[test]

@@ -91,8 +91,20 @@ impl Database {
         holder
     }
 
-    /// The connections of replicas that wait for the lock now.
-    pub(crate) fn waiting_writers(&self) -> Vec<u64> {
+    /// Waits until a replica waits for the lock on another connection than `known`, and gives that connection.
+    pub(crate) fn wait_for_a_writer(&self, known: Option<u64>) -> u64 {
+        let mut writer = None;
+        eventually("a writer waits for the lock", || {
+            writer = self
+                .waiting_writers()
+                .into_iter()
+                .find(|&writer| Some(writer) != known);
+            writer.is_some()
+        });
+        writer.expect("it was found")
+    }
+
+    fn waiting_writers(&self) -> Vec<u64> {
         self.rows(&format!(
             "SELECT id FROM information_schema.processlist
              WHERE db = '{}' AND info LIKE '%FOR UPDATE%' AND info NOT LIKE '%processlist%'",
@@ -204,18 +216,20 @@ impl Replica {
         self.address.expect("the replica is ready")
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// A new connection.
     pub(crate) fn caller(&self) -> Caller {
         Caller::connect(self.address())
     }
 
     pub(crate) fn terminate(&self) {
-        let killed = Command::new("kill").arg(self.id().to_string()).status();
-        assert!(killed.expect("there is a kill command").success());
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.process.id().to_string()])
+            .status();
+        assert!(sent.expect("there is a kill command").success());
     }
 
     /// Waits for the end of the process, and of its log.
@@ -356,6 +370,11 @@ impl Caller {
             .read_exact(&mut answer.body)
             .expect("the body is as long as declared");
         answer
+    }
+
+    /// Waits until there is nothing more to read.
+    pub(crate) fn is_closed_by_the_server(&mut self) -> bool {
+        self.stream.read_to_end(&mut Vec::new()).is_ok()
     }
 
     fn receive_head(&mut self) -> (Answer, usize) {

@@ -34,9 +34,7 @@ fn sigterm_lets_all_that_was_taken_be_answered() {
     }
     let mut witness = replica.caller();
     assert_eq!(witness.get("/healthz").status, 200);
-    eventually("the writer waits for the lock", || {
-        !database.waiting_writers().is_empty()
-    });
+    database.wait_for_a_writer(None);
     replica.terminate();
     replica.wait_for_line("stopping");
     let refusal = witness.post("bob", "too late");
