@@ -16,6 +16,8 @@ pub struct Ledger {
     pub of_user: HashMap<String, u64>,
     /// The date of the last message of all.
     pub last_sent_at: DateTime<Utc>,
+    /// The last nine messages, oldest first.
+    pub tail: Vec<Message<'static>>,
     /// The messages among those looked up that are stored already.
     pub found: HashMap<Uuid, Found>,
     /// The database's clock.
@@ -162,6 +164,7 @@ mod tests {
             of_user: (0..3)
                 .map(|user| (format!("user {user}"), counts[user]))
                 .collect(),
+            tail: Vec::new(),
             last_sent_at: DateTime::from_timestamp(1000, 0).expect("within range"),
             found: found.into_iter().collect(),
             now: DateTime::from_timestamp(now, 0).expect("within range"),

@@ -56,24 +56,21 @@ impl<'c> Locked<'c> {
         Ok(Self { connection, ledger })
     }
 
-    /// Stores the new messages and the counters, and commits. One round trip. Gives the up to nine messages before the
-    /// new ones, oldest first.
+    /// Stores the new messages and the counters, and commits. One round trip. Gives back what was read under the lock.
     ///
     /// # Errors
-    /// If the server answered with an error up to COMMIT, nothing is stored, and the transaction is still open:
-    /// [`rollback`]. Otherwise the outcome is not known.
+    /// If the server answered with an error, nothing is stored, and the transaction is still open: [`rollback`].
+    /// Otherwise the outcome is not known.
     pub fn insert_and_commit(
         self,
         heads: &RowHeads,
         numbered: &Numbered<'_>,
-    ) -> Result<Vec<Message<'static>>, mysql::Error> {
-        let (sql, up_to_commit) = sql::insert_and_commit(heads, numbered, &self.ledger);
-        let mut results = self.connection.query_iter(sql)?;
-        for _ in 0..up_to_commit {
-            next_set(&mut results, Ok)?;
-        }
-        // No longer an answer that says that nothing is stored.
-        next_set(&mut results, message).map_err(|error| std::io::Error::other(error).into())
+    ) -> Result<Ledger, mysql::Error> {
+        run_all(
+            self.connection,
+            &sql::insert_and_commit(heads, numbered, &self.ledger),
+        )?;
+        Ok(self.ledger)
     }
 }
 
@@ -178,6 +175,8 @@ fn read_ledger(
     let of_user = counters
         .map(|(user, messages, _)| (user, messages))
         .collect();
+    let mut tail = next_set(&mut results, message)?;
+    tail.reverse();
     let found = if looks_up {
         next_set(&mut results, found)?.into_iter().collect()
     } else {
@@ -187,6 +186,7 @@ fn read_ledger(
         total,
         of_user,
         last_sent_at,
+        tail,
         found,
         now,
     })

@@ -228,7 +228,8 @@ impl<A> Scribe<A> {
                     &error,
                     some_stored || Remedy::of(&error) == Remedy::Reconnect,
                 )
-            })?;
+            })?
+            .tail;
 
         self.known_users = numbered
             .counts

@@ -47,7 +47,8 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
         push_text(&mut sql, user);
     }
     // The empty name sorts first, so its row is locked first: whoever has it finds the others free.
-    sql.push_str(") ORDER BY user FOR UPDATE");
+    sql.push_str(") ORDER BY user FOR UPDATE;");
+    sql.push_str(&page(None, PREDECESSORS as u64));
     if !look_up.is_empty() {
         sql.push_str(";SELECT request_id, seq, user, text FROM messages FORCE INDEX (request_id) WHERE request_id IN (");
         push_list(&mut sql, look_up, |sql, id| push_bytes(sql, id.as_bytes()));
@@ -56,21 +57,16 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     sql
 }
 
-/// The rest of the transaction, and then the messages before the new ones: they are stored for good, so they are read
-/// when the lock is free again.
-///
-/// It writes something even if nothing is new, so that COMMIT flushes the log up to what was found. Also gives the
-/// number of statements up to COMMIT.
+/// The rest of the transaction. It writes something even if nothing is new, so that COMMIT flushes the log up to what
+/// was found.
 pub(super) fn insert_and_commit(
     heads: &RowHeads,
     numbered: &Numbered<'_>,
     ledger: &Ledger,
-) -> (String, usize) {
-    let mut statements = 1;
+) -> String {
     let length: usize = heads.heads.iter().map(|head| head.len() + 80).sum();
     let mut sql = String::with_capacity(length + 96 * numbered.counts.len() + 512);
     if let Some(first) = numbered.new.first() {
-        statements += 2;
         let sent_at = literal(first.sent_at);
         sql.push_str(
             "INSERT INTO messages (user, text, request_id, seq, user_seq, sent_at) VALUES ",
@@ -100,7 +96,6 @@ pub(super) fn insert_and_commit(
         );
     }
     if numbered.repeats() > 0 {
-        statements += 1;
         write!(
             sql,
             "UPDATE counters SET repeats = repeats + {} WHERE user = '';",
@@ -108,9 +103,8 @@ pub(super) fn insert_and_commit(
         )
         .expect(NO_FAILURE);
     }
-    sql.push_str("COMMIT;");
-    sql.push_str(&window(ledger.total, PREDECESSORS as u64));
-    (sql, statements)
+    sql.push_str("COMMIT");
+    sql
 }
 
 /// The message `last` and those before it, `count` in all, oldest first.

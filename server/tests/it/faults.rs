@@ -209,24 +209,3 @@ fn a_date_never_goes_back_even_if_the_clock_does() {
     }
     database.assert_in_order();
 }
-
-#[test]
-fn what_fails_behind_the_commit_is_not_called_not_stored() {
-    let database = Database::new();
-    let replica = Replica::start_with(&database, &["--request-timeout", "1s"]);
-    assert_eq!(replica.caller().post("ann", "before").status, 200);
-    // The messages before the own one are read through this index, after COMMIT.
-    database
-        .connect()
-        .query_drop("ALTER TABLE messages RENAME INDEX seq TO gone")
-        .expect("the index is there");
-    let answer = replica.caller().post("ann", "x");
-    assert!([500, 504].contains(&answer.status), "{answer:?}");
-    assert_eq!(database.count(), 2);
-    database
-        .connect()
-        .query_drop("ALTER TABLE messages RENAME INDEX gone TO seq")
-        .expect("the index is there");
-    assert_eq!(replica.caller().post("ann", "y").own_seq(), 3);
-    database.assert_in_order();
-}
