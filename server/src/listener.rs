@@ -28,6 +28,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a listener that is to be closed may take to accept what waits.
 const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
+/// Nudges before a listener is closed; each takes a fraction of a millisecond.
+const LAST_NUDGES: usize = 100;
 
 /// Binds and listens. What is set here is inherited by the accepted sockets, which `tiny_http` keeps to itself.
 ///
@@ -208,22 +210,25 @@ fn is_served(mut probe: &TcpStream) -> bool {
     !matches!(waits, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Refuses new connections from now on. Those that were made before are accepted first, if that does not take long: the
-/// kernel would reset them.
+/// Refuses new connections from now on. Those that were made before are accepted and served first, if that does not take
+/// long: otherwise the kernel would reset them.
 ///
 /// # Errors
 /// As the system says.
 pub fn close(listener: &Socket) -> io::Result<()> {
-    // Connections are accepted in the order in which they were made, so when this one is served, all before it are
-    // accepted.
-    let _served = reachable(listener)
-        .and_then(|address| TcpStream::connect_timeout(&address, ACCEPT_PATIENCE))
-        .and_then(|mut last| {
-            last.shutdown(Shutdown::Write)?;
-            last.set_read_timeout(Some(ACCEPT_PATIENCE))?;
-            last.read(&mut [0])
-        });
+    if let Ok(address) = reachable(listener) {
+        // Connections are accepted in the order in which they were made, so when the first of these is served, all
+        // before it are accepted. Each one frees another that starves, as the nudge does.
+        let _all_served = (0..LAST_NUDGES).all(|_| nudge_and_wait(address).is_ok());
+    }
     listener.shutdown(Shutdown::Both)
+}
+
+fn nudge_and_wait(address: SocketAddr) -> io::Result<()> {
+    let mut nudge = TcpStream::connect_timeout(&address, ACCEPT_PATIENCE)?;
+    nudge.shutdown(Shutdown::Write)?;
+    nudge.set_read_timeout(Some(ACCEPT_PATIENCE))?;
+    nudge.read(&mut [0]).map(drop)
 }
 
 /// The address by which this machine reaches a listener that may be bound to all addresses.
