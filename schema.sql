@@ -1,6 +1,6 @@
 -- DummyMessenger: the tables, and a view that shows whether the promises hold in them.
 -- The server applies this file at start where something of it is missing; `mysql DATABASE < schema.sql` does the same.
--- It runs unchanged on MySQL 8.0 or later and on MariaDB 10.5 or later, and may run twice, or twice at once.
+-- It runs unchanged on MySQL and on MariaDB, and may run twice, or twice at once.
 
 CREATE TABLE IF NOT EXISTS messages (
   -- Physical order of the inserts. A rollback burns values, so it is not the message's number.
