@@ -14,6 +14,7 @@ use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
 use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service, answer_all};
+use server::incident::Incident;
 use server::message::{Message, Post, RenderedHistory, Window};
 use server::store::{Store, Timeouts};
 use server::workers::Workers;
@@ -116,7 +117,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "transaction",
         most as usize,
         move |(post, exchange): (Post, Exchange)| {
-            let reply = store(&connections, &post).map_err(|_cause| error::Error::DatabaseAway);
+            let reply = store(&connections, &post)
+                .map_err(|_cause| error::Error::DatabaseAway(Incident::draw()));
             answer_all([(exchange, reply)]);
         },
     );

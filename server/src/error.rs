@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::incident::Incident;
+
 /// Why a request was not answered with 200. The text is for the caller: it tells what to change, and nothing of the
 /// server's inside.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,28 +40,28 @@ pub enum Error {
     #[error(
         "Too many messages are waiting. This attempt stored nothing; try again a little later."
     )]
-    Busy,
+    Busy(Incident),
 
     /// The database did not take the message in time. Nothing was stored.
     #[error(
         "The database does not answer, or takes no writes. This attempt stored nothing; try again later."
     )]
-    DatabaseAway,
+    DatabaseAway(Incident),
 
     /// The server is stopping. Nothing was stored.
     #[error("This server is shutting down. This attempt stored nothing; try another replica.")]
-    ShuttingDown,
+    ShuttingDown(Incident),
 
     /// The message was sent to the database, and no answer came in time.
     #[error(
         "It is not known whether the message was stored. If you sent an Idempotency-Key, send it again with the same: it \
          is stored once at most. Without one, look for it in the history first."
     )]
-    OutcomeUnknown,
+    OutcomeUnknown(Incident),
 
     /// A defect of the server. Its cause stands in the log.
     #[error("The server failed on this message. The operator finds the cause in the log.")]
-    Defect,
+    Defect(Incident),
 }
 
 impl Error {
@@ -73,16 +75,32 @@ impl Error {
             Self::BodyTooLarge(_) => 413,
             Self::NotJson => 415,
             Self::OutsideLimit(_) | Self::KeyReused => 422,
-            Self::Defect => 500,
-            Self::Busy | Self::DatabaseAway | Self::ShuttingDown => 503,
-            Self::OutcomeUnknown => 504,
+            Self::Defect(_) => 500,
+            Self::Busy(_) | Self::DatabaseAway(_) | Self::ShuttingDown(_) => 503,
+            Self::OutcomeUnknown(_) => 504,
         }
     }
 
     /// How long the caller does well to wait before the next try; the `Retry-After` header.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Self::Busy | Self::DatabaseAway | Self::ShuttingDown)
-            .then_some(Duration::from_secs(1))
+        matches!(
+            self,
+            Self::Busy(_) | Self::DatabaseAway(_) | Self::ShuttingDown(_)
+        )
+        .then_some(Duration::from_secs(1))
+    }
+
+    /// What the log tells of the cause, where the cause lies with the server.
+    #[must_use]
+    pub fn incident(&self) -> Option<Incident> {
+        match *self {
+            Self::Busy(incident)
+            | Self::DatabaseAway(incident)
+            | Self::ShuttingDown(incident)
+            | Self::OutcomeUnknown(incident)
+            | Self::Defect(incident) => Some(incident),
+            _ => None,
+        }
     }
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use crate::error::Error;
+use crate::incident::Reporter;
 use crate::listener::{self, BurstSign, Nudge};
 use crate::message::{Message, NewMessage, Post};
 use crate::workers::Workers;
@@ -152,6 +153,7 @@ impl Edge {
             limits: self.limits,
             stopping: Arc::clone(&self.stopping),
             being_read: AtomicUsize::new(0),
+            refusals: Reporter::default(),
         });
         let pool = |name, handle: fn(&Desk<S>, Exchange)| {
             let desk = Arc::clone(&desk);
@@ -279,6 +281,8 @@ struct Desk<S> {
     limits: EdgeLimits,
     stopping: Arc<AtomicBool>,
     being_read: AtomicUsize,
+    /// Of the stopping server.
+    refusals: Reporter,
 }
 
 impl<S: Service> Desk<S> {
@@ -320,7 +324,10 @@ impl<S: Service> Desk<S> {
 
     fn unless_stopping(&self) -> Result<(), Error> {
         if self.stopping.load(Ordering::Acquire) {
-            Err(Error::ShuttingDown)
+            let incident = self.refusals.report(|incident| {
+                tracing::info!(instance = %incident, "refusing requests: the server stops");
+            });
+            Err(Error::ShuttingDown(incident))
         } else {
             Ok(())
         }

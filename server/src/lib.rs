@@ -12,6 +12,7 @@
 //! * [`numbering`]: which number each message of a batch gets. Pure.
 //! * [`store`]: all SQL, and what its errors mean.
 //! * [`error`]: what can go wrong, and what the caller sees of it.
+//! * [`incident`]: what the caller's answer and the operator's log have in common.
 //!
 //! # What keeps the promises
 //!
@@ -43,3 +44,4 @@ pub mod numbering;
 pub mod store;
 
 pub mod error;
+pub mod incident;

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::http::{Exchange, PageRequest, Service, answer_all};
+use crate::incident::Reporter;
 use crate::message::{Message, Post};
 use crate::store::{self, Connection, Store};
 use crate::writer::{Writer, WriterLimits};
@@ -10,6 +11,8 @@ use crate::writer::{Writer, WriterLimits};
 pub struct Messenger {
     store: Store,
     writer: Writer<Exchange>,
+    /// Of questions that the database did not answer.
+    failures: Reporter,
 }
 
 impl Messenger {
@@ -19,7 +22,11 @@ impl Messenger {
     /// If the system gives no thread.
     pub fn start(store: Store, limits: WriterLimits) -> std::io::Result<Self> {
         let writer = Writer::start(store.clone(), limits, answer_all)?;
-        Ok(Self { store, writer })
+        Ok(Self {
+            store,
+            writer,
+            failures: Reporter::default(),
+        })
     }
 
     /// Stores what waits, and ends the writer.
@@ -31,15 +38,19 @@ impl Messenger {
         &self,
         query: impl FnOnce(&mut Connection) -> Result<T, mysql::Error>,
     ) -> Result<T, Error> {
-        let mut connection = self.store.connection().map_err(|error| {
-            tracing::warn!(%error, "no connection to the database");
-            Error::DatabaseAway
-        })?;
+        let mut connection = self
+            .store
+            .connection()
+            .map_err(|error| self.away("no connection to the database", &error))?;
         query(&mut connection).map_err(|error| {
             connection.give_up();
-            tracing::warn!(%error, "the database does not answer");
-            Error::DatabaseAway
+            self.away("the database does not answer", &error)
         })
+    }
+
+    fn away(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) -> Error {
+        let log = |incident| tracing::warn!(instance = %incident, error, "{what}");
+        Error::DatabaseAway(self.failures.report(log))
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::error::Error;
+use crate::incident::{Incident, Reporter};
 use crate::message::{Post, RenderedHistory, RequestId, Window};
 use crate::numbering::{Fate, number};
 use crate::store::{self, Connection, Locked, Remedy, RowHeads, Store};
@@ -45,6 +46,8 @@ type Deliver<A> = Box<dyn Fn(Vec<(A, Result<Window, Error>)>) + Send>;
 pub struct Writer<A> {
     queue: Sender<Waiting<A>>,
     thread: JoinHandle<()>,
+    /// Of the full queue.
+    refusals: Reporter,
 }
 
 impl<A: Send + 'static> Writer<A> {
@@ -72,7 +75,11 @@ impl<A: Send + 'static> Writer<A> {
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || scribe.work())?;
-        Ok(Self { queue, thread })
+        Ok(Self {
+            queue,
+            thread,
+            refusals: Reporter::default(),
+        })
     }
 
     /// Queues a message. Does not block.
@@ -83,9 +90,21 @@ impl<A: Send + 'static> Writer<A> {
         self.queue
             .try_send(Waiting { post, answer_to })
             .map_err(|error| match error {
-                TrySendError::Full(waiting) => (Error::Busy, waiting.answer_to),
-                TrySendError::Disconnected(waiting) => (Error::Defect, waiting.answer_to),
+                TrySendError::Full(waiting) => (self.busy(), waiting.answer_to),
+                TrySendError::Disconnected(waiting) => (self.gone(), waiting.answer_to),
             })
+    }
+
+    fn busy(&self) -> Error {
+        Error::Busy(self.refusals.report(|incident| {
+            tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
+        }))
+    }
+
+    fn gone(&self) -> Error {
+        Error::Defect(self.refusals.report(
+            |incident| tracing::error!(instance = %incident, "the writer's thread has ended"),
+        ))
     }
 
     /// Stores what waits, and ends the thread.
@@ -113,6 +132,8 @@ struct Past {
     attempts: u32,
     /// An attempt may have stored some of the batch. Resolved by the next one that gets the lock.
     outcome_unknown: bool,
+    /// The last failure.
+    incident: Option<Incident>,
 }
 
 /// An attempt that failed.
@@ -121,6 +142,7 @@ struct Failure {
     /// Whether some of the batch may be stored.
     outcome_unknown: bool,
     cause: String,
+    incident: Incident,
 }
 
 impl<A> Scribe<A> {
@@ -128,16 +150,16 @@ impl<A> Scribe<A> {
         loop {
             match self.intake.next_batch(self.store.timeouts().keep_alive()) {
                 Ok(batch) => self.survive(|scribe| scribe.store(batch, Past::default())),
-                Err(RecvTimeoutError::Timeout) => self.keep_alive(),
+                Err(RecvTimeoutError::Timeout) => self.survive(Self::keep_alive),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     }
 
-    /// A panic costs the batch, whose callers are answered when it is dropped, and the connection.
+    /// A panic costs the batch, if there is one, whose callers are answered when it is dropped, and the connection.
     fn survive(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            tracing::error!("the writer panicked on a batch; it goes on with the next");
+            tracing::error!("the writer panicked; it goes on with the next batch");
             self.clean_up(Remedy::Reconnect);
         }
     }
@@ -165,22 +187,23 @@ impl<A> Scribe<A> {
             past.attempts += 1;
             log(&failure, batch.len(), past.attempts);
             past.outcome_unknown = failure.outcome_unknown;
+            past.incident = Some(failure.incident);
             self.clean_up(failure.remedy);
             if failure.remedy == Remedy::GiveUp {
-                return self.store_singly(batch, past);
+                return self.store_singly(batch, past, failure.incident);
             }
             std::thread::sleep(pause(past.attempts));
         }
     }
 
     /// One message that the database refuses must not harm the others.
-    fn store_singly(&mut self, batch: Vec<Waiting<A>>, past: Past) {
+    fn store_singly(&mut self, batch: Vec<Waiting<A>>, past: Past, refusal: Incident) {
         if batch.len() > 1 {
             for waiting in batch {
                 self.store(vec![waiting], past);
             }
         } else {
-            self.answer(batch, &Error::Defect);
+            self.answer(batch, &Error::Defect(refusal));
         }
     }
 
@@ -281,10 +304,13 @@ impl<A> Scribe<A> {
             .extract_if(.., |waiting| waiting.post.deadline <= now)
             .collect();
         if !late.is_empty() {
+            let incident = past
+                .incident
+                .unwrap_or_else(|| report_waiting_in_vain(late.len()));
             let error = if past.outcome_unknown {
-                Error::OutcomeUnknown
+                Error::OutcomeUnknown(incident)
             } else {
-                Error::DatabaseAway
+                Error::DatabaseAway(incident)
             };
             self.answer(late, &error);
         }
@@ -313,6 +339,7 @@ fn connected<'c>(
                 remedy: Remedy::Reconnect,
                 outcome_unknown: past.outcome_unknown,
                 cause,
+                incident: Incident::draw(),
             }),
         },
     }
@@ -324,6 +351,7 @@ impl Failure {
             remedy: Remedy::of(error),
             outcome_unknown,
             cause: error.to_string(),
+            incident: Incident::draw(),
         }
     }
 }
@@ -333,11 +361,13 @@ fn log(failure: &Failure, messages: usize, attempt: u32) {
         remedy,
         outcome_unknown,
         cause,
+        incident,
     } = failure;
     if *remedy == Remedy::GiveUp {
-        tracing::error!(messages, attempt, cause, "the database refuses a batch");
+        tracing::error!(instance = %incident, messages, attempt, cause, "the database refuses a batch");
     } else {
         tracing::warn!(
+            instance = %incident,
             messages,
             attempt,
             ?remedy,
@@ -346,6 +376,13 @@ fn log(failure: &Failure, messages: usize, attempt: u32) {
             "trying a batch again"
         );
     }
+}
+
+/// Their time was over before their batch was tried: those before them took long.
+fn report_waiting_in_vain(messages: usize) -> Incident {
+    let incident = Incident::draw();
+    tracing::warn!(instance = %incident, messages, "waited too long in the queue");
+    incident
 }
 
 /// Grows with each attempt, and is random, so that replicas do not come back all at once.

@@ -35,6 +35,8 @@ struct Problem<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -80,6 +82,7 @@ impl From<Error> for Answer {
             title: phrase(status),
             status,
             detail: &detail,
+            instance: error.incident().map(|incident| incident.to_string()),
         };
         Self {
             status,

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tiny_http::{Header, Method, ReadWrite, Request, Response};
 
 use crate::error::Error;
+use crate::incident::Reporter;
 use crate::message::RequestId;
 use crate::workers::Workers;
 
@@ -117,7 +118,11 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            self.outbox.repliers.submit((open, Error::Defect.into()));
+            let incident = self.outbox.dropped.report(|incident| {
+                tracing::error!(instance = %incident, "a request was dropped without an answer");
+            });
+            let answer = Error::Defect(incident).into();
+            self.outbox.repliers.submit((open, answer));
         }
     }
 }
@@ -142,6 +147,7 @@ pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, 
 pub(super) struct Outbox {
     lines: Arc<InOrder<SocketAddr, (Open, Answer)>>,
     repliers: Workers<(Open, Answer)>,
+    dropped: Reporter,
 }
 
 /// A connection whose caller may still send the rest of a body that was refused.
@@ -165,7 +171,11 @@ impl Outbox {
                 },
             )
         };
-        Self { lines, repliers }
+        Self {
+            lines,
+            repliers,
+            dropped: Reporter::default(),
+        }
     }
 
     /// Sees to it that answers do not wait for a caller who does not read.

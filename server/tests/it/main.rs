@@ -9,4 +9,5 @@ mod contract;
 mod edge;
 mod faults;
 mod life;
+mod operator;
 mod replicas;
