@@ -5,6 +5,7 @@
 mod pool;
 mod setup;
 mod sql;
+mod tls;
 mod url;
 
 use std::collections::HashMap;

@@ -124,9 +124,19 @@ fn refused(url: &DatabaseUrl, error: &mysql::Error) -> SetupError {
     SetupError::Refused {
         url: url.clone(),
         error: said(error),
-        advice: advice(error),
+        advice: match error {
+            mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
+            mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
+                WRONG_CERTIFICATE
+            }
+            _ => advice(error),
+        },
     }
 }
+
+const TLS_IS_ASKED_FOR: &str = "; TLS is asked for by the ssl- options of the database URL";
+const WRONG_CERTIFICATE: &str = "; in the database URL, ssl-ca names the authority that signs its certificate, and \
+    ssl-mode=verify_ca accepts any host name";
 
 /// The error without the driver's wrapping.
 fn said(error: &mysql::Error) -> String {
@@ -167,6 +177,7 @@ fn advice(error: &mysql::Error) -> &'static str {
             "; let this user have the database (GRANT), or create it and its tables from schema.sql yourself"
         }
         Some(1054 | 1146) => "; its tables are not those of schema.sql, use another database",
+        Some(3159) => "; ask for TLS, as by ?ssl-ca=/path/to/ca.pem in the database URL",
         Some(1286) => "; the server needs the InnoDB storage engine",
         _ => "",
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use mysql::{Opts, OptsBuilder};
 
-use super::{SetupError, Timeouts};
+use super::{SetupError, Timeouts, tls};
 
 /// Where the database is, and who we are there. Shows itself without the password.
 #[derive(Clone)]
@@ -23,8 +23,11 @@ impl FromStr for DatabaseUrl {
 
 impl DatabaseUrl {
     pub(super) fn options(&self, timeouts: Timeouts) -> Result<Opts, SetupError> {
-        let options =
-            Opts::from_url(&self.0).map_err(|error| SetupError::Url(error.to_string()))?;
+        let (url, tls) = tls::take_options(&self.0).map_err(SetupError::Url)?;
+        tls.as_ref()
+            .map_or(Ok(()), tls::check_files)
+            .map_err(SetupError::Url)?;
+        let options = Opts::from_url(&url).map_err(|error| SetupError::Url(error.to_string()))?;
         if options.get_db_name().is_none_or(str::is_empty) {
             return Err(SetupError::Url(
                 "it names no database; add one, as in …:3306/dummy_messenger".to_owned(),
@@ -33,6 +36,7 @@ impl DatabaseUrl {
         Ok(OptsBuilder::from_opts(options)
             // What the server says of its socket's path need not be true on this machine.
             .prefer_socket(false)
+            .ssl_opts(tls)
             .tcp_connect_timeout(Some(timeouts.connect))
             .read_timeout(Some(timeouts.answer))
             .write_timeout(Some(timeouts.answer))
@@ -40,9 +44,17 @@ impl DatabaseUrl {
     }
 }
 
+impl DatabaseUrl {
+    pub(super) fn asks_for_tls(&self) -> bool {
+        tls::take_options(&self.0).is_ok_and(|(_, options)| options.is_some())
+    }
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(options) = Opts::from_url(&self.0) else {
+        let Ok(options) = tls::take_options(&self.0)
+            .and_then(|(url, _)| Opts::from_url(&url).map_err(|error| error.to_string()))
+        else {
             return write!(to, "(not a URL)");
         };
         let user = options.get_user().unwrap_or_default();

@@ -1,0 +1,174 @@
+//! TLS to the database, as the URL asks for it.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use mysql::{ClientIdentity, SslOpts};
+use url::Url;
+
+/// Takes the options of TLS out of a URL; the driver knows them under other names. Gives the rest, and `None` where TLS
+/// is not asked for.
+///
+/// The names and meanings are those of MySQL's own programs, but what is not said is on the safe side: a certificate
+/// authority (`ssl-ca`) or a certificate of ours (`ssl-cert` with `ssl-key`) asks for TLS, and the mode is
+/// `verify_identity`.
+///
+/// # Errors
+/// What is wrong with the options.
+pub(super) fn take_options(url: &str) -> Result<(String, Option<SslOpts>), String> {
+    let Ok(mut url) = Url::parse(url) else {
+        // The driver says what is wrong with it.
+        return Ok((url.to_owned(), None));
+    };
+    let (mut mode, mut authority, mut certificate, mut key) = (None, None, None, None);
+    let mut rest = Vec::new();
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "ssl-mode" => mode = Some(Mode::named(&value)?),
+            "ssl-ca" => authority = Some(PathBuf::from(&*value)),
+            "ssl-cert" => certificate = Some(PathBuf::from(&*value)),
+            "ssl-key" => key = Some(PathBuf::from(&*value)),
+            _ => rest.push((name.into_owned(), value.into_owned())),
+        }
+    }
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(ClientIdentity::new(certificate, key)),
+        (None, None) => None,
+        _ => return Err("ssl-cert and ssl-key go together".to_owned()),
+    };
+    let mode = match mode {
+        Some(mode) => mode,
+        None if authority.is_some() || identity.is_some() => Mode::VerifyIdentity,
+        None => Mode::Disabled,
+    };
+    url.query_pairs_mut().clear().extend_pairs(rest);
+    let options = (mode != Mode::Disabled).then(|| {
+        SslOpts::default()
+            .with_root_cert_path(authority)
+            .with_client_identity(identity)
+            .with_danger_skip_domain_validation(mode != Mode::VerifyIdentity)
+            .with_danger_accept_invalid_certs(mode == Mode::Required)
+    });
+    Ok((url.into(), options))
+}
+
+/// Whether the files can be read. The driver would find out at each connection.
+///
+/// # Errors
+/// Which one cannot, and why.
+pub(super) fn check_files(options: &SslOpts) -> Result<(), String> {
+    let identity = options
+        .client_identity()
+        .map(|identity| [identity.cert_chain_path(), identity.priv_key_path()]);
+    options
+        .root_cert_path()
+        .into_iter()
+        .chain(identity.into_iter().flatten())
+        .try_for_each(|path| match File::open(path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        })
+}
+
+/// What is checked. What MySQL's programs call `PREFERRED` is left out: it protects from nobody who could listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// No TLS.
+    Disabled,
+    /// Nothing: it keeps out who only listens.
+    Required,
+    /// The certificate is signed by the authority.
+    VerifyCa,
+    /// And it is that of the host.
+    VerifyIdentity,
+}
+
+impl Mode {
+    fn named(name: &str) -> Result<Self, String> {
+        match &*name.to_ascii_lowercase() {
+            "disabled" => Ok(Self::Disabled),
+            "required" => Ok(Self::Required),
+            "verify_ca" => Ok(Self::VerifyCa),
+            "verify_identity" => Ok(Self::VerifyIdentity),
+            _ => Err(format!(
+                "ssl-mode is {name:?}, and not disabled, required, verify_ca or verify_identity"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_files, take_options};
+
+    const THIS_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/tls.rs");
+
+    fn checks(query: &str) -> Option<(bool, bool)> {
+        let (_, options) = take_options(&format!("mysql://u:p@db/name?{query}")).expect(query);
+        options.map(|options| {
+            let (any_certificate, any_name) = (
+                options.accept_invalid_certs(),
+                options.skip_domain_validation(),
+            );
+            (!any_certificate, !any_name)
+        })
+    }
+
+    #[test]
+    fn without_an_option_there_is_no_tls_and_the_url_stays() {
+        for url in [
+            "mysql://u:p%40x@db:3307/name?socket=%2Ftmp%2Fs",
+            "mysql://db/name",
+            "no url",
+        ] {
+            let (rest, options) = take_options(url).expect(url);
+            assert!(options.is_none());
+            assert_eq!(rest.trim_end_matches('?'), url);
+        }
+        assert_eq!(checks("ssl-mode=disabled"), None);
+    }
+
+    #[test]
+    fn each_mode_checks_what_its_name_says() {
+        assert_eq!(checks("ssl-mode=REQUIRED"), Some((false, false)));
+        assert_eq!(checks("ssl-mode=verify_ca"), Some((true, false)));
+        assert_eq!(checks("ssl-mode=verify_identity"), Some((true, true)));
+        assert_eq!(checks(&format!("ssl-ca={THIS_FILE}")), Some((true, true)));
+    }
+
+    #[test]
+    fn the_options_do_not_reach_the_driver_and_others_do() {
+        let url = format!("mysql://db/name?ssl-ca={THIS_FILE}&compress=true&ssl-mode=verify_ca");
+        let (rest, options) = take_options(&url).expect("it is right");
+        assert_eq!(rest, "mysql://db/name?compress=true");
+        let path = options.expect("TLS is asked for");
+        assert_eq!(path.root_cert_path(), Some(THIS_FILE.as_ref()));
+    }
+
+    #[test]
+    fn a_wrong_option_is_refused() {
+        for (query, said) in [
+            ("ssl-mode=preferred", "verify_identity"),
+            ("ssl-key=key.pem", "go together"),
+        ] {
+            let error = take_options(&format!("mysql://db/name?{query}")).expect_err(query);
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let check = |query: &str| {
+            let (_, options) = take_options(&format!("mysql://db/name?{query}")).expect(query);
+            check_files(&options.expect("TLS is asked for"))
+        };
+        assert_eq!(check(&format!("ssl-ca={THIS_FILE}")), Ok(()));
+        for query in [
+            "ssl-ca=/nowhere/x.pem".to_owned(),
+            format!("ssl-cert={THIS_FILE}&ssl-key=/nowhere/x.pem"),
+        ] {
+            let error = check(&query).expect_err(&query);
+            assert!(error.contains("/nowhere/x.pem"), "{error}");
+        }
+    }
+}
