@@ -105,7 +105,7 @@ open_database() {
   if [[ $("$cli" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); fi
   if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
   for ((i = 0; i < 200; i++)); do
-    error=$(sql -N -e 'select version()' 2>&1) && say "database: $error" && return
+    error=$(sql -N -e 'select version()' 2>&1) && say "database: $error" && set_up && return
     [[ $error =~ ERROR\ 20 ]] || break # anything but "cannot connect"
     [[ -z $mysqld ]] || alive "$mysqld" || die_with_log ".run/$kind.log" 'the database does not start'
     ((i != 10)) || say 'waiting for the database'
@@ -138,6 +138,7 @@ private_database() {
   kind=${server##*/}
   connection+=(--user=root --protocol=socket --socket="$here/$kind/socket")
   export DATABASE_URL="mysql://root@localhost/$database?socket=$here/$kind/socket"
+  replica_url=${DATABASE_URL/root/messenger}
   if ! mkdir -p .run || [[ ! -O .run ]]; then die '.run/ belongs to another user: remove it first'; fi
   chmod 700 .run
   exec 8>.run/owner 9>.run/guests
@@ -148,6 +149,18 @@ private_database() {
   done
   [[ -d .run/$kind ]] || make_database
   start_database
+}
+
+# The replicas get a user of their own, with no more rights than they need.
+set_up() {
+  [[ -n ${replica_url:-} ]] || return 0
+  sql -e "create database if not exists $database character set utf8mb4 collate utf8mb4_bin"
+  sql "$database" <schema.sql
+  sql "$database" -e "
+    create user if not exists messenger@localhost;
+    grant select, insert on messages to messenger@localhost;
+    grant select, insert, update on counters to messenger@localhost;
+    grant select on ordering_violations to messenger@localhost"
 }
 
 # Under another name first, so that an interrupted run leaves no half of a database.
@@ -236,7 +249,7 @@ start_replicas() {
 
 start_replica() {
   mkdir -p .run
-  spawn "$binaries/server" --listen "127.0.0.1:$1" >>".run/replica-$1.log" 2>&1 8>&-
+  DATABASE_URL=${replica_url:-$DATABASE_URL} spawn "$binaries/server" --listen "127.0.0.1:$1" >>".run/replica-$1.log" 2>&1 8>&-
   replica[$1]=$spawned
 }
 

@@ -48,6 +48,10 @@ fn run(config: &Config) -> Result<(), Failure> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
+    if !config.listen.ip().is_loopback() {
+        let address = config.listen;
+        tracing::warn!(%address, "open to the network: without authentication, whoever reaches it can write and read");
+    }
     let store = Store::open(
         &config.database_url,
         config.database_timeouts(),

@@ -3,6 +3,7 @@
 //! Every statement is understood by MySQL and by MariaDB. What callers sent stands in it as hexadecimal literals only.
 
 mod pool;
+mod rights;
 mod setup;
 mod sql;
 mod tls;

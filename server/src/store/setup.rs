@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable;
 use mysql::{Conn, DriverError, Opts, OptsBuilder};
 
-use super::{DatabaseUrl, Remedy, Store, Timeouts, run_all};
+use super::{DatabaseUrl, Remedy, Store, Timeouts, rights, run_all};
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
@@ -32,6 +32,7 @@ impl Store {
             run_all(&mut connection, SCHEMA).map_err(refused)?;
         }
         check_tables(&mut connection, url)?;
+        rights::check(&mut connection).map_err(refused)?;
         let packet: Option<usize> = connection
             .query_first("SELECT @@max_allowed_packet")
             .map_err(refused)?;
@@ -173,8 +174,10 @@ fn advice(error: &mysql::Error) -> &'static str {
     }
     match code(error) {
         Some(1045 | 1698) => wrong_user,
-        Some(1044 | 1142 | 1227) => {
-            "; let this user have the database (GRANT), or create it and its tables from schema.sql yourself"
+        Some(code) if rights::DENIED.contains(&code) => {
+            "; grant this user SELECT and INSERT on messages, SELECT, INSERT and UPDATE on counters, and SELECT on \
+             ordering_violations; to create what is absent also CREATE, CREATE VIEW and DROP on the database, or create \
+             it yourself from schema.sql"
         }
         Some(1054 | 1146) => "; its tables are not those of schema.sql, use another database",
         Some(3159) => "; ask for TLS, as by ?ssl-ca=/path/to/ca.pem in the database URL",

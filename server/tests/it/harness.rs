@@ -44,6 +44,10 @@ impl Database {
         database
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The URL for a replica.
     pub(crate) fn url(&self) -> String {
         let (address, query) = self.server.split_once('?').unwrap_or((&self.server, ""));

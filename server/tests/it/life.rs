@@ -98,6 +98,31 @@ fn a_stop_under_load_loses_no_answered_message() {
     database.assert_in_order();
 }
 
+#[test]
+fn a_server_that_is_open_to_the_network_warns() {
+    let database = Database::new();
+    for (listen, warns) in [
+        ("127.0.0.1:0", false),
+        ("[::1]:0", false),
+        ("0.0.0.0:0", true),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_server"));
+        let mut replica = Replica::run(
+            command
+                .args(["--listen", listen])
+                .env("DATABASE_URL", database.url()),
+        );
+        replica.wait_for_line("ready address=");
+        replica.terminate();
+        assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
+        assert_eq!(
+            replica.log().contains("WARN open to the network"),
+            warns,
+            "{listen}"
+        );
+    }
+}
+
 fn assert_refuses_to_start(url: &str, options: &[&str], code: i32, said: &str) {
     let mut replica = Replica::spawn(url, options);
     assert_eq!(

@@ -11,3 +11,4 @@ mod faults;
 mod life;
 mod operator;
 mod replicas;
+mod rights;
