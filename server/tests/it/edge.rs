@@ -246,9 +246,9 @@ fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
     );
 
     // `accept` has the same time-out, and must not take the freeze for one.
-    replica.signal("STOP");
+    replica.freeze();
     std::thread::sleep(Duration::from_secs(1));
-    replica.signal("CONT");
+    replica.thaw();
     for _ in 0..20 {
         assert_eq!(replica.caller().get("/healthz").status, 200);
     }

@@ -138,10 +138,14 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
                 })
             })
             .collect();
-        for thread in threads {
-            thread.join().expect("every message is answered with 200");
-        }
+        let ends: Vec<_> = threads
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
         done.store(true, Ordering::Relaxed);
+        for end in ends {
+            end.expect("every message is answered with 200");
+        }
         let kills = killer.join().expect("the killer does not fail");
         assert!(kills > 5, "only {kills} connections were killed");
     });

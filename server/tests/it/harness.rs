@@ -1,20 +1,28 @@
 //! A database of its own for each test, replicas as processes, and callers that keep their connections.
 
 mod caller;
+mod judge;
+mod load;
+mod own;
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use faults::{DatabaseProcess, Process, Proxy};
 use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, Opts, OptsBuilder};
 use uuid::Uuid;
 
 pub(crate) use caller::{Answer, Caller};
+pub(crate) use judge::{Exchange, assert_promises};
+pub(crate) use load::Load;
+pub(crate) use own::OwnDatabase;
 
 /// Nothing here takes as long on a healthy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +31,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Database {
     name: String,
     server: String,
+    kept: bool,
 }
 
 impl Database {
@@ -33,6 +42,7 @@ impl Database {
         let database = Self {
             name: format!("dm_test_{}", Uuid::new_v4().simple()),
             server,
+            kept: false,
         };
         database
             .connect_to(None)
@@ -48,6 +58,15 @@ impl Database {
         &self.name
     }
 
+    /// The one of a server that this test has for itself; it goes away together with it.
+    pub(crate) fn of(server: &DatabaseProcess) -> Self {
+        Self {
+            name: DatabaseProcess::NAME.to_owned(),
+            server: server.url(),
+            kept: true,
+        }
+    }
+
     /// The URL for a replica.
     pub(crate) fn url(&self) -> String {
         let (address, query) = self.server.split_once('?').unwrap_or((&self.server, ""));
@@ -56,6 +75,35 @@ impl Database {
             .find('/')
             .map_or(address.len(), |slash| authority_at + slash);
         format!("{}/{}?{query}", &address[..authority_end], self.name)
+    }
+
+    /// A way to it that can be cut.
+    pub(crate) fn proxy(&self) -> Proxy {
+        let options = Opts::from_url(&self.server).expect("DATABASE_URL is a mysql:// URL");
+        let proxy = if let Some(path) = options.get_socket() {
+            Proxy::to_path(Path::new(path))
+        } else {
+            let host = (&*options.get_ip_or_hostname(), options.get_tcp_port());
+            let address = host
+                .to_socket_addrs()
+                .ok()
+                .and_then(|mut found| found.next());
+            Proxy::to_port(address.expect("DATABASE_URL names a host"))
+        };
+        proxy.expect("a port is free")
+    }
+
+    /// The URL for a replica that goes this way.
+    pub(crate) fn url_through(&self, proxy: &Proxy) -> String {
+        let options = Opts::from_url(&self.server).expect("DATABASE_URL is a mysql:// URL");
+        let (user, password) = (options.get_user(), options.get_pass());
+        format!(
+            "mysql://{}:{}@{}/{}",
+            user.unwrap_or_default(),
+            password.unwrap_or_default(),
+            proxy.address(),
+            self.name
+        )
     }
 
     /// A connection of the test's own.
@@ -122,6 +170,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         let _ = self
             .connect_to(None)
             .query_drop(format!("DROP DATABASE {}", self.name));
@@ -139,7 +190,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A server process. Killed at the end, if it still runs.
 pub(crate) struct Replica {
-    process: Child,
+    process: Process,
     address: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
     lines: Receiver<String>,
@@ -152,7 +203,11 @@ impl Replica {
     }
 
     pub(crate) fn start_with(database: &Database, options: &[&str]) -> Self {
-        let mut replica = Self::spawn(&database.url(), options);
+        Self::start_at(&database.url(), options)
+    }
+
+    pub(crate) fn start_at(database_url: &str, options: &[&str]) -> Self {
+        let mut replica = Self::spawn(database_url, options);
         replica.wait_until_ready();
         replica
     }
@@ -166,13 +221,12 @@ impl Replica {
 
     /// Runs a command that becomes a server.
     pub(crate) fn run(command: &mut Command) -> Self {
-        let mut process = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server's binary can be started");
-        let stderr = process.stderr.take().expect("stderr is piped");
+            .stderr(Stdio::piped());
+        let mut process = Process::start(command).expect("the server's binary can be started");
+        let stderr = process.child().stderr.take().expect("stderr is piped");
         let log = Arc::new(Mutex::new(String::new()));
         let (sender, lines) = channel();
         let all = Arc::clone(&log);
@@ -229,32 +283,34 @@ impl Replica {
     }
 
     pub(crate) fn terminate(&self) {
-        self.signal("TERM");
+        self.process.terminate().expect("it runs");
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", name, &self.process.id().to_string()])
-            .status();
-        assert!(sent.expect("there is a kill command").success());
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+    }
+
+    /// Stops all its threads until [`Self::thaw`].
+    pub(crate) fn freeze(&self) {
+        self.process.freeze().expect("it runs");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.process.thaw().expect("it runs");
     }
 
     /// Waits for the end of the process, and of its log.
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually("the end of the server", || {
-            status = self.process.try_wait().expect("it is our child");
-            status.is_some()
-        });
+        let status = self.process.end(PATIENCE).expect("it is our child");
+        let status = status.expect("the server ends in time");
         while self.lines.recv_timeout(PATIENCE).is_ok() {}
-        status.expect("it has ended")
+        status
     }
 }
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
         if std::thread::panicking() {
             let _ = write!(std::io::stderr(), "log of the server:\n{}", self.log());
         }

@@ -6,6 +6,8 @@
 mod harness;
 
 mod contract;
+mod crashes;
+mod cuts;
 mod edge;
 mod faults;
 mod life;

@@ -1,22 +1,11 @@
 //! Several replicas over one database.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
-use serde_json::Value;
 use uuid::Uuid;
 
-use crate::harness::{Answer, Caller, Database, Replica};
-
-/// A request and its reply, with the times between which it was under way.
-struct Exchange {
-    text: String,
-    user: String,
-    sent: Instant,
-    answered: Instant,
-    reply: Answer,
-}
+use crate::harness::{Answer, Caller, Database, Exchange, Replica, assert_promises};
 
 /// Many callers send to the replicas in turn; gives all exchanges.
 fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {
@@ -53,71 +42,6 @@ fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {
         .into_iter()
         .flat_map(|thread| thread.join().expect("all are answered"))
         .collect()
-}
-
-/// Promises 1 to 5 and 7, from the replies alone.
-fn assert_promises(exchanges: &[Exchange]) {
-    let mut shown: BTreeMap<u64, Value> = BTreeMap::new();
-    let mut own: Vec<(u64, &Exchange)> = Vec::new();
-    for exchange in exchanges {
-        let messages = exchange.reply.messages();
-        let seqs: Vec<u64> = messages
-            .iter()
-            .filter_map(|message| message["seq"].as_u64())
-            .collect();
-        let last = *seqs.last().expect("a reply is not empty");
-        let first = last.saturating_sub(9).max(1);
-        assert!(
-            seqs.iter().copied().eq(first..=last),
-            "a reply skips or lacks messages: {seqs:?}"
-        );
-        let message = messages.last().expect("a reply is not empty");
-        assert_eq!(
-            message["text"], exchange.text,
-            "the own message is not the last"
-        );
-        assert_eq!(message["user"], exchange.user);
-        own.push((last, exchange));
-        for message in messages {
-            let seq = message["seq"].as_u64().expect("seq is a number");
-            let before = shown.entry(seq).or_insert_with(|| message.clone());
-            assert_eq!(*before, message, "a message is shown in two ways");
-        }
-    }
-    own.sort_by_key(|(seq, _)| *seq);
-    assert!(
-        own.iter()
-            .map(|(seq, _)| *seq)
-            .eq(1..=exchanges.len() as u64),
-        "seq has a hole or a duplicate"
-    );
-
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut last_date = "";
-    for message in shown.values() {
-        let count = counts
-            .entry(message["user"].as_str().expect("a string"))
-            .or_default();
-        *count += 1;
-        assert_eq!(
-            message["user_seq"], *count,
-            "user_seq has a hole or a duplicate"
-        );
-        let date = message["sent_at"].as_str().expect("a string");
-        assert!(date >= last_date, "sent_at goes back");
-        last_date = date;
-    }
-
-    let mut earliest_answer: Option<Instant> = None;
-    for (seq, exchange) in own.iter().rev() {
-        assert!(
-            earliest_answer.is_none_or(|answered| exchange.sent <= answered),
-            "a request was sent after a later number was answered, and got {seq}"
-        );
-        earliest_answer = Some(earliest_answer.map_or(exchange.answered, |answered| {
-            answered.min(exchange.answered)
-        }));
-    }
 }
 
 #[test]

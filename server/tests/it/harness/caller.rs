@@ -1,6 +1,6 @@
 //! A caller, byte by byte: tests must see what is on the wire, and when.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -50,14 +50,16 @@ impl Answer {
 
 impl Caller {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_nodelay(true).expect("the socket is open");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("the time is not zero");
-        Self {
+        Self::try_connect(address).expect("the server listens")
+    }
+
+    pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self {
             stream: BufReader::new(stream),
-        }
+        })
     }
 
     /// Sends a message and waits for the reply.
@@ -71,14 +73,20 @@ impl Caller {
         self.receive()
     }
 
+    /// For a server that may go away meanwhile.
+    pub(crate) fn try_post_with_key(
+        &mut self,
+        user: &str,
+        text: &str,
+        key: &str,
+    ) -> io::Result<Answer> {
+        let request = post(user, text, &format!("Idempotency-Key: {key}\r\n"));
+        self.stream.get_mut().write_all(&request)?;
+        self.try_receive()
+    }
+
     pub(crate) fn send_post(&mut self, user: &str, text: &str, headers: &str) {
-        let body = serde_json::json!({ "user": user, "text": text }).to_string();
-        self.send(
-            "POST",
-            "/messages",
-            &format!("Content-Type: application/json\r\n{headers}"),
-            body.as_bytes(),
-        );
+        self.send_raw(&post(user, text, headers));
     }
 
     /// Sends any request with a body, and waits for the answer.
@@ -89,9 +97,9 @@ impl Caller {
         headers: &str,
         body: &[u8],
     ) -> Answer {
-        self.send(method, path, headers, body);
+        self.send_raw(&request(method, path, headers, body));
         if method == "HEAD" {
-            self.receive_head().0
+            self.try_receive_head().expect("an answer comes in time").0
         } else {
             self.receive()
         }
@@ -99,14 +107,6 @@ impl Caller {
 
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.request("GET", path, "", b"")
-    }
-
-    fn send(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) {
-        let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n"
-        );
-        self.send_raw(&[head.as_bytes(), body].concat());
     }
 
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
@@ -117,12 +117,14 @@ impl Caller {
     }
 
     pub(crate) fn receive(&mut self) -> Answer {
-        let (mut answer, length) = self.receive_head();
+        self.try_receive().expect("an answer comes in time")
+    }
+
+    fn try_receive(&mut self) -> io::Result<Answer> {
+        let (mut answer, length) = self.try_receive_head()?;
         answer.body = vec![0; length];
-        self.stream
-            .read_exact(&mut answer.body)
-            .expect("the body is as long as declared");
-        answer
+        self.stream.read_exact(&mut answer.body)?;
+        Ok(answer)
     }
 
     /// Waits until there is nothing more to read.
@@ -130,14 +132,13 @@ impl Caller {
         self.stream.read_to_end(&mut Vec::new()).is_ok()
     }
 
-    fn receive_head(&mut self) -> (Answer, usize) {
+    fn try_receive_head(&mut self) -> io::Result<(Answer, usize)> {
         let mut headers = String::new();
         while !headers.ends_with("\r\n\r\n") {
-            let length = self
-                .stream
-                .read_line(&mut headers)
-                .expect("an answer comes in time");
-            assert!(length > 0, "the connection was closed after {headers:?}");
+            if self.stream.read_line(&mut headers)? == 0 {
+                let closed = format!("the connection was closed after {headers:?}");
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, closed));
+            }
         }
         let status = headers
             .split(' ')
@@ -151,6 +152,24 @@ impl Caller {
         let length = answer
             .header("Content-Length")
             .and_then(|length| length.parse().ok());
-        (answer, length.expect("every answer declares its length"))
+        Ok((answer, length.expect("every answer declares its length")))
     }
+}
+
+fn post(user: &str, text: &str, headers: &str) -> Vec<u8> {
+    let body = serde_json::json!({ "user": user, "text": text }).to_string();
+    request(
+        "POST",
+        "/messages",
+        &format!("Content-Type: application/json\r\n{headers}"),
+        body.as_bytes(),
+    )
+}
+
+fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }

@@ -1,0 +1,123 @@
+//! Processes that are killed, frozen and restarted under load. Nothing that was answered is missing afterwards, and nothing
+//! that was repeated is there twice.
+
+use std::time::Duration;
+
+use faults::{Action, Part};
+
+use crate::harness::{Database, Exchange, Load, OwnDatabase, PATIENCE, Replica, assert_promises};
+
+const CALLERS: usize = 16;
+/// Messages after which a load is well under way, or again.
+const SOME: usize = 100;
+
+/// Every message was answered in the end, so the replies judge all that is in the tables.
+fn assert_kept(database: &Database, exchanges: &[Exchange]) {
+    assert_promises(exchanges);
+    assert_eq!(database.count(), exchanges.len() as u64);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_replica_killed_under_load_and_started_again_loses_nothing() {
+    let database = Database::new();
+    let mut replicas = [Replica::start(&database), Replica::start(&database)];
+    let load = Load::start(&replicas, CALLERS);
+    for round in 0..4 {
+        let index = round % 2;
+        load.goes_on(SOME);
+        replicas[index].kill();
+        load.goes_on(SOME);
+        replicas[index] = Replica::start(&database);
+        load.moved(index, &replicas[index]);
+    }
+    load.goes_on(SOME);
+    assert_kept(&database, &load.finish());
+}
+
+#[test]
+fn a_rolling_restart_of_all_replicas_under_load_loses_nothing() {
+    let database = Database::new();
+    let mut replicas = [Replica::start(&database), Replica::start(&database)];
+    let load = Load::start(&replicas, CALLERS);
+    for index in [0, 1] {
+        load.goes_on(SOME);
+        replicas[index].terminate();
+        assert_eq!(replicas[index].exit_status().code(), Some(0));
+        replicas[index] = Replica::start(&database);
+        load.moved(index, &replicas[index]);
+    }
+    load.goes_on(SOME);
+    assert_kept(&database, &load.finish());
+}
+
+#[test]
+fn a_replica_frozen_while_it_holds_the_lock_stops_the_other_for_a_bounded_time() {
+    // Half of the database time-out, in whole seconds, is the longest silence of whoever holds the lock.
+    let (option, bound) = (["--database-timeout", "4s"], Duration::from_secs(2));
+    let database = Database::new();
+    let proxy = database.proxy();
+    let frozen = Replica::start_at(&database.url_through(&proxy), &option);
+    let other = Replica::start_with(&database, &option);
+    let mut caller = frozen.caller();
+    caller.post("ann", "first");
+
+    let locked = proxy.intercept(Part::Lock, Action::HoldReply);
+    caller.send_post("ann", "frozen with the lock", "");
+    assert!(locked.reached(PATIENCE));
+    frozen.freeze();
+    locked.release();
+    let start = std::time::Instant::now();
+    let reply = other.caller().post("bob", "goes on");
+    let waited = start.elapsed();
+    assert_eq!(reply.own_seq(), 2);
+    // The rest is for a loaded machine.
+    assert!(waited < bound + Duration::from_secs(3), "{waited:?}");
+
+    frozen.thaw();
+    assert_eq!(caller.receive().own_seq(), 3);
+    assert_eq!(other.caller().post("bob", "after that").own_seq(), 4);
+    assert_eq!(database.count(), 4);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_database_killed_under_load_and_started_again_has_all_that_was_answered() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replicas = [
+        Replica::start(server.database()),
+        Replica::start(server.database()),
+    ];
+    let load = Load::start(&replicas, CALLERS);
+    for _ in 0..2 {
+        load.goes_on(SOME);
+        let process = server.process().expect("it runs");
+        process.kill().expect("it runs");
+        server.start().expect("it starts again");
+    }
+    load.goes_on(SOME);
+    assert_kept(server.database(), &load.finish());
+}
+
+#[test]
+fn a_frozen_database_holds_up_callers_and_loses_nothing() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    // Shorter than the freeze, so that connections are given up while statements are on their way.
+    let option = ["--database-timeout", "2s"];
+    let replicas = [
+        Replica::start_with(server.database(), &option),
+        Replica::start_with(server.database(), &option),
+    ];
+    let load = Load::start(&replicas, CALLERS);
+    load.goes_on(SOME);
+    let process = server.process().expect("it runs");
+    process.freeze().expect("it runs");
+    std::thread::sleep(Duration::from_secs(5));
+    process.thaw().expect("it runs");
+    load.goes_on(SOME);
+    assert_kept(server.database(), &load.finish());
+}

@@ -1,0 +1,101 @@
+//! The way to the database is cut in the middle of a transaction.
+
+use faults::{Action, Part, Proxy};
+use uuid::Uuid;
+
+use crate::harness::{Caller, Database, PATIENCE, Replica};
+
+/// Statements of the first packet: BEGIN, the lock, the last nine, and the look-up of the caller's key.
+const TO_LOCK: usize = 4;
+/// Statements of the second: messages, counters, COMMIT.
+const TO_STORE: usize = 3;
+
+/// A replica behind a proxy, with one message stored.
+fn behind_a_proxy(database: &Database, options: &[&str]) -> (Proxy, Replica, Caller) {
+    let proxy = database.proxy();
+    let replica = Replica::start_at(&database.url_through(&proxy), options);
+    let mut caller = replica.caller();
+    assert_eq!(caller.post("ann", "first").own_seq(), 1);
+    (proxy, replica, caller)
+}
+
+#[test]
+fn a_transaction_cut_at_any_statement_stores_its_message_once() {
+    let database = Database::new();
+    let (proxy, _replica, mut caller) = behind_a_proxy(&database, &[]);
+    let after = |part, statements| (0..=statements).map(move |n| (part, Action::CutAfter(n)));
+    let others = [Action::CutPacket, Action::CutReply];
+    let cuts = after(Part::Lock, TO_LOCK)
+        .chain(after(Part::Store, TO_STORE))
+        .chain(others.map(|action| (Part::Lock, action)))
+        .chain(others.map(|action| (Part::Store, action)));
+    let mut seq = 1;
+    for (part, action) in cuts {
+        for key in [None, Some(Uuid::new_v4().to_string())] {
+            let text = format!("{part:?} {action:?} {key:?}");
+            let cut = proxy.intercept(part, action);
+            let reply = match &key {
+                None => caller.post("ann", &text),
+                Some(key) => caller.post_with_key("ann", &text, key),
+            };
+            assert!(cut.reached(PATIENCE), "nothing was cut: {text}");
+            seq += 1;
+            assert_eq!(reply.own_seq(), seq, "{text}");
+            assert_eq!(reply.own()["text"], text);
+            if let Some(key) = key {
+                assert_eq!(caller.post_with_key("ann", &text, &key).body, reply.body);
+            }
+        }
+    }
+    assert_eq!(database.count(), seq);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_commit_whose_reply_is_lost_is_found_and_answered_with_its_number() {
+    let database = Database::new();
+    let (proxy, replica, mut caller) = behind_a_proxy(&database, &[]);
+    let lost = proxy.intercept(Part::Store, Action::CutAfter(usize::MAX));
+    let reply = caller.post("ann", "second");
+    assert!(lost.reached(PATIENCE));
+    assert_eq!(reply.own_seq(), 2);
+    assert_eq!(
+        database.rows::<u64>("SELECT repeats FROM counters WHERE user = ''"),
+        [1],
+        "it was found, not stored again"
+    );
+    assert!(replica.log().contains("outcome_unknown=true"));
+    assert_eq!(caller.post("ann", "third").own_seq(), 3);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_commit_that_arrives_after_its_connection_was_given_up_stores_once() {
+    let database = Database::new();
+    let (proxy, _replica, mut caller) = behind_a_proxy(&database, &[]);
+    let delayed = proxy.intercept(Part::Store, Action::Delay);
+    caller.send_post("ann", "second", "");
+    assert!(delayed.reached(PATIENCE));
+    // The lock is still held by the connection that was given up; the writer waits for it on another.
+    database.wait_for_a_writer(None);
+    delayed.release();
+    assert_eq!(caller.receive().own_seq(), 2);
+    assert_eq!(caller.post("ann", "third").own_seq(), 3);
+    assert_eq!(database.count(), 3);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_commit_that_never_arrives_is_stored_again() {
+    let database = Database::new();
+    let (proxy, _replica, mut caller) = behind_a_proxy(&database, &["--database-timeout", "2s"]);
+    let delayed = proxy.intercept(Part::Store, Action::Delay);
+    let reply = caller.post("ann", "second");
+    assert!(delayed.reached(PATIENCE));
+    assert_eq!(reply.own_seq(), 2);
+    // Too late: the database has given up a writer that was silent for so long.
+    delayed.release();
+    assert_eq!(caller.post("ann", "third").own_seq(), 3);
+    assert_eq!(database.count(), 3);
+    database.assert_in_order();
+}
