@@ -11,6 +11,7 @@ use chrono::DateTime;
 use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service};
 use server::listener;
 use server::message::{Message, Post, RenderedHistory, Window};
+use server::metrics::Metrics;
 
 struct Constant(Window);
 
@@ -54,6 +55,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    Edge::new(socket, limits)?.serve(Arc::new(Constant(reply)))?;
+    Edge::new(socket, limits, Metrics::new())?.serve(Arc::new(Constant(reply)))?;
     Ok(())
 }

@@ -16,6 +16,7 @@ use r2d2_mysql::r2d2::Pool;
 use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service, answer_all};
 use server::incident::Incident;
 use server::message::{Message, Post, RenderedHistory, Window};
+use server::metrics::Metrics;
 use server::store::{Store, Timeouts};
 use server::workers::Workers;
 use server::{error, listener};
@@ -103,7 +104,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         connect: Duration::from_secs(3),
         answer: Duration::from_secs(8),
     };
-    Store::open(&url.parse()?, timeouts, Duration::from_secs(30))?;
+    let metrics = Metrics::new();
+    Store::open(&url.parse()?, timeouts, Duration::from_secs(30), &metrics)?;
     let options = OptsBuilder::from_opts(mysql::Opts::from_url(&url)?)
         .prefer_socket(false)
         .init(vec![
@@ -134,6 +136,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    Edge::new(socket, limits)?.serve(Arc::new(OnePerMessage(workers)))?;
+    Edge::new(socket, limits, metrics)?.serve(Arc::new(OnePerMessage(workers)))?;
     Ok(())
 }

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::incident::Reporter;
 use crate::listener::{self, BurstSign, Nudge};
 use crate::message::{Message, NewMessage, Post};
+use crate::metrics::{Endpoint, Metrics};
 use crate::workers::Workers;
 
 use answer::Answer;
@@ -47,6 +48,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether the database takes writes. May block on the database.
     fn ready(&self) -> Result<(), Error>;
+
+    /// Brings the gauges of its metrics up to date. Does not ask the database.
+    fn observe(&self) {}
 }
 
 /// Limits of the edge.
@@ -71,6 +75,7 @@ pub struct Edge {
     stopping: Arc<AtomicBool>,
     deaf: Arc<AtomicBool>,
     limits: EdgeLimits,
+    metrics: Arc<Metrics>,
 }
 
 /// Stops an [`Edge`] from another thread.
@@ -91,12 +96,12 @@ pub enum ServeError {
 }
 
 impl Edge {
-    /// Starts accepting connections on `listener`; [`Edge::serve`] answers them.
+    /// Starts accepting connections on `listener`; [`Edge::serve`] answers them, and shows `metrics`.
     ///
     /// # Errors
     /// If a thread cannot be started, or the socket is not bound.
-    pub fn new(listener: Socket, limits: EdgeLimits) -> io::Result<Self> {
-        let outbox = Arc::new(Outbox::new(limits.workers));
+    pub fn new(listener: Socket, limits: EdgeLimits, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let outbox = Arc::new(Outbox::new(limits.workers, Arc::clone(&metrics)));
         let accepting: TcpListener = listener.try_clone()?.into();
         let server =
             Arc::new(tiny_http::Server::from_listener(accepting, None).map_err(io::Error::other)?);
@@ -118,6 +123,7 @@ impl Edge {
             stopping: Arc::default(),
             deaf,
             limits,
+            metrics,
         })
     }
 
@@ -154,6 +160,7 @@ impl Edge {
             stopping: Arc::clone(&self.stopping),
             being_read: AtomicUsize::new(0),
             refusals: Reporter::default(),
+            metrics: Arc::clone(&self.metrics),
         });
         let pool = |name, handle: fn(&Desk<S>, Exchange)| {
             let desk = Arc::clone(&desk);
@@ -163,10 +170,15 @@ impl Edge {
         };
         let readers = pool("reader", Desk::wait_and_handle);
         let askers = pool("asker", Desk::handle_at_once);
+        let clerk = {
+            let desk = Arc::clone(&desk);
+            Workers::new("clerk", 1, move |exchange| desk.handle_at_once(exchange))
+        };
         let reception = Reception {
             desk,
             readers,
             askers,
+            clerk,
             outbox: Arc::clone(&self.outbox),
             burst: self.nudge.burst_sign(),
         };
@@ -186,6 +198,7 @@ impl Edge {
             // So the threads are idle. Otherwise one may hang on its caller for long.
             reception.readers.join();
             reception.askers.join();
+            reception.clerk.join();
             self.outbox.join();
         }
         served.and(finished)
@@ -247,6 +260,8 @@ struct Reception<S> {
     readers: Workers<Exchange>,
     /// For what asks the database: apart, so that slow callers do not hold it up.
     askers: Workers<Exchange>,
+    /// For metrics, whose files of the system take a while: apart, so that they are shown whatever holds up the others.
+    clerk: Workers<Exchange>,
     outbox: Arc<Outbox>,
     burst: BurstSign,
 }
@@ -257,14 +272,34 @@ impl<S: Service> Reception<S> {
         if new_connection {
             self.burst.new_connection();
         }
+        let endpoint = exchange.endpoint();
+        if endpoint == Endpoint::Metrics {
+            self.observe();
+        }
         if !exchange.needs_no_waiting(self.desk.limits.body) {
             self.desk.being_read.fetch_add(1, Ordering::AcqRel);
             self.readers.submit(exchange);
-        } else if exchange.route().asks_the_database() {
-            self.askers.submit(exchange);
-        } else if catch_unwind(AssertUnwindSafe(|| self.desk.handle_at_once(exchange))).is_err() {
-            // An exchange that is dropped by a panic answers 500 by itself.
-            tracing::error!("a request panicked; the server goes on");
+            return;
+        }
+        match endpoint {
+            Endpoint::Page | Endpoint::Ready => self.askers.submit(exchange),
+            Endpoint::Metrics => self.clerk.submit(exchange),
+            Endpoint::PostMessage | Endpoint::Health | Endpoint::Other => {
+                let handle = AssertUnwindSafe(|| self.desk.handle_at_once(exchange));
+                if catch_unwind(handle).is_err() {
+                    // An exchange that is dropped by a panic answers 500 by itself.
+                    tracing::error!("a request panicked; the server goes on");
+                }
+            }
+        }
+    }
+
+    /// Brings the gauges up to date.
+    fn observe(&self) {
+        let metrics = &self.desk.metrics.edge;
+        self.outbox.observe(metrics);
+        for pool in [&self.readers, &self.askers, &self.clerk] {
+            pool.observe(metrics);
         }
     }
 
@@ -283,6 +318,7 @@ struct Desk<S> {
     being_read: AtomicUsize,
     /// Of the stopping server.
     refusals: Reporter,
+    metrics: Arc<Metrics>,
 }
 
 impl<S: Service> Desk<S> {
@@ -315,6 +351,10 @@ impl<S: Service> Desk<S> {
             Route::Ready => {
                 let ready = self.unless_stopping().and_then(|()| self.service.ready());
                 exchange.answer(ready.map_or_else(Answer::from, |()| Answer::status("ready")));
+            }
+            Route::Metrics => {
+                self.service.observe();
+                exchange.answer(Answer::metrics(self.metrics.render()));
             }
             Route::Health => exchange.answer(Answer::status("up")),
             Route::Unknown => exchange.answer(Error::NotFound.into()),

@@ -11,6 +11,7 @@
 //! * [`writer`]: one thread a replica; combines what waits into one transaction.
 //! * [`numbering`]: which number each message of a batch gets. Pure.
 //! * [`store`]: all SQL, and what its errors mean.
+//! * [`metrics`]: what is counted and timed on the way.
 //! * [`error`]: what can go wrong, and what the caller sees of it.
 //! * [`incident`]: what the caller's answer and the operator's log have in common.
 //!
@@ -42,6 +43,8 @@ pub mod writer;
 pub mod numbering;
 
 pub mod store;
+
+pub mod metrics;
 
 pub mod error;
 pub mod incident;

@@ -9,6 +9,7 @@ use server::config::Config;
 use server::http::Edge;
 use server::listener;
 use server::messenger::Messenger;
+use server::metrics::Metrics;
 use server::store::{SetupError, Store};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -52,10 +53,12 @@ fn run(config: &Config) -> Result<(), Failure> {
         let address = config.listen;
         tracing::warn!(%address, "open to the network: without authentication, whoever reaches it can write and read");
     }
+    let metrics = Metrics::new();
     let store = Store::open(
         &config.database_url,
         config.database_timeouts(),
         config.startup_timeout,
+        &metrics,
     )
     .map_err(|error| Failure {
         code: if matches!(error, SetupError::Url(_)) {
@@ -78,10 +81,10 @@ fn run(config: &Config) -> Result<(), Failure> {
             },
         })?;
     let messenger = Arc::new(
-        Messenger::start(store, config.writer_limits())
+        Messenger::start(store, config.writer_limits(), Arc::clone(&metrics))
             .map_err(failed("cannot start the writer"))?,
     );
-    let edge = Edge::new(socket, config.edge_limits()).map_err(failed("cannot serve"))?;
+    let edge = Edge::new(socket, config.edge_limits(), metrics).map_err(failed("cannot serve"))?;
     let address = edge.address().map_err(failed("cannot serve"))?;
     let stopper = edge.stopper().map_err(failed("cannot serve"))?;
     let on_signal = move || {

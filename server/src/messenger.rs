@@ -1,9 +1,12 @@
 //! The service behind the edge: messages into the writer's queue, pages out of the store.
 
+use std::sync::Arc;
+
 use crate::error::Error;
 use crate::http::{Exchange, PageRequest, Service, answer_all};
 use crate::incident::Reporter;
 use crate::message::{Message, Post};
+use crate::metrics::Metrics;
 use crate::store::{self, Connection, Store};
 use crate::writer::{Writer, WriterLimits};
 
@@ -11,6 +14,7 @@ use crate::writer::{Writer, WriterLimits};
 pub struct Messenger {
     store: Store,
     writer: Writer<Exchange>,
+    metrics: Arc<Metrics>,
     /// Of questions that the database did not answer.
     failures: Reporter,
 }
@@ -20,11 +24,16 @@ impl Messenger {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(store: Store, limits: WriterLimits) -> std::io::Result<Self> {
-        let writer = Writer::start(store.clone(), limits, answer_all)?;
+    pub fn start(
+        store: Store,
+        limits: WriterLimits,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
+        let writer = Writer::start(store.clone(), limits, Arc::clone(&metrics), answer_all)?;
         Ok(Self {
             store,
             writer,
+            metrics,
             failures: Reporter::default(),
         })
     }
@@ -67,5 +76,10 @@ impl Service for Messenger {
 
     fn ready(&self) -> Result<(), Error> {
         self.read(|connection| store::check_writable(connection))
+    }
+
+    fn observe(&self) {
+        self.writer.observe();
+        self.store.observe(&self.metrics.database);
     }
 }

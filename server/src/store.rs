@@ -116,6 +116,87 @@ pub fn check_writable(connection: &mut Conn) -> Result<(), mysql::Error> {
     connection.query_drop("UPDATE counters SET repeats = repeats WHERE FALSE")
 }
 
+/// Why the database did not do what was asked, as the operator counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The lock was not free in time.
+    LockTimeout,
+    /// Another transaction was in the way, and the database ended ours.
+    Conflict,
+    /// Lost, killed, timed out, or never made.
+    Connection,
+    /// Starting, stopping, or with too many connections.
+    Unavailable,
+    /// It takes no writes now.
+    ReadOnly,
+    /// It has no space, or cannot write.
+    Storage,
+    /// It will never take this.
+    Refused,
+}
+
+impl Trouble {
+    /// Each of them.
+    pub const ALL: [Self; 7] = [
+        Self::LockTimeout,
+        Self::Conflict,
+        Self::Connection,
+        Self::Unavailable,
+        Self::ReadOnly,
+        Self::Storage,
+        Self::Refused,
+    ];
+
+    /// Numbers by the error references of MySQL and MariaDB.
+    #[must_use]
+    pub fn of(error: &mysql::Error) -> Self {
+        let mysql::Error::MySqlError(error) = error else {
+            return Self::Connection;
+        };
+        match error.code {
+            1205 => Self::LockTimeout,
+            // Record changed, deadlock, error during COMMIT, rolled back by replication.
+            1020 | 1213 | 1180 | 3101 => Self::Conflict,
+            // Network trouble as the server sees it; statement or connection killed; idle for too long.
+            1158..=1161 | 1317 | 1927 | 4031 => Self::Connection,
+            // Too many connections; shutdown; not yet a cluster member; user has too many connections.
+            1040 | 1053 | 1047 | 1203 => Self::Unavailable,
+            // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
+            1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
+            // Disk full, table full, error writing a file, error from the storage engine.
+            1021 | 1114 | 1026 | 1030 => Self::Storage,
+            _ => Self::Refused,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(self) -> Remedy {
+        match self {
+            Self::LockTimeout | Self::Conflict => Remedy::TryAgain,
+            // After a time-out the driver would read the late answer as the next statement's.
+            Self::Connection | Self::Unavailable | Self::ReadOnly | Self::Storage => {
+                Remedy::Reconnect
+            }
+            Self::Refused => Remedy::GiveUp,
+        }
+    }
+
+    /// In the metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LockTimeout => "lock_timeout",
+            Self::Conflict => "conflict",
+            Self::Connection => "connection",
+            Self::Unavailable => "unavailable",
+            Self::ReadOnly => "read_only",
+            Self::Storage => "storage",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// What to do after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
@@ -125,30 +206,6 @@ pub enum Remedy {
     Reconnect,
     /// The database refuses what was sent: [`rollback`]; it will be refused again.
     GiveUp,
-}
-
-impl Remedy {
-    /// Numbers by the error references of MySQL and MariaDB.
-    #[must_use]
-    pub fn of(error: &mysql::Error) -> Self {
-        let mysql::Error::MySqlError(error) = error else {
-            // After a time-out the driver would read the late answer as the next statement's.
-            return Self::Reconnect;
-        };
-        match error.code {
-            // Record changed, lock wait time-out, deadlock, error during COMMIT, rolled back by replication.
-            1020 | 1205 | 1213 | 1180 | 3101 => Self::TryAgain,
-            // Too many connections; shutdown; not yet a cluster member; user has too many connections.
-            1040 | 1053 | 1047 | 1203
-            // Network trouble as the server sees it; statement or connection killed; idle for too long.
-            | 1158..=1161 | 1317 | 1927 | 4031
-            // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
-            | 1290 | 1792 | 1836 | 1036 | 3100
-            // Disk full, table full, error writing a file, error from the storage engine.
-            | 1021 | 1114 | 1026 | 1030 => Self::Reconnect,
-            _ => Self::GiveUp,
-        }
-    }
 }
 
 type Results<'c> = mysql::QueryResult<'c, 'c, 'c, mysql::Text>;

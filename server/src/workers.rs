@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::metrics::EdgeMetrics;
+
 /// A pool of named threads that all do the same with each job. Threads are started when there is work for them, up to
 /// a maximum, and joined by [`Workers::join`].
 pub struct Workers<J> {
@@ -74,6 +76,13 @@ impl<J: Send + 'static> Workers<J> {
         if !state.jobs.is_empty() {
             self.wake_or_start(state);
         }
+    }
+
+    /// Brings the gauges of this pool up to date.
+    pub fn observe(&self, metrics: &EdgeMetrics) {
+        let jobs = self.shared.lock().jobs.len();
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics.set_workers(self.name, threads.len(), jobs);
     }
 
     fn wake_or_start(&self, mut state: MutexGuard<'_, State<J>>) {

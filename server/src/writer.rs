@@ -7,6 +7,7 @@
 mod intake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,9 @@ use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use crate::error::Error;
 use crate::incident::{Incident, Reporter};
 use crate::message::{Post, RenderedHistory, RequestId, Window};
+use crate::metrics::Metrics;
 use crate::numbering::{Fate, number};
-use crate::store::{self, Connection, Locked, Remedy, RowHeads, Store};
+use crate::store::{self, Connection, Locked, Remedy, RowHeads, Store, Trouble};
 
 use intake::{Intake, Waiting};
 
@@ -48,6 +50,7 @@ pub struct Writer<A> {
     thread: JoinHandle<()>,
     /// Of the full queue.
     refusals: Reporter,
+    metrics: Arc<Metrics>,
 }
 
 impl<A: Send + 'static> Writer<A> {
@@ -58,6 +61,7 @@ impl<A: Send + 'static> Writer<A> {
     pub fn start(
         store: Store,
         limits: WriterLimits,
+        metrics: Arc<Metrics>,
         deliver: impl Fn(Vec<(A, Result<Window, Error>)>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = bounded(limits.queue_messages);
@@ -71,6 +75,7 @@ impl<A: Send + 'static> Writer<A> {
             connection: None,
             known_users: Vec::new(),
             deliver: Box::new(deliver) as Deliver<A>,
+            metrics: Arc::clone(&metrics),
         };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -79,6 +84,7 @@ impl<A: Send + 'static> Writer<A> {
             queue,
             thread,
             refusals: Reporter::default(),
+            metrics,
         })
     }
 
@@ -95,7 +101,14 @@ impl<A: Send + 'static> Writer<A> {
             })
     }
 
+    /// Brings the gauges of the queue up to date.
+    pub fn observe(&self) {
+        let limit = self.queue.capacity().unwrap_or(usize::MAX);
+        self.metrics.writer.set_queue(self.queue.len(), limit);
+    }
+
     fn busy(&self) -> Error {
+        self.metrics.writer.refused_full.inc();
         Error::Busy(self.refusals.report(|incident| {
             tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
         }))
@@ -124,6 +137,7 @@ struct Scribe<A> {
     /// The users of the batch before. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
     deliver: Deliver<A>,
+    metrics: Arc<Metrics>,
 }
 
 /// What is known of a batch from earlier attempts.
@@ -138,7 +152,7 @@ struct Past {
 
 /// An attempt that failed.
 struct Failure {
-    remedy: Remedy,
+    trouble: Trouble,
     /// Whether some of the batch may be stored.
     outcome_unknown: bool,
     cause: String,
@@ -185,11 +199,13 @@ impl<A> Scribe<A> {
                 Err(failure) => failure,
             };
             past.attempts += 1;
+            self.metrics.writer.failed(failure.trouble);
             log(&failure, batch.len(), past.attempts);
             past.outcome_unknown = failure.outcome_unknown;
             past.incident = Some(failure.incident);
-            self.clean_up(failure.remedy);
-            if failure.remedy == Remedy::GiveUp {
+            let remedy = failure.trouble.remedy();
+            self.clean_up(remedy);
+            if remedy == Remedy::GiveUp {
                 return self.store_singly(batch, past, failure.incident);
             }
             std::thread::sleep(pause(past.attempts));
@@ -203,6 +219,9 @@ impl<A> Scribe<A> {
                 self.store(vec![waiting], past);
             }
         } else {
+            if past.outcome_unknown {
+                self.metrics.writer.unknown_given_up.inc();
+            }
             self.answer(batch, &Error::Defect(refusal));
         }
     }
@@ -231,8 +250,14 @@ impl<A> Scribe<A> {
             .chain(known);
         let connection = connected(&mut self.connection, &self.store, past)?;
 
+        let metrics = &self.metrics.writer;
+        let asked = Instant::now();
         let locked = Locked::begin(connection, users, &look_up)
             .map_err(|error| Failure::new(&error, past.outcome_unknown))?;
+        let got = Instant::now();
+        if past.outcome_unknown {
+            metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
+        }
         if past.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
             // processor to spare it costs nothing.
@@ -244,15 +269,19 @@ impl<A> Scribe<A> {
         }
         let numbered = number(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
         let some_stored = !locked.ledger.found.is_empty();
+        let sent = Instant::now();
         let tail = locked
             .insert_and_commit(&heads, &numbered)
             .map_err(|error| {
-                Failure::new(
-                    &error,
-                    some_stored || Remedy::of(&error) == Remedy::Reconnect,
-                )
+                let outcome_unknown =
+                    some_stored || Trouble::of(&error).remedy() == Remedy::Reconnect;
+                if outcome_unknown {
+                    metrics.unknown.inc_by(batch.len() as u64);
+                }
+                Failure::new(&error, outcome_unknown)
             })?
             .tail;
+        metrics.committed(&numbered, past.outcome_unknown, [asked, got, sent]);
 
         self.known_users = numbered
             .counts
@@ -265,8 +294,10 @@ impl<A> Scribe<A> {
             Fate::New(index) => Ok(Ok(history.window(tail.len() + index))),
             Fate::KeyReused => Ok(Err(Error::KeyReused)),
             Fate::Repeat(seq) => {
-                let messages =
-                    store::window(connection, seq).map_err(|error| Failure::new(&error, true))?;
+                let messages = store::window(connection, seq).map_err(|error| {
+                    metrics.unknown.inc_by(batch.len() as u64);
+                    Failure::new(&error, true)
+                })?;
                 Ok(Ok(
                     RenderedHistory::new(&messages).window(messages.len() - 1)
                 ))
@@ -307,11 +338,13 @@ impl<A> Scribe<A> {
             let incident = past
                 .incident
                 .unwrap_or_else(|| report_waiting_in_vain(late.len()));
-            let error = if past.outcome_unknown {
-                Error::OutcomeUnknown(incident)
+            let metrics = &self.metrics.writer;
+            let (error, counter) = if past.outcome_unknown {
+                (Error::OutcomeUnknown(incident), &metrics.unknown_given_up)
             } else {
-                Error::DatabaseAway(incident)
+                (Error::DatabaseAway(incident), &metrics.refused_late)
             };
+            counter.inc_by(late.len() as u64);
             self.answer(late, &error);
         }
     }
@@ -336,7 +369,7 @@ fn connected<'c>(
         None => match store.writing_connection() {
             Ok(new) => Ok(connection.insert(new)),
             Err(cause) => Err(Failure {
-                remedy: Remedy::Reconnect,
+                trouble: Trouble::Connection,
                 outcome_unknown: past.outcome_unknown,
                 cause,
                 incident: Incident::draw(),
@@ -348,7 +381,7 @@ fn connected<'c>(
 impl Failure {
     fn new(error: &mysql::Error, outcome_unknown: bool) -> Self {
         Self {
-            remedy: Remedy::of(error),
+            trouble: Trouble::of(error),
             outcome_unknown,
             cause: error.to_string(),
             incident: Incident::draw(),
@@ -358,19 +391,19 @@ impl Failure {
 
 fn log(failure: &Failure, messages: usize, attempt: u32) {
     let Failure {
-        remedy,
+        trouble,
         outcome_unknown,
         cause,
         incident,
     } = failure;
-    if *remedy == Remedy::GiveUp {
+    if *trouble == Trouble::Refused {
         tracing::error!(instance = %incident, messages, attempt, cause, "the database refuses a batch");
     } else {
         tracing::warn!(
             instance = %incident,
             messages,
             attempt,
-            ?remedy,
+            ?trouble,
             outcome_unknown,
             cause,
             "trying a batch again"

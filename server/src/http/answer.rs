@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::message::{Message, Window};
+use crate::metrics;
 
 const JSON: &str = "application/json";
 /// RFC 9457.
@@ -58,6 +59,14 @@ impl Answer {
     /// 200 with one word about the server.
     pub(super) fn status(status: &str) -> Self {
         Self::ok(Body::Owned(to_json(&Status { status })))
+    }
+
+    /// 200 with metrics.
+    pub(super) fn metrics(text: Vec<u8>) -> Self {
+        Self {
+            content_type: metrics::TEXT_FORMAT,
+            ..Self::ok(Body::Owned(text))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A request and the answer it is owed.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use tiny_http::{Header, Method, ReadWrite, Request, Response};
 use crate::error::Error;
 use crate::incident::Reporter;
 use crate::message::RequestId;
+use crate::metrics::{EdgeMetrics, Endpoint, Metrics};
 use crate::workers::Workers;
 
 use super::answer::{Answer, Clock, Connection};
@@ -30,6 +31,7 @@ struct Open {
     request: Request,
     ticket: Ticket<SocketAddr>,
     arrived: Instant,
+    endpoint: Endpoint,
     rest: Rest,
     close: bool,
 }
@@ -44,6 +46,7 @@ impl Exchange {
             .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let (ticket, new_connection) = outbox.lines.enter(connection);
         let open = Open {
+            endpoint: Route::of(&request).endpoint(),
             request,
             ticket,
             arrived: Instant::now(),
@@ -87,6 +90,10 @@ impl Exchange {
 
     pub(super) fn request_id(&self) -> Result<RequestId, Error> {
         request::request_id(self.request())
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.open_ref().endpoint
     }
 
     pub(super) fn arrived(&self) -> Instant {
@@ -147,6 +154,7 @@ pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, 
 pub(super) struct Outbox {
     lines: Arc<InOrder<SocketAddr, (Open, Answer)>>,
     repliers: Workers<(Open, Answer)>,
+    drains: Arc<Workers<Refused>>,
     dropped: Reporter,
 }
 
@@ -154,19 +162,19 @@ pub(super) struct Outbox {
 type Refused = Box<dyn ReadWrite + Send>;
 
 impl Outbox {
-    pub(super) fn new(most_threads: usize) -> Self {
+    pub(super) fn new(most_threads: usize, metrics: Arc<Metrics>) -> Self {
         let lines = Arc::new(InOrder::new());
         // Apart from the repliers: the caller decides how long it takes.
-        let drains = Workers::new("drain", most_threads, drain);
+        let drains = Arc::new(Workers::new("drain", most_threads, drain));
         let repliers = {
-            let lines = Arc::clone(&lines);
+            let (lines, drains) = (Arc::clone(&lines), Arc::clone(&drains));
             let clock = Clock::new();
             Workers::new(
                 "replier",
                 most_threads,
                 move |(open, answer): (Open, Answer)| {
                     lines.leave(open.ticket, (open, answer), |(open, answer)| {
-                        open.write(&answer, &clock, &drains);
+                        open.write(&answer, &clock, &drains, &metrics.edge);
                     });
                 },
             )
@@ -174,6 +182,7 @@ impl Outbox {
         Self {
             lines,
             repliers,
+            drains,
             dropped: Reporter::default(),
         }
     }
@@ -192,6 +201,13 @@ impl Outbox {
     pub(super) fn unanswered(&self) -> usize {
         self.lines.open()
     }
+
+    /// Brings the gauges up to date.
+    pub(super) fn observe(&self, metrics: &EdgeMetrics) {
+        metrics.set_open(self.lines.open(), self.lines.connections());
+        self.repliers.observe(metrics);
+        self.drains.observe(metrics);
+    }
 }
 
 /// Reads the rest of a chunked body, so that it is not taken for a request. For a body of declared length `tiny_http`
@@ -205,16 +221,27 @@ fn drain(refused: Refused) {
 
 impl Open {
     /// Writes the answer. A caller that is gone, or does not read in time, is no error of ours.
-    fn write(self, answer: &Answer, clock: &Clock, drains: &Workers<Refused>) {
+    fn write(
+        self,
+        answer: &Answer,
+        clock: &Clock,
+        drains: &Workers<Refused>,
+        metrics: &EdgeMetrics,
+    ) {
         let head_only = *self.request.method() == Method::Head;
-        match self.rest {
+        let (endpoint, arrived) = (self.endpoint, self.arrived);
+        let written = match self.rest {
             Rest::None => self.write_in_one_piece(answer, head_only, clock),
             Rest::Unread => self.write_and_drain(answer, head_only, drains),
+        };
+        if written.is_err() {
+            metrics.undelivered.inc();
         }
+        metrics.answered(endpoint, answer.status, arrived.elapsed());
     }
 
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
-    fn write_in_one_piece(self, answer: &Answer, head_only: bool, clock: &Clock) {
+    fn write_in_one_piece(self, answer: &Answer, head_only: bool, clock: &Clock) -> io::Result<()> {
         let connection = if self.close {
             Connection::Close
         } else {
@@ -222,13 +249,19 @@ impl Open {
         };
         let bytes = answer.render(head_only, connection, &clock.date());
         let mut writer = self.request.into_writer();
-        let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+        writer.write_all(&bytes)?;
+        writer.flush()
     }
 
     /// For a caller whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
     /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
     /// writer without; its own headers say nothing of the body, so ours stand behind the name of the server here.
-    fn write_and_drain(self, answer: &Answer, head_only: bool, drains: &Workers<Refused>) {
+    fn write_and_drain(
+        self,
+        answer: &Answer,
+        head_only: bool,
+        drains: &Workers<Refused>,
+    ) -> io::Result<()> {
         let declared = self.request.body_length().unwrap_or(0);
         let headers = format!("DummyMessenger\r\n{}", answer.headers(Connection::Close));
         let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
@@ -239,7 +272,7 @@ impl Open {
         } else {
             answer.body().concat()
         };
-        let _ = stream.write_all(&body).and_then(|()| stream.flush());
+        let written = stream.write_all(&body).and_then(|()| stream.flush());
         if declared > MOST_TO_DRAIN {
             // Costs the thread and the descriptors of this connection, until the process ends.
             tracing::warn!(
@@ -250,5 +283,6 @@ impl Open {
         } else {
             drains.submit(stream);
         }
+        written
     }
 }

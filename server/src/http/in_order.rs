@@ -40,6 +40,12 @@ impl<T> Default for Line<T> {
     }
 }
 
+impl<T> Line<T> {
+    fn is_open(&self) -> bool {
+        self.being_written || !self.waiting.is_empty()
+    }
+}
+
 /// A place in the line of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket<C> {
@@ -99,6 +105,16 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
         self.lock().open
     }
 
+    /// Connections that have such places. Looks at all that are remembered.
+    pub(super) fn connections(&self) -> usize {
+        let lines = self.lock();
+        lines
+            .by_connection
+            .values()
+            .filter(|line| line.is_open())
+            .count()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Lines<C, T>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,8 +137,7 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
     /// Forgets empty lines now and then; most of their connections are closed, but nothing tells.
     fn sweep(&mut self) {
         if self.by_connection.len() >= self.sweep_at {
-            self.by_connection
-                .retain(|_, line| line.being_written || !line.waiting.is_empty());
+            self.by_connection.retain(|_, line| line.is_open());
             self.sweep_at = LINES_KEPT.max(2 * self.by_connection.len());
         }
     }

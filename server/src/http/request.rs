@@ -6,6 +6,7 @@ use tiny_http::{HTTPVersion, Method, Request};
 
 use crate::error::Error;
 use crate::message::RequestId;
+use crate::metrics::Endpoint;
 
 use super::answer::Connection;
 
@@ -19,6 +20,7 @@ pub(super) enum Route<'a> {
     Page(&'a str),
     Health,
     Ready,
+    Metrics,
     Unknown,
     /// Holds the methods that the path takes.
     WrongMethod(&'static str),
@@ -34,13 +36,22 @@ impl<'a> Route<'a> {
             "/messages" => Self::WrongMethod("GET, HEAD, POST"),
             "/healthz" if reads => Self::Health,
             "/readyz" if reads => Self::Ready,
-            "/healthz" | "/readyz" => Self::WrongMethod("GET, HEAD"),
+            "/metrics" if reads => Self::Metrics,
+            "/healthz" | "/readyz" | "/metrics" => Self::WrongMethod("GET, HEAD"),
             _ => Self::Unknown,
         }
     }
 
-    pub(super) fn asks_the_database(self) -> bool {
-        matches!(self, Self::Page(_) | Self::Ready)
+    /// As it is counted.
+    pub(super) fn endpoint(self) -> Endpoint {
+        match self {
+            Self::Post => Endpoint::PostMessage,
+            Self::Page(_) => Endpoint::Page,
+            Self::Health => Endpoint::Health,
+            Self::Ready => Endpoint::Ready,
+            Self::Metrics => Endpoint::Metrics,
+            Self::Unknown | Self::WrongMethod(_) => Endpoint::Other,
+        }
     }
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use mysql::{Conn, Opts, OptsBuilder};
 use r2d2_mysql::MySqlConnectionManager;
+use r2d2_mysql::r2d2::event::{AcquireEvent, CheckoutEvent, TimeoutEvent};
 use r2d2_mysql::r2d2::{self, ManageConnection, Pool, PooledConnection};
+
+use crate::metrics::{DatabaseMetrics, PoolMetrics};
 
 use super::run_all;
 
@@ -56,19 +59,28 @@ pub struct Store {
 
 impl Store {
     /// Connects when it must.
-    pub(super) fn new(options: &Opts, timeouts: Timeouts, max_packet: usize) -> Self {
-        let pool = |connections| {
+    pub(super) fn new(
+        options: &Opts,
+        timeouts: Timeouts,
+        max_packet: usize,
+        metrics: &DatabaseMetrics,
+    ) -> Self {
+        let pool = |connections, metrics: &PoolMetrics| {
             let options = OptsBuilder::from_opts(options.clone());
             Pool::builder()
                 .max_size(connections)
                 .min_idle(Some(0))
                 .connection_timeout(timeouts.connect)
                 .error_handler(Box::new(LogErrors))
-                .build_unchecked(Sessions(MySqlConnectionManager::new(options)))
+                .event_handler(Box::new(Watch(metrics.clone())))
+                .build_unchecked(Sessions {
+                    manager: MySqlConnectionManager::new(options),
+                    metrics: metrics.clone(),
+                })
         };
         Self {
-            writing: pool(1),
-            reading: pool(READING_CONNECTIONS),
+            writing: pool(1, &metrics.writing),
+            reading: pool(READING_CONNECTIONS, &metrics.reading),
             timeouts,
             most_batch_bytes: max_packet / PACKET_PER_BATCH,
         }
@@ -93,6 +105,17 @@ impl Store {
             error.to_string()
         })?;
         Ok(session)
+    }
+
+    /// Brings the gauges of the pools up to date.
+    pub fn observe(&self, metrics: &DatabaseMetrics) {
+        for (pool, metrics) in [
+            (&self.writing, &metrics.writing),
+            (&self.reading, &metrics.reading),
+        ] {
+            let state = pool.state();
+            metrics.set_connections(state.connections, state.idle_connections, pool.max_size());
+        }
     }
 
     /// How long it may take.
@@ -130,11 +153,15 @@ impl Store {
 pub struct Session {
     connection: Conn,
     broken: bool,
+    metrics: PoolMetrics,
 }
 
 impl Session {
     /// Not to be used again.
     pub fn give_up(&mut self) {
+        if !self.broken {
+            self.metrics.lost.inc();
+        }
         self.broken = true;
     }
 }
@@ -157,21 +184,30 @@ impl DerefMut for Session {
 pub type Connection = PooledConnection<Sessions>;
 
 /// Makes connections for the pool.
-pub struct Sessions(MySqlConnectionManager);
+pub struct Sessions {
+    manager: MySqlConnectionManager,
+    metrics: PoolMetrics,
+}
 
 impl ManageConnection for Sessions {
     type Connection = Session;
     type Error = mysql::Error;
 
     fn connect(&self) -> Result<Session, mysql::Error> {
-        self.0.connect().map(|connection| Session {
+        let connection = self.manager.connect().inspect_err(|_logged_by_the_pool| {
+            self.metrics.not_opened.inc();
+        })?;
+        Ok(Session {
             connection,
             broken: false,
+            metrics: self.metrics.clone(),
         })
     }
 
     fn is_valid(&self, session: &mut Session) -> Result<(), mysql::Error> {
-        self.0.is_valid(&mut session.connection)
+        self.manager
+            .is_valid(&mut session.connection)
+            .inspect_err(|_logged_by_the_pool| session.give_up())
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
@@ -185,5 +221,23 @@ struct LogErrors;
 impl r2d2::HandleError<mysql::Error> for LogErrors {
     fn handle_error(&self, error: mysql::Error) {
         tracing::warn!(%error, "cannot connect to the database");
+    }
+}
+
+/// Counts what happens in a pool.
+#[derive(Debug)]
+struct Watch(PoolMetrics);
+
+impl r2d2::HandleEvent for Watch {
+    fn handle_acquire(&self, _event: AcquireEvent) {
+        self.0.opened.inc();
+    }
+
+    fn handle_checkout(&self, event: CheckoutEvent) {
+        self.0.wait.observe(event.duration().as_secs_f64());
+    }
+
+    fn handle_timeout(&self, _event: TimeoutEvent) {
+        self.0.timeouts.inc();
     }
 }

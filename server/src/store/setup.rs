@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable;
 use mysql::{Conn, DriverError, Opts, OptsBuilder};
 
-use super::{DatabaseUrl, Remedy, Store, Timeouts, rights, run_all};
+use crate::metrics::Metrics;
+
+use super::{DatabaseUrl, Remedy, Store, Timeouts, Trouble, rights, run_all};
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
@@ -23,6 +25,7 @@ impl Store {
         url: &DatabaseUrl,
         timeouts: Timeouts,
         patience: Duration,
+        metrics: &Metrics,
     ) -> Result<Self, SetupError> {
         let options = url.options(timeouts)?;
         let mut connection = wait_for(url, &options, patience)?;
@@ -36,7 +39,12 @@ impl Store {
         let packet: Option<usize> = connection
             .query_first("SELECT @@max_allowed_packet")
             .map_err(refused)?;
-        Ok(Self::new(&options, timeouts, packet.unwrap_or_default()))
+        Ok(Self::new(
+            &options,
+            timeouts,
+            packet.unwrap_or_default(),
+            &metrics.database,
+        ))
     }
 }
 
@@ -152,7 +160,7 @@ fn said(error: &mysql::Error) -> String {
 /// Whether the database may be up a little later.
 fn may_come_up(error: &mysql::Error) -> bool {
     match error {
-        mysql::Error::MySqlError(_) => Remedy::of(error) == Remedy::Reconnect,
+        mysql::Error::MySqlError(_) => Trouble::of(error).remedy() == Remedy::Reconnect,
         mysql::Error::IoError(_) => true,
         mysql::Error::DriverError(error) => {
             matches!(

@@ -11,6 +11,7 @@ mod cuts;
 mod edge;
 mod faults;
 mod life;
+mod metrics;
 mod operator;
 mod replicas;
 mod rights;
