@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 use crate::http::EdgeLimits;
-use crate::store::DatabaseUrl;
+use crate::store::DatabaseUrls;
 use crate::writer::WriterLimits;
 
 /// The DummyMessenger server. Numbers and stores messages in one order; any number of these may share a database.
@@ -24,9 +24,16 @@ pub struct Config {
     pub listen: SocketAddr,
 
     /// The database, as `mysql://user:password@host:3306/name`, or `mysql://user@localhost/name?socket=/path` for a
-    /// Unix socket. Database and tables are created if they are absent
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub database_url: DatabaseUrl,
+    /// Unix socket. Once for each host, or with commas between, if it has several: the one that takes writes is found,
+    /// and followed when another takes over. Database and tables are created if they are absent
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        required = true,
+        value_name = "URL"
+    )]
+    pub database_url: Vec<DatabaseUrls>,
 
     /// Most threads that may wait for slow callers, for reading long bodies and for writing replies each. They are
     /// started as they are needed
@@ -110,6 +117,12 @@ impl From<LogLevel> for LevelFilter {
 }
 
 impl Config {
+    /// All hosts of the database.
+    #[must_use]
+    pub fn database_urls(&self) -> DatabaseUrls {
+        self.database_url.iter().cloned().collect()
+    }
+
     /// What the edge needs of it.
     #[must_use]
     pub fn edge_limits(&self) -> EdgeLimits {

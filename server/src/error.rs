@@ -48,6 +48,12 @@ pub enum Error {
     )]
     DatabaseAway(Incident),
 
+    /// None of the database's hosts takes writes. Says how many of them are in which state. Nothing was stored.
+    #[error(
+        "No host of the database takes writes now: {0}. This attempt stored nothing; try again later."
+    )]
+    NoPrimary(String, Incident),
+
     /// The server is stopping. Nothing was stored.
     #[error("This server is shutting down. This attempt stored nothing; try another replica.")]
     ShuttingDown(Incident),
@@ -76,7 +82,9 @@ impl Error {
             Self::NotJson => 415,
             Self::OutsideLimit(_) | Self::KeyReused => 422,
             Self::Defect(_) => 500,
-            Self::Busy(_) | Self::DatabaseAway(_) | Self::ShuttingDown(_) => 503,
+            Self::Busy(_) | Self::DatabaseAway(_) | Self::NoPrimary(..) | Self::ShuttingDown(_) => {
+                503
+            }
             Self::OutcomeUnknown(_) => 504,
         }
     }
@@ -86,7 +94,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         matches!(
             self,
-            Self::Busy(_) | Self::DatabaseAway(_) | Self::ShuttingDown(_)
+            Self::Busy(_) | Self::DatabaseAway(_) | Self::NoPrimary(..) | Self::ShuttingDown(_)
         )
         .then_some(Duration::from_secs(1))
     }
@@ -97,6 +105,7 @@ impl Error {
         match *self {
             Self::Busy(incident)
             | Self::DatabaseAway(incident)
+            | Self::NoPrimary(_, incident)
             | Self::ShuttingDown(incident)
             | Self::OutcomeUnknown(incident)
             | Self::Defect(incident) => Some(incident),

@@ -55,7 +55,7 @@ fn run(config: &Config) -> Result<(), Failure> {
     }
     let metrics = Metrics::new();
     let store = Store::open(
-        &config.database_url,
+        &config.database_urls(),
         config.database_timeouts(),
         config.startup_timeout,
         &metrics,

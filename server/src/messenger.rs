@@ -59,7 +59,11 @@ impl Messenger {
 
     fn away(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) -> Error {
         let log = |incident| tracing::warn!(instance = %incident, error, "{what}");
-        Error::DatabaseAway(self.failures.report(log))
+        let incident = self.failures.report(log);
+        match self.store.nowhere() {
+            None => Error::DatabaseAway(incident),
+            Some(nowhere) => Error::NoPrimary(nowhere.in_general(), incident),
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Every statement is understood by MySQL and by MariaDB. What callers sent stands in it as hexadecimal literals only.
 
+mod hosts;
 mod pool;
 mod rights;
 mod setup;
 mod sql;
+mod standing;
 mod tls;
 mod url;
 
@@ -19,10 +21,12 @@ use uuid::Uuid;
 use crate::message::{Message, PREDECESSORS};
 use crate::numbering::{Found, Ledger, Numbered};
 
+pub use hosts::{NoConnection, Nowhere};
 pub use pool::{Connection, Session, Store, Timeouts};
 pub use setup::SetupError;
 pub use sql::RowHeads;
-pub use url::DatabaseUrl;
+pub use standing::Unfit;
+pub use url::DatabaseUrls;
 
 /// The writer's lock, held until the transaction ends.
 ///
@@ -125,7 +129,7 @@ pub enum Trouble {
     Conflict,
     /// Lost, killed, timed out, or never made.
     Connection,
-    /// Starting, stopping, or with too many connections.
+    /// Starting, stopping, with too many connections, or on its way out of its group.
     Unavailable,
     /// It takes no writes now.
     ReadOnly,
@@ -155,12 +159,16 @@ impl Trouble {
         };
         match error.code {
             1205 => Self::LockTimeout,
-            // Record changed, deadlock, error during COMMIT, rolled back by replication.
-            1020 | 1213 | 1180 | 3101 => Self::Conflict,
+            // Record changed, deadlock.
+            1020 | 1213 => Self::Conflict,
             // Network trouble as the server sees it; statement or connection killed; idle for too long.
             1158..=1161 | 1317 | 1927 | 4031 => Self::Connection,
-            // Too many connections; shutdown; not yet a cluster member; user has too many connections.
-            1040 | 1053 | 1047 | 1203 => Self::Unavailable,
+            // Too many connections; shutdown; not yet a cluster member; user has too many connections; offline mode.
+            1040 | 1053 | 1047 | 1203 | 3032
+            // The replication group does not let a transaction begin, or wait for what came before.
+            | 3796..=3799
+            // Error during COMMIT; rolled back by replication, which may have passed it on before: not known.
+            | 1180 | 3101 => Self::Unavailable,
             // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
             1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
             // Disk full, table full, error writing a file, error from the storage engine.

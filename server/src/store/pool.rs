@@ -1,15 +1,16 @@
 //! Connections: how they are set up, pooled, and given up.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mysql::{Conn, Opts, OptsBuilder};
-use r2d2_mysql::MySqlConnectionManager;
+use mysql::Conn;
 use r2d2_mysql::r2d2::event::{AcquireEvent, CheckoutEvent, TimeoutEvent};
 use r2d2_mysql::r2d2::{self, ManageConnection, Pool, PooledConnection};
 
 use crate::metrics::{DatabaseMetrics, PoolMetrics};
 
+use super::hosts::{Hosts, NoConnection, Nowhere};
 use super::run_all;
 
 /// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
@@ -50,6 +51,7 @@ impl Timeouts {
 /// A database with the tables in it, and pools of connections to it.
 #[derive(Clone)]
 pub struct Store {
+    hosts: Arc<Hosts>,
     writing: Pool<Sessions>,
     reading: Pool<Sessions>,
     timeouts: Timeouts,
@@ -60,13 +62,13 @@ pub struct Store {
 impl Store {
     /// Connects when it must.
     pub(super) fn new(
-        options: &Opts,
+        hosts: Hosts,
         timeouts: Timeouts,
         max_packet: usize,
         metrics: &DatabaseMetrics,
     ) -> Self {
+        let hosts = Arc::new(hosts);
         let pool = |connections, metrics: &PoolMetrics| {
-            let options = OptsBuilder::from_opts(options.clone());
             Pool::builder()
                 .max_size(connections)
                 .min_idle(Some(0))
@@ -74,24 +76,35 @@ impl Store {
                 .error_handler(Box::new(LogErrors))
                 .event_handler(Box::new(Watch(metrics.clone())))
                 .build_unchecked(Sessions {
-                    manager: MySqlConnectionManager::new(options),
+                    hosts: Arc::clone(&hosts),
                     metrics: metrics.clone(),
                 })
         };
         Self {
             writing: pool(1, &metrics.writing),
             reading: pool(READING_CONNECTIONS, &metrics.reading),
+            hosts,
             timeouts,
             most_batch_bytes: max_packet / PACKET_PER_BATCH,
         }
     }
 
-    /// A connection for reading. Waits as long as connecting may take.
+    /// A connection for reading, to the host that takes writes: what another shows may be old. Waits as long as
+    /// connecting may take, but not while it is known that no host takes writes.
     ///
     /// # Errors
     /// If the database cannot be reached, or all connections are in use for that long.
     pub fn connection(&self) -> Result<Connection, r2d2::Error> {
-        self.reading.get()
+        match self.hosts.nowhere() {
+            None => self.reading.get(),
+            Some(_) => self.reading.get_timeout(Duration::ZERO),
+        }
+    }
+
+    /// What is wrong with the hosts, while none of several takes writes.
+    #[must_use]
+    pub fn nowhere(&self) -> Option<Nowhere> {
+        self.hosts.nowhere()
     }
 
     /// A connection set up for writing; the writer keeps it.
@@ -185,16 +198,16 @@ pub type Connection = PooledConnection<Sessions>;
 
 /// Makes connections for the pool.
 pub struct Sessions {
-    manager: MySqlConnectionManager,
+    hosts: Arc<Hosts>,
     metrics: PoolMetrics,
 }
 
 impl ManageConnection for Sessions {
     type Connection = Session;
-    type Error = mysql::Error;
+    type Error = NoConnection;
 
-    fn connect(&self) -> Result<Session, mysql::Error> {
-        let connection = self.manager.connect().inspect_err(|_logged_by_the_pool| {
+    fn connect(&self) -> Result<Session, NoConnection> {
+        let connection = self.hosts.connect().inspect_err(|_logged_by_the_pool| {
             self.metrics.not_opened.inc();
         })?;
         Ok(Session {
@@ -204,9 +217,9 @@ impl ManageConnection for Sessions {
         })
     }
 
-    fn is_valid(&self, session: &mut Session) -> Result<(), mysql::Error> {
-        self.manager
-            .is_valid(&mut session.connection)
+    fn is_valid(&self, session: &mut Session) -> Result<(), NoConnection> {
+        self.hosts
+            .check(&mut session.connection)
             .inspect_err(|_logged_by_the_pool| session.give_up())
     }
 
@@ -218,8 +231,8 @@ impl ManageConnection for Sessions {
 #[derive(Debug)]
 struct LogErrors;
 
-impl r2d2::HandleError<mysql::Error> for LogErrors {
-    fn handle_error(&self, error: mysql::Error) {
+impl r2d2::HandleError<NoConnection> for LogErrors {
+    fn handle_error(&self, error: NoConnection) {
         tracing::warn!(%error, "cannot connect to the database");
     }
 }

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, DriverError, Opts, OptsBuilder};
+use mysql::{Conn, DriverError};
 
 use crate::metrics::Metrics;
 
-use super::{DatabaseUrl, Remedy, Store, Timeouts, Trouble, rights, run_all};
+use super::hosts::{Hosts, NoConnection};
+use super::{DatabaseUrls, Remedy, Store, Timeouts, Trouble, rights, run_all};
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
@@ -22,14 +23,17 @@ impl Store {
     /// # Errors
     /// [`SetupError`]
     pub fn open(
-        url: &DatabaseUrl,
+        url: &DatabaseUrls,
         timeouts: Timeouts,
         patience: Duration,
         metrics: &Metrics,
     ) -> Result<Self, SetupError> {
         let options = url.options(timeouts)?;
-        let mut connection = wait_for(url, &options, patience)?;
+        let name = options[0].get_db_name().unwrap_or_default().to_owned();
+        let hosts = Hosts::new(options, timeouts);
+        let mut connection = wait_for(url, &hosts.without_database(timeouts), patience)?;
         let refused = |error| refused(url, &error);
+        enter(&mut connection, &name).map_err(refused)?;
         if !is_complete(&mut connection).map_err(refused)? {
             tracing::info!("creating the tables");
             run_all(&mut connection, SCHEMA).map_err(refused)?;
@@ -40,7 +44,7 @@ impl Store {
             .query_first("SELECT @@max_allowed_packet")
             .map_err(refused)?;
         Ok(Self::new(
-            &options,
+            hosts,
             timeouts,
             packet.unwrap_or_default(),
             &metrics.database,
@@ -48,34 +52,27 @@ impl Store {
     }
 }
 
-/// Connects, and creates the database if it is absent.
-fn wait_for(url: &DatabaseUrl, options: &Opts, patience: Duration) -> Result<Conn, SetupError> {
+fn wait_for(url: &DatabaseUrls, servers: &Hosts, patience: Duration) -> Result<Conn, SetupError> {
     let start = Instant::now();
     let mut reported = None;
     loop {
-        let error = match Conn::new(options.clone()) {
+        let error = match servers.connect() {
             Ok(connection) => return Ok(connection),
-            Err(error) if code(&error) == Some(UNKNOWN_DATABASE) => {
-                match create_database(options) {
-                    Ok(()) => continue,
-                    Err(error) => error,
-                }
-            }
             Err(error) => error,
         };
-        if !may_come_up(&error) {
-            return Err(refused(url, &error));
+        if let Some(error) = refusal(&error) {
+            return Err(refused(url, error));
         }
         let waited = start.elapsed();
         if waited >= patience {
             return Err(SetupError::NotUp {
                 url: url.clone(),
                 waited,
-                error: said(&error),
+                error: why(&error),
             });
         }
         if reported.is_none_or(|last: Instant| last.elapsed() >= STARTUP_REPORT) {
-            tracing::info!(%url, error = said(&error), "waiting for the database");
+            tracing::info!(%url, error = why(&error), "waiting for the database");
             reported = Some(Instant::now());
         }
         std::thread::sleep(STARTUP_PAUSE.min(patience.saturating_sub(waited)));
@@ -84,14 +81,18 @@ fn wait_for(url: &DatabaseUrl, options: &Opts, patience: Duration) -> Result<Con
 
 const UNKNOWN_DATABASE: u16 = 1049;
 
-fn create_database(options: &Opts) -> Result<(), mysql::Error> {
-    let name = options.get_db_name().unwrap_or_default().replace('`', "``");
-    tracing::info!(database = options.get_db_name(), "creating the database");
-    let mut connection =
-        Conn::new(OptsBuilder::from_opts(options.clone()).db_name(None::<String>))?;
+/// Uses the database, and creates it if it is absent.
+fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
+    match connection.select_db(name) {
+        Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_DATABASE => {}
+        other => return other,
+    }
+    tracing::info!(database = name, "creating the database");
+    let quoted = name.replace('`', "``");
     connection.query_drop(format!(
-        "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-    ))
+        "CREATE DATABASE IF NOT EXISTS `{quoted}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    ))?;
+    connection.query_drop(format!("USE `{quoted}`"))
 }
 
 /// Whether all of the schema is there. Its last statement puts the lock row in.
@@ -108,7 +109,7 @@ fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
     Ok(lock.is_some())
 }
 
-fn check_tables(connection: &mut Conn, url: &DatabaseUrl) -> Result<(), SetupError> {
+fn check_tables(connection: &mut Conn, url: &DatabaseUrls) -> Result<(), SetupError> {
     let refused = |error| refused(url, &error);
     let other_engine: Option<String> = connection
         .query_first(
@@ -129,7 +130,7 @@ fn check_tables(connection: &mut Conn, url: &DatabaseUrl) -> Result<(), SetupErr
     connection.query_drop(columns).map_err(refused)
 }
 
-fn refused(url: &DatabaseUrl, error: &mysql::Error) -> SetupError {
+fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
     SetupError::Refused {
         url: url.clone(),
         error: said(error),
@@ -153,6 +154,20 @@ fn said(error: &mysql::Error) -> String {
         mysql::Error::MySqlError(error) => error.to_string(),
         mysql::Error::DriverError(error) => error.to_string(),
         mysql::Error::IoError(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// What all hosts refuse for good.
+fn refusal(error: &NoConnection) -> Option<&mysql::Error> {
+    let errors = error.errors()?;
+    let for_good = errors.iter().all(|error| !may_come_up(error));
+    errors.first().copied().filter(|_| for_good)
+}
+
+fn why(error: &NoConnection) -> String {
+    match error {
+        NoConnection::OneHost(error) => said(error),
         other => other.to_string(),
     }
 }
@@ -213,7 +228,7 @@ pub enum SetupError {
     )]
     NotUp {
         /// Without the password.
-        url: DatabaseUrl,
+        url: DatabaseUrls,
         /// How long it was tried.
         waited: Duration,
         /// The last failure.
@@ -223,7 +238,7 @@ pub enum SetupError {
     #[error("the database at {url} refused: {error}{advice}")]
     Refused {
         /// Without the password.
-        url: DatabaseUrl,
+        url: DatabaseUrls,
         /// What it said.
         error: String,
         /// What to change, where that is known.
@@ -233,7 +248,7 @@ pub enum SetupError {
     #[error("the database at {url} cannot be used: {detail}, and only InnoDB has transactions")]
     Unfit {
         /// Without the password.
-        url: DatabaseUrl,
+        url: DatabaseUrls,
         /// What is wrong with it.
         detail: String,
     },

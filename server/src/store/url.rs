@@ -8,21 +8,89 @@ use mysql::{Opts, OptsBuilder};
 
 use super::{SetupError, Timeouts, tls};
 
-/// Where the database is, and who we are there. Shows itself without the password.
+/// The hosts of one database, in the order in which they are tried. Shows itself without the passwords.
 #[derive(Clone)]
-pub struct DatabaseUrl(String);
+pub struct DatabaseUrls(Vec<DatabaseUrl>);
 
-impl FromStr for DatabaseUrl {
-    // An error here would be shown together with the value, password and all. `options` refuses instead.
+impl FromStr for DatabaseUrls {
     type Err = Infallible;
 
-    fn from_str(url: &str) -> Result<Self, Infallible> {
-        Ok(Self(url.to_owned()))
+    /// Splits at commas, but not at those within a URL: in a password one may stand as it is.
+    fn from_str(urls: &str) -> Result<Self, Infallible> {
+        let mut rest = urls.trim();
+        let mut parts = Vec::new();
+        while let Some(comma) = rest.match_indices(',').find_map(|(comma, _)| {
+            let next = rest[comma + 1..].trim_start();
+            next.starts_with(SCHEME).then_some(comma)
+        }) {
+            parts.push(DatabaseUrl(rest[..comma].trim_end().to_owned()));
+            rest = rest[comma + 1..].trim_start();
+        }
+        parts.push(DatabaseUrl(rest.to_owned()));
+        Ok(Self(parts))
     }
 }
 
+impl FromIterator<DatabaseUrls> for DatabaseUrls {
+    fn from_iter<I: IntoIterator<Item = DatabaseUrls>>(lists: I) -> Self {
+        Self(lists.into_iter().flat_map(|list| list.0).collect())
+    }
+}
+
+impl DatabaseUrls {
+    /// For each host, in order.
+    pub(super) fn options(&self, timeouts: Timeouts) -> Result<Vec<Opts>, SetupError> {
+        let all: Vec<Opts> = self
+            .0
+            .iter()
+            .map(|url| url.options(timeouts))
+            .collect::<Result<_, _>>()?;
+        let names = all.iter().map(Opts::get_db_name);
+        if names
+            .clone()
+            .zip(names.skip(1))
+            .any(|(one, other)| one != other)
+        {
+            return Err(SetupError::Url(
+                "the hosts of one database must all name the same database".to_owned(),
+            ));
+        }
+        Ok(all)
+    }
+
+    /// Whether one of them does.
+    pub(super) fn asks_for_tls(&self) -> bool {
+        self.0.iter().any(DatabaseUrl::asks_for_tls)
+    }
+}
+
+impl fmt::Display for DatabaseUrls {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, url) in self.0.iter().enumerate() {
+            if index > 0 {
+                to.write_str(", ")?;
+            }
+            fmt::Display::fmt(url, to)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for DatabaseUrls {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, to)
+    }
+}
+
+const SCHEME: &str = "mysql://";
+
+/// Where a host is, and who we are there.
+#[derive(Clone)]
+// An error in parsing would be shown together with the value, password and all. `options` refuses instead.
+struct DatabaseUrl(String);
+
 impl DatabaseUrl {
-    pub(super) fn options(&self, timeouts: Timeouts) -> Result<Opts, SetupError> {
+    fn options(&self, timeouts: Timeouts) -> Result<Opts, SetupError> {
         let (url, tls) = tls::take_options(&self.0).map_err(SetupError::Url)?;
         tls.as_ref()
             .map_or(Ok(()), tls::check_files)
@@ -42,10 +110,8 @@ impl DatabaseUrl {
             .write_timeout(Some(timeouts.answer))
             .into())
     }
-}
 
-impl DatabaseUrl {
-    pub(super) fn asks_for_tls(&self) -> bool {
+    fn asks_for_tls(&self) -> bool {
         tls::take_options(&self.0).is_ok_and(|(_, options)| options.is_some())
     }
 }
@@ -79,8 +145,27 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, to)
+#[cfg(test)]
+mod tests {
+    use super::DatabaseUrls;
+
+    #[test]
+    fn hosts_are_separated_by_commas_and_passwords_may_contain_some() {
+        let urls: DatabaseUrls =
+            "mysql://u:a%2Cb,c@one/x, mysql://u:,@two:3307/x,\nmysql://three/x"
+                .parse()
+                .unwrap_or_else(|never| match never {});
+        assert_eq!(
+            urls.0.iter().map(|url| url.0.as_str()).collect::<Vec<_>>(),
+            [
+                "mysql://u:a%2Cb,c@one/x",
+                "mysql://u:,@two:3307/x",
+                "mysql://three/x"
+            ]
+        );
+        assert_eq!(
+            urls.to_string(),
+            "mysql://u:***@one:3306/x, mysql://u:***@two:3307/x, mysql://@three:3306/x"
+        );
     }
 }

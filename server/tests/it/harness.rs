@@ -1,6 +1,7 @@
 //! A database of its own for each test, replicas as processes, and callers that keep their connections.
 
 mod caller;
+mod door;
 mod judge;
 mod load;
 mod own;
@@ -20,6 +21,7 @@ use mysql::{Conn, Opts, OptsBuilder};
 use uuid::Uuid;
 
 pub(crate) use caller::{Answer, Caller};
+pub(crate) use door::{Door, Standing};
 pub(crate) use judge::{Exchange, assert_promises};
 pub(crate) use load::Load;
 pub(crate) use own::OwnDatabase;

@@ -1,0 +1,175 @@
+//! Whether a server takes writes: what it says of itself, and of its group where it is a member of one.
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Error, MySqlError, Row};
+
+use super::rights::DENIED;
+use super::{column, next_set};
+
+/// Why a host is not the one to write to.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// There is no connection, or it failed.
+    #[error("{0}")]
+    Failed(#[from] Error),
+    /// Asked earlier, and still no answer.
+    #[error("it does not answer")]
+    Silent,
+    /// A secondary, an expelled member, or an operator's decision.
+    #[error("it is read-only")]
+    ReadOnly,
+    /// Started and not joined yet, or expelled: what it stores, the group does not have.
+    #[error("it is {0} in its replication group")]
+    OutsideItsGroup(String),
+    /// COMMIT would wait for the majority, and what it shows may be old.
+    #[error("it reaches {reached} of {members} members of its replication group: no majority")]
+    Minority {
+        /// Online or recovering.
+        reached: u64,
+        /// With those that it cannot reach.
+        members: u64,
+    },
+    /// Row locks are local to a member.
+    #[error(
+        "its replication group is in multi-primary mode; the order of messages needs single-primary mode"
+    )]
+    SeveralPrimaries,
+    /// It may be a member of a group, and the user has no right to know.
+    #[error(
+        "the standing in its replication group cannot be read; GRANT SELECT ON \
+         performance_schema.replication_group_members"
+    )]
+    Unknown,
+}
+
+impl Unfit {
+    /// If it is one, and no decision about a host that answers.
+    pub(super) fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Without names, for callers.
+    pub(super) fn in_general(&self) -> &'static str {
+        match self {
+            Self::Failed(Error::MySqlError(_)) => "refusing connections",
+            Self::Failed(_) | Self::Silent => "not answering",
+            Self::ReadOnly => "read-only",
+            Self::OutsideItsGroup(_) => "outside its group",
+            Self::Minority { .. } => "without a majority of its group",
+            Self::SeveralPrimaries | Self::Unknown => "not configured for it",
+        }
+    }
+}
+
+/// Whether the server takes writes, and none but it. One round trip; takes no lock.
+pub(super) fn check(connection: &mut Conn) -> Result<(), Unfit> {
+    let mut results = connection.query_iter(QUESTION)?;
+    let read_only = next_set(&mut results, |mut row| column::<String>(&mut row, 0))?;
+    if read_only.iter().any(|value| value != "0" && value != "OFF") {
+        return Err(Unfit::ReadOnly);
+    }
+    let membership = next_set(&mut results, membership);
+    drop(results);
+    match membership {
+        Ok(memberships) => memberships.into_iter().try_for_each(Membership::check),
+        Err(Error::MySqlError(error)) => without_the_table(connection, &error),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The second statement fails where there are no groups, or no right to read of them; the first one's result is there.
+const QUESTION: &str = "
+    SELECT CAST(@@GLOBAL.read_only AS CHAR);
+    SELECT
+      COALESCE(MAX(CASE WHEN member_id = @@server_uuid THEN member_state END), 'OFFLINE'),
+      COALESCE(MAX(CASE WHEN member_id = @@server_uuid THEN member_role END), ''),
+      CAST(SUM(member_role = 'PRIMARY') AS UNSIGNED),
+      CAST(SUM(member_state IN ('ONLINE', 'RECOVERING')) AS UNSIGNED),
+      COUNT(*)
+    FROM performance_schema.replication_group_members
+    HAVING COUNT(*) > 0";
+
+struct Membership {
+    state: String,
+    role: String,
+    primaries: u64,
+    reached: u64,
+    members: u64,
+}
+
+fn membership(mut row: Row) -> Result<Membership, Error> {
+    Ok(Membership {
+        state: column(&mut row, 0)?,
+        role: column(&mut row, 1)?,
+        primaries: column(&mut row, 2)?,
+        reached: column(&mut row, 3)?,
+        members: column(&mut row, 4)?,
+    })
+}
+
+impl Membership {
+    fn check(self) -> Result<(), Unfit> {
+        let Self {
+            state,
+            role,
+            primaries,
+            reached,
+            members,
+        } = self;
+        if state != "ONLINE" {
+            return Err(Unfit::OutsideItsGroup(state));
+        }
+        if 2 * reached <= members {
+            return Err(Unfit::Minority { reached, members });
+        }
+        if primaries > 1 {
+            return Err(Unfit::SeveralPrimaries);
+        }
+        if role != "PRIMARY" {
+            return Err(Unfit::ReadOnly);
+        }
+        Ok(())
+    }
+}
+
+/// MariaDB has no such table. MySQL has it always, and a group only with the plugin, which is known by its variables;
+/// they need no right.
+fn without_the_table(connection: &mut Conn, error: &MySqlError) -> Result<(), Unfit> {
+    let absent = [NO_DATABASE, NO_TABLE, NO_VARIABLE].contains(&error.code);
+    if !absent && !DENIED.contains(&error.code) {
+        return Err(Error::MySqlError(error.clone()).into());
+    }
+    match consistency(connection)? {
+        None => Ok(()),
+        Some(_) => Err(Unfit::Unknown),
+    }
+}
+
+const NO_DATABASE: u16 = 1049;
+const NO_TABLE: u16 = 1146;
+const NO_VARIABLE: u16 = 1193;
+
+/// Makes a new primary hold back statements of this session until it has applied what the old one left behind. The
+/// default since MySQL 8.4; needs no right.
+///
+/// Writers would be safe without: what they miss in the backlog conflicts with what they write, because all write the
+/// lock's row, and the group refuses their COMMIT. Readers would see the past.
+pub(super) fn wait_for_backlog(connection: &mut Conn) -> Result<(), Error> {
+    if consistency(connection)?.as_deref() == Some("EVENTUAL") {
+        connection.query_drop(
+            "SET SESSION group_replication_consistency = 'BEFORE_ON_PRIMARY_FAILOVER'",
+        )?;
+    }
+    Ok(())
+}
+
+/// `None` where there is no plugin for groups.
+fn consistency(connection: &mut Conn) -> Result<Option<String>, Error> {
+    match connection.query_first("SELECT @@SESSION.group_replication_consistency") {
+        Err(Error::MySqlError(error)) if error.code == NO_VARIABLE => Ok(None),
+        other => other,
+    }
+}

@@ -1,0 +1,230 @@
+//! Several hosts of one database: the one that takes writes is found and followed, and nothing is lost on the way.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use crate::harness::{Caller, Database, Door, PATIENCE, Replica, Standing, eventually};
+
+fn doors<const N: usize>(database: &Database, standings: [Standing; N]) -> [Door; N] {
+    standings.map(|standing| Door::new(database, standing))
+}
+
+fn urls(doors: &[Door]) -> String {
+    doors.iter().map(Door::url).collect::<Vec<_>>().join(",")
+}
+
+fn start(doors: &[Door], options: &[&str]) -> Replica {
+    let mut replica = Replica::spawn(&urls(doors), options);
+    replica.wait_until_ready();
+    replica
+}
+
+#[test]
+fn the_host_that_takes_writes_is_found_wherever_it_stands() {
+    use Standing::{Away, ReadOnly, Silent, TakesWrites};
+    let database = Database::new();
+    let lists = [
+        [TakesWrites, ReadOnly, ReadOnly],
+        [ReadOnly, TakesWrites, ReadOnly],
+        [Away, ReadOnly, TakesWrites],
+        [Silent, TakesWrites, Silent],
+    ];
+    for (round, standings) in (1..).zip(lists) {
+        let doors = doors(&database, standings);
+        let replica = start(&doors, &[]);
+        assert_eq!(replica.caller().post("ann", "x").own_seq(), round);
+        assert_eq!(replica.caller().get("/messages").own_seq(), round);
+        assert_eq!(replica.caller().get("/readyz").status, 200);
+        let writable = standings
+            .iter()
+            .position(|&standing| standing == TakesWrites);
+        let address = doors[writable.expect("one is")].address();
+        assert!(
+            replica.log().contains(&format!("host=\"{address}\"")),
+            "{}",
+            replica.log()
+        );
+    }
+    database.assert_in_order();
+}
+
+#[test]
+fn hosts_may_be_given_one_by_one() {
+    let database = Database::new();
+    let doors = doors(&database, [Standing::Away, Standing::TakesWrites]);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_server"));
+    command.args(["--listen", "127.0.0.1:0"]);
+    for door in &doors {
+        command.args(["--database-url", &door.url()]);
+    }
+    let mut replica = Replica::run(&mut command);
+    replica.wait_until_ready();
+    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+}
+
+#[test]
+fn hosts_of_different_databases_are_refused() {
+    let urls = "mysql://u:geheim@127.0.0.1:1/x,mysql://u:geheim@127.0.0.1:2/y";
+    let mut replica = Replica::spawn(urls, &[]);
+    assert_eq!(replica.exit_status().code(), Some(2));
+    assert!(replica.log().contains("must all name the same database"));
+    assert!(!replica.log().contains("geheim"), "{}", replica.log());
+}
+
+#[test]
+fn replicas_follow_when_hosts_swap_roles_under_load_and_lose_and_double_nothing() {
+    let database = Database::new();
+    let doors = doors(&database, [Standing::TakesWrites, Standing::ReadOnly]);
+    let replicas = [start(&doors, &[]), start(&doors, &[])];
+    let done = AtomicBool::new(false);
+    let stored = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let address = replicas[number % 2].address();
+            let (done, stored) = (&done, &stored);
+            scope.spawn(move || {
+                let mut caller = Caller::connect(address);
+                while !done.load(Ordering::Relaxed) {
+                    post_until_stored(&mut caller);
+                    stored.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for swap in 1..=6 {
+            let before = stored.load(Ordering::Relaxed);
+            eventually("messages are stored", || {
+                stored.load(Ordering::Relaxed) > before + 50
+            });
+            let (old, new) = (&doors[(swap + 1) % 2], &doors[swap % 2]);
+            // The old one is demoted, or dies before there is a new one.
+            old.set(match swap % 3 {
+                0 => Standing::ReadOnly,
+                _ => Standing::Away,
+            });
+            new.set(Standing::TakesWrites);
+        }
+        let before = stored.load(Ordering::Relaxed);
+        eventually("messages are stored", || {
+            stored.load(Ordering::Relaxed) > before + 50
+        });
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(database.count(), stored.into_inner() as u64);
+    database.assert_in_order();
+}
+
+/// Repeats it with the same key, as a caller does who was told that it was not stored, or that nobody knows.
+fn post_until_stored(caller: &mut Caller) {
+    let key = Uuid::new_v4().to_string();
+    loop {
+        let reply = caller.post_with_key("ann", &key, &key);
+        match reply.status {
+            200 => return assert_eq!(reply.own()["text"], key),
+            503 | 504 => {}
+            other => panic!("status {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_page_is_never_read_from_a_host_that_became_read_only() {
+    let database = Database::new();
+    let doors = doors(&database, [Standing::TakesWrites, Standing::ReadOnly]);
+    let replica = start(&doors, &[]);
+    let mut caller = replica.caller();
+    caller.post("ann", "x");
+    // The pool now has connections to the first.
+    assert_eq!(caller.get("/messages").own_seq(), 1);
+    doors[0].set(Standing::ReadOnly);
+    let reply = caller.get("/messages");
+    assert_eq!(
+        (reply.status, reply.header("Retry-After")),
+        (503, Some("1"))
+    );
+    doors[1].set(Standing::TakesWrites);
+    eventually("the other host is found", || {
+        caller.get("/messages").status == 200
+    });
+}
+
+#[test]
+fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
+    let database = Database::new();
+    let doors = doors(&database, [Standing::TakesWrites, Standing::ReadOnly]);
+    let replica = start(&doors, &["--request-timeout", "1s"]);
+    let mut caller = replica.caller();
+    for (round, standings, detail) in [
+        (1, [Standing::Away, Standing::Away], "2 not answering"),
+        (2, [Standing::ReadOnly, Standing::ReadOnly], "2 read-only"),
+        (
+            3,
+            [Standing::Away, Standing::ReadOnly],
+            "1 not answering, 1 read-only",
+        ),
+    ] {
+        assert_eq!(caller.post("ann", "before").own_seq(), 2 * round - 1);
+        for (door, standing) in doors.iter().zip(standings) {
+            door.set(standing);
+        }
+        let key = Uuid::new_v4().to_string();
+        let refused = caller.post_with_key("ann", "under way", &key);
+        assert!([503, 504].contains(&refused.status), "{refused:?}");
+        let not_ready = caller.get("/readyz");
+        assert_eq!(not_ready.status, 503);
+        let told = not_ready.json()["detail"]
+            .as_str()
+            .expect("a text")
+            .to_owned();
+        assert!(told.contains(detail), "{detail:?} is not in {told:?}");
+        assert!(!told.contains("127.0.0.1"), "{told}");
+
+        doors[1].set(Standing::TakesWrites);
+        eventually("the replica is ready", || {
+            caller.get("/readyz").status == 200
+        });
+        let repeated = caller.post_with_key("ann", "under way", &key);
+        assert_eq!(repeated.own_seq(), 2 * round);
+    }
+    assert_eq!(database.count(), 6);
+    database.assert_in_order();
+}
+
+#[test]
+fn replicas_that_lose_all_hosts_at_once_do_not_storm_them() {
+    const REPLICAS: usize = 12;
+    let database = Database::new();
+    let doors = doors(&database, [Standing::TakesWrites, Standing::ReadOnly]);
+    let replicas: Vec<Replica> = (0..REPLICAS).map(|_| start(&doors, &[])).collect();
+    let before: usize = doors[0].connects();
+    for door in &doors {
+        door.set(Standing::Away);
+    }
+    let lost = Instant::now();
+    let mut callers: Vec<Caller> = replicas.iter().map(Replica::caller).collect();
+    for caller in &mut callers {
+        // The writer's attempts, and beside them those of a reader.
+        caller.send_post("ann", "x", "");
+    }
+    for replica in &replicas {
+        assert_eq!(replica.caller().get("/readyz").status, 503);
+    }
+    eventually("they have tried for a while", || {
+        doors[0].connects() - before > 6 * REPLICAS
+    });
+    let (connects, elapsed) = (doors[0].connects() - before, lost.elapsed());
+    // Five in the first second, at most two in each second after it.
+    let seconds = usize::try_from(elapsed.as_secs()).expect("they are few") + 1;
+    assert!(
+        connects <= REPLICAS * (5 + 2 * seconds),
+        "{connects} connections in {elapsed:?}"
+    );
+    doors[1].set(Standing::TakesWrites);
+    for caller in &mut callers {
+        assert_eq!(caller.receive().status, 200);
+    }
+    assert!(lost.elapsed() < PATIENCE);
+    assert_eq!(database.count(), REPLICAS as u64);
+    database.assert_in_order();
+}
