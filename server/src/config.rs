@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use tracing::level_filters::LevelFilter;
+use clap::Parser;
 
 use crate::http::EdgeLimits;
+use crate::log::{LogFormat, LogLevel};
 use crate::store::DatabaseUrls;
 use crate::writer::WriterLimits;
+use crate::{BUILD, VERSION};
 
 /// The DummyMessenger server. Numbers and stores messages in one order; any number of these may share a database.
 #[derive(Debug, Parser)]
-#[command(version, next_line_help = false)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DUMMY_MESSENGER_BUILD"), ")"), next_line_help = false)]
 pub struct Config {
     /// Address to listen on. Anything but loopback opens the server to the network; it has no authentication
     #[arg(
@@ -89,31 +90,15 @@ pub struct Config {
     /// What to log, to stderr
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: LogLevel,
-}
 
-/// The least important lines that are logged.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-impl From<LogLevel> for LevelFilter {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Off => Self::OFF,
-            LogLevel::Error => Self::ERROR,
-            LogLevel::Warn => Self::WARN,
-            LogLevel::Info => Self::INFO,
-            LogLevel::Debug => Self::DEBUG,
-            LogLevel::Trace => Self::TRACE,
-        }
-    }
+    /// For people, or one JSON object a line
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
 }
 
 impl Config {
@@ -121,6 +106,49 @@ impl Config {
     #[must_use]
     pub fn database_urls(&self) -> DatabaseUrls {
         self.database_url.iter().cloned().collect()
+    }
+
+    /// Logs what is in effect, each option by its name. The database's URLs show themselves without passwords.
+    pub fn log(&self) {
+        let Self {
+            listen,
+            database_url: _,
+            workers,
+            queue_messages,
+            batch_messages,
+            batch_bytes,
+            body_limit,
+            request_timeout,
+            idle_timeout,
+            send_timeout,
+            connect_timeout,
+            database_timeout,
+            startup_timeout,
+            shutdown_timeout,
+            log_level,
+            log_format,
+        } = self;
+        tracing::info!(
+            version = VERSION,
+            build = BUILD,
+            %listen,
+            database_url = %self.database_urls(),
+            workers,
+            queue_messages,
+            batch_messages,
+            batch_bytes,
+            body_limit,
+            ?request_timeout,
+            ?idle_timeout,
+            ?send_timeout,
+            ?connect_timeout,
+            ?database_timeout,
+            ?startup_timeout,
+            ?shutdown_timeout,
+            ?log_level,
+            ?log_format,
+            "starting"
+        );
     }
 
     /// What the edge needs of it.

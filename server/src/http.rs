@@ -341,7 +341,10 @@ impl<S: Service> Desk<S> {
         }
         match exchange.route() {
             Route::Post => match body.and_then(|body| self.parse(&exchange, &body)) {
-                Ok(post) => self.service.post(post, exchange),
+                Ok(post) => {
+                    exchange.brings(post.request_id);
+                    self.service.post(post, exchange);
+                }
                 Err(error) => exchange.answer(error.into()),
             },
             Route::Page(query) => {
@@ -350,13 +353,13 @@ impl<S: Service> Desk<S> {
             }
             Route::Ready => {
                 let ready = self.unless_stopping().and_then(|()| self.service.ready());
-                exchange.answer(ready.map_or_else(Answer::from, |()| Answer::status("ready")));
+                exchange.answer(ready.map_or_else(Answer::from, |()| Answer::ready()));
             }
             Route::Metrics => {
                 self.service.observe();
                 exchange.answer(Answer::metrics(self.metrics.render()));
             }
-            Route::Health => exchange.answer(Answer::status("up")),
+            Route::Health => exchange.answer(Answer::up()),
             Route::Unknown => exchange.answer(Error::NotFound.into()),
             Route::WrongMethod(allowed) => exchange.answer(Error::MethodNotAllowed(allowed).into()),
         }

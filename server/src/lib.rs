@@ -3,6 +3,7 @@
 //! A request travels downwards through these parts:
 //!
 //! * [`config`]: options, from flags and environment.
+//! * [`log`]: lines for people or for programs.
 //! * [`listener`]: the socket, and the nudge that keeps `tiny_http` from forgetting a connection.
 //! * [`http`]: the edge. Bytes in, a typed request to a [`http::Service`], an answer out. Alone knows `tiny_http`.
 //! * [`workers`]: the pools of threads for all that may block on a caller.
@@ -29,6 +30,7 @@
 
 pub mod config;
 pub mod listener;
+pub mod log;
 
 pub mod http;
 
@@ -48,3 +50,8 @@ pub mod metrics;
 
 pub mod error;
 pub mod incident;
+
+/// Of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit from which it was built, or what `BUILD` said then; `unknown` without either.
+pub const BUILD: &str = env!("DUMMY_MESSENGER_BUILD");

@@ -1,6 +1,5 @@
 //! The server's process: options, start, signals, exit code. No logic.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,12 +7,12 @@ use clap::Parser;
 use server::config::Config;
 use server::http::Edge;
 use server::listener;
+use server::log;
 use server::messenger::Messenger;
 use server::metrics::Metrics;
 use server::store::{SetupError, Store};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing::level_filters::LevelFilter;
 
 const FAILED: u8 = 1;
 /// As clap ends on a wrong option.
@@ -23,12 +22,7 @@ const ADDRESS_TAKEN: u8 = 3;
 
 fn main() -> ExitCode {
     let config = Config::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(config.log_level))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    log::start(config.log_level, config.log_format);
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -44,7 +38,7 @@ struct Failure {
 }
 
 fn run(config: &Config) -> Result<(), Failure> {
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
+    config.log();
     // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit of open files");

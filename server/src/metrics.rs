@@ -13,6 +13,7 @@ use prometheus::{
 use crate::message::Post;
 use crate::numbering::{Fate, Ledger, Numbered};
 use crate::store::Trouble;
+use crate::{BUILD, VERSION};
 
 /// Stands before each name.
 const PREFIX: &str = "dummy_messenger";
@@ -55,9 +56,9 @@ impl Metrics {
             &registry,
             "build_info",
             "Always 1; the labels tell which build this is",
-            &["version"],
+            &["version", "build"],
         );
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        build.with_label_values(&[VERSION, BUILD]).set(1);
         #[cfg(target_os = "linux")]
         registry
             .register(Box::new(

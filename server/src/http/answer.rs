@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::incident::Incident;
 use crate::message::{Message, Window};
 use crate::metrics;
+use crate::{BUILD, VERSION};
 
 const JSON: &str = "application/json";
 /// RFC 9457.
@@ -21,6 +23,7 @@ pub struct Answer {
     pub(super) body: Body,
     pub(super) allow: Option<&'static str>,
     pub(super) retry_after: Option<Duration>,
+    pub(super) incident: Option<Incident>,
 }
 
 #[derive(Debug)]
@@ -41,8 +44,15 @@ struct Problem<'a> {
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
-    status: &'a str,
+struct Status {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    build: &'static str,
 }
 
 impl Answer {
@@ -53,12 +63,22 @@ impl Answer {
             body,
             allow: None,
             retry_after: None,
+            incident: None,
         }
     }
 
-    /// 200 with one word about the server.
-    pub(super) fn status(status: &str) -> Self {
-        Self::ok(Body::Owned(to_json(&Status { status })))
+    /// 200: the process serves, and this is its build.
+    pub(super) fn up() -> Self {
+        Self::ok(Body::Owned(to_json(&Health {
+            status: "up",
+            version: VERSION,
+            build: BUILD,
+        })))
+    }
+
+    /// 200: the database takes writes.
+    pub(super) fn ready() -> Self {
+        Self::ok(Body::Owned(to_json(&Status { status: "ready" })))
     }
 
     /// 200 with metrics.
@@ -102,6 +122,7 @@ impl From<Error> for Answer {
                 _ => None,
             },
             retry_after: error.retry_after(),
+            incident: error.incident(),
         }
     }
 }

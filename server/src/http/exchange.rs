@@ -3,9 +3,10 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Method, ReadWrite, Request, Response};
+use tracing::{Level, field};
 
 use crate::error::Error;
 use crate::incident::Reporter;
@@ -21,6 +22,9 @@ use super::request::{self, Rest, Route};
 /// system grants that without spending memory; for more than there is, the process would be aborted.
 const MOST_TO_DRAIN: usize = 256 << 20;
 
+/// Characters of a path or a header that the log shows.
+const MOST_LOGGED: usize = 128;
+
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {
     open: Option<Open>,
@@ -34,6 +38,8 @@ struct Open {
     endpoint: Endpoint,
     rest: Rest,
     close: bool,
+    /// Of a message, once it is parsed.
+    message: Option<RequestId>,
 }
 
 impl Exchange {
@@ -52,6 +58,7 @@ impl Exchange {
             arrived: Instant::now(),
             rest: Rest::None,
             close: false,
+            message: None,
         };
         (
             Self {
@@ -98,6 +105,11 @@ impl Exchange {
 
     pub(super) fn arrived(&self) -> Instant {
         self.open_ref().arrived
+    }
+
+    /// The message that the request brings, for the log.
+    pub(super) fn brings(&mut self, message: RequestId) {
+        self.open_mut().message = Some(message);
     }
 
     /// The answer will ask the caller to close the connection.
@@ -230,6 +242,7 @@ impl Open {
     ) {
         let head_only = *self.request.method() == Method::Head;
         let (endpoint, arrived) = (self.endpoint, self.arrived);
+        let line = tracing::enabled!(Level::DEBUG).then(|| Line::of(&self));
         let written = match self.rest {
             Rest::None => self.write_in_one_piece(answer, head_only, clock),
             Rest::Unread => self.write_and_drain(answer, head_only, drains),
@@ -237,7 +250,11 @@ impl Open {
         if written.is_err() {
             metrics.undelivered.inc();
         }
-        metrics.answered(endpoint, answer.status, arrived.elapsed());
+        let took = arrived.elapsed();
+        metrics.answered(endpoint, answer.status, took);
+        if let Some(line) = line {
+            line.log(answer, took, written.is_ok());
+        }
     }
 
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
@@ -284,5 +301,44 @@ impl Open {
             drains.submit(stream);
         }
         written
+    }
+}
+
+/// What the log tells of each request, if it is asked for: nothing of the message, and nothing of the query.
+struct Line {
+    peer: Option<SocketAddr>,
+    method: String,
+    path: String,
+    message: Option<RequestId>,
+    /// The caller's own name for this request.
+    named: Option<String>,
+}
+
+impl Line {
+    fn of(open: &Open) -> Self {
+        let clip = |text: &str| text.chars().take(MOST_LOGGED).collect();
+        let path = open.request.url().split('?').next().unwrap_or_default();
+        Self {
+            peer: open.request.remote_addr().copied(),
+            method: clip(open.request.method().as_str()),
+            path: clip(path),
+            message: open.message,
+            named: request::caller_s_id(&open.request, MOST_LOGGED).map(str::to_owned),
+        }
+    }
+
+    fn log(&self, answer: &Answer, took: Duration, delivered: bool) {
+        tracing::debug!(
+            peer = self.peer.map(field::display),
+            method = self.method,
+            path = self.path,
+            status = answer.status,
+            duration_ms = took.as_secs_f64() * 1000.0,
+            delivered,
+            message_id = self.message.map(|id| field::display(id.uuid())),
+            request_id = self.named,
+            instance = answer.incident.map(field::display),
+            "request"
+        );
     }
 }

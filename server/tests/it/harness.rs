@@ -253,6 +253,12 @@ impl Replica {
         self.address = Some(address.parse().expect("the log shows an address"));
     }
 
+    pub(crate) fn wait_until_ready_in_json(&mut self) {
+        let rest = self.wait_for_line(r#""message":"ready","address":""#);
+        let address = rest.split('"').next().unwrap_or_default();
+        self.address = Some(address.parse().expect("the log shows an address"));
+    }
+
     /// What stands behind `mark` in the first line of the log that has it.
     pub(crate) fn wait_for_line(&self, mark: &str) -> String {
         let deadline = Instant::now() + PATIENCE;

@@ -1,8 +1,11 @@
 //! What the operator sees: the log, and how it meets what callers are told.
 
-use mysql::prelude::Queryable;
+use std::process::Command;
 
-use crate::harness::{Answer, Database, Replica};
+use mysql::prelude::Queryable;
+use serde_json::Value;
+
+use crate::harness::{Answer, Database, Replica, eventually};
 
 /// The line of the log that tells the cause of a 5xx.
 fn cause(replica: &Replica, answer: &Answer) -> String {
@@ -57,4 +60,112 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
 
     let malformed = caller.post("", "x");
     assert_eq!(malformed.json().get("instance"), None, "the caller's own");
+}
+
+/// All lines of a log in JSON.
+fn events(replica: &Replica) -> Vec<Value> {
+    let parse = |line| serde_json::from_str(line).expect("each line is a JSON object");
+    replica.log().lines().map(parse).collect()
+}
+
+#[test]
+fn a_log_in_json_tells_of_requests_without_what_they_carry() {
+    let database = Database::new();
+    let mut replica = Replica::spawn(
+        &database.url(),
+        &["--log-format=json", "--log-level=trace", "--workers=77"],
+    );
+    replica.wait_until_ready_in_json();
+    let mut caller = replica.caller();
+    caller.send_post(
+        "secret-user",
+        "secret-text",
+        "X-Request-Id: a-proxy/1.2:3\r\n",
+    );
+    assert_eq!(caller.receive().status, 200);
+    let overlong = "x".repeat(129);
+    for unfit in ["two words", &overlong] {
+        caller.request(
+            "GET",
+            "/healthz",
+            &format!("X-Request-Id: {unfit}\r\n"),
+            b"",
+        );
+    }
+    caller.request("GET", "/messages?before=secret-query", "", b"");
+    let malformed = caller.request("GET", "/\u{1b}[31m", "", b"");
+    assert_eq!(malformed.status, 404);
+    let of = |kind: &str| -> Vec<Value> {
+        let mut events = events(&replica);
+        events.retain(|event| event["message"] == kind);
+        events
+    };
+    eventually("all are logged", || of("request").len() == 5);
+
+    let start = &of("starting")[0];
+    assert_eq!(start["workers"], 77);
+    assert_eq!(start["request_timeout"], "10s");
+    let requests = of("request");
+    let first = &requests[0];
+    assert_eq!(
+        (&first["method"], &first["path"], &first["status"]),
+        (&"POST".into(), &"/messages".into(), &200.into())
+    );
+    assert_eq!(first["request_id"], "a-proxy/1.2:3");
+    assert_eq!(first["level"], "DEBUG");
+    assert!(first["duration_ms"].as_f64() > Some(0.0), "{first}");
+    assert!(
+        first["peer"]
+            .as_str()
+            .is_some_and(|peer| peer.starts_with("127.0.0.1:"))
+    );
+    let stored: Vec<String> = database.rows("SELECT LOWER(HEX(request_id)) FROM messages");
+    let id = first["message_id"].as_str().map(|id| id.replace('-', ""));
+    assert_eq!(id.as_ref(), stored.first(), "by it the row is found");
+    assert!(
+        requests[1..]
+            .iter()
+            .all(|request| request.get("request_id").is_none())
+    );
+    assert_eq!(requests[3]["path"], "/messages");
+    let log = replica.log();
+    assert!(!log.contains("secret"), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+    replica.terminate();
+    assert!(replica.exit_status().success());
+    assert_eq!(
+        events(&replica)
+            .last()
+            .map(|event| event["message"].clone()),
+        Some("stopped".into())
+    );
+}
+
+#[test]
+fn a_build_names_itself_everywhere() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let health = replica.caller().get("/healthz").json();
+    assert_eq!(health["status"], "up");
+    let (version, build) = (&health["version"], &health["build"]);
+    let (version, build) = (
+        version.as_str().expect("text"),
+        build.as_str().expect("text"),
+    );
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    assert!(!build.is_empty());
+
+    let metrics = replica.caller().get("/metrics").body;
+    let labels = format!(r#"build_info{{build="{build}",version="{version}"}} 1"#);
+    assert!(String::from_utf8_lossy(&metrics).contains(&labels));
+    let start = format!("starting version=\"{version}\" build=\"{build}\" listen=127.0.0.1:0 ");
+    assert!(replica.log().contains(&start), "{}", replica.log());
+    let shown = Command::new(env!("CARGO_BIN_EXE_server"))
+        .arg("--version")
+        .output();
+    let shown = shown.expect("the server's binary can be started").stdout;
+    assert_eq!(
+        String::from_utf8_lossy(&shown),
+        format!("server {version} ({build})\n")
+    );
 }

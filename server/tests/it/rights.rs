@@ -125,3 +125,45 @@ fn with_the_rights_to_set_up_it_creates_the_tables() {
     assert_serves(&user.url());
     database.assert_in_order();
 }
+
+#[test]
+fn the_password_is_shown_nowhere() {
+    let database = Database::new();
+    let user = User::new(&database);
+    user.may(&format!("{SET_UP}, SELECT, INSERT, UPDATE"), "*");
+    let url = user.url();
+    let options = ["--log-level=trace", "--connect-timeout=500ms"];
+    let mut replica = Replica::spawn(&url, &options);
+    replica.wait_until_ready();
+    let mut caller = replica.caller();
+    caller.post("ann", "makes connections");
+    caller.get("/messages");
+    user.administer(&format!(
+        "ALTER USER {} IDENTIFIED BY 'another'",
+        user.account()
+    ));
+    let killed = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+    for id in database.rows::<u64>(killed) {
+        user.administer(&format!("KILL {id}"));
+    }
+    caller.send_post("ann", "cannot be stored any more", "");
+    replica.wait_for_line("cannot connect to the database");
+    assert_eq!(replica.caller().get("/readyz").status, 503);
+    assert_masked(&replica.log());
+
+    for arguments in [&["--help"][..], &["--workers=none"], &["--database-url"]] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_server"))
+            .args(arguments)
+            .env("DATABASE_URL", &url)
+            .output()
+            .expect("the server's binary can be started");
+        assert_masked(&String::from_utf8_lossy(
+            &[output.stdout, output.stderr].concat(),
+        ));
+    }
+}
+
+fn assert_masked(shown: &str) {
+    assert!(!shown.is_empty());
+    assert!(!shown.contains("geheim"), "{shown}");
+}

@@ -1,0 +1,78 @@
+//! The log: one line an event, to stderr, for people or for programs.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+
+use clap::ValueEnum;
+use tracing::field;
+use tracing::level_filters::LevelFilter;
+
+/// The least important lines that are logged.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// What a line looks like.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Begins to log; before, nothing is. Panics are logged as well.
+///
+/// # Panics
+/// If it was called before.
+pub fn start(level: LogLevel, format: LogFormat) {
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from(level))
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .init(),
+    }
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// The hook of the standard library would write several lines past the log.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let asked_for = backtrace.status() == BacktraceStatus::Captured;
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    tracing::error!(
+        thread = std::thread::current().name(),
+        at = panic.location().map(field::display),
+        cause = text.or_else(|| payload.downcast_ref::<&str>().copied()),
+        backtrace = asked_for.then(|| field::display(&backtrace)),
+        "a thread panicked"
+    );
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::OFF,
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
