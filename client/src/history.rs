@@ -6,6 +6,7 @@
 
 mod file;
 mod reader;
+mod recent;
 mod recorder;
 
 use std::collections::HashMap;
@@ -18,6 +19,9 @@ pub(crate) use self::recorder::{Done, Recorder};
 
 /// Messages in a full reply.
 pub(crate) const WINDOW: usize = 10;
+
+/// No request, or no place.
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// The settings that a judge needs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -80,6 +84,11 @@ impl Op {
 
     pub(crate) fn is_ok(&self) -> bool {
         self.outcome == Outcome::Ok
+    }
+
+    /// Whether it was answered, and its own message was in the reply.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.is_ok() && self.seq != 0
     }
 }
 
@@ -157,7 +166,7 @@ impl fmt::Display for Reason {
 }
 
 /// A message as a reply shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Shown {
     pub(crate) seq: u64,
     /// Digest.
@@ -177,6 +186,8 @@ pub(crate) struct Seen {
     pub(crate) replies: u32,
     /// The request whose reply showed it first.
     pub(crate) witness: u32,
+    /// The first request that was told it as its own message, or [`NONE`].
+    pub(crate) author: u32,
 }
 
 /// A reply that is not ten, or all, consecutive messages with the own one last.

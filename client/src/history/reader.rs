@@ -1,18 +1,16 @@
-//! Reads replies. Ten neighbouring replies show the same message, nearly always as the same bytes: these are parsed once
-//! and compared afterwards, which costs a fortieth.
+//! Reads replies. Ten neighbouring replies show the same message, nearly always as the same bytes: these are parsed once,
+//! and compared afterwards, all that a reply shows again at once.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use chrono::{DateTime, FixedOffset};
+use memchr::memchr2;
 use serde::Deserialize;
 
-use super::{History, Seen, Shown, WINDOW, digest};
+use super::recent::Recents;
+use super::{History, NONE, Seen, Shown, WINDOW, digest};
 
-/// Recent messages to compare with: more than are under way at once, and small enough to stay in the cache.
-const RECENT: usize = 4096;
-/// Longer texts are not kept for comparison, which bounds the memory.
-const LONGEST_KEPT: usize = 1024;
 /// Foreign texts kept to be shown in a contradiction, and characters of each.
 const MOST_FOREIGN: usize = 1000;
 const FOREIGN_LENGTH: usize = 80;
@@ -20,7 +18,7 @@ const FOREIGN_LENGTH: usize = 80;
 const MOST_READ: usize = 100 * WINDOW;
 
 /// A message on the wire. A type of the client's own: shared with the server, one bug would hide another.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 struct WireMessage<'a> {
     seq: u64,
     #[serde(borrow)]
@@ -35,70 +33,58 @@ struct WireMessage<'a> {
 /// Reads replies into a [`History`].
 #[derive(Debug)]
 pub(super) struct Reader {
-    recent: Vec<Recent>,
+    recents: Recents,
     window: Vec<Shown>,
-    /// Beside each message of the window, where it is kept.
-    places: Vec<Place>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Recent {
-    shown: Option<Shown>,
-    bytes: Vec<u8>,
-    /// Index in [`History::seen`].
-    seen: u32,
-}
-
-#[derive(Debug, Clone)]
-enum Place {
-    Known(u32),
-    /// First shown here, in these bytes of the reply.
-    New(Range<usize>),
+    /// Beside each message of the window: where it stands in [`History::seen`], or [`NONE`] as long as it does not.
+    places: Vec<u32>,
+    /// What the window shows for the first time: its place there, and its bytes of the reply.
+    fresh: Vec<(usize, Range<usize>)>,
+    /// What is stored together has one date.
+    last_date: (String, i64),
 }
 
 impl Reader {
     pub(super) fn new() -> Self {
         Self {
-            recent: vec![Recent::default(); RECENT],
+            recents: Recents::new(),
             window: Vec::new(),
             places: Vec::new(),
+            fresh: Vec::new(),
+            last_date: (String::new(), 0),
         }
     }
 
-    /// The messages of a reply, which are noted in the history as shown to request number `op`; or what is wrong with it.
+    /// The messages of a reply, and where each stands in [`History::seen`]: there it is noted as shown to request number
+    /// `op`. Or what is wrong with the reply, of which then nothing is noted.
     pub(super) fn read(
         &mut self,
         reply: &[u8],
         op: u32,
         history: &mut History,
-    ) -> Result<&[Shown], String> {
+    ) -> Result<(&[Shown], &[u32]), String> {
         self.parse(reply, history)?;
-        for (shown, place) in self.window.iter().zip(&self.places) {
-            match place {
-                Place::Known(seen) => history.seen[*seen as usize].replies += 1,
-                Place::New(range) => {
-                    let seen = u32::try_from(history.seen.len()).unwrap_or(u32::MAX);
-                    history.seen.push(Seen {
-                        shown: *shown,
-                        replies: 1,
-                        witness: op,
-                    });
-                    let recent = &mut self.recent[slot(shown.seq)];
-                    recent.shown = Some(*shown);
-                    recent.seen = seen;
-                    recent.bytes.clear();
-                    if range.len() <= LONGEST_KEPT {
-                        recent.bytes.extend_from_slice(&reply[range.clone()]);
-                    }
-                }
-            }
+        for place in self.places.iter().filter(|place| **place != NONE) {
+            history.seen[*place as usize].replies += 1;
         }
-        Ok(&self.window)
+        for (position, range) in self.fresh.drain(..) {
+            let shown = self.window[position];
+            let place = u32::try_from(history.seen.len()).unwrap_or(NONE);
+            history.seen.push(Seen {
+                shown,
+                replies: 1,
+                witness: op,
+                author: NONE,
+            });
+            self.places[position] = place;
+            self.recents.keep(shown, place, &reply[range]);
+        }
+        Ok((&self.window, &self.places))
     }
 
     fn parse(&mut self, reply: &[u8], history: &mut History) -> Result<(), String> {
         self.window.clear();
         self.places.clear();
+        self.fresh.clear();
         let mut at = skip_space(reply, 0);
         if reply.get(at) != Some(&b'[') {
             return Err("the body is not a JSON array".to_owned());
@@ -109,7 +95,8 @@ impl Reader {
             return end(reply, at + 1);
         }
         while self.window.len() < MOST_READ {
-            at = match self.recall(&reply[at..], expected) {
+            let recalled = expected.and_then(|seq| self.recall(&reply[at..], seq));
+            at = match recalled {
                 Some(length) => at + length,
                 None => self.parse_message(reply, at, history)?,
             };
@@ -125,16 +112,16 @@ impl Reader {
         Err(format!("more than {MOST_READ} messages"))
     }
 
-    /// If the bytes begin with the message `seq` as it was shown before: takes it, and gives its length.
-    fn recall(&mut self, bytes: &[u8], seq: Option<u64>) -> Option<usize> {
-        let recent = &self.recent[slot(seq?)];
-        let shown = recent.shown.filter(|shown| Some(shown.seq) == seq)?;
-        if recent.bytes.is_empty() || !bytes.starts_with(&recent.bytes) {
-            return None;
+    /// Takes the messages that the bytes begin with, if they were shown before, from the number `seq` on; gives their
+    /// length.
+    fn recall(&mut self, bytes: &[u8], seq: u64) -> Option<usize> {
+        let most = WINDOW.saturating_sub(self.window.len());
+        let (count, length) = self.recents.compare(bytes, seq, most)?;
+        for recent in (seq..).take(count).filter_map(|seq| self.recents.get(seq)) {
+            self.window.push(recent.shown);
+            self.places.push(recent.seen);
         }
-        self.window.push(shown);
-        self.places.push(Place::Known(recent.seen));
-        Some(recent.bytes.len())
+        Some(length)
     }
 
     /// Parses the message that begins at `at`; gives where it ends.
@@ -145,51 +132,118 @@ impl Reader {
         history: &mut History,
     ) -> Result<usize, String> {
         let which = self.window.len() + 1;
-        let mut stream =
-            serde_json::Deserializer::from_slice(&reply[at..]).into_iter::<WireMessage<'_>>();
-        let wire = match stream.next() {
-            Some(Ok(wire)) => wire,
-            Some(Err(error)) => return Err(format!("message {which}: {error}")),
-            None => return Err("the body ends in the middle of the array".to_owned()),
-        };
-        let end = at + stream.byte_offset();
-        let shown =
-            understand(&wire, history).map_err(|error| format!("message {which}: {error}"))?;
-        let recent = &self.recent[slot(shown.seq)];
-        let known = recent.shown == Some(shown);
-        self.places.push(if known {
-            Place::Known(recent.seen)
-        } else {
-            Place::New(at..end)
-        });
+        let (wire, length) =
+            parse(&reply[at..]).map_err(|error| format!("message {which}: {error}"))?;
+        let shown = self
+            .understand(&wire, history)
+            .map_err(|error| format!("message {which}: {error}"))?;
+        match self.recents.get(shown.seq) {
+            Some(recent) if recent.shown == shown => self.places.push(recent.seen),
+            _ => {
+                self.places.push(NONE);
+                self.fresh.push((self.window.len(), at..at + length));
+            }
+        }
         self.window.push(shown);
-        Ok(end)
+        Ok(at + length)
+    }
+
+    fn understand(
+        &mut self,
+        wire: &WireMessage<'_>,
+        history: &mut History,
+    ) -> Result<Shown, String> {
+        if wire.seq == 0 || wire.user_seq == 0 || wire.seq == u64::MAX {
+            return Err("numbers begin at 1".to_owned());
+        }
+        if wire.sent_at != self.last_date.0 {
+            self.last_date = (wire.sent_at.to_string(), microseconds(&wire.sent_at)?);
+        }
+        let text = digest(&wire.text);
+        if !wire.text.starts_with(&history.setting.tag) && history.foreign.len() < MOST_FOREIGN {
+            history
+                .foreign
+                .entry(text)
+                .or_insert_with(|| wire.text.chars().take(FOREIGN_LENGTH).collect());
+        }
+        Ok(Shown {
+            seq: wire.seq,
+            text,
+            user_seq: wire.user_seq,
+            sent_at_us: self.last_date.1,
+            user: history.names.number(&wire.user),
+        })
     }
 }
 
-fn understand(wire: &WireMessage<'_>, history: &mut History) -> Result<Shown, String> {
-    if wire.seq == 0 || wire.user_seq == 0 || wire.seq == u64::MAX {
-        return Err("numbers begin at 1".to_owned());
+/// The message that the bytes begin with, and its length.
+fn parse(bytes: &[u8]) -> Result<(WireMessage<'_>, usize), String> {
+    if let Some(parsed) = parse_plain(bytes) {
+        return Ok(parsed);
     }
-    let sent_at = DateTime::<FixedOffset>::parse_from_rfc3339(&wire.sent_at)
-        .map_err(|error| format!("sent_at {:?}: {error}", wire.sent_at))?;
-    if sent_at.offset().local_minus_utc() != 0 {
-        return Err(format!("sent_at {:?} is not UTC", wire.sent_at));
+    let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter();
+    match stream.next() {
+        Some(Ok(wire)) => Ok((wire, stream.byte_offset())),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("the body ends before it".to_owned()),
     }
-    let text = digest(&wire.text);
-    if !wire.text.starts_with(&history.setting.tag) && history.foreign.len() < MOST_FOREIGN {
-        history
-            .foreign
-            .entry(text)
-            .or_insert_with(|| wire.text.chars().take(FOREIGN_LENGTH).collect());
-    }
-    Ok(Shown {
-        seq: wire.seq,
+}
+
+/// The same for the usual spelling alone, in a fifth of the time: no spaces, the fields in order.
+fn parse_plain(bytes: &[u8]) -> Option<(WireMessage<'_>, usize)> {
+    let (seq, rest) = plain_number(bytes.strip_prefix(b"{\"seq\":")?)?;
+    let (user, rest) = plain_string(rest.strip_prefix(b",\"user\":")?)?;
+    let (user_seq, rest) = plain_number(rest.strip_prefix(b",\"user_seq\":")?)?;
+    let (text, rest) = plain_string(rest.strip_prefix(b",\"text\":")?)?;
+    let (sent_at, rest) = plain_string(rest.strip_prefix(b",\"sent_at\":")?)?;
+    let rest = rest.strip_prefix(b"}")?;
+    let wire = WireMessage {
+        seq,
+        user,
+        user_seq,
         text,
-        user_seq: wire.user_seq,
-        sent_at_us: sent_at.timestamp_micros(),
-        user: history.names.number(&wire.user),
-    })
+        sent_at,
+    };
+    Some((wire, bytes.len() - rest.len()))
+}
+
+/// A number that is not 0, and what follows.
+fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+    let (digits, rest) = bytes.split_at(bytes.iter().take_while(is_digit).count());
+    if matches!(digits, [] | [b'0', ..]) {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_u64, |number, digit| {
+        number.checked_mul(10)?.checked_add((digit - b'0').into())
+    });
+    Some((number?, rest))
+}
+
+/// A string, and what follows. Only one with a backslash needs a JSON parser.
+fn plain_string(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
+    let (string, rest) = bytes.strip_prefix(b"\"").and_then(|inner| {
+        let end = memchr2(b'"', b'\\', inner)?;
+        inner.split_at_checked(end)
+    })?;
+    if let Some(rest) = rest.strip_prefix(b"\"") {
+        let least = string.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+        let is_allowed = least >= b' ';
+        return is_allowed.then_some((std::str::from_utf8(string).ok()?.into(), rest));
+    }
+    let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter::<String>();
+    let string = stream.next()?.ok()?;
+    Some((string.into(), &bytes[stream.byte_offset()..]))
+}
+
+/// Since 1970.
+fn microseconds(date: &str) -> Result<i64, String> {
+    let instant = DateTime::<FixedOffset>::parse_from_rfc3339(date)
+        .map_err(|error| format!("sent_at {date:?}: {error}"))?;
+    if instant.offset().local_minus_utc() != 0 {
+        return Err(format!("sent_at {date:?} is not UTC"));
+    }
+    Ok(instant.timestamp_micros())
 }
 
 fn end(reply: &[u8], at: usize) -> Result<(), String> {
@@ -201,28 +255,22 @@ fn end(reply: &[u8], at: usize) -> Result<(), String> {
 }
 
 fn skip_space(bytes: &[u8], from: usize) -> usize {
-    from + bytes[from.min(bytes.len())..]
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
-        .count()
+    let mut at = from;
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
 }
 
 /// The first number in the usual spelling. Only a hint where to look: what is found there is compared byte by byte.
 fn guess_seq(bytes: &[u8]) -> Option<u64> {
-    let digits = bytes.strip_prefix(b"{\"seq\":")?;
-    let length = digits
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    std::str::from_utf8(&digits[..length]).ok()?.parse().ok()
-}
-
-fn slot(seq: u64) -> usize {
-    usize::try_from(seq % RECENT as u64).expect("less than RECENT")
+    plain_number(bytes.strip_prefix(b"{\"seq\":")?).map(|(seq, _)| seq)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn message(seq: u64, text: &str) -> String {
@@ -238,7 +286,7 @@ mod tests {
             .map(|reply| {
                 reader
                     .read(reply.as_bytes(), 0, &mut history)
-                    .map(<[Shown]>::to_vec)
+                    .map(|(window, _)| window.to_vec())
             })
             .collect();
         (history, results)
@@ -275,6 +323,30 @@ mod tests {
         assert_ne!(results[0], results[2]);
         assert_eq!(history.seen.len(), 2);
     }
+
+    proptest! {
+        /// The quick way takes nothing that a JSON parser refuses, and reads nothing else than it.
+        #[test]
+        fn the_quick_way_and_a_json_parser_agree(
+            parts in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..6),
+            cut in prop::sample::select(vec![0, 0, 0, 1, 30]),
+        ) {
+            let mut bytes = message(7, "")
+                .replace("\"text\":\"", &format!("\"text\":\"{}", parts.concat()))
+                .into_bytes();
+            bytes.truncate(bytes.len() - cut);
+            let mut stream = serde_json::Deserializer::from_slice(&bytes).into_iter();
+            let slow = match stream.next() {
+                Some(Ok(wire)) => Some((wire, stream.byte_offset())),
+                _ => None,
+            };
+            prop_assert_eq!(parse(&bytes).ok(), slow);
+        }
+    }
+
+    const PARTS: [&str; 12] = [
+        "a", "é", "🎉", "\\\"", "\\\\", "\\u0068", "\\ud800", "\t", "\n", "\"", "\\", " ",
+    ];
 
     #[test]
     fn what_is_no_array_of_messages_is_refused_and_leaves_nothing() {

@@ -65,9 +65,12 @@ impl Recorder {
         let number = u32::try_from(self.history.ops.len()).unwrap_or(u32::MAX);
         if let (Some(reader), Some(reply)) = (&mut self.reader, reply) {
             match reader.read(reply, number, &mut self.history) {
-                Ok(window) => {
-                    op.seq =
-                        own_position(window, op.text).map_or(0, |position| window[position].seq);
+                Ok((window, places)) => {
+                    if let Some(own) = own_position(window, op.text) {
+                        op.seq = window[own].seq;
+                        let author = &mut self.history.seen[places[own] as usize].author;
+                        *author = number.min(*author);
+                    }
                     if !is_regular(window, &op) {
                         let window = window.to_vec();
                         self.history
@@ -104,13 +107,19 @@ impl Recorder {
     /// All that was taken, each message once.
     pub(crate) fn finish(self) -> History {
         let mut history = self.history;
-        history.seen.sort_unstable_by(|one, other| {
-            (one.shown, one.witness).cmp(&(other.shown, other.witness))
-        });
+        history.seen.sort_unstable_by_key(|seen| seen.shown.seq);
+        // Few numbers are claimed more than once.
+        for claims in history
+            .seen
+            .chunk_by_mut(|one, other| one.shown.seq == other.shown.seq)
+        {
+            claims.sort_unstable_by_key(|seen| (seen.shown, seen.witness));
+        }
         history.seen.dedup_by(|later, first| {
             let same = later.shown == first.shown;
             if same {
                 first.replies = first.replies.saturating_add(later.replies);
+                first.author = first.author.min(later.author);
             }
             same
         });

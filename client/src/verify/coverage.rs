@@ -1,7 +1,7 @@
 //! Z2 and R4: how much was judged, so that "no violation" means something.
 
-use super::facts::{Facts, NONE, indices};
-use crate::history::Outcome;
+use super::facts::{Facts, indices};
+use crate::history::{NONE, Op, Outcome};
 
 /// What the verdict rests on.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -57,23 +57,26 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
 /// Pairs of answered requests that do not overlap in time, for each start the ends before it; and how many of these pairs
 /// are of one replica.
 fn ordered_pairs(facts: &Facts<'_>) -> (u64, u64) {
-    let ops = || facts.by_seq.iter().map(|op| facts.op(*op));
-    let mut starts: Vec<(u64, u16)> = ops().map(|op| (op.start_ns, op.replica)).collect();
-    let mut ends: Vec<(u64, u16)> = ops().map(|op| (op.end_ns, op.replica)).collect();
-    starts.sort_unstable();
-    ends.sort_unstable();
-    let mut ends = ends.into_iter().peekable();
-    let mut ended = vec![0; facts.history.setting.replicas.len()];
-    let (mut before, mut all, mut within) = (0, 0, 0);
-    for (start, replica) in starts {
-        while let Some((_, replica)) = ends.next_if(|(end, _)| *end < start) {
-            before += 1;
-            ended[usize::from(replica)] += 1;
-        }
-        all += before;
-        within += ended[usize::from(replica)];
+    let history = facts.history;
+    let answered = || history.ops.iter().filter(|op| op.is_numbered());
+    let mut ends = Vec::with_capacity(history.ops.len());
+    let mut ends_at = vec![Vec::new(); history.setting.replicas.len()];
+    for op in answered() {
+        ends.push(op.end_ns);
+        ends_at[usize::from(op.replica)].push(op.end_ns);
     }
-    (all, within)
+    // They are in order already, unless a history was written by others.
+    ends.sort_unstable();
+    for ends in &mut ends_at {
+        ends.sort_unstable();
+    }
+    let before = |ends: &[u64], op: &Op| ends.partition_point(|end| *end < op.start_ns) as u64;
+    answered().fold((0, 0), |(all, within), op| {
+        (
+            all + before(&ends, op),
+            within + before(&ends_at[usize::from(op.replica)], op),
+        )
+    })
 }
 
 #[expect(

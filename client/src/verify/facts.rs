@@ -2,12 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::history::{History, Op, Outcome, Seen, Shown, own_position};
+use crate::history::{History, NONE, Op, Seen, own_position};
 
-/// No request, or no place.
-pub(super) const NONE: u32 = u32::MAX;
-
-/// Tables beside a history: twelve bytes a request.
+/// Tables beside a history: eight bytes a request.
 pub(super) struct Facts<'a> {
     pub(super) history: &'a History,
     /// Beside [`History::seen`]: the request whose text it is, or [`NONE`].
@@ -15,8 +12,6 @@ pub(super) struct Facts<'a> {
     /// Beside [`History::ops`]: where its message stands in [`History::seen`], or [`NONE`]. Of several places the
     /// acknowledged one, else the first.
     pub(super) place: Vec<u32>,
-    /// Answered requests whose number is known, by number.
-    pub(super) by_seq: Vec<u32>,
     /// Gaps that replies skip: the numbers on both sides, and the request.
     pub(super) gaps: Vec<(u64, u64, u32)>,
     /// Answered messages that replies ought to show and do not, as indices in [`History::seen`].
@@ -25,15 +20,10 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) fn gather(history: &'a History) -> Self {
-        let mut by_seq: Vec<u32> = indices(&history.ops)
-            .filter(|op| is_numbered(&history.ops[*op as usize]))
-            .collect();
-        by_seq.sort_unstable_by_key(|op| (history.ops[*op as usize].seq, *op));
         let mut facts = Self {
             history,
-            author: vec![NONE; history.seen.len()],
+            author: history.seen.iter().map(|seen| seen.author).collect(),
             place: vec![NONE; history.ops.len()],
-            by_seq,
             gaps: skipped(history),
             lost: HashSet::new(),
         };
@@ -83,35 +73,17 @@ impl<'a> Facts<'a> {
         (place != NONE && self.is_lone(place) && !self.lost.contains(&place)).then_some(place)
     }
 
-    /// Finds author and place of each message: nearly all by their number, as their authors were told it; the rest by text.
+    /// Finds author and place of each message: nearly all authors were told it in their replies; the rest by text.
     fn join(&mut self) {
         let history = self.history;
-        let mut answered = self.by_seq.iter().copied().peekable();
         let mut rest: Vec<(u64, u32)> = Vec::new();
-        let mut same: Vec<u32> = Vec::new();
-        for (seen, kept) in (0..).zip(&history.seen) {
-            let Shown { seq, text, .. } = kept.shown;
-            if same.first().is_none_or(|op| self.op(*op).seq != seq) {
-                same.clear();
-                while answered
-                    .next_if(|op| history.ops[*op as usize].seq < seq)
-                    .is_some()
-                {}
-                while let Some(op) = answered.next_if(|op| history.ops[*op as usize].seq == seq) {
-                    same.push(op);
-                }
+        for (seen, author) in (0..).zip(&self.author) {
+            if *author == NONE {
+                rest.push((self.seen(seen).shown.text, seen));
+            } else {
+                let place = &mut self.place[*author as usize];
+                *place = (*place).min(seen);
             }
-            match same.iter().find(|op| self.op(**op).text == text) {
-                Some(op) => self.author[seen as usize] = *op,
-                None => rest.push((text, seen)),
-            }
-        }
-        for (seen, author) in (0..)
-            .zip(&self.author)
-            .filter(|(_, author)| **author != NONE)
-        {
-            let place = &mut self.place[*author as usize];
-            *place = (*place).min(seen);
         }
         rest.sort_unstable();
         for op in indices(&history.ops) {
@@ -152,9 +124,12 @@ impl<'a> Facts<'a> {
             shown,
             replies,
             witness,
+            ..
         } = self.seen(seen);
         let own = self.author_of(seen) == Some(*witness);
-        own && *replies == 1 && is_numbered(self.op(*witness)) && self.op(*witness).seq == shown.seq
+        own && *replies == 1
+            && self.op(*witness).is_numbered()
+            && self.op(*witness).seq == shown.seq
     }
 
     /// Whether a reply goes from a smaller number to a greater one without it. Gaps are few, or short: a look back finds it.
@@ -166,11 +141,6 @@ impl<'a> Facts<'a> {
             .take(LOOK_BACK)
             .any(|(_, after, _)| *after > seq)
     }
-}
-
-/// Whether it was answered, and its own message was in the reply.
-fn is_numbered(op: &Op) -> bool {
-    op.outcome == Outcome::Ok && op.seq != 0
 }
 
 /// The gaps in windows, ordered.

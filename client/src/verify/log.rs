@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::facts::{Facts, NONE, indices};
+use super::facts::{Facts, indices};
 use super::{Check, Findings, tell};
-use crate::history::{Outcome, Seen};
+use crate::history::{NONE, Outcome, Seen};
 
 pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
     for group in facts.by_number() {

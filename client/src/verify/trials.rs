@@ -106,6 +106,8 @@ fn honest(count: u32) -> History {
             },
             replies: 10,
             witness: number,
+            // Within its round, from the end.
+            author: number / coroutines * coroutines + coroutines - 1 - number % coroutines,
         })
         .collect();
     history

@@ -1,0 +1,80 @@
+//! The messages that were shown lately, with their bytes: what is shown again is compared, not parsed.
+
+use std::ops::Range;
+
+use super::Shown;
+
+/// More messages than are under way at once, and small enough to stay in the cache.
+const MOST: usize = 4096;
+/// Hundreds of the longest messages.
+const MOST_BYTES: usize = 4 << 20;
+
+/// Recent messages, and where their bytes are.
+#[derive(Debug)]
+pub(super) struct Recents {
+    /// By [`slot`].
+    messages: Vec<Recent>,
+    /// A comma after each message: what was shown together stands together, as in a reply.
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recent {
+    /// Number 0 if there is none.
+    pub(super) shown: Shown,
+    /// Index in [`super::History::seen`].
+    pub(super) seen: u32,
+    /// Its bytes, the comma included.
+    range: Range<usize>,
+}
+
+impl Recents {
+    pub(super) fn new() -> Self {
+        Self {
+            messages: vec![Recent::default(); MOST],
+            bytes: Vec::with_capacity(MOST_BYTES),
+        }
+    }
+
+    /// The message that was last shown with this number, if it is not too long ago.
+    pub(super) fn get(&self, seq: u64) -> Option<&Recent> {
+        let recent = &self.messages[slot(seq)];
+        (recent.shown.seq == seq).then_some(recent)
+    }
+
+    /// Keeps a message, over one that is older.
+    pub(super) fn keep(&mut self, shown: Shown, seen: u32, bytes: &[u8]) {
+        if self.bytes.len() + bytes.len() >= MOST_BYTES {
+            self.bytes.clear();
+            self.messages.fill(Recent::default());
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.push(b',');
+        self.messages[slot(shown.seq)] = Recent {
+            shown,
+            seen,
+            range: start..self.bytes.len(),
+        };
+    }
+
+    /// If the bytes begin with messages as they were shown before, from the number `seq` on: how many were shown together,
+    /// up to `most`, and how long they are without the last comma.
+    pub(super) fn compare(&self, bytes: &[u8], seq: u64, most: usize) -> Option<(usize, usize)> {
+        let start = self.get(seq)?.range.start;
+        let (mut end, mut count) = (start, 0);
+        while let Some(recent) = self.get(seq + count as u64)
+            && recent.range.start == end
+            && count < most
+        {
+            end = recent.range.end;
+            count += 1;
+        }
+        let known = &self.bytes[start..end.saturating_sub(1).max(start)];
+        (count > 0 && bytes.starts_with(known)).then_some((count, known.len()))
+    }
+}
+
+fn slot(seq: u64) -> usize {
+    usize::try_from(seq % MOST as u64).expect("less than MOST")
+}
