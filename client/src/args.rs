@@ -161,6 +161,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "10", env = "CLIENT_USERS", value_parser = target::users)]
     pub(crate) users: Users,
 
+    /// Characters of each text, instead of a few words. Up to 4096; each text begins with what makes it unique
+    #[arg(long, env = "CLIENT_TEXT_LENGTH", value_name = "CHARS", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) text_length: Option<u16>,
+
     /// Seed of the plan: who sends which words to which replica; random, and printed, by default. A fresh tag in each
     /// text keeps the texts of two runs apart, also with one seed
     #[arg(long, env = "CLIENT_SEED")]

@@ -24,6 +24,11 @@ pub(crate) enum Error {
     /// Stdout is there and does not take the results.
     #[error("cannot write the results: {0}")]
     Output(io::Error),
+    /// Before the run: shorter texts would not all differ.
+    #[error(
+        "--text-length {given} is too short: to be unique, the texts of this run need {least} characters"
+    )]
+    TextTooShort { given: usize, least: usize },
     /// Two runs that say nothing about each other.
     #[error("these runs cannot be compared: {0}")]
     Incomparable(String),
@@ -33,7 +38,7 @@ impl Error {
     /// The exit status: 2 if the command line asks for nonsense, else 3.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Incomparable(_) => 2,
+            Self::TextTooShort { .. } | Self::Incomparable(_) => 2,
             Self::NobodyThere(_)
             | Self::Replica { .. }
             | Self::BrokeDown(_)

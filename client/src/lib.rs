@@ -72,6 +72,7 @@ pub fn main() -> ExitCode {
 fn run(args: &RunArgs) -> Result<u8, Error> {
     let seed = args.load.seed.unwrap_or_else(rand::random);
     let load = Load::new(args, seed, traffic::fresh_tag());
+    load.check_text_length()?;
     let settings = load.settings();
     let header = Header::new(seed, load.setting());
     let writer = args

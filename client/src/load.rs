@@ -26,6 +26,12 @@ use crate::history::{History, Phase, Recorder, Setting, Writer};
 use crate::report::Settings;
 use crate::traffic::Plan;
 
+/// No coroutine sends more often: a round trip takes four system calls and two wake-ups.
+const SHORTEST_EXCHANGE: Duration = Duration::from_micros(10);
+
+/// Open files beside the connections: standard streams, the runtime's, what is written.
+const OTHER_FILES: u64 = 32;
+
 /// What a run needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
@@ -65,6 +71,7 @@ impl Load {
                 tag,
                 users: load.users.0.len(),
                 replicas: args.urls.len(),
+                text_length: load.text_length.map(usize::from),
             },
             users: load.users.0.clone(),
             targets: args.urls.clone(),
@@ -84,6 +91,25 @@ impl Load {
             check: !args.judge.no_check,
             quiet: args.record.quiet,
         }
+    }
+
+    /// Fails if texts are to be shorter than what keeps them apart.
+    pub(crate) fn check_text_length(&self) -> Result<(), Error> {
+        let Some(given) = self.plan.text_length else {
+            return Ok(());
+        };
+        let requests = match self.amount {
+            Amount::Requests(requests) => requests.into(),
+            Amount::Time(time) => time.as_micros() / SHORTEST_EXCHANGE.as_micros(),
+        };
+        let all = requests + u128::from(self.warmup);
+        let highest = u32::try_from(all.saturating_sub(1)).unwrap_or(u32::MAX);
+        // Of the coroutines, the probes' has the greatest number.
+        let least = self.plan.least_text_length(self.concurrency, highest);
+        if given < least {
+            return Err(Error::TextTooShort { given, least });
+        }
+        Ok(())
     }
 
     /// How many requests a counted run makes, probes included.
@@ -110,6 +136,7 @@ impl Load {
             duration_ms,
             rate: self.rate,
             warmup: self.warmup,
+            text_length: self.plan.text_length,
             retries: self.retries,
             timeout_ms: milliseconds(self.limits.request),
             connect_timeout_ms: milliseconds(self.limits.connect),
@@ -162,6 +189,7 @@ impl Shared {
 
 /// Sends everything; or says why no replica could be reached.
 pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error> {
+    allow_connections(&load);
     let replicas = reach(&load).await?;
     let recorder = Recorder::new(load.setting(), load.expected(), load.check).write_to(writer);
     let shared = Arc::new(Shared {
@@ -212,6 +240,17 @@ pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error
         cpu,
         interrupted,
     })
+}
+
+/// Raises the limit of open files to what the connections need, as far as the system lets it.
+fn allow_connections(load: &Load) {
+    let needed = u64::from(load.concurrency) * load.targets.len() as u64 + OTHER_FILES;
+    let allowed = rlimit::increase_nofile_limit(needed).unwrap_or_default();
+    if allowed < needed && !load.quiet {
+        crate::warn(&format!(
+            "{allowed} open files are allowed, but the connections need up to {needed}: see `ulimit -n`"
+        ));
+    }
 }
 
 /// Lets all coroutines do one part of the run, at the same time.

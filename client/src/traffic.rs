@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) tag: String,
     pub(crate) users: usize,
     pub(crate) replicas: usize,
+    /// Characters of each text; a few words, if none is given.
+    pub(crate) text_length: Option<usize>,
 }
 
 /// One message to send.
@@ -68,6 +70,16 @@ impl Plan {
             random,
         }
     }
+
+    /// The shortest texts that are still unique, if this coroutine and this request are the last ones.
+    pub(crate) fn least_text_length(&self, coroutine: u32, request: u32) -> usize {
+        self.unique(coroutine, request).len()
+    }
+
+    /// What a text begins with: plain ASCII, and ended by a space or by the end of the text.
+    fn unique(&self, coroutine: u32, request: u32) -> String {
+        format!("{}-{coroutine}-{request}", self.tag)
+    }
 }
 
 /// The messages of one coroutine, without end.
@@ -85,10 +97,13 @@ impl Iterator for Script {
     fn next(&mut self) -> Option<Planned> {
         let user = self.random.random_range(0..self.plan.users);
         let replica = self.random.random_range(0..self.plan.replicas);
-        let mut text = format!("{}-{}-{}", self.plan.tag, self.coroutine, self.request);
+        let mut text = self.plan.unique(self.coroutine, self.request);
         for _ in 0..self.random.random_range(1..=4) {
             text.push(' ');
             text.push_str(WORDS[self.random.random_range(0..WORDS.len())]);
+        }
+        if let Some(length) = self.plan.text_length {
+            fit(&mut text, length);
         }
         let request = self.request;
         self.request += 1;
@@ -98,6 +113,17 @@ impl Iterator for Script {
             replica,
             text,
         })
+    }
+}
+
+/// Says the words again and again, and stops at this length in characters.
+fn fit(text: &mut String, length: usize) {
+    let words = text.find(' ').unwrap_or(text.len());
+    let (chars, chars_of_words) = (text.chars().count(), text[words..].chars().count());
+    let missing = length.saturating_sub(chars).div_ceil(chars_of_words);
+    text.push_str(&text[words..].repeat(missing));
+    if let Some((end, _)) = text.char_indices().nth(length) {
+        text.truncate(end);
     }
 }
 
@@ -118,6 +144,7 @@ mod tests {
             tag: "tag".to_owned(),
             users: 10,
             replicas: 3,
+            text_length: None,
         }
     }
 
@@ -148,6 +175,23 @@ mod tests {
     }
 
     const PINNED: [(usize, usize); 2] = [(5, 1), (2, 2)];
+
+    #[test]
+    fn texts_have_the_length_that_is_asked_for_and_stay_unique() {
+        let least = plan(1).least_text_length(19, 49);
+        for length in [least, least + 1, 20, 4000] {
+            let plan = Plan {
+                text_length: Some(length),
+                ..plan(1)
+            };
+            let texts: HashSet<String> = (0..20)
+                .flat_map(|coroutine| plan.coroutine(coroutine).take(50))
+                .map(|planned| planned.text)
+                .collect();
+            assert_eq!(texts.len(), 1000);
+            assert!(texts.iter().all(|text| text.chars().count() == length));
+        }
+    }
 
     #[test]
     fn texts_are_unique_and_every_user_and_replica_is_met() {

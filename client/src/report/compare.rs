@@ -89,6 +89,13 @@ fn differences(old: &Settings, new: &Settings) -> Vec<String> {
     );
     note("rate", optional(old.rate), optional(new.rate));
     note("warm-up", old.warmup.to_string(), new.warmup.to_string());
+    note(
+        "text length",
+        old.text_length
+            .map_or("any".to_owned(), |length| length.to_string()),
+        new.text_length
+            .map_or("any".to_owned(), |length| length.to_string()),
+    );
     note("retries", old.retries.to_string(), new.retries.to_string());
     note("checking", old.checked.to_string(), new.checked.to_string());
     found

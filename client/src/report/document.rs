@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) rate: Option<f64>,
     /// Of each coroutine.
     pub(crate) warmup: u32,
+    /// Characters; absent if texts were a few words each.
+    pub(crate) text_length: Option<usize>,
     pub(crate) retries: u8,
     pub(crate) timeout_ms: f64,
     pub(crate) connect_timeout_ms: f64,

@@ -224,12 +224,18 @@ fn two_runs_are_compared_if_they_can_be() {
         folder.file("3.json"),
     );
     let server = Server::start(1, honest);
-    for (file, requests) in [(&one, "20"), (&other, "20"), (&third, "21")] {
+    for (file, requests, length) in [
+        (&one, "20", "30"),
+        (&other, "20", "30"),
+        (&third, "21", "31"),
+    ] {
         let options = [
             "-c",
             "2",
             "-n",
             requests,
+            "--text-length",
+            length,
             "--output-format",
             "json",
             "--output",
@@ -246,7 +252,9 @@ fn two_runs_are_compared_if_they_can_be() {
     let refused = client(&["compare", &one, &third]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(
-        refused.stderr.contains("requests (20 and 21)"),
+        refused
+            .stderr
+            .contains("requests (20 and 21), text length (30 and 31)"),
         "{refused:?}"
     );
 }

@@ -105,6 +105,27 @@ fn a_wrong_command_line_is_exit_2_and_says_what_to_write() {
 }
 
 #[test]
+fn texts_have_the_length_that_is_asked_for_if_that_keeps_them_apart() {
+    let server = Server::start(2, expects_4000_characters);
+    let ended = client_at(
+        &server.urls,
+        &["-c", "3", "-n", "9", "--text-length", "4000"],
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("27 sent = 27 ok"), "{ended:?}");
+    let ended = client_at(&server.urls, &["-c", "3", "-n", "9", "--text-length", "13"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("need 14 characters"), "{ended:?}");
+}
+
+fn expects_4000_characters(log: &mut Log, post: &Post) -> Answer {
+    match post.text.chars().count() {
+        4000 => honest(log, post),
+        _ => Answer::Raw(422, "{}".to_owned()),
+    }
+}
+
+#[test]
 fn nobody_there_is_exit_3_and_says_where() {
     let gone = Server::start(1, honest).urls.clone();
     let ended = client_at(&gone, &[]);

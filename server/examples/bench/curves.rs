@@ -1,7 +1,6 @@
 //! The server alone, along one condition after the other.
 
 use std::error::Error;
-use std::process::Command;
 
 use crate::arguments::Curve;
 use crate::comparisons::{Bench, COROUTINES, Kind, REPLICAS, USERS};
@@ -15,23 +14,18 @@ const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
 impl Bench {
     /// One table a condition.
     pub(crate) fn curves(&mut self, curves: &[Curve]) -> Result<Report, Box<dyn Error>> {
-        let mut notes = Vec::new();
         let mut tables = Vec::new();
         for curve in curves {
             tables.push(match curve {
                 Curve::Coroutines => self.along_coroutines()?,
                 Curve::Replicas => self.along_replicas()?,
                 Curve::Users => self.along_users()?,
-                Curve::Texts if !self.client_has("--text-length")? => {
-                    notes.push("no curve along texts: this client has no --text-length".to_owned());
-                    continue;
-                }
                 Curve::Texts => self.along_texts()?,
                 Curve::Messages => self.along_messages()?,
                 Curve::Rows => self.along_rows()?,
             });
         }
-        Ok(self.report(tables, notes))
+        Ok(self.report(tables, Vec::new()))
     }
 
     fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
@@ -155,10 +149,5 @@ impl Bench {
         Ok(table
             .ratio("messages/s, some / none", (1, throughput), (0, throughput))
             .ratio("messages/s, most / none", (2, throughput), (0, throughput)))
-    }
-
-    fn client_has(&self, option: &str) -> Result<bool, Box<dyn Error>> {
-        let help = Command::new(&self.judge.client).arg("--help").output()?;
-        Ok(String::from_utf8_lossy(&help.stdout).contains(option))
     }
 }
