@@ -6,6 +6,8 @@
 #   ./run.sh test [CARGO TEST ARGS]  all checks: format, clippy, docs, tests (with arguments: only these tests)
 #   ./run.sh bench [OPTIONS]         measures the server against a constant reply and one transaction per message, in two
 #                                    to four minutes; --json, --curves, --help
+#   ./run.sh chaos [OPTIONS]         kills, freezes and cuts off replicas and a database of its own under load, for two
+#                                    minutes: is any promise broken? --seed N, --minutes M, --help
 #   ./run.sh up                      database and replicas stay up until Ctrl-C
 #   ./run.sh mysql [ARGS]            the mysql command-line client on the database
 #   ./run.sh clean                   removes .run/: the private database and the logs
@@ -313,6 +315,11 @@ bench() {
   attend "$binaries/examples/bench" "$@"
 }
 
+chaos() {
+  build --examples
+  DATABASE_SERVER=${DATABASE_SERVER:-$server} attend "$binaries/examples/chaos" "$@"
+}
+
 stay_up() {
   build
   open_database
@@ -351,6 +358,7 @@ case ${1:-run} in
   -[!h]* | --[!h]*) main_job "$@" ;;
   test) run_tests "${@:2}" ;;
   bench) bench "${@:2}" ;;
+  chaos) chaos "${@:2}" ;;
   up) stay_up ;;
   mysql) command_line "${@:2}" ;;
   clean) clean ;;

@@ -5,13 +5,13 @@
 
 mod connection;
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -72,6 +72,19 @@ pub enum Action {
     HoldReply,
     /// The replica finds the connection closed at once; the database gets the packet at [`Interception::release`].
     Delay,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutAfter(usize::MAX) => write!(to, "the reply lost"),
+            Self::CutAfter(statements) => write!(to, "cut after statement {statements}"),
+            Self::CutPacket => write!(to, "cut within the packet"),
+            Self::CutReply => write!(to, "cut within the reply"),
+            Self::HoldReply => write!(to, "the reply held"),
+            Self::Delay => write!(to, "the packet delayed"),
+        }
+    }
 }
 
 /// One packet's fate, decided before it comes. Dropped, it lets go what is held.

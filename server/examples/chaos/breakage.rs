@@ -1,0 +1,151 @@
+//! Each fault, done to the scene.
+
+use std::error::Error;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+
+use crate::plan::Fault;
+use crate::scene::Scene;
+
+/// A transaction comes soon under load; none comes while the database is away.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A replica finishes what it has taken.
+const STOP: Duration = Duration::from_secs(60);
+/// Rows that a foreign session has written count against its being rolled back in a deadlock: the writer's turn.
+const WEIGHT: u32 = 200;
+
+impl Scene {
+    /// Does it, and undoes it. Gives how often it came to pass.
+    pub(crate) fn suffer(&mut self, fault: &Fault) -> Result<usize, Box<dyn Error>> {
+        match fault {
+            Fault::ReplicaKilled { replica, away } => {
+                self.replicas[*replica].process()?.kill()?;
+                self.sleep(*away)?;
+                self.start_replica(*replica)?;
+            }
+            Fault::RollingRestart => self.restart_all()?,
+            Fault::ReplicaFrozen { replica, time } => {
+                self.replicas[*replica].process()?.freeze()?;
+                self.thaw_after(*replica, *time)?;
+            }
+            Fault::ReplicaFrozenWithLock { replica, time } => {
+                let proxy = &self.replicas[*replica].proxy;
+                let locked = proxy.intercept(faults::Part::Lock, faults::Action::HoldReply);
+                if !locked.reached(PATIENCE) {
+                    return Ok(0);
+                }
+                self.replicas[*replica].process()?.freeze()?;
+                locked.release();
+                self.thaw_after(*replica, *time)?;
+            }
+            Fault::DatabaseKilled { away } => {
+                self.database.process()?.kill()?;
+                self.sleep(*away)?;
+                self.database.start()?;
+            }
+            Fault::DatabaseFrozen { time } => {
+                self.database.process()?.freeze()?;
+                let slept = self.sleep(*time);
+                self.database.process()?.thaw()?;
+                slept?;
+            }
+            Fault::DatabaseReadOnly { time } => {
+                self.session()?.query_drop("SET GLOBAL read_only = 1")?;
+                self.sleep(*time)?;
+                self.session()?.query_drop("SET GLOBAL read_only = 0")?;
+            }
+            Fault::ConnectionsKilled { times, every } => {
+                return self.kill_connections(*times, *every);
+            }
+            Fault::LockHeld { time } => {
+                let mut holder = self.session()?;
+                holder.query_drop("BEGIN")?;
+                holder.query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE")?;
+                self.sleep(*time)?;
+            }
+            Fault::Deadlocks { times } => return self.deadlocks(*times),
+            Fault::TransactionsCut { cuts } => {
+                let mut done = 0;
+                for (replica, part, action) in cuts {
+                    let cut = self.replicas[*replica].proxy.intercept(*part, *action);
+                    done += usize::from(cut.reached(PATIENCE));
+                    self.sleep(Duration::ZERO)?;
+                }
+                return Ok(done);
+            }
+            Fault::CutAtRandomBytes { cuts } => {
+                for (replica, bytes) in cuts {
+                    self.replicas[*replica].proxy.cut_after_bytes(*bytes);
+                    self.sleep(Duration::from_millis(300))?;
+                }
+                return Ok(cuts.len());
+            }
+        }
+        Ok(1)
+    }
+
+    fn restart_all(&mut self) -> Result<(), Box<dyn Error>> {
+        for replica in 0..self.replicas.len() {
+            let process = self.replicas[replica].process()?;
+            process.terminate()?;
+            match process.end(STOP)? {
+                Some(status) if status.success() => self.start_replica(replica)?,
+                Some(status) => {
+                    return Err(
+                        format!("a replica that was asked to stop ended with {status}").into(),
+                    );
+                }
+                None => return Err(format!("a replica does not stop within {STOP:?}").into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn thaw_after(&mut self, replica: usize, time: Duration) -> Result<(), Box<dyn Error>> {
+        self.sleep(time)?;
+        Ok(self.replicas[replica].process()?.thaw()?)
+    }
+
+    fn kill_connections(&self, times: u32, every: Duration) -> Result<usize, Box<dyn Error>> {
+        let mut session = self.session()?;
+        let mut killed = 0;
+        for _ in 0..times {
+            let ids: Vec<u64> = session.exec(
+                "SELECT id FROM information_schema.processlist WHERE user = ?",
+                (faults::DatabaseProcess::USER,),
+            )?;
+            for id in ids {
+                // It may be gone by now.
+                killed += usize::from(session.query_drop(format!("KILL {id}")).is_ok());
+            }
+            self.sleep(every)?;
+        }
+        Ok(killed)
+    }
+
+    /// A foreign session locks a user's row, and then the row that every writer has locked before.
+    fn deadlocks(&self, times: u32) -> Result<usize, Box<dyn Error>> {
+        let mut session = self.session()?;
+        session
+            .query_drop("CREATE TABLE IF NOT EXISTS mysql.chaos_weight (id INT) ENGINE = InnoDB")?;
+        let rows = vec!["(1)"; WEIGHT as usize].join(",");
+        let before = deadlocks_so_far(&self.logs());
+        for _ in 0..times {
+            session.query_drop("BEGIN")?;
+            session.query_drop(format!("INSERT INTO mysql.chaos_weight VALUES {rows}"))?;
+            // Either of the two may be chosen to be rolled back.
+            let _ =
+                session.query_drop("SELECT messages FROM counters WHERE user = 'alice' FOR UPDATE");
+            self.sleep(PATIENCE / 20)?;
+            let _ = session.query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE");
+            session.query_drop("ROLLBACK")?;
+        }
+        Ok(deadlocks_so_far(&self.logs()) - before)
+    }
+}
+
+/// As the replicas' logs tell.
+fn deadlocks_so_far(logs: &str) -> usize {
+    logs.matches("ERROR 1213").count()
+}

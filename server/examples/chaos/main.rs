@@ -1,0 +1,137 @@
+//! Breaks what the server stands on, in a random order that can be repeated, while the client puts load on it and judges:
+//! replicas and database are killed, frozen and restarted, connections are cut in the middle of transactions, locks held.
+//!
+//! It starts a database server of its own (never the one at `DATABASE_URL`), two replicas, each with a proxy before the
+//! database, and the real client with `--retries`. At the end the client's verdict must be "valid", the view
+//! `ordering_violations` empty, and all that was answered must be in the tables. Its parts in reading order:
+//!
+//! * `arguments.rs`: options.
+//! * `plan.rs`: which fault follows which, from a seed; pure.
+//! * `scene.rs`: database, proxies, replicas.
+//! * `breakage.rs`: each fault, done to the scene.
+//! * `load.rs`: the client, and the history it writes.
+//! * `audit.rs`: the history against the tables.
+//! * `report.rs`: what each fault cost the callers.
+
+mod arguments;
+mod audit;
+mod breakage;
+mod load;
+mod plan;
+mod report;
+mod scene;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+use crate::load::Client;
+use crate::plan::{Fault, LONGEST_FAULT, Plan};
+use crate::scene::{Interrupted, Scene};
+
+const BROKEN: u8 = 1;
+const FAILED: u8 = 3;
+/// As a shell says it of a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// A fault that was done.
+struct Done {
+    fault: Fault,
+    began: SystemTime,
+    /// How often it came to pass, where that is left to chance.
+    times: usize,
+}
+
+#[expect(clippy::print_stderr, reason = "where this program says why it ends")]
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(BROKEN),
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            eprintln!("chaos: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Whether every promise was kept.
+#[expect(clippy::print_stdout, reason = "the results")]
+fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let time = Duration::from_secs_f64(arguments.minutes * 60.0);
+    let folder = arguments.folder.join(format!("{seed}"));
+    let mut scene = Scene::set(arguments, &folder)?;
+    say(&format!(
+        "seed {seed}, {} in {}",
+        scene.version,
+        folder.display()
+    ));
+
+    let client = Client::start(arguments, &scene, seed, time)?;
+    let faults = break_things(&mut scene, seed, time)?;
+    say("no more faults; waiting for the client");
+    let run = client.finish(&scene)?;
+    let audit = audit::audit(&scene, &run.history)?;
+    println!("{}", report::report(&faults, &run, &audit));
+    if !scene.all_alive()? {
+        say("a replica has ended that nobody ended");
+    } else if run.valid && audit.is_clean() {
+        say(&format!("valid: seed {seed}"));
+        drop(scene);
+        fs::remove_dir_all(&folder)?;
+        return Ok(true);
+    }
+    explain(&run, &folder);
+    say(&format!(
+        "INVALID: repeat it with --seed {seed}; logs, data and history are in {}",
+        folder.display()
+    ));
+    Ok(false)
+}
+
+/// One fault after the other, as long as there is time for the longest.
+fn break_things(scene: &mut Scene, seed: u64, time: Duration) -> Result<Vec<Done>, Box<dyn Error>> {
+    let start = Instant::now();
+    let mut done = Vec::new();
+    for step in Plan::new(seed, scene.replicas.len()) {
+        scene.sleep(step.pause)?;
+        if start.elapsed() + LONGEST_FAULT > time {
+            break;
+        }
+        say(&format!(
+            "{:5.1} s  {}",
+            start.elapsed().as_secs_f64(),
+            step.fault
+        ));
+        let began = SystemTime::now();
+        let times = scene.suffer(&step.fault)?;
+        done.push(Done {
+            fault: step.fault,
+            began,
+            times,
+        });
+    }
+    Ok(done)
+}
+
+/// The client's contradictions, as it tells them.
+fn explain(run: &load::Run, folder: &Path) {
+    if !run.valid {
+        say(&format!(
+            "the client's verdict, from {}:",
+            folder.join("history.jsonl").display()
+        ));
+        say(&run.verdict);
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "progress")]
+fn say(line: &str) {
+    eprintln!("chaos: {line}");
+}

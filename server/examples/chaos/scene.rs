@@ -1,0 +1,223 @@
+//! Database, proxies, replicas.
+
+use std::error::Error;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use faults::{DatabaseProcess, Process, Proxy};
+use mysql::{Conn, OptsBuilder};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::arguments::Arguments;
+
+/// Between two looks at something.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A replica that is not ready after this never will be.
+const START: Duration = Duration::from_secs(60);
+/// How long `/readyz` may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Below those that the kernel gives to outgoing connections: nobody takes the port of a replica that is away.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Somebody asked this program to end.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(crate) struct Interrupted;
+
+/// All that can be broken. Dropped, it ends all processes.
+pub(crate) struct Scene {
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) database: DatabaseProcess,
+    /// What the database calls itself.
+    pub(crate) version: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) client: PathBuf,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Scene {
+    /// Makes a database in `folder`, and starts everything.
+    pub(crate) fn set(arguments: &Arguments, folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+        }
+        let own = std::env::current_exe()?;
+        let above = own.parent().and_then(Path::parent);
+        let binaries = arguments.binaries.as_deref().or(above);
+        let binaries = binaries.ok_or("name the folder of the binaries with --binaries")?;
+        let program = DatabaseProcess::program()
+            .ok_or("no mariadbd or mysqld was found; DATABASE_SERVER may name one")?;
+        // What a run with this seed has left behind.
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            // The database has no password: the folder is ours alone.
+            _ => DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?,
+        }
+        DatabaseProcess::initialize(&program, folder)?;
+        let mut database = DatabaseProcess::on(&program, folder)?;
+        database.start()?;
+        let mut replicas = Vec::new();
+        for number in 0..arguments.replicas {
+            let proxy = Proxy::to_path(&database.socket())?;
+            replicas.push(Replica {
+                program: binaries.join("server"),
+                log: folder.join(format!("replica-{number}.log")),
+                address: free_port(&replicas)?,
+                proxy,
+                process: None,
+            });
+        }
+        let mut scene = Self {
+            replicas,
+            version: DatabaseProcess::version(&program)?,
+            database,
+            folder: folder.to_owned(),
+            client: binaries.join("client"),
+            interrupted,
+        };
+        for replica in 0..scene.replicas.len() {
+            scene.start_replica(replica)?;
+        }
+        Ok(scene)
+    }
+
+    /// Starts it, and waits until it is ready.
+    pub(crate) fn start_replica(&mut self, replica: usize) -> Result<(), Box<dyn Error>> {
+        let replica = &mut self.replicas[replica];
+        replica.start()?;
+        let start = Instant::now();
+        while !replica.is_ready() {
+            if let Some(status) = replica.process()?.status()? {
+                return Err(format!(
+                    "a replica ended at start with {status}: {}",
+                    replica.log.display()
+                )
+                .into());
+            }
+            if start.elapsed() > START {
+                return Err(format!(
+                    "a replica is not ready after {START:?}: {}",
+                    replica.log.display()
+                )
+                .into());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Whether all replicas still run.
+    pub(crate) fn all_alive(&mut self) -> io::Result<bool> {
+        for replica in &mut self.replicas {
+            if replica.process()?.status()?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A session of the all-powerful user, in the replicas' database.
+    pub(crate) fn session(&self) -> Result<Conn, mysql::Error> {
+        let socket = self.database.socket();
+        Conn::new(
+            OptsBuilder::new()
+                .socket(socket.to_str())
+                .user(Some("root"))
+                .db_name(Some(DatabaseProcess::NAME)),
+        )
+    }
+
+    /// Of all replicas.
+    pub(crate) fn logs(&self) -> String {
+        let logs = self
+            .replicas
+            .iter()
+            .map(|replica| fs::read_to_string(&replica.log));
+        logs.map(Result::unwrap_or_default).collect()
+    }
+
+    /// Fails if somebody asks to end.
+    pub(crate) fn sleep(&self, time: Duration) -> Result<(), Interrupted> {
+        let until = Instant::now() + time;
+        loop {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(Interrupted);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(PAUSE));
+        }
+    }
+}
+
+/// A server behind a proxy.
+pub(crate) struct Replica {
+    program: PathBuf,
+    log: PathBuf,
+    address: SocketAddr,
+    pub(crate) proxy: Proxy,
+    process: Option<Process>,
+}
+
+impl Replica {
+    fn start(&mut self) -> io::Result<()> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let (user, name) = (DatabaseProcess::USER, DatabaseProcess::NAME);
+        let url = format!("mysql://{user}@{}/{name}", self.proxy.address());
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--listen", &self.address.to_string()])
+            .env("DATABASE_URL", url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.process = Some(Process::start(&mut command)?);
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        let ask = || {
+            let mut connection = TcpStream::connect(self.address)?;
+            connection.set_read_timeout(Some(ANSWER))?;
+            connection
+                .write_all(b"GET /readyz HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer)?;
+            Ok::<_, io::Error>(answer)
+        };
+        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn process(&mut self) -> io::Result<&mut Process> {
+        self.process
+            .as_mut()
+            .ok_or_else(|| io::Error::other("a replica was not started"))
+    }
+}
+
+fn free_port(taken: &[Replica]) -> Result<SocketAddr, String> {
+    let first = rand::random_range(PORTS);
+    (first..PORTS.end)
+        .chain(PORTS.start..first)
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .filter(|address| taken.iter().all(|replica| replica.address != *address))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .ok_or_else(|| format!("no port of {PORTS:?} is free"))
+}
