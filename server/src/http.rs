@@ -70,7 +70,6 @@ pub struct EdgeLimits {
 pub struct Edge {
     server: Arc<tiny_http::Server>,
     listener: Socket,
-    nudge: Nudge,
     outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
     deaf: Arc<AtomicBool>,
@@ -87,6 +86,9 @@ pub struct Stopper {
 /// How [`Edge::serve`] ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// A thread could not be started.
+    #[error("cannot begin to serve: {0}")]
+    Start(io::Error),
     /// No more connections can be accepted.
     #[error("cannot accept connections any more: {0}")]
     Deaf(io::Error),
@@ -103,25 +105,13 @@ impl Edge {
     pub fn new(listener: Socket, limits: EdgeLimits, metrics: Arc<Metrics>) -> io::Result<Self> {
         let outbox = Arc::new(Outbox::new(limits.workers, Arc::clone(&metrics)));
         let accepting: TcpListener = listener.try_clone()?.into();
-        let server =
-            Arc::new(tiny_http::Server::from_listener(accepting, None).map_err(io::Error::other)?);
-        let deaf = Arc::new(AtomicBool::new(false));
-        let nudge = {
-            let (outbox, server, deaf) =
-                (Arc::clone(&outbox), Arc::clone(&server), Arc::clone(&deaf));
-            let notice = move || {
-                deaf.store(true, Ordering::Release);
-                server.unblock();
-            };
-            Nudge::start(&listener, move || outbox.relieve(), notice)?
-        };
+        let server = tiny_http::Server::from_listener(accepting, None).map_err(io::Error::other)?;
         Ok(Self {
-            server,
+            server: Arc::new(server),
             listener,
-            nudge,
             outbox,
             stopping: Arc::default(),
-            deaf,
+            deaf: Arc::default(),
             limits,
             metrics,
         })
@@ -164,9 +154,8 @@ impl Edge {
         });
         let pool = |name, handle: fn(&Desk<S>, Exchange)| {
             let desk = Arc::clone(&desk);
-            Workers::new(name, self.limits.workers, move |exchange| {
-                handle(&desk, exchange);
-            })
+            let handle = move |exchange| handle(&desk, exchange);
+            Arc::new(Workers::new(name, self.limits.workers, handle))
         };
         let readers = pool("reader", Desk::wait_and_handle);
         let askers = pool("asker", Desk::handle_at_once);
@@ -174,13 +163,25 @@ impl Edge {
             let desk = Arc::clone(&desk);
             Workers::new("clerk", 1, move |exchange| desk.handle_at_once(exchange))
         };
+        let nudge = {
+            let (outbox, pools) = (
+                Arc::clone(&self.outbox),
+                [Arc::clone(&readers), Arc::clone(&askers)],
+            );
+            self.start_nudge(move || {
+                outbox.relieve();
+                for pool in &pools {
+                    pool.relieve();
+                }
+            })?
+        };
         let reception = Reception {
             desk,
             readers,
             askers,
             clerk,
             outbox: Arc::clone(&self.outbox),
-            burst: self.nudge.burst_sign(),
+            burst: nudge.burst_sign(),
         };
 
         let served = loop {
@@ -193,7 +194,7 @@ impl Edge {
         };
         self.stopping.store(true, Ordering::Release);
         let finished = self.finish(&reception);
-        self.nudge.stop();
+        nudge.stop();
         if self.outbox.unanswered() == 0 {
             // So the threads are idle. Otherwise one may hang on its caller for long.
             reception.readers.join();
@@ -202,6 +203,16 @@ impl Edge {
             self.outbox.join();
         }
         served.and(finished)
+    }
+
+    /// Calls `relieve` with each nudge.
+    fn start_nudge(&self, relieve: impl Fn() + Send + 'static) -> Result<Nudge, ServeError> {
+        let (server, deaf) = (Arc::clone(&self.server), Arc::clone(&self.deaf));
+        let notice = move || {
+            deaf.store(true, Ordering::Release);
+            server.unblock();
+        };
+        Nudge::start(&self.listener, relieve, notice).map_err(ServeError::Start)
     }
 
     /// Answers what was taken, and refuses what still comes on open connections.
@@ -257,9 +268,9 @@ impl Stopper {
 struct Reception<S> {
     desk: Arc<Desk<S>>,
     /// For bodies that are still on their way.
-    readers: Workers<Exchange>,
+    readers: Arc<Workers<Exchange>>,
     /// For what asks the database: apart, so that slow callers do not hold it up.
-    askers: Workers<Exchange>,
+    askers: Arc<Workers<Exchange>>,
     /// For metrics, whose files of the system take a while: apart, so that they are shown whatever holds up the others.
     clerk: Workers<Exchange>,
     outbox: Arc<Outbox>,
@@ -298,7 +309,7 @@ impl<S: Service> Reception<S> {
     fn observe(&self) {
         let metrics = &self.desk.metrics.edge;
         self.outbox.observe(metrics);
-        for pool in [&self.readers, &self.askers, &self.clerk] {
+        for pool in [&*self.readers, &self.askers, &self.clerk] {
             pool.observe(metrics);
         }
     }
