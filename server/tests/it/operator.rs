@@ -12,12 +12,16 @@ fn cause(replica: &Replica, answer: &Answer) -> String {
     let problem = answer.json();
     let instance = problem["instance"].as_str().unwrap_or_default();
     assert!(instance.starts_with("urn:uuid:"), "{problem}");
-    let log = replica.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains(&format!("instance={instance} ")));
-    line.unwrap_or_else(|| panic!("{instance} is not in:\n{log}"))
-        .to_owned()
+    let mut cause = None;
+    eventually("the cause is in the log", || {
+        let log = replica.log();
+        let mut lines = log.lines();
+        cause = lines
+            .find(|line| line.contains(&format!("instance={instance} ")))
+            .map(str::to_owned);
+        cause.is_some()
+    });
+    cause.expect("it was found")
 }
 
 #[test]
@@ -27,7 +31,7 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
         &database,
         &[
             "--request-timeout=500ms",
-            "--database-timeout=2s",
+            "--database-timeout=4s",
             "--queue-messages=1",
             "--batch-messages=1",
         ],
