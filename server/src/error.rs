@@ -36,6 +36,14 @@ pub enum Error {
     #[error("This Idempotency-Key was used for another message. Draw a new key for each message.")]
     KeyReused,
 
+    /// Nothing more is served on this connection: it is not known where a request on it ended, or too many were sent
+    /// ahead. Nothing was stored.
+    #[error(
+        "Nothing more is taken on this connection: a request before had no clear end, or too many were sent ahead of their \
+         answers. This attempt stored nothing; try again on a new connection."
+    )]
+    ConnectionGivenUp,
+
     /// The writer's queue is full. Nothing was stored.
     #[error(
         "Too many messages are waiting. This attempt stored nothing; try again a little later."
@@ -82,9 +90,11 @@ impl Error {
             Self::NotJson => 415,
             Self::OutsideLimit(_) | Self::KeyReused => 422,
             Self::Defect(_) => 500,
-            Self::Busy(_) | Self::DatabaseAway(_) | Self::NoPrimary(..) | Self::ShuttingDown(_) => {
-                503
-            }
+            Self::ConnectionGivenUp
+            | Self::Busy(_)
+            | Self::DatabaseAway(_)
+            | Self::NoPrimary(..)
+            | Self::ShuttingDown(_) => 503,
             Self::OutcomeUnknown(_) => 504,
         }
     }
@@ -92,11 +102,7 @@ impl Error {
     /// How long the caller does well to wait before the next try; the `Retry-After` header.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        matches!(
-            self,
-            Self::Busy(_) | Self::DatabaseAway(_) | Self::NoPrimary(..) | Self::ShuttingDown(_)
-        )
-        .then_some(Duration::from_secs(1))
+        (self.status() == 503).then_some(Duration::from_secs(1))
     }
 
     /// What the log tells of the cause, where the cause lies with the server.

@@ -1,8 +1,8 @@
 //! The edge: bytes in, a typed request to a [`Service`], an answer out.
 //!
 //! The only part that names `tiny_http`. Its version 0.12 has faults that matter here; each is worked around where it
-//! would bite, and the comment there says which. What is not limited: the number of connections, the number and length
-//! of header lines, and the number of requests sent ahead. On the open internet a reverse proxy belongs in front.
+//! would bite, and the comment there says which. What is not limited: the number of connections, and the number and length
+//! of header lines. On the open internet a reverse proxy belongs in front.
 //!
 //! One thread receives, and never blocks on a caller: it parses what is in memory, and passes on to [`Workers`] what
 //! has to be read from a slow connection, or asks the database. Replies are written by other workers.
@@ -30,6 +30,7 @@ use crate::workers::Workers;
 
 use answer::Answer;
 use exchange::Outbox;
+use in_order::Standing;
 use request::Route;
 
 pub use exchange::{Exchange, answer_all};
@@ -279,9 +280,18 @@ struct Reception<S> {
 
 impl<S: Service> Reception<S> {
     fn receive(&self, request: tiny_http::Request) {
-        let (exchange, new_connection) = Exchange::open(request, &self.outbox);
-        if new_connection {
-            self.burst.new_connection();
+        let Some((exchange, standing)) = Exchange::open(request, &self.outbox) else {
+            return;
+        };
+        match standing {
+            Standing::New => self.burst.new_connection(),
+            Standing::Known => {}
+            Standing::GivenUp => return exchange.refuse(Error::ConnectionGivenUp),
+        }
+        if let Err(error) = exchange.check_framing() {
+            // At once: what looks like the next request on this connection may have come already.
+            exchange.give_up_connection();
+            return exchange.refuse(error);
         }
         let endpoint = exchange.endpoint();
         if endpoint == Endpoint::Metrics {

@@ -31,6 +31,12 @@ impl Process {
         &mut self.0
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Asks it to end (SIGTERM).
     ///
     /// # Errors

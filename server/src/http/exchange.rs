@@ -15,7 +15,7 @@ use crate::metrics::{EdgeMetrics, Endpoint, Metrics};
 use crate::workers::Workers;
 
 use super::answer::{Answer, Clock, Connection};
-use super::in_order::{InOrder, Ticket};
+use super::in_order::{InOrder, Standing, Ticket};
 use super::request::{self, Rest, Route};
 
 /// When `tiny_http` reads the rest of an unread body, it asks for a buffer of its whole declared length. Up to here the
@@ -33,6 +33,8 @@ pub struct Exchange {
 
 struct Open {
     request: Request,
+    /// The address of its peer.
+    connection: SocketAddr,
     ticket: Ticket<SocketAddr>,
     arrived: Instant,
     endpoint: Endpoint,
@@ -43,30 +45,50 @@ struct Open {
 }
 
 impl Exchange {
-    /// Gives a request its place among those of its connection. Also tells whether the connection is a new one.
-    pub(super) fn open(request: Request, outbox: &Arc<Outbox>) -> (Self, bool) {
+    /// Gives a request its place among those of its connection. Also tells how that stands. None if the connection was
+    /// given up and goes on sending all the same.
+    pub(super) fn open(request: Request, outbox: &Arc<Outbox>) -> Option<(Self, Standing)> {
+        let arrived = Instant::now();
         // Always there on TCP.
         let connection = request
             .remote_addr()
             .copied()
             .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let (ticket, new_connection) = outbox.lines.enter(connection);
+        let Some((ticket, standing)) = outbox.lines.enter(connection, arrived) else {
+            outbox.ignore(request);
+            return None;
+        };
         let open = Open {
             endpoint: Route::of(&request).endpoint(),
             request,
+            connection,
             ticket,
-            arrived: Instant::now(),
+            arrived,
             rest: Rest::None,
             close: false,
             message: None,
         };
-        (
-            Self {
-                open: Some(open),
-                outbox: Arc::clone(outbox),
-            },
-            new_connection,
-        )
+        let exchange = Self {
+            open: Some(open),
+            outbox: Arc::clone(outbox),
+        };
+        Some((exchange, standing))
+    }
+
+    /// Refuses a request unread, and asks the caller to close the connection.
+    pub(super) fn refuse(mut self, error: Error) {
+        let open = self.open_mut();
+        open.close = true;
+        if !request::is_in_memory(&open.request) {
+            open.rest = Rest::Unread;
+        }
+        self.answer(error.into());
+    }
+
+    /// Nothing that follows on its connection is served: it is not known where this request ends.
+    pub(super) fn give_up_connection(&self) {
+        let connection = self.open_ref().connection;
+        self.outbox.lines.give_up(connection, Instant::now());
     }
 
     /// Answers, from any thread and without blocking.
@@ -80,6 +102,10 @@ impl Exchange {
         Route::of(self.request())
     }
 
+    pub(super) fn check_framing(&self) -> Result<(), Error> {
+        request::check_framing(self.request())
+    }
+
     pub(super) fn needs_no_waiting(&self, body_limit: usize) -> bool {
         request::needs_no_waiting(self.request(), body_limit)
     }
@@ -88,6 +114,9 @@ impl Exchange {
         let open = self.open_mut();
         let (body, rest) = request::read_body(&mut open.request, limit);
         open.rest = rest;
+        if rest == Rest::Unclear {
+            self.give_up_connection();
+        }
         body
     }
 
@@ -164,20 +193,18 @@ pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, 
 
 /// Where answers wait to be written.
 pub(super) struct Outbox {
-    lines: Arc<InOrder<SocketAddr, (Open, Answer)>>,
+    lines: Arc<Lines>,
     repliers: Workers<(Open, Answer)>,
-    drains: Arc<Workers<Refused>>,
+    drains: Arc<Drains>,
     dropped: Reporter,
 }
 
-/// A connection whose caller may still send the rest of a body that was refused.
-type Refused = Box<dyn ReadWrite + Send>;
+type Lines = InOrder<SocketAddr, (Open, Answer)>;
 
 impl Outbox {
     pub(super) fn new(most_threads: usize, metrics: Arc<Metrics>) -> Self {
         let lines = Arc::new(InOrder::new());
-        // Apart from the repliers: the caller decides how long it takes.
-        let drains = Arc::new(Workers::new("drain", most_threads, drain));
+        let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines)));
         let repliers = {
             let (lines, drains) = (Arc::clone(&lines), Arc::clone(&drains));
             let clock = Clock::new();
@@ -196,6 +223,21 @@ impl Outbox {
             repliers,
             drains,
             dropped: Reporter::default(),
+        }
+    }
+
+    /// For a request that gets no answer.
+    fn ignore(&self, request: Request) {
+        if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
+            return give_up(request);
+        }
+        let in_memory = request::is_in_memory(&request);
+        // Without this `tiny_http` would answer 500. It reads the rest of the body meanwhile.
+        let ignore = move || drop(request.into_writer());
+        if in_memory {
+            ignore();
+        } else {
+            self.drains.workers.submit(Box::new(ignore));
         }
     }
 
@@ -218,34 +260,53 @@ impl Outbox {
     pub(super) fn observe(&self, metrics: &EdgeMetrics) {
         metrics.set_open(self.lines.open(), self.lines.connections());
         self.repliers.observe(metrics);
-        self.drains.observe(metrics);
+        self.drains.workers.observe(metrics);
     }
 }
 
-/// Reads the rest of a chunked body, so that it is not taken for a request. For a body of declared length `tiny_http`
-/// does so by itself when the reader is dropped.
-fn drain(refused: Refused) {
-    let _ = std::io::copy(
-        &mut refused.take(MOST_TO_DRAIN as u64),
-        &mut std::io::sink(),
-    );
+/// Threads for what callers may still send of bodies that are not wanted. Apart from the others, because the caller
+/// decides how long it takes.
+struct Drains {
+    workers: Workers<Box<dyn FnOnce() + Send>>,
+    lines: Arc<Lines>,
+}
+
+impl Drains {
+    fn new(most_threads: usize, lines: Arc<Lines>) -> Self {
+        let workers = Workers::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
+        Self { workers, lines }
+    }
+
+    /// Reads the rest of a body, so that it is not taken for a request. Where that fails, what follows is not served.
+    fn drain(&self, mut stream: Box<dyn ReadWrite + Send>, connection: SocketAddr) {
+        let lines = Arc::clone(&self.lines);
+        self.workers.submit(Box::new(move || {
+            let most = MOST_TO_DRAIN as u64;
+            let mut rest = Read::by_ref(&mut stream).take(most);
+            let drained = std::io::copy(&mut rest, &mut std::io::sink());
+            if !drained.is_ok_and(|length| length < most) {
+                lines.give_up(connection, Instant::now());
+            }
+        }));
+    }
+}
+
+/// Keeps `tiny_http` from reading the rest of a body. Costs the thread and the descriptors of this connection, until the
+/// process ends.
+fn give_up<T>(rest: T) {
+    tracing::warn!("refused a body of more than {MOST_TO_DRAIN} bytes; its connection is given up");
+    std::mem::forget(rest);
 }
 
 impl Open {
     /// Writes the answer. A caller that is gone, or does not read in time, is no error of ours.
-    fn write(
-        self,
-        answer: &Answer,
-        clock: &Clock,
-        drains: &Workers<Refused>,
-        metrics: &EdgeMetrics,
-    ) {
+    fn write(self, answer: &Answer, clock: &Clock, drains: &Drains, metrics: &EdgeMetrics) {
         let head_only = *self.request.method() == Method::Head;
         let (endpoint, arrived) = (self.endpoint, self.arrived);
         let line = tracing::enabled!(Level::DEBUG).then(|| Line::of(&self));
         let written = match self.rest {
             Rest::None => self.write_in_one_piece(answer, head_only, clock),
-            Rest::Unread => self.write_and_drain(answer, head_only, drains),
+            Rest::Unread | Rest::Unclear => self.write_and_drain(answer, head_only, drains),
         };
         if written.is_err() {
             metrics.undelivered.inc();
@@ -273,12 +334,7 @@ impl Open {
     /// For a caller whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
     /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
     /// writer without; its own headers say nothing of the body, so ours stand behind the name of the server here.
-    fn write_and_drain(
-        self,
-        answer: &Answer,
-        head_only: bool,
-        drains: &Workers<Refused>,
-    ) -> io::Result<()> {
+    fn write_and_drain(self, answer: &Answer, head_only: bool, drains: &Drains) -> io::Result<()> {
         let declared = self.request.body_length().unwrap_or(0);
         let headers = format!("DummyMessenger\r\n{}", answer.headers(Connection::Close));
         let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
@@ -291,14 +347,9 @@ impl Open {
         };
         let written = stream.write_all(&body).and_then(|()| stream.flush());
         if declared > MOST_TO_DRAIN {
-            // Costs the thread and the descriptors of this connection, until the process ends.
-            tracing::warn!(
-                declared,
-                "refused a body of this length; its connection is given up"
-            );
-            std::mem::forget(stream);
+            give_up(stream);
         } else {
-            drains.submit(stream);
+            drains.drain(stream, self.connection);
         }
         written
     }

@@ -1,11 +1,22 @@
-//! Keeps the answers of a connection in the order of its requests.
+//! Keeps the answers of a connection in the order of its requests, and an eye on what a connection may still send.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Lines that stand empty are kept until there are this many, to tell a new connection from a known one.
 const LINES_KEPT: usize = 4096;
+
+/// Most requests of one connection that may wait for their answers. `tiny_http` takes what is sent ahead without end,
+/// and nothing makes it stop.
+const MOST_AHEAD: usize = 128;
+
+/// How long a connection that was given up counts as such: long enough for all that its caller sends before it heeds
+/// `Connection: close`. The connection is known by the address of its peer alone, and nothing tells when it is closed, so
+/// in this time another one from the same address and port is taken for it.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 
 /// Orders items along several lines.
 ///
@@ -28,6 +39,7 @@ struct Line<T> {
     first: u64,
     waiting: VecDeque<Option<T>>,
     being_written: bool,
+    given_up: Option<Instant>,
 }
 
 impl<T> Default for Line<T> {
@@ -36,6 +48,7 @@ impl<T> Default for Line<T> {
             first: 0,
             waiting: VecDeque::new(),
             being_written: false,
+            given_up: None,
         }
     }
 }
@@ -44,6 +57,20 @@ impl<T> Line<T> {
     fn is_open(&self) -> bool {
         self.being_written || !self.waiting.is_empty()
     }
+
+    fn is_given_up(&self, now: Instant) -> bool {
+        self.given_up
+            .is_some_and(|since| now.duration_since(since) < GIVEN_UP_FOR)
+    }
+}
+
+/// How a connection stands when one of its requests comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    New,
+    Known,
+    /// Nothing more is served on it.
+    GivenUp,
 }
 
 /// A place in the line of a connection.
@@ -65,19 +92,38 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
         }
     }
 
-    /// The next place in the line of `connection`, and whether this connection is a new one.
-    pub(super) fn enter(&self, connection: C) -> (Ticket<C>, bool) {
+    /// The next place in the line of `connection`, and how that stands. None if it was given up and is told so already:
+    /// then its requests do not even get an answer.
+    pub(super) fn enter(&self, connection: C, now: Instant) -> Option<(Ticket<C>, Standing)> {
         let mut lines = self.lock();
-        lines.sweep();
-        lines.open += 1;
-        let mut new = false;
+        lines.sweep(now);
+        let mut standing = Standing::Known;
         let line = lines.by_connection.entry(connection).or_insert_with(|| {
-            new = true;
+            standing = Standing::New;
             Line::default()
         });
+        if line.is_given_up(now) {
+            if !line.waiting.is_empty() {
+                return None;
+            }
+            standing = Standing::GivenUp;
+        } else if line.waiting.len() == MOST_AHEAD {
+            line.given_up = Some(now);
+            standing = Standing::GivenUp;
+        }
         let place = line.first + line.waiting.len() as u64;
         line.waiting.push_back(None);
-        (Ticket { connection, place }, new)
+        lines.open += 1;
+        Some((Ticket { connection, place }, standing))
+    }
+
+    /// From now on nothing more is served on this connection.
+    pub(super) fn give_up(&self, connection: C, now: Instant) {
+        self.lock()
+            .by_connection
+            .entry(connection)
+            .or_default()
+            .given_up = Some(now);
     }
 
     /// Puts an item into its place, and writes all that are at the head of the line now, unless another thread does.
@@ -94,8 +140,11 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
         line.being_written = true;
         while let Some(next) = lines.take_head(ticket.connection) {
             drop(lines);
-            write(next);
+            let written = catch_unwind(AssertUnwindSafe(|| write(next)));
             lines = self.lock();
+            if written.is_err() {
+                tracing::error!("a panic while an answer was written; the server goes on");
+            }
             lines.open -= 1;
         }
     }
@@ -135,9 +184,10 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
     }
 
     /// Forgets empty lines now and then; most of their connections are closed, but nothing tells.
-    fn sweep(&mut self) {
+    fn sweep(&mut self, now: Instant) {
         if self.by_connection.len() >= self.sweep_at {
-            self.by_connection.retain(|_, line| line.is_open());
+            self.by_connection
+                .retain(|_, line| line.is_open() || line.is_given_up(now));
             self.sweep_at = LINES_KEPT.max(2 * self.by_connection.len());
         }
     }
@@ -145,14 +195,24 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::InOrder;
+    use std::time::Instant;
+
+    use super::{GIVEN_UP_FOR, InOrder, MOST_AHEAD, Standing, Ticket};
+
+    fn enter<C: Copy + Eq + std::hash::Hash, T>(
+        lines: &InOrder<C, T>,
+        connection: C,
+    ) -> (Ticket<C>, Standing) {
+        let entered = lines.enter(connection, Instant::now());
+        entered.expect("the line is not full")
+    }
 
     #[test]
     fn an_early_item_is_written_after_the_one_before_it() {
         let lines = InOrder::new();
-        let (first, _) = lines.enter("a");
-        let (second, _) = lines.enter("a");
-        let (other, _) = lines.enter("b");
+        let (first, _) = enter(&lines, "a");
+        let (second, _) = enter(&lines, "a");
+        let (other, _) = enter(&lines, "b");
         let mut written = Vec::new();
 
         lines.leave(second, 2, |item| written.push(item));
@@ -171,8 +231,8 @@ mod tests {
     #[test]
     fn an_item_left_while_the_line_is_written_is_written_by_the_same_thread() {
         let lines = InOrder::new();
-        let (first, _) = lines.enter("a");
-        let (second, _) = lines.enter("a");
+        let (first, _) = enter(&lines, "a");
+        let (second, _) = enter(&lines, "a");
         let mut written = Vec::new();
 
         lines.leave(first, 1, |item| {
@@ -189,16 +249,60 @@ mod tests {
     #[test]
     fn a_connection_is_new_once() {
         let lines = InOrder::<_, ()>::new();
-        assert!(lines.enter("a").1);
-        assert!(!lines.enter("a").1);
+        assert_eq!(enter(&lines, "a").1, Standing::New);
+        assert_eq!(enter(&lines, "a").1, Standing::Known);
+    }
+
+    #[test]
+    fn a_connection_that_sends_too_much_ahead_is_told_and_then_ignored() {
+        let lines = InOrder::new();
+        let now = Instant::now();
+        let (first, _) = enter(&lines, "a");
+        for _ in 1..MOST_AHEAD {
+            assert_eq!(enter(&lines, "a").1, Standing::Known);
+        }
+        assert_eq!(enter(&lines, "a").1, Standing::GivenUp);
+        assert!(lines.enter("a", now).is_none());
+        assert_eq!(lines.open(), MOST_AHEAD + 1);
+        assert_eq!(enter(&lines, "b").1, Standing::New);
+
+        lines.leave(first, (), |()| ());
+        assert!(lines.enter("a", now).is_none(), "also with a place");
+    }
+
+    #[test]
+    fn a_connection_stays_given_up_for_a_while() {
+        let lines = InOrder::new();
+        let now = Instant::now();
+        lines.give_up("a", now);
+        let standing = |time| {
+            let (ticket, standing) = lines.enter("a", time)?;
+            lines.leave(ticket, (), |()| ());
+            Some(standing)
+        };
+        assert_eq!(standing(now), Some(Standing::GivenUp));
+        assert_eq!(standing(now + GIVEN_UP_FOR / 2), Some(Standing::GivenUp));
+        assert_eq!(standing(now + GIVEN_UP_FOR), Some(Standing::Known));
+    }
+
+    #[test]
+    fn a_panic_in_one_answer_does_not_keep_the_next_from_being_written() {
+        let lines = InOrder::new();
+        let (first, _) = enter(&lines, "a");
+        let (second, _) = enter(&lines, "a");
+        lines.leave(first, 1, |_| panic!("an answer that cannot be written"));
+        let mut written = Vec::new();
+        lines.leave(second, 2, |item| written.push(item));
+        assert_eq!(written, [2]);
+        assert_eq!(lines.open(), 0);
     }
 
     #[test]
     fn empty_lines_are_forgotten_and_open_ones_kept() {
         let lines = InOrder::new();
-        let (kept, _) = lines.enter(0);
+        let (kept, _) = enter(&lines, 0);
         for connection in 1..=2 * super::LINES_KEPT {
-            let (ticket, _) = lines.enter(connection);
+            let (ticket, _) = enter(&lines, connection);
             lines.leave(ticket, connection, |_| ());
         }
         assert!(lines.lock().by_connection.len() <= super::LINES_KEPT);

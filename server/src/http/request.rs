@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use tiny_http::{HTTPVersion, Method, Request};
+use tiny_http::{HTTPVersion, Header, Method, Request};
 
 use crate::error::Error;
 use crate::message::RequestId;
@@ -28,7 +28,8 @@ pub(super) enum Route<'a> {
 
 impl<'a> Route<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
-        let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+        let target = origin_form(request.url());
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let reads = matches!(request.method(), Method::Get | Method::Head);
         match path {
             "/messages" if *request.method() == Method::Post => Self::Post,
@@ -52,6 +53,17 @@ impl<'a> Route<'a> {
             Self::Metrics => Endpoint::Metrics,
             Self::Unknown | Self::WrongMethod(_) => Endpoint::Other,
         }
+    }
+}
+
+/// A target may also name the server, as for a proxy (RFC 9112, section 3.2.2).
+fn origin_form(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
+    match target.split_once("://") {
+        Some((_scheme, rest)) => rest.find('/').map_or("/", |path| &rest[path..]),
+        None => target,
     }
 }
 
@@ -116,12 +128,13 @@ fn parse_number(name: &str, value: &str) -> Result<u64, Error> {
 
 /// Whether [`read_body`] returns without waiting for the caller: the body is in memory, or is refused unread.
 pub(super) fn needs_no_waiting(request: &Request, limit: usize) -> bool {
-    if check_framing(request).is_err() {
-        return true;
-    }
+    is_in_memory(request) || request.body_length().is_some_and(|length| length > limit)
+}
+
+/// Whether nothing of the body is still on its way.
+pub(super) fn is_in_memory(request: &Request) -> bool {
     match request.body_length() {
         Some(0) => true,
-        Some(length) if length > limit => true,
         Some(length) => {
             length <= READ_AHEAD && header(request, "Expect").is_none() && !wants_upgrade(request)
         }
@@ -129,18 +142,17 @@ pub(super) fn needs_no_waiting(request: &Request, limit: usize) -> bool {
     }
 }
 
-/// Whether all of the body was read; if not, or if its end is not known, the rest still comes on the connection.
+/// What still comes of a body on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
     None,
     Unread,
+    /// It is not known where the body ends.
+    Unclear,
 }
 
-/// Reads the body, `limit` bytes at most whatever length is declared.
+/// Reads the body, `limit` bytes at most whatever length is declared. The framing was checked.
 pub(super) fn read_body(request: &mut Request, limit: usize) -> (Result<Vec<u8>, Error>, Rest) {
-    if let Err(error) = check_framing(request) {
-        return (Err(error), Rest::Unread);
-    }
     let chunked = header(request, "Transfer-Encoding").is_some();
     let declared = request.body_length().unwrap_or(0);
     if !chunked && declared == 0 {
@@ -159,9 +171,9 @@ pub(super) fn read_body(request: &mut Request, limit: usize) -> (Result<Vec<u8>,
     let mut body = Vec::with_capacity(declared);
     match request.as_reader().take(most as u64).read_to_end(&mut body) {
         Ok(length) if length > limit => (Err(Error::BodyTooLarge(limit)), Rest::Unread),
-        Ok(length) if length < declared => (Err(ended_early()), Rest::Unread),
+        Ok(length) if length < declared => (Err(ended_early()), Rest::Unclear),
         Ok(_) => (Ok(body), Rest::None),
-        Err(_gone_or_malformed_chunk) => (Err(ended_early()), Rest::Unread),
+        Err(_gone_or_malformed_chunk) => (Err(ended_early()), Rest::Unclear),
     }
 }
 
@@ -171,9 +183,16 @@ fn ended_early() -> Error {
     )
 }
 
-/// Refuses what `tiny_http` would read in a way of its own (RFC 9112, section 6.3).
-fn check_framing(request: &Request) -> Result<(), Error> {
+/// Refuses what `tiny_http` reads in a way of its own, so that it may end elsewhere than others think (RFC 9112, sections
+/// 2.2, 2.3 and 6.3).
+pub(super) fn check_framing(request: &Request) -> Result<(), Error> {
     let refuse = |detail: &str| Err(Error::Malformed(detail.to_owned()));
+    if *request.http_version() < HTTPVersion(1, 0) {
+        return refuse("The only HTTP versions taken are 1.0 and 1.1.");
+    }
+    if !request.headers().iter().all(is_clean) {
+        return refuse("A header has no name, or contains a control character.");
+    }
     let mut lengths = headers(request, "Content-Length");
     let mut encodings = headers(request, "Transfer-Encoding");
     match (lengths.next(), encodings.next()) {
@@ -191,6 +210,14 @@ fn check_framing(request: &Request) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Others may take a line feed alone for the end of a header.
+fn is_clean(header: &Header) -> bool {
+    let name = header.field.as_str().as_str();
+    let value = header.value.as_str();
+    let taken = |byte: u8| !byte.is_ascii_control() || byte == b'\t';
+    !name.is_empty() && name.bytes().all(taken) && value.bytes().all(taken)
 }
 
 /// Takes JSON, and a body that is not declared to be anything.

@@ -277,6 +277,11 @@ impl Replica {
         }
     }
 
+    /// Of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("nothing panics with it").clone()
     }

@@ -10,6 +10,7 @@ mod crashes;
 mod cuts;
 mod edge;
 mod faults;
+mod hostile;
 mod hosts;
 mod life;
 mod metrics;

@@ -54,7 +54,11 @@ impl Caller {
     }
 
     pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::on(TcpStream::connect(address)?)
+    }
+
+    /// Goes on with a connection that was used otherwise before.
+    pub(crate) fn on(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
@@ -125,6 +129,12 @@ impl Caller {
         answer.body = vec![0; length];
         self.stream.read_exact(&mut answer.body)?;
         Ok(answer)
+    }
+
+    /// The next answer; none if the server closes the connection instead.
+    pub(crate) fn receive_if_any(&mut self) -> Option<Answer> {
+        let something = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        something.then(|| self.receive())
     }
 
     /// Waits until there is nothing more to read.

@@ -1,0 +1,315 @@
+//! Malformed and malicious input, byte by byte.
+
+mod cases;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Mutex;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::{Answer, Caller, Database, PATIENCE, Replica, eventually};
+
+use cases::{Case, Ending, Expected};
+
+/// Cases that wait for a time-out of the server take most of the time, and hardly any processor.
+const THREADS: usize = 48;
+
+/// Of a replica that serves nobody at the moment: listener, log, connections to the database, and a nudge or two.
+const MOST_DESCRIPTORS: usize = 24;
+
+/// What came back first on a connection.
+#[derive(Debug)]
+enum Reply {
+    Answer(Answer),
+    /// Closed or reset without a byte.
+    Closed,
+}
+
+impl Case {
+    fn send(&self, from: Ipv4Addr, address: SocketAddr) -> Reply {
+        let mut stream = connect(from, address);
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("the time is not zero");
+        for piece in &self.pieces {
+            // The server may have closed it already.
+            if stream.write_all(piece).is_err() {
+                break;
+            }
+        }
+        match self.ending {
+            Ending::Open => {}
+            Ending::HalfClosed => drop(stream.shutdown(Shutdown::Write)),
+            Ending::Closed => return Reply::Closed,
+        }
+        self.read(&stream)
+    }
+
+    fn read(&self, stream: &TcpStream) -> Reply {
+        let mut reader = BufReader::new(stream);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match reader.read_until(b'\n', &mut head) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    panic!("{}: neither answered nor closed", self.name)
+                }
+                Ok(0) | Err(_) if head.is_empty() => return Reply::Closed,
+                Ok(_) | Err(_) => panic!("{}: the answer breaks off", self.name),
+            }
+        }
+        let headers = String::from_utf8(head).expect("heads are ASCII");
+        let status = headers[9..12].parse().expect("a status line");
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
+        let length = answer.header("Content-Length").unwrap_or("0");
+        answer.body = vec![0; length.parse().expect("a length")];
+        reader
+            .read_exact(&mut answer.body)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        Reply::Answer(answer)
+    }
+
+    /// What is wrong with a reply, if anything is.
+    fn complaint(&self, reply: &Reply) -> Option<String> {
+        let met = match (self.expected, reply) {
+            (Expected::Closed | Expected::Refused, Reply::Closed) => true,
+            (Expected::Taken(status), Reply::Answer(answer)) => answer.status == status,
+            (Expected::Problem(status), Reply::Answer(answer)) => is_problem(answer, status),
+            (Expected::Empty(status), Reply::Answer(answer)) => is_empty(answer, status),
+            (Expected::Refused, Reply::Answer(answer)) => {
+                is_problem(answer, answer.status) || is_empty(answer, answer.status)
+            }
+            _ => false,
+        };
+        let got = match reply {
+            Reply::Closed => "it is closed".into(),
+            Reply::Answer(answer) => {
+                answer.headers.clone() + &String::from_utf8_lossy(&answer.body)
+            }
+        };
+        (!met).then(|| format!("{}: expected {:?}, but {got}", self.name, self.expected))
+    }
+}
+
+/// From an address of its own. The server knows by it a connection that it has given up, and ports are soon used again.
+fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets left");
+    socket
+        .bind(&SocketAddr::from((from, 0)).into())
+        .expect("all of 127.0.0.0/8 is loopback");
+    socket.connect(&to.into()).expect("the server listens");
+    socket.set_tcp_nodelay(true).expect("the socket is open");
+    socket.into()
+}
+
+/// By the contract.
+fn is_problem(answer: &Answer, status: u16) -> bool {
+    answer.status == status
+        && answer.header("Content-Type") == Some("application/problem+json")
+        && answer.json()["status"] == status
+        && answer.json()["detail"].is_string()
+}
+
+/// By `tiny_http` itself.
+fn is_empty(answer: &Answer, status: u16) -> bool {
+    [400, 417].contains(&status) && answer.status == status && answer.body.is_empty()
+}
+
+/// What a process holds.
+#[derive(Debug, Clone, Copy)]
+struct Holdings {
+    descriptors: usize,
+    threads: usize,
+    memory_kib: usize,
+}
+
+impl Holdings {
+    fn of(replica: &Replica) -> Self {
+        let process = format!("/proc/{}", replica.id());
+        let count = |what: &str| {
+            let entries = fs::read_dir(format!("{process}/{what}"));
+            entries.expect("the process lives").count()
+        };
+        let status = fs::read_to_string(format!("{process}/status")).expect("the process lives");
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let memory = memory.and_then(|line| line.trim().strip_suffix(" kB"));
+        Self {
+            descriptors: count("fd"),
+            threads: count("task"),
+            memory_kib: memory.and_then(|size| size.parse().ok()).expect("a size"),
+        }
+    }
+}
+
+/// All cases, on many threads. After each a good request on a new connection is answered.
+fn send_all(cases: &[Case], address: SocketAddr) {
+    let complaints = Mutex::new(Vec::new());
+    let waiting = Mutex::new((0x7f01_0001..).map(Ipv4Addr::from_bits).zip(cases));
+    let next = || waiting.lock().expect("nothing panics with it").next();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS.min(cases.len()) {
+            scope.spawn(|| {
+                while let Some((from, case)) = next() {
+                    let complaint = case.complaint(&case.send(from, address));
+                    complaints
+                        .lock()
+                        .expect("nothing panics with it")
+                        .extend(complaint);
+                    let answer = Caller::connect(address).post("good", &case.name);
+                    assert_eq!(answer.own()["text"], case.name.as_str());
+                }
+            });
+        }
+    });
+    let complaints = complaints.into_inner().expect("nothing panics with it");
+    assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+}
+
+#[test]
+fn hostile_requests_are_refused_cost_nothing_and_harm_nobody() {
+    let database = Database::new();
+    let mut replica = Replica::start_with(&database, &["--idle-timeout", "2s"]);
+    let cases = cases::all();
+    assert!(cases.len() >= 300, "{}", cases.len());
+    // The first round is for all that is started once and kept.
+    send_all(&cases, replica.address());
+    let before = Holdings::of(&replica);
+    send_all(&cases, replica.address());
+
+    let mut after = before;
+    eventually("all connections are closed", || {
+        after = Holdings::of(&replica);
+        after.descriptors <= MOST_DESCRIPTORS
+    });
+    // Threads of tiny_http are used again, and end only when nothing comes for long.
+    assert!(
+        after.threads <= before.threads + 16,
+        "{before:?}, then {after:?}"
+    );
+    assert!(
+        after.memory_kib <= before.memory_kib + (8 << 10),
+        "{before:?}, then {after:?}"
+    );
+
+    replica.terminate();
+    assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
+    assert!(!replica.log().contains("panicked"), "{}", replica.log());
+    let taken = cases.iter().filter(|case| case.stores()).count();
+    let stored = "SELECT user, COUNT(*) FROM messages GROUP BY user ORDER BY user";
+    assert_eq!(
+        database.rows::<(String, usize)>(stored),
+        [
+            ("good".to_owned(), 2 * cases.len()),
+            ("mallory".to_owned(), 2 * taken)
+        ]
+    );
+    database.assert_in_order();
+}
+
+#[test]
+fn nothing_is_taken_behind_a_request_without_a_clear_end() {
+    let database = Database::new();
+    let replica = Replica::start_with(&database, &["--idle-timeout", "2s"]);
+    std::thread::scope(|scope| {
+        for framing in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+            "Content-Length: 0\r\nContent-Length: 98\r\n\r\n",
+            "Content-Length: 0, 98\r\n\r\n",
+            "Content-Length: +0\r\n\r\n",
+            "Content-Length: 98 \0\r\n\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+            "X: y\nContent-Length: 98\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n5 \nx\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\nx\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n0\r\nTrailer: x\r\n\r\n",
+        ] {
+            let address = replica.address();
+            scope.spawn(move || {
+                for pause in [false, true] {
+                    smuggle(Caller::connect(address), framing, pause);
+                }
+            });
+        }
+    });
+    replica.caller().post("good", "x").own_seq();
+    assert_eq!(database.count(), 1);
+}
+
+fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
+    let smuggled = "POST /messages HTTP/1.1\r\nContent-Length: 35\r\n\r\n{\"user\":\"mallory\",\"text\":\"smuggled\"}";
+    let head = format!("POST /messages HTTP/1.1\r\n{framing}");
+    let refuses = |answer: &Answer, status| {
+        assert!(is_problem(answer, status), "{framing:?}: {answer:?}");
+        assert!(
+            answer.headers.contains("Connection: close"),
+            "{framing:?}: {answer:?}"
+        );
+    };
+    if pause {
+        caller.send_raw(head.as_bytes());
+        refuses(&caller.receive(), 400);
+        caller.send_raw(smuggled.as_bytes());
+    } else {
+        caller.send_raw((head + smuggled).as_bytes());
+        refuses(&caller.receive(), 400);
+    }
+    // Else it was taken for the rest of the body, or tiny_http refuses what is left.
+    if let Some(answer) = caller
+        .receive_if_any()
+        .filter(|answer| !is_empty(answer, 400))
+    {
+        refuses(&answer, 503);
+    }
+}
+
+#[test]
+fn requests_sent_ahead_by_one_who_does_not_read_are_not_kept() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let requests = "GET /healthz HTTP/1.1\r\n\r\n".repeat(1000);
+    let before = Holdings::of(&replica);
+    let mut flood = TcpStream::connect(replica.address()).expect("the server listens");
+    for _ in 0..100 {
+        let sent = flood.write_all(requests.as_bytes());
+        sent.expect("the server reads on");
+    }
+    assert_eq!(replica.caller().post("good", "x").status, 200);
+    let after = Holdings::of(&replica);
+    assert!(
+        after.memory_kib <= before.memory_kib + (32 << 10),
+        "{before:?}, then {after:?}"
+    );
+
+    // The answers that fit into the connection come in order, and then one that tells.
+    let mut flood = Caller::on(flood).expect("it is open");
+    let refused = std::iter::from_fn(|| Some(flood.receive().status)).find(|&status| status != 200);
+    assert_eq!(refused, Some(503));
+}
+
+/// These cost a thread and two descriptors each: `tiny_http` allocates the declared length to read the rest, or waits for
+/// itself.
+#[test]
+fn what_tiny_http_does_not_survive_is_kept_from_it() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    for length in [2 << 30, 1 << 40, u64::MAX / 2, u64::MAX] {
+        let mut caller = replica.caller();
+        caller.send_raw(
+            format!("POST /messages HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+        );
+        assert!(is_problem(&caller.receive(), 413), "{length}");
+        assert_eq!(replica.caller().post("good", "x").status, 200);
+    }
+    let mut caller = replica.caller();
+    caller.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    assert_eq!(replica.caller().post("good", "x").status, 200);
+    assert_eq!(database.count(), 5);
+}
