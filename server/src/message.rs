@@ -41,11 +41,13 @@ impl NewMessage {
     /// [`Error::Malformed`] if it is not a JSON object with the two strings, [`Error::OutsideLimit`] if one of them is
     /// too short, too long, or has characters that the contract excludes.
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
+        // serde_json would look at those strings only that are asked for (RFC 8259, section 8.1).
+        let json = str::from_utf8(json).map_err(|_where| malformed("the body is not UTF-8"))?;
         // serde takes an array for a struct as well; the contract does not.
-        if json.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        if !json.trim_ascii_start().starts_with('{') {
             return Err(malformed("the body is not a JSON object"));
         }
-        let body: Body<'_> = serde_json::from_slice(json).map_err(malformed)?;
+        let body: Body<'_> = serde_json::from_str(json).map_err(malformed)?;
         Self::new(body.user.into_owned(), body.text.into_owned())
     }
 
