@@ -62,7 +62,7 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page: `client man | man -l -`
+    /// Print the manual pages: `client man | man -l -`
     Man,
 }
 

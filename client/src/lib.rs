@@ -150,12 +150,19 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
     print_bytes(&script)
 }
 
+/// A page for the program, and one for each of its commands.
 fn manual() -> Result<(), Error> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command())
-        .render(&mut page)
-        .map_err(Error::Output)?;
-    print_bytes(&page)
+    let mut program = Cli::command();
+    // This gives the commands their full names.
+    program.build();
+    let commands = program.get_subcommands();
+    let mut text = Vec::new();
+    for page in std::iter::once(&program).chain(commands.filter(|page| page.get_name() != "help")) {
+        clap_mangen::Man::new(page.clone())
+            .render(&mut text)
+            .map_err(Error::Output)?;
+    }
+    print_bytes(&text)
 }
 
 /// Prints the results where they are wanted.

@@ -274,7 +274,8 @@ fn help_completions_and_manual_are_there() {
             .stdout
             .contains("--retries")
     );
-    assert!(client(&["man"]).stdout.contains(".TH client"));
+    let manual = client(&["man"]).stdout;
+    assert!(manual.contains(".TH client 1") && manual.contains(".TH client-check 1"));
 }
 
 #[test]
