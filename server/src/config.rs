@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::http::EdgeLimits;
 use crate::log::{LogFormat, LogLevel};
@@ -145,8 +145,8 @@ impl Config {
             ?database_timeout,
             ?startup_timeout,
             ?shutdown_timeout,
-            ?log_level,
-            ?log_format,
+            log_level = name(log_level),
+            log_format = name(log_format),
             "starting"
         );
     }
@@ -180,6 +180,11 @@ impl Config {
             answer: self.database_timeout,
         }
     }
+}
+
+fn name(value: &impl ValueEnum) -> Option<String> {
+    let value = value.to_possible_value()?;
+    Some(value.get_name().to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

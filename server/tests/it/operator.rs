@@ -109,6 +109,7 @@ fn a_log_in_json_tells_of_requests_without_what_they_carry() {
     let start = &of("starting")[0];
     assert_eq!(start["workers"], 77);
     assert_eq!(start["request_timeout"], "10s");
+    assert_eq!(start["log_format"], "json");
     let requests = of("request");
     let first = &requests[0];
     assert_eq!(
