@@ -62,6 +62,12 @@ pub enum Error {
     )]
     NoPrimary(String, Incident),
 
+    /// No further connection can be served for now. Nothing was stored.
+    #[error(
+        "This server has no room for another connection. This attempt stored nothing; try another replica, or again later."
+    )]
+    Full(Incident),
+
     /// The server is stopping. Nothing was stored.
     #[error("This server is shutting down. This attempt stored nothing; try another replica.")]
     ShuttingDown(Incident),
@@ -94,6 +100,7 @@ impl Error {
             | Self::Busy(_)
             | Self::DatabaseAway(_)
             | Self::NoPrimary(..)
+            | Self::Full(_)
             | Self::ShuttingDown(_) => 503,
             Self::OutcomeUnknown(_) => 504,
         }
@@ -112,6 +119,7 @@ impl Error {
             Self::Busy(incident)
             | Self::DatabaseAway(incident)
             | Self::NoPrimary(_, incident)
+            | Self::Full(incident)
             | Self::ShuttingDown(incident)
             | Self::OutcomeUnknown(incident)
             | Self::Defect(incident) => Some(incident),

@@ -4,19 +4,22 @@
 //! would bite, and the comment there says which. What is not limited: the number of connections, and the number and length
 //! of header lines. On the open internet a reverse proxy belongs in front.
 //!
-//! One thread receives, and never blocks on a caller: it parses what is in memory, and passes on to [`Workers`] what
+//! One thread receives (another, for a while, each time that connections were too many, see `door.rs`), and never blocks on
+//! a caller: it parses what is in memory, and passes on to [`Workers`] what
 //! has to be read from a slow connection, or asks the database. Replies are written by other workers.
 
 mod answer;
+mod door;
 mod exchange;
+mod full;
 mod in_order;
 mod request;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -29,6 +32,7 @@ use crate::metrics::{Endpoint, Metrics};
 use crate::workers::Workers;
 
 use answer::Answer;
+use door::{Door, Entrance};
 use exchange::Outbox;
 use in_order::Standing;
 use request::Route;
@@ -69,11 +73,10 @@ pub struct EdgeLimits {
 
 /// An HTTP server on a bound socket.
 pub struct Edge {
-    server: Arc<tiny_http::Server>,
-    listener: Socket,
+    door: Door,
+    entrance: Arc<Entrance>,
     outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
-    deaf: Arc<AtomicBool>,
     limits: EdgeLimits,
     metrics: Arc<Metrics>,
 }
@@ -105,14 +108,13 @@ impl Edge {
     /// If a thread cannot be started, or the socket is not bound.
     pub fn new(listener: Socket, limits: EdgeLimits, metrics: Arc<Metrics>) -> io::Result<Self> {
         let outbox = Arc::new(Outbox::new(limits.workers, Arc::clone(&metrics)));
-        let accepting: TcpListener = listener.try_clone()?.into();
-        let server = tiny_http::Server::from_listener(accepting, None).map_err(io::Error::other)?;
+        let stopping = Arc::default();
+        let door = Door::new(listener, Arc::clone(&stopping));
         Ok(Self {
-            server: Arc::new(server),
-            listener,
+            entrance: door.open()?,
+            door,
             outbox,
-            stopping: Arc::default(),
-            deaf: Arc::default(),
+            stopping,
             limits,
             metrics,
         })
@@ -123,7 +125,8 @@ impl Edge {
     /// # Errors
     /// As the system says.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener
+        self.door
+            .listener()
             .local_addr()?
             .as_socket()
             .ok_or_else(|| io::ErrorKind::Unsupported.into())
@@ -136,7 +139,7 @@ impl Edge {
     pub fn stopper(&self) -> io::Result<Stopper> {
         Ok(Stopper {
             stopping: Arc::clone(&self.stopping),
-            listener: self.listener.try_clone()?,
+            listener: self.door.listener().try_clone()?,
         })
     }
 
@@ -169,12 +172,13 @@ impl Edge {
                 Arc::clone(&self.outbox),
                 [Arc::clone(&readers), Arc::clone(&askers)],
             );
-            self.start_nudge(move || {
+            let relieve = move || {
                 outbox.relieve();
                 for pool in &pools {
                     pool.relieve();
                 }
-            })?
+            };
+            self.door.start_nudge(relieve).map_err(ServeError::Start)?
         };
         let reception = Reception {
             desk,
@@ -183,18 +187,10 @@ impl Edge {
             clerk,
             outbox: Arc::clone(&self.outbox),
             burst: nudge.burst_sign(),
+            heard: AtomicBool::new(false),
         };
 
-        let served = loop {
-            match self.next_request() {
-                Ok(request) => reception.receive(request),
-                Err(_) if self.stopping.load(Ordering::Acquire) => break Ok(()),
-                // tiny_http ends its accept loop at the first error, and tells of it once; or the nudge unblocked us.
-                Err(error) => break Err(ServeError::Deaf(error)),
-            }
-        };
-        self.stopping.store(true, Ordering::Release);
-        let finished = self.finish(&reception);
+        let (served, finished) = self.receive(&reception, &nudge);
         nudge.stop();
         if self.outbox.unanswered() == 0 {
             // So the threads are idle. Otherwise one may hang on its caller for long.
@@ -206,24 +202,64 @@ impl Edge {
         served.and(finished)
     }
 
-    /// Calls `relieve` with each nudge.
-    fn start_nudge(&self, relieve: impl Fn() + Send + 'static) -> Result<Nudge, ServeError> {
-        let (server, deaf) = (Arc::clone(&self.server), Arc::clone(&self.deaf));
-        let notice = move || {
-            deaf.store(true, Ordering::Release);
-            server.unblock();
-        };
-        Nudge::start(&self.listener, relieve, notice).map_err(ServeError::Start)
+    /// How receiving ended, and then whether all that was taken is answered.
+    fn receive<S: Service>(
+        &self,
+        reception: &Reception<S>,
+        nudge: &Nudge,
+    ) -> (Result<(), ServeError>, Result<(), ServeError>) {
+        let over = AtomicBool::new(false);
+        let entrances = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            let served = self.keep_the_door(nudge, |entrance| {
+                lock(&entrances).push(Arc::downgrade(&entrance));
+                let over = &over;
+                std::thread::Builder::new()
+                    .name("receiver".to_owned())
+                    .spawn_scoped(scope, move || {
+                        entrance.receive(over, |request| reception.receive(request));
+                    })
+                    .map(drop)
+            });
+            self.stopping.store(true, Ordering::Release);
+            let finished = self.finish(reception);
+            over.store(true, Ordering::Release);
+            for entrance in lock(&entrances).iter().filter_map(Weak::upgrade) {
+                entrance.wake();
+            }
+            (served, finished)
+        })
     }
 
-    /// Answers what was taken, and refuses what still comes on open connections.
+    /// Until it is stopped, with as many entrances as it takes, one after the other; `serve` starts a thread for each.
+    fn keep_the_door(
+        &self,
+        nudge: &Nudge,
+        serve: impl Fn(Arc<Entrance>) -> io::Result<()>,
+    ) -> Result<(), ServeError> {
+        let mut entrance = Arc::clone(&self.entrance);
+        serve(Arc::clone(&entrance)).map_err(ServeError::Start)?;
+        loop {
+            let cause = self.door.wait_for_end(&entrance, nudge);
+            if self.stopping.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            match self.door.reopen(&cause, nudge, &serve) {
+                Ok(Some(next)) => entrance = next,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(ServeError::Deaf(error)),
+            }
+        }
+    }
+
+    /// Waits until what was taken is answered, and what still comes on open connections is refused.
     fn finish<S: Service>(&self, reception: &Reception<S>) -> Result<(), ServeError> {
         let deadline = Instant::now() + self.limits.shutdown_timeout;
         while Instant::now() < deadline {
-            match self.server.recv_timeout(QUIET) {
-                Ok(Some(request)) => reception.receive(request),
-                Ok(None) | Err(_) if reception.unanswered() == 0 => return Ok(()),
-                Ok(None) | Err(_) => {}
+            reception.heard.store(false, Ordering::Release);
+            std::thread::sleep(QUIET);
+            if !reception.heard.load(Ordering::Acquire) && reception.unanswered() == 0 {
+                return Ok(());
             }
         }
         match reception.unanswered() {
@@ -231,24 +267,10 @@ impl Edge {
             left => Err(ServeError::Unanswered(left)),
         }
     }
+}
 
-    /// Before this thread goes to sleep it lets the others run once: under load one of them brings a request meanwhile,
-    /// and the wake-up, which costs more than the request, is saved.
-    fn next_request(&self) -> io::Result<tiny_http::Request> {
-        for _ in 0..2 {
-            if self.deaf.load(Ordering::Acquire) {
-                // `try_recv` may take the sign that is meant for `recv`.
-                return Err(io::Error::other(
-                    "connections are made, and nobody takes them",
-                ));
-            }
-            if let Some(request) = self.server.try_recv()? {
-                return Ok(request);
-            }
-            std::thread::yield_now();
-        }
-        self.server.recv()
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stopper {
@@ -265,7 +287,8 @@ impl Stopper {
     }
 }
 
-/// The one thread that receives. Tickets are drawn in the order of arrival only because it is one.
+/// What each receiver hands its requests to. All requests of a connection come through one entrance and one receiver,
+/// so their tickets are drawn in the order of their arrival.
 struct Reception<S> {
     desk: Arc<Desk<S>>,
     /// For bodies that are still on their way.
@@ -276,10 +299,13 @@ struct Reception<S> {
     clerk: Workers<Exchange>,
     outbox: Arc<Outbox>,
     burst: BurstSign,
+    /// Set with each request.
+    heard: AtomicBool,
 }
 
 impl<S: Service> Reception<S> {
     fn receive(&self, request: tiny_http::Request) {
+        self.heard.store(true, Ordering::Relaxed);
         let Some((exchange, standing)) = Exchange::open(request, &self.outbox) else {
             return;
         };

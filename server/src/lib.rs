@@ -5,6 +5,7 @@
 //! * [`config`]: options, from flags and environment.
 //! * [`log`]: lines for people or for programs.
 //! * [`listener`]: the socket, and the nudge that keeps `tiny_http` from forgetting a connection.
+//! * [`descriptors`]: how many connections fit, and what is kept back for when they are all taken.
 //! * [`http`]: the edge. Bytes in, a typed request to a [`http::Service`], an answer out. Alone knows `tiny_http`.
 //! * [`workers`]: the pools of threads for all that may block on a caller.
 //! * [`message`]: what a caller sent, parsed; what is stored, rendered.
@@ -31,6 +32,8 @@
 pub mod config;
 pub mod listener;
 pub mod log;
+
+pub mod descriptors;
 
 pub mod http;
 

@@ -84,22 +84,25 @@ pub struct BurstSign {
 
 struct Shared {
     last_new_connection: Mutex<Option<Instant>>,
+    paused: AtomicBool,
     stopped: AtomicBool,
 }
 
 impl Nudge {
-    /// Starts nudging `listener`. Calls `each_time` with each nudge, and `deaf` once if nobody accepts any more.
+    /// Starts nudging `listener`. Calls `each_time` with each nudge, and `deaf` if nobody accepts any more: then it is
+    /// paused.
     ///
     /// # Errors
     /// If the thread cannot be started, or the listener is not bound.
     pub fn start(
         listener: &Socket,
         each_time: impl Fn() + Send + 'static,
-        deaf: impl FnOnce() + Send + 'static,
+        deaf: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
         let address = reachable(listener)?;
         let shared = Arc::new(Shared {
             last_new_connection: Mutex::new(None),
+            paused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         });
         let thread = {
@@ -110,19 +113,34 @@ impl Nudge {
                     let mut probe = Probe::default();
                     while !shared.stopped.load(Ordering::Acquire) {
                         let pause = shared.pause();
+                        if shared.paused.load(Ordering::Acquire) {
+                            probe = Probe::default();
                         // Fails while the server stops, or if the system has no more to give to anybody.
-                        if let Ok(nudge) = TcpStream::connect_timeout(&address, NUDGE_AT_REST) {
+                        } else if let Ok(nudge) =
+                            TcpStream::connect_timeout(&address, NUDGE_AT_REST)
+                        {
                             probe.look_after(nudge, pause);
                         }
                         each_time();
-                        if probe.unserved > DEAF_AFTER {
-                            return deaf();
+                        if probe.unserved > DEAF_AFTER && !shared.pause_nudging() {
+                            deaf();
                         }
                         std::thread::park_timeout(pause);
                     }
                 })?
         };
         Ok(Self { shared, thread })
+    }
+
+    /// Nobody is to be nudged. Tells whether that was so already: then `deaf` is or was called.
+    #[must_use = "whoever is told twice must know"]
+    pub fn pause(&self) -> bool {
+        self.shared.pause_nudging()
+    }
+
+    /// After [`Nudge::pause`].
+    pub fn resume(&self) {
+        self.shared.paused.store(false, Ordering::Release);
     }
 
     /// What tells this nudge of new connections.
@@ -161,6 +179,10 @@ impl BurstSign {
 }
 
 impl Shared {
+    fn pause_nudging(&self) -> bool {
+        self.paused.swap(true, Ordering::AcqRel)
+    }
+
     fn pause(&self) -> Duration {
         let last = *self
             .last_new_connection

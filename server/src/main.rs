@@ -6,11 +6,11 @@ use std::sync::Arc;
 use clap::Parser;
 use server::config::Config;
 use server::http::Edge;
-use server::listener;
 use server::log;
 use server::messenger::Messenger;
 use server::metrics::Metrics;
 use server::store::{SetupError, Store};
+use server::{descriptors, listener};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -40,7 +40,7 @@ struct Failure {
 fn run(config: &Config) -> Result<(), Failure> {
     config.log();
     // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+    if let Err(error) = descriptors::claim() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
     if !config.listen.ip().is_loopback() {

@@ -7,8 +7,12 @@ use std::thread::JoinHandle;
 
 use crate::metrics::EdgeMetrics;
 
+/// Threads that are kept although there is no work for them. More than these only cost memory, and starting one again
+/// takes little against the wait of a caller for whom so many are needed.
+const MOST_IDLE: usize = 16;
+
 /// A pool of named threads that all do the same with each job. Threads are started when there is work for them, up to
-/// a maximum, and joined by [`Workers::join`].
+/// a maximum, end when there is not, and are joined by [`Workers::join`].
 pub struct Workers<J> {
     shared: Arc<Shared<J>>,
     name: &'static str,
@@ -29,6 +33,20 @@ struct State<J> {
     /// Wake-ups given and not yet taken; a condition variable alone also wakes without any.
     wake_ups: usize,
     closed: bool,
+}
+
+/// Whether the system grants so many more threads.
+#[must_use]
+pub fn can_start(threads: usize) -> bool {
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        // So that all are there at the same time.
+        let _closed = gate.lock();
+        (0..threads).all(|_| {
+            let thread = std::thread::Builder::new();
+            thread.spawn_scoped(scope, || drop(gate.lock())).is_ok()
+        })
+    })
 }
 
 impl<J: Send + 'static> Workers<J> {
@@ -82,7 +100,8 @@ impl<J: Send + 'static> Workers<J> {
     pub fn observe(&self, metrics: &EdgeMetrics) {
         let jobs = self.shared.lock().jobs.len();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        metrics.set_workers(self.name, threads.len(), jobs);
+        let running = threads.iter().filter(|thread| !thread.is_finished());
+        metrics.set_workers(self.name, running.count(), jobs);
     }
 
     fn wake_or_start(&self, mut state: MutexGuard<'_, State<J>>) {
@@ -96,6 +115,7 @@ impl<J: Send + 'static> Workers<J> {
         }
         drop(state);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
         if threads.len() < self.most_threads {
             let shared = Arc::clone(&self.shared);
             let name = format!("{}-{}", self.name, threads.len());
@@ -142,7 +162,7 @@ impl<J> Shared<J> {
             if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
             }
-            if state.closed {
+            if state.closed || state.idle >= MOST_IDLE {
                 return None;
             }
             state.idle += 1;
@@ -157,8 +177,9 @@ impl<J> Shared<J> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::mpsc::channel;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -196,6 +217,36 @@ mod tests {
         }
         unblock.send(()).expect("the job waits");
         assert_eq!(results.recv_timeout(PATIENCE), Ok(0));
+    }
+
+    #[test]
+    fn threads_beyond_the_idle_ones_end_and_are_started_again() {
+        let (most, gate) = (3 * MOST_IDLE, Arc::new(Barrier::new(3 * MOST_IDLE + 1)));
+        let workers = Workers::new("test", most, {
+            let gate = Arc::clone(&gate);
+            move |()| {
+                gate.wait();
+            }
+        });
+        let running = || {
+            let threads = workers.threads.lock().expect("no job panics");
+            threads
+                .iter()
+                .filter(|thread| !thread.is_finished())
+                .count()
+        };
+        for _ in 0..3 {
+            (0..most).for_each(|_| workers.submit(()));
+            let start = Instant::now();
+            while running() < most {
+                workers.relieve();
+                assert!(start.elapsed() < PATIENCE);
+            }
+            gate.wait();
+            while running() > MOST_IDLE {
+                assert!(start.elapsed() < PATIENCE);
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The HTTP edge under the loads that break `tiny_http` by itself.
 
-use std::net::TcpStream;
-use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -291,29 +289,6 @@ fn what_follows_a_body_of_unclear_length_is_announced_to_be_closed() {
             "{framing}: {}",
             answer.headers
         );
-    }
-}
-
-#[test]
-fn a_server_that_cannot_accept_any_more_says_so_and_ends() {
-    let database = Database::new();
-    // A connection takes two descriptors. Whether the first or the second is the one too many makes a difference: the
-    // accept fails and is told of, or the accepting thread panics.
-    for most_files in [60, 61] {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", r#"ulimit -n "$1"; exec "$0" --listen 127.0.0.1:0"#])
-            .args([env!("CARGO_BIN_EXE_server"), &most_files.to_string()])
-            .env("DATABASE_URL", database.url());
-        let mut replica = Replica::run(&mut command);
-        replica.wait_until_ready();
-        let address = replica.address();
-        let _callers: Vec<_> = (0..60)
-            .map_while(|_| TcpStream::connect(address).ok())
-            .collect();
-        assert_eq!(replica.exit_status().code(), Some(1));
-        let log = replica.log();
-        assert!(log.contains("cannot accept connections any more"), "{log}");
     }
 }
 

@@ -295,6 +295,10 @@ impl Replica {
         Caller::connect(self.address())
     }
 
+    pub(crate) fn process_id(&mut self) -> u32 {
+        self.process.child().id()
+    }
+
     pub(crate) fn terminate(&self) {
         self.process.terminate().expect("it runs");
     }

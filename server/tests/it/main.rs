@@ -15,5 +15,6 @@ mod hosts;
 mod life;
 mod metrics;
 mod operator;
+mod overload;
 mod replicas;
 mod rights;

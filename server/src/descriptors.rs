@@ -1,0 +1,57 @@
+//! File descriptors: as many as the system grants, and some kept back for when connections have taken all others.
+
+use std::io;
+
+use rlimit::Resource;
+
+/// For connections to the database, and for telling callers that there is no room. An eighth of a very low limit.
+const MOST_KEPT_BACK: u64 = 128;
+
+/// How much of the limit must be free again before connections are taken: one part in so many. With less, the next few
+/// connections would exhaust it again.
+const ROOM: u64 = 16;
+
+/// Raises the limit to the most that the system grants, less what is kept back.
+///
+/// # Errors
+/// As the system says.
+pub fn claim() -> io::Result<()> {
+    let (_, most) = Resource::NOFILE.get()?;
+    Resource::NOFILE.set(most - kept_back(most), most)
+}
+
+/// Lets what was kept back be used, until [`claim`].
+///
+/// # Errors
+/// As the system says.
+pub fn use_what_is_kept_back() -> io::Result<()> {
+    let (_, most) = Resource::NOFILE.get()?;
+    Resource::NOFILE.set(most, most)
+}
+
+/// Whether there is room for new connections. Where the system does not tell, there is.
+#[must_use]
+pub fn has_room() -> bool {
+    let Ok((_, most)) = Resource::NOFILE.get() else {
+        return true;
+    };
+    open().is_none_or(|open| open + most / ROOM <= most - kept_back(most))
+}
+
+/// How many there are, and how many may be, for the log.
+#[must_use]
+pub fn shown() -> String {
+    let open = open().map_or_else(|| "?".to_owned(), |open| open.to_string());
+    let most = Resource::NOFILE
+        .get()
+        .map_or_else(|_| "?".to_owned(), |(_, most)| most.to_string());
+    format!("{open} of {most}")
+}
+
+fn open() -> Option<u64> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count() as u64)
+}
+
+fn kept_back(most: u64) -> u64 {
+    MOST_KEPT_BACK.min(most / 8)
+}

@@ -1,0 +1,201 @@
+//! The way in: connections are taken, and when there is no room for more, turned away until there is.
+
+use std::io;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use socket2::Socket;
+use tiny_http::{Request, Server};
+
+use super::full::Refusals;
+use crate::incident::Incident;
+use crate::listener::Nudge;
+use crate::{descriptors, workers};
+
+/// How often a receiver that hears nothing looks whether it is still needed.
+const TICK: Duration = Duration::from_secs(1);
+/// How often a receiver that finds nothing lets others run before it sleeps.
+const LOOKS_BEFORE_SLEEP: usize = 2;
+/// How often it is seen whether there is room again. Each time that there is costs a thread for a while, see
+/// [`Entrance::receive`].
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+/// How often callers are attended to who are turned away.
+const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
+/// Threads that the system must grant before connections are taken again. `tiny_http` starts the first five of them at
+/// once, and panics where it gets none.
+const ROOM_FOR_THREADS: usize = 16;
+
+/// Opens entrances, one after the other. `tiny_http` accepts no more after any error, for want of file descriptors or of
+/// threads above all; its connections go on, and another `Server` on the same socket takes further ones.
+pub(super) struct Door {
+    listener: Socket,
+    stopping: Arc<AtomicBool>,
+    ends: (Sender<io::Error>, Receiver<io::Error>),
+}
+
+/// One accept loop, and the connections that came through it.
+pub(super) struct Entrance {
+    server: Server,
+    is_closed: AtomicBool,
+    ends: Sender<io::Error>,
+    /// A connection that says nothing for this long is closed.
+    idle_timeout: Duration,
+}
+
+impl Door {
+    pub(super) fn new(listener: Socket, stopping: Arc<AtomicBool>) -> Self {
+        Self {
+            listener,
+            stopping,
+            ends: unbounded(),
+        }
+    }
+
+    /// Calls `relieve` with each nudge.
+    pub(super) fn start_nudge(&self, relieve: impl Fn() + Send + 'static) -> io::Result<Nudge> {
+        let ends = self.ends.0.clone();
+        Nudge::start(&self.listener, relieve, move || {
+            let error = io::Error::other("connections are made, and nobody takes them");
+            let _door_is_gone = ends.send(error);
+        })
+    }
+
+    pub(super) fn listener(&self) -> &Socket {
+        &self.listener
+    }
+
+    /// Takes connections from now on; [`Entrance::receive`] gives their requests.
+    pub(super) fn open(&self) -> io::Result<Arc<Entrance>> {
+        let accepting: TcpListener = self.listener.try_clone()?.into();
+        let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(accepting, None)))
+            .map_err(|_panic| io::Error::other("the system gives no more threads"))?
+            .map_err(io::Error::other)?;
+        Ok(Arc::new(Entrance {
+            server,
+            is_closed: AtomicBool::new(false),
+            ends: self.ends.0.clone(),
+            idle_timeout: self.listener.read_timeout()?.unwrap_or(Duration::MAX),
+        }))
+    }
+
+    /// Waits until no more connections are taken through `entrance`, and tells why.
+    pub(super) fn wait_for_end(&self, entrance: &Entrance, nudge: &Nudge) -> io::Error {
+        let told = self.ends.1.recv();
+        // The accept loop tells of its end unless it panicked, and the nudge unless it was told before.
+        let nudge_tells = nudge.pause();
+        let receiver_tells = entrance.is_closed.swap(true, Ordering::AcqRel);
+        if nudge_tells && receiver_tells {
+            let _the_same = self.ends.1.recv();
+        }
+        told.unwrap_or_else(io::Error::other)
+    }
+
+    /// Turns callers away until there is room, and opens another entrance, for which `serve` gets a thread. None if the
+    /// server stops.
+    pub(super) fn reopen(
+        &self,
+        cause: &io::Error,
+        nudge: &Nudge,
+        serve: impl Fn(Arc<Entrance>) -> io::Result<()>,
+    ) -> io::Result<Option<Arc<Entrance>>> {
+        let incident = Incident::draw();
+        tracing::error!(
+            %incident,
+            %cause,
+            descriptors = descriptors::shown(),
+            "no room for more connections: new ones get 503, those that are open are served"
+        );
+        let mut refusals = Refusals::new(incident);
+        loop {
+            self.turn_away_for_want_of_room(&mut refusals)?;
+            if self.stopping.load(Ordering::Acquire) {
+                return Ok(None);
+            }
+            let opened = self.open().and_then(|entrance| {
+                serve(Arc::clone(&entrance))?;
+                Ok(entrance)
+            });
+            // Otherwise there was not enough room after all.
+            if let Ok(entrance) = opened {
+                nudge.resume();
+                tracing::info!(%incident, "there is room: taking connections again");
+                return Ok(Some(entrance));
+            }
+        }
+    }
+
+    fn turn_away_for_want_of_room(&self, refusals: &mut Refusals) -> io::Result<()> {
+        // This also ends an accept loop that is slow and not dead.
+        self.listener.set_nonblocking(true)?;
+        descriptors::use_what_is_kept_back()?;
+        let mut turns = 0;
+        while !self.stopping.load(Ordering::Acquire) {
+            match refusals.attend(&self.listener) {
+                Err(_) if self.stopping.load(Ordering::Acquire) => break,
+                attended => attended?,
+            }
+            std::thread::sleep(REFUSAL_INTERVAL);
+            turns += 1;
+            if REFUSAL_INTERVAL * turns >= ROOM_INTERVAL {
+                if descriptors::has_room() && workers::can_start(ROOM_FOR_THREADS) {
+                    break;
+                }
+                turns = 0;
+            }
+        }
+        descriptors::claim()?;
+        self.listener.set_nonblocking(false)
+    }
+}
+
+impl Entrance {
+    /// Hands over the requests on its connections, in the order in which they came. Ends when `over` is set, or when no
+    /// more connections are taken through it and those that were have long been silent.
+    pub(super) fn receive(&self, over: &AtomicBool, hand_over: impl Fn(Request)) {
+        let mut silence = Duration::ZERO;
+        while !over.load(Ordering::Acquire) {
+            match self.next_request() {
+                Ok(Some(request)) => {
+                    silence = Duration::ZERO;
+                    hand_over(request);
+                }
+                Ok(None) => {
+                    silence += TICK;
+                    if self.is_closed.load(Ordering::Acquire) && silence > 2 * self.idle_timeout {
+                        return;
+                    }
+                }
+                // tiny_http tells of the end of its accept loop once.
+                Err(error) => {
+                    if !self.is_closed.swap(true, Ordering::AcqRel) {
+                        let _door_is_gone = self.ends.send(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets [`Entrance::receive`] see that it is over.
+    pub(super) fn wake(&self) {
+        // Once for each time that it asks the server before it looks again.
+        for _ in 0..=LOOKS_BEFORE_SLEEP {
+            self.server.unblock();
+        }
+    }
+
+    /// Before this thread goes to sleep it lets the others run once: under load one of them brings a request meanwhile,
+    /// and the wake-up, which costs more than the request, is saved.
+    fn next_request(&self) -> io::Result<Option<Request>> {
+        for _ in 0..LOOKS_BEFORE_SLEEP {
+            if let Some(request) = self.server.try_recv()? {
+                return Ok(Some(request));
+            }
+            std::thread::yield_now();
+        }
+        self.server.recv_timeout(TICK)
+    }
+}

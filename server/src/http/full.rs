@@ -1,0 +1,98 @@
+//! Callers for whom there is no room.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+
+use super::answer::{Answer, Clock, Connection};
+use crate::error::Error;
+use crate::incident::Incident;
+
+/// Most callers that are attended to at once. What exceeds it waits in the kernel's backlog.
+const MOST_CALLERS: usize = 32;
+/// How long one may take to send a request and to read the refusal. With more, those who say nothing would keep others
+/// from theirs for long.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Answers 503 to whoever connects while connections cannot be served, on one thread and without ever waiting.
+pub(super) struct Refusals {
+    callers: Vec<Caller>,
+    incident: Incident,
+    clock: Clock,
+}
+
+struct Caller {
+    socket: Socket,
+    since: Instant,
+    is_answered: bool,
+}
+
+impl Refusals {
+    pub(super) fn new(incident: Incident) -> Self {
+        Self {
+            callers: Vec::new(),
+            incident,
+            clock: Clock::new(),
+        }
+    }
+
+    /// Takes who waits at `listener`, which must not block, and sees to all who were taken.
+    ///
+    /// # Errors
+    /// If `listener` does not listen any more.
+    pub(super) fn attend(&mut self, listener: &Socket) -> io::Result<()> {
+        let refusal = Answer::from(Error::Full(self.incident)).render(
+            false,
+            Connection::Close,
+            &self.clock.date(),
+        );
+        self.callers.retain_mut(|caller| caller.attend(&refusal));
+        while self.callers.len() < MOST_CALLERS {
+            match listener.accept() {
+                Ok((socket, _)) => {
+                    if socket.set_nonblocking(true).is_ok() {
+                        self.callers.push(Caller {
+                            socket,
+                            since: Instant::now(),
+                            is_answered: false,
+                        });
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
+                // Nobody waits, or the system has nothing left for now.
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Caller {
+    /// Whether it is to be attended to again. It is answered once it has sent something, for an answer to nothing
+    /// confuses clients; and then heard to its end, for the kernel takes the answer back if a request stays unread.
+    fn attend(&mut self, refusal: &[u8]) -> bool {
+        let mut unread = [0; 4096];
+        loop {
+            match (&self.socket).read(&mut unread) {
+                Ok(0) => return false,
+                Ok(_) if !self.is_answered => {
+                    self.is_answered = true;
+                    let sent = (&self.socket).write_all(refusal);
+                    if sent
+                        .and_then(|()| self.socket.shutdown(Shutdown::Write))
+                        .is_err()
+                    {
+                        return false;
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    return error.kind() == io::ErrorKind::WouldBlock
+                        && self.since.elapsed() < PATIENCE;
+                }
+            }
+        }
+    }
+}
