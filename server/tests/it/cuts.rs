@@ -1,6 +1,7 @@
 //! The way to the database is cut in the middle of a transaction.
 
 use faults::{Action, Part, Proxy};
+use mysql::prelude::Queryable;
 use uuid::Uuid;
 
 use crate::harness::{Caller, Database, PATIENCE, Replica};
@@ -97,5 +98,38 @@ fn a_commit_that_never_arrives_is_stored_again() {
     delayed.release();
     assert_eq!(caller.post("ann", "third").own_seq(), 3);
     assert_eq!(database.count(), 3);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_caller_that_is_told_504_gets_the_reply_by_repeating_its_key() {
+    let database = Database::new();
+    let options = ["--request-timeout", "500ms", "--database-timeout", "6s"];
+    let (proxy, replica, mut caller) = behind_a_proxy(&database, &options);
+    let key = Uuid::new_v4().to_string();
+    let locked = proxy.intercept(Part::Lock, Action::HoldReply);
+    caller.send_post("ann", "second", &format!("Idempotency-Key: {key}\r\n"));
+    assert!(locked.reached(PATIENCE));
+    // Somebody waits for the lock, and gets it before the writer can look up what became of its COMMIT.
+    let mut holder = database.connect();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            holder.query_drop("BEGIN")?;
+            holder.query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE")
+        });
+        database.wait_for_a_writer(None);
+        let lost = proxy.intercept(Part::Store, Action::CutAfter(usize::MAX));
+        locked.release();
+        assert!(lost.reached(PATIENCE));
+        let got = waiting.join().expect("it does not panic");
+        got.expect("it gets the lock");
+    });
+    let answer = caller.receive();
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert_eq!(database.count(), 2, "it was stored");
+    drop(holder);
+    let repeated = caller.post_with_key("ann", "second", &key);
+    assert_eq!(repeated.own_seq(), 2);
+    assert_eq!(replica.caller().post("ann", "third").own_seq(), 3);
     database.assert_in_order();
 }

@@ -158,6 +158,44 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
 }
 
 #[test]
+fn a_lock_that_is_not_free_in_time_is_waited_for_again() {
+    let database = Database::new();
+    let replica = Replica::start_with(&database, &["--database-timeout", "2s"]);
+    let holder = database.hold_the_lock();
+    let mut caller = replica.caller();
+    caller.send_post("ann", "patient", "");
+    replica.wait_for_line("ERROR 1205");
+    drop(holder);
+    assert_eq!(caller.receive().own_seq(), 1);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_writer_that_loses_in_a_deadlock_tries_again() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let mut caller = replica.caller();
+    caller.post("ann", "first");
+    let mut other = database.connect();
+    let mut run = |sql: &str| other.query_drop(sql).expect("the writer is the victim");
+    // Who has written much is not the one that is rolled back.
+    run("CREATE TABLE weight (id INT) ENGINE = InnoDB");
+    run("BEGIN");
+    run(&format!(
+        "INSERT INTO weight VALUES {}",
+        ["(1)"; 1000].join(",")
+    ));
+    run("SELECT messages FROM counters WHERE user = 'ann' FOR UPDATE");
+    caller.send_post("ann", "second", "");
+    database.wait_for_a_writer(None);
+    run("SELECT messages FROM counters WHERE user = '' FOR UPDATE");
+    replica.wait_for_line("ERROR 1213");
+    run("ROLLBACK");
+    assert_eq!(caller.receive().own_seq(), 2);
+    database.assert_in_order();
+}
+
+#[test]
 fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
     let database = Database::new();
     let replica = Replica::start_with(

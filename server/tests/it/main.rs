@@ -15,6 +15,7 @@ mod hosts;
 mod life;
 mod metrics;
 mod operator;
+mod outages;
 mod overload;
 mod replicas;
 mod rights;

@@ -16,7 +16,7 @@ use super::Database;
 pub(crate) struct OwnDatabase {
     process: DatabaseProcess,
     database: Database,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl OwnDatabase {
@@ -52,7 +52,7 @@ impl OwnDatabase {
         Some(Self {
             process,
             database,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -72,6 +72,15 @@ impl Deref for OwnDatabase {
 impl DerefMut for OwnDatabase {
     fn deref_mut(&mut self) -> &mut DatabaseProcess {
         &mut self.process
+    }
+}
+
+impl Drop for OwnDatabase {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let _ = writeln!(io::stderr(), "log of the database:\n{log}");
+        }
     }
 }
 
@@ -106,9 +115,10 @@ fn template(program: &Path) -> io::Result<PathBuf> {
     Ok(template)
 }
 
+/// Without holes: a database has taken the space for its log, and ends itself if there is none after all.
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp")
-        .args(["-a", "--sparse=always"])
+        .args(["-a", "--sparse=never"])
         .args([from, to])
         .status();
     assert!(copied.expect("there is a cp command").success());

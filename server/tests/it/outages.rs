@@ -1,0 +1,243 @@
+//! The database is away, takes no writes, has no space, or a clock that goes back.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::harness::{OwnDatabase, Replica, eventually, skip};
+
+/// Answers soon, whatever the database does.
+const IMPATIENT: [&str; 4] = ["--request-timeout", "500ms", "--database-timeout", "2s"];
+
+#[test]
+fn a_server_waits_at_start_for_its_database_and_then_serves() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    server.stop().expect("it stops");
+    let mut replica = Replica::spawn(&server.database().url(), &["--startup-timeout", "120s"]);
+    replica.wait_for_line("waiting for the database");
+    server.start().expect("it starts again");
+    replica.wait_until_ready();
+    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+}
+
+#[test]
+fn while_the_database_is_away_callers_are_told_so_and_afterwards_served_without_a_restart() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let mut caller = replica.caller();
+    assert_eq!(caller.post("ann", "before").own_seq(), 1);
+    assert_eq!(caller.get("/messages").status, 200);
+    server.stop().expect("it stops");
+    let refusal = caller.post("ann", "meanwhile");
+    assert_eq!(refusal.status, 503, "{refusal:?}");
+    assert_eq!(refusal.header("Retry-After"), Some("1"));
+    assert_eq!(caller.get("/readyz").status, 503);
+    assert_eq!(caller.get("/messages").status, 503);
+    assert_eq!(caller.get("/healthz").status, 200);
+    server.start().expect("it starts again");
+    eventually("it is ready", || caller.get("/readyz").status == 200);
+    // The connections of before are dead, and none of them is given to a reader.
+    assert_eq!(caller.get("/messages").status, 200);
+    assert_eq!(caller.post("ann", "after").own_seq(), 2);
+    server.database().assert_in_order();
+}
+
+#[test]
+fn a_database_that_is_read_only_for_a_while_refuses_and_stores_nothing() {
+    let Some(server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let mut caller = replica.caller();
+    assert_eq!(caller.post("ann", "before").own_seq(), 1);
+    let mut root = server.connect().expect("it is up");
+    root.query_drop("SET GLOBAL read_only = 1")
+        .expect("root may");
+    for _ in 0..2 {
+        let refusal = caller.post("ann", "meanwhile");
+        assert_eq!(refusal.status, 503, "{refusal:?}");
+        assert_eq!(caller.get("/readyz").status, 503);
+        assert_eq!(caller.get("/messages").messages().len(), 1);
+    }
+    root.query_drop("SET GLOBAL read_only = 0")
+        .expect("root may");
+    eventually("it is ready", || caller.get("/readyz").status == 200);
+    assert_eq!(caller.post("ann", "after").own_seq(), 2);
+    server.database().assert_in_order();
+}
+
+#[test]
+fn a_message_to_a_database_that_stays_frozen_is_answered_in_bounded_time() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let mut caller = replica.caller();
+    let key = Uuid::new_v4().to_string();
+    assert_eq!(caller.post("ann", "before").own_seq(), 1);
+    let process = server.process().expect("it runs");
+    process.freeze().expect("it runs");
+    let start = Instant::now();
+    let answer = caller.post_with_key("ann", "meanwhile", &key);
+    let waited = start.elapsed();
+    process.thaw().expect("it runs");
+    assert!([503, 504].contains(&answer.status), "{answer:?}");
+    // The time of the request, and of the attempt that was under way then; the rest is for a loaded machine.
+    assert!(waited < Duration::from_secs(8), "{waited:?}");
+    assert_eq!(
+        caller.post_with_key("ann", "meanwhile", &key).own_seq(),
+        2,
+        "the database thawed, and took it once"
+    );
+    server.database().assert_in_order();
+}
+
+/// Where a tmpfs is mounted, until this is dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(megabytes: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
+            .arg(folder.path())
+            .output();
+        match mounted {
+            Ok(said) if said.status.success() => Some(Self(folder)),
+            _ => {
+                skip("no tmpfs can be mounted here; it takes root");
+                None
+            }
+        }
+    }
+
+    /// Leaves so many bytes.
+    fn fill(&self, left: u64) {
+        let file = self.0.path().join("ballast");
+        let status = Command::new("df")
+            .args(["--output=avail", "--block-size=1"])
+            .arg(self.0.path())
+            .output()
+            .expect("there is a df command");
+        let free = String::from_utf8_lossy(&status.stdout);
+        let free: u64 = free
+            .lines()
+            .last()
+            .and_then(|line| line.trim().parse().ok())
+            .expect("df prints a number");
+        let length = free.saturating_sub(left).to_string();
+        let filled = Command::new("fallocate")
+            .args(["--length", &length])
+            .arg(file)
+            .status();
+        assert!(filled.expect("there is a fallocate command").success());
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.path().join("ballast")).expect("it was filled");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_messages_and_a_freed_one_takes_them_again() {
+    let Some(disk) = SmallDisk::mount(700) else {
+        return;
+    };
+    let folder = tempfile::tempdir_in(disk.0.path()).expect("the disk is empty");
+    // MySQL looks only once a minute whether there is space for its binary log again.
+    let server = OwnDatabase::start_in(folder, |process| process.option("--skip-log-bin"));
+    let Some(server) = server else {
+        return;
+    };
+    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let mut caller = replica.caller();
+    let text = "a long text ".repeat(300);
+    disk.fill(1 << 20);
+    let mut stored = 0;
+    eventually("the disk is full", || {
+        let answer = caller.post("ann", &text);
+        stored += u64::from(answer.status == 200);
+        assert!([200, 503, 504].contains(&answer.status), "{answer:?}");
+        answer.status != 200
+    });
+    assert_eq!(caller.get("/healthz").status, 200);
+    disk.free();
+    let mut last = 0;
+    eventually("messages are stored again", || {
+        let answer = caller.post("ann", &text);
+        if answer.status == 200 {
+            last = answer.own_seq();
+        }
+        answer.status == 200
+    });
+    // What was refused may not be there; what is, has its number.
+    assert!(last > stored, "{last} after {stored}");
+    assert_eq!(server.database().count(), last);
+    server.database().assert_in_order();
+}
+
+const CLOCK_LIBRARIES: [&str; 3] = [
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/faketime/libfaketime.so.1",
+];
+
+#[test]
+fn dates_do_not_go_back_together_with_the_clock_of_the_database() {
+    let library = CLOCK_LIBRARIES.iter().find(|path| Path::new(path).exists());
+    let Some(library) = library else {
+        skip("libfaketime is not installed");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let clock = folder.path().join("clock");
+    let set = |offset: &str| fs::write(&clock, offset).expect("the folder is there");
+    set("+0");
+    let server = OwnDatabase::start_with(|process| {
+        process
+            .environment("LD_PRELOAD", *library)
+            .environment("FAKETIME_TIMESTAMP_FILE", &clock)
+            .environment("FAKETIME_NO_CACHE", "1")
+            // Time-outs go on as they should.
+            .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    });
+    let Some(server) = server else {
+        return;
+    };
+    let replica = Replica::start(server.database());
+    let mut caller = replica.caller();
+    let sent_at = |message: Value| message["sent_at"].as_str().map(str::to_owned);
+    let before = sent_at(caller.post("ann", "before").own());
+    set("-1h");
+    let now: Vec<String> = server
+        .database()
+        .rows("SELECT DATE_FORMAT(SYSDATE(6), '%Y-%m-%dT%H:%i:%s.%fZ')");
+    assert!(
+        now[0] < *before.as_ref().expect("a date"),
+        "the clock went back"
+    );
+    for _ in 0..3 {
+        assert_eq!(sent_at(caller.post("ann", "after").own()), before);
+    }
+    set("+1h");
+    assert!(sent_at(caller.post("ann", "later").own()) > before);
+    server.database().assert_in_order();
+}
