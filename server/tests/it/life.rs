@@ -42,6 +42,9 @@ fn sigterm_lets_all_that_was_taken_be_answered() {
         (refusal.status, refusal.header("Connection")),
         (503, Some("close"))
     );
+    let problem = refusal.json();
+    let instance = problem["instance"].as_str().expect("a 503 has one");
+    replica.wait_for_line(&format!("the server stops instance={instance}"));
     assert!(
         TcpStream::connect(replica.address()).is_err(),
         "the port is closed"

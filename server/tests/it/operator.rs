@@ -62,6 +62,14 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
     }
     drop(holder);
 
+    database
+        .connect()
+        .query_drop("RENAME TABLE messages TO elsewhere")
+        .expect("the table is there");
+    let unanswered = caller.get("/messages");
+    assert_eq!(unanswered.status, 503);
+    assert!(cause(&replica, &unanswered).contains("the database does not answer"));
+
     let malformed = caller.post("", "x");
     assert_eq!(malformed.json().get("instance"), None, "the caller's own");
 }
