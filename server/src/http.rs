@@ -14,6 +14,7 @@ mod exchange;
 mod full;
 mod in_order;
 mod request;
+mod unread;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ use door::{Door, Entrance};
 use exchange::Outbox;
 use in_order::Standing;
 use request::Route;
+use unread::Unread;
 
 pub use exchange::{Exchange, answer_all};
 pub use request::PageRequest;
@@ -154,6 +156,7 @@ impl Edge {
             stopping: Arc::clone(&self.stopping),
             being_read: AtomicUsize::new(0),
             refusals: Reporter::default(),
+            unread: Unread::default(),
             metrics: Arc::clone(&self.metrics),
         });
         let pool = |name, handle: fn(&Desk<S>, Exchange)| {
@@ -365,6 +368,7 @@ struct Desk<S> {
     being_read: AtomicUsize,
     /// Of the stopping server.
     refusals: Reporter,
+    unread: Unread,
     metrics: Arc<Metrics>,
 }
 
@@ -395,8 +399,10 @@ impl<S: Service> Desk<S> {
                 Err(error) => exchange.answer(error.into()),
             },
             Route::Page(query) => {
-                let page = PageRequest::parse(query).and_then(|request| self.service.page(request));
-                exchange.answer(page.into());
+                let page = PageRequest::parse(query)
+                    .and_then(|request| self.unread.check_room().and(Ok(request)))
+                    .and_then(|request| self.service.page(request));
+                exchange.answer(Answer::from(page).held_by(&self.unread));
             }
             Route::Ready => {
                 let ready = self.unless_stopping().and_then(|()| self.service.ready());

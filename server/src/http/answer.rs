@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::unread::{Held, Unread};
 use crate::error::Error;
 use crate::incident::Incident;
 use crate::message::{Message, Window};
@@ -24,6 +25,9 @@ pub struct Answer {
     pub(super) allow: Option<&'static str>,
     pub(super) retry_after: Option<Duration>,
     pub(super) incident: Option<Incident>,
+    /// Of a page: its bytes count as long as the answer lives.
+    #[expect(dead_code, reason = "it works by being dropped")]
+    pub(super) held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -64,6 +68,16 @@ impl Answer {
             allow: None,
             retry_after: None,
             incident: None,
+            held: None,
+        }
+    }
+
+    /// Counts its bytes as unread until it is written: here, and in the copy that is written.
+    pub(super) fn held_by(self, unread: &Unread) -> Self {
+        let length: usize = self.body().iter().map(|part| part.len()).sum();
+        Self {
+            held: Some(unread.hold(2 * length)),
+            ..self
         }
     }
 
@@ -123,6 +137,7 @@ impl From<Error> for Answer {
             },
             retry_after: error.retry_after(),
             incident: error.incident(),
+            held: None,
         }
     }
 }

@@ -71,6 +71,37 @@ fn connections_beyond_the_descriptors_by_one_are_turned_away_until_there_is_room
     flood(65);
 }
 
+#[test]
+fn pages_that_nobody_reads_are_bounded_and_hold_up_no_message() {
+    let database = Database::new();
+    let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
+    let mut caller = replica.caller();
+    for _ in 0..100 {
+        caller.post("ann", &"x".repeat(4096));
+    }
+    // Pages of 400 KiB each.
+    let deaf: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = connect_deaf(replica.address());
+            let questions = b"GET /messages?limit=100 HTTP/1.1\r\n\r\n".repeat(100);
+            stream
+                .write_all(&questions)
+                .expect("the server reads heads");
+            stream
+        })
+        .collect();
+    eventually("a page is refused", || {
+        let refusal = caller.get("/messages");
+        assert!([200, 503].contains(&refusal.status), "{refusal:?}");
+        refusal.status == 503 && refusal.header("Retry-After") == Some("1")
+    });
+    assert_eq!(caller.post("ann", "x").status, 200);
+    drop(deaf);
+    eventually("pages are given again", || {
+        caller.get("/messages").status == 200
+    });
+}
+
 /// Callers that only cost.
 #[derive(Debug, Clone, Copy)]
 struct Siege {

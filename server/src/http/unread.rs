@@ -1,0 +1,54 @@
+//! Pages of the history that callers asked for and have not read yet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::Error;
+use crate::incident::Reporter;
+
+/// Most bytes of them that are held. A page may be a hundred messages long and is quickly asked for; whoever asks for
+/// many and reads none would else fill the memory. Replies to a message are no such danger: storing it takes longer.
+const MOST_BYTES: usize = 64 << 20;
+
+/// Counts their bytes.
+#[derive(Default)]
+pub(super) struct Unread {
+    bytes: Arc<AtomicUsize>,
+    refusals: Reporter,
+}
+
+/// A part of the count, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    length: usize,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Unread {
+    /// To be asked before a page is made. A few that are made at the same time may exceed the limit together.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]
+    pub(super) fn check_room(&self) -> Result<(), Error> {
+        if self.bytes.load(Ordering::Acquire) < MOST_BYTES {
+            return Ok(());
+        }
+        Err(Error::Busy(self.refusals.report(|incident| {
+            tracing::warn!(instance = %incident, "refusing pages: too many are not read by their callers");
+        })))
+    }
+
+    pub(super) fn hold(&self, length: usize) -> Held {
+        self.bytes.fetch_add(length, Ordering::AcqRel);
+        Held {
+            length,
+            bytes: Arc::clone(&self.bytes),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.bytes.fetch_sub(self.length, Ordering::AcqRel);
+    }
+}
