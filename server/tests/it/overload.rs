@@ -243,7 +243,7 @@ fn withstand(siege: Siege, good_callers: usize, lasting: Duration) {
     );
     assert!(p99 < PATIENCE / 6, "p99 {p99:?}");
     assert!(during.memory_kib < MOST_MEMORY_KIB, "{during:?}");
-    assert_eq!(caller.post("ann", "after").status, 200);
+    assert_eq!(replica.caller().post("ann", "after").status, 200);
     assert_eq!(database.count(), times.len() as u64 + 101);
     database.assert_in_order();
 }
