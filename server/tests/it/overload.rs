@@ -77,9 +77,10 @@ fn pages_that_nobody_reads_are_bounded_and_hold_up_no_message() {
     let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
     let mut caller = replica.caller();
     for _ in 0..100 {
-        caller.post("ann", &"x".repeat(4096));
+        // Six bytes each, in JSON.
+        assert_eq!(caller.post("ann", &"\u{1}".repeat(4096)).status, 200);
     }
-    // Pages of 400 KiB each.
+    // A few pages, of more than 2 MiB each, are enough to reach the limit.
     let deaf: Vec<_> = (0..4)
         .map(|_| {
             let mut stream = connect_deaf(replica.address());
