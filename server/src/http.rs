@@ -413,6 +413,7 @@ impl<S: Service> Desk<S> {
                 exchange.answer(Answer::metrics(self.metrics.render()));
             }
             Route::Health => exchange.answer(Answer::up()),
+            Route::Contract => exchange.answer(Answer::contract()),
             Route::Unknown => exchange.answer(Error::NotFound.into()),
             Route::WrongMethod(allowed) => exchange.answer(Error::MethodNotAllowed(allowed).into()),
         }

@@ -255,7 +255,10 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
+    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -305,6 +308,36 @@ mod tests {
         #[test]
         fn no_input_makes_the_parser_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = NewMessage::parse(&input);
+        }
+
+        /// Bytes that look like JSON come further than random ones.
+        #[test]
+        fn what_is_taken_says_what_another_parser_reads_and_survives_rendering(
+            before in "[ \n]{0,2}",
+            members in prop::collection::vec(
+                (r#""(user|text|user|text|more|\\u0075ser)""#, r#"("([^"\\]|\\[nt"u\\]|\\u[0d]0[04]0){0,6}"|1e999|-0|null|\[\[\]\]|\{\})"#),
+                0..4,
+            ),
+            broken in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let members: Vec<_> = members.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+            let mut json = format!("{before}{{{}}}", members.join(",")).into_bytes();
+            if let Some((at, byte)) = broken {
+                let at = at.index(json.len());
+                json[at] = byte;
+            }
+            let Ok(message) = NewMessage::parse(&json) else {
+                return Ok(());
+            };
+            let fields: HashMap<String, &RawValue> = serde_json::from_slice(&json).expect("it is an object");
+            for (name, value) in [("user", message.user()), ("text", message.text())] {
+                let read: String = serde_json::from_str(fields[name].get()).expect("it is a string");
+                prop_assert_eq!(read, value);
+            }
+            let checked = NewMessage::new(message.user.clone(), message.text.clone());
+            prop_assert_eq!(checked.as_ref(), Ok(&message));
+            let rendered = serde_json::json!({ "user": message.user, "text": message.text }).to_string();
+            prop_assert_eq!(NewMessage::parse(rendered.as_bytes()), Ok(message));
         }
 
         /// Another parser decides whether it is an object with the two strings.

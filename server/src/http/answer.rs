@@ -16,6 +16,9 @@ const JSON: &str = "application/json";
 /// RFC 9457.
 const PROBLEM: &str = "application/problem+json";
 
+/// The contract. Tests compare it with what is served.
+const CONTRACT: &str = include_str!("openapi.json");
+
 /// What is sent back.
 #[derive(Debug)]
 pub struct Answer {
@@ -33,6 +36,7 @@ pub struct Answer {
 #[derive(Debug)]
 pub(super) enum Body {
     Owned(Vec<u8>),
+    Static(&'static str),
     Window(Window),
 }
 
@@ -93,6 +97,11 @@ impl Answer {
     /// 200: the database takes writes.
     pub(super) fn ready() -> Self {
         Self::ok(Body::Owned(to_json(&Status { status: "ready" })))
+    }
+
+    /// 200 with the contract as `OpenAPI` 3.1.
+    pub(super) fn contract() -> Self {
+        Self::ok(Body::Static(CONTRACT))
     }
 
     /// 200 with metrics.
@@ -163,6 +172,7 @@ impl Answer {
     pub(super) fn body(&self) -> [&[u8]; 3] {
         match &self.body {
             Body::Owned(bytes) => [&[], bytes, &[]],
+            Body::Static(text) => [&[], text.as_bytes(), &[]],
             Body::Window(window) => [b"[", window.messages(), b"]"],
         }
     }

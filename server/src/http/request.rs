@@ -21,6 +21,7 @@ pub(super) enum Route<'a> {
     Health,
     Ready,
     Metrics,
+    Contract,
     Unknown,
     /// Holds the methods that the path takes.
     WrongMethod(&'static str),
@@ -38,7 +39,8 @@ impl<'a> Route<'a> {
             "/healthz" if reads => Self::Health,
             "/readyz" if reads => Self::Ready,
             "/metrics" if reads => Self::Metrics,
-            "/healthz" | "/readyz" | "/metrics" => Self::WrongMethod("GET, HEAD"),
+            "/openapi.json" if reads => Self::Contract,
+            "/healthz" | "/readyz" | "/metrics" | "/openapi.json" => Self::WrongMethod("GET, HEAD"),
             _ => Self::Unknown,
         }
     }
@@ -51,7 +53,7 @@ impl<'a> Route<'a> {
             Self::Health => Endpoint::Health,
             Self::Ready => Endpoint::Ready,
             Self::Metrics => Endpoint::Metrics,
-            Self::Unknown | Self::WrongMethod(_) => Endpoint::Other,
+            Self::Contract | Self::Unknown | Self::WrongMethod(_) => Endpoint::Other,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod any_text;
 mod contract;
 mod crashes;
 mod cuts;
@@ -14,6 +15,7 @@ mod hostile;
 mod hosts;
 mod life;
 mod metrics;
+mod openapi;
 mod operator;
 mod outages;
 mod overload;
