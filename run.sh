@@ -8,6 +8,7 @@
 #                                    to four minutes; --json, --curves, --help
 #   ./run.sh chaos [OPTIONS]         kills, freezes and cuts off replicas and a database of its own under load, for two
 #                                    minutes: is any promise broken? --seed N, --minutes M, --help
+#   ./run.sh cluster [OPTIONS]       the main job on a group of three MySQL servers; --failovers N, --help
 #   ./run.sh up                      database and replicas stay up until Ctrl-C
 #   ./run.sh mysql [ARGS]            the mysql command-line client on the database
 #   ./run.sh clean                   removes .run/: the private database and the logs
@@ -320,6 +321,11 @@ chaos() {
   DATABASE_SERVER=${DATABASE_SERVER:-$server} attend "$binaries/examples/chaos" "$@"
 }
 
+cluster() {
+  build --example cluster
+  DATABASE_SERVER=${DATABASE_SERVER:-$(first_of mysqld mariadbd)} attend "$binaries/examples/cluster" "$@"
+}
+
 stay_up() {
   build
   open_database
@@ -359,6 +365,7 @@ case ${1:-run} in
   test) run_tests "${@:2}" ;;
   bench) bench "${@:2}" ;;
   chaos) chaos "${@:2}" ;;
+  cluster) cluster "${@:2}" ;;
   up) stay_up ;;
   mysql) command_line "${@:2}" ;;
   clean) clean ;;

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
 
     /// Instead of the three servers: the server alone along one condition after the other, all or those named with
     /// commas between. All take a quarter of an hour, and some gigabytes of disk
-    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "coroutines,replicas,users,texts,messages,rows", value_delimiter = ',', value_name = "CURVES")]
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "coroutines,replicas,users,texts,messages,distance,rows", value_delimiter = ',', value_name = "CURVES")]
     pub(crate) curves: Vec<Curve>,
 
     /// Rounds; each measures everybody once
@@ -57,6 +57,8 @@ pub(crate) enum Curve {
     Texts,
     /// Ten thousand and a million since the replicas were started: their memory
     Messages,
+    /// Round trips to the database of 0, 1, 5, 20 ms
+    Distance,
     /// In the table: none, a fifth of --rows, and --rows
     Rows,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::arguments::Arguments;
 use crate::database::{Database, DatabaseServer};
+use crate::distance::Distance;
 use crate::measure::{Amount, Contestant, Judge, Load, say};
 use crate::processes::{Replica, Signals};
 use crate::report::{Report, Table, machine, p50, p99, throughput};
@@ -26,6 +27,8 @@ const POOL_SIZE_ROUNDS: u32 = 3;
 pub(crate) enum Kind<'a> {
     /// As it ships.
     Server(&'a Database),
+    /// The same, far from the database.
+    Distant(&'a Distance),
     Constant,
     /// With so many connections.
     OnePerMessage(&'a Database, u32),
@@ -215,10 +218,10 @@ impl Bench {
         let command = |address: SocketAddr| {
             let address = address.to_string();
             match kind {
-                Kind::Server(database) => {
+                Kind::Server(Database { url, .. }) | Kind::Distant(Distance { url, .. }) => {
                     let mut command = Command::new(self.binaries.join("server"));
                     // Not as an argument: everybody on the machine reads those.
-                    command.env("DATABASE_URL", &database.url);
+                    command.env("DATABASE_URL", url);
                     command.args(["--listen", &address, "--log-level", "warn"]);
                     command
                 }

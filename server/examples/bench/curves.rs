@@ -1,20 +1,26 @@
 //! The server alone, along one condition after the other.
 
 use std::error::Error;
+use std::time::Duration;
 
 use crate::arguments::Curve;
 use crate::comparisons::{Bench, COROUTINES, Kind, REPLICAS, USERS};
-use crate::measure::{Amount, Contestant, Load, say};
+use crate::distance::Distance;
+use crate::measure::{Amount, Contestant, Load, count, say};
+use crate::processes::Replica;
 use crate::report::{Report, Table, memory, throughput};
 
 /// Messages of each coroutine, before memory is read for the first and for the second time.
 const FEW_MESSAGES: u32 = 10_000 / COROUTINES;
 const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
+/// To the database and back, in milliseconds: on this machine, in one data centre, in one region, between regions.
+const ROUND_TRIPS: [u64; 4] = [0, 1, 5, 20];
 
 impl Bench {
     /// One table a condition.
     pub(crate) fn curves(&mut self, curves: &[Curve]) -> Result<Report, Box<dyn Error>> {
         let mut tables = Vec::new();
+        let mut notes = Vec::new();
         for curve in curves {
             tables.push(match curve {
                 Curve::Coroutines => self.along_coroutines()?,
@@ -22,10 +28,15 @@ impl Bench {
                 Curve::Users => self.along_users()?,
                 Curve::Texts => self.along_texts()?,
                 Curve::Messages => self.along_messages()?,
+                Curve::Distance => {
+                    let (table, note) = self.along_distance()?;
+                    notes.push(note);
+                    table
+                }
                 Curve::Rows => self.along_rows()?,
             });
         }
-        Ok(self.report(tables, Vec::new()))
+        Ok(self.report(tables, notes))
     }
 
     fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
@@ -123,6 +134,43 @@ impl Bench {
         let names = contestants.into_iter().map(|contestant| contestant.name);
         let table = Table::new(format!("{title}, once"), names, series);
         Ok(table.ratio("memory, last / first", (1, memory), (0, memory)))
+    }
+
+    /// All on one database; the messages of one are rows in the table of the others.
+    fn along_distance(&mut self) -> Result<(Table, String), Box<dyn Error>> {
+        let database = self.judge.database.create("distance")?;
+        let distances = ROUND_TRIPS
+            .map(Duration::from_millis)
+            .map(|round_trip| Distance::start(&database.url, round_trip));
+        let distances: Vec<Distance> = distances.into_iter().collect::<Result<_, _>>()?;
+        let replicas: Vec<Vec<Replica>> = distances
+            .iter()
+            .map(|distance| self.start(Kind::Distant(distance), REPLICAS))
+            .collect::<Result<_, _>>()?;
+        let load = Load::usual(self.time);
+        let contestants: Vec<_> = ROUND_TRIPS
+            .iter()
+            .zip(&replicas)
+            .map(|(round_trip, replicas)| Contestant {
+                name: format!("{round_trip} ms to the database and back"),
+                replicas,
+                stores: true,
+                load,
+            })
+            .collect();
+        let round_trips = || distances.iter().map(Distance::round_trips).sum::<u64>();
+        let (before, commits) = (round_trips(), self.judge.database.commits()?);
+        let table = self.table("along the distance", &contestants)?;
+        let (after, commits) = (round_trips(), self.judge.database.commits()? - commits);
+        let note = format!(
+            "round trips per batch: {:.2}",
+            count(after - before) / commits
+        );
+        let table = table
+            .ratio("messages/s, 1 ms / none", (1, throughput), (0, throughput))
+            .ratio("messages/s, 5 ms / none", (2, throughput), (0, throughput))
+            .ratio("messages/s, 20 ms / none", (3, throughput), (0, throughput));
+        Ok((table, note))
     }
 
     fn along_rows(&mut self) -> Result<Table, Box<dyn Error>> {

@@ -12,6 +12,7 @@
 //! * `curves.rs`: the server alone, along one condition after the other.
 //! * `measure.rs`: rounds, and what is read in each.
 //! * `database.rs`: databases of its own, filled and dropped.
+//! * `distance.rs`: a way to the database that takes time.
 //! * `processes.rs`: what is started is ended; CPU time and memory as the kernel counts them.
 //! * `report.rs`: medians, ratios, tables, JSON.
 
@@ -19,6 +20,7 @@ mod arguments;
 mod comparisons;
 mod curves;
 mod database;
+mod distance;
 mod measure;
 mod processes;
 mod report;

@@ -286,6 +286,6 @@ struct ErrorCount {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "requests are fewer than 2^52")]
-fn count(requests: u64) -> f64 {
+pub(crate) fn count(requests: u64) -> f64 {
     requests as f64
 }

@@ -1,0 +1,90 @@
+//! Options.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use faults::DatabaseProcess;
+
+/// The main job on a group of three MySQL servers, with failovers on request.
+#[derive(Debug, Parser)]
+#[command(name = "cluster")]
+pub(crate) struct Arguments {
+    /// How often the primary fails, each time under the load of a client run of its own
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) failovers: u32,
+
+    /// How it fails
+    #[arg(long, value_enum, default_value = "kill")]
+    pub(crate) how: How,
+
+    /// Messages in a second while the primary fails; without it as many as 50 coroutines send
+    #[arg(long, value_name = "R")]
+    pub(crate) rate: Option<u32>,
+
+    /// How long the load goes on before, and after
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) calm: Duration,
+
+    /// An option for every member, like `--group-replication-consistency=EVENTUAL`
+    #[arg(
+        long = "member-option",
+        allow_hyphen_values = true,
+        value_name = "OPTION"
+    )]
+    pub(crate) member_options: Vec<String>,
+
+    /// Where the data of the members and the logs are kept meanwhile; what is in it is removed
+    #[arg(long, default_value = ".run/cluster", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+
+    /// Folder with the release binaries `server` and `client`; by default the one above this program's
+    #[arg(long, value_name = "FOLDER")]
+    binaries: Option<PathBuf>,
+
+    /// For the client
+    #[arg(last = true, value_name = "CLIENT OPTIONS")]
+    pub(crate) client: Vec<String>,
+}
+
+/// A way to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum How {
+    /// kill -9, started again later
+    Kill,
+    /// SIGSTOP, and SIGCONT when the group has another primary
+    Freeze,
+    /// The group is asked to make another member the primary
+    Switch,
+    /// kill -9 of all three members at once; the group is begun again by the primary of before
+    All,
+    /// All three members are stopped and started, one after the other, the primary last
+    Restart,
+}
+
+impl Arguments {
+    /// The program of MySQL.
+    pub(crate) fn program() -> Result<PathBuf, Box<dyn Error>> {
+        let missing = "a group needs MySQL 8.4 or later with the plugin group_replication, and none was found: install it \
+                       (mysql-server of mysql.com, or of Debian unstable), or let DATABASE_SERVER name its mysqld";
+        let program = DatabaseProcess::program().ok_or(missing)?;
+        let version = DatabaseProcess::version(&program)?;
+        if version.contains("MariaDB") {
+            return Err(format!("{missing}. This is {version}").into());
+        }
+        Ok(program)
+    }
+
+    pub(crate) fn binaries(&self) -> Result<PathBuf, Box<dyn Error>> {
+        if let Some(folder) = &self.binaries {
+            return Ok(folder.clone());
+        }
+        let own = std::env::current_exe()?;
+        let above = own
+            .ancestors()
+            .nth(2)
+            .ok_or("this program is in no folder")?;
+        Ok(above.to_owned())
+    }
+}

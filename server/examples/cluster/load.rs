@@ -1,0 +1,234 @@
+//! Replicas and client; what was answered must be on every member.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use faults::Process;
+use mysql::prelude::Queryable;
+use serde::Deserialize;
+
+use crate::arguments::Arguments;
+use crate::group::{Group, PAUSE};
+
+const REPLICAS: usize = 2;
+const START: Duration = Duration::from_secs(60);
+/// Longer than any run: it is ended by a signal.
+const DURATION: &str = "3600s";
+/// Enough for an election: a repetition waits up to a second.
+const RETRIES: &str = "100";
+/// Longer than a server waits before it says that it does not know.
+const TIMEOUT: &str = "30";
+/// What is under way is answered, and judged.
+const FINISH: Duration = Duration::from_secs(120);
+/// A secondary is behind by what it has not applied yet.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
+/// The servers under test.
+pub(crate) struct Replicas {
+    _processes: Vec<Process>,
+    addresses: Vec<SocketAddr>,
+    client: PathBuf,
+    folder: PathBuf,
+}
+
+impl Replicas {
+    /// Starts them on all hosts of the group; their logs go to `folder`.
+    pub(crate) fn start(
+        binaries: &Path,
+        group: &Group,
+        folder: &Path,
+    ) -> Result<Self, Box<dyn Error>> {
+        let (mut processes, mut addresses) = (Vec::new(), Vec::new());
+        for number in 1..=REPLICAS {
+            // Free now, and hardly taken before the server is there.
+            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let mut command = Command::new(binaries.join("server"));
+            command
+                .args(["--listen", &address.to_string()])
+                .env("DATABASE_URL", group.urls())
+                .stdin(Stdio::null())
+                .stderr(File::create(folder.join(format!("replica-{number}.log")))?);
+            processes.push(Process::start(&mut command)?);
+            addresses.push(address);
+        }
+        let replicas = Self {
+            _processes: processes,
+            addresses,
+            client: binaries.join("client"),
+            folder: folder.to_owned(),
+        };
+        let start = Instant::now();
+        while !replicas.addresses.iter().all(|&address| is_ready(address)) {
+            if start.elapsed() > START {
+                let log = fs::read_to_string(folder.join("replica-1.log"))?;
+                return Err(format!("the replicas do not start:\n{log}").into());
+            }
+            sleep(PAUSE);
+        }
+        Ok(replicas)
+    }
+
+    /// The client as it is, its output to the terminal.
+    pub(crate) fn main_job(&self, options: &[String]) -> Result<bool, Box<dyn Error>> {
+        let status = Command::new(&self.client)
+            .args(options)
+            .args(self.urls())
+            .status()?;
+        Ok(status.success())
+    }
+
+    /// A client that goes on until it is asked to finish.
+    pub(crate) fn load(
+        &self,
+        number: u32,
+        arguments: &Arguments,
+    ) -> Result<Client, Box<dyn Error>> {
+        let history = self.folder.join(format!("history-{number}.jsonl"));
+        let results = self.folder.join(format!("results-{number}.json"));
+        let mut command = Command::new(&self.client);
+        command
+            .args([
+                "--duration",
+                DURATION,
+                "--retries",
+                RETRIES,
+                "--timeout",
+                TIMEOUT,
+            ])
+            .args(["--quiet", "--output-format", "json"])
+            .arg("--history")
+            .arg(&history)
+            .args(arguments.rate.map(|rate| format!("--rate={rate}")))
+            .args(&arguments.client)
+            .args(self.urls())
+            .stdin(Stdio::null())
+            .stdout(File::create(&results)?);
+        let process = Process::start(&mut command)?;
+        Ok(Client {
+            process,
+            history,
+            results,
+        })
+    }
+
+    fn urls(&self) -> impl Iterator<Item = String> {
+        self.addresses
+            .iter()
+            .map(|address| format!("http://{address}"))
+    }
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let ask = || {
+        let mut connection = TcpStream::connect(address)?;
+        connection.set_read_timeout(Some(START))?;
+        connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// At work.
+pub(crate) struct Client {
+    process: Process,
+    history: PathBuf,
+    results: PathBuf,
+}
+
+/// What it found.
+pub(crate) struct Run {
+    pub(crate) verdict: String,
+    pub(crate) failed: usize,
+    pub(crate) unknown: usize,
+    /// Requests that were sent more than once.
+    pub(crate) repeated: usize,
+    /// Texts of the messages answered with 200, by number.
+    pub(crate) answered: HashMap<u64, String>,
+}
+
+impl Client {
+    /// Lets what is under way be answered, and judges.
+    pub(crate) fn finish(mut self) -> Result<Run, Box<dyn Error>> {
+        self.process.terminate()?;
+        self.process.end(FINISH)?.ok_or("the client does not end")?;
+        let results: Results = serde_json::from_reader(File::open(&self.results)?)?;
+        let mut run = Run {
+            verdict: results.verdict,
+            failed: 0,
+            unknown: 0,
+            repeated: 0,
+            answered: HashMap::new(),
+        };
+        for line in BufReader::new(File::open(&self.history)?).lines().skip(1) {
+            let request: Request = serde_json::from_str(&line?)?;
+            run.repeated += usize::from(request.attempts > 1);
+            match request.outcome.as_str() {
+                "ok" => {
+                    let own = request.reply.last().ok_or("a reply is empty")?;
+                    run.answered.insert(own.seq, request.text);
+                }
+                "failed" => run.failed += 1,
+                _ => run.unknown += 1,
+            }
+        }
+        fs::remove_file(self.history)?;
+        Ok(run)
+    }
+}
+
+impl Run {
+    /// How many of the answered messages a member lacks, or has otherwise, when it has caught up.
+    pub(crate) fn missing_on(&self, group: &Group, member: usize) -> Result<usize, Box<dyn Error>> {
+        let last = self.answered.keys().max().copied().unwrap_or_default();
+        let first = self.answered.keys().min().copied().unwrap_or_default();
+        let mut session = group.session(member)?;
+        let start = Instant::now();
+        while start.elapsed() < CATCH_UP {
+            let newest: Option<u64> =
+                session.query_first("SELECT messages FROM counters WHERE user = ''")?;
+            if newest >= Some(last) {
+                break;
+            }
+            sleep(PAUSE);
+        }
+        let rows: Vec<(u64, String)> = session.exec(
+            "SELECT seq, text FROM messages WHERE seq BETWEEN ? AND ?",
+            (first, last),
+        )?;
+        let stored: HashMap<u64, String> = rows.into_iter().collect();
+        let missing = self
+            .answered
+            .iter()
+            .filter(|(seq, text)| stored.get(seq) != Some(text));
+        Ok(missing.count())
+    }
+}
+
+/// What is read of the client's JSON.
+#[derive(Debug, Deserialize)]
+struct Results {
+    verdict: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Request {
+    text: String,
+    attempts: u32,
+    outcome: String,
+    #[serde(default)]
+    reply: Vec<Shown>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Shown {
+    seq: u64,
+}

@@ -1,0 +1,109 @@
+//! The main job on a MySQL cluster: three members in Group Replication with one primary, two replicas that know all three,
+//! and the client as judge. On request the primary fails again and again meanwhile, in one of several ways.
+//!
+//! All is its own, on free ports of loopback, and gone at the end. `./run.sh cluster` builds all and calls this; its parts
+//! in reading order:
+//!
+//! * `arguments.rs`: options.
+//! * `group.rs`: the members, and who is primary.
+//! * `failover.rs`: how a primary fails and comes back, and what of it is measured.
+//! * `load.rs`: replicas and client; what was answered must be on every member.
+
+mod arguments;
+mod failover;
+mod group;
+mod load;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io};
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+use crate::failover::{Failover, fail_over};
+use crate::group::Group;
+use crate::load::Replicas;
+
+#[expect(clippy::print_stderr, reason = "where this program says why it ends")]
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cluster: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all was well.
+fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    let program = Arguments::program()?;
+    let folder = Folder::make(&arguments.folder)?;
+    let mut group = Group::start(&program, &folder.0, &arguments.member_options)?;
+    say(&format!("a group of three: {}", group.version()?));
+    let replicas = Replicas::start(&arguments.binaries()?, &group, &folder.0)?;
+    if arguments.failovers == 0 {
+        return replicas.main_job(&arguments.client);
+    }
+    let mut all_well = true;
+    let mut failovers = Vec::new();
+    for number in 1..=arguments.failovers {
+        let failover = fail_over(&mut group, &replicas, arguments, number)?;
+        say(&format!("{number}: {failover}"));
+        all_well &= failover.is_well();
+        failovers.push(failover);
+    }
+    conclude(&failovers);
+    Ok(all_well)
+}
+
+/// Removed at the end, and at the beginning what an interrupted run has left.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(folder: &Path) -> io::Result<Self> {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        fs::create_dir_all(folder)?;
+        Ok(Self(folder.canonicalize()?))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // The next run tries again.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the result")]
+fn conclude(failovers: &[Failover]) {
+    let well = failovers
+        .iter()
+        .filter(|failover| failover.is_well())
+        .count();
+    let longest = |time: fn(&Failover) -> std::time::Duration| {
+        failovers
+            .iter()
+            .map(time)
+            .max()
+            .unwrap_or_default()
+            .as_secs_f64()
+    };
+    println!(
+        "{well} of {} failovers: valid, all that was answered is on every member. Longest: {:.1} s to a new primary, \
+         {:.1} s from then to stored messages",
+        failovers.len(),
+        longest(|failover| failover.election),
+        longest(|failover| failover.recovery),
+    );
+}
+
+#[expect(clippy::print_stderr, reason = "progress, for who waits")]
+fn say(what: &str) {
+    eprintln!("cluster: {what}");
+}
