@@ -57,8 +57,6 @@ pub(crate) enum How {
     Freeze,
     /// The group is asked to make another member the primary
     Switch,
-    /// kill -9 of all three members at once; the group is begun again by the primary of before
-    All,
     /// All three members are stopped and started, one after the other, the primary last
     Restart,
 }

@@ -105,15 +105,6 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
             let mut operator = group.member(other).process.connect()?;
             operator.query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")?;
         }
-        How::All => {
-            for index in group.indices() {
-                group.member(index).process.process()?.kill()?;
-            }
-            for index in group.indices() {
-                group.member(index).process.start()?;
-            }
-            group.begin(old)?;
-        }
         How::Restart => {
             let others = group.indices().filter(|&index| index != old);
             for index in others.chain([old]).collect::<Vec<_>>() {
@@ -133,7 +124,7 @@ fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Err
     match how {
         How::Kill | How::Restart => group.member(old).process.start()?,
         How::Freeze => group.member(old).process.process()?.thaw()?,
-        How::Switch | How::All => {}
+        How::Switch => {}
     }
     group.join(old)
 }

@@ -87,7 +87,7 @@ impl Group {
     }
 
     /// Makes one group of servers that are in none; `first` has all that the others have.
-    pub(crate) fn begin(&self, first: usize) -> Result<(), Box<dyn Error>> {
+    fn begin(&self, first: usize) -> Result<(), Box<dyn Error>> {
         let mut connection = self.members[first].connect()?;
         connection.query_drop("SET GLOBAL group_replication_bootstrap_group = ON")?;
         connection.query_drop("START GROUP_REPLICATION")?;
