@@ -182,7 +182,8 @@ make_database() {
 
 start_database() {
   rm -f ".run/$kind"/{pid,socket,socket.lock} # of a server that was killed
-  spawn "$server" --no-defaults --user="$(id -un)" --datadir="$PWD/.run/$kind" --pid-file=pid --socket=socket \
+  mkdir -p .run/tmp # in /tmp, a server that starts would remove the temporary tables of others
+  spawn "$server" --no-defaults --user="$(id -un)" --datadir="$PWD/.run/$kind" --tmpdir="$PWD/.run/tmp" --pid-file=pid --socket=socket \
     --skip-networking --loose-mysqlx=OFF --secure-file-priv= >>".run/$kind.log" 2>&1
   mysqld=$spawned
 }

@@ -60,13 +60,26 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every promise was kept.
-#[expect(clippy::print_stdout, reason = "the results")]
+/// Whether every promise was kept. What it wrote is kept if one was not.
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let time = Duration::from_secs_f64(arguments.minutes * 60.0);
     let folder = arguments.folder.join(format!("{seed}"));
-    let mut scene = Scene::set(arguments, &folder)?;
+    let valid = play(arguments, seed, time, &folder);
+    if matches!(&valid, Ok(true)) || matches!(&valid, Err(error) if error.is::<Interrupted>()) {
+        fs::remove_dir_all(&folder)?;
+    }
+    valid
+}
+
+#[expect(clippy::print_stdout, reason = "the results")]
+fn play(
+    arguments: &Arguments,
+    seed: u64,
+    time: Duration,
+    folder: &Path,
+) -> Result<bool, Box<dyn Error>> {
+    let mut scene = Scene::set(arguments, folder)?;
     say(&format!(
         "seed {seed}, {} in {}",
         scene.version,
@@ -83,11 +96,9 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         say("a replica has ended that nobody ended");
     } else if run.valid && audit.is_clean() {
         say(&format!("valid: seed {seed}"));
-        drop(scene);
-        fs::remove_dir_all(&folder)?;
         return Ok(true);
     }
-    explain(&run, &folder);
+    explain(&run, folder);
     say(&format!(
         "INVALID: repeat it with --seed {seed}; logs, data and history are in {}",
         folder.display()

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,7 @@ impl DatabaseProcess {
     /// # Errors
     /// With what the server said.
     pub fn initialize(program: &Path, folder: &Path) -> io::Result<()> {
+        let folder = &path::absolute(folder)?;
         fs::create_dir_all(folder)?;
         let log = File::create(folder.join("log"))?;
         let mut command = if Self::version(program)?.contains("MariaDB") {
@@ -122,7 +123,8 @@ impl DatabaseProcess {
     pub fn on(program: &Path, folder: &Path) -> io::Result<Self> {
         Ok(Self {
             program: program.to_owned(),
-            folder: folder.to_owned(),
+            // The server goes to its data at once, and would look for a relative path there.
+            folder: path::absolute(folder)?,
             handle: File::open(folder)?,
             options: Vec::new(),
             environment: Vec::new(),
@@ -156,10 +158,14 @@ impl DatabaseProcess {
         for left_by_a_killed_one in ["socket", "socket.lock"] {
             let _ = fs::remove_file(self.folder.join(left_by_a_killed_one));
         }
+        // A server that starts removes the temporary tables it finds, and in /tmp they are those of others at work.
+        let temporary = self.folder.join("tmp");
+        fs::create_dir_all(&temporary)?;
         let mut command = Command::new(&self.program);
         command
             .arg("--no-defaults")
             .arg(option("--datadir=", &self.folder.join("data")))
+            .arg(option("--tmpdir=", &temporary))
             .arg(option("--socket=", &self.socket()))
             .arg(option("--user=", Path::new(&owner()?)))
             .args([
