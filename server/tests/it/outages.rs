@@ -120,26 +120,31 @@ impl SmallDisk {
         }
     }
 
-    /// Leaves so many bytes.
+    /// Leaves so many bytes. The database takes some meanwhile, and a file is made whole or not at all.
     fn fill(&self, left: u64) {
         let file = self.0.path().join("ballast");
-        let status = Command::new("df")
+        eventually("the disk is filled", || {
+            let length = self.space().saturating_sub(left).to_string();
+            let filled = Command::new("fallocate")
+                .args(["--length", &length])
+                .arg(&file)
+                .output();
+            let filled = filled.expect("there is a fallocate command");
+            filled.status.success()
+        });
+    }
+
+    fn space(&self) -> u64 {
+        let said = Command::new("df")
             .args(["--output=avail", "--block-size=1"])
             .arg(self.0.path())
             .output()
             .expect("there is a df command");
-        let free = String::from_utf8_lossy(&status.stdout);
-        let free: u64 = free
+        String::from_utf8_lossy(&said.stdout)
             .lines()
             .last()
             .and_then(|line| line.trim().parse().ok())
-            .expect("df prints a number");
-        let length = free.saturating_sub(left).to_string();
-        let filled = Command::new("fallocate")
-            .args(["--length", &length])
-            .arg(file)
-            .status();
-        assert!(filled.expect("there is a fallocate command").success());
+            .expect("df prints a number")
     }
 
     fn free(&self) {
