@@ -176,7 +176,8 @@ fn why(error: &NoConnection) -> String {
 fn may_come_up(error: &mysql::Error) -> bool {
     match error {
         mysql::Error::MySqlError(_) => Trouble::of(error).remedy() == Remedy::Reconnect,
-        mysql::Error::IoError(_) => true,
+        // Also a time-out while it is slow to answer.
+        mysql::Error::IoError(_) | mysql::Error::CodecError(_) => true,
         mysql::Error::DriverError(error) => {
             matches!(
                 error,
