@@ -1,5 +1,7 @@
 //! From a URL to a database that is ready: connect, create what is absent, check what is there.
 
+use std::error::Error as _;
+use std::io;
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
@@ -176,8 +178,12 @@ fn why(error: &NoConnection) -> String {
 fn may_come_up(error: &mysql::Error) -> bool {
     match error {
         mysql::Error::MySqlError(_) => Trouble::of(error).remedy() == Remedy::Reconnect,
-        // Also a time-out while it is slow to answer.
-        mysql::Error::IoError(_) | mysql::Error::CodecError(_) => true,
+        mysql::Error::IoError(_) => true,
+        // A time-out while it is slow to answer; but to TLS a certificate that is refused is invalid data.
+        mysql::Error::CodecError(error) => error
+            .source()
+            .and_then(|error| error.downcast_ref::<io::Error>())
+            .is_some_and(|error| error.kind() != io::ErrorKind::InvalidData),
         mysql::Error::DriverError(error) => {
             matches!(
                 error,
@@ -191,7 +197,7 @@ fn may_come_up(error: &mysql::Error) -> bool {
 }
 
 fn advice(error: &mysql::Error) -> &'static str {
-    let wrong_user = "; check user and password of the database URL";
+    let wrong_user = "; check user and password of the database URL, and its ssl- options if the user must use TLS";
     if let mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) = error {
         // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
         return wrong_user;

@@ -21,3 +21,4 @@ mod outages;
 mod overload;
 mod replicas;
 mod rights;
+mod tls;
