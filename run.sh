@@ -311,14 +311,14 @@ run_tests() {
 }
 
 bench() {
-  build --examples
+  build --example bench --example constant --example one_per_message
   open_database
   [[ -z $mysqld ]] || export DATABASE_PID=$mysqld
   attend "$binaries/examples/bench" "$@"
 }
 
 chaos() {
-  build --examples
+  build --example chaos
   DATABASE_SERVER=${DATABASE_SERVER:-$server} attend "$binaries/examples/chaos" "$@"
 }
 
