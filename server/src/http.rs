@@ -5,10 +5,11 @@
 //! of header lines. On the open internet a reverse proxy belongs in front.
 //!
 //! One thread receives (another, for a while, each time that connections were too many, see `door.rs`), and never blocks on
-//! a caller: it parses what is in memory, and passes on to [`Workers`] what
-//! has to be read from a slow connection, or asks the database. Replies are written by other workers.
+//! a caller: it parses what is in memory, and passes on to [`Workers`] what has to be read from a slow connection, or asks the
+//! database. Replies are written by other workers.
 
 mod answer;
+mod desk;
 mod door;
 mod exchange;
 mod full;
@@ -19,25 +20,22 @@ mod unread;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
 use crate::error::Error;
-use crate::incident::Reporter;
 use crate::listener::{self, BurstSign, Nudge};
-use crate::message::{Message, NewMessage, Post};
+use crate::message::{Message, Post};
 use crate::metrics::{Endpoint, Metrics};
 use crate::workers::Workers;
 
-use answer::Answer;
+use desk::Desk;
 use door::{Door, Entrance};
 use exchange::Outbox;
 use in_order::Standing;
-use request::Route;
-use unread::Unread;
 
 pub use exchange::{Exchange, answer_all};
 pub use request::PageRequest;
@@ -150,15 +148,12 @@ impl Edge {
     /// # Errors
     /// [`ServeError`]
     pub fn serve<S: Service>(self, service: Arc<S>) -> Result<(), ServeError> {
-        let desk = Arc::new(Desk {
+        let desk = Arc::new(Desk::new(
             service,
-            limits: self.limits,
-            stopping: Arc::clone(&self.stopping),
-            being_read: AtomicUsize::new(0),
-            refusals: Reporter::default(),
-            unread: Unread::default(),
-            metrics: Arc::clone(&self.metrics),
-        });
+            self.limits,
+            Arc::clone(&self.stopping),
+            Arc::clone(&self.metrics),
+        ));
         let pool = |name, handle: fn(&Desk<S>, Exchange)| {
             let desk = Arc::clone(&desk);
             let handle = move |exchange| handle(&desk, exchange);
@@ -357,88 +352,5 @@ impl<S: Service> Reception<S> {
     fn unanswered(&self) -> usize {
         let being_read = self.desk.being_read.load(Ordering::Acquire);
         self.outbox.unanswered().saturating_sub(being_read)
-    }
-}
-
-/// What is done with a request.
-struct Desk<S> {
-    service: Arc<S>,
-    limits: EdgeLimits,
-    stopping: Arc<AtomicBool>,
-    being_read: AtomicUsize,
-    /// Of the stopping server.
-    refusals: Reporter,
-    unread: Unread,
-    metrics: Arc<Metrics>,
-}
-
-impl<S: Service> Desk<S> {
-    /// For a body that is still on its way. Until it is there, the request does not count as taken.
-    fn wait_and_handle(&self, mut exchange: Exchange) {
-        let body = exchange.read_body(self.limits.body);
-        self.being_read.fetch_sub(1, Ordering::AcqRel);
-        self.handle(exchange, body);
-    }
-
-    fn handle_at_once(&self, mut exchange: Exchange) {
-        // In any case: what stays in the connection would be taken for the next request.
-        let body = exchange.read_body(self.limits.body);
-        self.handle(exchange, body);
-    }
-
-    fn handle(&self, mut exchange: Exchange, body: Result<Vec<u8>, Error>) {
-        if self.stopping.load(Ordering::Acquire) {
-            exchange.close_after();
-        }
-        match exchange.route() {
-            Route::Post => match body.and_then(|body| self.parse(&exchange, &body)) {
-                Ok(post) => {
-                    exchange.brings(post.request_id);
-                    self.service.post(post, exchange);
-                }
-                Err(error) => exchange.answer(error.into()),
-            },
-            Route::Page(query) => {
-                let page = PageRequest::parse(query)
-                    .and_then(|request| self.unread.check_room().and(Ok(request)))
-                    .and_then(|request| self.service.page(request));
-                exchange.answer(Answer::from(page).held_by(&self.unread));
-            }
-            Route::Ready => {
-                let ready = self.unless_stopping().and_then(|()| self.service.ready());
-                exchange.answer(ready.map_or_else(Answer::from, |()| Answer::ready()));
-            }
-            Route::Metrics => {
-                self.service.observe();
-                exchange.answer(Answer::metrics(self.metrics.render()));
-            }
-            Route::Health => exchange.answer(Answer::up()),
-            Route::Contract => exchange.answer(Answer::contract()),
-            Route::Unknown => exchange.answer(Error::NotFound.into()),
-            Route::WrongMethod(allowed) => exchange.answer(Error::MethodNotAllowed(allowed).into()),
-        }
-    }
-
-    fn unless_stopping(&self) -> Result<(), Error> {
-        if self.stopping.load(Ordering::Acquire) {
-            let incident = self.refusals.report(|incident| {
-                tracing::info!(instance = %incident, "refusing requests: the server stops");
-            });
-            Err(Error::ShuttingDown(incident))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn parse(&self, exchange: &Exchange, body: &[u8]) -> Result<Post, Error> {
-        self.unless_stopping()?;
-        exchange.check_content_type()?;
-        let request_id = exchange.request_id()?;
-        let message = NewMessage::parse(body)?;
-        Ok(Post {
-            message,
-            request_id,
-            deadline: exchange.arrived() + self.limits.request_timeout,
-        })
     }
 }

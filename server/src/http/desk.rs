@@ -1,0 +1,116 @@
+//! The desk: what is done with a request, by its route.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::error::Error;
+use crate::incident::Reporter;
+use crate::message::{NewMessage, Post};
+use crate::metrics::Metrics;
+
+use super::answer::Answer;
+use super::exchange::Exchange;
+use super::request::{PageRequest, Route};
+use super::unread::Unread;
+use super::{EdgeLimits, Service};
+
+/// What is done with a request.
+pub(super) struct Desk<S> {
+    service: Arc<S>,
+    pub(super) limits: EdgeLimits,
+    stopping: Arc<AtomicBool>,
+    /// Requests whose bodies are still on their way.
+    pub(super) being_read: AtomicUsize,
+    /// Of the stopping server.
+    refusals: Reporter,
+    unread: Unread,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl<S: Service> Desk<S> {
+    pub(super) fn new(
+        service: Arc<S>,
+        limits: EdgeLimits,
+        stopping: Arc<AtomicBool>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            service,
+            limits,
+            stopping,
+            being_read: AtomicUsize::new(0),
+            refusals: Reporter::default(),
+            unread: Unread::default(),
+            metrics,
+        }
+    }
+
+    /// For a body that is still on its way. Until it is there, the request does not count as taken.
+    pub(super) fn wait_and_handle(&self, mut exchange: Exchange) {
+        let body = exchange.read_body(self.limits.body);
+        self.being_read.fetch_sub(1, Ordering::AcqRel);
+        self.handle(exchange, body);
+    }
+
+    pub(super) fn handle_at_once(&self, mut exchange: Exchange) {
+        // In any case: what stays in the connection would be taken for the next request.
+        let body = exchange.read_body(self.limits.body);
+        self.handle(exchange, body);
+    }
+
+    fn handle(&self, mut exchange: Exchange, body: Result<Vec<u8>, Error>) {
+        if self.stopping.load(Ordering::Acquire) {
+            exchange.close_after();
+        }
+        match exchange.route() {
+            Route::Post => match body.and_then(|body| self.parse(&exchange, &body)) {
+                Ok(post) => {
+                    exchange.brings(post.request_id);
+                    self.service.post(post, exchange);
+                }
+                Err(error) => exchange.answer(error.into()),
+            },
+            Route::Page(query) => {
+                let page = PageRequest::parse(query)
+                    .and_then(|request| self.unread.check_room().and(Ok(request)))
+                    .and_then(|request| self.service.page(request));
+                exchange.answer(Answer::from(page).held_by(&self.unread));
+            }
+            Route::Ready => {
+                let ready = self.unless_stopping().and_then(|()| self.service.ready());
+                exchange.answer(ready.map_or_else(Answer::from, |()| Answer::ready()));
+            }
+            Route::Metrics => {
+                self.service.observe();
+                exchange.answer(Answer::metrics(self.metrics.render()));
+            }
+            Route::Health => exchange.answer(Answer::up()),
+            Route::Contract => exchange.answer(Answer::contract()),
+            Route::Unknown => exchange.answer(Error::NotFound.into()),
+            Route::WrongMethod(allowed) => exchange.answer(Error::MethodNotAllowed(allowed).into()),
+        }
+    }
+
+    fn unless_stopping(&self) -> Result<(), Error> {
+        if self.stopping.load(Ordering::Acquire) {
+            let incident = self.refusals.report(|incident| {
+                tracing::info!(instance = %incident, "refusing requests: the server stops");
+            });
+            Err(Error::ShuttingDown(incident))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn parse(&self, exchange: &Exchange, body: &[u8]) -> Result<Post, Error> {
+        self.unless_stopping()?;
+        exchange.check_content_type()?;
+        let request_id = exchange.request_id()?;
+        let message = NewMessage::parse(body)?;
+        Ok(Post {
+            message,
+            request_id,
+            deadline: exchange.arrived() + self.limits.request_timeout,
+        })
+    }
+}
