@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use faults::Process;
 use serde::{Deserialize, Serialize};
 
 use crate::database::DatabaseServer;
-use crate::processes::{PAUSE, Process, Replica, Signals, resident_mb, usage};
+use crate::processes::{PAUSE, Replica, Signals, resident_mb, usage};
 
 /// A first round that does not count: connections are opened, caches filled, statistics made.
 const REHEARSAL: Duration = Duration::from_secs(1);

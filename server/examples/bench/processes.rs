@@ -2,21 +2,19 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use faults::{Process, is_ready};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Between two looks at a process.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// A server that is not ready after this never will be.
 const START: Duration = Duration::from_secs(30);
-/// How long a server may take for one answer to `/readyz`.
-const ANSWER: Duration = Duration::from_secs(5);
 /// `USER_HZ`: the unit of times in `/proc`, the same on all architectures that Rust has Linux for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -46,35 +44,6 @@ impl Signals {
     }
 }
 
-/// A child that does not outlive its owner. It is killed: nothing is wanted of it any more.
-#[derive(Debug)]
-pub(crate) struct Process(Child);
-
-impl Process {
-    pub(crate) fn start(command: &mut Command) -> Result<Self, String> {
-        let child = command.spawn();
-        child
-            .map(Self)
-            .map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    pub(crate) fn child(&mut self) -> &mut Child {
-        &mut self.0
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A server on a port of its own.
 #[derive(Debug)]
 pub(crate) struct Replica {
@@ -95,7 +64,7 @@ impl Replica {
         let start = Instant::now();
         while !is_ready(address) {
             signals.check()?;
-            if let Some(status) = process.child().try_wait()? {
+            if let Some(status) = process.status()? {
                 signals.check()?;
                 return Err(format!(
                     "{} ended at start with {status}; it has said why above",
@@ -118,19 +87,6 @@ impl Replica {
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
-}
-
-fn is_ready(address: SocketAddr) -> bool {
-    let ask = || {
-        let mut connection = TcpStream::connect(address)?;
-        connection.set_read_timeout(Some(ANSWER))?;
-        connection
-            .write_all(b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 /// What the kernel says of a process.

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use faults::{DatabaseProcess, Process, Proxy};
+use faults::{DatabaseProcess, Process, Proxy, is_ready};
 use mysql::{Conn, OptsBuilder};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -21,8 +21,6 @@ use crate::arguments::Arguments;
 const PAUSE: Duration = Duration::from_millis(20);
 /// A replica that is not ready after this never will be.
 const START: Duration = Duration::from_secs(60);
-/// How long `/readyz` may take.
-const ANSWER: Duration = Duration::from_secs(5);
 /// Below those that the kernel gives to outgoing connections: nobody takes the port of a replica that is away.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
@@ -97,7 +95,7 @@ impl Scene {
         let replica = &mut self.replicas[replica];
         replica.start()?;
         let start = Instant::now();
-        while !replica.is_ready() {
+        while !is_ready(replica.address) {
             if let Some(status) = replica.process()?.status()? {
                 return Err(format!(
                     "a replica ended at start with {status}: {}",
@@ -186,19 +184,6 @@ impl Replica {
             .stderr(log);
         self.process = Some(Process::start(&mut command)?);
         Ok(())
-    }
-
-    fn is_ready(&self) -> bool {
-        let ask = || {
-            let mut connection = TcpStream::connect(self.address)?;
-            connection.set_read_timeout(Some(ANSWER))?;
-            connection
-                .write_all(b"GET /readyz HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            connection.read_to_string(&mut answer)?;
-            Ok::<_, io::Error>(answer)
-        };
-        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
     pub(crate) fn url(&self) -> String {

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use faults::Process;
+use faults::{Process, is_ready};
 use mysql::prelude::Queryable;
 use serde::Deserialize;
 
@@ -123,18 +123,6 @@ impl Replicas {
             .iter()
             .map(|address| format!("http://{address}"))
     }
-}
-
-fn is_ready(address: SocketAddr) -> bool {
-    let ask = || {
-        let mut connection = TcpStream::connect(address)?;
-        connection.set_read_timeout(Some(START))?;
-        connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 /// At work.

@@ -1,10 +1,13 @@
-//! What breaks on purpose, for the server's tests and for `./run.sh chaos`:
+//! What breaks on purpose, and what is started for it, for the server's tests and for `./run.sh bench`, `chaos` and `cluster`:
 //!
 //! * [`Process`]: a child that is killed, frozen and thawed.
+//! * [`is_ready`]: whether a replica takes messages.
 //! * [`DatabaseProcess`]: a database server of one's own, on data of its own.
 //! * [`Proxy`]: stands between a replica and its database, knows where a transaction is, and cuts there.
 
 mod process;
+
+mod ready;
 
 mod database;
 
@@ -13,3 +16,4 @@ mod proxy;
 pub use database::DatabaseProcess;
 pub use process::Process;
 pub use proxy::{Action, Interception, Part, Proxy};
+pub use ready::is_ready;
