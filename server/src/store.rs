@@ -88,12 +88,18 @@ pub fn rollback(connection: &mut Conn) -> Result<(), mysql::Error> {
     connection.query_drop("ROLLBACK")
 }
 
-/// The message with this number and up to nine before it, oldest first.
+/// The messages with these numbers and up to nine before each, every one once, oldest first. None for no numbers.
 ///
 /// # Errors
 /// As the database says.
-pub fn window(connection: &mut Conn, seq: u64) -> Result<Vec<Message<'static>>, mysql::Error> {
-    let mut results = connection.query_iter(sql::window(seq, PREDECESSORS as u64 + 1))?;
+pub fn windows(
+    connection: &mut Conn,
+    numbers: &[u64],
+) -> Result<Vec<Message<'static>>, mysql::Error> {
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut results = connection.query_iter(sql::windows(numbers, PREDECESSORS as u64))?;
     next_set(&mut results, message)
 }
 

@@ -289,21 +289,22 @@ impl<A> Scribe<A> {
             .take(MOST_KNOWN_USERS)
             .map(|&user| user.to_owned())
             .collect();
+        let repeated: Vec<u64> = numbered.fates.iter().filter_map(Fate::repeated).collect();
+        let old = store::windows(connection, &repeated).map_err(|error| {
+            metrics.unknown.inc_by(batch.len() as u64);
+            Failure::new(&error, true)
+        })?;
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
+        let old_history = RenderedHistory::new(&old);
         let window = |fate: &Fate| match *fate {
-            Fate::New(index) => Ok(Ok(history.window(tail.len() + index))),
-            Fate::KeyReused => Ok(Err(Error::KeyReused)),
+            Fate::New(index) => Ok(history.window(tail.len() + index)),
+            Fate::KeyReused => Err(Error::KeyReused),
+            // Its predecessors are there, so what stands before it is what its first reply showed.
             Fate::Repeat(seq) => {
-                let messages = store::window(connection, seq).map_err(|error| {
-                    metrics.unknown.inc_by(batch.len() as u64);
-                    Failure::new(&error, true)
-                })?;
-                Ok(Ok(
-                    RenderedHistory::new(&messages).window(messages.len() - 1)
-                ))
+                Ok(old_history.window(old.partition_point(|message| message.seq < seq)))
             }
         };
-        numbered.fates.iter().map(window).collect()
+        Ok(numbered.fates.iter().map(window).collect())
     }
 
     /// Leaves the connection as the next attempt needs it.

@@ -107,10 +107,13 @@ pub(super) fn insert_and_commit(
     sql
 }
 
-/// The message `last` and those before it, `count` in all, oldest first.
-pub(super) fn window(last: u64, count: u64) -> String {
-    let before_first = last.saturating_sub(count);
-    format!("{MESSAGES} WHERE seq > {before_first} AND seq <= {last} ORDER BY seq")
+/// The messages with these numbers and up to `predecessors` before each, every one once, oldest first.
+pub(super) fn windows(numbers: &[u64], predecessors: u64) -> String {
+    let ranges: Vec<_> = numbers
+        .iter()
+        .map(|seq| format!("seq BETWEEN {} AND {seq}", seq.saturating_sub(predecessors)))
+        .collect();
+    format!("{MESSAGES} WHERE {} ORDER BY seq", ranges.join(" OR "))
 }
 
 /// The last `limit` messages below `before`, newest first.

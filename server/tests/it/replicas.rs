@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use crate::harness::{Answer, Caller, Database, Exchange, Replica, assert_promises};
+use crate::harness::{Answer, Caller, Database, Exchange, Replica, assert_promises, eventually};
 
 /// Many callers send to the replicas in turn; gives all exchanges.
 fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {
@@ -124,6 +124,46 @@ fn a_repeated_key_gives_the_very_same_reply_at_any_later_time() {
         database.rows::<u64>("SELECT repeats FROM counters WHERE user = ''"),
         [3]
     );
+    database.assert_in_order();
+}
+
+#[test]
+fn repeats_in_one_batch_give_each_the_reply_of_then() {
+    const MESSAGES: usize = 40;
+    // Their windows overlap, or lie apart.
+    const REPEATED: [usize; 6] = [38, 0, 3, 17, 4, 17];
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let mut caller = replica.caller();
+    let keys: Vec<_> = (0..MESSAGES).map(|_| Uuid::new_v4().to_string()).collect();
+    let first: Vec<_> = (keys.iter())
+        .map(|key| caller.post_with_key("ann", "x", key))
+        .collect();
+
+    let lock = database.hold_the_lock();
+    let mut before = replica.caller();
+    before.send_post("ann", "the batch before", "");
+    database.wait_for_a_writer(None);
+    for index in REPEATED {
+        caller.send_post("ann", "x", &format!("Idempotency-Key: {}\r\n", keys[index]));
+        caller.send_post("bob", "new", "");
+    }
+    // A repeat does not join a batch that is under way, so all of these are the next one.
+    let waiting = format!("dummy_messenger_queue_messages {}\n", 2 * REPEATED.len());
+    eventually("all wait for the next batch", || {
+        let metrics = replica.caller().get("/metrics").body;
+        String::from_utf8_lossy(&metrics).contains(&waiting)
+    });
+    drop(lock);
+    let total = before.receive().own_seq();
+    for (index, new) in REPEATED.into_iter().zip(total + 1..) {
+        assert_eq!(
+            caller.receive().body,
+            first[index].body,
+            "repeat of {index}"
+        );
+        assert_eq!(caller.receive().own_seq(), new);
+    }
     database.assert_in_order();
 }
 
