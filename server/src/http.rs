@@ -327,7 +327,10 @@ impl<S: Service> Reception<S> {
             return;
         }
         match endpoint {
-            Endpoint::Page | Endpoint::Ready => self.askers.submit(exchange),
+            Endpoint::Page | Endpoint::Ready => {
+                let askers = Arc::clone(&self.askers);
+                exchange.in_turn(move |exchange| askers.submit(exchange));
+            }
             Endpoint::Metrics => self.clerk.submit(exchange),
             Endpoint::PostMessage | Endpoint::Health | Endpoint::Other => {
                 let handle = AssertUnwindSafe(|| self.desk.handle_at_once(exchange));

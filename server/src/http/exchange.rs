@@ -15,7 +15,7 @@ use crate::metrics::{EdgeMetrics, Endpoint, Metrics};
 use crate::workers::Workers;
 
 use super::answer::{Answer, Clock, Connection};
-use super::in_order::{InOrder, Standing, Ticket};
+use super::in_order::{Fate, InOrder, Standing, Ticket, Turn};
 use super::request::{self, Rest, Route};
 
 /// When `tiny_http` reads the rest of an unread body, it asks for a buffer of its whole declared length. Up to here the
@@ -55,7 +55,7 @@ impl Exchange {
             .copied()
             .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let Some((ticket, standing)) = outbox.lines.enter(connection, arrived) else {
-            outbox.ignore(request);
+            outbox.drains.ignore(request);
             return None;
         };
         let open = Open {
@@ -94,7 +94,27 @@ impl Exchange {
     /// Answers, from any thread and without blocking.
     pub fn answer(mut self, answer: Answer) {
         if let Some(open) = self.open.take() {
-            self.outbox.repliers.submit((open, answer));
+            self.outbox.repliers.submit((open, Item::Answer(answer)));
+        }
+    }
+
+    /// Calls `ask`, from any thread, when all answers before are written: whoever asks for much at once gets one thing
+    /// after the other. If they cannot be written, it is not called, for nobody would receive what it leads to.
+    pub(super) fn in_turn(mut self, ask: impl FnOnce(Self) + Send + 'static) {
+        if self.outbox.lines.is_first(self.open_ref().ticket) {
+            return ask(self);
+        }
+        if let Some(open) = self.open.take() {
+            let outbox = Arc::clone(&self.outbox);
+            let ask = move |open| {
+                ask(Self {
+                    open: Some(open),
+                    outbox,
+                });
+            };
+            self.outbox
+                .repliers
+                .submit((open, Item::Question(Box::new(ask))));
         }
     }
 
@@ -170,7 +190,7 @@ impl Drop for Exchange {
                 tracing::error!(instance = %incident, "a request was dropped without an answer");
             });
             let answer = Error::Defect(incident).into();
-            self.outbox.repliers.submit((open, answer));
+            self.outbox.repliers.submit((open, Item::Answer(answer)));
         }
     }
 }
@@ -183,7 +203,7 @@ pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, 
         .filter_map(|(mut exchange, answer)| {
             let open = exchange.open.take()?;
             outbox.get_or_insert_with(|| Arc::clone(&exchange.outbox));
-            Some((open, answer.into()))
+            Some((open, Item::Answer(answer.into())))
         })
         .collect();
     if let Some(outbox) = outbox {
@@ -194,12 +214,19 @@ pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, 
 /// Where answers wait to be written.
 pub(super) struct Outbox {
     lines: Arc<Lines>,
-    repliers: Workers<(Open, Answer)>,
+    repliers: Workers<(Open, Item)>,
     drains: Arc<Drains>,
     dropped: Reporter,
 }
 
-type Lines = InOrder<SocketAddr, (Open, Answer)>;
+type Lines = InOrder<SocketAddr, (Open, Item)>;
+
+/// What takes the place of a request in the line of its connection.
+enum Item {
+    Answer(Answer),
+    /// To be asked in its turn.
+    Question(Box<dyn FnOnce(Open) + Send>),
+}
 
 impl Outbox {
     pub(super) fn new(most_threads: usize, metrics: Arc<Metrics>) -> Self {
@@ -211,9 +238,24 @@ impl Outbox {
             Workers::new(
                 "replier",
                 most_threads,
-                move |(open, answer): (Open, Answer)| {
-                    lines.leave(open.ticket, (open, answer), |(open, answer)| {
-                        open.write(&answer, &clock, &drains, &metrics.edge);
+                move |(open, item): (Open, Item)| {
+                    lines.leave(open.ticket, (open, item), |turn| match turn {
+                        Turn::Write((open, Item::Answer(answer))) => {
+                            open.answer(&answer, &metrics.edge, |open| {
+                                open.write(&answer, &clock, &lines, &drains)
+                            })
+                        }
+                        Turn::Write((open, Item::Question(ask))) => {
+                            ask(open);
+                            Fate::Deferred
+                        }
+                        Turn::Drop((open, item)) => {
+                            let answer = item.or_given_up();
+                            open.answer(&answer, &metrics.edge, |open| {
+                                drains.ignore(open.request);
+                                Err(io::ErrorKind::BrokenPipe.into())
+                            })
+                        }
                     });
                 },
             )
@@ -223,21 +265,6 @@ impl Outbox {
             repliers,
             drains,
             dropped: Reporter::default(),
-        }
-    }
-
-    /// For a request that gets no answer.
-    fn ignore(&self, request: Request) {
-        if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
-            return give_up(request);
-        }
-        let in_memory = request::is_in_memory(&request);
-        // Without this `tiny_http` would answer 500. It reads the rest of the body meanwhile.
-        let ignore = move || drop(request.into_writer());
-        if in_memory {
-            ignore();
-        } else {
-            self.drains.workers.submit(Box::new(ignore));
         }
     }
 
@@ -277,6 +304,21 @@ impl Drains {
         Self { workers, lines }
     }
 
+    /// For a request that gets no answer.
+    fn ignore(&self, request: Request) {
+        if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
+            return give_up(request);
+        }
+        let in_memory = request::is_in_memory(&request);
+        // Without this `tiny_http` would answer 500. It reads the rest of the body meanwhile.
+        let ignore = move || drop(request.into_writer());
+        if in_memory {
+            ignore();
+        } else {
+            self.workers.submit(Box::new(ignore));
+        }
+    }
+
     /// Reads the rest of a body, so that it is not taken for a request. Where that fails, what follows is not served.
     fn drain(&self, mut stream: Box<dyn ReadWrite + Send>, connection: SocketAddr) {
         let lines = Arc::clone(&self.lines);
@@ -298,16 +340,27 @@ fn give_up<T>(rest: T) {
     std::mem::forget(rest);
 }
 
+impl Item {
+    /// Of a request that gets no answer any more.
+    fn or_given_up(self) -> Answer {
+        match self {
+            Self::Answer(answer) => answer,
+            Self::Question(_) => Error::ConnectionGivenUp.into(),
+        }
+    }
+}
+
 impl Open {
-    /// Writes the answer. A caller that is gone, or does not read in time, is no error of ours.
-    fn write(self, answer: &Answer, clock: &Clock, drains: &Drains, metrics: &EdgeMetrics) {
-        let head_only = *self.request.method() == Method::Head;
+    /// Has the answer written, and counts it. A caller that is gone, or does not read in time, is no error of ours.
+    fn answer(
+        self,
+        answer: &Answer,
+        metrics: &EdgeMetrics,
+        write: impl FnOnce(Self) -> io::Result<()>,
+    ) -> Fate {
         let (endpoint, arrived) = (self.endpoint, self.arrived);
         let line = tracing::enabled!(Level::DEBUG).then(|| Line::of(&self));
-        let written = match self.rest {
-            Rest::None => self.write_in_one_piece(answer, head_only, clock),
-            Rest::Unread | Rest::Unclear => self.write_and_drain(answer, head_only, drains),
-        };
+        let written = write(self);
         if written.is_err() {
             metrics.undelivered.inc();
         }
@@ -316,6 +369,33 @@ impl Open {
         if let Some(line) = line {
             line.log(answer, took, written.is_ok());
         }
+        if written.is_ok() {
+            Fate::Written
+        } else {
+            Fate::Lost
+        }
+    }
+
+    fn write(
+        self,
+        answer: &Answer,
+        clock: &Clock,
+        lines: &Lines,
+        drains: &Drains,
+    ) -> io::Result<()> {
+        let head_only = *self.request.method() == Method::Head;
+        let connection = self.connection;
+        let written = match self.rest {
+            Rest::None => self.write_in_one_piece(answer, head_only, clock),
+            Rest::Unread | Rest::Unclear => self.write_and_drain(answer, head_only, drains),
+        };
+        written.inspect_err(|error| {
+            // The time is over, and the connection may still be open: what was written next would be taken for the rest
+            // of this answer.
+            if error.kind() == io::ErrorKind::WouldBlock {
+                lines.give_up(connection, Instant::now());
+            }
+        })
     }
 
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.

@@ -24,6 +24,9 @@ const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 /// answer block until the first is written. A thread that waited like this could hold up the very answer it waits for,
 /// so here no thread waits: an item that comes too early is left in its line, and written by whoever writes the one
 /// before it. One thread writes for a line at a time.
+///
+/// An item may also be a question for which its caller is to wait until all before it is written: it is
+/// [`Fate::Deferred`] when its turn comes, and its answer takes its place.
 pub(super) struct InOrder<C, T> {
     lines: Mutex<Lines<C, T>>,
 }
@@ -37,8 +40,11 @@ struct Lines<C, T> {
 struct Line<T> {
     /// The place of the first of `waiting`.
     first: u64,
+    /// The first of them stays until it is written.
     waiting: VecDeque<Option<T>>,
     being_written: bool,
+    /// Items with a place below are not to be written.
+    lost_below: u64,
     given_up: Option<Instant>,
 }
 
@@ -48,6 +54,7 @@ impl<T> Default for Line<T> {
             first: 0,
             waiting: VecDeque::new(),
             being_written: false,
+            lost_below: 0,
             given_up: None,
         }
     }
@@ -71,6 +78,24 @@ pub(super) enum Standing {
     Known,
     /// Nothing more is served on it.
     GivenUp,
+}
+
+/// An item whose turn has come.
+pub(super) enum Turn<T> {
+    Write(T),
+    /// One before it was lost, so nobody is there to receive it.
+    Drop(T),
+}
+
+/// What became of an item whose turn had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is done with.
+    Written,
+    /// Its place waits for another item, which is left with the same ticket.
+    Deferred,
+    /// Nobody received it, nor will anybody receive those that have a place by now.
+    Lost,
 }
 
 /// A place in the line of a connection.
@@ -126,8 +151,15 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
             .given_up = Some(now);
     }
 
+    /// Whether all before it is written.
+    pub(super) fn is_first(&self, ticket: Ticket<C>) -> bool {
+        let lines = self.lock();
+        let line = lines.by_connection.get(&ticket.connection);
+        line.is_some_and(|line| line.first == ticket.place)
+    }
+
     /// Puts an item into its place, and writes all that are at the head of the line now, unless another thread does.
-    pub(super) fn leave(&self, ticket: Ticket<C>, item: T, mut write: impl FnMut(T)) {
+    pub(super) fn leave(&self, ticket: Ticket<C>, item: T, mut write: impl FnMut(Turn<T>) -> Fate) {
         let mut lines = self.lock();
         let Some(line) = lines.by_connection.get_mut(&ticket.connection) else {
             return;
@@ -140,12 +172,12 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
         line.being_written = true;
         while let Some(next) = lines.take_head(ticket.connection) {
             drop(lines);
-            let written = catch_unwind(AssertUnwindSafe(|| write(next)));
-            lines = self.lock();
-            if written.is_err() {
+            let fate = catch_unwind(AssertUnwindSafe(|| write(next))).unwrap_or_else(|_panic| {
                 tracing::error!("a panic while an answer was written; the server goes on");
-            }
-            lines.open -= 1;
+                Fate::Written
+            });
+            lines = self.lock();
+            lines.settle_head(ticket.connection, fate);
         }
     }
 
@@ -171,16 +203,27 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
 
 impl<C: Copy + Eq + Hash, T> Lines<C, T> {
     /// The item at the head of a line, if it is there. If not, the line is not being written any more.
-    fn take_head(&mut self, connection: C) -> Option<T> {
+    fn take_head(&mut self, connection: C) -> Option<Turn<T>> {
         let line = self.by_connection.get_mut(&connection)?;
         let head = line.waiting.front_mut().and_then(Option::take);
-        if head.is_some() {
-            line.waiting.pop_front();
-            line.first += 1;
-        } else {
-            line.being_written = false;
+        line.being_written = head.is_some();
+        let is_lost = line.first < line.lost_below;
+        head.map(if is_lost { Turn::Drop } else { Turn::Write })
+    }
+
+    fn settle_head(&mut self, connection: C, fate: Fate) {
+        let Some(line) = self.by_connection.get_mut(&connection) else {
+            return;
+        };
+        if fate == Fate::Deferred {
+            return;
         }
-        head
+        if fate == Fate::Lost {
+            line.lost_below = line.first + line.waiting.len() as u64;
+        }
+        line.waiting.pop_front();
+        line.first += 1;
+        self.open -= 1;
     }
 
     /// Forgets empty lines now and then; most of their connections are closed, but nothing tells.
@@ -197,7 +240,7 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
 mod tests {
     use std::time::Instant;
 
-    use super::{GIVEN_UP_FOR, InOrder, MOST_AHEAD, Standing, Ticket};
+    use super::{Fate, GIVEN_UP_FOR, InOrder, MOST_AHEAD, Standing, Ticket, Turn};
 
     fn enter<C: Copy + Eq + std::hash::Hash, T>(
         lines: &InOrder<C, T>,
@@ -205,6 +248,21 @@ mod tests {
     ) -> (Ticket<C>, Standing) {
         let entered = lines.enter(connection, Instant::now());
         entered.expect("the line is not full")
+    }
+
+    fn leave<C: Copy + Eq + std::hash::Hash, T>(
+        lines: &InOrder<C, T>,
+        ticket: Ticket<C>,
+        item: T,
+        mut write: impl FnMut(T),
+    ) {
+        lines.leave(ticket, item, |turn| {
+            match turn {
+                Turn::Write(item) => write(item),
+                Turn::Drop(_) => panic!("nothing is lost"),
+            }
+            Fate::Written
+        });
     }
 
     #[test]
@@ -215,15 +273,15 @@ mod tests {
         let (other, _) = enter(&lines, "b");
         let mut written = Vec::new();
 
-        lines.leave(second, 2, |item| written.push(item));
-        lines.leave(other, 3, |item| written.push(item));
+        leave(&lines, second, 2, |item| written.push(item));
+        leave(&lines, other, 3, |item| written.push(item));
         assert_eq!(
             written,
             [3],
             "the second waits, the other connection does not"
         );
 
-        lines.leave(first, 1, |item| written.push(item));
+        leave(&lines, first, 1, |item| written.push(item));
         assert_eq!(written, [3, 1, 2]);
         assert_eq!(lines.open(), 0);
     }
@@ -235,15 +293,79 @@ mod tests {
         let (second, _) = enter(&lines, "a");
         let mut written = Vec::new();
 
-        lines.leave(first, 1, |item| {
+        leave(&lines, first, 1, |item| {
             if item == 1 {
-                lines.leave(second, 2, |_| {
+                leave(&lines, second, 2, |_| {
                     panic!("one thread writes for a line at a time")
                 });
             }
             written.push(item);
         });
         assert_eq!(written, [1, 2]);
+    }
+
+    #[test]
+    fn a_question_keeps_its_place_until_its_answer_is_left() {
+        let lines = InOrder::new();
+        let (first, _) = enter(&lines, "a");
+        let (question, _) = enter(&lines, "a");
+        let (last, _) = enter(&lines, "a");
+        assert!(lines.is_first(first) && !lines.is_first(question));
+        lines.leave(question, "question", |_| panic!("its turn has not come"));
+        leave(&lines, last, "last", |_| panic!("its turn has not come"));
+
+        let mut turns = Vec::new();
+        lines.leave(first, "first", |turn| {
+            let Turn::Write(item) = turn else {
+                panic!("nothing is lost")
+            };
+            turns.push(item);
+            if item == "question" {
+                Fate::Deferred
+            } else {
+                Fate::Written
+            }
+        });
+        assert_eq!(turns, ["first", "question"]);
+        assert!(lines.is_first(question));
+
+        leave(&lines, question, "answer", |item| turns.push(item));
+        assert_eq!(turns, ["first", "question", "answer", "last"]);
+        assert_eq!(lines.open(), 0);
+    }
+
+    #[test]
+    fn nothing_that_has_a_place_when_an_item_is_lost_is_written() {
+        let lines = InOrder::new();
+        let (first, _) = enter(&lines, "a");
+        let (second, _) = enter(&lines, "a");
+        let (third, _) = enter(&lines, "a");
+        leave(&lines, second, 2, |_| panic!("its turn has not come"));
+        let mut dropped = Vec::new();
+        lines.leave(first, 1, |turn| match turn {
+            Turn::Write(item) => {
+                assert_eq!(item, 1);
+                Fate::Lost
+            }
+            Turn::Drop(item) => {
+                dropped.push(item);
+                Fate::Written
+            }
+        });
+        assert_eq!(dropped, [2]);
+
+        let (fourth, _) = enter(&lines, "a");
+        leave(&lines, fourth, 4, |_| panic!("its turn has not come"));
+        let mut written = Vec::new();
+        lines.leave(third, 3, |turn| {
+            match turn {
+                Turn::Write(item) => written.push(item),
+                Turn::Drop(item) => dropped.push(item),
+            }
+            Fate::Written
+        });
+        assert_eq!((dropped, written), (vec![2, 3], vec![4]));
+        assert_eq!(lines.open(), 0);
     }
 
     #[test]
@@ -266,7 +388,7 @@ mod tests {
         assert_eq!(lines.open(), MOST_AHEAD + 1);
         assert_eq!(enter(&lines, "b").1, Standing::New);
 
-        lines.leave(first, (), |()| ());
+        leave(&lines, first, (), |()| ());
         assert!(lines.enter("a", now).is_none(), "also with a place");
     }
 
@@ -277,7 +399,7 @@ mod tests {
         lines.give_up("a", now);
         let standing = |time| {
             let (ticket, standing) = lines.enter("a", time)?;
-            lines.leave(ticket, (), |()| ());
+            leave(&lines, ticket, (), |()| ());
             Some(standing)
         };
         assert_eq!(standing(now), Some(Standing::GivenUp));
@@ -290,9 +412,11 @@ mod tests {
         let lines = InOrder::new();
         let (first, _) = enter(&lines, "a");
         let (second, _) = enter(&lines, "a");
-        lines.leave(first, 1, |_| panic!("an answer that cannot be written"));
+        leave(&lines, first, 1, |_| {
+            panic!("an answer that cannot be written")
+        });
         let mut written = Vec::new();
-        lines.leave(second, 2, |item| written.push(item));
+        leave(&lines, second, 2, |item| written.push(item));
         assert_eq!(written, [2]);
         assert_eq!(lines.open(), 0);
     }
@@ -303,12 +427,12 @@ mod tests {
         let (kept, _) = enter(&lines, 0);
         for connection in 1..=2 * super::LINES_KEPT {
             let (ticket, _) = enter(&lines, connection);
-            lines.leave(ticket, connection, |_| ());
+            leave(&lines, ticket, connection, |_| ());
         }
         assert!(lines.lock().by_connection.len() <= super::LINES_KEPT);
 
         let mut written = Vec::new();
-        lines.leave(kept, 0, |item| written.push(item));
+        leave(&lines, kept, 0, |item| written.push(item));
         assert_eq!(written, [0]);
     }
 }

@@ -13,7 +13,7 @@ type Samples = BTreeMap<String, String>;
 const KEY: &str = "0192f0c1-2b3a-7c4d-8e5f-0123456789ab";
 
 /// All samples by name and labels, without the prefix. Values are shown as they stand there.
-fn scrape(replica: &Replica) -> Samples {
+pub(crate) fn scrape(replica: &Replica) -> Samples {
     let text = show(replica);
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Caller, Database, PATIENCE, Replica, eventually};
+use crate::metrics::scrape;
 
 /// A replica with limits of the shell's `ulimit`.
 fn start_limited(database: &Database, limits: &str) -> Replica {
@@ -71,26 +72,32 @@ fn connections_beyond_the_descriptors_by_one_are_turned_away_until_there_is_room
     flood(65);
 }
 
+/// Pages of a hundred messages are of more than 2 MiB from now on.
+fn store_long_messages(caller: &mut Caller) {
+    for _ in 0..100 {
+        // Six bytes each, in JSON.
+        assert_eq!(caller.post("ann", &"\u{1}".repeat(4096)).status, 200);
+    }
+}
+
+/// Asks for a hundred pages on one connection, and reads none.
+fn ask_and_do_not_read(replica: &Replica) -> TcpStream {
+    let mut stream = connect_deaf(replica.address());
+    let questions = b"GET /messages?limit=100 HTTP/1.1\r\n\r\n".repeat(100);
+    stream
+        .write_all(&questions)
+        .expect("the server reads heads");
+    stream
+}
+
 #[test]
 fn pages_that_nobody_reads_are_bounded_and_hold_up_no_message() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
     let mut caller = replica.caller();
-    for _ in 0..100 {
-        // Six bytes each, in JSON.
-        assert_eq!(caller.post("ann", &"\u{1}".repeat(4096)).status, 200);
-    }
-    // A few pages, of more than 2 MiB each, are enough to reach the limit.
-    let deaf: Vec<_> = (0..4)
-        .map(|_| {
-            let mut stream = connect_deaf(replica.address());
-            let questions = b"GET /messages?limit=100 HTTP/1.1\r\n\r\n".repeat(100);
-            stream
-                .write_all(&questions)
-                .expect("the server reads heads");
-            stream
-        })
-        .collect();
+    store_long_messages(&mut caller);
+    // On each connection one page is held at a time, so some twenty are enough to reach the limit.
+    let deaf: Vec<_> = (0..40).map(|_| ask_and_do_not_read(&replica)).collect();
     eventually("a page is refused", || {
         let refusal = caller.get("/messages");
         assert!([200, 503].contains(&refusal.status), "{refusal:?}");
@@ -101,6 +108,24 @@ fn pages_that_nobody_reads_are_bounded_and_hold_up_no_message() {
     eventually("pages are given again", || {
         caller.get("/messages").status == 200
     });
+}
+
+#[test]
+fn nothing_is_asked_of_the_database_for_a_caller_that_is_gone() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    store_long_messages(&mut replica.caller());
+    let pages = |status: u16| -> u64 {
+        let name = format!(r#"requests_total{{method="GET",route="/messages",status="{status}"}}"#);
+        let samples = scrape(&replica);
+        samples
+            .get(&name)
+            .map_or(0, |number| number.parse().expect("a counter"))
+    };
+    drop(ask_and_do_not_read(&replica));
+    eventually("all are done with", || pages(200) + pages(503) == 100);
+    // What the system takes into its own memory counts as answered.
+    assert!(pages(200) < 10, "{} pages were asked", pages(200));
 }
 
 /// Callers that only cost.
