@@ -109,7 +109,7 @@ impl Edge {
     pub fn new(listener: Socket, limits: EdgeLimits, metrics: Arc<Metrics>) -> io::Result<Self> {
         let outbox = Arc::new(Outbox::new(limits.workers, Arc::clone(&metrics)));
         let stopping = Arc::default();
-        let door = Door::new(listener, Arc::clone(&stopping));
+        let door = Door::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
         Ok(Self {
             entrance: door.open()?,
             door,

@@ -137,6 +137,8 @@ pub struct EdgeMetrics {
     by_endpoint: [EndpointMetrics; Endpoint::ALL.len()],
     /// Answers that nobody took.
     pub undelivered: IntCounter,
+    /// Connections that were not served for want of descriptors or threads.
+    pub turned_away: IntCounter,
     requests_open: IntGauge,
     connections_waiting: IntGauge,
     worker_threads: IntGaugeVec,
@@ -181,6 +183,11 @@ impl EdgeMetrics {
                 registry,
                 "answers_undelivered_total",
                 "Answers that could not be written: the caller was gone, or did not read in time",
+            ),
+            turned_away: counter(
+                registry,
+                "connections_turned_away_total",
+                "Connections for which there were no file descriptors or threads left; they got 503",
             ),
             requests_open: gauge(
                 registry,

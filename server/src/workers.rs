@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::incident::Reporter;
 use crate::metrics::EdgeMetrics;
 
 /// Threads that are kept although there is no work for them. More than these only cost memory, and starting one again
@@ -18,6 +19,8 @@ pub struct Workers<J> {
     name: &'static str,
     most_threads: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Of starting one.
+    failures: Reporter,
 }
 
 struct Shared<J> {
@@ -72,6 +75,7 @@ impl<J: Send + 'static> Workers<J> {
             name,
             most_threads,
             threads: Mutex::new(Vec::new()),
+            failures: Reporter::default(),
         }
     }
 
@@ -124,7 +128,11 @@ impl<J: Send + 'static> Workers<J> {
                 .spawn(move || shared.work())
             {
                 Ok(thread) => threads.push(thread),
-                Err(error) => tracing::error!(%error, "cannot start another {} thread", self.name),
+                Err(error) => {
+                    self.failures.report(|incident| {
+                        tracing::error!(%incident, %error, "cannot start another {} thread", self.name);
+                    });
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ use tiny_http::{Request, Server};
 use super::full::Refusals;
 use crate::incident::Incident;
 use crate::listener::Nudge;
+use crate::metrics::Metrics;
 use crate::{descriptors, workers};
 
 /// How often a receiver that hears nothing looks whether it is still needed.
@@ -35,6 +36,7 @@ pub(super) struct Door {
     listener: Socket,
     stopping: Arc<AtomicBool>,
     ends: (Sender<io::Error>, Receiver<io::Error>),
+    metrics: Arc<Metrics>,
 }
 
 /// One accept loop, and the connections that came through it.
@@ -47,11 +49,12 @@ pub(super) struct Entrance {
 }
 
 impl Door {
-    pub(super) fn new(listener: Socket, stopping: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(listener: Socket, stopping: Arc<AtomicBool>, metrics: Arc<Metrics>) -> Self {
         Self {
             listener,
             stopping,
             ends: unbounded(),
+            metrics,
         }
     }
 
@@ -109,7 +112,7 @@ impl Door {
             descriptors = descriptors::shown(),
             "no room for more connections: new ones get 503, those that are open are served"
         );
-        let mut refusals = Refusals::new(incident);
+        let mut refusals = Refusals::new(incident, Arc::clone(&self.metrics));
         loop {
             self.turn_away_for_want_of_room(&mut refusals)?;
             if self.stopping.load(Ordering::Acquire) {

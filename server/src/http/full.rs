@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -9,6 +10,7 @@ use socket2::Socket;
 use super::answer::{Answer, Clock, Connection};
 use crate::error::Error;
 use crate::incident::Incident;
+use crate::metrics::Metrics;
 
 /// Most callers that are attended to at once. What exceeds it waits in the kernel's backlog.
 const MOST_CALLERS: usize = 32;
@@ -21,6 +23,7 @@ pub(super) struct Refusals {
     callers: Vec<Caller>,
     incident: Incident,
     clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 struct Caller {
@@ -30,11 +33,12 @@ struct Caller {
 }
 
 impl Refusals {
-    pub(super) fn new(incident: Incident) -> Self {
+    pub(super) fn new(incident: Incident, metrics: Arc<Metrics>) -> Self {
         Self {
             callers: Vec::new(),
             incident,
             clock: Clock::new(),
+            metrics,
         }
     }
 
@@ -52,6 +56,7 @@ impl Refusals {
         while self.callers.len() < MOST_CALLERS {
             match listener.accept() {
                 Ok((socket, _)) => {
+                    self.metrics.edge.turned_away.inc();
                     if socket.set_nonblocking(true).is_ok() {
                         self.callers.push(Caller {
                             socket,

@@ -101,6 +101,12 @@ impl DatabaseUrl {
                 "it names no database; add one, as in …:3306/dummy_messenger".to_owned(),
             ));
         }
+        if tls.is_some() && options.get_socket().is_some() {
+            return Err(SetupError::Url(
+                "it asks for TLS, which there is none of on a Unix socket; leave out the options ssl-…, or socket"
+                    .to_owned(),
+            ));
+        }
         Ok(OptsBuilder::from_opts(options)
             // What the server says of its socket's path need not be true on this machine.
             .prefer_socket(false)
@@ -147,7 +153,30 @@ impl fmt::Display for DatabaseUrl {
 
 #[cfg(test)]
 mod tests {
-    use super::DatabaseUrls;
+    use std::time::Duration;
+
+    use super::{DatabaseUrl, DatabaseUrls, Timeouts};
+
+    #[test]
+    fn tls_on_a_unix_socket_is_refused_and_each_alone_is_taken() {
+        let timeouts = Timeouts {
+            connect: Duration::from_secs(1),
+            answer: Duration::from_secs(1),
+        };
+        let options = |query: &str| {
+            let url = format!("mysql://u:p@localhost/name?{query}");
+            DatabaseUrl(url).options(timeouts).map(drop)
+        };
+        let both = options("socket=/run/s.sock&ssl-mode=required").expect_err("it cannot be");
+        assert!(both.to_string().contains("Unix socket"), "{both}");
+        for good in [
+            "socket=/run/s.sock",
+            "ssl-mode=required",
+            "socket=/run/s.sock&ssl-mode=disabled",
+        ] {
+            assert!(options(good).is_ok(), "{good}");
+        }
+    }
 
     #[test]
     fn hosts_are_separated_by_commas_and_passwords_may_contain_some() {

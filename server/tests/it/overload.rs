@@ -1,15 +1,17 @@
 //! More than there is room for.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Caller, Database, PATIENCE, Replica, eventually};
+use crate::harness::{Caller, Database, PATIENCE, Replica, eventually, skip};
 use crate::metrics::scrape;
 
 /// A replica with limits of the shell's `ulimit`.
@@ -30,13 +32,11 @@ fn is_served(replica: &Replica) -> bool {
     caller.receive().status == 200
 }
 
-/// A connection takes two descriptors. Whether the first or the second is the one too many makes a difference: the accept
-/// fails and is told of, or the accepting thread panics.
-fn flood(most_files: u32) {
-    let database = Database::new();
-    let mut replica = start_limited(&database, &format!("-n {most_files}"));
+/// More connections than `replica` has room for are turned away, and taken again when there is room.
+fn flood(database: &Database, mut replica: Replica) {
     let mut early = replica.caller();
     assert_eq!(early.post("ann", "x").own_seq(), 1);
+    assert_eq!(early.get("/messages").status, 200);
     let flood: Vec<_> = (0..100)
         .map_while(|_| TcpStream::connect(replica.address()).ok())
         .collect();
@@ -54,6 +54,7 @@ fn flood(most_files: u32) {
     eventually("a new connection is served", || is_served(&replica));
     assert_eq!(replica.caller().post("bob", "z").own_seq(), 3);
     assert_eq!(early.post("ann", "z").own_seq(), 4);
+    assert_ne!(scrape(&replica)["connections_turned_away_total"], "0");
     replica.terminate();
     assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
     let log = replica.log();
@@ -62,14 +63,67 @@ fn flood(most_files: u32) {
     database.assert_in_order();
 }
 
+/// A connection takes two descriptors. Whether the first or the second is the one too many makes a difference: the accept
+/// fails and is told of, or the accepting thread panics.
+fn flood_descriptors(most: u32) {
+    let database = Database::new();
+    let replica = start_limited(&database, &format!("-n {most}"));
+    flood(&database, replica);
+}
+
 #[test]
 fn connections_beyond_the_descriptors_are_turned_away_until_there_is_room_again() {
-    flood(64);
+    flood_descriptors(64);
 }
 
 #[test]
 fn connections_beyond_the_descriptors_by_one_are_turned_away_until_there_is_room_again() {
-    flood(65);
+    flood_descriptors(65);
+}
+
+/// The limit is one of a user's, and none of root's: the replica runs as a user that nobody is.
+#[test]
+fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
+    let nobody = 1_000_000_000 + std::process::id();
+    let as_nobody = |program: &OsStr| {
+        let mut command = Command::new("prlimit");
+        command
+            .args([
+                "--nproc=64",
+                "setpriv",
+                "--clear-groups",
+                "--pdeathsig=keep",
+            ])
+            .args([format!("--reuid={nobody}"), format!("--regid={nobody}")])
+            .arg(program);
+        command
+    };
+    if !as_nobody(OsStr::new("true"))
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        return skip(
+            "another user's limit cannot be set here; it takes root, `prlimit` and `setpriv`",
+        );
+    }
+    let database = Database::new();
+    let proxy = database.proxy();
+    // Where we may look need not be where everybody may.
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let everybody_s = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), everybody_s).expect("it is ours");
+    let program = folder.path().join("server");
+    // By another process: what is open here for writing could not be started.
+    let mut copy = Command::new("cp");
+    copy.arg(env!("CARGO_BIN_EXE_server")).arg(&program);
+    assert!(copy.status().is_ok_and(|status| status.success()));
+    let mut command = as_nobody(program.as_os_str());
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .env("DATABASE_URL", database.url_through(&proxy));
+    let mut replica = Replica::run(&mut command);
+    replica.wait_until_ready();
+    flood(&database, replica);
 }
 
 /// Pages of a hundred messages are of more than 2 MiB from now on.
