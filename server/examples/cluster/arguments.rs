@@ -59,6 +59,24 @@ pub(crate) enum How {
     Switch,
     /// All three members are stopped and started, one after the other, the primary last
     Restart,
+    /// Its host is cut off from all, and back later; takes root, for network namespaces
+    Cut,
+    /// Its host is cut off from the other members, while clients still reach it; takes root as well
+    Isolate,
+    /// kill -9 of all three at once; the operator lets the one with most transactions begin the group again
+    Crash,
+}
+
+impl How {
+    /// Whether the old primary may still take itself for one, or say nothing.
+    pub(crate) fn is_out_of_order(self) -> bool {
+        matches!(self, Self::Kill | Self::Freeze | Self::Cut | Self::Isolate)
+    }
+
+    /// Whether each member needs a host of its own.
+    pub(crate) fn cuts(self) -> bool {
+        matches!(self, Self::Cut | Self::Isolate)
+    }
 }
 
 impl Arguments {

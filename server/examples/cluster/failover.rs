@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use faults::Link;
 use mysql::prelude::Queryable;
 
 use crate::arguments::{Arguments, How};
-use crate::group::{Group, PAUSE};
+use crate::group::Group;
+use crate::interruption::{PAUSE, sleep};
 use crate::load::{Replicas, Run};
 
 /// Nothing is stored for so long: it will not come back.
@@ -21,8 +22,9 @@ pub(crate) struct Failover {
     /// From then until it has stored a message.
     pub(crate) recovery: Duration,
     run: Run,
-    /// Of all members together: answered, but not in the table; rows of `ordering_violations`.
+    /// Of what was answered, on the member that lacks most.
     lost: usize,
+    /// Rows of `ordering_violations`, on all members.
     violations: usize,
 }
 
@@ -64,21 +66,20 @@ pub(crate) fn fail_over(
     number: u32,
 ) -> Result<Failover, Box<dyn Error>> {
     let client = replicas.load(number, arguments)?;
-    sleep(arguments.calm);
+    sleep(arguments.calm)?;
     let (old, failed) = fail(group, arguments.how)?;
-    let not_asked = matches!(arguments.how, How::Kill | How::Freeze).then_some(old);
-    let new = group.primary(not_asked)?;
+    let new = group.primary(arguments.how.is_out_of_order().then_some(old))?;
     let election = failed.elapsed();
     let elected = Instant::now();
     wait_for_messages(group, new)?;
     let recovery = elected.elapsed();
-    sleep(arguments.calm);
+    sleep(arguments.calm)?;
     bring_back(group, arguments.how, old)?;
-    sleep(arguments.calm);
+    sleep(arguments.calm)?;
     let run = client.finish()?;
     let (mut lost, mut violations) = (0, 0);
     for member in group.indices() {
-        lost += run.missing_on(group, member)?;
+        lost = lost.max(run.missing_on(group, member)?);
         let rows: Option<usize> = group
             .session(member)?
             .query_first("SELECT COUNT(*) FROM ordering_violations")?;
@@ -98,23 +99,28 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
     let old = group.primary(None)?;
     let mut failed = Instant::now();
     match how {
-        How::Kill => group.member(old).process.process()?.kill()?,
-        How::Freeze => group.member(old).process.process()?.freeze()?,
+        How::Kill => group.process(old)?.kill()?,
+        How::Freeze => group.process(old)?.freeze()?,
+        How::Cut | How::Isolate => group.cut(old, links(how))?,
         How::Switch => {
             let other = (old + 1) % group.indices().len();
-            let mut operator = group.member(other).process.connect()?;
+            let mut operator = group.operator(other)?;
             operator.query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")?;
         }
         How::Restart => {
-            let others = group.indices().filter(|&index| index != old);
-            for index in others.chain([old]).collect::<Vec<_>>() {
-                failed = Instant::now();
-                group.member(index).process.stop()?;
-                if index != old {
-                    group.member(index).process.start()?;
-                    group.join(index)?;
-                }
+            for index in group.indices().filter(|&index| index != old) {
+                group.stop_member(index)?;
+                group.start_member(index)?;
+                group.join(index)?;
             }
+            failed = Instant::now();
+            group.stop_member(old)?;
+        }
+        How::Crash => {
+            for index in group.indices() {
+                group.process(index)?.kill()?;
+            }
+            group.begin_again()?;
         }
     }
     Ok((old, failed))
@@ -122,11 +128,19 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
 
 fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Error>> {
     match how {
-        How::Kill | How::Restart => group.member(old).process.start()?,
-        How::Freeze => group.member(old).process.process()?.thaw()?,
-        How::Switch => {}
+        How::Kill | How::Restart => group.start_member(old)?,
+        How::Freeze => group.process(old)?.thaw()?,
+        How::Cut | How::Isolate => group.mend(old, links(how))?,
+        How::Switch | How::Crash => {}
     }
     group.join(old)
+}
+
+fn links(how: How) -> &'static [Link] {
+    match how {
+        How::Isolate => &[Link::Hosts],
+        _ => &[Link::Hosts, Link::Callers],
+    }
 }
 
 fn wait_for_messages(group: &Group, primary: usize) -> Result<(), Box<dyn Error>> {
@@ -142,7 +156,7 @@ fn wait_for_messages(group: &Group, primary: usize) -> Result<(), Box<dyn Error>
                 format!("nothing is stored {RECOVERY:?} after there is a new primary").into(),
             );
         }
-        sleep(PAUSE);
+        sleep(PAUSE)?;
     }
     Ok(())
 }

@@ -2,30 +2,32 @@
 
 use std::error::Error;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use faults::DatabaseProcess;
+use faults::{DatabaseProcess, Link, Network, Process};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 
-const MEMBERS: usize = 3;
+use crate::interruption::{PAUSE, sleep};
+
+pub(crate) const MEMBERS: u8 = 3;
 /// Any UUID; groups do not meet, as they have ports of their own.
 const GROUP: &str = "8a94f357-aab4-11df-86ab-c80aa9429562";
 /// A member that was away catches up, and an expelled one tries by itself first.
 const JOIN: Duration = Duration::from_secs(180);
 /// Members suspect for 5 seconds, and wait for 5 more before they expel.
 const ELECTION: Duration = Duration::from_secs(120);
-pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a member must know before it joins. The users are made before the group, alike on all members.
-const SET_UP: [&str; 5] = [
+const SET_UP: [&str; 6] = [
+    // Callers are on other hosts.
+    "RENAME USER dm@localhost TO dm@'%'",
     "CREATE USER replication@'%' IDENTIFIED BY 'replication'",
     "GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO replication@'%'",
-    "GRANT SELECT ON performance_schema.replication_group_members TO dm@localhost",
+    "GRANT SELECT ON performance_schema.replication_group_members TO dm@'%'",
     "CHANGE REPLICATION SOURCE TO SOURCE_USER = 'replication', SOURCE_PASSWORD = 'replication'
      FOR CHANNEL 'group_replication_recovery'",
     "RESET BINARY LOGS AND GTIDS",
@@ -34,56 +36,141 @@ const SET_UP: [&str; 5] = [
 /// Three servers in one group.
 pub(crate) struct Group {
     members: Vec<Member>,
+    /// If each is on a host of its own.
+    network: Option<Network>,
 }
 
 /// One of them.
-pub(crate) struct Member {
-    pub(crate) process: DatabaseProcess,
+struct Member {
+    process: DatabaseProcess,
+    at: Addresses,
+}
+
+#[derive(Clone, Copy)]
+struct Addresses {
+    /// For clients.
+    address: Ipv4Addr,
     port: u16,
+    /// For other members, which also connect to `port` when they join.
+    group_address: Ipv4Addr,
+    group_port: u16,
 }
 
 impl Group {
     /// Starts three servers with data of their own in `folder`, and makes them one group. `options` are for each of them.
+    /// With a network each is on a host of it, else all are on loopback.
     pub(crate) fn start(
         program: &Path,
         folder: &Path,
         options: &[String],
+        network: Option<Network>,
     ) -> Result<Self, Box<dyn Error>> {
         let template = folder.join("1");
         DatabaseProcess::initialize(program, &template)?;
-        let ports = free_ports(2 * MEMBERS)?;
-        let (ports, group_ports) = ports.split_at(MEMBERS);
-        let members = (0..MEMBERS).map(|index| {
-            let folder = folder.join(format!("{}", index + 1));
+        let addresses = addresses(network.is_some())?;
+        let members = addresses.iter().zip(1..).map(|(&at, number)| {
+            let folder = folder.join(number.to_string());
             fs::create_dir_all(&folder)?;
-            let mut process = DatabaseProcess::on(program, &folder)?;
-            for option in member_options(index, ports[index], group_ports) {
-                process = process.option(option);
-            }
-            let process = options.iter().fold(process, DatabaseProcess::option);
-            let port = ports[index];
-            Ok::<_, std::io::Error>(Member { process, port })
+            let process = DatabaseProcess::on(program, &folder)?;
+            let process = member_options(number, at, &addresses)
+                .iter()
+                .chain(options)
+                .fold(process, DatabaseProcess::option);
+            Ok::<_, std::io::Error>(Member { process, at })
         });
-        let mut members = members.collect::<Result<Vec<_>, _>>()?;
+        let members = members.collect::<Result<_, _>>()?;
+        let mut group = Self { members, network };
 
-        members[0].process.start()?;
-        let mut first = members[0].connect()?;
+        group.start_member(0)?;
+        let mut first = group.members[0].connect()?;
         SET_UP
             .iter()
             .try_for_each(|statement| first.query_drop(statement))?;
-        members[0].process.stop()?;
-        for index in 1..MEMBERS {
-            copy(
-                &template.join("data"),
-                &folder.join(format!("{}", index + 1)),
-            )?;
+        group.stop_member(0)?;
+        for number in 2..=MEMBERS {
+            copy(&template.join("data"), &folder.join(number.to_string()))?;
         }
-        for member in &mut members {
-            member.process.start()?;
-        }
-        let group = Self { members };
+        group
+            .indices()
+            .try_for_each(|index| group.start_member(index))?;
         group.begin(0)?;
         Ok(group)
+    }
+
+    /// On its host.
+    pub(crate) fn start_member(&mut self, index: usize) -> Result<(), Box<dyn Error>> {
+        let mut start = || self.members[index].process.start();
+        match &self.network {
+            Some(network) => network.on(host(index)?, &mut start)??,
+            None => start()?,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop_member(&mut self, index: usize) -> std::io::Result<()> {
+        self.members[index].process.stop()
+    }
+
+    /// The process of a running member.
+    pub(crate) fn process(&mut self, index: usize) -> std::io::Result<&mut Process> {
+        self.members[index].process.process()
+    }
+
+    /// A connection of the operator, which no cut of the network concerns.
+    pub(crate) fn operator(&self, index: usize) -> Result<Conn, mysql::Error> {
+        self.members[index].connect()
+    }
+
+    pub(crate) fn cut(&self, index: usize, links: &[Link]) -> Result<(), Box<dyn Error>> {
+        let network = self.network.as_ref().ok_or(NO_NETWORK)?;
+        let host = host(index)?;
+        Ok(links.iter().try_for_each(|&link| network.cut(host, link))?)
+    }
+
+    pub(crate) fn mend(&self, index: usize, links: &[Link]) -> Result<(), Box<dyn Error>> {
+        let network = self.network.as_ref().ok_or(NO_NETWORK)?;
+        let host = host(index)?;
+        Ok(links
+            .iter()
+            .try_for_each(|&link| network.mend(host, link))?)
+    }
+
+    /// Starts members that have all ended, and makes them one group again, as an operator does: what the first one lacks, the
+    /// group will lack.
+    pub(crate) fn begin_again(&mut self) -> Result<(), Box<dyn Error>> {
+        self.indices()
+            .try_for_each(|index| self.start_member(index))?;
+        let first = self.most_advanced()?;
+        self.begin(first)
+    }
+
+    /// The running member that has all that any of them stored, or received to be stored.
+    fn most_advanced(&self) -> Result<usize, Box<dyn Error>> {
+        let mut known = Vec::new();
+        for member in &self.members {
+            let transactions: Option<String> = member.connect()?.query_first(
+                "SELECT CONCAT_WS(',', @@GLOBAL.gtid_executed, MAX(received_transaction_set))
+                 FROM performance_schema.replication_connection_status
+                 WHERE channel_name = 'group_replication_applier'",
+            )?;
+            known.push(transactions.unwrap_or_default());
+        }
+        let mut calculator = self.members[0].connect()?;
+        let mut has_all_of = |one: &String, other: &String| -> Result<bool, mysql::Error> {
+            let subset: Option<bool> =
+                calculator.exec_first("SELECT GTID_SUBSET(?, ?)", (other, one))?;
+            Ok(subset.unwrap_or(false))
+        };
+        for (index, one) in known.iter().enumerate() {
+            let mut all = true;
+            for other in &known {
+                all &= has_all_of(one, other)?;
+            }
+            if all {
+                return Ok(index);
+            }
+        }
+        Err("each member lacks transactions that another has".into())
     }
 
     /// Makes one group of servers that are in none; `first` has all that the others have.
@@ -110,10 +197,6 @@ impl Group {
         0..self.members.len()
     }
 
-    pub(crate) fn member(&mut self, index: usize) -> &mut Member {
-        &mut self.members[index]
-    }
-
     /// A connection to a member's database. Looking through all messages takes its time.
     pub(crate) fn session(&self, index: usize) -> Result<Conn, mysql::Error> {
         Conn::new(Opts::from_url(&self.members[index].url())?)
@@ -128,7 +211,7 @@ impl Group {
                     return Ok(index);
                 }
             }
-            sleep(PAUSE);
+            sleep(PAUSE)?;
         }
         Err(format!("no new primary after {ELECTION:?}").into())
     }
@@ -144,7 +227,7 @@ impl Group {
                 Ok(false) => {}
                 Err(error) => last = Some(error),
             }
-            sleep(PAUSE);
+            sleep(PAUSE)?;
         }
         Err(format!("member {} does not join: {last:?}", index + 1).into())
     }
@@ -154,8 +237,8 @@ impl Member {
     fn url(&self) -> String {
         let (user, name) = (DatabaseProcess::USER, DatabaseProcess::NAME);
         format!(
-            "mysql://{user}@127.0.0.1:{}/{name}?prefer_socket=false",
-            self.port
+            "mysql://{user}@{}:{}/{name}?prefer_socket=false",
+            self.at.address, self.at.port
         )
     }
 
@@ -189,24 +272,60 @@ impl Member {
     }
 }
 
-fn member_options(index: usize, port: u16, group_ports: &[u16]) -> Vec<String> {
-    let seeds: Vec<String> = group_ports
+const NO_NETWORK: &str = "the members have no network of their own";
+
+/// A member's, on the network.
+fn host(index: usize) -> Result<u8, std::num::TryFromIntError> {
+    index.try_into()
+}
+
+fn addresses(on_hosts: bool) -> std::io::Result<Vec<Addresses>> {
+    let ports = free_ports(2 * usize::from(MEMBERS))?;
+    let addresses = (0..MEMBERS).zip(ports.chunks(2)).map(|(host, ports)| {
+        let address = |link| match on_hosts {
+            true => Network::address(host, link),
+            false => Ipv4Addr::LOCALHOST,
+        };
+        Addresses {
+            address: address(Link::Callers),
+            port: ports[0],
+            group_address: address(Link::Hosts),
+            group_port: ports[1],
+        }
+    });
+    Ok(addresses.collect())
+}
+
+fn member_options(number: u8, at: Addresses, all: &[Addresses]) -> Vec<String> {
+    let Addresses {
+        address,
+        port,
+        group_address,
+        group_port,
+    } = at;
+    let seeds: Vec<String> = all
         .iter()
-        .map(|port| format!("127.0.0.1:{port}"))
+        .map(|at| format!("{}:{}", at.group_address, at.group_port))
         .collect();
+    let bind = if address == group_address {
+        address.to_string()
+    } else {
+        format!("{address},{group_address}")
+    };
     vec![
         "--skip-networking=OFF".to_owned(),
-        "--bind-address=127.0.0.1".to_owned(),
+        "--skip-name-resolve".to_owned(),
+        format!("--bind-address={bind}"),
         format!("--port={port}"),
-        format!("--server-id={}", index + 1),
+        format!("--server-id={number}"),
         "--gtid-mode=ON".to_owned(),
         "--enforce-gtid-consistency=ON".to_owned(),
-        "--report-host=127.0.0.1".to_owned(),
+        format!("--report-host={group_address}"),
         format!("--report-port={port}"),
         "--plugin-load-add=group_replication.so".to_owned(),
         format!("--group-replication-group-name={GROUP}"),
         "--group-replication-start-on-boot=OFF".to_owned(),
-        format!("--group-replication-local-address={}", seeds[index]),
+        format!("--group-replication-local-address={group_address}:{group_port}"),
         format!("--group-replication-group-seeds={}", seeds.join(",")),
         "--group-replication-recovery-get-public-key=ON".to_owned(),
     ]

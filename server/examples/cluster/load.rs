@@ -7,7 +7,6 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use faults::{Process, is_ready};
@@ -15,7 +14,8 @@ use mysql::prelude::Queryable;
 use serde::Deserialize;
 
 use crate::arguments::Arguments;
-use crate::group::{Group, PAUSE};
+use crate::group::Group;
+use crate::interruption::{PAUSE, sleep};
 
 const REPLICAS: usize = 2;
 const START: Duration = Duration::from_secs(60);
@@ -70,18 +70,25 @@ impl Replicas {
                 let log = fs::read_to_string(folder.join("replica-1.log"))?;
                 return Err(format!("the replicas do not start:\n{log}").into());
             }
-            sleep(PAUSE);
+            sleep(PAUSE)?;
         }
         Ok(replicas)
     }
 
     /// The client as it is, its output to the terminal.
     pub(crate) fn main_job(&self, options: &[String]) -> Result<bool, Box<dyn Error>> {
-        let status = Command::new(&self.client)
-            .args(options)
-            .args(self.urls())
-            .status()?;
-        Ok(status.success())
+        let mut client =
+            Process::start(Command::new(&self.client).args(options).args(self.urls()))?;
+        loop {
+            if let Some(status) = client.status()? {
+                return Ok(status.success());
+            }
+            if let Err(interrupted) = sleep(PAUSE) {
+                client.terminate()?;
+                client.end(FINISH)?;
+                return Err(interrupted.into());
+            }
+        }
     }
 
     /// A client that goes on until it is asked to finish.
@@ -186,7 +193,7 @@ impl Run {
             if newest >= Some(last) {
                 break;
             }
-            sleep(PAUSE);
+            sleep(PAUSE)?;
         }
         let rows: Vec<(u64, String)> = session.exec(
             "SELECT seq, text FROM messages WHERE seq BETWEEN ? AND ?",

@@ -6,12 +6,14 @@
 //!
 //! * `arguments.rs`: options.
 //! * `group.rs`: the members, and who is primary.
+//! * `interruption.rs`: Ctrl-C.
 //! * `failover.rs`: how a primary fails and comes back, and what of it is measured.
 //! * `load.rs`: replicas and client; what was answered must be on every member.
 
 mod arguments;
 mod failover;
 mod group;
+mod interruption;
 mod load;
 
 use std::error::Error;
@@ -20,17 +22,23 @@ use std::process::ExitCode;
 use std::{fs, io};
 
 use clap::Parser;
+use faults::Network;
 
 use crate::arguments::Arguments;
 use crate::failover::{Failover, fail_over};
-use crate::group::Group;
+use crate::group::{Group, MEMBERS};
+use crate::interruption::Interrupted;
 use crate::load::Replicas;
+
+/// As a shell says it of a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
 
 #[expect(clippy::print_stderr, reason = "where this program says why it ends")]
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
         Err(error) => {
             eprintln!("cluster: {error}");
             ExitCode::FAILURE
@@ -40,9 +48,16 @@ fn main() -> ExitCode {
 
 /// Whether all was well.
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    interruption::listen()?;
     let program = Arguments::program()?;
     let folder = Folder::make(&arguments.folder)?;
-    let mut group = Group::start(&program, &folder.0, &arguments.member_options)?;
+    let network = arguments.how.cuts().then(|| Network::of(MEMBERS));
+    let mut group = Group::start(
+        &program,
+        &folder.0,
+        &arguments.member_options,
+        network.transpose()?,
+    )?;
     say(&format!("a group of three: {}", group.version()?));
     let replicas = Replicas::start(&arguments.binaries()?, &group, &folder.0)?;
     if arguments.failovers == 0 {

@@ -4,6 +4,7 @@
 //! * [`is_ready`]: whether a replica takes messages.
 //! * [`DatabaseProcess`]: a database server of one's own, on data of its own.
 //! * [`Proxy`]: stands between a replica and its database, knows where a transaction is, and cuts there.
+//! * [`Network`]: hosts of their own on this machine, with links that can be cut.
 
 mod process;
 
@@ -13,7 +14,10 @@ mod database;
 
 mod proxy;
 
+mod network;
+
 pub use database::DatabaseProcess;
+pub use network::{Link, Network};
 pub use process::Process;
 pub use proxy::{Action, Interception, Part, Proxy};
 pub use ready::is_ready;
