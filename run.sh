@@ -323,7 +323,7 @@ chaos() {
 }
 
 cluster() {
-  build --example cluster
+  build --example cluster --example one_per_message
   DATABASE_SERVER=${DATABASE_SERVER:-$(first_of mysqld mariadbd)} attend "$binaries/examples/cluster" "$@"
 }
 

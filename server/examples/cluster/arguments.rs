@@ -19,6 +19,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "kill")]
     pub(crate) how: How,
 
+    /// Instead: the group's throughput against that of a single server, and of one transaction per message on the group
+    #[arg(long, conflicts_with_all = ["failovers", "client"])]
+    pub(crate) compare: bool,
+
+    /// Rounds of --compare; each measures all three
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
+    pub(crate) rounds: u32,
+
+    /// How long each is measured in a round
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) time: Duration,
+
     /// Messages in a second while the primary fails; without it as many as 50 coroutines send
     #[arg(long, value_name = "R")]
     pub(crate) rate: Option<u32>,

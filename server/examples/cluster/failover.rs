@@ -9,8 +9,9 @@ use mysql::prelude::Queryable;
 
 use crate::arguments::{Arguments, How};
 use crate::group::Group;
-use crate::interruption::{PAUSE, sleep};
-use crate::load::{Replicas, Run};
+use crate::interruption::{Interrupted, PAUSE, sleep};
+use crate::load::{Client, Run};
+use crate::replicas::Replicas;
 
 /// Nothing is stored for so long: it will not come back.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ pub(crate) struct Failover {
     /// From then until it has stored a message.
     pub(crate) recovery: Duration,
     run: Run,
+    /// Why not all are members again, if so.
+    left_out: Option<String>,
     /// Of what was answered, on the member that lacks most.
     lost: usize,
     /// Rows of `ordering_violations`, on all members.
@@ -30,7 +33,14 @@ pub(crate) struct Failover {
 
 impl Failover {
     pub(crate) fn is_well(&self) -> bool {
-        self.run.verdict == "valid" && self.lost == 0 && self.violations == 0
+        let Self {
+            run,
+            left_out,
+            lost,
+            violations,
+            ..
+        } = self;
+        run.verdict == "valid" && left_out.is_none() && *lost == 0 && *violations == 0
     }
 }
 
@@ -38,6 +48,7 @@ impl fmt::Display for Failover {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             run,
+            left_out,
             lost,
             violations,
             ..
@@ -53,7 +64,11 @@ impl fmt::Display for Failover {
             run.failed,
             run.unknown,
             run.verdict,
-        )
+        )?;
+        match left_out {
+            Some(reason) => write!(to, "; {reason}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -65,7 +80,7 @@ pub(crate) fn fail_over(
     arguments: &Arguments,
     number: u32,
 ) -> Result<Failover, Box<dyn Error>> {
-    let client = replicas.load(number, arguments)?;
+    let client = Client::start(replicas, number, arguments)?;
     sleep(arguments.calm)?;
     let (old, failed) = fail(group, arguments.how)?;
     let new = group.primary(arguments.how.is_out_of_order().then_some(old))?;
@@ -74,7 +89,7 @@ pub(crate) fn fail_over(
     wait_for_messages(group, new)?;
     let recovery = elected.elapsed();
     sleep(arguments.calm)?;
-    bring_back(group, arguments.how, old)?;
+    let left_out = bring_back(group, arguments.how, old)?;
     sleep(arguments.calm)?;
     let run = client.finish()?;
     let (mut lost, mut violations) = (0, 0);
@@ -89,6 +104,7 @@ pub(crate) fn fail_over(
         election,
         recovery,
         run,
+        left_out,
         lost,
         violations,
     })
@@ -126,14 +142,19 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
     Ok((old, failed))
 }
 
-fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Error>> {
+/// Gives why a member does not join again, if so.
+fn bring_back(group: &mut Group, how: How, old: usize) -> Result<Option<String>, Box<dyn Error>> {
     match how {
         How::Kill | How::Restart => group.start_member(old)?,
         How::Freeze => group.process(old)?.thaw()?,
         How::Cut | How::Isolate => group.mend(old, links(how))?,
         How::Switch | How::Crash => {}
     }
-    group.join(old)
+    match group.indices().try_for_each(|index| group.join(index)) {
+        Ok(()) => Ok(None),
+        Err(error) if error.is::<Interrupted>() => Err(error),
+        Err(error) => Ok(Some(error.to_string())),
+    }
 }
 
 fn links(how: How) -> &'static [Link] {

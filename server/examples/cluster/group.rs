@@ -1,8 +1,7 @@
-//! The members, and who is primary.
+//! Three members, and who is primary.
 
 use std::error::Error;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,10 +11,9 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 
 use crate::interruption::{PAUSE, sleep};
+use crate::member::{Addresses, Member, options};
 
 pub(crate) const MEMBERS: u8 = 3;
-/// Any UUID; groups do not meet, as they have ports of their own.
-const GROUP: &str = "8a94f357-aab4-11df-86ab-c80aa9429562";
 /// A member that was away catches up, and an expelled one tries by itself first.
 const JOIN: Duration = Duration::from_secs(180);
 /// Members suspect for 5 seconds, and wait for 5 more before they expel.
@@ -40,41 +38,25 @@ pub(crate) struct Group {
     network: Option<Network>,
 }
 
-/// One of them.
-struct Member {
-    process: DatabaseProcess,
-    at: Addresses,
-}
-
-#[derive(Clone, Copy)]
-struct Addresses {
-    /// For clients.
-    address: Ipv4Addr,
-    port: u16,
-    /// For other members, which also connect to `port` when they join.
-    group_address: Ipv4Addr,
-    group_port: u16,
-}
-
 impl Group {
-    /// Starts three servers with data of their own in `folder`, and makes them one group. `options` are for each of them.
+    /// Starts three servers with data of their own in `folder`, and makes them one group. `more_options` are for each of them.
     /// With a network each is on a host of it, else all are on loopback.
     pub(crate) fn start(
         program: &Path,
         folder: &Path,
-        options: &[String],
+        more_options: &[String],
         network: Option<Network>,
     ) -> Result<Self, Box<dyn Error>> {
         let template = folder.join("1");
         DatabaseProcess::initialize(program, &template)?;
-        let addresses = addresses(network.is_some())?;
+        let addresses = Addresses::of(MEMBERS, network.is_some())?;
         let members = addresses.iter().zip(1..).map(|(&at, number)| {
             let folder = folder.join(number.to_string());
             fs::create_dir_all(&folder)?;
             let process = DatabaseProcess::on(program, &folder)?;
-            let process = member_options(number, at, &addresses)
+            let process = options(number, at, &addresses)
                 .iter()
-                .chain(options)
+                .chain(more_options)
                 .fold(process, DatabaseProcess::option);
             Ok::<_, std::io::Error>(Member { process, at })
         });
@@ -94,6 +76,7 @@ impl Group {
             .indices()
             .try_for_each(|index| group.start_member(index))?;
         group.begin(0)?;
+        group.indices().try_for_each(|index| group.join(index))?;
         Ok(group)
     }
 
@@ -135,8 +118,7 @@ impl Group {
             .try_for_each(|&link| network.mend(host, link))?)
     }
 
-    /// Starts members that have all ended, and makes them one group again, as an operator does: what the first one lacks, the
-    /// group will lack.
+    /// Starts members that have all ended, and lets one of them begin the group again, as an operator does.
     pub(crate) fn begin_again(&mut self) -> Result<(), Box<dyn Error>> {
         self.indices()
             .try_for_each(|index| self.start_member(index))?;
@@ -173,13 +155,13 @@ impl Group {
         Err("each member lacks transactions that another has".into())
     }
 
-    /// Makes one group of servers that are in none; `first` has all that the others have.
+    /// Lets the first member begin a group that others join; it has all that they have.
     fn begin(&self, first: usize) -> Result<(), Box<dyn Error>> {
         let mut connection = self.members[first].connect()?;
         connection.query_drop("SET GLOBAL group_replication_bootstrap_group = ON")?;
         connection.query_drop("START GROUP_REPLICATION")?;
         connection.query_drop("SET GLOBAL group_replication_bootstrap_group = OFF")?;
-        self.indices().try_for_each(|index| self.join(index))
+        Ok(())
     }
 
     pub(crate) fn version(&self) -> Result<String, Box<dyn Error>> {
@@ -189,8 +171,16 @@ impl Group {
 
     /// All hosts, as the server takes them.
     pub(crate) fn urls(&self) -> String {
-        let urls: Vec<String> = self.members.iter().map(Member::url).collect();
+        let urls: Vec<String> = self
+            .indices()
+            .map(|index| self.url(index, DatabaseProcess::NAME))
+            .collect();
         urls.join(",")
+    }
+
+    /// Of a database on a member, for clients.
+    pub(crate) fn url(&self, index: usize, database: &str) -> String {
+        self.members[index].url(database)
     }
 
     pub(crate) fn indices(&self) -> std::ops::Range<usize> {
@@ -199,7 +189,7 @@ impl Group {
 
     /// A connection to a member's database. Looking through all messages takes its time.
     pub(crate) fn session(&self, index: usize) -> Result<Conn, mysql::Error> {
-        Conn::new(Opts::from_url(&self.members[index].url())?)
+        Conn::new(Opts::from_url(&self.url(index, DatabaseProcess::NAME))?)
     }
 
     /// Waits for a primary that takes writes; `except` is not asked, it may be frozen.
@@ -233,113 +223,11 @@ impl Group {
     }
 }
 
-impl Member {
-    fn url(&self) -> String {
-        let (user, name) = (DatabaseProcess::USER, DatabaseProcess::NAME);
-        format!(
-            "mysql://{user}@{}:{}/{name}?prefer_socket=false",
-            self.at.address, self.at.port
-        )
-    }
-
-    fn connect(&self) -> Result<Conn, mysql::Error> {
-        self.process.connect()
-    }
-
-    fn is_primary(&self) -> Result<bool, mysql::Error> {
-        let primary: Option<bool> = self.connect()?.query_first(
-            "SELECT member_role = 'PRIMARY' AND member_state = 'ONLINE' AND NOT @@GLOBAL.read_only
-             FROM performance_schema.replication_group_members
-             WHERE member_id = @@server_uuid",
-        )?;
-        Ok(primary.unwrap_or(false))
-    }
-
-    /// Whether it has joined; if it does not even try, it is told to.
-    fn join(&self) -> Result<bool, mysql::Error> {
-        let mut connection = self.connect()?;
-        let state: Option<String> = connection.query_first(
-            "SELECT member_state
-             FROM performance_schema.replication_group_members
-             WHERE member_id = @@server_uuid",
-        )?;
-        match state.as_deref() {
-            Some("ONLINE") => return Ok(true),
-            Some("RECOVERING") => {}
-            _ => connection.query_drop("START GROUP_REPLICATION")?,
-        }
-        Ok(false)
-    }
-}
-
 const NO_NETWORK: &str = "the members have no network of their own";
 
 /// A member's, on the network.
 fn host(index: usize) -> Result<u8, std::num::TryFromIntError> {
     index.try_into()
-}
-
-fn addresses(on_hosts: bool) -> std::io::Result<Vec<Addresses>> {
-    let ports = free_ports(2 * usize::from(MEMBERS))?;
-    let addresses = (0..MEMBERS).zip(ports.chunks(2)).map(|(host, ports)| {
-        let address = |link| match on_hosts {
-            true => Network::address(host, link),
-            false => Ipv4Addr::LOCALHOST,
-        };
-        Addresses {
-            address: address(Link::Callers),
-            port: ports[0],
-            group_address: address(Link::Hosts),
-            group_port: ports[1],
-        }
-    });
-    Ok(addresses.collect())
-}
-
-fn member_options(number: u8, at: Addresses, all: &[Addresses]) -> Vec<String> {
-    let Addresses {
-        address,
-        port,
-        group_address,
-        group_port,
-    } = at;
-    let seeds: Vec<String> = all
-        .iter()
-        .map(|at| format!("{}:{}", at.group_address, at.group_port))
-        .collect();
-    let bind = if address == group_address {
-        address.to_string()
-    } else {
-        format!("{address},{group_address}")
-    };
-    vec![
-        "--skip-networking=OFF".to_owned(),
-        "--skip-name-resolve".to_owned(),
-        format!("--bind-address={bind}"),
-        format!("--port={port}"),
-        format!("--server-id={number}"),
-        "--gtid-mode=ON".to_owned(),
-        "--enforce-gtid-consistency=ON".to_owned(),
-        format!("--report-host={group_address}"),
-        format!("--report-port={port}"),
-        "--plugin-load-add=group_replication.so".to_owned(),
-        format!("--group-replication-group-name={GROUP}"),
-        "--group-replication-start-on-boot=OFF".to_owned(),
-        format!("--group-replication-local-address={group_address}:{group_port}"),
-        format!("--group-replication-group-seeds={}", seeds.join(",")),
-        "--group-replication-recovery-get-public-key=ON".to_owned(),
-    ]
-}
-
-/// Free now, and hardly taken before the servers are there: the kernel gives another port to each who asks.
-fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect()
 }
 
 /// Without the file that holds the server's identity; it makes another.

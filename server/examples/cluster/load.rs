@@ -1,24 +1,22 @@
-//! Replicas and client; what was answered must be on every member.
+//! The client; what was answered must be on every member.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use faults::{Process, is_ready};
+use faults::Process;
 use mysql::prelude::Queryable;
 use serde::Deserialize;
 
 use crate::arguments::Arguments;
 use crate::group::Group;
 use crate::interruption::{PAUSE, sleep};
+use crate::replicas::Replicas;
 
-const REPLICAS: usize = 2;
-const START: Duration = Duration::from_secs(60);
 /// Longer than any run: it is ended by a signal.
 const DURATION: &str = "3600s";
 /// Enough for an election: a repetition waits up to a second.
@@ -30,105 +28,19 @@ const FINISH: Duration = Duration::from_secs(120);
 /// A secondary is behind by what it has not applied yet.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-/// The servers under test.
-pub(crate) struct Replicas {
-    _processes: Vec<Process>,
-    addresses: Vec<SocketAddr>,
-    client: PathBuf,
-    folder: PathBuf,
-}
-
-impl Replicas {
-    /// Starts them on all hosts of the group; their logs go to `folder`.
-    pub(crate) fn start(
-        binaries: &Path,
-        group: &Group,
-        folder: &Path,
-    ) -> Result<Self, Box<dyn Error>> {
-        let (mut processes, mut addresses) = (Vec::new(), Vec::new());
-        for number in 1..=REPLICAS {
-            // Free now, and hardly taken before the server is there.
-            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-            let mut command = Command::new(binaries.join("server"));
-            command
-                .args(["--listen", &address.to_string()])
-                .env("DATABASE_URL", group.urls())
-                .stdin(Stdio::null())
-                .stderr(File::create(folder.join(format!("replica-{number}.log")))?);
-            processes.push(Process::start(&mut command)?);
-            addresses.push(address);
+/// The client as it is, its output to the terminal. Gives whether it was content.
+pub(crate) fn main_job(replicas: &Replicas, arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    let mut command = Command::new(arguments.binaries()?.join("client"));
+    let mut client = Process::start(command.args(&arguments.client).args(replicas.urls()))?;
+    loop {
+        if let Some(status) = client.status()? {
+            return Ok(status.success());
         }
-        let replicas = Self {
-            _processes: processes,
-            addresses,
-            client: binaries.join("client"),
-            folder: folder.to_owned(),
-        };
-        let start = Instant::now();
-        while !replicas.addresses.iter().all(|&address| is_ready(address)) {
-            if start.elapsed() > START {
-                let log = fs::read_to_string(folder.join("replica-1.log"))?;
-                return Err(format!("the replicas do not start:\n{log}").into());
-            }
-            sleep(PAUSE)?;
+        if let Err(interrupted) = sleep(PAUSE) {
+            client.terminate()?;
+            client.end(FINISH)?;
+            return Err(interrupted.into());
         }
-        Ok(replicas)
-    }
-
-    /// The client as it is, its output to the terminal.
-    pub(crate) fn main_job(&self, options: &[String]) -> Result<bool, Box<dyn Error>> {
-        let mut client =
-            Process::start(Command::new(&self.client).args(options).args(self.urls()))?;
-        loop {
-            if let Some(status) = client.status()? {
-                return Ok(status.success());
-            }
-            if let Err(interrupted) = sleep(PAUSE) {
-                client.terminate()?;
-                client.end(FINISH)?;
-                return Err(interrupted.into());
-            }
-        }
-    }
-
-    /// A client that goes on until it is asked to finish.
-    pub(crate) fn load(
-        &self,
-        number: u32,
-        arguments: &Arguments,
-    ) -> Result<Client, Box<dyn Error>> {
-        let history = self.folder.join(format!("history-{number}.jsonl"));
-        let results = self.folder.join(format!("results-{number}.json"));
-        let mut command = Command::new(&self.client);
-        command
-            .args([
-                "--duration",
-                DURATION,
-                "--retries",
-                RETRIES,
-                "--timeout",
-                TIMEOUT,
-            ])
-            .args(["--quiet", "--output-format", "json"])
-            .arg("--history")
-            .arg(&history)
-            .args(arguments.rate.map(|rate| format!("--rate={rate}")))
-            .args(&arguments.client)
-            .args(self.urls())
-            .stdin(Stdio::null())
-            .stdout(File::create(&results)?);
-        let process = Process::start(&mut command)?;
-        Ok(Client {
-            process,
-            history,
-            results,
-        })
-    }
-
-    fn urls(&self) -> impl Iterator<Item = String> {
-        self.addresses
-            .iter()
-            .map(|address| format!("http://{address}"))
     }
 }
 
@@ -151,6 +63,40 @@ pub(crate) struct Run {
 }
 
 impl Client {
+    /// Goes on until it is asked to finish.
+    pub(crate) fn start(
+        replicas: &Replicas,
+        number: u32,
+        arguments: &Arguments,
+    ) -> Result<Self, Box<dyn Error>> {
+        let history = arguments.folder.join(format!("history-{number}.jsonl"));
+        let results = arguments.folder.join(format!("results-{number}.json"));
+        let mut command = Command::new(arguments.binaries()?.join("client"));
+        command
+            .args([
+                "--duration",
+                DURATION,
+                "--retries",
+                RETRIES,
+                "--timeout",
+                TIMEOUT,
+            ])
+            .args(["--quiet", "--output-format", "json"])
+            .arg("--history")
+            .arg(&history)
+            .args(arguments.rate.map(|rate| format!("--rate={rate}")))
+            .args(&arguments.client)
+            .args(replicas.urls())
+            .stdin(Stdio::null())
+            .stdout(File::create(&results)?);
+        let process = Process::start(&mut command)?;
+        Ok(Self {
+            process,
+            history,
+            results,
+        })
+    }
+
     /// Lets what is under way be answered, and judges.
     pub(crate) fn finish(mut self) -> Result<Run, Box<dyn Error>> {
         self.process.terminate()?;

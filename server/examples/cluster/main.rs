@@ -5,16 +5,22 @@
 //! in reading order:
 //!
 //! * `arguments.rs`: options.
-//! * `group.rs`: the members, and who is primary.
+//! * `member.rs`: a member: where it is, and what it is told.
+//! * `group.rs`: all of them, and who is primary.
 //! * `interruption.rs`: Ctrl-C.
 //! * `failover.rs`: how a primary fails and comes back, and what of it is measured.
-//! * `load.rs`: replicas and client; what was answered must be on every member.
+//! * `replicas.rs`: the servers under test.
+//! * `load.rs`: the client; what was answered must be on every member.
+//! * `comparison.rs`: what the group costs.
 
 mod arguments;
+mod comparison;
 mod failover;
 mod group;
 mod interruption;
 mod load;
+mod member;
+mod replicas;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -25,10 +31,12 @@ use clap::Parser;
 use faults::Network;
 
 use crate::arguments::Arguments;
+use crate::comparison::Comparison;
 use crate::failover::{Failover, fail_over};
 use crate::group::{Group, MEMBERS};
 use crate::interruption::Interrupted;
-use crate::load::Replicas;
+use crate::load::main_job;
+use crate::replicas::Replicas;
 
 /// As a shell says it of a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
@@ -59,20 +67,32 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         network.transpose()?,
     )?;
     say(&format!("a group of three: {}", group.version()?));
-    let replicas = Replicas::start(&arguments.binaries()?, &group, &folder.0)?;
-    if arguments.failovers == 0 {
-        return replicas.main_job(&arguments.client);
+    if arguments.compare {
+        let comparison = Comparison::run(&group, &program, &folder.0, arguments)?;
+        show(&comparison);
+        return Ok(comparison.is_well());
     }
-    let mut all_well = true;
+    let replicas = Replicas::of_server(
+        &arguments.binaries()?,
+        &group.urls(),
+        &folder.0.join("replicas.log"),
+    )?;
+    if arguments.failovers == 0 {
+        return main_job(&replicas, arguments);
+    }
     let mut failovers = Vec::new();
     for number in 1..=arguments.failovers {
         let failover = fail_over(&mut group, &replicas, arguments, number)?;
         say(&format!("{number}: {failover}"));
-        all_well &= failover.is_well();
+        let well = failover.is_well();
         failovers.push(failover);
+        // After a loss the group is not what it was.
+        if !well {
+            break;
+        }
     }
-    conclude(&failovers);
-    Ok(all_well)
+    conclude(&failovers, arguments.failovers);
+    Ok(failovers.iter().all(Failover::is_well))
 }
 
 /// Removed at the end, and at the beginning what an interrupted run has left.
@@ -95,8 +115,7 @@ impl Drop for Folder {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the result")]
-fn conclude(failovers: &[Failover]) {
+fn conclude(failovers: &[Failover], of: u32) {
     let well = failovers
         .iter()
         .filter(|failover| failover.is_well())
@@ -109,16 +128,20 @@ fn conclude(failovers: &[Failover]) {
             .unwrap_or_default()
             .as_secs_f64()
     };
-    println!(
-        "{well} of {} failovers: valid, all that was answered is on every member. Longest: {:.1} s to a new primary, \
+    show(&format!(
+        "{well} of {of} failovers: valid, all that was answered is on every member. Longest: {:.1} s to a new primary, \
          {:.1} s from then to stored messages",
-        failovers.len(),
         longest(|failover| failover.election),
         longest(|failover| failover.recovery),
-    );
+    ));
+}
+
+#[expect(clippy::print_stdout, reason = "the result")]
+fn show(result: &impl std::fmt::Display) {
+    println!("{result}");
 }
 
 #[expect(clippy::print_stderr, reason = "progress, for who waits")]
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     eprintln!("cluster: {what}");
 }
