@@ -23,11 +23,11 @@ pub(crate) struct Failover {
     /// From then until it has stored a message.
     pub(crate) recovery: Duration,
     run: Run,
-    /// Why not all are members again, if so.
+    /// Why a member does not join again, if so.
     left_out: Option<String>,
-    /// Of what was answered, on the member that lacks most.
+    /// Of what was answered, on the member of the group that lacks most.
     lost: usize,
-    /// Rows of `ordering_violations`, on all members.
+    /// Rows of `ordering_violations`, on all of them.
     violations: usize,
 }
 
@@ -89,11 +89,12 @@ pub(crate) fn fail_over(
     wait_for_messages(group, new)?;
     let recovery = elected.elapsed();
     sleep(arguments.calm)?;
-    let left_out = bring_back(group, arguments.how, old)?;
+    bring_back(group, arguments.how, old)?;
+    let (members, left_out) = members(group)?;
     sleep(arguments.calm)?;
     let run = client.finish()?;
     let (mut lost, mut violations) = (0, 0);
-    for member in group.indices() {
+    for member in members {
         lost = lost.max(run.missing_on(group, member)?);
         let rows: Option<usize> = group
             .session(member)?
@@ -142,19 +143,27 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
     Ok((old, failed))
 }
 
-/// Gives why a member does not join again, if so.
-fn bring_back(group: &mut Group, how: How, old: usize) -> Result<Option<String>, Box<dyn Error>> {
+fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Error>> {
     match how {
         How::Kill | How::Restart => group.start_member(old)?,
         How::Freeze => group.process(old)?.thaw()?,
         How::Cut | How::Isolate => group.mend(old, links(how))?,
         How::Switch | How::Crash => {}
     }
-    match group.indices().try_for_each(|index| group.join(index)) {
-        Ok(()) => Ok(None),
-        Err(error) if error.is::<Interrupted>() => Err(error),
-        Err(error) => Ok(Some(error.to_string())),
+    Ok(())
+}
+
+/// Lets all join. Gives those that do, and why another does not.
+fn members(group: &Group) -> Result<(Vec<usize>, Option<String>), Box<dyn Error>> {
+    let (mut members, mut left_out) = (Vec::new(), None);
+    for index in group.indices() {
+        match group.join(index) {
+            Ok(()) => members.push(index),
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => left_out = Some(error.to_string()),
+        }
     }
+    Ok((members, left_out))
 }
 
 fn links(how: How) -> &'static [Link] {
