@@ -19,11 +19,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "kill")]
     pub(crate) how: How,
 
-    /// Instead: the group's throughput against that of a single server, and of one transaction per message on the group
+    /// Instead: the group's throughput against that of a single server, of one transaction per message on the group, and of
+    /// the group where COMMIT waits for all members
     #[arg(long, conflicts_with_all = ["failovers", "client"])]
     pub(crate) compare: bool,
 
-    /// Rounds of --compare; each measures all three
+    /// Rounds of --compare; each measures all of them
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
     pub(crate) rounds: u32,
 

@@ -1,4 +1,5 @@
-//! What the group costs: it, a single server, and one transaction per message on the group, in interleaved rounds.
+//! What the group costs: it, a single server, one transaction per message on the group, and the group where COMMIT waits
+//! for all members, in interleaved rounds.
 
 use std::error::Error;
 use std::fmt;
@@ -23,13 +24,12 @@ const POOL_SIZES: [u32; 4] = [2, 4, 8, 25];
 /// Of each coroutine, before those that count.
 const WARM_UP: &str = "10";
 
-/// The rounds of all three.
+/// The rounds of all.
 pub(crate) struct Comparison {
     rounds: u32,
     time: Duration,
     group: Contestant,
-    single: Contestant,
-    one_per_message: Contestant,
+    others: [Contestant; 3],
 }
 
 struct Contestant {
@@ -71,21 +71,27 @@ impl Comparison {
             let replicas = Replicas::of_server(binaries, urls, &log(name))?;
             Ok::<_, Box<dyn Error>>(Contestant::new(name, replicas))
         };
+        let patient = || {
+            let mut operator = group.operator(group.primary(None)?)?;
+            operator.query_drop("SET GLOBAL group_replication_consistency = 'AFTER'")?;
+            let contestant = of_server("the group, with AFTER", &group.urls())?;
+            // Connections that are open now keep what they found.
+            contestant.measure(binaries, folder, arguments.time, 0)?;
+            operator.query_drop("SET GLOBAL group_replication_consistency = DEFAULT")?;
+            Ok::<_, Box<dyn Error>>(contestant)
+        };
         let mut comparison = Self {
             rounds: arguments.rounds,
             time: arguments.time,
+            others: [
+                of_server("a single server", &single_url)?,
+                fastest_one_per_message(group, binaries, folder, arguments.time)?,
+                patient()?,
+            ],
             group: of_server("the group", &group.urls())?,
-            single: of_server("a single server", &single_url)?,
-            one_per_message: fastest_one_per_message(group, binaries, folder, arguments.time)?,
         };
-        let Self {
-            group,
-            single,
-            one_per_message,
-            ..
-        } = &mut comparison;
         for round in 0..=arguments.rounds {
-            for contestant in [&mut *group, single, one_per_message] {
+            for contestant in comparison.contestants_mut() {
                 let figures = contestant.measure(binaries, folder, arguments.time, round)?;
                 // The first round opens connections and fills caches.
                 if round > 0 {
@@ -97,10 +103,17 @@ impl Comparison {
         Ok(comparison)
     }
 
+    fn contestants(&self) -> impl Iterator<Item = &Contestant> {
+        [&self.group].into_iter().chain(&self.others)
+    }
+
+    fn contestants_mut(&mut self) -> impl Iterator<Item = &mut Contestant> {
+        [&mut self.group].into_iter().chain(&mut self.others)
+    }
+
     /// Whether all was answered.
     pub(crate) fn is_well(&self) -> bool {
-        let all = [&self.group, &self.single, &self.one_per_message];
-        all.iter()
+        self.contestants()
             .flat_map(|contestant| &contestant.rounds)
             .all(|figures| figures.total.failed + figures.total.unknown == 0)
     }
@@ -145,7 +158,7 @@ fn fastest_one_per_message(
             command
         })?;
         let contestant = Contestant::new(
-            &format!("one transaction a message on the group, {size} connections"),
+            &format!("one transaction a message, {size} connections"),
             replicas,
         );
         let throughput = contestant
@@ -207,17 +220,17 @@ impl fmt::Display for Comparison {
             to,
             "messages/s, 50 coroutines, 2 replicas: median (least to most) of {rounds} rounds of {time}"
         )?;
-        for contestant in [&self.group, &self.single, &self.one_per_message] {
+        for contestant in self.contestants() {
             let (least, median, most) = spread(contestant.throughputs());
             let name = &contestant.name;
-            writeln!(to, "  {name:<60} {median:6.0}  ({least:.0} to {most:.0})")?;
+            writeln!(to, "  {name:<54} {median:6.0}  ({least:.0} to {most:.0})")?;
         }
         writeln!(to, "ratio within a round")?;
-        for other in [&self.single, &self.one_per_message] {
+        for other in &self.others {
             let both = self.group.throughputs().zip(other.throughputs());
             let (least, median, most) = spread(both.map(|(group, other)| group / other));
             let name = format!("the group / {}", other.name);
-            writeln!(to, "  {name:<60} {median:6.2}  ({least:.2} to {most:.2})")?;
+            writeln!(to, "  {name:<54} {median:6.2}  ({least:.2} to {most:.2})")?;
         }
         Ok(())
     }

@@ -100,7 +100,13 @@ impl Client {
     /// Lets what is under way be answered, and judges.
     pub(crate) fn finish(mut self) -> Result<Run, Box<dyn Error>> {
         self.process.terminate()?;
-        self.process.end(FINISH)?.ok_or("the client does not end")?;
+        let start = Instant::now();
+        while self.process.status()?.is_none() {
+            if start.elapsed() > FINISH {
+                return Err("the client does not end".into());
+            }
+            sleep(PAUSE)?;
+        }
         let results: Results = serde_json::from_reader(File::open(&self.results)?)?;
         let mut run = Run {
             verdict: results.verdict,
