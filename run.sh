@@ -8,7 +8,7 @@
 #                                    to four minutes; --json, --curves, --help
 #   ./run.sh chaos [OPTIONS]         kills, freezes and cuts off replicas and a database of its own under load, for two
 #                                    minutes: is any promise broken? --seed N, --minutes M, --help
-#   ./run.sh cluster [OPTIONS]       the main job on a group of three MySQL servers; --failovers N, --help
+#   ./run.sh cluster [OPTIONS]       the main job on a group of three MySQL servers; --failovers N, --compare, --help
 #   ./run.sh up                      database and replicas stay up until Ctrl-C
 #   ./run.sh mysql [ARGS]            the mysql command-line client on the database
 #   ./run.sh clean                   removes .run/: the private database and the logs

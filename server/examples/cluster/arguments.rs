@@ -83,7 +83,7 @@ pub(crate) enum How {
 impl How {
     /// Whether the old primary may still take itself for one, or say nothing.
     pub(crate) fn is_out_of_order(self) -> bool {
-        matches!(self, Self::Kill | Self::Freeze | Self::Cut | Self::Isolate)
+        !matches!(self, Self::Switch | Self::Crash)
     }
 
     /// Whether each member needs a host of its own.

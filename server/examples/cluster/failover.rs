@@ -131,7 +131,8 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
                 group.join(index)?;
             }
             failed = Instant::now();
-            group.stop_member(old)?;
+            // It leaves the group soon, and takes its time to end.
+            group.process(old)?.terminate()?;
         }
         How::Crash => {
             for index in group.indices() {
@@ -145,7 +146,11 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
 
 fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Error>> {
     match how {
-        How::Kill | How::Restart => group.start_member(old)?,
+        How::Kill => group.start_member(old)?,
+        How::Restart => {
+            group.stop_member(old)?;
+            group.start_member(old)?;
+        }
         How::Freeze => group.process(old)?.thaw()?,
         How::Cut | How::Isolate => group.mend(old, links(how))?,
         How::Switch | How::Crash => {}
