@@ -170,14 +170,15 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
             return;
         }
         line.being_written = true;
-        while let Some(next) = lines.take_head(ticket.connection) {
+        let mut last = None;
+        while let Some(turn) = lines.next_turn(ticket.connection, last) {
             drop(lines);
-            let fate = catch_unwind(AssertUnwindSafe(|| write(next))).unwrap_or_else(|_panic| {
+            let fate = catch_unwind(AssertUnwindSafe(|| write(turn))).unwrap_or_else(|_panic| {
                 tracing::error!("a panic while an answer was written; the server goes on");
                 Fate::Written
             });
+            last = Some(fate);
             lines = self.lock();
-            lines.settle_head(ticket.connection, fate);
         }
     }
 
@@ -202,28 +203,22 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
 }
 
 impl<C: Copy + Eq + Hash, T> Lines<C, T> {
-    /// The item at the head of a line, if it is there. If not, the line is not being written any more.
-    fn take_head(&mut self, connection: C) -> Option<Turn<T>> {
+    /// Settles what became of the item at the head of a line, and takes the one that is there then. If there is none, the
+    /// line is not being written any more.
+    fn next_turn(&mut self, connection: C, last: Option<Fate>) -> Option<Turn<T>> {
         let line = self.by_connection.get_mut(&connection)?;
+        if last == Some(Fate::Lost) {
+            line.lost_below = line.first + line.waiting.len() as u64;
+        }
+        if matches!(last, Some(Fate::Written | Fate::Lost)) {
+            line.waiting.pop_front();
+            line.first += 1;
+            self.open -= 1;
+        }
         let head = line.waiting.front_mut().and_then(Option::take);
         line.being_written = head.is_some();
         let is_lost = line.first < line.lost_below;
         head.map(if is_lost { Turn::Drop } else { Turn::Write })
-    }
-
-    fn settle_head(&mut self, connection: C, fate: Fate) {
-        let Some(line) = self.by_connection.get_mut(&connection) else {
-            return;
-        };
-        if fate == Fate::Deferred {
-            return;
-        }
-        if fate == Fate::Lost {
-            line.lost_below = line.first + line.waiting.len() as u64;
-        }
-        line.waiting.pop_front();
-        line.first += 1;
-        self.open -= 1;
     }
 
     /// Forgets empty lines now and then; most of their connections are closed, but nothing tells.
