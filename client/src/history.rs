@@ -120,6 +120,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Reason {
     Refused,
     ConnectTimeout,
+    /// This process, or this machine, may open no more files: the client's fault.
+    OpenFiles,
     Unreachable,
     NoAnswer,
     Closed,
@@ -133,6 +135,7 @@ impl Reason {
         match self {
             Self::Refused
             | Self::ConnectTimeout
+            | Self::OpenFiles
             | Self::Unreachable
             | Self::Status(400..=499 | 503) => Outcome::Failed(self),
             Self::NoAnswer | Self::Closed | Self::Status(_) | Self::Unreadable => {
@@ -147,6 +150,9 @@ impl fmt::Display for Reason {
         match self {
             Self::Refused => formatter.write_str("connection refused"),
             Self::ConnectTimeout => formatter.write_str("no connection in time"),
+            Self::OpenFiles => {
+                formatter.write_str("not sent: the client may open no more files, see `ulimit -n`")
+            }
             Self::Unreachable => formatter.write_str("no connection"),
             Self::NoAnswer => formatter.write_str("no answer in time"),
             Self::Closed => formatter.write_str("connection closed before the answer was complete"),

@@ -29,8 +29,12 @@ use crate::traffic::Plan;
 /// No coroutine sends more often: a round trip takes four system calls and two wake-ups.
 const SHORTEST_EXCHANGE: Duration = Duration::from_micros(10);
 
-/// Open files beside the connections: standard streams, the runtime's, what is written.
+/// Open files beside the connections and the timers: standard streams, the runtime's, what is written.
 const OTHER_FILES: u64 = 32;
+
+/// Requests that room is made for before the first one. More find theirs on the way: asked for at once, the room for all that
+/// the options allow could be more than there is.
+const MOST_RESERVED: usize = 4_000_000;
 
 /// What a run needs to know.
 #[derive(Debug, Clone)]
@@ -99,6 +103,10 @@ impl Load {
             return Ok(());
         };
         let requests = match self.amount {
+            // In an open loop the free ones send what a slow one does not, in the worst case all.
+            Amount::Requests(requests) if self.rate.is_some() => {
+                u128::from(requests) * u128::from(self.concurrency)
+            }
             Amount::Requests(requests) => requests.into(),
             Amount::Time(time) => time.as_micros() / SHORTEST_EXCHANGE.as_micros(),
         };
@@ -113,12 +121,13 @@ impl Load {
     }
 
     /// How many requests a counted run makes, probes included.
-    fn expected(&self) -> usize {
+    fn expected(&self) -> u64 {
         let requests = match self.amount {
-            Amount::Requests(requests) => requests + self.warmup,
-            Amount::Time(_) => self.warmup,
+            Amount::Requests(requests) => u64::from(requests),
+            Amount::Time(_) => 0,
         };
-        self.concurrency as usize * requests as usize + self.targets.len()
+        let each = requests + u64::from(self.warmup);
+        u64::from(self.concurrency) * each + self.targets.len() as u64
     }
 
     /// As they are reported.
@@ -189,9 +198,11 @@ impl Shared {
 
 /// Sends everything; or says why no replica could be reached.
 pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error> {
-    allow_connections(&load);
+    allow_open_files(&load);
     let replicas = reach(&load).await?;
-    let recorder = Recorder::new(load.setting(), load.expected(), load.check).write_to(writer);
+    let reserved =
+        usize::try_from(load.expected()).map_or(MOST_RESERVED, |all| all.min(MOST_RESERVED));
+    let recorder = Recorder::new(load.setting(), reserved, load.check).write_to(writer);
     let shared = Arc::new(Shared {
         load,
         replicas,
@@ -207,14 +218,17 @@ pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error
         .map(|number| Coroutine::new(&shared, number))
         .collect();
 
-    let warm_up = Arc::new(Pace::new(
+    let warm_up = Arc::new(Pace::closed(
         shared.clock.now(),
         Amount::Requests(load.warmup),
-        None,
     ));
     let coroutines = all(coroutines, Phase::WarmUp, &warm_up).await?;
     let (start, cpu_before) = (shared.clock.now(), cpu_time());
-    let pace = Arc::new(Pace::new(start, load.amount, load.rate));
+    let pace = match load.rate {
+        None => Pace::closed(start, load.amount),
+        Some(rate) => Pace::open(start, load.amount, rate, load.concurrency),
+    };
+    let pace = Arc::new(pace);
     let coroutines = all(coroutines, Phase::Measured, &pace).await?;
     let wall = Duration::from_nanos(shared.clock.now() - start);
     let cpu = cpu_time().saturating_sub(cpu_before);
@@ -242,13 +256,15 @@ pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error
     })
 }
 
-/// Raises the limit of open files to what the connections need, as far as the system lets it.
-fn allow_connections(load: &Load) {
-    let needed = u64::from(load.concurrency) * load.targets.len() as u64 + OTHER_FILES;
+/// Raises the limit of open files to what the coroutines need, as far as the system lets it.
+fn allow_open_files(load: &Load) {
+    // In an open loop each has a timer as well.
+    let each = load.targets.len() as u64 + u64::from(load.rate.is_some());
+    let needed = u64::from(load.concurrency) * each + OTHER_FILES;
     let allowed = rlimit::increase_nofile_limit(needed).unwrap_or_default();
     if allowed < needed && !load.quiet {
         crate::warn(&format!(
-            "{allowed} open files are allowed, but the connections need up to {needed}: see `ulimit -n`"
+            "{allowed} open files are allowed, but the run needs up to {needed}: see `ulimit -n`"
         ));
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Stats {
     pub(crate) kinds: BTreeMap<Reason, u64>,
     /// Requests sent more than once.
     pub(crate) repeated: u64,
+    /// From sending to the answer, of all requests together.
+    pub(crate) busy: Duration,
     /// Latencies of the requests that failed or are unknown.
     pub(crate) failed_latency: Option<Latency>,
 }
@@ -64,20 +66,10 @@ impl Stats {
         self.total.ok as f64 / self.wall.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Requests under way on average, by Little's law: all latencies together, divided by the time.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a count of requests is far below 2^52"
-    )]
+    /// Requests under way on average, by Little's law: all their times together, divided by the time of the run. In an open
+    /// loop the wait for a free coroutine is part of a latency, but nothing is under way meanwhile.
     pub(crate) fn under_way(&self) -> f64 {
-        let busy = |count: u64, latency: &Option<Latency>| {
-            latency
-                .as_ref()
-                .map_or(0.0, |latency| count as f64 * latency.mean_ns)
-        };
-        let all = busy(self.total.ok, &self.total.latency)
-            + busy(self.total.failed + self.total.unknown, &self.failed_latency);
-        all / 1e9 / self.wall.as_secs_f64().max(f64::EPSILON)
+        self.busy.as_secs_f64() / self.wall.as_secs_f64().max(f64::EPSILON)
     }
 
     /// Processor time of the client as a share of one core.
@@ -105,6 +97,9 @@ pub(crate) fn summarize(history: &History, wall: Duration, cpu: Duration) -> Sta
         replicas,
         kinds,
         repeated: measured().filter(|op| op.attempts > 1).count() as u64,
+        busy: measured()
+            .map(|op| Duration::from_nanos(op.end_ns.saturating_sub(op.start_ns)))
+            .sum(),
         failed_latency: latency(
             measured()
                 .filter(|op| !op.is_ok())

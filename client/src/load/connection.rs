@@ -18,6 +18,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
@@ -68,10 +69,7 @@ impl Replica {
         .await
         {
             Err(_) => Err(Reason::ConnectTimeout),
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                Err(Reason::Refused)
-            }
-            Ok(Err(_)) => Err(Reason::Unreachable),
+            Ok(Err(error)) => Err(no_connection(&error)),
             Ok(Ok(stream)) => match stream.set_nodelay(true) {
                 Ok(()) => Ok(stream),
                 Err(_) => Err(Reason::Unreachable),
@@ -210,6 +208,14 @@ impl Connection {
             return Err(Reason::Unreadable);
         }
         Ok(body)
+    }
+}
+
+fn no_connection(error: &std::io::Error) -> Reason {
+    match Errno::from_io_error(error) {
+        Some(Errno::CONNREFUSED) => Reason::Refused,
+        Some(Errno::MFILE | Errno::NFILE) => Reason::OpenFiles,
+        _ => Reason::Unreachable,
     }
 }
 

@@ -20,48 +20,65 @@ pub(crate) enum Amount {
 pub(super) struct Pace {
     start_ns: u64,
     amount: Amount,
-    /// In an open loop: how long after one request the next is due.
-    interval_ns: Option<f64>,
-    /// In an open loop: how many were given out. Whichever coroutine is free takes the next.
+    open: Option<OpenLoop>,
+}
+
+/// Requests are due at set times, and whichever coroutine is free takes the next: a slow answer holds up its own coroutine
+/// alone.
+#[derive(Debug)]
+struct OpenLoop {
+    /// How long after one request the next is due.
+    interval_ns: f64,
+    coroutines: u32,
+    /// How many were given out.
     taken: AtomicU64,
 }
 
 impl Pace {
-    /// `rate` in requests a second makes an open loop.
-    pub(super) fn new(start_ns: u64, amount: Amount, rate: Option<f64>) -> Self {
-        let interval_ns = rate.map(|rate| 1e9 / rate);
+    /// A coroutine's next request is due when the one before is answered.
+    pub(super) fn closed(start_ns: u64, amount: Amount) -> Self {
         Self {
             start_ns,
             amount,
-            interval_ns,
-            taken: AtomicU64::new(0),
+            open: None,
+        }
+    }
+
+    /// So many requests a second over all coroutines.
+    pub(super) fn open(start_ns: u64, amount: Amount, rate: f64, coroutines: u32) -> Self {
+        Self {
+            start_ns,
+            amount,
+            open: Some(OpenLoop {
+                interval_ns: 1e9 / rate,
+                coroutines,
+                taken: AtomicU64::new(0),
+            }),
         }
     }
 
     /// Whether requests are due at set times.
     pub(super) fn is_open(&self) -> bool {
-        self.interval_ns.is_some()
+        self.open.is_some()
     }
 
     /// When the next request of a coroutine that has sent so many is due; none if there is nothing more to send.
     fn due(&self, sent: u32, clock: Clock) -> Option<u64> {
-        if let Amount::Requests(requests) = self.amount
-            && sent >= requests
-        {
-            return None;
-        }
-        let due_ns = match self.interval_ns {
-            None => clock.now(),
-            Some(interval_ns) => {
-                let number = self.taken.fetch_add(1, Ordering::Relaxed);
-                self.start_ns.saturating_add(offset(interval_ns, number))
+        let (due_ns, number, all) = match &self.open {
+            None => (clock.now(), sent.into(), 1),
+            Some(open) => {
+                let number = open.taken.fetch_add(1, Ordering::Relaxed);
+                let due_ns = self
+                    .start_ns
+                    .saturating_add(offset(open.interval_ns, number));
+                (due_ns, number, open.coroutines.into())
             }
         };
-        let over = match self.amount {
-            Amount::Requests(_) => false,
-            Amount::Time(time) => due_ns >= self.start_ns.saturating_add(nanoseconds(time)),
+        let more = match self.amount {
+            Amount::Requests(requests) => number < u64::from(requests) * all,
+            Amount::Time(time) => due_ns < self.start_ns.saturating_add(nanoseconds(time)),
         };
-        (!over).then_some(due_ns)
+        more.then_some(due_ns)
     }
 
     /// Waits until the next request is due; gives when that was, or none if nothing more is to be sent.
@@ -104,4 +121,18 @@ fn offset(interval_ns: f64, number: u64) -> u64 {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_an_open_loop_the_free_coroutines_send_what_a_stalled_one_does_not() {
+        let pace = Pace::open(5, Amount::Requests(10), 1e6, 4);
+        let clock = Clock::start();
+        let due: Vec<u64> = (0..).map_while(|sent| pace.due(sent, clock)).collect();
+        let timetable: Vec<u64> = (0..40).map(|number| 5 + 1000 * number).collect();
+        assert_eq!(due, timetable);
+    }
 }

@@ -27,7 +27,7 @@ impl Progress {
             ProgressDrawTarget::stderr()
         };
         let (total, unit) = match load.amount {
-            Amount::Requests(_) => (load.expected() as u64, "requests"),
+            Amount::Requests(_) => (load.expected(), "requests"),
             Amount::Time(time) => (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), "ms"),
         };
         let bar = ProgressBar::with_draw_target(Some(total), target);

@@ -271,7 +271,8 @@ fn coverage(page: &mut String, judgement: &Judgement) {
     line!(page);
 }
 
-/// Below this share of the coroutines under way, the client itself held the run up.
+/// From this share of the coroutines under way, they held the run up in an open loop; below it, the client itself did in a
+/// closed one.
 const BUSY_ENOUGH: f64 = 0.9;
 
 fn client(page: &mut String, run: &Run<'_>) {
@@ -281,12 +282,20 @@ fn client(page: &mut String, run: &Run<'_>) {
         page,
         "Client    {under_way:.1} of {concurrency} coroutines under way on average, {share:.0} % of one core, seed {seed}"
     );
-    let closed = run.settings.rate.is_none();
-    if closed && stats.total.sent() > 0 && under_way < BUSY_ENOUGH * f64::from(concurrency) {
-        line!(
+    if stats.total.sent() == 0 {
+        return;
+    }
+    let busy = under_way >= BUSY_ENOUGH * f64::from(concurrency);
+    match (run.settings.rate, busy) {
+        (None, false) => line!(
             page,
             "  The client was the limit part of the time: the servers could have answered more."
-        );
+        ),
+        (Some(_), true) => line!(
+            page,
+            "  The coroutines were the limit: requests waited for a free one. More of them: -c"
+        ),
+        (None, true) | (Some(_), false) => {}
     }
 }
 

@@ -5,8 +5,10 @@ mod program;
 
 mod accidents;
 mod liars;
+mod open_loop;
 mod outputs;
 mod page;
+mod retries;
 mod runs;
 mod schema;
 mod signals;
