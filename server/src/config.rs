@@ -45,8 +45,8 @@ pub struct Config {
     #[arg(long, env = "QUEUE_MESSAGES", default_value_t = 4096, value_parser = at_least_one, value_name = "COUNT")]
     pub queue_messages: usize,
 
-    /// Most messages in one transaction
-    #[arg(long, env = "BATCH_MESSAGES", default_value_t = 256, value_parser = at_least_one, value_name = "COUNT")]
+    /// Most messages in one transaction, up to 900
+    #[arg(long, env = "BATCH_MESSAGES", default_value_t = 256, value_parser = batch_size, value_name = "COUNT")]
     pub batch_messages: usize,
 
     /// Bytes of users and texts that end a batch
@@ -187,9 +187,13 @@ fn name(value: &impl ValueEnum) -> Option<String> {
     Some(value.get_name().to_owned())
 }
 
+/// More would mean for ever, and cannot be added to every point in time.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be more than zero".to_owned()),
+        Ok(duration) if duration > LONGEST => Err("must be at most 1day".to_owned()),
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{error}; write it like 10s or 500ms")),
     }
@@ -200,6 +204,17 @@ fn at_least_two_seconds(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|duration| match duration {
         short if short < Duration::from_secs(2) => Err("must be at least 2s".to_owned()),
         enough => Ok(enough),
+    })
+}
+
+/// `MariaDB` makes a table of a list of 1,000 values or more (`in_predicate_conversion_threshold`), and then does not lock
+/// the counters in their order.
+const LARGEST_BATCH: usize = 900;
+
+fn batch_size(text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(|size| match size {
+        too_many if too_many > LARGEST_BATCH => Err(format!("must be at most {LARGEST_BATCH}")),
+        fine => Ok(fine),
     })
 }
 

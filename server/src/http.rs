@@ -65,7 +65,7 @@ pub struct EdgeLimits {
     pub body: usize,
     /// Most threads that read, and most that write.
     pub workers: usize,
-    /// From a message's arrival to the moment from which nobody waits for it.
+    /// How long a body may take; and from there to the moment from which nobody waits for the message any more.
     pub request_timeout: Duration,
     /// From [`Stopper::stop`] to the moment at which requests under way are given up.
     pub shutdown_timeout: Duration,

@@ -65,7 +65,7 @@ impl<'c> Locked<'c> {
     /// Stores the new messages and the counters, and commits. One round trip. Gives back what was read under the lock.
     ///
     /// # Errors
-    /// If the server answered with an error, nothing is stored, and the transaction is still open: [`rollback`].
+    /// Where [`Trouble::remedy`] is not to reconnect, nothing is stored, and the transaction is still open: [`rollback`].
     /// Otherwise the outcome is not known.
     pub fn insert_and_commit(
         self,
@@ -123,7 +123,7 @@ pub fn page(
 /// # Errors
 /// As the database says, 1290 if it is read-only.
 pub fn check_writable(connection: &mut Conn) -> Result<(), mysql::Error> {
-    connection.query_drop("UPDATE counters SET repeats = repeats WHERE FALSE")
+    connection.query_drop("UPDATE counters SET repeats = repeats WHERE user = '' AND FALSE")
 }
 
 /// Why the database did not do what was asked, as the operator counts it.
@@ -165,10 +165,11 @@ impl Trouble {
         };
         match error.code {
             1205 => Self::LockTimeout,
-            // Record changed, deadlock.
-            1020 | 1213 => Self::Conflict,
-            // Network trouble as the server sees it; statement or connection killed; idle for too long.
-            1158..=1161 | 1317 | 1927 | 4031 => Self::Connection,
+            // Record changed; no room for more locks; deadlock.
+            1020 | 1206 | 1213 => Self::Conflict,
+            // Network trouble as the server sees it; statement or connection killed; a statement's time is over, by an
+            // option of the server; idle for too long.
+            1158..=1161 | 1317 | 1927 | 1969 | 3024 | 4031 => Self::Connection,
             // Too many connections; shutdown; not yet a cluster member; user has too many connections; offline mode.
             1040 | 1053 | 1047 | 1203 | 3032
             // The replication group does not let a transaction begin, or wait for what came before.
@@ -177,8 +178,8 @@ impl Trouble {
             | 1180 | 3101 => Self::Unavailable,
             // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
             1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
-            // Disk full, table full, error writing a file, error from the storage engine.
-            1021 | 1114 | 1026 | 1030 => Self::Storage,
+            // Error writing a temporary file; disk full, table full, error writing a file, error from the storage engine.
+            3 | 1021 | 1114 | 1026 | 1030 => Self::Storage,
             _ => Self::Refused,
         }
     }

@@ -6,6 +6,7 @@
 
 mod intake;
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,9 +16,9 @@ use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::error::Error;
 use crate::incident::{Incident, Reporter};
-use crate::message::{Post, RenderedHistory, RequestId, Window};
+use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
-use crate::numbering::{Fate, number};
+use crate::numbering::{Fate, Numbered, number};
 use crate::store::{self, Connection, Locked, Remedy, RowHeads, Store, Trouble};
 
 use intake::{Intake, Waiting};
@@ -29,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
 const MOST_KNOWN_USERS: usize = 32;
+
+/// Replies to repeats that are read at once: ten messages each, and long ones take memory.
+const MOST_READ_AGAIN: usize = 16;
 
 /// Limits of the writer.
 #[derive(Debug, Clone, Copy)]
@@ -289,20 +293,15 @@ impl<A> Scribe<A> {
             .take(MOST_KNOWN_USERS)
             .map(|&user| user.to_owned())
             .collect();
-        let repeated: Vec<u64> = numbered.fates.iter().filter_map(Fate::repeated).collect();
-        let old = store::windows(connection, &repeated).map_err(|error| {
+        let old = read_again(connection, &numbered).map_err(|error| {
             metrics.unknown.inc_by(batch.len() as u64);
             Failure::new(&error, true)
         })?;
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
-        let old_history = RenderedHistory::new(&old);
         let window = |fate: &Fate| match *fate {
             Fate::New(index) => Ok(history.window(tail.len() + index)),
             Fate::KeyReused => Err(Error::KeyReused),
-            // Its predecessors are there, so what stands before it is what its first reply showed.
-            Fate::Repeat(seq) => {
-                Ok(old_history.window(old.partition_point(|message| message.seq < seq)))
-            }
+            Fate::Repeat(seq) => Ok(old[&seq].clone()),
         };
         Ok(numbered.fates.iter().map(window).collect())
     }
@@ -358,6 +357,27 @@ impl<A> Scribe<A> {
                 .collect(),
         );
     }
+}
+
+/// The replies of then to all repeated requests of a batch.
+fn read_again(
+    connection: &mut Connection,
+    numbered: &Numbered<'_>,
+) -> Result<HashMap<u64, Window>, mysql::Error> {
+    let repeated: Vec<u64> = numbered.fates.iter().filter_map(Fate::repeated).collect();
+    let mut replies = HashMap::new();
+    for some in repeated.chunks(MOST_READ_AGAIN) {
+        let messages = store::windows(connection, some)?;
+        for &seq in some {
+            // Its predecessors stand before it, for there is no hole.
+            let last = messages.partition_point(|message| message.seq < seq);
+            let shown = &messages[last.saturating_sub(PREDECESSORS)..=last];
+            // Each in a buffer of its own: a caller who does not read keeps no more than what is his.
+            let reply = RenderedHistory::new(shown).window(shown.len() - 1);
+            replies.insert(seq, reply);
+        }
+    }
+    Ok(replies)
 }
 
 fn connected<'c>(

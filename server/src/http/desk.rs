@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::incident::Reporter;
@@ -23,6 +24,8 @@ pub(super) struct Desk<S> {
     pub(super) being_read: AtomicUsize,
     /// Of the stopping server.
     refusals: Reporter,
+    /// Of bodies that nobody had the time to read.
+    unheard: Reporter,
     unread: Unread,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -40,6 +43,7 @@ impl<S: Service> Desk<S> {
             stopping,
             being_read: AtomicUsize::new(0),
             refusals: Reporter::default(),
+            unheard: Reporter::default(),
             unread: Unread::default(),
             metrics,
         }
@@ -47,23 +51,32 @@ impl<S: Service> Desk<S> {
 
     /// For a body that is still on its way. Until it is there, the request does not count as taken.
     pub(super) fn wait_and_handle(&self, mut exchange: Exchange) {
-        let body = exchange.read_body(self.limits.body);
+        let deadline = exchange.arrived() + self.limits.request_timeout;
+        if deadline <= Instant::now() {
+            self.being_read.fetch_sub(1, Ordering::AcqRel);
+            let incident = self.unheard.report(|incident| {
+                tracing::warn!(instance = %incident, "refusing bodies: all workers wait for slow callers");
+            });
+            return exchange.refuse(Error::Busy(incident));
+        }
+        let body = exchange.read_body(self.limits.body, deadline);
         self.being_read.fetch_sub(1, Ordering::AcqRel);
-        self.handle(exchange, body);
+        self.handle(exchange, body, Instant::now());
     }
 
     pub(super) fn handle_at_once(&self, mut exchange: Exchange) {
+        let received = exchange.arrived();
         // In any case: what stays in the connection would be taken for the next request.
-        let body = exchange.read_body(self.limits.body);
-        self.handle(exchange, body);
+        let body = exchange.read_body(self.limits.body, received);
+        self.handle(exchange, body, received);
     }
 
-    fn handle(&self, mut exchange: Exchange, body: Result<Vec<u8>, Error>) {
+    fn handle(&self, mut exchange: Exchange, body: Result<Vec<u8>, Error>, received: Instant) {
         if self.stopping.load(Ordering::Acquire) {
             exchange.close_after();
         }
         match exchange.route() {
-            Route::Post => match body.and_then(|body| self.parse(&exchange, &body)) {
+            Route::Post => match body.and_then(|body| self.parse(&exchange, &body, received)) {
                 Ok(post) => {
                     exchange.brings(post.request_id);
                     self.service.post(post, exchange);
@@ -102,7 +115,7 @@ impl<S: Service> Desk<S> {
         }
     }
 
-    fn parse(&self, exchange: &Exchange, body: &[u8]) -> Result<Post, Error> {
+    fn parse(&self, exchange: &Exchange, body: &[u8], received: Instant) -> Result<Post, Error> {
         self.unless_stopping()?;
         exchange.check_content_type()?;
         let request_id = exchange.request_id()?;
@@ -110,7 +123,7 @@ impl<S: Service> Desk<S> {
         Ok(Post {
             message,
             request_id,
-            deadline: exchange.arrived() + self.limits.request_timeout,
+            deadline: received + self.limits.request_timeout,
         })
     }
 }

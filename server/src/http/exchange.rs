@@ -22,6 +22,9 @@ use super::request::{self, Rest, Route};
 /// system grants that without spending memory; for more than there is, the process would be aborted.
 const MOST_TO_DRAIN: usize = 256 << 20;
 
+/// The status of an interim answer (RFC 9110, section 15.2.1).
+const CONTINUE: u16 = 100;
+
 /// Characters of a path or a header that the log shows.
 const MOST_LOGGED: usize = 128;
 
@@ -130,9 +133,10 @@ impl Exchange {
         request::needs_no_waiting(self.request(), body_limit)
     }
 
-    pub(super) fn read_body(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
+    /// Begins no read after `deadline`.
+    pub(super) fn read_body(&mut self, limit: usize, deadline: Instant) -> Result<Vec<u8>, Error> {
         let open = self.open_mut();
-        let (body, rest) = request::read_body(&mut open.request, limit);
+        let (body, rest) = request::read_body(&mut open.request, limit, deadline);
         open.rest = rest;
         if rest == Rest::Unclear {
             self.give_up_connection();
@@ -387,13 +391,15 @@ impl Open {
         let connection = self.connection;
         let written = match self.rest {
             Rest::None => self.write_in_one_piece(answer, head_only, clock),
-            Rest::Unread | Rest::Unclear => self.write_and_drain(answer, head_only, drains),
+            Rest::Unread | Rest::Unclear => {
+                let date = clock.date();
+                self.write_and_drain(answer, head_only, &date, drains)
+            }
         };
         written.inspect_err(|error| {
-            // The time is over, and the connection may still be open: what was written next would be taken for the rest
-            // of this answer.
+            // The time is over, and the connection may still be open.
             if error.kind() == io::ErrorKind::WouldBlock {
-                lines.give_up(connection, Instant::now());
+                lines.break_off(connection, Instant::now());
             }
         })
     }
@@ -414,18 +420,32 @@ impl Open {
     /// For a caller whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
     /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
     /// writer without; its own headers say nothing of the body, so ours stand behind the name of the server here.
-    fn write_and_drain(self, answer: &Answer, head_only: bool, drains: &Drains) -> io::Result<()> {
+    ///
+    /// For all but an interim answer `upgrade` sorts the codings that the caller takes. With one of quality NaN the sort
+    /// may panic, and again in the destructor, which would abort the process. So such a caller gets an interim answer first.
+    fn write_and_drain(
+        self,
+        answer: &Answer,
+        head_only: bool,
+        date: &str,
+        drains: &Drains,
+    ) -> io::Result<()> {
         let declared = self.request.body_length().unwrap_or(0);
-        let headers = format!("DummyMessenger\r\n{}", answer.headers(Connection::Close));
-        let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
-        let response = Response::empty(answer.status).with_header(server);
-        let mut stream = self.request.upgrade("HTTP/1.1", response);
-        let body = if head_only {
-            Vec::new()
+        let (first, rest) = if request::may_rate_with_nan(&self.request) {
+            let whole = answer.render(head_only, Connection::Close, date);
+            (Response::empty(CONTINUE), whole)
         } else {
-            answer.body().concat()
+            let headers = format!("DummyMessenger\r\n{}", answer.headers(Connection::Close));
+            let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
+            let body = if head_only {
+                Vec::new()
+            } else {
+                answer.body().concat()
+            };
+            (Response::empty(answer.status).with_header(server), body)
         };
-        let written = stream.write_all(&body).and_then(|()| stream.flush());
+        let mut stream = self.request.upgrade("HTTP/1.1", first);
+        let written = stream.write_all(&rest).and_then(|()| stream.flush());
         if declared > MOST_TO_DRAIN {
             give_up(stream);
         } else {

@@ -92,6 +92,8 @@ impl Caller {
                         return false;
                     }
                 }
+                // However fast it sends, others wait too.
+                Ok(_) if self.since.elapsed() >= PATIENCE => return false,
                 Ok(_) => {}
                 Err(error) => {
                     return error.kind() == io::ErrorKind::WouldBlock

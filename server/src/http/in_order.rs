@@ -46,6 +46,8 @@ struct Line<T> {
     /// Items with a place below are not to be written.
     lost_below: u64,
     given_up: Option<Instant>,
+    /// A part of an item was written, and the rest will not be.
+    broken: bool,
 }
 
 impl<T> Default for Line<T> {
@@ -56,6 +58,7 @@ impl<T> Default for Line<T> {
             being_written: false,
             lost_below: 0,
             given_up: None,
+            broken: false,
         }
     }
 }
@@ -117,8 +120,8 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
         }
     }
 
-    /// The next place in the line of `connection`, and how that stands. None if it was given up and is told so already:
-    /// then its requests do not even get an answer.
+    /// The next place in the line of `connection`, and how that stands. None if it was given up and is told so already, or
+    /// cannot be told: then its requests do not even get an answer.
     pub(super) fn enter(&self, connection: C, now: Instant) -> Option<(Ticket<C>, Standing)> {
         let mut lines = self.lock();
         lines.sweep(now);
@@ -128,7 +131,7 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
             Line::default()
         });
         if line.is_given_up(now) {
-            if !line.waiting.is_empty() {
+            if line.broken || !line.waiting.is_empty() {
                 return None;
             }
             standing = Standing::GivenUp;
@@ -149,6 +152,14 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
             .entry(connection)
             .or_default()
             .given_up = Some(now);
+    }
+
+    /// A part of an item was written, and the rest will not be: what was written next would be taken for the rest.
+    pub(super) fn break_off(&self, connection: C, now: Instant) {
+        let mut lines = self.lock();
+        let line = lines.by_connection.entry(connection).or_default();
+        line.given_up = Some(now);
+        line.broken = true;
     }
 
     /// Whether all before it is written.
@@ -207,7 +218,8 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
     /// line is not being written any more.
     fn next_turn(&mut self, connection: C, last: Option<Fate>) -> Option<Turn<T>> {
         let line = self.by_connection.get_mut(&connection)?;
-        if last == Some(Fate::Lost) {
+        // At the first loss: whoever comes to this line later may be another caller.
+        if last == Some(Fate::Lost) && line.first >= line.lost_below {
             line.lost_below = line.first + line.waiting.len() as u64;
         }
         if matches!(last, Some(Fate::Written | Fate::Lost)) {
@@ -344,23 +356,36 @@ mod tests {
             }
             Turn::Drop(item) => {
                 dropped.push(item);
-                Fate::Written
+                Fate::Lost
             }
         });
         assert_eq!(dropped, [2]);
 
+        // Of a new connection from the same address, say.
         let (fourth, _) = enter(&lines, "a");
         leave(&lines, fourth, 4, |_| panic!("its turn has not come"));
         let mut written = Vec::new();
-        lines.leave(third, 3, |turn| {
-            match turn {
-                Turn::Write(item) => written.push(item),
-                Turn::Drop(item) => dropped.push(item),
+        lines.leave(third, 3, |turn| match turn {
+            Turn::Write(item) => {
+                written.push(item);
+                Fate::Written
             }
-            Fate::Written
+            Turn::Drop(item) => {
+                dropped.push(item);
+                Fate::Lost
+            }
         });
         assert_eq!((dropped, written), (vec![2, 3], vec![4]));
         assert_eq!(lines.open(), 0);
+    }
+
+    #[test]
+    fn nothing_is_written_behind_a_part_of_an_item() {
+        let lines = InOrder::<_, ()>::new();
+        let now = Instant::now();
+        lines.break_off("a", now);
+        assert!(lines.enter("a", now).is_none());
+        assert!(lines.enter("a", now + GIVEN_UP_FOR).is_some());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Requests: where they go, and what their headers and bodies say.
 
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
+use std::time::Instant;
 
 use tiny_http::{HTTPVersion, Header, Method, Request};
 
@@ -153,8 +154,13 @@ pub(super) enum Rest {
     Unclear,
 }
 
-/// Reads the body, `limit` bytes at most whatever length is declared. The framing was checked.
-pub(super) fn read_body(request: &mut Request, limit: usize) -> (Result<Vec<u8>, Error>, Rest) {
+/// Reads the body, `limit` bytes at most whatever length is declared, and begins no read after `deadline`. The framing was
+/// checked.
+pub(super) fn read_body(
+    request: &mut Request,
+    limit: usize,
+    deadline: Instant,
+) -> (Result<Vec<u8>, Error>, Rest) {
     let chunked = header(request, "Transfer-Encoding").is_some();
     let declared = request.body_length().unwrap_or(0);
     if !chunked && declared == 0 {
@@ -171,12 +177,38 @@ pub(super) fn read_body(request: &mut Request, limit: usize) -> (Result<Vec<u8>,
         declared
     };
     let mut body = Vec::with_capacity(declared);
-    match request.as_reader().take(most as u64).read_to_end(&mut body) {
+    let is_in_memory = is_in_memory(request);
+    let mut rest = request.as_reader().take(most as u64);
+    let read = if is_in_memory {
+        rest.read_to_end(&mut body)
+    } else {
+        read_in_time(rest, &mut body, deadline)
+    };
+    match read {
         Ok(length) if length > limit => (Err(Error::BodyTooLarge(limit)), Rest::Unread),
         Ok(length) if length < declared => (Err(ended_early()), Rest::Unclear),
         Ok(_) => (Ok(body), Rest::None),
+        Err(error) if error.kind() == ErrorKind::TimedOut => (Err(too_slow()), Rest::Unclear),
         Err(_gone_or_malformed_chunk) => (Err(ended_early()), Rest::Unclear),
     }
+}
+
+/// A time-out of the connection is for one read alone; a byte now and then would hold the thread for ever.
+fn read_in_time(mut from: impl Read, into: &mut Vec<u8>, deadline: Instant) -> io::Result<usize> {
+    let mut some = [0; 8 << 10];
+    loop {
+        match from.read(&mut some)? {
+            0 => return Ok(into.len()),
+            length => into.extend_from_slice(&some[..length]),
+        }
+        if Instant::now() >= deadline {
+            return Err(ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+fn too_slow() -> Error {
+    Error::Malformed("The body did not come in time. Send it faster, or a shorter one.".to_owned())
 }
 
 fn ended_early() -> Error {
@@ -267,6 +299,11 @@ pub(super) fn connection(request: &Request) -> Connection {
 fn wants_upgrade(request: &Request) -> bool {
     header(request, "Connection")
         .is_some_and(|value| value.to_ascii_lowercase().contains("upgrade"))
+}
+
+/// Whether the caller may have given a transfer coding a quality that is not a number.
+pub(super) fn may_rate_with_nan(request: &Request) -> bool {
+    headers(request, "TE").any(|value| value.to_ascii_lowercase().contains("nan"))
 }
 
 fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::incident::Reporter;
 
 /// Most bytes of them that are held. A page may be a hundred messages long and is quickly asked for; whoever asks for
-/// many and reads none would else fill the memory. Replies to a message are no such danger: storing it takes longer.
+/// many and reads none would else fill the memory. Replies to messages are fewer, and no longer than ten.
 const MOST_BYTES: usize = 64 << 20;
 
 /// Counts their bytes.

@@ -19,6 +19,10 @@ const READING_CONNECTIONS: u32 = 4;
 /// for one, and no row is without its numbers.
 const PACKET_PER_BATCH: usize = 4;
 
+/// Each statement sees what was committed when it began, so what is read after the lock was got is the present; and no
+/// gap is locked.
+pub(super) const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
 /// How long the database may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -148,10 +152,9 @@ impl Store {
             self.timeouts.lock_wait_seconds(),
             self.timeouts.silence_seconds(),
         );
-        // READ COMMITTED: each statement sees what was committed when it began, so what is read after the lock was got
-        // is the present; and no gap is locked. Strict: a value that does not fit is an error. UTC, for SYSDATE.
+        // Strict: a value that does not fit is an error. UTC, for SYSDATE.
         format!(
-            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+            "{ISOLATION};
              SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
                  time_zone = '+00:00',
                  innodb_lock_wait_timeout = {lock_wait},

@@ -3,6 +3,8 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
+use super::pool::ISOLATION;
+
 /// Each needs the rights of a statement of ours, and neither finds, writes nor locks a row.
 const ALL_THAT_IS_NEEDED: [&str; 3] = [
     "SELECT messages FROM counters WHERE FALSE FOR UPDATE",
@@ -17,15 +19,23 @@ const ALL_THAT_IS_NEEDED: [&str; 3] = [
 /// privilege.
 pub(super) const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
 
+/// The binary log takes no transactions that are isolated as ours must be: its format is STATEMENT.
+const UNLOGGABLE: u16 = 1665;
+
 /// Finds out at start what would else fail at the first message. A database that takes no writes now is no fault.
 ///
 /// # Errors
 /// What the database says of the first right that is missing.
 pub(super) fn check(connection: &mut Conn) -> Result<(), mysql::Error> {
+    connection.query_drop(ISOLATION)?;
     ALL_THAT_IS_NEEDED
         .iter()
         .try_for_each(|statement| match connection.query_drop(statement) {
-            Err(mysql::Error::MySqlError(error)) if !DENIED.contains(&error.code) => Ok(()),
+            Err(mysql::Error::MySqlError(error))
+                if !DENIED.contains(&error.code) && error.code != UNLOGGABLE =>
+            {
+                Ok(())
+            }
             result => result,
         })
 }

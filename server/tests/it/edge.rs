@@ -229,6 +229,37 @@ fn callers_that_send_no_body_hold_up_nobody_else_and_no_stop() {
 }
 
 #[test]
+fn bodies_that_trickle_in_hold_up_a_long_message_for_a_while_only() {
+    let database = Database::new();
+    let options = ["--workers", "2", "--request-timeout", "2s"];
+    let replica = Replica::start_with(&database, &options);
+    let mut slow: Vec<Caller> = (0..2).map(|_| replica.caller()).collect();
+    for caller in &mut slow {
+        send_head(caller, 60_000);
+    }
+    let ends = Instant::now() + Duration::from_secs(4);
+    let trickle = std::thread::spawn(move || {
+        while Instant::now() < ends {
+            for caller in &mut slow {
+                caller.send_raw(b" ");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        slow
+    });
+    let long = "x".repeat(4096);
+    // All who read wait for the slow: there may be no time left for this one, but then it is told so.
+    assert!([200, 503].contains(&replica.caller().post("ann", &long).status));
+    for mut caller in trickle.join().expect("the server reads on") {
+        let answer = caller.receive();
+        assert_eq!(answer.status, 400);
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains("did not come in time"), "{detail}");
+    }
+    assert_eq!(replica.caller().post("ann", &long).status, 200);
+}
+
+#[test]
 fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &["--idle-timeout", "500ms"]);

@@ -313,3 +313,21 @@ fn what_tiny_http_does_not_survive_is_kept_from_it() {
     assert_eq!(replica.caller().post("good", "x").status, 200);
     assert_eq!(database.count(), 5);
 }
+
+/// `tiny_http` sorts by these qualities; the sort may panic at one that is no number, and a second time in a destructor.
+#[test]
+fn a_quality_that_is_no_number_does_not_end_the_process() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    for nan in ["nan", "NaN", "-NAN"] {
+        let codings = format!("a;q={nan},a;q=.1,a;q=.5,").repeat(11);
+        for framing in ["Content-Length: 65537", "Content-Length: 9000000000"] {
+            let mut caller = replica.caller();
+            let request = format!("POST /messages HTTP/1.1\r\n{framing}\r\nTE: {codings}\r\n\r\n");
+            caller.send_raw(request.as_bytes());
+            assert_eq!(caller.receive().status, 100, "an interim answer");
+            assert!(is_problem(&caller.receive(), 413), "{nan}, {framing}");
+            assert_eq!(replica.caller().post("good", "x").status, 200);
+        }
+    }
+}

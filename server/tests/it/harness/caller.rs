@@ -159,10 +159,14 @@ impl Caller {
             headers,
             body: Vec::new(),
         };
-        let length = answer
-            .header("Content-Length")
-            .and_then(|length| length.parse().ok());
-        Ok((answer, length.expect("every answer declares its length")))
+        let length = match answer.header("Content-Length") {
+            Some(length) => length.parse().ok(),
+            None => (answer.status < 200).then_some(0),
+        };
+        Ok((
+            answer,
+            length.expect("every final answer declares its length"),
+        ))
     }
 }
 
