@@ -10,6 +10,7 @@
 //! * `verify`: the judge; pure;
 //! * `stats`: the figures; pure;
 //! * `report`: what a person or a program reads of it;
+//! * `output`: where that goes;
 //! * `selftest`: does the judge find what it claims to find?
 //!
 //! Three things hold throughout. A message whose fate is open is never taken for stored nor for lost. Judging needs nothing
@@ -19,23 +20,24 @@ mod args;
 mod error;
 mod history;
 mod load;
+mod output;
 mod report;
 mod selftest;
 mod stats;
 mod traffic;
 mod verify;
 
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{CommandFactory, Parser};
 
 use crate::args::{CheckArgs, Cli, Command, PrintArgs, RunArgs};
 use crate::error::Error;
-use crate::history::{Header, Writer};
-use crate::load::{Load, Ran};
-use crate::report::{Met, Results, Run, Style};
+use crate::history::{Header, Op, Writer};
+use crate::load::Load;
+use crate::output::{Output, print, say};
+use crate::report::{Results, Run, Style};
 use crate::verify::{Judgement, Verdict};
 
 const VALID: u8 = 0;
@@ -52,18 +54,18 @@ pub fn main() -> ExitCode {
         None => run(&cli.run),
         Some(Command::Check(args)) => check(args),
         Some(Command::Compare(args)) => report::compare(&args.before, &args.after)
-            .and_then(|table| print(&table))
+            .and_then(|table| print(table.as_bytes()))
             .map(|()| VALID),
         Some(Command::Selftest(args)) => {
             let tested = selftest::run(args.seed, args.rounds);
-            print(&tested.text).map(|()| if tested.passed { VALID } else { INVALID })
+            print(tested.text.as_bytes()).map(|()| if tested.passed { VALID } else { INVALID })
         }
-        Some(Command::Schema) => print(&report::schema()).map(|()| VALID),
+        Some(Command::Schema) => print(report::schema().as_bytes()).map(|()| VALID),
         Some(Command::Completions { shell }) => completions(*shell).map(|()| VALID),
         Some(Command::Man) => manual().map(|()| VALID),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
-        say("error", &error.to_string());
+        tell(&error);
         error.exit_code()
     }))
 }
@@ -75,60 +77,68 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     load.check_text_length()?;
     let settings = load.settings();
     let header = Header::new(seed, load.setting());
-    let writer = args
-        .record
-        .history
-        .as_deref()
-        .map(|path| Writer::create(path, &header))
-        .transpose()?;
     // One thread: it sends more than small machines can answer, and has no wake-ups between threads. Measured on two cores
     // beside a server: 6.2 us of processor time a request, against 6.9 us with two threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::BrokeDown(error.to_string()))?;
-    let Ran {
-        history,
-        wall,
-        cpu,
-        interrupted,
-    } = runtime.block_on(load::run(load, writer))?;
-    let judgement = (!args.judge.no_check).then(|| verify::judge(&history));
-    let stats = stats::summarize(&history, wall, cpu);
-    let thresholds: Vec<Met> = args
-        .judge
-        .threshold
-        .iter()
-        .map(|threshold| threshold.judge(&stats))
-        .collect();
-    let met = thresholds.iter().all(|met| met.holds);
+    let replicas = runtime.block_on(load::reach(&load))?;
+    // No older file is lost to a run that cannot begin, and no run to a wrong path.
+    let writer = args
+        .record
+        .history
+        .as_deref()
+        .map(|path| Writer::create(path, &header))
+        .transpose()?;
+    let output = Output::open(args.print.output.as_deref())?;
+    let page = args.record.report.as_deref().map(Output::create);
+    let page = page.transpose()?;
+    let ran = runtime.block_on(load::run(load, replicas, writer))?;
+    // Judging and printing hold up this thread: from now on another one hears the signals. Where there is none, they are
+    // not heard.
+    drop(thread::Builder::new().spawn(move || runtime.block_on(std::future::pending::<()>())));
+    let judgement = (!args.judge.no_check).then(|| verify::judge(&ran.history));
+    let stats = stats::summarize(&ran.history, ran.wall, ran.cpu);
+    let thresholds = args.judge.threshold.iter();
     let results = Results {
-        history: &history,
+        history: &ran.history,
         run: Some(Run {
             settings,
             stats: &stats,
-            interrupted,
+            interrupted: ran.interrupted,
         }),
         judgement: judgement.as_ref(),
-        thresholds,
+        thresholds: thresholds
+            .map(|threshold| threshold.judge(&stats))
+            .collect(),
     };
-    show(&results, &args.print)?;
-    if let Some(path) = &args.record.report {
-        write(path, &report::page(&results))?;
+    let shown = show(&results, &args.print, output);
+    let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results)));
+    let written = [ran.unwritten.map_or(Ok(()), Err), shown, paged];
+    Ok(exit_code(&results, written))
+}
+
+/// What a run ends with. A broken promise outweighs a file that could not be written.
+fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(), Error>>) -> u8 {
+    let faults = written.into_iter().filter_map(Result::err);
+    let fault = faults.inspect(tell).map(|fault| fault.exit_code()).max();
+    let answered = results.history.ops.iter().any(Op::is_ok);
+    let verdict = results.judgement.map(|judgement| judgement.verdict);
+    match (verdict, fault) {
+        (Some(Verdict::Invalid), _) => INVALID,
+        (_, Some(code)) => code,
+        _ if !answered => NOTHING_JUDGED,
+        _ if results.is_interrupted() => INTERRUPTED,
+        _ if !results.thresholds.iter().all(|met| met.holds) => THRESHOLD_MISSED,
+        _ => VALID,
     }
-    let verdict = judgement.map(|judgement| judgement.verdict);
-    Ok(match verdict {
-        Some(Verdict::Invalid) => INVALID,
-        _ if interrupted => INTERRUPTED,
-        Some(Verdict::Unknown) => NOTHING_JUDGED,
-        _ if !met => THRESHOLD_MISSED,
-        Some(Verdict::Valid) | None => VALID,
-    })
 }
 
 /// Judges a file.
 fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (_, history) = history::read(&args.file, args.shared)?;
+    let output = Output::open(args.print.output.as_deref())?;
     let judgement: Judgement = verify::judge(&history);
     let results = Results {
         history: &history,
@@ -136,18 +146,14 @@ fn check(args: &CheckArgs) -> Result<u8, Error> {
         judgement: Some(&judgement),
         thresholds: Vec::new(),
     };
-    show(&results, &args.print)?;
-    Ok(match judgement.verdict {
-        Verdict::Valid => VALID,
-        Verdict::Invalid => INVALID,
-        Verdict::Unknown => NOTHING_JUDGED,
-    })
+    let shown = show(&results, &args.print, output);
+    Ok(exit_code(&results, [shown]))
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "client", &mut script);
-    print_bytes(&script)
+    print(&script)
 }
 
 /// A page for the program, and one for each of its commands.
@@ -162,68 +168,29 @@ fn manual() -> Result<(), Error> {
             .render(&mut text)
             .map_err(Error::Output)?;
     }
-    print_bytes(&text)
+    print(&text)
 }
 
 /// Prints the results where they are wanted.
-fn show(results: &Results<'_>, args: &PrintArgs) -> Result<(), Error> {
-    let colored =
-        args.output.is_none() && !args.no_color && wants_color(io::stdout().is_terminal());
-    let style = if colored {
-        Style::Colored
-    } else {
+fn show(results: &Results<'_>, args: &PrintArgs, output: Output) -> Result<(), Error> {
+    let style = if args.no_color {
         Style::Plain
+    } else {
+        output.style()
     };
-    let text = report::render(results, args.output_format, style);
-    match &args.output {
-        Some(path) => write(path, &text),
-        None => print(&text),
-    }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    std::fs::write(path, text).map_err(|source| Error::File {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn wants_color(terminal: bool) -> bool {
-    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-fn print(text: &str) -> Result<(), Error> {
-    print_bytes(text.as_bytes())
-}
-
-/// To stdout. A reader that left early is no fault.
-fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
-        _ => Ok(()),
-    }
+    output.write(&report::render(results, args.output_format, style))
 }
 
 fn warn(message: &str) {
     say("warning", message);
 }
 
-fn say(kind: &str, message: &str) {
-    let mut stderr = io::stderr().lock();
-    let colored =
-        stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let written = if colored {
-        writeln!(stderr, "\x1b[1;33m{kind}:\x1b[0m {message}")
-    } else {
-        writeln!(stderr, "{kind}: {message}")
-    };
-    // If stderr is gone, nobody is left to tell.
-    drop(written);
+fn tell(error: &Error) {
+    say("error", &error.to_string());
 }
 
-/// At the second Ctrl-C.
-#[expect(clippy::exit, reason = "the user asked twice to leave at once")]
+/// At the second Ctrl-C, or after the sending at the first.
+#[expect(clippy::exit, reason = "the user asked to leave at once")]
 fn leave() {
     std::process::exit(INTERRUPTED.into());
 }

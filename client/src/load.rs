@@ -5,14 +5,11 @@ mod connection;
 mod coroutine;
 mod pace;
 mod progress;
+mod stop;
 mod timer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 
 pub(crate) use self::clock::{Clock, cpu_time};
 use self::connection::{Limits, Replica};
@@ -20,6 +17,7 @@ use self::coroutine::Coroutine;
 pub(crate) use self::pace::Amount;
 use self::pace::Pace;
 use self::progress::Progress;
+use self::stop::Stop;
 use crate::args::{RunArgs, Target};
 use crate::error::Error;
 use crate::history::{History, Phase, Recorder, Setting, Writer};
@@ -64,6 +62,8 @@ pub(crate) struct Ran {
     /// Processor time of this process meanwhile.
     pub(crate) cpu: Duration,
     pub(crate) interrupted: bool,
+    /// Why the history is not written down, if it should have been.
+    pub(crate) unwritten: Option<Error>,
 }
 
 impl Load {
@@ -166,40 +166,34 @@ impl Load {
     }
 }
 
+/// Replicas that were looked up, as many as there are targets.
+pub(crate) type Replicas = Vec<Arc<Replica>>;
+
 /// What all coroutines share.
 #[derive(Debug)]
 struct Shared {
     load: Load,
-    replicas: Vec<Arc<Replica>>,
+    replicas: Replicas,
     recorder: Mutex<Recorder>,
     clock: Clock,
-    stopping: AtomicBool,
-    stop: Notify,
+    stop: Arc<Stop>,
 }
 
 impl Shared {
-    /// Held for a microsecond, never across an await.
+    /// Held while a reply is read, for microseconds; with `--history` now and then while a part of the file is written. Never
+    /// across an await, and the run has one thread: nobody waits for it.
     fn recorder(&self) -> MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Waits until nothing more is to be sent.
-    async fn stopped(&self) {
-        let told = self.stop.notified();
-        if !self.is_stopping() {
-            told.await;
-        }
-    }
 }
 
-/// Sends everything; or says why no replica could be reached.
-pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error> {
+/// Sends everything.
+pub(crate) async fn run(
+    load: Load,
+    replicas: Replicas,
+    writer: Option<Writer>,
+) -> Result<Ran, Error> {
     allow_open_files(&load);
-    let replicas = reach(&load).await?;
     let reserved =
         usize::try_from(load.expected()).map_or(MOST_RESERVED, |all| all.min(MOST_RESERVED));
     let recorder = Recorder::new(load.setting(), reserved, load.check).write_to(writer);
@@ -208,11 +202,11 @@ pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error
         replicas,
         recorder: Mutex::new(recorder),
         clock: Clock::start(),
-        stopping: AtomicBool::new(false),
-        stop: Notify::new(),
+        stop: Arc::default(),
     });
     let load = &shared.load;
-    let stopper = tokio::spawn(stop_on_signal(Arc::clone(&shared)));
+    // It goes on after the run: the caller drives the runtime to the end of the program.
+    tokio::spawn(stop::at_signals(Arc::clone(&shared.stop), load.quiet));
     let progress = Progress::show(&shared);
     let coroutines = (0..load.concurrency)
         .map(|number| Coroutine::new(&shared, number))
@@ -235,24 +229,21 @@ pub(crate) async fn run(load: Load, writer: Option<Writer>) -> Result<Ran, Error
 
     drop(coroutines);
     progress.stop().await;
-    let interrupted = shared.is_stopping();
-    if load.check && !interrupted {
+    if load.check {
         probe(&shared).await;
     }
-    stopper.abort();
-    // A cancelled task is dropped only once it has been waited for.
-    drop(stopper.await);
+    let interrupted = shared.stop.ask();
     let shared = Arc::into_inner(shared)
         .ok_or_else(|| Error::BrokeDown("a coroutine is left over".to_owned()))?;
     let recorder = shared.recorder.into_inner();
     let mut recorder = recorder.unwrap_or_else(PoisonError::into_inner);
-    recorder.close()?;
-    let history = recorder.finish();
+    let unwritten = recorder.close().err();
     Ok(Ran {
-        history,
+        history: recorder.finish(),
         wall,
         cpu,
         interrupted,
+        unwritten,
     })
 }
 
@@ -290,7 +281,7 @@ async fn all(
 }
 
 /// Looks every replica up and knocks; fails if nobody is there at all.
-async fn reach(load: &Load) -> Result<Vec<Arc<Replica>>, Error> {
+pub(crate) async fn reach(load: &Load) -> Result<Replicas, Error> {
     let (mut replicas, mut absent) = (Vec::new(), Vec::new());
     for target in &load.targets {
         let replica = Replica::resolve(target)
@@ -317,30 +308,13 @@ async fn reach(load: &Load) -> Result<Vec<Arc<Replica>>, Error> {
     Ok(replicas)
 }
 
-/// The first Ctrl-C or SIGTERM ends the sending, the second one the program.
-async fn stop_on_signal(shared: Arc<Shared>) {
-    // Without signals, the run goes on to its end.
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return;
-    };
-    for signals in 0.. {
-        tokio::select! {
-            told = tokio::signal::ctrl_c() => if told.is_err() { return },
-            told = terminate.recv() => if told.is_none() { return },
-        }
-        if signals > 0 {
-            crate::leave();
-        }
-        shared.stopping.store(true, Ordering::Relaxed);
-        shared.stop.notify_waiters();
-        crate::warn("stopping: waiting for what is under way; once more to leave at once");
-    }
-}
-
 /// One message to each replica, after everything else: its reply shows the last ones.
 async fn probe(shared: &Arc<Shared>) {
     let mut coroutine = Coroutine::new(shared, shared.load.concurrency);
     for replica in 0..shared.replicas.len() {
+        if shared.stop.is_asked() {
+            return;
+        }
         coroutine.probe(replica).await;
     }
 }

@@ -26,6 +26,29 @@ pub(crate) struct Results<'a> {
     pub(crate) thresholds: Vec<Met>,
 }
 
+/// Said of a run that was interrupted, after its verdict.
+const INTERRUPTED: &str =
+    "interrupted: not all was sent, and the last messages were not all looked for in later replies";
+
+/// Said of the figures of each replica, if requests were repeated.
+const REPEATED: &str = "what was sent more than once counts for the replica asked last, with the time of all its attempts";
+
+impl Results<'_> {
+    /// Whether a signal ended the run early.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.interrupted)
+    }
+
+    /// The word for a run without a broken promise.
+    fn valid(&self) -> &'static str {
+        if self.is_interrupted() {
+            "valid so far"
+        } else {
+            "valid"
+        }
+    }
+}
+
 /// What was measured.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {

@@ -56,7 +56,7 @@ impl Coroutine {
         } else {
             None
         };
-        while !self.shared.is_stopping() {
+        while !self.shared.stop.is_asked() {
             let Some(intended_ns) = pace.next(sent, &mut timer, &self.shared).await else {
                 break;
             };
@@ -108,7 +108,7 @@ impl Coroutine {
             }
             if attempts > retries
                 || matches!(reason, Reason::Status(400..=499))
-                || self.shared.is_stopping()
+                || self.shared.stop.is_asked()
             {
                 break (end_ns, doubt.unwrap_or(reason.outcome()), None);
             }

@@ -104,7 +104,7 @@ impl Pace {
         };
         tokio::select! {
             () = asleep => Some(due_ns),
-            () = shared.stopped() => None,
+            () = shared.stop.asked() => None,
         }
     }
 }

@@ -7,7 +7,7 @@ mod timeline;
 use std::fmt::Write;
 
 use self::svg::escape;
-use super::Results;
+use super::{INTERRUPTED, REPEATED, Results};
 use crate::stats::{Latency, Stats};
 use crate::verify::{Check, Judgement, Verdict};
 
@@ -18,7 +18,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 pub(super) fn render(results: &Results<'_>) -> String {
     let mut body = String::new();
-    body.push_str(&verdict(results.judgement));
+    body.push_str(&verdict(results));
     if let Some(run) = &results.run {
         body.push_str(&headline(run.stats));
         body.push_str(&charts::all(results.history, run.stats));
@@ -47,13 +47,17 @@ pub(super) fn render(results: &Results<'_>) -> String {
     )
 }
 
-fn verdict(judgement: Option<&Judgement>) -> String {
-    let (class, text) = match judgement {
+fn verdict(results: &Results<'_>) -> String {
+    let (class, text) = match results.judgement {
         None => ("open", "not judged".to_owned()),
         Some(judgement) => match judgement.verdict {
             Verdict::Valid => (
                 "good",
-                format!("valid: no promise is broken ({} checks)", Check::ALL.len()),
+                format!(
+                    "{}: no promise is broken ({} checks)",
+                    results.valid(),
+                    Check::ALL.len()
+                ),
             ),
             Verdict::Unknown => ("open", "unknown: no request was answered".to_owned()),
             Verdict::Invalid => {
@@ -66,8 +70,13 @@ fn verdict(judgement: Option<&Judgement>) -> String {
             }
         },
     };
+    let interrupted = if results.is_interrupted() {
+        format!("<p class=\"quiet\">{INTERRUPTED}</p>\n")
+    } else {
+        String::new()
+    };
     format!(
-        "<p class=\"verdict {class}\" id=\"verdict\">{}</p>\n",
+        "<p class=\"verdict {class}\" id=\"verdict\">{}</p>\n{interrupted}",
         escape(&text)
     )
 }
@@ -123,6 +132,9 @@ fn tables(results: &Results<'_>, stats: &Stats) -> String {
     let head = "<tr><th>Replica</th><th>sent</th><th>ok</th><th>failed</th><th>unknown</th><th>mean, ms</th><th>p99, ms</th></tr>";
     let mut text =
         format!("<h2>Replicas</h2>\n<div class=\"wide\"><table>{head}\n{rows}</table></div>\n");
+    if stats.repeated > 0 {
+        let _ = writeln!(text, "<p class=\"quiet\">{REPEATED}</p>");
+    }
     if !stats.kinds.is_empty() {
         let mut kinds = String::new();
         for (reason, count) in &stats.kinds {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Results, Run, Style};
+use super::{INTERRUPTED, REPEATED, Results, Run, Style};
 use crate::history::Setting;
 use crate::stats::{Group, Latency, Stats};
 use crate::verify::{Check, Judgement, Verdict};
@@ -19,7 +19,10 @@ macro_rules! line {
 pub(super) fn render(results: &Results<'_>, style: Style) -> String {
     let mut page = String::new();
     let paint = Paint(style);
-    verdict(&mut page, results.judgement, paint);
+    verdict(&mut page, results, paint);
+    if results.is_interrupted() {
+        line!(page, "{INTERRUPTED}\n");
+    }
     if let Some(Run { stats, .. }) = &results.run {
         headline(&mut page, stats);
         requests(&mut page, stats);
@@ -67,8 +70,8 @@ impl Paint {
     }
 }
 
-fn verdict(page: &mut String, judgement: Option<&Judgement>, paint: Paint) {
-    let Some(judgement) = judgement else {
+fn verdict(page: &mut String, results: &Results<'_>, paint: Paint) {
+    let Some(judgement) = results.judgement else {
         line!(page, "not judged (--no-check)\n");
         return;
     };
@@ -77,7 +80,7 @@ fn verdict(page: &mut String, judgement: Option<&Judgement>, paint: Paint) {
             line!(
                 page,
                 "{}: no promise is broken ({} checks)\n",
-                paint.green("valid"),
+                paint.green(results.valid()),
                 Check::ALL.len()
             );
         }
@@ -235,6 +238,9 @@ fn replicas(page: &mut String, setting: &Setting, stats: &Stats) {
             "{url:width$}  {:>9} {ok:>9} {failed:>7} {unknown:>8} {mean:>10} {median:>10}",
             group.sent()
         );
+    }
+    if stats.repeated > 0 {
+        line!(page, "  {REPEATED}");
     }
     line!(page);
 }

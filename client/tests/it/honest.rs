@@ -150,6 +150,11 @@ impl Server {
         }
     }
 
+    /// How many requests have come.
+    pub(crate) fn requests(&self) -> u64 {
+        self.log.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
     /// Waits until so many requests have come.
     pub(crate) fn wait_for(&self, requests: u64) {
         let (log, bell) = &*self.log;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use crate::honest::{Answer, Log, Post, Server, honest};
+use crate::honest::{Answer, Behaviour, Log, Post, Server, honest};
 use crate::program::{client, client_at, command, ended};
 
 /// A folder that goes when the test ends.
@@ -186,6 +186,52 @@ fn a_file_that_cannot_be_written_is_exit_3() {
             ended.stderr.contains("/nonexistent/file"),
             "{option}: {ended:?}"
         );
+    }
+}
+
+#[test]
+fn a_path_that_is_wrong_costs_no_run() {
+    let server = Server::start(1, honest);
+    for option in ["--history", "--output", "--report"] {
+        client_at(&server.urls, &[option, "/nonexistent/file"]);
+    }
+    assert_eq!(server.requests(), 0);
+}
+
+#[test]
+fn a_run_that_cannot_begin_costs_no_older_file() {
+    let folder = Folder::new();
+    let gone = Server::start(1, honest).urls.clone();
+    for option in ["--history", "--output", "--report"] {
+        let file = folder.file("older");
+        std::fs::write(&file, "older").expect("a temporary file");
+        let ended = client_at(&gone, &[option, &file]);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        let left = std::fs::read_to_string(&file).expect("it is still there");
+        assert_eq!(left, "older", "{option}");
+    }
+}
+
+fn invents(log: &mut Log, post: &Post) -> Answer {
+    match honest(log, post) {
+        Answer::Messages(mut messages) => {
+            messages[0].text.push('!');
+            Answer::Messages(messages)
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_after_the_verdict_and_does_not_outweigh_it() {
+    for (behaviour, code, verdict) in [(honest as Behaviour, 3, "valid"), (invents, 1, "INVALID")] {
+        let server = Server::start(1, behaviour);
+        for option in ["--history", "--report"] {
+            let ended = client_at(&server.urls, &["-c", "1", "-n", "20", option, "/dev/full"]);
+            assert_eq!(ended.code, Some(code), "{option}: {ended:?}");
+            assert!(ended.stdout.starts_with(verdict), "{option}: {ended:?}");
+            assert!(ended.stderr.contains("/dev/full"), "{option}: {ended:?}");
+        }
     }
 }
 

@@ -70,6 +70,7 @@ fn an_honest_answer_to_a_repetition_is_valid() {
     );
     assert!(ended.stdout.contains("50 sent = 50 ok"), "{ended:?}");
     assert!(ended.stdout.contains("sent more than once"), "{ended:?}");
+    assert!(ended.stdout.contains("the replica asked last"), "{ended:?}");
 }
 
 #[test]

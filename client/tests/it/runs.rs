@@ -72,6 +72,8 @@ fn without_any_answer_the_verdict_is_unknown() {
     let ended = client_at(&server.urls, &["-c", "2", "-n", "3"]);
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert!(ended.stdout.starts_with("unknown"), "{ended:?}");
+    let ended = client_at(&server.urls, &["-c", "2", "-n", "3", "--no-check"]);
+    assert_eq!(ended.code, Some(5), "{ended:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::honest::{Answer, Log, Post, Server, honest};
 use crate::program::{command, ended};
@@ -45,10 +46,31 @@ fn one_signal_ends_the_sending_and_shows_what_there_is() {
             .contains("12 sent = 10 ok + 0 failed + 2 of unknown outcome"),
         "{ended:?}"
     );
+    assert!(ended.stdout.starts_with("valid so far"), "{ended:?}");
+    assert!(ended.stdout.contains("interrupted: "), "{ended:?}");
     assert!(
         ended.stderr.contains("once more to leave at once"),
         "{ended:?}"
     );
+}
+
+fn stalls(_: &mut Log, _: &Post) -> Answer {
+    Answer::Stall
+}
+
+#[test]
+fn a_run_that_is_interrupted_before_any_answer_is_unknown() {
+    let server = Server::start(1, stalls);
+    let child = command(&["-c", "1", "--timeout", "500ms", "--quiet", &server.urls[0]])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    server.wait_for(1);
+    interrupt("-INT", child.id());
+    let ended = ended(child.wait_with_output().expect("it ends"));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(5), ""));
+    assert!(ended.stdout.contains("interrupted: "), "{ended:?}");
 }
 
 #[test]
@@ -70,4 +92,30 @@ fn a_second_ctrl_c_leaves_at_once() {
         (output.status.code(), output.stdout.as_slice()),
         (Some(130), &b""[..])
     );
+}
+
+#[test]
+fn one_ctrl_c_leaves_at_once_when_nothing_is_sent_any_more() {
+    let server = Server::start(1, honest);
+    // More lines than a pipe holds, and nobody who reads them: it stands still while it prints.
+    let arguments = ["-c", "4", "-n", "500", "--output-format", "csv"];
+    let mut child = command(&arguments)
+        .arg(&server.urls[0])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut [0]).expect("it prints");
+    interrupt("-INT", child.id());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let ended = loop {
+        let ended = child.try_wait().expect("it is ours");
+        if ended.is_some() || Instant::now() > deadline {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    drop(stdout);
+    child.wait().expect("without a reader it ends");
+    assert_eq!(ended.and_then(|status| status.code()), Some(130));
 }

@@ -1,0 +1,59 @@
+//! Ends the sending at a signal, and the program at a second one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+/// Whether nothing more is to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    asked: AtomicBool,
+    bell: Notify,
+}
+
+impl Stop {
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nothing more is to be sent.
+    pub(super) async fn asked(&self) {
+        let told = self.bell.notified();
+        if !self.is_asked() {
+            told.await;
+        }
+    }
+
+    /// Nothing more is to be sent; gives whether that was so before.
+    pub(super) fn ask(&self) -> bool {
+        let before = self.asked.swap(true, Ordering::Relaxed);
+        self.bell.notify_waiters();
+        before
+    }
+}
+
+/// The first Ctrl-C or SIGTERM ends the sending. The second one ends the program, and so does the first one after the sending.
+pub(super) async fn at_signals(stop: Arc<Stop>, quiet: bool) {
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    // Without them, the run goes on to its end.
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if stop.ask() {
+            crate::leave();
+        }
+        if !quiet {
+            crate::warn("stopping: waiting for what is under way; once more to leave at once");
+        }
+    }
+}
