@@ -5,7 +5,9 @@ mod target;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::target::Target;
 use crate::report::Threshold;
@@ -20,7 +22,7 @@ Examples:
 
 Exit status:
   0    every promise that could be judged was kept
-  1    a promise is broken: the output shows the contradiction
+  1    a promise is broken, whatever else went wrong: the output shows the contradiction
   2    the command line is wrong
   3    it could not be done: no replica could be reached, a file could not be written
   4    valid, but a --threshold was missed
@@ -44,6 +46,28 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+impl Cli {
+    /// Reads the command line of this process, or ends it with a message. What stands there wins over the environment, also
+    /// where one option excludes another.
+    pub(crate) fn read() -> Self {
+        let mut command = Self::command();
+        let matches = command.get_matches_mut();
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let stands = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
+        match (stands("requests"), stands("duration")) {
+            (true, true) => command
+                .error(
+                    ErrorKind::ArgumentConflict,
+                    "--requests and --duration exclude each other",
+                )
+                .exit(),
+            (true, false) => cli.run.load.duration = None,
+            (false, _) => {}
+        }
+        cli
+    }
 }
 
 /// What the program does beside running.
@@ -134,12 +158,13 @@ pub(crate) struct LoadArgs {
     #[arg(short, long, default_value_t = 50, env = "CLIENT_CONCURRENCY", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) concurrency: u32,
 
-    /// Requests of each coroutine
+    /// Requests of each coroutine; with -q on average. All are kept until they are judged, in about 120 bytes each: a
+    /// million takes 120 MB, also in a timed run
     #[arg(short = 'n', long, default_value_t = 100, env = "CLIENT_REQUESTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) requests: u32,
 
-    /// Send for so long, instead of a number of requests
-    #[arg(short = 'z', long, conflicts_with = "requests", env = "CLIENT_DURATION", value_name = "TIME", value_parser = target::duration)]
+    /// Send for so long, instead of a number of requests. With -q: send what is due in this time, however long that takes
+    #[arg(short = 'z', long, env = "CLIENT_DURATION", value_name = "TIME", value_parser = target::duration)]
     pub(crate) duration: Option<Duration>,
 
     /// Requests a second over all, sent when they are due whether or not earlier ones were answered, as far as the
@@ -178,8 +203,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "5", env = "CLIENT_CONNECT_TIMEOUT", value_name = "TIME", value_parser = target::duration)]
     pub(crate) connect_timeout: Duration,
 
-    /// How often a request that failed or has an unknown outcome is repeated, on another replica where there is one.
-    /// With this every request carries an `Idempotency-Key`, the same on its repetitions; without it, none does, and
+    /// How often a request that failed or has an unknown outcome is repeated, on another replica where there is one; but
+    /// not after a 4xx, nor after a 200 that calls itself JSON. With this every request carries an `Idempotency-Key`, the same on its repetitions; without it, none does, and
     /// nothing is ever repeated
     #[arg(long, default_value_t = 0, env = "CLIENT_RETRIES", value_name = "N", value_parser = clap::value_parser!(u8).range(..=100))]
     pub(crate) retries: u8,
@@ -197,8 +222,8 @@ pub(crate) struct JudgeArgs {
     #[arg(long, env = "CLIENT_NO_CHECK")]
     pub(crate) no_check: bool,
 
-    /// A figure that must be met, else the exit status is 4: mean, min, max or a percentile like p99.9 with a unit of
-    /// time; throughput (messages/s); sent, ok, failed or unknown. As often as you like
+    /// A figure that must be met, else the exit status is 4: mean, min, max or a percentile like p99.9 of the successes'
+    /// latencies, with a unit of time; throughput (messages/s); sent, ok, failed or unknown. As often as you like
     #[arg(
         long,
         env = "CLIENT_THRESHOLD",

@@ -54,7 +54,7 @@ pub(crate) struct History {
 /// One request, with all its repetitions. Times are nanoseconds since the run's origin, on one monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Op {
-    /// When it should have been sent: earlier than `start_ns` only in an open loop that is late.
+    /// When it was due: before its text was made, and in an open loop that is late, before a coroutine was free.
     pub(crate) intended_ns: u64,
     /// Before its first byte was written.
     pub(crate) start_ns: u64,
@@ -166,7 +166,9 @@ impl fmt::Display for Reason {
                     name.unwrap_or("(no standard status)")
                 )
             }
-            Self::Unreadable => formatter.write_str("answered 200, but not with messages"),
+            Self::Unreadable => {
+                formatter.write_str("answered 200 without messages, or not in HTTP")
+            }
         }
     }
 }

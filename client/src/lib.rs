@@ -30,7 +30,7 @@ mod verify;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::args::{CheckArgs, Cli, Command, PrintArgs, RunArgs};
 use crate::error::Error;
@@ -49,7 +49,7 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let result = match &cli.command {
         None => run(&cli.run),
         Some(Command::Check(args)) => check(args),

@@ -1,11 +1,12 @@
-//! One line for each request, for a spreadsheet or a plot.
+//! One line for each request, for a spreadsheet or a plot. Times count from the beginning of the run; a latency is the time
+//! from when a request was due.
 
 use std::fmt::Write;
 
 use crate::history::{History, Outcome, Phase};
 
 const HEADER: &str =
-    "phase,coroutine,request,replica,user,start_ms,latency_ms,outcome,reason,attempts,seq\n";
+    "phase,coroutine,request,replica,user,due_ms,start_ms,latency_ms,outcome,reason,attempts,seq\n";
 
 pub(crate) fn render(history: &History) -> String {
     let mut lines = HEADER.to_owned();
@@ -33,11 +34,12 @@ pub(crate) fn render(history: &History) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             lines,
-            "{phase},{},{},{},{},{},{},{outcome},{},{},{seq}",
+            "{phase},{},{},{},{},{},{},{},{outcome},{},{},{seq}",
             op.coroutine,
             op.request,
             quoted(replica),
             quoted(history.names.name(op.user)),
+            milliseconds(op.intended_ns),
             milliseconds(op.start_ns),
             milliseconds(op.latency_ns()),
             quoted(&reason),

@@ -7,14 +7,14 @@ use super::{Results, Run};
 use crate::stats::{Group, Latency};
 use crate::verify::{Check, Judgement, Verdict};
 
-/// Changes with the meaning of a field, or if one goes; not if one comes.
+/// Changes if a field comes, goes or means something else: a reader refuses a field that it does not know.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// The results of `client` with `--output-format json`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
-    /// Changes with the meaning of a field.
+    /// Changes if a field comes, goes or means something else.
     pub(crate) schema_version: u32,
     /// The program and its version.
     pub(crate) program: String,
@@ -80,11 +80,12 @@ pub(crate) struct Figures {
     pub(crate) throughput_per_second: f64,
     /// Total time by requests: not a latency.
     pub(crate) wall_time_per_request_ms: f64,
-    /// Coroutines under way on average.
+    /// Requests under way on average.
     pub(crate) under_way: f64,
     pub(crate) client_cpu_ms: f64,
     pub(crate) total: GroupFigures,
-    /// In the order of the URLs.
+    /// In the order of the URLs. A request that was sent more than once counts for the replica asked last, with the time of
+    /// all its attempts.
     pub(crate) replicas: Vec<GroupFigures>,
     /// Requests that were sent more than once.
     pub(crate) repeated: u64,

@@ -337,6 +337,17 @@ fn options_come_from_the_environment_too_and_the_command_line_wins() {
         .output()
         .expect("the program starts");
     assert!(ended(output).stdout.contains("12 sent"));
+    let output = command(&["-z", "100ms"])
+        .envs(environment)
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = command(&["-n", "4"])
+        .envs(environment)
+        .env("CLIENT_DURATION", "10m")
+        .output()
+        .expect("the program starts");
+    assert!(ended(output).stdout.contains("12 sent"));
     let output = command(&["schema"])
         .envs(environment)
         .output()

@@ -98,6 +98,7 @@ fn a_wrong_command_line_is_exit_2_and_says_what_to_write() {
         (&["https://127.0.0.1:1"][..], "plain HTTP"),
         (&[][..], "URL"),
         (&["http://h", "-c", "0"][..], "0"),
+        (&["http://h", "-n", "1", "-z", "1s"][..], "exclude"),
     ] {
         let ended = client(arguments);
         assert_eq!(ended.code, Some(2), "{ended:?}");
