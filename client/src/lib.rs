@@ -189,8 +189,8 @@ fn tell(error: &Error) {
     say("error", &error.to_string());
 }
 
-/// At the second Ctrl-C, or after the sending at the first.
-#[expect(clippy::exit, reason = "the user asked to leave at once")]
+/// At the second Ctrl-C.
+#[expect(clippy::exit, reason = "the user asked twice to leave at once")]
 fn leave() {
     std::process::exit(INTERRUPTED.into());
 }

@@ -232,7 +232,7 @@ pub(crate) async fn run(
     if load.check {
         probe(&shared).await;
     }
-    let interrupted = shared.stop.ask();
+    let interrupted = shared.stop.is_asked();
     let shared = Arc::into_inner(shared)
         .ok_or_else(|| Error::BrokeDown("a coroutine is left over".to_owned()))?;
     let recorder = shared.recorder.into_inner();

@@ -34,7 +34,7 @@ impl Stop {
     }
 }
 
-/// The first Ctrl-C or SIGTERM ends the sending. The second one ends the program, and so does the first one after the sending.
+/// The first Ctrl-C or SIGTERM ends the sending and costs no result, whenever it comes; the second one ends the program.
 pub(super) async fn at_signals(stop: Arc<Stop>, quiet: bool) {
     let signals = (
         signal(SignalKind::interrupt()),
@@ -53,7 +53,9 @@ pub(super) async fn at_signals(stop: Arc<Stop>, quiet: bool) {
             crate::leave();
         }
         if !quiet {
-            crate::warn("stopping: waiting for what is under way; once more to leave at once");
+            crate::warn(
+                "stopping: what is under way is waited for and judged; once more to leave at once",
+            );
         }
     }
 }

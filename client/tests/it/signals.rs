@@ -95,27 +95,43 @@ fn a_second_ctrl_c_leaves_at_once() {
 }
 
 #[test]
-fn one_ctrl_c_leaves_at_once_when_nothing_is_sent_any_more() {
+fn a_second_ctrl_c_leaves_at_once_also_while_results_are_printed() {
     let server = Server::start(1, honest);
     // More lines than a pipe holds, and nobody who reads them: it stands still while it prints.
     let arguments = ["-c", "4", "-n", "500", "--output-format", "csv"];
     let mut child = command(&arguments)
         .arg(&server.urls[0])
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
     let mut stdout = child.stdout.take().expect("a pipe");
     stdout.read_exact(&mut [0]).expect("it prints");
-    interrupt("-INT", child.id());
     let deadline = Instant::now() + Duration::from_secs(30);
     let ended = loop {
+        interrupt("-INT", child.id());
         let ended = child.try_wait().expect("it is ours");
         if ended.is_some() || Instant::now() > deadline {
             break ended;
         }
-        std::thread::sleep(Duration::from_millis(5));
     };
     drop(stdout);
     child.wait().expect("without a reader it ends");
     assert_eq!(ended.and_then(|status| status.code()), Some(130));
+}
+
+#[test]
+fn more_requests_can_be_asked_for_than_fit_into_memory() {
+    let server = Server::start(1, stalls_after_ten);
+    let most = u32::MAX.to_string();
+    let child = command(&["-n", &most, "--warmup", &most, "--timeout", "500ms"])
+        .arg(&server.urls[0])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    server.wait_for(12);
+    interrupt("-INT", child.id());
+    let ended = ended(child.wait_with_output().expect("it ends"));
+    assert_eq!(ended.code, Some(130), "{ended:?}");
 }
