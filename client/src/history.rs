@@ -20,6 +20,17 @@ pub(crate) use self::recorder::{Done, Recorder};
 /// Messages in a full reply.
 pub(crate) const WINDOW: usize = 10;
 
+/// How many messages a full reply of a history holds. Only made-up histories have others than [`WINDOW`]: with short ones,
+/// much goes unseen in few requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window(pub(crate) usize);
+
+impl Default for Window {
+    fn default() -> Self {
+        Self(WINDOW)
+    }
+}
+
 /// No request, or no place.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -39,13 +50,18 @@ pub(crate) struct Setting {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) setting: Setting,
+    pub(crate) window: Window,
+    /// It was not written to its end: requests are missing.
+    pub(crate) cut: bool,
     /// In order of completion.
     pub(crate) ops: Vec<Op>,
     /// Each content shown at each `seq`, ordered by these, each once.
     pub(crate) seen: Vec<Seen>,
     pub(crate) irregular: Vec<Irregular>,
-    /// Some of the replies that no one can read: the request, and what is wrong.
-    pub(crate) unreadable: Vec<(u32, String)>,
+    /// Replies that no one can read, those of earlier attempts included.
+    pub(crate) unreadable: u64,
+    /// Some of them: the request, and what is wrong.
+    pub(crate) faults: Vec<(u32, String)>,
     pub(crate) names: Names,
     /// Some of the texts that this run did not send, by digest.
     pub(crate) foreign: HashMap<u64, String>,
@@ -239,11 +255,11 @@ pub(crate) fn own_position(window: &[Shown], text: u64) -> Option<usize> {
 }
 
 /// Whether a reply has the shape that its last number and the length rule tell completely.
-pub(crate) fn is_regular(window: &[Shown], op: &Op) -> bool {
+pub(crate) fn is_regular(window: &[Shown], op: &Op, full: Window) -> bool {
     let (Some(first), Some(last)) = (window.first(), window.last()) else {
         return false;
     };
-    let due = last.seq.min(WINDOW as u64);
+    let due = last.seq.min(full.0 as u64);
     last.text == op.text
         && last.user == op.user
         && window.len() as u64 == due

@@ -2,13 +2,15 @@
 //!
 //! It sorts by `seq`, never trusts the order of arrival, and never uses a number from a reply as the index of a table. The
 //! checks S1 to S5, G1, G2 and R1 together are complete for the answered requests: they say that the log is a
-//! linearizable append that returns its last ten messages. The others find what happened beside the answers.
+//! linearizable append that returns its last ten messages. G7 to G9 say that the numbers which no reply shows can be
+//! those of requests of unknown outcome. The others find what happened beside the answers.
 //!
 //! One fault has one name. A number that two messages claim ("contested") is named by G1, G2 or G6, and takes no part in
 //! the checks along the log, which would only repeat it.
 
 mod coverage;
 mod facts;
+mod holes;
 mod log;
 mod numbering;
 #[cfg(test)]
@@ -116,9 +118,9 @@ impl Check {
             Self::NothingInvented => "no message is shown that nobody sent",
             Self::FailedAbsent => "what was refused is shown nowhere",
             Self::NothingLost => "an answered message is in every reply that covers its seq",
-            Self::NoHole => "seq has no hole but where a message of unknown fate may be",
+            Self::NoHole => "each seq that no reply shows may be a message of unknown fate",
             Self::UserSeq => "each user's messages are numbered one by one along seq",
-            Self::Counters => "no user was counted up more often than messages were sent",
+            Self::Counters => "no user was counted up more often than messages may be there",
             Self::SentAt => "sent_at never goes back along seq",
             Self::RealTime => "what was answered before another was sent has the smaller seq",
             Self::CoroutineOrder => "one coroutine's messages have growing seq",
@@ -172,8 +174,9 @@ pub(crate) fn judge(history: &History) -> Judgement {
     let mut findings = Findings::default();
     replies::check(&facts, &mut findings);
     log::check(&facts, &mut findings);
-    numbering::check(&facts, &mut findings);
+    let counters = numbering::check(&facts, &mut findings);
     time::check(&facts, &mut findings);
+    holes::check(&facts, &counters, &mut findings);
     let coverage = coverage::measure(&facts);
     let answered = history.ops.iter().any(|op| op.outcome == Outcome::Ok);
     let verdict = match (findings.by_check.is_empty(), answered) {

@@ -1,5 +1,6 @@
-//! A history as a file: JSON lines, the first one tells the settings, each other one a request with its whole reply.
-//! What a run writes, `client check` judges as the run did.
+//! A history as a file: JSON lines, the first one tells the settings, the last one how many requests there are, each other
+//! one a request with its whole reply. What a run writes, `client check` judges as the run did; and what is left of a run
+//! that ended before its end, as far as it can be judged.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -17,6 +18,8 @@ const VERSION: u32 = 1;
 const MOST_COROUTINES: u32 = 1_000_000;
 /// Few writes, and none of them long.
 const BUFFER: usize = 1 << 18;
+/// What a crash may lose at most, in nanoseconds of the run.
+const FLUSH_NS: u64 = 100_000_000;
 
 /// The first line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +40,13 @@ impl Header {
     }
 }
 
+/// The last line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    requests: u64,
+}
+
 /// Any other line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line<'a> {
@@ -54,12 +64,23 @@ struct Line<'a> {
     outcome: Fate,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
-    /// The reply as it came.
+    /// Attempts whose answer was a 200 that is no JSON by its header, or too long, or no HTTP.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unreadable: u8,
+    /// The reply as it came, if it is an array or an object in one line.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     reply: Option<&'a RawValue>,
-    /// The reply where it is no JSON of one line.
+    /// Any other reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<String>,
+    /// The bytes of a reply that is no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bytes: Option<Vec<u8>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +96,8 @@ enum Fate {
 pub(crate) struct Writer {
     path: PathBuf,
     file: BufWriter<File>,
+    requests: u64,
+    flushed_ns: u64,
     /// The first fault; nothing is written after it.
     fault: Option<io::Error>,
 }
@@ -89,6 +112,8 @@ impl Writer {
         let mut writer = Self {
             path: path.to_owned(),
             file: BufWriter::with_capacity(BUFFER, file),
+            requests: 0,
+            flushed_ns: 0,
             fault: None,
         };
         writer.line(header);
@@ -96,24 +121,26 @@ impl Writer {
     }
 
     /// Writes a request down. A fault is told at the end: the run goes on.
-    pub(super) fn note(&mut self, op: &Op, user: &str, text: &str, reply: Option<&[u8]>) {
+    pub(super) fn note(&mut self, op: &Op, user: &str, done: &Done<'_>) {
         let (outcome, reason) = match op.outcome {
             Outcome::Ok => (Fate::Ok, None),
             Outcome::Failed(reason) => (Fate::Failed, Some(reason)),
             Outcome::Unknown(reason) => (Fate::Unknown, Some(reason)),
         };
-        let raw = reply
-            .filter(|bytes| !bytes.contains(&b'\n'))
-            .and_then(|bytes| serde_json::from_slice(bytes).ok());
-        let body = reply
-            .filter(|_| raw.is_none())
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let reply = done
+            .reply
+            .map(|bytes| std::str::from_utf8(bytes).map_err(|_utf8| bytes));
+        let (body, bytes) = (reply.and_then(Result::ok), reply.and_then(Result::err));
+        let raw = body
+            .filter(|body| body.trim_start().starts_with(['[', '{']) && !body.contains('\n'))
+            .and_then(|body| serde_json::from_str(body).ok());
+        self.requests += 1;
         self.line(&Line {
             coroutine: op.coroutine,
             request: op.request,
             phase: op.phase,
             user: user.to_owned(),
-            text: text.to_owned(),
+            text: done.text.to_owned(),
             replica: op.replica,
             attempts: op.attempts,
             intended_ns: op.intended_ns,
@@ -121,9 +148,15 @@ impl Writer {
             end_ns: op.end_ns,
             outcome,
             reason,
+            unreadable: done.unreadable,
             reply: raw,
-            body,
+            body: body.filter(|_| raw.is_none()).map(str::to_owned),
+            bytes: bytes.map(<[u8]>::to_vec),
         });
+        if op.end_ns.saturating_sub(self.flushed_ns) > FLUSH_NS {
+            self.flushed_ns = op.end_ns;
+            self.flush();
+        }
     }
 
     fn line(&mut self, value: &impl Serialize) {
@@ -133,11 +166,23 @@ impl Writer {
         }
     }
 
+    /// Leaves nothing in memory.
+    pub(super) fn flush(&mut self) {
+        if self.fault.is_none() {
+            self.fault = self.file.flush().err();
+        }
+    }
+
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        let flushed = self.fault.take().map_or_else(|| self.file.flush(), Err);
-        flushed.map_err(|source| Error::File {
-            path: self.path,
-            source,
+        self.line(&End {
+            requests: self.requests,
+        });
+        self.flush();
+        self.fault.map_or(Ok(()), |source| {
+            Err(Error::File {
+                path: self.path,
+                source,
+            })
         })
     }
 }
@@ -148,39 +193,56 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error
         path: path.to_owned(),
         reason,
     };
-    let file = File::open(path).map_err(|source| Error::File {
+    let failed = |source| Error::File {
         path: path.to_owned(),
         source,
-    })?;
-    let mut lines = BufReader::with_capacity(BUFFER, file).lines();
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut lines = BufReader::with_capacity(BUFFER, file).split(b'\n');
     let first = lines
         .next()
         .ok_or_else(|| broken("it is empty".to_owned()))?;
-    let first = first.map_err(|source| Error::File {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut header: Header = serde_json::from_str(&first)
-        .map_err(|error| broken(format!("line 1 is no header of a history: {error}")))?;
-    if header.history_version != VERSION {
-        return Err(broken(format!(
-            "version {}, but this client reads {VERSION}",
-            header.history_version
-        )));
-    }
-    header.setting.shared |= shared;
+    let header = head(&first.map_err(failed)?, shared).map_err(broken)?;
     let mut recorder = Recorder::new(header.setting.clone(), 0, true);
-    for (number, line) in (2..).zip(lines) {
-        let line = line.map_err(|source| Error::File {
-            path: path.to_owned(),
-            source,
-        })?;
-        let line: Line<'_> = serde_json::from_str(&line)
-            .map_err(|error| broken(format!("line {number}: {error}")))?;
-        take(&mut recorder, &header, &line)
-            .map_err(|reason| broken(format!("line {number}: {reason}")))?;
+    let mut lines = (2..).zip(lines).peekable();
+    let mut ended = false;
+    while let Some((number, bytes)) = lines.next() {
+        let bytes = bytes.map_err(failed)?;
+        let is_last = lines.peek().is_none();
+        match serde_json::from_slice::<Line<'_>>(&bytes) {
+            Ok(line) => take(&mut recorder, &header, &line)
+                .map_err(|reason| broken(format!("line {number}: {reason}")))?,
+            Err(_) if is_last && is_end(&bytes, recorder.count()) => ended = true,
+            Err(error) if is_last && error.is_eof() => {}
+            Err(error) => return Err(broken(format!("line {number}: {error}"))),
+        }
+    }
+    if !ended {
+        crate::warn(&format!(
+            "{} was not written to its end: what is not in it is neither missed nor counted",
+            path.display()
+        ));
+        recorder.mark_cut();
     }
     Ok((header, recorder.finish()))
+}
+
+fn head(line: &[u8], shared: bool) -> Result<Header, String> {
+    let mut header: Header = serde_json::from_slice(line)
+        .map_err(|error| format!("line 1 is no header of a history: {error}"))?;
+    if header.history_version != VERSION {
+        return Err(format!(
+            "version {}, but this client reads {VERSION}",
+            header.history_version
+        ));
+    }
+    header.setting.shared |= shared;
+    Ok(header)
+}
+
+/// Whether this line ends a history of so many requests.
+fn is_end(line: &[u8], requests: usize) -> bool {
+    serde_json::from_slice(line).is_ok_and(|end: End| end.requests == requests as u64)
 }
 
 fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(), String> {
@@ -202,7 +264,8 @@ fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(),
     let reply = line
         .reply
         .map(|raw| raw.get().as_bytes())
-        .or(line.body.as_deref().map(str::as_bytes));
+        .or(line.body.as_deref().map(str::as_bytes))
+        .or(line.bytes.as_deref());
     let outcome = match (line.outcome, line.reason) {
         // A reply is judged anew, also one that the run could not read.
         (_, _) if reply.is_some() => Outcome::Ok,
@@ -231,6 +294,7 @@ fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(),
         op,
         text: &line.text,
         reply,
+        unreadable: line.unreadable,
     });
     Ok(())
 }

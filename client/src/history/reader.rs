@@ -153,8 +153,11 @@ impl Reader {
         wire: &WireMessage<'_>,
         history: &mut History,
     ) -> Result<Shown, String> {
-        if wire.seq == 0 || wire.user_seq == 0 || wire.seq == u64::MAX {
-            return Err("numbers begin at 1".to_owned());
+        if [wire.seq, wire.user_seq]
+            .iter()
+            .any(|number| matches!(number, 0 | &u64::MAX))
+        {
+            return Err("numbers begin at 1, and none is the greatest of 64 bits".to_owned());
         }
         if wire.sent_at != self.last_date.0 {
             self.last_date = (wire.sent_at.to_string(), microseconds(&wire.sent_at)?);
@@ -362,6 +365,10 @@ mod tests {
             format!("[{}]", good.replace("\"seq\":1", "\"seq\":\"1\"")),
             format!("[{}]", good.replace("\"seq\":1", "\"seq\":1.5")),
             format!("[{}]", good.replace("\"seq\":1", "\"seq\":0")),
+            format!(
+                "[{}]",
+                good.replace("\"user_seq\":1", &format!("\"user_seq\":{}", u64::MAX))
+            ),
             format!("[{}]", good.replace("\"user\":\"bob\",", "")),
             format!("[{}]", good.replace("2026-11-20T", "2026-11-20Q")),
             format!("[{}]", good.replace("997Z", "997+01:00")),

@@ -2,11 +2,14 @@
 
 use super::file::Writer;
 use super::reader::Reader;
-use super::{History, Irregular, Op, Outcome, Reason, Setting, is_regular, own_position};
+use super::{History, Irregular, Op, Outcome, Reason, Setting, Window, is_regular, own_position};
 use crate::error::Error;
 
 /// Unreadable replies whose fault is kept in words.
-const MOST_UNREADABLE: usize = 100;
+const MOST_FAULTS: usize = 100;
+/// The fault of a reply that was not even taken for one.
+const NO_JSON: &str =
+    "it is not application/json as its Content-Type says, or longer than a mebibyte, or not HTTP";
 
 /// Collects the requests of a run.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Done<'a> {
     pub(crate) text: &'a str,
     /// The body of a 200.
     pub(crate) reply: Option<&'a [u8]>,
+    /// Attempts whose answer was a 200 without any JSON, or no HTTP.
+    pub(crate) unreadable: u8,
 }
 
 impl Recorder {
@@ -49,6 +54,12 @@ impl Recorder {
         }
     }
 
+    /// Takes replies of other lengths for full ones.
+    pub(crate) fn with_window(mut self, window: Window) -> Self {
+        self.history.window = window;
+        self
+    }
+
     /// Writes down every request as well.
     pub(crate) fn write_to(mut self, writer: Option<Writer>) -> Self {
         self.writer = writer;
@@ -59,8 +70,9 @@ impl Recorder {
     pub(crate) fn record(&mut self, done: &Done<'_>) -> Outcome {
         let Done {
             mut op,
-            text,
             reply,
+            unreadable,
+            ..
         } = *done;
         let number = u32::try_from(self.history.ops.len()).unwrap_or(u32::MAX);
         if let (Some(reader), Some(reply)) = (&mut self.reader, reply) {
@@ -71,7 +83,7 @@ impl Recorder {
                         let author = &mut self.history.seen[places[own] as usize].author;
                         *author = number.min(*author);
                     }
-                    if !is_regular(window, &op) {
+                    if !is_regular(window, &op, self.history.window) {
                         let window = window.to_vec();
                         self.history
                             .irregular
@@ -80,18 +92,26 @@ impl Recorder {
                 }
                 Err(fault) => {
                     op.outcome = Reason::Unreadable.outcome();
-                    if self.history.unreadable.len() < MOST_UNREADABLE {
-                        self.history.unreadable.push((number, fault));
-                    }
+                    self.unreadable(number, &fault);
                 }
             }
         }
+        for _ in 0..unreadable {
+            self.unreadable(number, NO_JSON);
+        }
         if let Some(writer) = &mut self.writer {
             let user = self.history.names.name(op.user);
-            writer.note(&op, user, text, reply);
+            writer.note(&op, user, done);
         }
         self.history.ops.push(op);
         op.outcome
+    }
+
+    fn unreadable(&mut self, op: u32, fault: &str) {
+        self.history.unreadable += 1;
+        if self.history.faults.len() < MOST_FAULTS {
+            self.history.faults.push((op, fault.to_owned()));
+        }
     }
 
     /// Requests taken so far.
@@ -99,9 +119,21 @@ impl Recorder {
         self.history.ops.len()
     }
 
+    /// Leaves nothing of what was written down in memory.
+    pub(crate) fn flush(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.flush();
+        }
+    }
+
     /// Ends the writing down; fails if something could not be written.
     pub(crate) fn close(&mut self) -> Result<(), Error> {
         self.writer.take().map_or(Ok(()), Writer::finish)
+    }
+
+    /// More requests were sent than were taken.
+    pub(super) fn mark_cut(&mut self) {
+        self.history.cut = true;
     }
 
     /// All that was taken, each message once.

@@ -187,15 +187,20 @@ impl Connection {
         response: Response<Incoming>,
     ) -> Result<Bytes, Reason> {
         let (head, body) = response.into_parts();
+        let is_ok = head.status == StatusCode::OK;
         let body = match Limited::new(body, LARGEST_REPLY).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                return Err(Reason::Unreadable);
+                return Err(if is_ok {
+                    Reason::Unreadable
+                } else {
+                    Reason::Status(head.status.as_u16())
+                });
             }
             Err(_) => return Err(Reason::Closed),
         };
         self.sender = Some(sender);
-        if head.status != StatusCode::OK {
+        if !is_ok {
             return Err(Reason::Status(head.status.as_u16()));
         }
         let kind = head

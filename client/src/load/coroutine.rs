@@ -66,6 +66,10 @@ impl Coroutine {
             self.send(&planned, intended_ns, phase).await;
             sent += 1;
         }
+        if self.shared.stop.is_asked() {
+            // The next signal ends the program.
+            self.shared.recorder().flush();
+        }
         self
     }
 
@@ -92,6 +96,7 @@ impl Coroutine {
         });
         let clock = self.shared.clock;
         let (mut replica, mut attempts, mut start_ns, mut doubt) = (planned.replica, 0, None, None);
+        let mut unreadable = 0;
         let (end_ns, outcome, reply) = loop {
             let connection = &mut self.connections[replica];
             let message = connection.replica().request(body.clone(), key.as_ref());
@@ -103,6 +108,7 @@ impl Coroutine {
                 Ok(body) => break (end_ns, Outcome::Ok, Some(body)),
                 Err(reason) => reason,
             };
+            unreadable += u8::from(reason == Reason::Unreadable);
             if let outcome @ Outcome::Unknown(_) = reason.outcome() {
                 doubt = Some(outcome);
             }
@@ -134,6 +140,7 @@ impl Coroutine {
             op,
             text: &planned.text,
             reply: reply.as_deref(),
+            unreadable,
         });
     }
 }

@@ -5,8 +5,8 @@ mod plant;
 use rand::rngs::ChaCha8Rng;
 
 use self::plant::{
-    alter, count_up, hole, inserted, lost, number_taken, other_user, overtaken, own_order,
-    unknown_too_early, unseen, with_middle,
+    alter, count_up, hole, inserted, lost, never_stored, nobody, number_taken, other_user,
+    overtaken, own_order, sent_last, unknown_too_early, unseen, with_middle,
 };
 use super::model::{Message, Model, Shape, sent_at};
 use crate::history::{Outcome, Reason, WINDOW};
@@ -16,6 +16,7 @@ use crate::verify::Check;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Eleven,
+    NoMessages,
     AnotherReply,
     OtherUser,
     NewerShown,
@@ -33,8 +34,11 @@ pub(crate) enum Fault {
     LostSkipped,
     Hole,
     HoleTooWide,
+    HoleBefore,
+    HoleUncounted,
     CountedTwice,
     CountedUnseen,
+    CountedWithoutNumber,
     DateBack,
     Overtaken,
     UnknownTooEarly,
@@ -42,8 +46,9 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::Eleven,
+        Self::NoMessages,
         Self::AnotherReply,
         Self::OtherUser,
         Self::NewerShown,
@@ -61,8 +66,11 @@ impl Fault {
         Self::LostSkipped,
         Self::Hole,
         Self::HoleTooWide,
+        Self::HoleBefore,
+        Self::HoleUncounted,
         Self::CountedTwice,
         Self::CountedUnseen,
+        Self::CountedWithoutNumber,
         Self::DateBack,
         Self::Overtaken,
         Self::UnknownTooEarly,
@@ -81,6 +89,7 @@ impl Fault {
     fn row(self) -> (Check, &'static str) {
         match self {
             Self::Eleven => (Check::WellFormed, "a reply of eleven messages"),
+            Self::NoMessages => (Check::WellFormed, "a 200 that is no JSON"),
             Self::AnotherReply => (Check::OwnMessage, "a reply meant for another request"),
             Self::OtherUser => (Check::OwnMessage, "the own message under another user"),
             Self::NewerShown => (Check::OwnLast, "a reply with one message too new"),
@@ -110,10 +119,22 @@ impl Fault {
                 Check::NoHole,
                 "more numbers unseen than requests of unknown outcome",
             ),
+            Self::HoleBefore => (
+                Check::NoHole,
+                "an unseen number that only a later request could have",
+            ),
+            Self::HoleUncounted => (
+                Check::NoHole,
+                "an unseen number for which no user was counted up",
+            ),
             Self::CountedTwice => (Check::UserSeq, "a user counted up by two"),
             Self::CountedUnseen => (
                 Check::Counters,
                 "a user counted up too often where nobody saw it",
+            ),
+            Self::CountedWithoutNumber => (
+                Check::Counters,
+                "users counted up more often than numbers are unseen",
             ),
             Self::DateBack => (Check::SentAt, "a date before the one before"),
             Self::Overtaken => (
@@ -135,7 +156,11 @@ impl Fault {
     pub(crate) fn shape(self, shape: Shape) -> Shape {
         match self {
             // Nobody may stand ready to be blamed for what is unseen.
-            Self::HoleTooWide | Self::CountedUnseen => Shape {
+            Self::HoleTooWide
+            | Self::HoleBefore
+            | Self::HoleUncounted
+            | Self::CountedUnseen
+            | Self::CountedWithoutNumber => Shape {
                 unknown: 0,
                 others: 0,
                 ..shape
@@ -151,8 +176,11 @@ impl Fault {
             Self::Eleven => alter(model, random, |model, place, reply| {
                 reply.insert(0, model.log[place - WINDOW].clone());
             }),
+            Self::NoMessages => with_middle(model, random, |model, request, _| {
+                model.requests[request].outcome = Outcome::Unknown(Reason::Unreadable);
+            }),
             Self::AnotherReply => alter(model, random, |model, place, reply| {
-                *reply = model.window(place - 1);
+                *reply = model.last(place - 1);
             }),
             Self::OtherUser => other_user(model, random, |request| request.outcome == Outcome::Ok),
             Self::NewerShown => alter(model, random, |model, place, reply| {
@@ -191,12 +219,24 @@ impl Fault {
                     }
                 }
             }),
+            Self::HoleBefore => unseen(model, random, |model, block| {
+                sent_last(model);
+                nobody(model, block.start);
+            }),
+            Self::HoleUncounted => unseen(model, random, |model, block| {
+                never_stored(model, block.start);
+                nobody(model, block.start);
+            }),
             Self::CountedTwice => {
                 with_middle(model, random, |model, _, place| count_up(model, place))
             }
             Self::CountedUnseen => {
                 unseen(model, random, |model, block| count_up(model, block.start))
             }
+            Self::CountedWithoutNumber => unseen(model, random, |model, block| {
+                never_stored(model, block.start);
+                count_up(model, block.start);
+            }),
             Self::DateBack => with_middle(model, random, |model, _, place| {
                 model.log[place].sent_at = sent_at(0);
             }),

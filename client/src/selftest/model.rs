@@ -5,7 +5,7 @@ use rand::rngs::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::history::{
-    Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, WINDOW, digest,
+    Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, WINDOW, Window, digest,
 };
 
 const TAG: &str = "self";
@@ -25,6 +25,8 @@ pub(crate) struct Shape {
     pub(crate) failed: u32,
     /// Others write as well: so many messages for a hundred requests.
     pub(crate) others: u32,
+    /// Messages in a full reply.
+    pub(crate) window: usize,
 }
 
 impl Default for Shape {
@@ -38,6 +40,7 @@ impl Default for Shape {
             unknown: 3,
             failed: 3,
             others: 0,
+            window: WINDOW,
         }
     }
 }
@@ -77,6 +80,7 @@ pub(crate) struct Model {
     /// Places in the log that no reply shows.
     pub(crate) hidden: Vec<usize>,
     pub(crate) shared: bool,
+    pub(crate) window: usize,
     users: usize,
     replicas: u16,
 }
@@ -109,6 +113,7 @@ impl Model {
             log: Vec::new(),
             hidden: Vec::new(),
             shared: shape.others > 0,
+            window: shape.window,
             users: shape.users,
             replicas: shape.replicas,
         };
@@ -200,12 +205,12 @@ impl Model {
         self.number();
     }
 
-    /// The last ten messages up to a place, as the log has them.
-    pub(crate) fn window(&self, place: usize) -> Vec<Message> {
+    /// The last messages up to a place, as the log has them.
+    pub(crate) fn last(&self, place: usize) -> Vec<Message> {
         let mut places: Vec<usize> = (0..=place)
             .rev()
             .filter(|place| !self.hidden.contains(place))
-            .take(WINDOW)
+            .take(self.window)
             .collect();
         places.reverse();
         places
@@ -222,7 +227,7 @@ impl Model {
         request
             .reply
             .clone()
-            .or_else(|| Some(self.window(request.place?)))
+            .or_else(|| Some(self.last(request.place?)))
     }
 
     /// As a run would have recorded it, from the bytes of the replies on.
@@ -235,7 +240,8 @@ impl Model {
             users: (0..self.users).map(user_name).collect(),
             shared: self.shared,
         };
-        let mut recorder = Recorder::new(setting, self.requests.len(), true);
+        let mut recorder =
+            Recorder::new(setting, self.requests.len(), true).with_window(Window(self.window));
         let mut by_end: Vec<&Request> = self.requests.iter().collect();
         by_end.sort_by_key(|request| (request.end, request.coroutine, request.number));
         for request in by_end {
@@ -260,6 +266,7 @@ impl Model {
                 op,
                 text: &request.text,
                 reply: reply.as_deref(),
+                unreadable: u8::from(request.outcome == Reason::Unreadable.outcome()),
             });
         }
         recorder.finish()

@@ -1,6 +1,7 @@
 //! What the checks share: who sent each message that was shown, which numbers are contested, which messages are lost.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::history::{History, NONE, Op, Seen, own_position};
 
@@ -46,7 +47,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The shown messages, number by number: more than one in a group claim the same number.
-    pub(super) fn by_number(&self) -> impl Iterator<Item = std::ops::Range<u32>> + '_ {
+    pub(super) fn by_number(&self) -> impl Iterator<Item = Range<u32>> + '_ {
         let mut from = 0_usize;
         self.history
             .seen
@@ -103,19 +104,38 @@ impl<'a> Facts<'a> {
     fn find_lost(&mut self) {
         let mut lost = HashSet::new();
         for group in self.by_number() {
-            for seen in group.clone().filter(|seen| self.is_unconfirmed(*seen)) {
+            let rivals = self.rivals(group.clone());
+            for seen in group.filter(|seen| self.is_unconfirmed(*seen)) {
                 let start_ns = self.op(self.author[seen as usize]).start_ns;
-                let (shown, group) = (self.seen(seen).shown, group.clone());
-                let replaced = group.map(|other| self.seen(other)).any(|other| {
-                    let known_later = self.op(other.witness).end_ns > start_ns;
-                    other.shown.text != shown.text && other.replies > 1 && known_later
-                });
+                let shown = self.seen(seen).shown;
+                let replaced = rivals
+                    .iter()
+                    .flatten()
+                    .any(|(end_ns, text)| *end_ns > start_ns && *text != shown.text);
                 if replaced || self.is_skipped(shown.seq) {
                     lost.insert(seen);
                 }
             }
         }
         self.lost = lost;
+    }
+
+    /// Of the messages at one number that several replies show, the one that was known last, and the last one with another
+    /// text: when each was known, and its text.
+    fn rivals(&self, group: Range<u32>) -> [Option<(u64, u64)>; 2] {
+        if group.len() < 2 {
+            return [None; 2];
+        }
+        let shared = || {
+            group
+                .clone()
+                .map(|seen| self.seen(seen))
+                .filter(|seen| seen.replies > 1)
+                .map(|seen| (self.op(seen.witness).end_ns, seen.shown.text))
+        };
+        let last = shared().max();
+        let other = shared().filter(|(_, text)| last.is_some_and(|(_, last)| *text != last));
+        [last, other.max()]
     }
 
     /// Whether it was acknowledged, and only its own reply shows it.
@@ -163,7 +183,7 @@ fn skipped(history: &History) -> Vec<(u64, u64, u32)> {
 /// Gaps that begin at the same number are shown by ten replies or so, on each of a few replicas.
 const LOOK_BACK: usize = 1000;
 
-pub(super) fn indices<T>(items: &[T]) -> std::ops::Range<u32> {
+pub(super) fn indices<T>(items: &[T]) -> Range<u32> {
     0..to_u32(items.len())
 }
 

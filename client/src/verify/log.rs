@@ -1,4 +1,4 @@
-//! G1 to G7: what all replies together say about the log.
+//! G1 to G6: what all replies together say about the log.
 
 use std::ops::Range;
 
@@ -14,7 +14,6 @@ pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
     }
     lost(facts, findings);
     authors(facts, findings);
-    holes(facts, findings);
 }
 
 /// G1 and G2 at a number that several messages claim.
@@ -110,9 +109,11 @@ fn authors(facts: &Facts<'_>, findings: &mut Findings) {
     for index in indices(&facts.history.seen).filter(|seen| facts.is_lone(*seen)) {
         let seen = facts.seen(index);
         let Some(op) = facts.author_of(index) else {
-            if begun && !facts.history.setting.shared {
+            if begun && !facts.history.setting.shared && !is_missing(facts, seen) {
                 findings.add(Check::NothingInvented, 0, || {
-                    invented(facts, seen, "and nobody else may write")
+                    let why = "and nobody else may write. (An earlier run's message that is stored late \
+                               looks the same: wait until it is, or say --shared)";
+                    invented(facts, seen, why)
                 });
             }
             continue;
@@ -145,6 +146,11 @@ fn authors(facts: &Facts<'_>, findings: &mut Findings) {
     }
 }
 
+/// Whether it may be a message of this run whose request is not in the history.
+fn is_missing(facts: &Facts<'_>, seen: &Seen) -> bool {
+    facts.history.cut && !facts.history.foreign.contains_key(&seen.shown.text)
+}
+
 fn invented(facts: &Facts<'_>, seen: &Seen, why: &str) -> (Vec<u32>, String) {
     let story = format!(
         "{}\nA's reply shows {}.\nNo request of this run sent that, {why}.",
@@ -167,55 +173,4 @@ fn twice(facts: &Facts<'_>, op: u32, one: &Seen, other: &Seen) -> (Vec<u32>, Str
         },
     );
     (vec![op, other.witness], story)
-}
-
-/// G7. A hole that a reply spans is one; any other may be filled by requests whose fate is unknown, as far as they go.
-fn holes(facts: &Facts<'_>, findings: &mut Findings) {
-    let seen = &facts.history.seen;
-    let shared = facts.history.setting.shared;
-    let fillers = indices(&facts.history.ops)
-        .filter(|op| may_fill(facts, *op))
-        .count() as u64;
-    let mut open: u64 = 0;
-    let mut widest = None;
-    for pair in seen
-        .windows(2)
-        .filter(|pair| pair[1].shown.seq > pair[0].shown.seq + 1)
-    {
-        let (before, after) = (pair[0].shown.seq, pair[1].shown.seq);
-        let spanned = facts
-            .gaps
-            .partition_point(|(from, to, _)| (*from, *to) < (before, after));
-        match facts.gaps.get(spanned).filter(|(from, to, _)| (*from, *to) == (before, after)) {
-            Some((_, _, op)) => findings.add(Check::NoHole, after - before - 1, || {
-                let story =
-                    format!("{}\nIts reply shows {after} right after {before}, and no reply shows what is between.", tell::single(facts, *op));
-                (vec![*op], story)
-            }),
-            None if !shared => {
-                open = open.saturating_add(after - before - 1);
-                widest = widest.max(Some((after - before - 1, before, after)));
-            }
-            None => {}
-        }
-    }
-    if let Some((_, before, after)) = widest.filter(|_| open > fillers) {
-        findings.add(Check::NoHole, open - fillers, || {
-            let story = format!(
-                "{open} numbers are shown by no reply, the most between {before} and {after}; but only {fillers} requests have an unknown outcome and could be there."
-            );
-            (Vec::new(), story)
-        });
-    }
-}
-
-/// Whether its message may be stored without having been shown.
-pub(super) fn may_fill(facts: &Facts<'_>, op: u32) -> bool {
-    let request = facts.op(op);
-    let open = match request.outcome {
-        Outcome::Ok => request.seq == 0,
-        Outcome::Unknown(_) => true,
-        Outcome::Failed(_) => false,
-    };
-    open && facts.place[op as usize] == NONE
 }

@@ -1,37 +1,49 @@
-//! G8 to G10: what is counted along the log.
-
-use std::collections::HashMap;
+//! G8 and G10: what is counted along the log.
 
 use super::facts::{Facts, indices};
-use super::log::may_fill;
 use super::{Check, Findings, tell};
 use crate::history::Seen;
 
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
+pub(super) fn check<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Counters<'a> {
     let counters = user_seq(facts, findings);
-    // A hole is counted for somebody: that is no second fault.
-    if !facts.history.setting.shared && !findings.has(Check::NoHole) {
-        final_counters(facts, &counters, findings);
-    }
     sent_at(facts, findings);
+    counters
+}
+
+/// What is known of the users' numbers.
+#[derive(Debug, Default)]
+pub(super) struct Counters<'a> {
+    /// Beside the names of the history.
+    pub(super) users: Vec<Counter<'a>>,
+    /// Of each user in the order of the log.
+    pub(super) jumps: Vec<Jump<'a>>,
 }
 
 /// One user's numbers so far.
 #[derive(Debug, Default, Clone)]
-struct Counter<'a> {
-    last: Option<&'a Seen>,
-    first: u64,
-    shown: u64,
+pub(super) struct Counter<'a> {
+    pub(super) last: Option<&'a Seen>,
+    /// The first message that was shown, if nobody knows how many were before it.
+    pub(super) first: Option<&'a Seen>,
+    /// A contested or lost message broke the chain, or a fault was found: the jumps say nothing any more.
+    pub(super) broken: bool,
     /// Numbers that nobody saw, up to the last message.
     unseen: u64,
-    /// A contested or lost message broke the chain, or a fault was found: the total says nothing any more.
-    broken: bool,
+}
+
+/// A user's number that is greater than the one before by more than one, so that messages of the user went unseen.
+#[derive(Debug)]
+pub(super) struct Jump<'a> {
+    /// None if the user had no message before.
+    pub(super) from: Option<&'a Seen>,
+    pub(super) to: &'a Seen,
+    /// How many.
+    pub(super) unseen: u64,
 }
 
 /// G8. Where numbers went unseen, a user may have been counted up as often.
-fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Vec<Counter<'a>> {
-    // Beside the names of the history.
-    let mut counters: Vec<Counter<'a>> = Vec::new();
+fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Counters<'a> {
+    let mut counters = Counters::default();
     let mut unseen: u64 = 0;
     let mut previous: Option<u64> = None;
     let from_the_start = facts
@@ -47,31 +59,33 @@ fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Vec<Counter<'a>> 
         }
         previous = Some(shown.seq);
         let user = shown.user as usize;
-        if counters.len() <= user {
-            counters.resize(user + 1, Counter::default());
+        if counters.users.len() <= user {
+            counters.users.resize(user + 1, Counter::default());
         }
-        let counter = &mut counters[user];
+        let counter = &mut counters.users[user];
         if !facts.is_lone(index) || facts.lost.contains(&index) {
             counter.last = None;
             counter.broken = true;
             continue;
         }
         let skippable = unseen - counter.unseen;
-        let (low, known) = match counter.last {
-            Some(last) => (last.shown.user_seq + 1, true),
-            None => (1, from_the_start && !counter.broken),
-        };
+        let known = counter.last.is_some() || (from_the_start && !counter.broken);
+        let low = counter.last.map_or(1, |last| last.shown.user_seq + 1);
         if known && !(low..=low.saturating_add(skippable)).contains(&shown.user_seq) {
             findings.add(Check::UserSeq, low.abs_diff(shown.user_seq), || {
                 miscounted(facts, counter.last, seen)
             });
             counter.broken = true;
-        }
-        if counter.shown == 0 {
-            counter.first = shown.user_seq;
+        } else if known && shown.user_seq > low {
+            counters.jumps.push(Jump {
+                from: counter.last,
+                to: seen,
+                unseen: shown.user_seq - low,
+            });
+        } else if !known {
+            counter.first = Some(seen);
         }
         counter.last = Some(seen);
-        counter.shown += 1;
         counter.unseen = unseen;
     }
     counters
@@ -94,33 +108,6 @@ fn miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> (Vec<u32>,
         last.shown.user_seq + 1,
     );
     (vec![last.witness, seen.witness], story)
-}
-
-/// G9. What was counted and never shown must be somebody's unknown message.
-fn final_counters(facts: &Facts<'_>, counters: &[Counter<'_>], findings: &mut Findings) {
-    let mut open: HashMap<u32, u64> = HashMap::new();
-    for op in indices(&facts.history.ops).filter(|op| may_fill(facts, *op)) {
-        *open.entry(facts.op(op).user).or_default() += 1;
-    }
-    for (user, counter) in (0_u32..).zip(counters) {
-        let Some(last) = counter.last.filter(|_| !counter.broken) else {
-            continue;
-        };
-        let counted = last.shown.user_seq - counter.first + 1;
-        let open = open.get(&user).copied().unwrap_or(0);
-        if counted - counter.shown > open {
-            findings.add(Check::Counters, counted - counter.shown - open, || {
-                let story = format!(
-                    "{}\nIts reply shows {}.\nFrom user_seq {} on, {} messages of this user were shown and {open} have an unknown outcome, but {counted} were counted.",
-                    tell::single(facts, last.witness),
-                    tell::message(facts, last),
-                    counter.first,
-                    counter.shown,
-                );
-                (vec![last.witness], story)
-            });
-        }
-    }
 }
 
 /// G10.

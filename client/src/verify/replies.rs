@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use super::{Check, Findings, tell};
-use crate::history::{Irregular, Outcome, Reason, WINDOW, own_position};
+use crate::history::{Irregular, own_position};
 
 /// Checks every reply of an unusual shape; the others were found right when they came.
 pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
@@ -12,9 +12,9 @@ pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
     }
 }
 
-/// S1: a 200 that no one can read. Its outcome is unknown, and the promise of its form is broken.
+/// S1: a 200 that no one can read, of any attempt. Its outcome is unknown, and the promise of its form is broken.
 fn unreadable(facts: &Facts<'_>, findings: &mut Findings) {
-    for (op, what) in &facts.history.unreadable {
+    for (op, what) in &facts.history.faults {
         findings.add(Check::WellFormed, 0, || {
             (
                 vec![*op],
@@ -25,20 +25,13 @@ fn unreadable(facts: &Facts<'_>, findings: &mut Findings) {
             )
         });
     }
-    let all = facts
-        .history
-        .ops
-        .iter()
-        .filter(|op| op.outcome == Outcome::Unknown(Reason::Unreadable))
-        .count();
-    findings.count_more(
-        Check::WellFormed,
-        all.saturating_sub(facts.history.unreadable.len()) as u64,
-    );
+    let told = facts.history.faults.len() as u64;
+    findings.count_more(Check::WellFormed, facts.history.unreadable - told);
 }
 
 fn one(facts: &Facts<'_>, irregular: &Irregular, findings: &mut Findings) {
     let Irregular { op, window } = irregular;
+    let full = facts.history.window.0;
     let request = facts.op(*op);
     let story = |end: &str| {
         let seqs = tell::seqs(window);
@@ -50,7 +43,7 @@ fn one(facts: &Facts<'_>, irregular: &Irregular, findings: &mut Findings) {
             ),
         )
     };
-    if window.len() > WINDOW {
+    if window.len() > full {
         findings.add(Check::WellFormed, window.len() as u64, || {
             story("That is more than ten messages.")
         });
@@ -92,8 +85,8 @@ fn one(facts: &Facts<'_>, irregular: &Irregular, findings: &mut Findings) {
         }
     }
     let (first, last) = (window[0].seq, window[window.len() - 1].seq);
-    let due = last + 1 - last.min(WINDOW as u64);
-    if window.len() < WINDOW && (due..first.min(last)).any(|seq| is_due(facts, seq)) {
+    let due = last + 1 - last.min(full as u64);
+    if window.len() < full && (due..first.min(last)).any(|seq| is_due(facts, seq)) {
         findings.add(Check::WindowFull, first - due, || {
             story(&format!(
                 "It begins at {first}, and should begin at {due}: ten messages, or all there are."

@@ -22,7 +22,7 @@ pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
 }
 
 /// The requests with an order, by their numbers.
-fn placed<'a>(facts: &'a Facts<'_>) -> impl DoubleEndedIterator<Item = (u64, u32)> + 'a {
+pub(super) fn placed<'a>(facts: &'a Facts<'_>) -> impl DoubleEndedIterator<Item = (u64, u32)> + 'a {
     indices(&facts.history.seen).filter_map(|seen| {
         let op = facts.author_of(seen)?;
         (facts.sound_place(op) == Some(seen)).then(|| (facts.seen(seen).shown.seq, op))

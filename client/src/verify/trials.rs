@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use super::{Verdict, judge};
-use crate::history::{History, Names, Op, Outcome, Phase, Seen, Setting, Shown, digest};
+use crate::history::{History, Names, Op, Outcome, Phase, Seen, Setting, Shown, WINDOW, digest};
 use crate::selftest::{Fault, Model, Shape, verdict};
 
 fn shapes() -> impl Strategy<Value = Shape> {
@@ -17,20 +17,24 @@ fn shapes() -> impl Strategy<Value = Shape> {
         1_usize..6,
         1_u16..4,
         0_usize..15,
-        0_u32..20,
+        0_u32..60,
         0_u32..20,
         prop::bool::ANY,
+        1_usize..=10,
     )
         .prop_map(
-            |(coroutines, requests, users, replicas, before, unknown, failed, shared)| Shape {
-                coroutines,
-                requests,
-                users,
-                replicas,
-                before,
-                unknown,
-                failed,
-                others: if shared { 15 } else { 0 },
+            |(coroutines, requests, users, replicas, before, unknown, failed, shared, window)| {
+                Shape {
+                    coroutines,
+                    requests,
+                    users,
+                    replicas,
+                    before,
+                    unknown,
+                    failed,
+                    others: if shared { 15 } else { 0 },
+                    window,
+                }
             },
         )
 }
@@ -53,6 +57,8 @@ proptest! {
         fault in prop::sample::select(Fault::ALL.to_vec()),
     ) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
+        // Faults are planted well inside, where many replies show them.
+        let shape = Shape { window: WINDOW, unknown: shape.unknown.min(20), ..shape };
         let mut model = Model::generate(&fault.shape(shape), &mut random);
         prop_assume!(fault.plant(&mut model, &mut random));
         prop_assert_eq!(verdict(&model), (Verdict::Invalid, vec![fault.check()]));

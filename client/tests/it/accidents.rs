@@ -1,6 +1,6 @@
 //! Servers that keep their promises, and now and then do not say so: what may have been stored is unknown.
 
-use crate::honest::{Answer, Behaviour, Log, Post, honest};
+use crate::honest::{Answer, Behaviour, Log, Post, as_json, honest};
 use crate::liars::{accuses, now_and_then, run};
 
 fn replies_with_garbage(log: &mut Log, post: &Post) -> Answer {
@@ -21,6 +21,119 @@ fn garbage_is_a_broken_promise_of_unknown_outcome() {
             "not a JSON array",
             "8 of unknown outcome: 8 appeared, 0 did not",
         ],
+    );
+}
+
+fn replies_as(kind: &'static str, log: &mut Log, post: &Post) -> Answer {
+    match honest(log, post) {
+        Answer::Messages(messages) if now_and_then(post) => Answer::Typed(kind, as_json(&messages)),
+        other => other,
+    }
+}
+
+fn replies_as_text(log: &mut Log, post: &Post) -> Answer {
+    replies_as("text/plain", log, post)
+}
+
+fn replies_at_length(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        Answer::Raw(200, " ".repeat(2 << 20))
+    } else {
+        answer
+    }
+}
+
+fn replies_without_http(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        Answer::Bytes(b"220 mail.example.org ESMTP\r\n\r\n")
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn a_reply_that_is_no_json_is_a_broken_promise_also_if_it_is_repeated() {
+    for behaviour in [
+        replies_as_text as Behaviour,
+        replies_at_length,
+        replies_without_http,
+    ] {
+        for retries in ["0", "2"] {
+            let ended = run(behaviour, &["--retries", retries]);
+            assert_eq!(
+                (ended.code, ended.accused()),
+                (Some(1), vec!["S1"]),
+                "{retries} retries: {ended:?}"
+            );
+            let words = "it is not application/json";
+            assert!(ended.stdout.contains(words), "{ended:?}");
+        }
+    }
+}
+
+fn refuses_at_length(log: &mut Log, post: &Post) -> Answer {
+    if now_and_then(post) {
+        Answer::Raw(503, " ".repeat(2 << 20))
+    } else {
+        honest(log, post)
+    }
+}
+
+#[test]
+fn a_refusal_is_one_however_long_it_is() {
+    let ended = run(refuses_at_length, &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let words = "8  answered 503 Service Unavailable";
+    assert!(ended.stdout.contains(words), "{ended:?}");
+}
+
+fn hangs_up_once(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if now_and_then(post) {
+        Answer::Hang
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn a_repeated_request_whose_first_answer_was_lost_is_valid() {
+    let ended = run(hangs_up_once, &["--retries", "2"]);
+    assert_eq!(
+        (ended.code, ended.accused()),
+        (Some(0), vec![]),
+        "{ended:?}"
+    );
+    let words = "400 sent = 400 ok + 0 failed + 0 of unknown outcome";
+    assert!(ended.stdout.contains(words), "{ended:?}");
+}
+
+fn hangs_up_and_refuses_then(log: &mut Log, post: &Post) -> Answer {
+    let known = post
+        .key
+        .as_ref()
+        .is_some_and(|key| log.keys.contains_key(key));
+    if known {
+        Answer::Raw(503, "{}".to_owned())
+    } else {
+        hangs_up_once(log, post)
+    }
+}
+
+#[test]
+fn what_may_have_been_stored_once_stays_unknown_whatever_comes_then() {
+    let ended = run(hangs_up_and_refuses_then, &["--retries", "1"]);
+    assert_eq!(
+        (ended.code, ended.accused()),
+        (Some(0), vec![]),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stdout.contains("appeared, 0 did not"),
+        "{}",
+        ended.stdout
     );
 }
 

@@ -39,6 +39,10 @@ pub(crate) struct Post {
 pub(crate) enum Answer {
     Messages(Vec<Message>),
     Raw(u16, String),
+    /// A 200 of this Content-Type.
+    Typed(&'static str, Vec<u8>),
+    /// Whatever this is.
+    Bytes(&'static [u8]),
     /// Closes the connection without a word.
     Hang,
     /// Never answers.
@@ -237,21 +241,31 @@ async fn serve(
             bell.notify_all();
             behaviour(log, &post)
         };
-        let (status, body) = match answer {
-            Answer::Messages(messages) => (
-                200,
-                serde_json::to_string(&messages).expect("messages are JSON"),
-            ),
-            Answer::Raw(status, body) => (status, body),
+        let json = "application/json";
+        let (status, kind, body) = match answer {
+            Answer::Messages(messages) => (200, json, as_json(&messages)),
+            Answer::Raw(status, body) => (status, json, body.into_bytes()),
+            Answer::Typed(kind, body) => (200, kind, body),
+            Answer::Bytes(bytes) => {
+                stream.write_all(bytes).await.ok()?;
+                return None;
+            }
             Answer::Hang => return None,
             Answer::Stall => std::future::pending().await,
         };
-        let reply = format!(
-            "HTTP/1.1 {status} .\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        let head = format!(
+            "HTTP/1.1 {status} .\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(reply.as_bytes()).await.ok()?;
+        stream
+            .write_all(&[head.as_bytes(), &body].concat())
+            .await
+            .ok()?;
     }
+}
+
+pub(crate) fn as_json(messages: &[Message]) -> Vec<u8> {
+    serde_json::to_vec(messages).expect("messages are JSON")
 }
 
 async fn read(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {

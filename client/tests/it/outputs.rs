@@ -118,11 +118,57 @@ pub(crate) fn fails_sometimes(log: &mut Log, post: &Post) -> Answer {
     }
 }
 
+fn is_unreadable(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    match post.number % 7 {
+        2 => Answer::Raw(200, "null".to_owned()),
+        3 => Answer::Typed("application/json", b"[\"\xff\"]".to_vec()),
+        4 => Answer::Typed("text/plain", b"[]".to_vec()),
+        _ => answer,
+    }
+}
+
+fn is_not_utf8(log: &mut Log, post: &Post) -> Answer {
+    let Answer::Messages(messages) = honest(log, post) else {
+        return Answer::Hang;
+    };
+    let mut body = crate::honest::as_json(&messages);
+    let after_text = br#"","sent_at""#;
+    if post.number % 7 == 2
+        && let Some(end) = body
+            .windows(after_text.len())
+            .rposition(|part| part == after_text)
+    {
+        body.insert(end, b'\xff');
+    }
+    Answer::Typed("application/json", body)
+}
+
+fn is_null(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if post.number % 7 == 2 {
+        Answer::Raw(200, "null".to_owned())
+    } else {
+        answer
+    }
+}
+
 #[test]
 fn a_history_is_judged_offline_as_the_run_was() {
+    for behaviour in [
+        fails_sometimes as Behaviour,
+        is_unreadable,
+        is_not_utf8,
+        is_null,
+    ] {
+        judged_alike(behaviour);
+    }
+}
+
+fn judged_alike(behaviour: Behaviour) {
     let folder = Folder::new();
     let file = folder.file("run.jsonl");
-    let server = Server::start(2, fails_sometimes);
+    let server = Server::start(2, behaviour);
     let run = client_at(
         &server.urls,
         &[
@@ -162,7 +208,15 @@ fn a_history_that_is_none_is_exit_3_and_says_which_line() {
             whole.replace("\"history_version\":1", "\"history_version\":2"),
             "version 2",
         ),
-        (whole[..whole.len() - 20].to_owned(), "line 5"),
+        (whole.replacen("\"coroutine\"", "\"\"", 1), "line 2"),
+        (
+            whole.replace("{\"requests\":4}", "{\"requests\":5}"),
+            "line 6",
+        ),
+        (
+            whole.replace("{\"requests\":4}", "{\"requests\":4}\n{}"),
+            "line 6",
+        ),
         (whole.replace("\"replica\":0", "\"replica\":9"), "line 2"),
     ] {
         std::fs::write(&file, content).expect("a temporary file");

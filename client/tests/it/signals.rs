@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::honest::{Answer, Log, Post, Server, honest};
-use crate::program::{command, ended};
+use crate::outputs::Folder;
+use crate::program::{client, command, ended};
 
 fn stalls_after_ten(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
@@ -134,4 +135,49 @@ fn more_requests_can_be_asked_for_than_fit_into_memory() {
     interrupt("-INT", child.id());
     let ended = ended(child.wait_with_output().expect("it ends"));
     assert_eq!(ended.code, Some(130), "{ended:?}");
+}
+
+fn stalls_once(log: &mut Log, post: &Post) -> Answer {
+    let answer = honest(log, post);
+    if post.number == 10 {
+        Answer::Stall
+    } else {
+        answer
+    }
+}
+
+#[test]
+fn what_a_run_wrote_down_before_it_was_left_is_judged() {
+    let folder = Folder::new();
+    let file = folder.file("run.jsonl");
+    let server = Server::start(1, stalls_once);
+    let arguments = ["-c", "2", "-z", "60s", "--timeout", "60s", "--history"];
+    let mut child = command(&[&arguments[..], &[&file, &server.urls[0]]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // The other coroutine goes on, and is shown the message that was never answered.
+    server.wait_for(100);
+    interrupt("-INT", child.id());
+    let mut stderr = child.stderr.take().expect("a pipe");
+    let mut first = [0; 10];
+    stderr.read_exact(&mut first).expect("the warning");
+    interrupt("-INT", child.id());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+
+    let whole = std::fs::read(&file).expect("it was written");
+    // As it was left; and as a crash leaves it, in the middle of a line.
+    for length in [whole.len(), whole.len() - 7] {
+        std::fs::write(&file, &whole[..length]).expect("a temporary file");
+        let ended = client(&["check", &file]);
+        assert_eq!(
+            (ended.code, ended.accused()),
+            (Some(0), vec![]),
+            "{ended:?}"
+        );
+        let words = "was not written to its end";
+        assert!(ended.stderr.contains(words), "{ended:?}");
+    }
 }

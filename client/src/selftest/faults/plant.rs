@@ -40,7 +40,7 @@ pub(super) fn alter(
     change: impl FnOnce(&Model, usize, &mut Vec<Message>),
 ) -> bool {
     with_middle(model, random, |model, request, place| {
-        let mut reply = model.window(place);
+        let mut reply = model.last(place);
         change(model, place, &mut reply);
         model.requests[request].reply = Some(reply);
     })
@@ -109,7 +109,7 @@ pub(super) fn number_taken(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
     else {
         return false;
     };
-    let mut reply = model.window(taken);
+    let mut reply = model.last(taken);
     if let Some(last) = reply.last_mut() {
         let own = model.log[place].clone();
         *last = Message {
@@ -129,23 +129,55 @@ pub(super) fn lost(
     lose: impl FnOnce(&mut Model, usize),
 ) -> bool {
     with_middle(model, random, |model, request, place| {
-        model.requests[request].reply = Some(model.window(place));
+        model.requests[request].reply = Some(model.last(place));
         lose(model, place);
     })
 }
 
 /// A number between two messages that belongs to nobody.
 pub(super) fn hole(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
-    let Some((_, place)) = middle(model, random) else {
-        return false;
-    };
+    with_middle(model, random, |model, _, place| nobody(model, place))
+}
+
+/// A number here belongs to nobody.
+pub(super) fn nobody(model: &mut Model, place: usize) {
     let nobody = Message {
         user: "nobody".to_owned(),
         ..model.log[place].clone()
     };
     model.insert(place, nobody);
     model.hidden.push(place);
-    true
+}
+
+/// One more request of unknown outcome, by the user of the message here. It is sent before all others, and not stored.
+pub(super) fn never_stored(model: &mut Model, place: usize) {
+    let mut requests = model.requests.iter();
+    let author = requests.find(|request| request.place == Some(place));
+    let request = author.map(|author| Request {
+        coroutine: u32::MAX,
+        text: "never stored".to_owned(),
+        start: 0,
+        end: 1,
+        place: None,
+        ..author.clone()
+    });
+    model.requests.extend(request);
+}
+
+/// One more request of unknown outcome, by a user who sends nothing else. It is sent after all others.
+pub(super) fn sent_last(model: &mut Model) {
+    let last = model.requests.iter().max_by_key(|request| request.end);
+    let request = last.map(|last| Request {
+        user: usize::MAX,
+        coroutine: u32::MAX,
+        text: "sent last".to_owned(),
+        start: last.end + 1,
+        end: last.end + 2,
+        outcome: Outcome::Unknown(Reason::Closed),
+        place: None,
+        ..last.clone()
+    });
+    model.requests.extend(request);
 }
 
 /// Makes a stretch of the log that no reply shows, and breaks something in it.
@@ -169,9 +201,14 @@ pub(super) fn unseen(
     }
     let unseen = place..stretch.end + 1 - WINDOW;
     let user = &model.log[place].user;
-    let goes_on = model.log[stretch.end..]
+    // Each user's number afterwards tells how many of the unseen messages are his.
+    let shown_again = |user: &String| {
+        let mut shown = model.log[stretch.end..].iter();
+        shown.any(|message| message.user == *user)
+    };
+    let goes_on = model.log[unseen.clone()]
         .iter()
-        .any(|message| message.user == *user);
+        .all(|message| shown_again(&message.user));
     let is_mixed = model.log[unseen.clone()]
         .iter()
         .any(|message| message.user != *user);
