@@ -129,3 +129,28 @@ fn ten_million_requests_are_judged_in_under_a_minute() {
     assert_eq!(judgement.verdict, Verdict::Valid);
     assert!(elapsed.as_secs() < 60, "{elapsed:?}");
 }
+
+/// Every request is answered that its message is number 1, and nothing else.
+fn all_at_one_number(count: u32) -> History {
+    let mut history = honest(count);
+    for op in &mut history.ops {
+        op.seq = 1;
+    }
+    for seen in &mut history.seen {
+        seen.shown.seq = 1;
+        seen.replies = 1;
+        seen.witness = seen.author;
+    }
+    history.seen.sort_unstable_by_key(|seen| seen.shown);
+    history
+}
+
+#[test]
+fn a_number_that_all_claim_is_judged_as_quickly_as_many() {
+    let start = Instant::now();
+    let judgement = judge(&all_at_one_number(200_000));
+    let elapsed = start.elapsed();
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    // Each with each takes an hour.
+    assert!(elapsed.as_secs() < 60, "{elapsed:?}");
+}
