@@ -183,8 +183,9 @@ make_database() {
 start_database() {
   rm -f ".run/$kind"/{pid,socket,socket.lock} # of a server that was killed
   mkdir -p .run/tmp # in /tmp, a server that starts would remove the temporary tables of others
+  # one writer a replica commits at a time, so MySQL's threads for its log would only add hand-overs
   spawn "$server" --no-defaults --user="$(id -un)" --datadir="$PWD/.run/$kind" --tmpdir="$PWD/.run/tmp" --pid-file=pid --socket=socket \
-    --skip-networking --loose-mysqlx=OFF --secure-file-priv= >>".run/$kind.log" 2>&1
+    --skip-networking --loose-innodb-log-writer-threads=OFF --loose-mysqlx=OFF --secure-file-priv= >>".run/$kind.log" 2>&1
   mysqld=$spawned
 }
 
