@@ -2,13 +2,12 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use faults::Process;
+use faults::{Process, requests_of};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -149,7 +148,7 @@ fn read(path: &Path) -> Result<Vec<Request>, Box<dyn Error>> {
     let mut ends = Vec::new();
     // The quickest request tells best how the client's clock and the database's go together.
     let mut quickest: Option<(i64, DateTime<Utc>)> = None;
-    for line in BufReader::new(File::open(path)?).lines().skip(1) {
+    for line in requests_of(path)? {
         let line = line?;
         let line: Line<'_> = serde_json::from_str(&line)?;
         let outcome = match (line.outcome, line.reply) {

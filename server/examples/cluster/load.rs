@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use faults::Process;
+use faults::{Process, requests_of};
 use mysql::prelude::Queryable;
 use serde::Deserialize;
 
@@ -115,7 +114,7 @@ impl Client {
             repeated: 0,
             answered: HashMap::new(),
         };
-        for line in BufReader::new(File::open(&self.history)?).lines().skip(1) {
+        for line in requests_of(&self.history)? {
             let request: Request = serde_json::from_str(&line?)?;
             run.repeated += usize::from(request.attempts > 1);
             match request.outcome.as_str() {

@@ -2,6 +2,7 @@
 //!
 //! * [`Process`]: a child that is killed, frozen and thawed.
 //! * [`is_ready`]: whether a replica takes messages.
+//! * [`requests_of`]: what a client wrote down of its requests.
 //! * [`DatabaseProcess`]: a database server of one's own, on data of its own.
 //! * [`Proxy`]: stands between a replica and its database, knows where a transaction is, and cuts there.
 //! * [`Network`]: hosts of their own on this machine, with links that can be cut.
@@ -10,6 +11,8 @@ mod process;
 
 mod ready;
 
+mod history;
+
 mod database;
 
 mod proxy;
@@ -17,6 +20,7 @@ mod proxy;
 mod network;
 
 pub use database::DatabaseProcess;
+pub use history::requests_of;
 pub use network::{Link, Network};
 pub use process::Process;
 pub use proxy::{Action, Interception, Part, Proxy};
