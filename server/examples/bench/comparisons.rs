@@ -10,7 +10,7 @@ use crate::arguments::Arguments;
 use crate::database::{Database, DatabaseServer};
 use crate::distance::Distance;
 use crate::measure::{Amount, Contestant, Judge, Load, say};
-use crate::processes::{Replica, Signals};
+use crate::processes::Replica;
 use crate::report::{Report, Table, machine, p50, p99, throughput};
 
 pub(crate) const COROUTINES: u32 = 50;
@@ -82,7 +82,6 @@ impl Bench {
         let database = DatabaseServer::connect(&arguments.database_url, arguments.database_pid)?;
         let judge = Judge {
             client: binaries.join("client"),
-            signals: Signals::listen()?,
             database,
         };
         Ok(Self {
@@ -238,9 +237,7 @@ impl Bench {
                 }
             }
         };
-        (0..count)
-            .map(|_index| Replica::start(&self.judge.signals, command))
-            .collect()
+        (0..count).map(|_index| Replica::start(command)).collect()
     }
 
     pub(crate) fn report(&self, tables: Vec<Table>, mut notes: Vec<String>) -> Report {

@@ -81,7 +81,7 @@ impl Bench {
             self.start(Kind::Server(&databases[1]), REPLICAS)?,
         ];
         for (database, users) in databases.iter().zip([few, many]) {
-            database.fill(u64::from(many), users, &self.judge.signals)?;
+            database.fill(u64::from(many), users)?;
             if database.violations()? > 0 {
                 return Err("the loader's messages break promises; has schema.sql changed?".into());
             }
@@ -184,7 +184,7 @@ impl Bench {
         for (database, rows) in databases.iter().zip(rows) {
             replicas.push(self.start(Kind::Server(database), REPLICAS)?);
             say(&format!("filling a table with {rows} rows"));
-            database.fill(rows, USERS, &self.judge.signals)?;
+            database.fill(rows, USERS)?;
         }
         let load = Load::usual(self.time);
         let contestants = [0, 1, 2].map(|index: usize| Contestant {

@@ -4,10 +4,9 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use faults::interruption;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
-
-use crate::processes::Signals;
 
 /// Rows of one INSERT: large enough to be fast, small enough for the log of a server with default settings.
 const ROWS_PER_INSERT: u64 = 100_000;
@@ -130,19 +129,14 @@ impl Database {
     }
 
     /// Puts messages in, as if `users` had sent them in turns, all promises kept. The tables must be there, and empty.
-    pub(crate) fn fill(
-        &self,
-        rows: u64,
-        users: u32,
-        signals: &Signals,
-    ) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn fill(&self, rows: u64, users: u32) -> Result<(), Box<dyn Error>> {
         if rows == 0 {
             return Ok(());
         }
         let mut connection = self.connect()?;
         let mut first = 1;
         while first <= rows {
-            signals.check()?;
+            interruption::check()?;
             let last = rows.min(first + ROWS_PER_INSERT - 1);
             connection.query_drop(insert(first, last, users))?;
             first = last + 1;

@@ -29,10 +29,10 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use faults::interruption::{self, Interrupted};
 
 use crate::arguments::Arguments;
 use crate::comparisons::Bench;
-use crate::processes::Interrupted;
 
 const FAILED: u8 = 1;
 /// As a shell says it of a process that SIGINT ended.
@@ -54,6 +54,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // A thousand callers have a thousand sockets; what is started inherits the limit.
     rlimit::increase_nofile_limit(u64::MAX)?;
+    interruption::listen()?;
     let mut bench = Bench::prepare(arguments)?;
     let report = if arguments.curves.is_empty() {
         bench.three_servers()?

@@ -7,10 +7,11 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use faults::Process;
+use faults::interruption::{self, PAUSE};
 use serde::{Deserialize, Serialize};
 
 use crate::database::DatabaseServer;
-use crate::processes::{PAUSE, Replica, Signals, resident_mb, usage};
+use crate::processes::{Replica, resident_mb, usage};
 
 /// A first round that does not count: connections are opened, caches filled, statistics made.
 const REHEARSAL: Duration = Duration::from_secs(1);
@@ -65,7 +66,6 @@ pub(crate) struct Measurement {
 /// What all measurements need.
 pub(crate) struct Judge {
     pub(crate) client: PathBuf,
-    pub(crate) signals: Signals,
     pub(crate) database: DatabaseServer,
 }
 
@@ -158,7 +158,7 @@ impl Judge {
         warm_up: u32,
         seed: u32,
     ) -> Result<Run, Box<dyn Error>> {
-        self.signals.check()?;
+        interruption::check()?;
         let mut command = self.client_command(load, warm_up, seed);
         command.args(replicas.iter().map(Replica::url));
         let mut client = Process::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
@@ -173,7 +173,7 @@ impl Judge {
         });
         let mut memory: Option<f64> = None;
         let cpu_us = loop {
-            self.signals.check()?;
+            interruption::check()?;
             match usage(client.id()) {
                 // Asked how it ended, it would be gone, and its CPU time with it.
                 Some(usage) if usage.ended => break Some(usage.cpu_us),
@@ -189,7 +189,7 @@ impl Judge {
             std::thread::sleep(PAUSE);
         };
         let status = client.child().wait()?;
-        self.signals.check()?;
+        interruption::check()?;
         let output = reader
             .join()
             .map_err(|_panic| "reading the client's output failed")??;

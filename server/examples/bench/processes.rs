@@ -4,45 +4,15 @@ use std::error::Error;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use faults::interruption::{self, PAUSE};
 use faults::{Process, is_ready};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Between two looks at a process.
-pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// A server that is not ready after this never will be.
 const START: Duration = Duration::from_secs(30);
 /// `USER_HZ`: the unit of times in `/proc`, the same on all architectures that Rust has Linux for.
 const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Somebody asked this program to end.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted")]
-pub(crate) struct Interrupted;
-
-/// Whether somebody did. From then on nothing new is begun.
-#[derive(Debug, Clone)]
-pub(crate) struct Signals(Arc<AtomicBool>);
-
-impl Signals {
-    pub(crate) fn listen() -> std::io::Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&asked))?;
-        }
-        Ok(Self(asked))
-    }
-
-    pub(crate) fn check(&self) -> Result<(), Interrupted> {
-        if self.0.load(Ordering::Relaxed) {
-            return Err(Interrupted);
-        }
-        Ok(())
-    }
-}
 
 /// A server on a port of its own.
 #[derive(Debug)]
@@ -53,19 +23,16 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// `command` makes the command line for an address. Waits until the server is ready.
-    pub(crate) fn start(
-        signals: &Signals,
-        command: impl Fn(SocketAddr) -> Command,
-    ) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(command: impl Fn(SocketAddr) -> Command) -> Result<Self, Box<dyn Error>> {
         // Free now, and hardly taken before the server is there: the kernel gives another port to each who asks.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = command(address);
         let mut process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
         let start = Instant::now();
         while !is_ready(address) {
-            signals.check()?;
+            interruption::check()?;
             if let Some(status) = process.status()? {
-                signals.check()?;
+                interruption::check()?;
                 return Err(format!(
                     "{} ended at start with {status}; it has said why above",
                     command.get_program().display()

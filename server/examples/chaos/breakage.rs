@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use faults::interruption;
 use mysql::prelude::Queryable;
 
 use crate::plan::Fault;
@@ -21,7 +22,7 @@ impl Scene {
         match fault {
             Fault::ReplicaKilled { replica, away } => {
                 self.replicas[*replica].process()?.kill()?;
-                self.sleep(*away)?;
+                interruption::sleep(*away)?;
                 self.start_replica(*replica)?;
             }
             Fault::RollingRestart => self.restart_all()?,
@@ -41,18 +42,18 @@ impl Scene {
             }
             Fault::DatabaseKilled { away } => {
                 self.database.process()?.kill()?;
-                self.sleep(*away)?;
+                interruption::sleep(*away)?;
                 self.database.start()?;
             }
             Fault::DatabaseFrozen { time } => {
                 self.database.process()?.freeze()?;
-                let slept = self.sleep(*time);
+                let slept = interruption::sleep(*time);
                 self.database.process()?.thaw()?;
                 slept?;
             }
             Fault::DatabaseReadOnly { time } => {
                 self.session()?.query_drop("SET GLOBAL read_only = 1")?;
-                self.sleep(*time)?;
+                interruption::sleep(*time)?;
                 self.session()?.query_drop("SET GLOBAL read_only = 0")?;
             }
             Fault::ConnectionsKilled { times, every } => {
@@ -62,7 +63,7 @@ impl Scene {
                 let mut holder = self.session()?;
                 holder.query_drop("BEGIN")?;
                 holder.query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE")?;
-                self.sleep(*time)?;
+                interruption::sleep(*time)?;
             }
             Fault::Deadlocks { times } => return self.deadlocks(*times),
             Fault::TransactionsCut { cuts } => {
@@ -70,14 +71,14 @@ impl Scene {
                 for (replica, part, action) in cuts {
                     let cut = self.replicas[*replica].proxy.intercept(*part, *action);
                     done += usize::from(cut.reached(PATIENCE));
-                    self.sleep(Duration::ZERO)?;
+                    interruption::sleep(Duration::ZERO)?;
                 }
                 return Ok(done);
             }
             Fault::CutAtRandomBytes { cuts } => {
                 for (replica, bytes) in cuts {
                     self.replicas[*replica].proxy.cut_after_bytes(*bytes);
-                    self.sleep(Duration::from_millis(300))?;
+                    interruption::sleep(Duration::from_millis(300))?;
                 }
                 return Ok(cuts.len());
             }
@@ -103,7 +104,7 @@ impl Scene {
     }
 
     fn thaw_after(&mut self, replica: usize, time: Duration) -> Result<(), Box<dyn Error>> {
-        self.sleep(time)?;
+        interruption::sleep(time)?;
         Ok(self.replicas[replica].process()?.thaw()?)
     }
 
@@ -119,7 +120,7 @@ impl Scene {
                 // It may be gone by now.
                 killed += usize::from(session.query_drop(format!("KILL {id}")).is_ok());
             }
-            self.sleep(every)?;
+            interruption::sleep(every)?;
         }
         Ok(killed)
     }
@@ -137,7 +138,7 @@ impl Scene {
             // Either of the two may be chosen to be rolled back.
             let _ =
                 session.query_drop("SELECT messages FROM counters WHERE user = 'alice' FOR UPDATE");
-            self.sleep(PATIENCE / 20)?;
+            interruption::sleep(PATIENCE / 20)?;
             let _ = session.query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE");
             session.query_drop("ROLLBACK")?;
         }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use faults::{Process, requests_of};
+use faults::{Process, interruption, requests_of};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -98,10 +98,10 @@ impl Client {
     }
 
     /// Waits for its verdict.
-    pub(crate) fn finish(mut self, scene: &Scene) -> Result<Run, Box<dyn Error>> {
+    pub(crate) fn finish(mut self) -> Result<Run, Box<dyn Error>> {
         let end = std::time::Instant::now() + PATIENCE;
         let status = loop {
-            scene.sleep(Duration::from_millis(100))?;
+            interruption::sleep(Duration::from_millis(100))?;
             match self.process.status()? {
                 Some(status) => break status,
                 None if std::time::Instant::now() > end => {

@@ -28,11 +28,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
+use faults::interruption::{self, Interrupted};
 
 use crate::arguments::Arguments;
 use crate::load::Client;
 use crate::plan::{Fault, LONGEST_FAULT, Plan};
-use crate::scene::{Interrupted, Scene};
+use crate::scene::Scene;
 
 const BROKEN: u8 = 1;
 const FAILED: u8 = 3;
@@ -89,7 +90,7 @@ fn play(
     let client = Client::start(arguments, &scene, seed, time)?;
     let faults = break_things(&mut scene, seed, time)?;
     say("no more faults; waiting for the client");
-    let run = client.finish(&scene)?;
+    let run = client.finish()?;
     let audit = audit::audit(&scene, &run.history)?;
     println!("{}", report::report(&faults, &run, &audit));
     if !scene.all_alive()? {
@@ -111,7 +112,7 @@ fn break_things(scene: &mut Scene, seed: u64, time: Duration) -> Result<Vec<Done
     let start = Instant::now();
     let mut done = Vec::new();
     for step in Plan::new(seed, scene.replicas.len()) {
-        scene.sleep(step.pause)?;
+        interruption::sleep(step.pause)?;
         if start.elapsed() + LONGEST_FAULT > time {
             break;
         }

@@ -7,27 +7,18 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use faults::interruption::{self, PAUSE};
 use faults::{DatabaseProcess, Process, Proxy, is_ready};
 use mysql::{Conn, OptsBuilder};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::arguments::Arguments;
 
-/// Between two looks at something.
-const PAUSE: Duration = Duration::from_millis(20);
 /// A replica that is not ready after this never will be.
 const START: Duration = Duration::from_secs(60);
 /// Below those that the kernel gives to outgoing connections: nobody takes the port of a replica that is away.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-
-/// Somebody asked this program to end.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted")]
-pub(crate) struct Interrupted;
 
 /// All that can be broken. Dropped, it ends all processes.
 pub(crate) struct Scene {
@@ -37,16 +28,12 @@ pub(crate) struct Scene {
     pub(crate) version: String,
     pub(crate) folder: PathBuf,
     pub(crate) client: PathBuf,
-    interrupted: Arc<AtomicBool>,
 }
 
 impl Scene {
     /// Makes a database in `folder`, and starts everything.
     pub(crate) fn set(arguments: &Arguments, folder: &Path) -> Result<Self, Box<dyn Error>> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-        }
+        interruption::listen()?;
         let own = std::env::current_exe()?;
         let above = own.parent().and_then(Path::parent);
         let binaries = arguments.binaries.as_deref().or(above);
@@ -82,7 +69,6 @@ impl Scene {
             database,
             folder: folder.to_owned(),
             client: binaries.join("client"),
-            interrupted,
         };
         for replica in 0..scene.replicas.len() {
             scene.start_replica(replica)?;
@@ -143,21 +129,6 @@ impl Scene {
             .iter()
             .map(|replica| fs::read_to_string(&replica.log));
         logs.map(Result::unwrap_or_default).collect()
-    }
-
-    /// Fails if somebody asks to end.
-    pub(crate) fn sleep(&self, time: Duration) -> Result<(), Interrupted> {
-        let until = Instant::now() + time;
-        loop {
-            if self.interrupted.load(Ordering::Relaxed) {
-                return Err(Interrupted);
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(PAUSE));
-        }
     }
 }
 

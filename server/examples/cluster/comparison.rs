@@ -14,10 +14,10 @@ use serde::Deserialize;
 
 use crate::arguments::Arguments;
 use crate::group::Group;
-use crate::interruption::{PAUSE, sleep};
 use crate::member::free_ports;
 use crate::replicas::Replicas;
 use crate::say;
+use faults::interruption::{PAUSE, sleep};
 
 /// Connections of each replica that makes one transaction per message; the fastest are compared.
 const POOL_SIZES: [u32; 4] = [2, 4, 8, 25];

@@ -9,9 +9,9 @@ use mysql::prelude::Queryable;
 
 use crate::arguments::{Arguments, How};
 use crate::group::Group;
-use crate::interruption::{Interrupted, PAUSE, sleep};
 use crate::load::{Client, Run};
 use crate::replicas::Replicas;
+use faults::interruption::{Interrupted, PAUSE, sleep};
 
 /// Nothing is stored for so long: it will not come back.
 const RECOVERY: Duration = Duration::from_secs(60);

@@ -10,8 +10,8 @@ use faults::{DatabaseProcess, Link, Network, Process};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 
-use crate::interruption::{PAUSE, sleep};
 use crate::member::{Addresses, Member, options};
+use faults::interruption::{PAUSE, sleep};
 
 pub(crate) const MEMBERS: u8 = 3;
 /// A member that was away catches up, and an expelled one tries by itself first.

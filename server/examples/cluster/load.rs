@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use crate::arguments::Arguments;
 use crate::group::Group;
-use crate::interruption::{PAUSE, sleep};
 use crate::replicas::Replicas;
+use faults::interruption::{PAUSE, sleep};
 
 /// Longer than any run: it is ended by a signal.
 const DURATION: &str = "3600s";

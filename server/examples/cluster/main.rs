@@ -7,7 +7,6 @@
 //! * `arguments.rs`: options.
 //! * `member.rs`: a member: where it is, and what it is told.
 //! * `group.rs`: all of them, and who is primary.
-//! * `interruption.rs`: Ctrl-C.
 //! * `failover.rs`: how a primary fails and comes back, and what of it is measured.
 //! * `replicas.rs`: the servers under test.
 //! * `load.rs`: the client; what was answered must be on every member.
@@ -17,7 +16,6 @@ mod arguments;
 mod comparison;
 mod failover;
 mod group;
-mod interruption;
 mod load;
 mod member;
 mod replicas;
@@ -29,12 +27,12 @@ use std::{fs, io};
 
 use clap::Parser;
 use faults::Network;
+use faults::interruption::{self, Interrupted};
 
 use crate::arguments::Arguments;
 use crate::comparison::Comparison;
 use crate::failover::{Failover, fail_over};
 use crate::group::{Group, MEMBERS};
-use crate::interruption::Interrupted;
 use crate::load::main_job;
 use crate::replicas::Replicas;
 

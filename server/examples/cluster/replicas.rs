@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use faults::{Process, is_ready};
 
-use crate::interruption::{PAUSE, sleep};
+use faults::interruption::{PAUSE, sleep};
 
 const REPLICAS: usize = 2;
 const START: Duration = Duration::from_secs(60);

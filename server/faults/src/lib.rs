@@ -1,6 +1,7 @@
 //! What breaks on purpose, and what is started for it, for the server's tests and for `./run.sh bench`, `chaos` and `cluster`:
 //!
 //! * [`Process`]: a child that is killed, frozen and thawed.
+//! * [`mod@interruption`]: Ctrl-C, noticed by whoever waits.
 //! * [`is_ready`]: whether a replica takes messages.
 //! * [`requests_of`]: what a client wrote down of its requests.
 //! * [`DatabaseProcess`]: a database server of one's own, on data of its own.
@@ -8,6 +9,8 @@
 //! * [`Network`]: hosts of their own on this machine, with links that can be cut.
 
 mod process;
+
+pub mod interruption;
 
 mod ready;
 

@@ -1,4 +1,4 @@
-//! Ctrl-C: whoever waits is told, and what was started is ended on the way out.
+//! Ctrl-C: whoever waits is told, and ends what it started on the way out. Of the whole process, as signals are.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,29 +9,45 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Between two looks at what is waited for.
-pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+pub const PAUSE: Duration = Duration::from_millis(20);
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Somebody asked this program to end.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
-pub(crate) struct Interrupted;
+pub struct Interrupted;
 
-/// From now on a signal is noticed by those that wait.
-pub(crate) fn listen() -> io::Result<()> {
+/// From now on a signal is noticed by [`check`] and [`sleep`].
+///
+/// # Errors
+/// As the system says.
+pub fn listen() -> io::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&ASKED))?;
     }
     Ok(())
 }
 
-pub(crate) fn sleep(time: Duration) -> Result<(), Interrupted> {
+/// Whether to go on.
+///
+/// # Errors
+/// [`Interrupted`]
+pub fn check() -> Result<(), Interrupted> {
+    if ASKED.load(Ordering::Relaxed) {
+        return Err(Interrupted);
+    }
+    Ok(())
+}
+
+/// Waits for so long, or until somebody asks to end.
+///
+/// # Errors
+/// [`Interrupted`]
+pub fn sleep(time: Duration) -> Result<(), Interrupted> {
     let start = Instant::now();
     loop {
-        if ASKED.load(Ordering::Relaxed) {
-            return Err(Interrupted);
-        }
+        check()?;
         let left = time.saturating_sub(start.elapsed());
         if left.is_zero() {
             return Ok(());
