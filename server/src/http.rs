@@ -8,12 +8,15 @@
 //! a caller: it parses what is in memory, and passes on to [`Workers`] what has to be read from a slow connection, or asks the
 //! database. Replies are written by other workers.
 
+mod access_log;
 mod answer;
 mod desk;
 mod door;
+mod drains;
 mod exchange;
 mod full;
 mod in_order;
+mod outbox;
 mod request;
 mod unread;
 
@@ -34,8 +37,8 @@ use crate::workers::Workers;
 
 use desk::Desk;
 use door::{Door, Entrance};
-use exchange::Outbox;
 use in_order::Standing;
+use outbox::Outbox;
 
 pub use exchange::{Exchange, answer_all};
 pub use request::PageRequest;

@@ -1,0 +1,59 @@
+//! What the log tells of each request.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::{Level, field};
+
+use crate::message::RequestId;
+
+use super::answer::Answer;
+use super::exchange::Open;
+use super::request;
+
+/// Characters of a path or a header that are shown.
+const MOST_SHOWN: usize = 128;
+
+/// A line of the log: nothing of the message's text, and nothing of the query.
+pub(super) struct Entry {
+    peer: SocketAddr,
+    method: String,
+    path: String,
+    message: Option<RequestId>,
+    /// The caller's own name for this request.
+    named: Option<String>,
+}
+
+impl Entry {
+    /// None unless the log is asked for each request.
+    pub(super) fn if_wanted(open: &Open) -> Option<Self> {
+        tracing::enabled!(Level::DEBUG).then(|| Self::of(open))
+    }
+
+    pub(super) fn log(self, answer: &Answer, took: Duration, delivered: bool) {
+        tracing::debug!(
+            peer = %self.peer,
+            method = self.method,
+            path = self.path,
+            status = answer.status,
+            duration_ms = took.as_secs_f64() * 1000.0,
+            delivered,
+            message_id = self.message.map(|id| field::display(id.uuid())),
+            request_id = self.named,
+            instance = answer.incident.map(field::display),
+            "request"
+        );
+    }
+
+    fn of(open: &Open) -> Self {
+        let clip = |text: &str| text.chars().take(MOST_SHOWN).collect();
+        let path = open.request.url().split('?').next().unwrap_or_default();
+        Self {
+            peer: open.connection,
+            method: clip(open.request.method().as_str()),
+            path: clip(path),
+            message: open.message,
+            named: request::caller_s_id(&open.request, MOST_SHOWN).map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Where answers wait for their turn, and how they leave.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tiny_http::{Header, Method, Request, Response};
+
+use crate::error::Error;
+use crate::incident::Reporter;
+use crate::metrics::{EdgeMetrics, Metrics};
+use crate::workers::Workers;
+
+use super::access_log::Entry;
+use super::answer::{Answer, Clock, Connection};
+use super::drains::Drains;
+use super::exchange::Open;
+use super::in_order::{Fate, InOrder, Standing, Ticket, Turn};
+use super::request::{self, Rest};
+
+/// The status of an interim answer (RFC 9110, section 15.2.1).
+const CONTINUE: u16 = 100;
+
+/// Where answers wait to be written.
+pub(super) struct Outbox {
+    lines: Arc<Lines>,
+    repliers: Workers<(Open, Item)>,
+    drains: Arc<Drains>,
+    /// Of requests that were dropped without an answer.
+    dropped: Reporter,
+}
+
+/// The requests of each connection, in the order in which they came.
+pub(super) type Lines = InOrder<SocketAddr, (Open, Item)>;
+
+/// What takes the place of a request in the line of its connection.
+pub(super) enum Item {
+    Answer(Answer),
+    /// To be asked in its turn.
+    Question(Box<dyn FnOnce(Open) + Send>),
+}
+
+impl Outbox {
+    pub(super) fn new(most_threads: usize, metrics: Arc<Metrics>) -> Self {
+        let lines = Arc::new(InOrder::new());
+        let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines)));
+        let replier = Replier {
+            lines: Arc::clone(&lines),
+            drains: Arc::clone(&drains),
+            clock: Clock::new(),
+            metrics,
+        };
+        let repliers = Workers::new("replier", most_threads, move |(open, item)| {
+            replier.take(open, item);
+        });
+        Self {
+            lines,
+            repliers,
+            drains,
+            dropped: Reporter::default(),
+        }
+    }
+
+    /// The next place in the line of `connection`, see [`InOrder::enter`].
+    pub(super) fn enter(
+        &self,
+        connection: SocketAddr,
+        now: Instant,
+    ) -> Option<(Ticket<SocketAddr>, Standing)> {
+        self.lines.enter(connection, now)
+    }
+
+    /// Whether all answers before it are written.
+    pub(super) fn is_next(&self, open: &Open) -> bool {
+        self.lines.is_first(open.ticket)
+    }
+
+    /// Nothing more is served on this connection.
+    pub(super) fn give_up(&self, connection: SocketAddr) {
+        self.lines.give_up(connection, Instant::now());
+    }
+
+    /// For a request that gets neither a place nor an answer.
+    pub(super) fn ignore(&self, request: Request) {
+        self.drains.ignore(request);
+    }
+
+    /// Has the answer written in its turn.
+    pub(super) fn answer(&self, open: Open, answer: Answer) {
+        self.repliers.submit((open, Item::Answer(answer)));
+    }
+
+    /// As [`Self::answer`], for several.
+    pub(super) fn answer_all(&self, answers: Vec<(Open, Answer)>) {
+        let jobs = answers
+            .into_iter()
+            .map(|(open, answer)| (open, Item::Answer(answer)));
+        self.repliers.submit_all(jobs);
+    }
+
+    /// Answers 500 to a request that was dropped without an answer.
+    pub(super) fn answer_dropped(&self, open: Open) {
+        let incident = self.dropped.report(|incident| {
+            tracing::error!(instance = %incident, "a request was dropped without an answer");
+        });
+        self.answer(open, Error::Defect(incident).into());
+    }
+
+    /// Calls `ask` when all answers before are written, and never if they cannot be.
+    pub(super) fn ask_in_turn(&self, open: Open, ask: impl FnOnce(Open) + Send + 'static) {
+        self.repliers.submit((open, Item::Question(Box::new(ask))));
+    }
+
+    /// Sees to it that answers do not wait for a caller who does not read.
+    pub(super) fn relieve(&self) {
+        self.repliers.relieve();
+    }
+
+    /// Ends the threads that write.
+    pub(super) fn join(&self) {
+        self.repliers.join();
+    }
+
+    /// Requests that have come, and whose answers are not written yet.
+    pub(super) fn unanswered(&self) -> usize {
+        self.lines.open()
+    }
+
+    /// Brings the gauges up to date.
+    pub(super) fn observe(&self, metrics: &EdgeMetrics) {
+        metrics.set_open(self.lines.open(), self.lines.connections());
+        self.repliers.observe(metrics);
+        self.drains.observe(metrics);
+    }
+}
+
+impl Item {
+    /// Of a request that gets no answer any more.
+    fn or_given_up(self) -> Answer {
+        match self {
+            Self::Answer(answer) => answer,
+            Self::Question(_) => Error::ConnectionGivenUp.into(),
+        }
+    }
+}
+
+/// What the threads that write share.
+struct Replier {
+    lines: Arc<Lines>,
+    drains: Arc<Drains>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Replier {
+    /// Puts an item into its place, and sees to all whose turn has come by that.
+    fn take(&self, open: Open, item: Item) {
+        self.lines
+            .leave(open.ticket, (open, item), |turn| match turn {
+                Turn::Write((open, Item::Answer(answer))) => {
+                    self.account(open, &answer, |open| self.write(open, &answer))
+                }
+                Turn::Write((open, Item::Question(ask))) => {
+                    ask(open);
+                    Fate::Deferred
+                }
+                Turn::Drop((open, item)) => self.account(open, &item.or_given_up(), |open| {
+                    self.drains.ignore(open.request);
+                    Err(io::ErrorKind::BrokenPipe.into())
+                }),
+            });
+    }
+
+    /// Has an answer written, counts it and logs it. A caller that is gone, or does not read in time, is no error of ours.
+    fn account(
+        &self,
+        open: Open,
+        answer: &Answer,
+        write: impl FnOnce(Open) -> io::Result<()>,
+    ) -> Fate {
+        let metrics = &self.metrics.edge;
+        let (endpoint, arrived) = (open.endpoint, open.arrived);
+        let entry = Entry::if_wanted(&open);
+        let delivered = write(open).is_ok();
+        if !delivered {
+            metrics.undelivered.inc();
+        }
+        let took = arrived.elapsed();
+        metrics.answered(endpoint, answer.status, took);
+        if let Some(entry) = entry {
+            entry.log(answer, took, delivered);
+        }
+        if delivered { Fate::Written } else { Fate::Lost }
+    }
+
+    fn write(&self, open: Open, answer: &Answer) -> io::Result<()> {
+        let connection = open.connection;
+        let date = self.clock.date();
+        let written = match open.rest {
+            Rest::None => write_in_one_piece(open, answer, &date),
+            Rest::Unread | Rest::Unclear => self.write_and_drain(open, answer, &date),
+        };
+        written.inspect_err(|error| {
+            // The time is over, and the connection may still be open.
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.lines.break_off(connection, Instant::now());
+            }
+        })
+    }
+
+    /// For a caller whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
+    /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
+    /// writer without; its own headers say nothing of the body, so ours stand behind the name of the server here.
+    ///
+    /// For all but an interim answer `upgrade` sorts the codings that the caller takes. With one of quality NaN the sort
+    /// may panic, and again in the destructor, which would abort the process. So such a caller gets an interim answer first.
+    fn write_and_drain(&self, open: Open, answer: &Answer, date: &str) -> io::Result<()> {
+        let declared = open.request.body_length().unwrap_or(0);
+        let head_only = is_head_only(&open.request);
+        let (first, rest) = if request::may_rate_with_nan(&open.request) {
+            let whole = answer.render(head_only, Connection::Close, date);
+            (Response::empty(CONTINUE), whole)
+        } else {
+            let headers = format!("DummyMessenger\r\n{}", answer.headers(Connection::Close));
+            let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
+            let body = if head_only {
+                Vec::new()
+            } else {
+                answer.body().concat()
+            };
+            (Response::empty(answer.status).with_header(server), body)
+        };
+        let mut stream = open.request.upgrade("HTTP/1.1", first);
+        let written = stream.write_all(&rest).and_then(|()| stream.flush());
+        self.drains.drain(stream, declared, open.connection);
+        written
+    }
+}
+
+/// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
+fn write_in_one_piece(open: Open, answer: &Answer, date: &str) -> io::Result<()> {
+    let connection = if open.close {
+        Connection::Close
+    } else {
+        request::connection(&open.request)
+    };
+    let bytes = answer.render(is_head_only(&open.request), connection, date);
+    let mut writer = open.request.into_writer();
+    writer.write_all(&bytes)?;
+    writer.flush()
+}
+
+fn is_head_only(request: &Request) -> bool {
+    *request.method() == Method::Head
+}
