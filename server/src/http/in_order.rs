@@ -45,9 +45,15 @@ struct Line<T> {
     being_written: bool,
     /// Items with a place below are not to be written.
     lost_below: u64,
-    given_up: Option<Instant>,
-    /// A part of an item was written, and the rest will not be.
-    broken: bool,
+    given_up: Option<GivenUp>,
+}
+
+/// That nothing more is served, for [`GIVEN_UP_FOR`].
+#[derive(Clone, Copy)]
+struct GivenUp {
+    since: Instant,
+    /// A part of an item was written, and the rest will not be: what was written next would be taken for the rest.
+    in_mid_item: bool,
 }
 
 impl<T> Default for Line<T> {
@@ -58,7 +64,6 @@ impl<T> Default for Line<T> {
             being_written: false,
             lost_below: 0,
             given_up: None,
-            broken: false,
         }
     }
 }
@@ -68,9 +73,17 @@ impl<T> Line<T> {
         self.being_written || !self.waiting.is_empty()
     }
 
-    fn is_given_up(&self, now: Instant) -> bool {
+    /// How it is given up, if it still is.
+    fn given_up(&self, now: Instant) -> Option<GivenUp> {
         self.given_up
-            .is_some_and(|since| now.duration_since(since) < GIVEN_UP_FOR)
+            .filter(|given_up| now.duration_since(given_up.since) < GIVEN_UP_FOR)
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        self.given_up = Some(GivenUp {
+            since: now,
+            in_mid_item: self.given_up(now).is_some_and(|before| before.in_mid_item),
+        });
     }
 }
 
@@ -130,14 +143,14 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
             standing = Standing::New;
             Line::default()
         });
-        if line.is_given_up(now) {
-            if line.broken || !line.waiting.is_empty() {
-                return None;
+        match line.given_up(now) {
+            Some(given_up) if given_up.in_mid_item || !line.waiting.is_empty() => return None,
+            Some(_) => standing = Standing::GivenUp,
+            None if line.waiting.len() == MOST_AHEAD => {
+                line.give_up(now);
+                standing = Standing::GivenUp;
             }
-            standing = Standing::GivenUp;
-        } else if line.waiting.len() == MOST_AHEAD {
-            line.given_up = Some(now);
-            standing = Standing::GivenUp;
+            None => {}
         }
         let place = line.first + line.waiting.len() as u64;
         line.waiting.push_back(None);
@@ -147,19 +160,21 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
 
     /// From now on nothing more is served on this connection.
     pub(super) fn give_up(&self, connection: C, now: Instant) {
-        self.lock()
+        let mut lines = self.lock();
+        lines
             .by_connection
             .entry(connection)
             .or_default()
-            .given_up = Some(now);
+            .give_up(now);
     }
 
-    /// A part of an item was written, and the rest will not be: what was written next would be taken for the rest.
+    /// As [`Self::give_up`], but its caller cannot be told: a part of an item was written, and the rest will not be.
     pub(super) fn break_off(&self, connection: C, now: Instant) {
         let mut lines = self.lock();
-        let line = lines.by_connection.entry(connection).or_default();
-        line.given_up = Some(now);
-        line.broken = true;
+        lines.by_connection.entry(connection).or_default().given_up = Some(GivenUp {
+            since: now,
+            in_mid_item: true,
+        });
     }
 
     /// Whether all before it is written.
@@ -237,7 +252,7 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
     fn sweep(&mut self, now: Instant) {
         if self.by_connection.len() >= self.sweep_at {
             self.by_connection
-                .retain(|_, line| line.is_open() || line.is_given_up(now));
+                .retain(|_, line| line.is_open() || line.given_up(now).is_some());
             self.sweep_at = LINES_KEPT.max(2 * self.by_connection.len());
         }
     }
@@ -385,7 +400,23 @@ mod tests {
         let now = Instant::now();
         lines.break_off("a", now);
         assert!(lines.enter("a", now).is_none());
+        lines.give_up("a", now);
+        assert!(lines.enter("a", now).is_none(), "also if more goes wrong");
         assert!(lines.enter("a", now + GIVEN_UP_FOR).is_some());
+    }
+
+    #[test]
+    fn a_new_connection_from_the_address_of_a_broken_one_is_told_that_it_is_given_up() {
+        let lines = InOrder::<_, ()>::new();
+        let now = Instant::now();
+        lines.break_off("a", now);
+        let later = now + GIVEN_UP_FOR;
+        lines.give_up("a", later);
+        let entered = lines.enter("a", later);
+        assert_eq!(
+            entered.map(|(_, standing)| standing),
+            Some(Standing::GivenUp)
+        );
     }
 
     #[test]
