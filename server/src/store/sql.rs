@@ -107,7 +107,7 @@ pub(super) fn insert_and_commit(
     sql
 }
 
-/// The messages with these numbers and up to `predecessors` before each, every one once, oldest first.
+/// The messages with these numbers, one at least, and up to `predecessors` before each, every one once, oldest first.
 pub(super) fn windows(numbers: &[u64], predecessors: u64) -> String {
     let ranges: Vec<_> = numbers
         .iter()
