@@ -1,13 +1,12 @@
 //! What is printed and written, for persons and programs.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
 use crate::honest::{Answer, Behaviour, Log, Post, Server, honest};
-use crate::program::{client, client_at, command, ended};
+use crate::program::{client, client_at, command, end_of, ended, start};
 
 /// A folder that goes when the test ends.
 pub(crate) struct Folder(PathBuf);
@@ -412,15 +411,8 @@ fn options_come_from_the_environment_too_and_the_command_line_wins() {
 #[test]
 fn a_reader_that_leaves_early_is_no_fault() {
     let server = Server::start(1, honest);
-    let mut child = command(&["-c", "2", "-n", "5", &server.urls[0]])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let mut child = start(&["-c", "2", "-n", "5", &server.urls[0]]);
     drop(child.stdout.take());
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(
-        (output.status.code(), output.stderr.as_slice()),
-        (Some(0), &b""[..])
-    );
+    let ended = end_of(child);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 }

@@ -1,6 +1,6 @@
 //! Runs the real binary.
 
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// What it printed, and how it ended.
 #[derive(Debug)]
@@ -33,6 +33,20 @@ pub(crate) fn client_at(urls: &[String], arguments: &[&str]) -> Ended {
         .chain(urls.iter().map(String::as_str))
         .collect();
     client(&all)
+}
+
+/// Starts it, and keeps what it prints for [`end_of`].
+pub(crate) fn start(arguments: &[&str]) -> Child {
+    command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+/// Waits until it ends by itself.
+pub(crate) fn end_of(child: Child) -> Ended {
+    ended(child.wait_with_output().expect("it ends"))
 }
 
 pub(crate) fn ended(output: Output) -> Ended {

@@ -1,12 +1,12 @@
 //! Signals, once and twice.
 
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::honest::{Answer, Log, Post, Server, honest};
 use crate::outputs::Folder;
-use crate::program::{client, command, ended};
+use crate::program::{client, end_of, start};
 
 fn stalls_after_ten(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
@@ -17,9 +17,9 @@ fn stalls_after_ten(log: &mut Log, post: &Post) -> Answer {
     }
 }
 
-fn interrupt(signal: &str, process: u32) {
-    let sent = std::process::Command::new("kill")
-        .args([signal, &process.to_string()])
+fn send(signal: &str, child: &Child) {
+    let sent = Command::new("kill")
+        .args([signal, &child.id().to_string()])
         .status();
     assert!(
         sent.is_ok_and(|status| status.success()),
@@ -27,19 +27,22 @@ fn interrupt(signal: &str, process: u32) {
     );
 }
 
+/// As somebody does who reads what the first Ctrl-C is answered with.
+fn send_ctrl_c_twice(child: &mut Child) {
+    send("-INT", child);
+    let stderr = child.stderr.as_mut().expect("a pipe");
+    stderr.read_exact(&mut [0; 10]).expect("the warning");
+    send("-INT", child);
+}
+
 #[test]
 fn one_signal_ends_the_sending_and_shows_what_there_is() {
     let server = Server::start(1, stalls_after_ten);
     // Two coroutines of five requests, and then nothing but silence until the time-out.
-    let child = command(&["-c", "2", "-n", "100", "--timeout", "2s", &server.urls[0]])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let child = start(&["-c", "2", "-n", "100", "--timeout", "2s", &server.urls[0]]);
     server.wait_for(12);
-    interrupt("-TERM", child.id());
-    let output = child.wait_with_output().expect("it ends");
-    let ended = ended(output);
+    send("-TERM", &child);
+    let ended = end_of(child);
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(
         ended
@@ -62,14 +65,10 @@ fn stalls(_: &mut Log, _: &Post) -> Answer {
 #[test]
 fn a_run_that_is_interrupted_before_any_answer_is_unknown() {
     let server = Server::start(1, stalls);
-    let child = command(&["-c", "1", "--timeout", "500ms", "--quiet", &server.urls[0]])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let child = start(&["-c", "1", "--timeout", "500ms", "--quiet", &server.urls[0]]);
     server.wait_for(1);
-    interrupt("-INT", child.id());
-    let ended = ended(child.wait_with_output().expect("it ends"));
+    send("-INT", &child);
+    let ended = end_of(child);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(5), ""));
     assert!(ended.stdout.contains("interrupted: "), "{ended:?}");
 }
@@ -77,40 +76,24 @@ fn a_run_that_is_interrupted_before_any_answer_is_unknown() {
 #[test]
 fn a_second_ctrl_c_leaves_at_once() {
     let server = Server::start(1, stalls_after_ten);
-    let mut child = command(&["-c", "2", "-n", "100", "--timeout", "60s", &server.urls[0]])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let mut child = start(&["-c", "2", "-n", "100", "--timeout", "60s", &server.urls[0]]);
     server.wait_for(12);
-    interrupt("-INT", child.id());
-    let mut stderr = child.stderr.take().expect("a pipe");
-    let mut first = [0; 10];
-    stderr.read_exact(&mut first).expect("the warning");
-    interrupt("-INT", child.id());
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(
-        (output.status.code(), output.stdout.as_slice()),
-        (Some(130), &b""[..])
-    );
+    send_ctrl_c_twice(&mut child);
+    let ended = end_of(child);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""));
 }
 
 #[test]
 fn a_second_ctrl_c_leaves_at_once_also_while_results_are_printed() {
     let server = Server::start(1, honest);
     // More lines than a pipe holds, and nobody who reads them: it stands still while it prints.
-    let arguments = ["-c", "4", "-n", "500", "--output-format", "csv"];
-    let mut child = command(&arguments)
-        .arg(&server.urls[0])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
+    let url = &server.urls[0];
+    let mut child = start(&["-c", "4", "-n", "500", "--output-format", "csv", url]);
     let mut stdout = child.stdout.take().expect("a pipe");
     stdout.read_exact(&mut [0]).expect("it prints");
     let deadline = Instant::now() + Duration::from_secs(30);
     let ended = loop {
-        interrupt("-INT", child.id());
+        send("-INT", &child);
         let ended = child.try_wait().expect("it is ours");
         if ended.is_some() || Instant::now() > deadline {
             break ended;
@@ -125,15 +108,11 @@ fn a_second_ctrl_c_leaves_at_once_also_while_results_are_printed() {
 fn more_requests_can_be_asked_for_than_fit_into_memory() {
     let server = Server::start(1, stalls_after_ten);
     let most = u32::MAX.to_string();
-    let child = command(&["-n", &most, "--warmup", &most, "--timeout", "500ms"])
-        .arg(&server.urls[0])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let url = &server.urls[0];
+    let child = start(&["-n", &most, "--warmup", &most, "--timeout", "500ms", url]);
     server.wait_for(12);
-    interrupt("-INT", child.id());
-    let ended = ended(child.wait_with_output().expect("it ends"));
+    send("-INT", &child);
+    let ended = end_of(child);
     assert_eq!(ended.code, Some(130), "{ended:?}");
 }
 
@@ -151,21 +130,12 @@ fn what_a_run_wrote_down_before_it_was_left_is_judged() {
     let folder = Folder::new();
     let file = folder.file("run.jsonl");
     let server = Server::start(1, stalls_once);
-    let arguments = ["-c", "2", "-z", "60s", "--timeout", "60s", "--history"];
-    let mut child = command(&[&arguments[..], &[&file, &server.urls[0]]].concat())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let run = ["-c", "2", "-z", "60s", "--timeout", "60s"];
+    let mut child = start(&[&run[..], &["--history", &file, &server.urls[0]]].concat());
     // The other coroutine goes on, and is shown the message that was never answered.
     server.wait_for(100);
-    interrupt("-INT", child.id());
-    let mut stderr = child.stderr.take().expect("a pipe");
-    let mut first = [0; 10];
-    stderr.read_exact(&mut first).expect("the warning");
-    interrupt("-INT", child.id());
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(130));
+    send_ctrl_c_twice(&mut child);
+    assert_eq!(end_of(child).code, Some(130));
 
     let whole = std::fs::read(&file).expect("it was written");
     // As it was left; and as a crash leaves it, in the middle of a line.
