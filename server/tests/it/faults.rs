@@ -173,7 +173,9 @@ fn a_lock_that_is_not_free_in_time_is_waited_for_again() {
 #[test]
 fn a_writer_that_loses_in_a_deadlock_tries_again() {
     let database = Database::new();
-    let replica = Replica::start(&database);
+    // Nothing ends the waiting but the deadlock.
+    let options = ["--request-timeout", "60s", "--database-timeout", "60s"];
+    let replica = Replica::start_with(&database, &options);
     let mut caller = replica.caller();
     caller.post("ann", "first");
     let mut other = database.connect();
@@ -187,7 +189,7 @@ fn a_writer_that_loses_in_a_deadlock_tries_again() {
     ));
     run("SELECT messages FROM counters WHERE user = 'ann' FOR UPDATE");
     caller.send_post("ann", "second", "");
-    database.wait_for_a_writer(None);
+    database.wait_until_the_lock_is_held();
     run("SELECT messages FROM counters WHERE user = '' FOR UPDATE");
     replica.wait_for_line("ERROR 1213");
     run("ROLLBACK");

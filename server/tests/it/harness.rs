@@ -148,6 +148,14 @@ impl Database {
         holder
     }
 
+    /// Waits until somebody holds the lock that every writer needs.
+    pub(crate) fn wait_until_the_lock_is_held(&self) {
+        let unless_held = "SELECT messages FROM counters WHERE user = '' FOR UPDATE SKIP LOCKED";
+        eventually("somebody holds the lock", || {
+            self.rows::<u64>(unless_held).is_empty()
+        });
+    }
+
     /// Waits until a replica waits for the lock on another connection than `known`, and gives that connection.
     pub(crate) fn wait_for_a_writer(&self, known: Option<u64>) -> u64 {
         let mut writer = None;
@@ -161,7 +169,8 @@ impl Database {
         writer.expect("it was found")
     }
 
-    fn waiting_writers(&self) -> Vec<u64> {
+    /// The connections on which a statement asks for the lock.
+    pub(crate) fn waiting_writers(&self) -> Vec<u64> {
         self.rows(&format!(
             "SELECT id FROM information_schema.processlist
              WHERE db = '{}' AND info LIKE '%FOR UPDATE%' AND info NOT LIKE '%processlist%'",
