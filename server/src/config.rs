@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::handover::PeerUrl;
 use crate::http::EdgeLimits;
 use crate::log::{LogFormat, LogLevel};
 use crate::store::DatabaseUrls;
@@ -35,6 +36,12 @@ pub struct Config {
         value_name = "URL"
     )]
     pub database_url: Vec<DatabaseUrls>,
+
+    /// Another replica on the same database, as `http://host:port`, that stores for this one. While it is there, this one
+    /// does not wait for the lock itself; without it, it does. More than two replicas are faster if all but one name that
+    /// one, which must not name any
+    #[arg(long, env = "HAND_OVER_TO", value_name = "URL")]
+    pub hand_over_to: Option<PeerUrl>,
 
     /// Most threads that may wait for slow callers, for reading long bodies and for writing replies each. They are
     /// started as they are needed
@@ -113,6 +120,7 @@ impl Config {
         let Self {
             listen,
             database_url: _,
+            hand_over_to,
             workers,
             queue_messages,
             batch_messages,
@@ -133,6 +141,7 @@ impl Config {
             build = BUILD,
             %listen,
             database_url = %self.database_urls(),
+            hand_over_to = hand_over_to.as_ref().map(tracing::field::display),
             workers,
             queue_messages,
             batch_messages,

@@ -32,6 +32,10 @@ pub enum Error {
     #[error("{0}")]
     OutsideLimit(String),
 
+    /// A batch of another replica that this one does not take. Nothing was stored.
+    #[error("This replica does not store for others, or not for you: {0}.")]
+    Misdirected(&'static str),
+
     /// The idempotency key was used before, with another message.
     #[error("This Idempotency-Key was used for another message. Draw a new key for each message.")]
     KeyReused,
@@ -94,6 +98,7 @@ impl Error {
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTooLarge(_) => 413,
             Self::NotJson => 415,
+            Self::Misdirected(_) => 421,
             Self::OutsideLimit(_) | Self::KeyReused => 422,
             Self::Defect(_) => 500,
             Self::ConnectionGivenUp

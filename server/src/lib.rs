@@ -11,6 +11,7 @@
 //! * [`message`]: what a caller sent, parsed; what is stored, rendered.
 //! * [`messenger`]: the service. Puts messages into the writer's queue, reads pages of the history.
 //! * [`writer`]: one thread a replica; combines what waits into one transaction.
+//! * [`handover`]: batches that one replica hands over to another.
 //! * [`numbering`]: which number each message of a batch gets. Pure.
 //! * [`store`]: all SQL, and what its errors mean.
 //! * [`metrics`]: what is counted and timed on the way.
@@ -76,6 +77,8 @@ pub mod message;
 pub mod messenger;
 
 pub mod writer;
+
+pub mod handover;
 
 pub mod numbering;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use server::config::Config;
+use server::handover::Peer;
 use server::http::Edge;
 use server::log;
 use server::messenger::Messenger;
@@ -74,8 +75,14 @@ fn run(config: &Config) -> Result<(), Failure> {
                 FAILED
             },
         })?;
+    let peer = config
+        .hand_over_to
+        .clone()
+        .map(|url| Peer::start(url, store.clone(), config.body_limit))
+        .transpose()
+        .map_err(failed("cannot start to hand over"))?;
     let messenger = Arc::new(
-        Messenger::start(store, config.writer_limits(), Arc::clone(&metrics))
+        Messenger::start(store, config.writer_limits(), peer, Arc::clone(&metrics))
             .map_err(failed("cannot start the writer"))?,
     );
     let edge = Edge::new(socket, config.edge_limits(), metrics).map_err(failed("cannot serve"))?;

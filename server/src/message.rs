@@ -118,11 +118,12 @@ fn outside(detail: String) -> Error {
 }
 
 /// What makes two attempts the same request: a caller's `Idempotency-Key`, or a UUID that the server draws.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RequestId {
     /// Chosen by the caller, who may have used it before.
     Caller(Uuid),
-    /// Drawn here, so never seen before the first attempt.
+    /// Drawn by a server for this message, so never seen before the first attempt.
     Server(Uuid),
 }
 
@@ -195,10 +196,10 @@ fn rfc3339_microseconds<S: Serializer>(
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
-/// Consecutive messages rendered to JSON once, for all the replies that show them.
+/// Messages rendered to JSON once, for all the replies that show them.
 #[derive(Debug)]
 pub struct RenderedHistory {
-    json: Arc<Vec<u8>>,
+    json: Vec<u8>,
     /// Where each message stands in `json`; a comma lies between two.
     places: Vec<Range<usize>>,
 }
@@ -206,14 +207,33 @@ pub struct RenderedHistory {
 /// What one reply shows: consecutive messages as JSON, with commas between, without the brackets around.
 #[derive(Debug, Clone)]
 pub struct Window {
-    json: Arc<Vec<u8>>,
-    place: Range<usize>,
+    history: Arc<RenderedHistory>,
+    /// Which of its messages, never none.
+    shown: Range<usize>,
 }
 
 impl RenderedHistory {
     /// Renders messages, oldest first.
     #[must_use]
-    pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message<'a>>) -> Self {
+    pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message<'a>>) -> Arc<Self> {
+        Self::collect(messages, |message, json| {
+            serde_json::to_writer(json, message)
+                .expect("a message has no map keys and no fallible field");
+        })
+    }
+
+    /// Takes messages that were rendered elsewhere.
+    #[must_use]
+    pub fn of_rendered<'a>(messages: impl IntoIterator<Item = &'a str>) -> Arc<Self> {
+        Self::collect(messages, |message, json| {
+            json.extend_from_slice(message.as_bytes());
+        })
+    }
+
+    fn collect<M>(
+        messages: impl IntoIterator<Item = M>,
+        render: impl Fn(M, &mut Vec<u8>),
+    ) -> Arc<Self> {
         let mut json = Vec::new();
         let mut places = Vec::new();
         for message in messages {
@@ -221,14 +241,10 @@ impl RenderedHistory {
                 json.push(b',');
             }
             let start = json.len();
-            serde_json::to_writer(&mut json, message)
-                .expect("a message has no map keys and no fallible field");
+            render(message, &mut json);
             places.push(start..json.len());
         }
-        Self {
-            json: Arc::new(json),
-            places,
-        }
+        Arc::new(Self { json, places })
     }
 
     /// The message at `index` and up to nine before it.
@@ -236,12 +252,19 @@ impl RenderedHistory {
     /// # Panics
     /// If there is no such message.
     #[must_use]
-    pub fn window(&self, index: usize) -> Window {
-        let first = index.saturating_sub(PREDECESSORS);
-        Window {
-            json: Arc::clone(&self.json),
-            place: self.places[first].start..self.places[index].end,
-        }
+    pub fn window(self: &Arc<Self>, index: usize) -> Window {
+        self.part(index.saturating_sub(PREDECESSORS)..index + 1)
+            .expect("the caller knows how many there are")
+    }
+
+    /// These messages. `None` if there are none, or not so many.
+    #[must_use]
+    pub fn part(self: &Arc<Self>, shown: Range<usize>) -> Option<Window> {
+        let there = !shown.is_empty() && shown.end <= self.places.len();
+        there.then(|| Window {
+            history: Arc::clone(self),
+            shown,
+        })
     }
 }
 
@@ -249,7 +272,14 @@ impl Window {
     /// The JSON between the brackets.
     #[must_use]
     pub fn messages(&self) -> &[u8] {
-        &self.json[self.place.clone()]
+        let places = &self.history.places[self.shown.clone()];
+        &self.history.json[places[0].start..places[places.len() - 1].end]
+    }
+
+    /// Of which history it is a part, and which part.
+    #[must_use]
+    pub fn origin(&self) -> (&Arc<RenderedHistory>, Range<usize>) {
+        (&self.history, self.shown.clone())
     }
 }
 

@@ -1,9 +1,13 @@
 //! The service behind the edge: messages into the writer's queue, pages out of the store.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use uuid::Uuid;
 
 use crate::error::Error;
-use crate::http::{Exchange, PageRequest, Service, answer_all};
+use crate::handover::{self, Batch, Peer, Recipient, Welcome};
+use crate::http::{Exchange, PageRequest, Service};
 use crate::incident::Reporter;
 use crate::message::{Message, Post};
 use crate::metrics::Metrics;
@@ -13,27 +17,33 @@ use crate::writer::{Writer, WriterLimits};
 /// Stores messages and shows them.
 pub struct Messenger {
     store: Store,
-    writer: Writer<Exchange>,
+    writer: Writer<Recipient>,
     metrics: Arc<Metrics>,
+    /// As other replicas know it that hand over to this one. None if it hands over itself.
+    name: Option<Uuid>,
     /// Of questions that the database did not answer.
     failures: Reporter,
 }
 
 impl Messenger {
-    /// Starts the writer.
+    /// Starts the writer, which hands over to `peer` if there is one.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start(
         store: Store,
         limits: WriterLimits,
+        peer: Option<Peer>,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
-        let writer = Writer::start(store.clone(), limits, Arc::clone(&metrics), answer_all)?;
+        let name = peer.is_none().then(Uuid::new_v4);
+        let (shared, deliver) = (Arc::clone(&metrics), handover::answer_all);
+        let writer = Writer::start(store.clone(), limits, peer, shared, deliver)?;
         Ok(Self {
             store,
             writer,
             metrics,
+            name,
             failures: Reporter::default(),
         })
     }
@@ -41,6 +51,12 @@ impl Messenger {
     /// Stores what waits, and ends the writer.
     pub fn finish(self) {
         self.writer.finish();
+    }
+
+    fn submit(&self, post: Post, recipient: Recipient) {
+        if let Err((error, recipient)) = self.writer.submit(post, recipient) {
+            handover::answer_all([(recipient, Err(error))]);
+        }
     }
 
     fn read<T>(
@@ -69,8 +85,34 @@ impl Messenger {
 
 impl Service for Messenger {
     fn post(&self, post: Post, exchange: Exchange) {
-        if let Err((error, exchange)) = self.writer.submit(post, exchange) {
-            exchange.answer(error.into());
+        self.submit(post, Recipient::Caller(exchange));
+    }
+
+    fn batch(&self, batch: Batch, exchange: Exchange) {
+        if self.name != Some(batch.to) {
+            let error = Error::Misdirected("it hands over itself, or was started again");
+            return exchange.answer(error.into());
+        }
+        let deadline = Instant::now() + self.store.timeouts().patience();
+        let recipients = Recipient::shares(batch.messages.len(), exchange);
+        for ((message, request_id), recipient) in batch.messages.into_iter().zip(recipients) {
+            let post = Post {
+                message,
+                request_id,
+                deadline,
+            };
+            self.submit(post, recipient);
+        }
+    }
+
+    fn welcome(&self, from: Uuid) -> Result<Welcome, Error> {
+        let name = self
+            .name
+            .ok_or(Error::Misdirected("it hands over itself"))?;
+        if self.read(|connection| store::sees_name(connection, from))? {
+            Ok(Welcome { name })
+        } else {
+            Err(Error::Misdirected("it works on another database"))
         }
     }
 

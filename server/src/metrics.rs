@@ -90,6 +90,8 @@ impl Metrics {
 pub enum Endpoint {
     PostMessage,
     Page,
+    PostBatch,
+    Welcome,
     Health,
     Ready,
     Metrics,
@@ -98,9 +100,11 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::PostMessage,
         Self::Page,
+        Self::PostBatch,
+        Self::Welcome,
         Self::Health,
         Self::Ready,
         Self::Metrics,
@@ -112,6 +116,8 @@ impl Endpoint {
         match self {
             Self::PostMessage => ["POST", "/messages"],
             Self::Page => ["GET", "/messages"],
+            Self::PostBatch => ["POST", "/batches"],
+            Self::Welcome => ["GET", "/batches"],
             Self::Health => ["GET", "/healthz"],
             Self::Ready => ["GET", "/readyz"],
             Self::Metrics => ["GET", "/metrics"],
@@ -124,6 +130,8 @@ impl Endpoint {
         match self {
             Self::PostMessage => &[200, 400, 413, 415, 422, 500, 503, 504],
             Self::Page => &[200, 400, 422, 503],
+            // Most replicas get none of these.
+            Self::PostBatch | Self::Welcome => &[],
             Self::Ready => &[200, 503],
             Self::Health | Self::Metrics => &[200],
             Self::Other => &[404, 405],
@@ -251,6 +259,8 @@ pub struct WriterMetrics {
     lock_hold: Histogram,
     commit: Histogram,
     stored: IntCounter,
+    /// Stored by the peer.
+    pub handed_over: IntCounter,
     repeated: IntCounter,
     /// Refused at the queue's end.
     pub refused_full: IntCounter,
@@ -326,6 +336,11 @@ impl WriterMetrics {
                 registry,
                 "messages_stored_total",
                 "Messages stored by this replica, without those found after a lost answer",
+            ),
+            handed_over: counter(
+                registry,
+                "messages_handed_over_total",
+                "Messages of callers of this replica that its peer stored",
             ),
             repeated: counter(
                 registry,

@@ -123,6 +123,32 @@ pub fn check_writable(connection: &mut Conn) -> Result<(), mysql::Error> {
     connection.query_drop("UPDATE counters SET repeats = repeats WHERE user = '' AND FALSE")
 }
 
+/// Takes a lock of this name that [`sees_name`] sees through any connection to the same database.
+///
+/// # Errors
+/// As the database says.
+pub fn show_name(connection: &mut Conn, name: Uuid) -> Result<(), mysql::Error> {
+    connection.query_drop(format!("DO GET_LOCK({}, 0)", sql::lock_of(name)))
+}
+
+/// Gives up the lock that [`show_name`] took.
+///
+/// # Errors
+/// If it fails, drop the connection.
+pub fn hide_name(connection: &mut Conn, name: Uuid) -> Result<(), mysql::Error> {
+    connection.query_drop(format!("DO RELEASE_LOCK({})", sql::lock_of(name)))
+}
+
+/// Whether somebody shows this name on this database now.
+///
+/// # Errors
+/// As the database says.
+pub fn sees_name(connection: &mut Conn, name: Uuid) -> Result<bool, mysql::Error> {
+    let question = format!("SELECT IS_USED_LOCK({}) IS NOT NULL", sql::lock_of(name));
+    let seen: Option<bool> = connection.query_first(question)?;
+    Ok(seen == Some(true))
+}
+
 /// Why the database did not do what was asked, as the operator counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
@@ -138,19 +164,25 @@ pub enum Trouble {
     ReadOnly,
     /// It has no space, or cannot write.
     Storage,
+    /// What was to be stored is there already: another replica took the batch for lost, and stored it.
+    Duplicate,
+    /// The replica that the batch was handed over to did not store it, as far as is known.
+    Peer,
     /// It will never take this.
     Refused,
 }
 
 impl Trouble {
     /// Each of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::LockTimeout,
         Self::Conflict,
         Self::Connection,
         Self::Unavailable,
         Self::ReadOnly,
         Self::Storage,
+        Self::Duplicate,
+        Self::Peer,
         Self::Refused,
     ];
 
@@ -177,6 +209,7 @@ impl Trouble {
             1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
             // Error writing a temporary file; disk full, table full, error writing a file, error from the storage engine.
             3 | 1021 | 1114 | 1026 | 1030 => Self::Storage,
+            1062 => Self::Duplicate,
             _ => Self::Refused,
         }
     }
@@ -185,7 +218,7 @@ impl Trouble {
     #[must_use]
     pub fn remedy(self) -> Remedy {
         match self {
-            Self::LockTimeout | Self::Conflict => Remedy::TryAgain,
+            Self::LockTimeout | Self::Conflict | Self::Duplicate | Self::Peer => Remedy::TryAgain,
             // After a time-out the driver would read the late answer as the next statement's.
             Self::Connection | Self::Unavailable | Self::ReadOnly | Self::Storage => {
                 Remedy::Reconnect
@@ -204,6 +237,8 @@ impl Trouble {
             Self::Unavailable => "unavailable",
             Self::ReadOnly => "read_only",
             Self::Storage => "storage",
+            Self::Duplicate => "duplicate",
+            Self::Peer => "peer",
             Self::Refused => "refused",
         }
     }

@@ -4,29 +4,27 @@
 //! holding it. There is no timer and no minimum: an idle server stores a message at once, a busy one fills its batches
 //! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does).
 
+mod attempts;
 mod intake;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::error::Error;
+use crate::handover::{Peer, Refusal};
 use crate::incident::{Incident, Reporter};
 use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
 use crate::numbering::{Fate, Numbered, number};
 use crate::store::{self, Connection, Locked, Remedy, RowHeads, Store, Trouble};
 
+use attempts::{Failure, Past};
 use intake::{Intake, Waiting};
-
-/// Pauses between attempts: the first one follows at once, for a connection may just have been closed while idle.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// Longer pauses would not spare the database, and recovery should be noticed soon.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
 const MOST_KNOWN_USERS: usize = 32;
@@ -65,6 +63,7 @@ impl<A: Send + 'static> Writer<A> {
     pub fn start(
         store: Store,
         limits: WriterLimits,
+        peer: Option<Peer>,
         metrics: Arc<Metrics>,
         deliver: impl Fn(Vec<(A, Result<Window, Error>)>) + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -75,6 +74,7 @@ impl<A: Send + 'static> Writer<A> {
         };
         let mut scribe = Scribe {
             store,
+            peer,
             intake: Intake::new(waiting, limits),
             connection: None,
             known_users: Vec::new(),
@@ -136,31 +136,14 @@ impl<A: Send + 'static> Writer<A> {
 /// The state of the writer's thread.
 struct Scribe<A> {
     store: Store,
+    /// Stores for us if it is there.
+    peer: Option<Peer>,
     intake: Intake<A>,
     connection: Option<Connection>,
     /// The users of the batch before. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
     deliver: Deliver<A>,
     metrics: Arc<Metrics>,
-}
-
-/// What is known of a batch from earlier attempts.
-#[derive(Debug, Clone, Copy, Default)]
-struct Past {
-    attempts: u32,
-    /// An attempt may have stored some of the batch. Resolved by the next one that gets the lock.
-    outcome_unknown: bool,
-    /// The last failure.
-    incident: Option<Incident>,
-}
-
-/// An attempt that failed.
-struct Failure {
-    trouble: Trouble,
-    /// Whether some of the batch may be stored.
-    outcome_unknown: bool,
-    cause: String,
-    incident: Incident,
 }
 
 impl<A> Scribe<A> {
@@ -189,7 +172,11 @@ impl<A> Scribe<A> {
             if batch.is_empty() {
                 return;
             }
-            let failure = match self.attempt(&mut batch, past) {
+            let attempt = match self.hand_over(&batch, past) {
+                None => self.attempt(&mut batch, past),
+                Some(handed_over) => handed_over,
+            };
+            let mut failure = match attempt {
                 Ok(windows) => {
                     (self.deliver)(
                         batch
@@ -202,17 +189,19 @@ impl<A> Scribe<A> {
                 }
                 Err(failure) => failure,
             };
-            past.attempts += 1;
+            if failure.trouble == Trouble::Duplicate && past.attempts > 0 {
+                // All ids were looked up under the lock, so it is numbers that are there already.
+                failure.trouble = Trouble::Refused;
+            }
+            past.learn_of(&failure);
             self.metrics.writer.failed(failure.trouble);
-            log(&failure, batch.len(), past.attempts);
-            past.outcome_unknown = failure.outcome_unknown;
-            past.incident = Some(failure.incident);
+            failure.log(batch.len(), past.attempts);
             let remedy = failure.trouble.remedy();
             self.clean_up(remedy);
             if remedy == Remedy::GiveUp {
                 return self.store_singly(batch, past, failure.incident);
             }
-            std::thread::sleep(pause(past.attempts));
+            std::thread::sleep(past.pause());
         }
     }
 
@@ -228,6 +217,29 @@ impl<A> Scribe<A> {
             }
             self.answer(batch, &Error::Defect(refusal));
         }
+    }
+
+    /// The first attempt is the peer's. None if there is no peer to make it.
+    fn hand_over(
+        &self,
+        batch: &[Waiting<A>],
+        past: Past,
+    ) -> Option<Result<Vec<Result<Window, Error>>, Failure>> {
+        let peer = self.peer.as_ref().filter(|_| past.attempts == 0)?;
+        let stored = peer.store(batch.iter().map(|waiting| &waiting.post))?;
+        let metrics = &self.metrics.writer;
+        Some(match stored {
+            Ok(answers) => {
+                metrics.handed_over.inc_by(answers.len() as u64);
+                Ok(answers)
+            }
+            Err(Refusal { cause, in_doubt }) => {
+                if in_doubt {
+                    metrics.unknown.inc_by(batch.len() as u64);
+                }
+                Err(Failure::new(Trouble::Peer, in_doubt, cause))
+            }
+        })
     }
 
     /// One transaction: lock, number, insert, commit. Gives one answer for each message.
@@ -257,7 +269,7 @@ impl<A> Scribe<A> {
         let metrics = &self.metrics.writer;
         let asked = Instant::now();
         let locked = Locked::begin(connection, users, &look_up)
-            .map_err(|error| Failure::new(&error, past.outcome_unknown))?;
+            .map_err(|error| Failure::of(&error, past.outcome_unknown))?;
         let got = Instant::now();
         if past.outcome_unknown {
             metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
@@ -282,7 +294,7 @@ impl<A> Scribe<A> {
                 if outcome_unknown {
                     metrics.unknown.inc_by(batch.len() as u64);
                 }
-                Failure::new(&error, outcome_unknown)
+                Failure::of(&error, outcome_unknown)
             })?
             .tail;
         metrics.committed(&numbered, past.outcome_unknown, [asked, got, sent]);
@@ -295,7 +307,7 @@ impl<A> Scribe<A> {
             .collect();
         let old = read_again(connection, &numbered).map_err(|error| {
             metrics.unknown.inc_by(batch.len() as u64);
-            Failure::new(&error, true)
+            Failure::of(&error, true)
         })?;
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
         let window = |fate: &Fate| match *fate {
@@ -389,46 +401,12 @@ fn connected<'c>(
         Some(connection) => Ok(connection),
         None => match store.writing_connection() {
             Ok(new) => Ok(connection.insert(new)),
-            Err(cause) => Err(Failure {
-                trouble: Trouble::Connection,
-                outcome_unknown: past.outcome_unknown,
+            Err(cause) => Err(Failure::new(
+                Trouble::Connection,
+                past.outcome_unknown,
                 cause,
-                incident: Incident::draw(),
-            }),
+            )),
         },
-    }
-}
-
-impl Failure {
-    fn new(error: &mysql::Error, outcome_unknown: bool) -> Self {
-        Self {
-            trouble: Trouble::of(error),
-            outcome_unknown,
-            cause: error.to_string(),
-            incident: Incident::draw(),
-        }
-    }
-}
-
-fn log(failure: &Failure, messages: usize, attempt: u32) {
-    let Failure {
-        trouble,
-        outcome_unknown,
-        cause,
-        incident,
-    } = failure;
-    if *trouble == Trouble::Refused {
-        tracing::error!(instance = %incident, messages, attempt, cause, "the database refuses a batch");
-    } else {
-        tracing::warn!(
-            instance = %incident,
-            messages,
-            attempt,
-            ?trouble,
-            outcome_unknown,
-            cause,
-            "trying a batch again"
-        );
     }
 }
 
@@ -437,14 +415,4 @@ fn report_waiting_in_vain(messages: usize) -> Incident {
     let incident = Incident::draw();
     tracing::warn!(instance = %incident, messages, "waited too long in the queue");
     incident
-}
-
-/// Grows with each attempt, and is random, so that replicas do not come back all at once.
-fn pause(attempts: u32) -> Duration {
-    match attempts {
-        0 | 1 => Duration::ZERO,
-        more => (FIRST_PAUSE * 2_u32.saturating_pow((more - 2).min(16)))
-            .min(LONGEST_PAUSE)
-            .mul_f64(rand::random_range(0.5..1.0)),
-    }
 }

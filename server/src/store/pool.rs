@@ -39,6 +39,12 @@ impl Timeouts {
         (self.answer.as_secs() / 2).max(1)
     }
 
+    /// How long a batch waits for the lock at most, and a replica for another that stores for it.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.lock_wait_seconds())
+    }
+
     /// How long a writer may hold the lock without a word, in seconds: after this the database rolls it back, and the
     /// others go on. Longer than any pause of a healthy writer.
     fn silence_seconds(&self) -> u64 {

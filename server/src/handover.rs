@@ -1,0 +1,34 @@
+//! Batches that one replica hands over to another, its peer, which stores them together with its own.
+//!
+//! One lock means one batch at a time, so several replicas that each fill batches of their own fill smaller ones, and wait
+//! for each other. A replica with a peer leaves the lock to it: its batches travel as HTTP, and what the peer's callers sent
+//! meanwhile goes into the same transaction.
+//!
+//! This is a matter of speed alone. There is no election, and nothing to agree on: a replica whose peer does not take a
+//! batch, or does not answer in time ([`Timeouts::patience`](crate::store::Timeouts::patience)), stores it by itself, with
+//! the same request ids. Those are unique in the table,
+//! whoever stores first; who comes second finds the message there, and shows the same reply. What is given to a peer
+//! may be stored at any later time, so until such a message is found or stored, a caller can be told 504 only, never 503.
+//!
+//! * [`Peer`]: the giving side, used by the writer; a thread asks whether the peer is there.
+//! * [`Recipient`]: the taking side: what an answer goes to, a caller or a part of a batch.
+//! * `wire.rs`: what is said. No part of the contract with callers: it may change with any version, and a peer that does not
+//!   understand it refuses.
+//!
+//! ```text
+//! GET /batches?from=NAME   does the database show a lock of this name, which the asker holds? Then both work on the same
+//!                          one. 200 with the name of the peer; 421 if not, or if the peer has a peer itself
+//! POST /batches            messages with their request ids, to the peer of this name. 200 with all replies; 4xx or 503
+//!                          if nothing of it is stored; else nobody knows
+//! ```
+//!
+//! A batch must name whom it is sent to, and that name is told only to those who can take a lock on the database. So it
+//! reaches no replica of another database, none that was started anew behind the same address, and no stranger can send one.
+
+mod parcel;
+mod peer;
+mod wire;
+
+pub use parcel::{Recipient, answer_all};
+pub use peer::{Peer, PeerUrl, Refusal};
+pub use wire::{Batch, Welcome};
