@@ -5,13 +5,15 @@
 //! meanwhile goes into the same transaction.
 //!
 //! This is a matter of speed alone. There is no election, and nothing to agree on: a replica whose peer does not take a
-//! batch, or does not answer in time ([`Timeouts::patience`](crate::store::Timeouts::patience)), stores it by itself, with
+//! batch, or does not answer in time ([`Timeouts::patience`](crate::store::Timeouts::patience) and half of the
+//! time that its callers wait are the limits), stores it by itself, with
 //! the same request ids. Those are unique in the table,
 //! whoever stores first; who comes second finds the message there, and shows the same reply. What is given to a peer
 //! may be stored at any later time, so until such a message is found or stored, a caller can be told 504 only, never 503.
 //!
 //! * [`Peer`]: the giving side, used by the writer; a thread asks whether the peer is there.
 //! * [`Recipient`]: the taking side: what an answer goes to, a caller or a part of a batch.
+//! * `call.rs`: HTTP between them.
 //! * `wire.rs`: what is said. No part of the contract with callers: it may change with any version, and a peer that does not
 //!   understand it refuses.
 //!
@@ -22,13 +24,17 @@
 //!                          if nothing of it is stored; else nobody knows
 //! ```
 //!
-//! A batch must name whom it is sent to, and that name is told only to those who can take a lock on the database. So it
-//! reaches no replica of another database, none that was started anew behind the same address, and no stranger can send one.
+//! A batch must name whom it is sent to, and that name is told only to those who can take a lock on the database server and
+//! know the database's name. So a batch reaches no replica of another database, none that was started anew behind the same
+//! address, and comes from no stranger. The way between the two must be direct: the answers of a proxy or balancer that
+//! tries another replica would not mean what they mean here.
 
+mod call;
 mod parcel;
 mod peer;
 mod wire;
 
+pub(crate) use call::Refusal;
 pub use parcel::{Recipient, answer_all};
-pub use peer::{Peer, PeerUrl, Refusal};
+pub use peer::{Peer, PeerUrl};
 pub use wire::{Batch, Welcome};

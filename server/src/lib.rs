@@ -26,8 +26,8 @@
 //!    so there is no hole.
 //! 3. A reply is built from what the transaction read and wrote under the lock: the own message and its direct
 //!    predecessors. It leaves after COMMIT has returned.
-//! 4. Every message has a request id, unique in the table. When the outcome of a COMMIT is not known, the ids are
-//!    looked up under the lock, and only what is absent is stored, with the same ids.
+//! 4. Every message has a request id, unique in the table. When the outcome of a COMMIT is not known, or of a batch that
+//!    was handed over, the ids are looked up under the lock, and only what is absent is stored, with the same ids.
 //! 5. A transaction that only found its messages writes too, so that its COMMIT flushes the log they stand in.
 //!
 //! # Beyond one cluster

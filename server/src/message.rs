@@ -123,7 +123,8 @@ fn outside(detail: String) -> Error {
 pub enum RequestId {
     /// Chosen by the caller, who may have used it before.
     Caller(Uuid),
-    /// Drawn by a server for this message, so never seen before the first attempt.
+    /// Drawn by a server for this message. Stored before the first attempt only if that server handed it over, and took
+    /// it for lost.
     Server(Uuid),
 }
 

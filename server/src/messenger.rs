@@ -93,7 +93,7 @@ impl Service for Messenger {
             let error = Error::Misdirected("it hands over itself, or was started again");
             return exchange.answer(error.into());
         }
-        let deadline = Instant::now() + self.store.timeouts().patience();
+        let deadline = Instant::now() + batch.within.min(self.store.timeouts().patience());
         let recipients = Recipient::shares(batch.messages.len(), exchange);
         for ((message, request_id), recipient) in batch.messages.into_iter().zip(recipients) {
             let post = Post {

@@ -340,7 +340,7 @@ impl WriterMetrics {
             handed_over: counter(
                 registry,
                 "messages_handed_over_total",
-                "Messages of callers of this replica that its peer stored",
+                "Messages of this replica's callers that its peer stored, or knew to be stored",
             ),
             repeated: counter(
                 registry,
@@ -353,7 +353,7 @@ impl WriterMetrics {
             unknown: counter(
                 registry,
                 "unknown_outcomes_total",
-                "Messages of which a lost answer of the database left open whether they are stored",
+                "Messages of which a lost answer, of the database or of the peer, left open whether they are stored",
             ),
             unknown_stored: resolved.with_label_values(&["stored"]),
             unknown_not_stored: resolved.with_label_values(&["not_stored"]),

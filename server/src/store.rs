@@ -149,6 +149,9 @@ pub fn sees_name(connection: &mut Conn, name: Uuid) -> Result<bool, mysql::Error
     Ok(seen == Some(true))
 }
 
+/// The unique key that fences messages against being stored twice. The others guard the numbers.
+const REQUEST_ID: &str = "request_id";
+
 /// Why the database did not do what was asked, as the operator counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
@@ -164,7 +167,7 @@ pub enum Trouble {
     ReadOnly,
     /// It has no space, or cannot write.
     Storage,
-    /// What was to be stored is there already: another replica took the batch for lost, and stored it.
+    /// The request ids are there already: another replica took the batch for lost, and stored it.
     Duplicate,
     /// The replica that the batch was handed over to did not store it, as far as is known.
     Peer,
@@ -193,6 +196,7 @@ impl Trouble {
             return Self::Connection;
         };
         match error.code {
+            1062 if error.message.contains(REQUEST_ID) => Self::Duplicate,
             1205 => Self::LockTimeout,
             // Record changed; no room for more locks; deadlock.
             1020 | 1206 | 1213 => Self::Conflict,
@@ -209,7 +213,6 @@ impl Trouble {
             1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
             // Error writing a temporary file; disk full, table full, error writing a file, error from the storage engine.
             3 | 1021 | 1114 | 1026 | 1030 => Self::Storage,
-            1062 => Self::Duplicate,
             _ => Self::Refused,
         }
     }

@@ -77,6 +77,7 @@ impl<A: Send + 'static> Writer<A> {
             peer,
             intake: Intake::new(waiting, limits),
             connection: None,
+            spoke: Instant::now(),
             known_users: Vec::new(),
             deliver: Box::new(deliver) as Deliver<A>,
             metrics: Arc::clone(&metrics),
@@ -140,6 +141,8 @@ struct Scribe<A> {
     peer: Option<Peer>,
     intake: Intake<A>,
     connection: Option<Connection>,
+    /// When that was used last.
+    spoke: Instant,
     /// The users of the batch before. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
     deliver: Deliver<A>,
@@ -148,9 +151,16 @@ struct Scribe<A> {
 
 impl<A> Scribe<A> {
     fn work(&mut self) {
+        let keep_alive = self.store.timeouts().keep_alive();
         loop {
-            match self.intake.next_batch(self.store.timeouts().keep_alive()) {
-                Ok(batch) => self.survive(|scribe| scribe.store(batch, Past::default())),
+            match self.intake.next_batch(keep_alive) {
+                Ok(batch) => {
+                    self.survive(|scribe| scribe.store(batch, Past::default()));
+                    // The peer may have had all of the last ones.
+                    if self.spoke.elapsed() > keep_alive {
+                        self.survive(Self::keep_alive);
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => self.survive(Self::keep_alive),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -190,14 +200,17 @@ impl<A> Scribe<A> {
                 Err(failure) => failure,
             };
             if failure.trouble == Trouble::Duplicate && past.attempts > 0 {
-                // All ids were looked up under the lock, so it is numbers that are there already.
+                // The ids were looked up under the lock, and were not there.
                 failure.trouble = Trouble::Refused;
             }
             past.learn_of(&failure);
             self.metrics.writer.failed(failure.trouble);
-            failure.log(batch.len(), past.attempts);
+            failure.log(batch.len(), past);
             let remedy = failure.trouble.remedy();
-            self.clean_up(remedy);
+            // In the peer's failures our connection has no part.
+            if failure.trouble != Trouble::Peer {
+                self.clean_up(remedy);
+            }
             if remedy == Remedy::GiveUp {
                 return self.store_singly(batch, past, failure.incident);
             }
@@ -230,7 +243,9 @@ impl<A> Scribe<A> {
         let metrics = &self.metrics.writer;
         Some(match stored {
             Ok(answers) => {
-                metrics.handed_over.inc_by(answers.len() as u64);
+                metrics
+                    .handed_over
+                    .inc_by(answers.iter().flatten().count() as u64);
                 Ok(answers)
             }
             Err(Refusal { cause, in_doubt }) => {
@@ -255,7 +270,7 @@ impl<A> Scribe<A> {
         let look_up: Vec<_> = batch
             .iter()
             .map(|waiting| waiting.post.request_id)
-            // An id drawn here cannot be stored before the first attempt.
+            // Others are hardly ever stored before the first attempt, and then the unique key tells.
             .filter(|id| past.attempts > 0 || matches!(id, RequestId::Caller(_)))
             .map(RequestId::uuid)
             .collect();
@@ -265,6 +280,7 @@ impl<A> Scribe<A> {
             .map(|waiting| waiting.post.message.user())
             .chain(known);
         let connection = connected(&mut self.connection, &self.store, past)?;
+        self.spoke = Instant::now();
 
         let metrics = &self.metrics.writer;
         let asked = Instant::now();
@@ -331,6 +347,7 @@ impl<A> Scribe<A> {
 
     /// A writer that is silent for long is taken for frozen by the database, and loses its connection.
     fn keep_alive(&mut self) {
+        self.spoke = Instant::now();
         if self
             .connection
             .as_mut()

@@ -1,13 +1,14 @@
-//! The giving side: who the peer is, whether it is there, and a batch on its way to it and back.
+//! The giving side: who the peer is, whether it is there, and what it does with a batch.
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use ureq::Agent;
 use url::Url;
 use uuid::Uuid;
 
@@ -15,10 +16,13 @@ use crate::error::Error;
 use crate::message::{Post, Window};
 use crate::store::{self, Store};
 
-use super::wire::{self, Welcome};
+use super::call::{Budget, Caller, Refusal};
+use super::wire;
 
-/// How often a peer that is not there is asked again.
-const INTERVAL: Duration = Duration::from_millis(200);
+/// A peer that is not there, or stored nothing since it was there, is asked again after pauses that grow: one that takes
+/// batches and never stores them costs its callers a time-out each.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where a replica is.
 #[derive(Debug, Clone)]
@@ -48,28 +52,30 @@ impl fmt::Display for PeerUrl {
 
 /// The replica that stores for this one.
 pub struct Peer {
-    line: Arc<Line>,
+    watched: Arc<Watched>,
     /// Tells the watch that it is not there any more.
     lost: Sender<()>,
     /// Larger batches are not handed over: the peer takes no larger body.
     most_bytes: usize,
+    /// Longest time for a batch.
+    patience: Duration,
 }
 
-/// A batch that was handed over, and not stored as far as is known.
-#[derive(Debug)]
-pub struct Refusal {
-    /// For the log.
-    pub cause: String,
-    /// Whether some of it may be stored, now or later.
-    pub in_doubt: bool,
+/// What the writer and the watch share.
+struct Watched {
+    url: PeerUrl,
+    caller: Caller,
+    there: Mutex<Option<There>>,
+    /// It has stored a batch since it was asked.
+    is_of_use: AtomicBool,
 }
 
-/// What the peer is asked through, and who is at the other end.
-struct Line {
-    agent: Agent,
-    batches: String,
-    /// The name that the peer gave itself, while it is there. It draws another one when it is started again.
-    name: Mutex<Option<Uuid>>,
+/// A peer that takes batches.
+#[derive(Debug, Clone, Copy)]
+struct There {
+    address: SocketAddr,
+    /// It draws another one when it is started again.
+    name: Uuid,
 }
 
 impl Peer {
@@ -77,50 +83,52 @@ impl Peer {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(PeerUrl(url): PeerUrl, store: Store, most_bytes: usize) -> io::Result<Self> {
-        // No limit for finding its address: for that a thread would be started with each batch.
-        let patience = Some(store.timeouts().patience());
-        let agent = Agent::config_builder()
-            .timeout_connect(patience)
-            .timeout_send_body(patience)
-            .timeout_recv_response(patience)
-            .timeout_recv_body(patience)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .build()
-            .new_agent();
-        let line = Arc::new(Line {
-            agent,
-            batches: format!("{url}batches"),
-            name: Mutex::default(),
+    pub fn start(url: PeerUrl, store: Store, most_bytes: usize) -> io::Result<Self> {
+        let patience = store.timeouts().patience();
+        let watched = Arc::new(Watched {
+            url,
+            caller: Caller::new(),
+            there: Mutex::default(),
+            is_of_use: AtomicBool::default(),
         });
         let (lost, losses) = bounded(1);
-        let watched = Arc::clone(&line);
+        let watch = Arc::clone(&watched);
         std::thread::Builder::new()
             .name("peer".to_owned())
-            .spawn(move || watched.watch(&store, &losses))?;
+            .spawn(move || watch.watch(&store, &losses))?;
         Ok(Self {
-            line,
+            watched,
             lost,
             most_bytes,
+            patience,
         })
     }
 
-    /// Has it store these messages. None if it is not there, or they are too many for it: then they were not sent.
-    pub fn store<'a>(
+    /// Has it store these messages, within half of the time that is left to the first of them. None if it is not there,
+    /// or they are too many for it: then they were not sent.
+    pub(crate) fn store<'a>(
         &self,
-        posts: impl ExactSizeIterator<Item = &'a Post>,
+        posts: impl ExactSizeIterator<Item = &'a Post> + Clone,
     ) -> Option<Result<Vec<Result<Window, Error>>, Refusal>> {
-        let name = self.line.name()?;
+        // Should this panic, it stays taken away.
+        let there = self.watched.there().take()?;
+        let deadline = posts.clone().map(|post| post.deadline).min()?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let budget = Budget::new(self.patience.min(left / 2));
         let count = posts.len();
-        let batch = wire::Batch::render(name, posts);
+        let batch = wire::Batch::render(there.name, budget.peer_s(), posts);
         if batch.len() > self.most_bytes {
+            *self.watched.there() = Some(there);
             return None;
         }
-        let stored = self.line.send(&batch, count);
-        if stored.is_err() {
-            self.line.set_name(None);
+        let stored = self
+            .watched
+            .caller
+            .store(there.address, &batch, count, budget);
+        if stored.is_ok() {
+            *self.watched.there() = Some(there);
+            self.watched.is_of_use.store(true, Ordering::Relaxed);
+        } else {
             // If it is full, the watch knows already.
             let _told = self.lost.try_send(());
         }
@@ -128,114 +136,63 @@ impl Peer {
     }
 }
 
-impl Line {
-    fn send(&self, batch: &[u8], count: usize) -> Result<Vec<Result<Window, Error>>, Refusal> {
-        let doubt = |cause| Refusal {
-            cause,
-            in_doubt: true,
-        };
-        let mut response = self
-            .agent
-            .post(&self.batches)
-            .content_type("application/json")
-            .send(batch)
-            .map_err(|error| Refusal::of(&error))?;
-        let status = response.status().as_u16();
-        let body = response.body_mut();
-        if status != 200 {
-            return Err(Refusal {
-                cause: format!("{status} {}", body.read_to_string().unwrap_or_default()),
-                // What the contract says of them.
-                in_doubt: !(status == 503 || (400..500).contains(&status)),
-            });
-        }
-        let replies = body
-            .with_config()
-            .limit(u64::MAX)
-            .read_to_vec()
-            .map_err(|error| doubt(error.to_string()))?;
-        wire::parse_replies(&replies, count).map_err(doubt)
-    }
-
+impl Watched {
     /// Ends when nobody hands over any more.
     fn watch(&self, store: &Store, losses: &Receiver<()>) {
-        let mut told = false;
+        let mut pause = FIRST_PAUSE;
+        let mut told = None;
         loop {
             match self.ask(store) {
-                Ok(name) => {
-                    tracing::info!(peer = self.batches, "handing batches over");
-                    self.set_name(Some(name));
-                    told = false;
+                Ok(there) => {
+                    tracing::info!(peer = %self.url, address = %there.address, "handing batches over");
+                    *self.there() = Some(there);
+                    told = None;
                     if losses.recv().is_err() {
                         return;
                     }
+                    if self.is_of_use.swap(false, Ordering::Relaxed) {
+                        pause = FIRST_PAUSE;
+                    }
                 }
-                Err(cause) if !told => {
-                    tracing::warn!(peer = self.batches, cause, "handing no batches over");
-                    told = true;
+                Err(cause) if told.as_ref() == Some(&cause) => {}
+                Err(cause) => {
+                    tracing::warn!(peer = %self.url, cause, "handing no batches over");
+                    told = Some(cause);
                 }
-                Err(_) => {}
             }
-            if losses.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Disconnected) {
+            if losses.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
 
-    /// Who the peer is, if it works on this database.
-    fn ask(&self, store: &Store) -> Result<Uuid, String> {
+    /// Where and who the peer is, if it works on this database.
+    fn ask(&self, store: &Store) -> Result<There, String> {
+        let addresses = self.url.0.socket_addrs(|| None);
+        let addresses = addresses.map_err(|error| error.to_string())?;
         let from = Uuid::new_v4();
         let mut connection = store.connection().map_err(|error| error.to_string())?;
         store::show_name(&mut connection, from).map_err(|error| {
             connection.give_up();
             error.to_string()
         })?;
-        let answered = self.ask_as(from);
+        let mut answer = Err("its name has no address".to_owned());
+        for address in addresses {
+            let budget = Budget::new(store.timeouts().patience());
+            let name = self.caller.name_of(address, from, budget);
+            answer = name.map(|name| There { address, name });
+            if answer.is_ok() {
+                break;
+            }
+        }
         if store::hide_name(&mut connection, from).is_err() {
             connection.give_up();
         }
-        answered
+        answer
     }
 
-    fn ask_as(&self, from: Uuid) -> Result<Uuid, String> {
-        let url = format!("{}?from={from}", self.batches);
-        let mut response = self
-            .agent
-            .get(&url)
-            .call()
-            .map_err(|error| error.to_string())?;
-        let body = response
-            .body_mut()
-            .read_to_string()
-            .map_err(|error| error.to_string())?;
-        match response.status().as_u16() {
-            200 => serde_json::from_str(&body)
-                .map(|Welcome { name }| name)
-                .map_err(|error| error.to_string()),
-            status => Err(format!("{status} {body}")),
-        }
-    }
-
-    fn name(&self) -> Option<Uuid> {
-        *self.name.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_name(&self, name: Option<Uuid>) {
-        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
-    }
-}
-
-impl Refusal {
-    fn of(error: &ureq::Error) -> Self {
-        let never_sent = match error {
-            ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-            ureq::Error::Timeout(timeout) => *timeout == ureq::Timeout::Connect,
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
-            _ => false,
-        };
-        Self {
-            cause: error.to_string(),
-            in_doubt: !never_sent,
-        }
+    fn there(&self) -> MutexGuard<'_, Option<There>> {
+        self.there.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -16,6 +17,8 @@ use crate::message::{NewMessage, Post, RenderedHistory, RequestId, Window};
 pub struct Batch {
     /// Whom the sender takes the receiver for.
     pub to: Uuid,
+    /// How long from now the sender leaves it to the receiver to begin.
+    pub within: Duration,
     /// Within the limits of the contract, in their order.
     pub messages: Vec<(NewMessage, RequestId)>,
 }
@@ -24,6 +27,7 @@ pub struct Batch {
 #[serde(deny_unknown_fields)]
 struct Body<'a> {
     to: Uuid,
+    within_ms: u64,
     #[serde(borrow)]
     messages: Vec<Entry<'a>>,
 }
@@ -39,14 +43,21 @@ struct Entry<'a> {
 }
 
 impl Batch {
-    pub(super) fn render<'a>(to: Uuid, posts: impl Iterator<Item = &'a Post>) -> Vec<u8> {
+    pub(super) fn render<'a>(
+        to: Uuid,
+        within: Duration,
+        posts: impl Iterator<Item = &'a Post>,
+    ) -> Vec<u8> {
         let entry = |post: &'a Post| Entry {
             user: post.message.user().into(),
             text: post.message.text().into(),
             request_id: post.request_id,
         };
-        let messages = posts.map(entry).collect();
-        to_json(&Body { to, messages })
+        to_json(&Body {
+            to,
+            within_ms: within.as_millis().try_into().unwrap_or(u64::MAX),
+            messages: posts.map(entry).collect(),
+        })
     }
 
     /// Reads a batch.
@@ -62,6 +73,7 @@ impl Batch {
         };
         Ok(Self {
             to: body.to,
+            within: Duration::from_millis(body.within_ms),
             messages: body
                 .messages
                 .into_iter()

@@ -13,7 +13,7 @@ use crate::metrics::{DatabaseMetrics, PoolMetrics};
 use super::hosts::{Hosts, NoConnection, Nowhere};
 use super::run_all;
 
-/// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
+/// For pages, `/readyz`, and questions between replicas. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u32 = 4;
 /// The packet in which a batch travels is this many times as large as its users and texts: hexadecimal takes two bytes
 /// for one, and no row is without its numbers.
@@ -39,7 +39,7 @@ impl Timeouts {
         (self.answer.as_secs() / 2).max(1)
     }
 
-    /// How long a batch waits for the lock at most, and a replica for another that stores for it.
+    /// How long a batch waits for the lock at most, and for another replica that may store it.
     #[must_use]
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.lock_wait_seconds())

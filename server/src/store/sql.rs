@@ -107,9 +107,9 @@ pub(super) fn insert_and_commit(
     sql
 }
 
-/// The name of a lock. Such locks are the server's, of all its databases; a name takes 64 characters.
+/// The name of a lock. Such locks are the server's, of all its databases, and a name takes 64 characters.
 pub(super) fn lock_of(name: Uuid) -> String {
-    format!("SHA1(CONCAT(DATABASE(), '{name}'))")
+    format!("SHA2(CONCAT(DATABASE(), '{name}'), 224)")
 }
 
 /// The messages with these numbers, one at least, and up to `predecessors` before each, every one once, oldest first.

@@ -65,13 +65,15 @@ impl Failure {
         Self::new(Trouble::of(error), outcome_unknown, error.to_string())
     }
 
-    pub(super) fn log(&self, messages: usize, attempt: u32) {
+    /// `past` is what is known with this failure.
+    pub(super) fn log(&self, messages: usize, past: Past) {
         let Self {
             trouble,
-            outcome_unknown,
             cause,
             incident,
+            ..
         } = self;
+        let (attempt, outcome_unknown) = (past.attempts, past.outcome_unknown);
         if *trouble == Trouble::Refused {
             tracing::error!(instance = %incident, messages, attempt, cause, "the database refuses a batch");
         } else {
