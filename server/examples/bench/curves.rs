@@ -1,6 +1,7 @@
 //! The server alone, along one condition after the other.
 
 use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use crate::arguments::Curve;
@@ -24,7 +25,11 @@ impl Bench {
         for curve in curves {
             tables.push(match curve {
                 Curve::Coroutines => self.along_coroutines()?,
-                Curve::Replicas => self.along_replicas()?,
+                Curve::Replicas => {
+                    let (table, note) = self.along_replicas()?;
+                    notes.push(note);
+                    table
+                }
                 Curve::Users => self.along_users()?,
                 Curve::Texts => self.along_texts()?,
                 Curve::Messages => self.along_messages()?,
@@ -53,20 +58,34 @@ impl Bench {
         Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
     }
 
-    fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
+    fn along_replicas(&mut self) -> Result<(Table, String), Box<dyn Error>> {
         let database = self.judge.database.create("replicas")?;
         let replicas = self.start(Kind::Server(&database), 4)?;
-        let load = Load::usual(self.time);
-        let contestants = [1, REPLICAS, 4].map(|count| Contestant {
-            name: format!("{count} replicas"),
-            replicas: &replicas[..count],
+        let mut together = self.start(Kind::Server(&database), 1)?;
+        together.extend(self.start(Kind::HandingOver(&database, &together[0]), 3)?);
+        let contestant = |name: &str, replicas| Contestant {
+            name: name.to_owned(),
+            replicas,
             stores: true,
-            load,
-        });
+            load: Load::usual(self.time),
+        };
+        let contestants = [
+            contestant("1 replica", &replicas[..1]),
+            contestant("2 replicas", &replicas[..2]),
+            contestant("4 replicas", &replicas),
+            contestant("4 replicas, 3 hand over", &together),
+        ];
         let table = self.table("along replicas", &contestants)?;
-        Ok(table
+        let note = share_handed_over(&together)?;
+        let table = table
             .ratio("messages/s, 1 / 2", (0, throughput), (1, throughput))
-            .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput)))
+            .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput))
+            .ratio(
+                "messages/s, 4 of which 3 hand over / 2",
+                (3, throughput),
+                (1, throughput),
+            );
+        Ok((table, note))
     }
 
     /// Each user has sent already.
@@ -198,4 +217,17 @@ impl Bench {
             .ratio("messages/s, some / none", (1, throughput), (0, throughput))
             .ratio("messages/s, most / none", (2, throughput), (0, throughput)))
     }
+}
+
+/// Whether they did it.
+fn share_handed_over(replicas: &[Replica]) -> io::Result<String> {
+    let sum = |metric| -> io::Result<f64> {
+        let counts = replicas.iter().map(|replica| replica.counted(metric));
+        counts.sum::<io::Result<u64>>().map(count)
+    };
+    let share = sum("messages_handed_over_total")? / sum("messages_stored_total")?;
+    Ok(format!(
+        "where 3 hand over, {:.1} % of all messages were handed over",
+        share * 100.0
+    ))
 }
