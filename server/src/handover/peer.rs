@@ -144,8 +144,8 @@ impl Watched {
         loop {
             match self.ask(store) {
                 Ok(there) => {
-                    tracing::info!(peer = %self.url, address = %there.address, "handing batches over");
                     *self.there() = Some(there);
+                    tracing::info!(peer = %self.url, address = %there.address, "handing batches over");
                     told = None;
                     if losses.recv().is_err() {
                         return;
