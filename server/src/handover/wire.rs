@@ -187,3 +187,138 @@ pub(super) fn parse_replies(
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("these types have no map keys and no fallible field")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use chrono::DateTime;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use serde_json::json;
+
+    use super::*;
+    use crate::message::{Message, NewMessage};
+
+    fn history(messages: usize, text: &str) -> Arc<RenderedHistory> {
+        let messages: Vec<_> = (1..=messages as u64)
+            .map(|seq| Message {
+                seq,
+                user: "ann".into(),
+                user_seq: seq,
+                text: text.into(),
+                sent_at: DateTime::UNIX_EPOCH,
+            })
+            .collect();
+        RenderedHistory::new(&messages)
+    }
+
+    /// What a caller would see.
+    fn shown(outcomes: &[Result<Window, Error>]) -> Vec<Result<&[u8], &Error>> {
+        (outcomes.iter())
+            .map(|outcome| outcome.as_ref().map(Window::messages))
+            .collect()
+    }
+
+    /// Windows of several histories, which overlap or lie apart, in any order, and keys that were used.
+    fn outcomes() -> impl Strategy<Value = Vec<Result<Window, Error>>> {
+        let histories = prop::collection::vec((1..40_usize, r#"[a,\]"\\\n{}é]{1,6}"#), 1..4);
+        let picks = prop::collection::vec(prop::option::of(any::<(Index, Index)>()), 0..40);
+        (histories, picks).prop_map(|(histories, picks)| {
+            let histories: Vec<_> = (histories.iter())
+                .map(|(messages, text)| (*messages, history(*messages, text)))
+                .collect();
+            let outcome = |pick: Option<(Index, Index)>| {
+                let (one, last) = pick.ok_or(Error::KeyReused)?;
+                let (messages, history) = one.get(&histories);
+                Ok(history.window(last.index(*messages)))
+            };
+            picks.into_iter().map(outcome).collect()
+        })
+    }
+
+    #[test]
+    fn replies_of_one_history_show_each_message_once() {
+        let history = history(30, "x");
+        let outcomes: Vec<_> = (0..30).map(|last| Ok(history.window(last))).collect();
+        let json = render_replies(&outcomes);
+        let Replies { messages, .. } = serde_json::from_slice(&json).expect("it is right");
+        assert_eq!(messages.len(), 30);
+    }
+
+    proptest! {
+        #[test]
+        fn replies_are_read_as_they_were_written(outcomes in outcomes()) {
+            let json = render_replies(&outcomes);
+            let read = parse_replies(&json, outcomes.len()).expect("it is what was written");
+            prop_assert_eq!(shown(&read), shown(&outcomes));
+            // The same again, for who would hand them on.
+            let read_again = parse_replies(&render_replies(&read), outcomes.len()).expect("it is what was written");
+            prop_assert_eq!(shown(&read_again), shown(&outcomes));
+        }
+
+        #[test]
+        fn another_number_of_replies_is_an_error(outcomes in outcomes(), count in 0..50_usize) {
+            let read = parse_replies(&render_replies(&outcomes), count);
+            prop_assert_eq!(read.is_ok(), count == outcomes.len());
+        }
+
+        #[test]
+        fn a_reply_that_shows_what_is_not_there_is_an_error(messages in 0..12_usize, start in 0..14_usize, end in 0..14_usize) {
+            let json = json!({
+                "messages": vec![1; messages],
+                "replies": [{ "shown": { "start": start, "end": end } }],
+            });
+            let read = parse_replies(json.to_string().as_bytes(), 1);
+            let is_there = start < end && end <= messages;
+            prop_assert_eq!(read.is_ok(), is_there);
+        }
+
+        #[test]
+        fn broken_replies_are_an_error_or_as_many_as_were_asked_for(
+            outcomes in outcomes(),
+            (at, byte, length) in any::<(Index, u8, Index)>(),
+        ) {
+            let mut json = render_replies(&outcomes);
+            prop_assert!(parse_replies(&json[..length.index(json.len())], outcomes.len()).is_err());
+            let at = at.index(json.len());
+            json[at] = byte;
+            if let Ok(read) = parse_replies(&json, outcomes.len()) {
+                prop_assert_eq!(read.len(), outcomes.len());
+                prop_assert!(shown(&read).iter().flatten().all(|messages| !messages.is_empty()));
+            }
+        }
+
+        #[test]
+        fn a_batch_is_read_as_it_was_written(
+            (to, within_ms) in any::<(u128, u32)>(),
+            messages in prop::collection::vec(("[^\\s\\p{Cc}]{1,64}", "[^\0]{1,200}", any::<u128>(), any::<bool>()), 0..20),
+        ) {
+            let posts: Vec<_> = messages
+                .into_iter()
+                .map(|(user, text, id, by_caller)| Post {
+                    message: NewMessage::new(user, text).expect("within the limits"),
+                    request_id: if by_caller {
+                        RequestId::Caller(Uuid::from_u128(id))
+                    } else {
+                        RequestId::Server(Uuid::from_u128(id))
+                    },
+                    deadline: Instant::now(),
+                })
+                .collect();
+            let to = Uuid::from_u128(to);
+            let json = Batch::render(to, Duration::from_millis(within_ms.into()), posts.iter());
+            let read = Batch::parse(&json).expect("it is what was written");
+            prop_assert_eq!((read.to, read.within.as_millis()), (to, within_ms.into()));
+            let sent: Vec<_> = posts.into_iter().map(|post| (post.message, post.request_id)).collect();
+            prop_assert_eq!(read.messages, sent);
+            prop_assert!(Batch::parse(&json[..json.len() - 1]).is_err());
+        }
+
+        #[test]
+        fn no_input_makes_the_parsers_panic(input in prop::collection::vec(any::<u8>(), 0..200), count in 0..3_usize) {
+            let _ = Batch::parse(&input);
+            let _ = parse_replies(&input, count);
+        }
+    }
+}
