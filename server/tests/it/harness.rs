@@ -5,10 +5,11 @@ mod door;
 mod judge;
 mod load;
 mod own;
+mod relay;
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -25,6 +26,7 @@ pub(crate) use door::{Door, Standing};
 pub(crate) use judge::{Exchange, assert_promises};
 pub(crate) use load::Load;
 pub(crate) use own::{OwnDatabase, skip};
+pub(crate) use relay::{Relay, Toll};
 
 /// Nothing here takes as long on a healthy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -190,6 +192,16 @@ impl Drop for Database {
     }
 }
 
+/// An address to which a replica can come back: the system gives its port to nobody by itself.
+pub(crate) fn lasting_address() -> String {
+    loop {
+        let port = rand::random_range(20_000..32_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
+}
+
 /// Waits until something holds, and fails if it does not in time.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -226,7 +238,8 @@ impl Replica {
     /// Starts one without waiting.
     pub(crate) fn spawn(database_url: &str, options: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-        command.args(["--listen", "127.0.0.1:0"]).args(options);
+        // An option may say otherwise.
+        command.env("LISTEN", "127.0.0.1:0").args(options);
         Self::run(command.env("DATABASE_URL", database_url))
     }
 

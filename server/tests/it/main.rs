@@ -11,6 +11,7 @@ mod crashes;
 mod cuts;
 mod edge;
 mod faults;
+mod handover;
 mod hostile;
 mod hosts;
 mod life;

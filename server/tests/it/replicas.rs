@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::harness::{Answer, Caller, Database, Exchange, Replica, assert_promises, eventually};
 
 /// Many callers send to the replicas in turn; gives all exchanges.
-fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {
+pub(crate) fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {
     let addresses: Vec<_> = replicas.iter().map(Replica::address).collect();
     let barrier = Arc::new(Barrier::new(callers));
     let threads: Vec<_> = (0..callers)
