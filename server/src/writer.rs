@@ -305,8 +305,9 @@ impl<A> Scribe<A> {
         let tail = locked
             .insert_and_commit(&heads, &numbered)
             .map_err(|error| {
-                let outcome_unknown =
-                    some_stored || Trouble::of(&error).remedy() == Remedy::Reconnect;
+                let outcome_unknown = some_stored
+                    || past.left_with_peer
+                    || Trouble::of(&error).remedy() == Remedy::Reconnect;
                 if outcome_unknown {
                     metrics.unknown.inc_by(batch.len() as u64);
                 }

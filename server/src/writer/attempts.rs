@@ -18,7 +18,7 @@ pub(super) struct Past {
     /// peer's.
     pub(super) outcome_unknown: bool,
     /// The peer may still store it, at any later time. Resolved by storing it here.
-    left_with_peer: bool,
+    pub(super) left_with_peer: bool,
     /// The last failure.
     pub(super) incident: Option<Incident>,
 }
@@ -36,7 +36,7 @@ impl Past {
     pub(super) fn learn_of(&mut self, failure: &Failure) {
         self.attempts += 1;
         self.left_with_peer |= failure.trouble == Trouble::Peer && failure.outcome_unknown;
-        self.outcome_unknown = failure.outcome_unknown || self.left_with_peer;
+        self.outcome_unknown = failure.outcome_unknown;
         self.incident = Some(failure.incident);
     }
 

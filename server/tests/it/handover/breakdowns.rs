@@ -25,6 +25,15 @@ fn assert_kept(database: &Database, exchanges: &[Exchange]) {
     database.assert_in_order();
 }
 
+/// Messages of unknown outcome of which more is known by now, or nothing ever will be.
+fn resolved(replica: &Replica) -> u64 {
+    ["stored", "not_stored", "given_up"]
+        .map(|fate| format!(r#"unknown_outcomes_resolved_total{{as="{fate}"}}"#))
+        .map(|metric| counted(replica, &metric))
+        .iter()
+        .sum()
+}
+
 /// Waits until a giver hands over again.
 fn wait_until_handed_over(giver: &Replica) {
     let before = handed_over(giver);
@@ -203,6 +212,11 @@ fn a_batch_or_an_answer_lost_on_the_way_stores_each_message_once() {
         }
         assert_eq!(caller.post("ann", "after that").own_seq(), seq + 1);
     }
+    assert_eq!(
+        counted(&giver, "unknown_outcomes_total"),
+        tolls.len() as u64
+    );
+    assert_eq!(resolved(&giver), tolls.len() as u64);
     assert_eq!(database.count(), 2 * tolls.len() as u64);
     database.assert_in_order();
 }
@@ -237,6 +251,7 @@ fn a_caller_whose_message_the_peer_may_still_store_is_told_504_and_never_503() {
         "{}",
         giver.log()
     );
+    assert_eq!(resolved(&giver), counted(&giver, "unknown_outcomes_total"));
 
     drop(rival);
     held.let_go();
@@ -327,6 +342,7 @@ fn a_message_that_the_database_refuses_harms_no_other_in_a_batch_that_is_handed_
         }
     }
     assert_eq!((stored(&taker), stored(&giver)), (5, 0));
+    assert_eq!(resolved(&giver), counted(&giver, "unknown_outcomes_total"));
     assert_eq!(database.count(), 5);
     database.assert_in_order();
 }
