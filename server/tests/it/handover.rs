@@ -156,6 +156,41 @@ fn what_is_new_and_what_is_not_in_one_batch_is_answered_each_by_itself() {
 }
 
 #[test]
+fn a_batch_larger_than_those_of_the_peer_is_stored_in_several() {
+    let database = Database::new();
+    let options = [&PATIENT[..], &["--batch-messages", "10"]].concat();
+    let taker = Replica::start_with(&database, &options);
+    let giver = giver(&database, taker.address(), &PATIENT);
+    let mut callers = one_batch(&database, &giver, &[("ann", "x", ""); 35]);
+    for (caller, seq) in callers.iter_mut().zip(2_u64..) {
+        let seqs: Vec<_> = (caller.receive().messages().iter())
+            .map(|message| message["seq"].as_u64().expect("a number"))
+            .collect();
+        assert!(
+            seqs.iter().copied().eq(seq.saturating_sub(9).max(1)..=seq),
+            "{seqs:?}"
+        );
+    }
+    assert_eq!(
+        counted(
+            &giver,
+            r#"requests_total{method="POST",route="/messages",status="200"}"#
+        ),
+        36
+    );
+    assert_eq!(
+        counted(
+            &taker,
+            r#"requests_total{method="POST",route="/batches",status="200"}"#
+        ),
+        2
+    );
+    assert_eq!((handed_over(&giver), stored(&giver)), (36, 0));
+    assert_eq!(counted(&taker, "batch_messages_count"), 5);
+    database.assert_in_order();
+}
+
+#[test]
 fn a_batch_that_is_too_large_for_one_request_is_stored_by_the_replica_itself() {
     let database = Database::new();
     let taker = Replica::start_with(&database, &PATIENT);

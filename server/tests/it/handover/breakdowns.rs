@@ -6,7 +6,8 @@ use mysql::prelude::Queryable;
 use uuid::Uuid;
 
 use crate::harness::{
-    Database, Exchange, Load, Relay, Replica, Toll, assert_promises, eventually, lasting_address,
+    Database, Door, Exchange, Load, Relay, Replica, Standing, Toll, assert_promises, eventually,
+    lasting_address,
 };
 
 use super::{PATIENT, counted, giver, handed_over, one_batch, stored, wait_until_found};
@@ -133,6 +134,29 @@ fn a_peer_frozen_under_load_costs_no_caller_an_answer() {
 }
 
 #[test]
+fn a_giver_frozen_while_its_peer_stores_answers_with_the_number_of_then() {
+    let database = Database::new();
+    let taker = Replica::start_with(&database, &PATIENT);
+    let giver = giver(&database, taker.address(), &HASTY);
+    let holder = database.hold_the_lock();
+    let mut here = giver.caller();
+    here.send_post("ann", "x", "");
+    database.wait_for_a_writer(None);
+    giver.freeze();
+    drop(holder);
+    eventually("the peer stores it", || stored(&taker) == 1);
+    let later = taker.caller().post("bob", "y");
+    assert_eq!(later.own_seq(), 2);
+    // The answer is there, and so is the end of the wait for it.
+    std::thread::sleep(HALF);
+    giver.thaw();
+    assert_eq!(here.receive().own_seq(), 1);
+    assert_eq!(stored(&giver), 0);
+    assert_eq!(database.count(), 2);
+    database.assert_in_order();
+}
+
+#[test]
 fn a_peer_frozen_with_messages_in_its_memory_holds_callers_up_for_half_the_database_timeout() {
     let database = Database::new();
     let taker = Replica::start_with(&database, &PATIENT);
@@ -218,6 +242,65 @@ fn a_batch_or_an_answer_lost_on_the_way_stores_each_message_once() {
     );
     assert_eq!(resolved(&giver), tolls.len() as u64);
     assert_eq!(database.count(), 2 * tolls.len() as u64);
+    database.assert_in_order();
+}
+
+#[test]
+fn a_peer_that_is_of_no_use_is_tried_less_and_less_often() {
+    let database = Database::new();
+    let taker = Replica::start(&database);
+    let relay = Relay::to(&taker);
+    let giver = giver(&database, relay.address(), &[]);
+    let mut caller = giver.caller();
+    let start = Instant::now();
+    for round in 0..3 {
+        let paid = relay.take_toll(Toll::LoseAnswer);
+        assert_eq!(caller.post("ann", "x").own_seq(), round + 1);
+        paid.wait();
+        wait_until_found(&giver, 2 + usize::try_from(round).expect("it is small"));
+    }
+    let pauses = Duration::from_millis(200 + 400 + 800);
+    assert!(start.elapsed() >= pauses, "{:?}", start.elapsed());
+    caller.post("ann", "is of use");
+    assert_eq!(handed_over(&giver), 1);
+}
+
+#[test]
+fn connections_of_the_peer_to_the_database_cut_at_any_moment_cost_no_caller_an_answer() {
+    let database = Database::new();
+    let proxy = database.proxy();
+    let taker = Replica::start_at(&database.url_through(&proxy), &[]);
+    let givers = [giver(&database, taker.address(), &[])];
+    let load = Load::start(&givers, 12);
+    for _ in 0..20 {
+        load.goes_on(20);
+        proxy.cut_all();
+    }
+    assert_kept(&database, &load.finish_without_failures());
+    assert_ne!(
+        counted(&taker, r#"batch_failures_total{cause="connection"}"#),
+        0
+    );
+}
+
+#[test]
+fn a_peer_whose_host_of_the_database_takes_no_writes_costs_no_caller_an_answer() {
+    let database = Database::new();
+    let door = Door::new(&database, Standing::TakesWrites);
+    let taker = Replica::start_at(&door.url(), &HASTY);
+    let giver = giver(&database, taker.address(), &HASTY);
+    let mut caller = giver.caller();
+    assert_eq!(caller.post("ann", "x").own_seq(), 1);
+    door.set(Standing::ReadOnly);
+    for seq in 2..=4 {
+        assert_eq!(caller.post("ann", "x").own_seq(), seq);
+    }
+    door.set(Standing::TakesWrites);
+    eventually("the peer stores again", || {
+        caller.post("ann", "x");
+        stored(&taker) > 1
+    });
+    assert_eq!(database.count(), stored(&taker) + stored(&giver));
     database.assert_in_order();
 }
 
