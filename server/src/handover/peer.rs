@@ -35,7 +35,8 @@ impl FromStr for PeerUrl {
         let example = "write it like http://127.0.0.1:8001";
         let url = Url::parse(text).map_err(|error| format!("{error}; {example}"))?;
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if url.scheme() != "http" || !bare || !url.username().is_empty() {
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        if url.scheme() != "http" || !bare || !anonymous {
             return Err(format!(
                 "a replica is named by http, host and port alone; {example}"
             ));
@@ -194,5 +195,41 @@ impl Watched {
 
     fn there(&self) -> MutexGuard<'_, Option<There>> {
         self.there.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_is_named_by_http_host_and_port_alone() {
+        for url in [
+            "http://127.0.0.1:8001",
+            "http://[::1]:1/",
+            "http://replica-1",
+        ] {
+            let named = PeerUrl::from_str(url).expect("it is named so");
+            assert_eq!(
+                named.to_string().trim_end_matches('/'),
+                url.trim_end_matches('/')
+            );
+        }
+        for url in [
+            "",
+            "127.0.0.1:8001",
+            "replica-1",
+            "https://127.0.0.1:8001",
+            "mysql://127.0.0.1:8001",
+            "http://",
+            "http://127.0.0.1:80010",
+            "http://127.0.0.1:8001/batches",
+            "http://127.0.0.1:8001/?x",
+            "http://127.0.0.1:8001/#x",
+            "http://user@127.0.0.1:8001",
+            "http://:password@127.0.0.1:8001",
+        ] {
+            assert!(PeerUrl::from_str(url).is_err(), "{url}");
+        }
     }
 }
