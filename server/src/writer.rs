@@ -172,6 +172,9 @@ impl<A> Scribe<A> {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!("the writer panicked; it goes on with the next batch");
             self.clean_up(Remedy::Reconnect);
+            if let Some(peer) = &self.peer {
+                peer.lose();
+            }
         }
     }
 
@@ -182,7 +185,7 @@ impl<A> Scribe<A> {
             if batch.is_empty() {
                 return;
             }
-            let attempt = match self.hand_over(&batch, past) {
+            let attempt = match self.hand_over(&mut batch, past) {
                 None => self.attempt(&mut batch, past),
                 Some(handed_over) => handed_over,
             };
@@ -234,11 +237,14 @@ impl<A> Scribe<A> {
 
     /// The first attempt is the peer's. None if there is no peer to make it.
     fn hand_over(
-        &self,
-        batch: &[Waiting<A>],
+        &mut self,
+        batch: &mut Vec<Waiting<A>>,
         past: Past,
     ) -> Option<Result<Vec<Result<Window, Error>>, Failure>> {
         let peer = self.peer.as_ref().filter(|_| past.attempts == 0)?;
+        // One turn for the threads that have more messages ready, as in an attempt of our own.
+        std::thread::yield_now();
+        self.intake.fill(batch, |_| true);
         let stored = peer.store(batch.iter().map(|waiting| &waiting.post))?;
         let metrics = &self.metrics.writer;
         Some(match stored {

@@ -111,15 +111,13 @@ impl Peer {
         &self,
         posts: impl ExactSizeIterator<Item = &'a Post> + Clone,
     ) -> Option<Result<Vec<Result<Window, Error>>, Refusal>> {
-        // Should this panic, it stays taken away.
-        let there = self.watched.there().take()?;
+        let there = (*self.watched.there())?;
         let deadline = posts.clone().map(|post| post.deadline).min()?;
         let left = deadline.saturating_duration_since(Instant::now());
         let budget = Budget::new(self.patience.min(left / 2));
         let count = posts.len();
         let batch = wire::Batch::render(there.name, budget.peer_s(), posts);
         if batch.len() > self.most_bytes {
-            *self.watched.there() = Some(there);
             return None;
         }
         let stored = self
@@ -127,13 +125,18 @@ impl Peer {
             .caller
             .store(there.address, &batch, count, budget);
         if stored.is_ok() {
-            *self.watched.there() = Some(there);
             self.watched.is_of_use.store(true, Ordering::Relaxed);
         } else {
-            // If it is full, the watch knows already.
-            let _told = self.lost.try_send(());
+            self.lose();
         }
         Some(stored)
+    }
+
+    /// Hands nothing over until the peer has answered anew that it is there.
+    pub(crate) fn lose(&self) {
+        *self.watched.there() = None;
+        // If it is full, the watch knows already.
+        let _told = self.lost.try_send(());
     }
 }
 
