@@ -50,33 +50,45 @@ impl Recipient {
     }
 }
 
-/// Answers several messages at once: cheaper than each by itself.
+/// Answers several messages at once: cheaper than each by itself. Batches first, for which several callers wait.
 pub fn answer_all(answers: impl IntoIterator<Item = (Recipient, Outcome)>) {
-    let callers = answers
-        .into_iter()
-        .filter_map(|(recipient, outcome)| match recipient {
-            Recipient::Caller(exchange) => Some((exchange, outcome)),
-            Recipient::Share(share) => {
-                share.put(outcome);
-                None
-            }
-        });
-    http::answer_all(callers);
+    let (mut batches, mut callers) = (Vec::new(), Vec::new());
+    for (recipient, outcome) in answers {
+        match recipient {
+            Recipient::Caller(exchange) => callers.push((exchange, outcome.into())),
+            Recipient::Share(share) => batches.extend(share.put(outcome)),
+        }
+    }
+    batches.append(&mut callers);
+    http::answer_all(batches);
 }
 
 impl Share {
-    fn put(self, outcome: Outcome) {
+    /// The last one gives the answer to the whole batch.
+    fn put(self, outcome: Outcome) -> Option<(Exchange, Answer)> {
         let mut parcel = self.parcel.lock().unwrap_or_else(PoisonError::into_inner);
         parcel.outcomes[self.place] = Some(outcome);
+        drop(parcel);
+        let parcel = Arc::into_inner(self.parcel)?.into_inner();
+        parcel.unwrap_or_else(PoisonError::into_inner).answered()
+    }
+}
+
+impl Parcel {
+    /// None if a share was dropped. Without its answer the exchange answers 500, and the replica looks for its messages
+    /// by itself.
+    fn answered(&mut self) -> Option<(Exchange, Answer)> {
+        let exchange = self.exchange.take()?;
+        let outcomes: Vec<Outcome> = self.outcomes.drain(..).collect::<Option<_>>()?;
+        Some((exchange, answer(&outcomes)))
     }
 }
 
 impl Drop for Parcel {
+    /// For one whose last share was dropped, and one without any.
     fn drop(&mut self) {
-        let outcomes: Option<Vec<Outcome>> = self.outcomes.drain(..).collect();
-        // Dropped without an answer, an exchange answers 500: the replica then looks for its messages by itself.
-        if let (Some(exchange), Some(outcomes)) = (self.exchange.take(), outcomes) {
-            exchange.answer(answer(&outcomes));
+        if let Some((exchange, answer)) = self.answered() {
+            exchange.answer(answer);
         }
     }
 }
