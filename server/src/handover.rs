@@ -5,11 +5,13 @@
 //! meanwhile goes into the same transaction.
 //!
 //! This is a matter of speed alone. There is no election, and nothing to agree on: a replica whose peer does not take a
-//! batch, or does not answer in time ([`Timeouts::patience`](crate::store::Timeouts::patience) and half of the
-//! time that its callers wait are the limits), stores it by itself, with
-//! the same request ids. Those are unique in the table,
-//! whoever stores first; who comes second finds the message there, and shows the same reply. What is given to a peer
-//! may be stored at any later time, so until such a message is found or stored, a caller can be told 504 only, never 503.
+//! batch, or does not answer in time, stores it by itself, with the same request ids. Those are unique in the table, whoever
+//! stores first; who comes second finds the message there, and shows the same reply. What was given to a peer may be stored
+//! at any later time, so until such a message is found or stored, a caller can be told 504 only, never 503.
+//!
+//! "In time" is [`Timeouts::patience`](crate::store::Timeouts::patience), or half of the time for which a caller still waits
+//! if that is less; half of it for the answer to begin. The peer begins nothing later than half of that. A batch larger than
+//! `--body-limit` is not handed over: it is large enough to be worth a transaction of its own.
 //!
 //! * [`Peer`]: the giving side, used by the writer; a thread asks whether the peer is there.
 //! * [`Recipient`]: the taking side: what an answer goes to, a caller or a part of a batch.

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
+use uuid::Uuid;
 
 use crate::error::Error;
 use crate::handover::{Peer, Refusal};
@@ -273,13 +274,7 @@ impl<A> Scribe<A> {
     ) -> Result<Vec<Result<Window, Error>>, Failure> {
         let mut heads = RowHeads::default();
         heads.extend(batch.iter().map(|waiting| &waiting.post));
-        let look_up: Vec<_> = batch
-            .iter()
-            .map(|waiting| waiting.post.request_id)
-            // Others are hardly ever stored before the first attempt, and then the unique key tells.
-            .filter(|id| past.attempts > 0 || matches!(id, RequestId::Caller(_)))
-            .map(RequestId::uuid)
-            .collect();
+        let look_up = ids_to_look_up(batch, past);
         let known = self.known_users.iter().map(String::as_str);
         let users = batch
             .iter()
@@ -322,12 +317,8 @@ impl<A> Scribe<A> {
             .tail;
         metrics.committed(&numbered, past.outcome_unknown, [asked, got, sent]);
 
-        self.known_users = numbered
-            .counts
-            .keys()
-            .take(MOST_KNOWN_USERS)
-            .map(|&user| user.to_owned())
-            .collect();
+        let users = numbered.counts.keys().take(MOST_KNOWN_USERS);
+        self.known_users = users.map(|&user| user.to_owned()).collect();
         let old = read_again(connection, &numbered).map_err(|error| {
             metrics.unknown.inc_by(batch.len() as u64);
             Failure::of(&error, true)
@@ -393,6 +384,16 @@ impl<A> Scribe<A> {
                 .collect(),
         );
     }
+}
+
+/// Those that may be stored already. Before the first attempt others hardly ever are, and then the unique key tells.
+fn ids_to_look_up<A>(batch: &[Waiting<A>], past: Past) -> Vec<Uuid> {
+    batch
+        .iter()
+        .map(|waiting| waiting.post.request_id)
+        .filter(|id| past.attempts > 0 || matches!(id, RequestId::Caller(_)))
+        .map(RequestId::uuid)
+        .collect()
 }
 
 /// The replies of then to all repeated requests of a batch.

@@ -30,7 +30,7 @@ pub struct Share {
 
 /// Answered when the last of its shares is gone.
 struct Parcel {
-    /// Only dropping the parcel takes it.
+    /// Until the batch is answered.
     exchange: Option<Exchange>,
     /// None for a share that was dropped without.
     outcomes: Vec<Option<Outcome>>,
