@@ -41,8 +41,8 @@ fn wait_until_handed_over(giver: &Replica) {
     eventually("batches are handed over", || handed_over(giver) > before);
 }
 
-#[test]
-fn a_peer_that_is_killed_and_started_again_costs_no_caller_an_answer() {
+/// The peer goes away twice under load, as `end` has it, and comes back at its address. No caller may fail.
+fn assert_nobody_misses_the_peer(end: impl Fn(&mut Replica)) {
     let database = Database::new();
     let address = lasting_address();
     let start = || Replica::start_with(&database, &["--listen", &address]);
@@ -52,13 +52,26 @@ fn a_peer_that_is_killed_and_started_again_costs_no_caller_an_answer() {
     for round in 2..=3 {
         wait_until_handed_over(&givers[0]);
         load.goes_on(SOME);
-        taker.kill();
+        end(&mut taker);
         load.goes_on(SOME);
         taker = start();
         wait_until_found(&givers[0], round);
     }
     wait_until_handed_over(&givers[0]);
     assert_kept(&database, &load.finish_without_failures());
+}
+
+#[test]
+fn a_peer_that_is_killed_and_started_again_costs_no_caller_an_answer() {
+    assert_nobody_misses_the_peer(Replica::kill);
+}
+
+#[test]
+fn a_peer_that_stops_under_load_costs_no_caller_an_answer() {
+    assert_nobody_misses_the_peer(|taker| {
+        taker.terminate();
+        assert_eq!(taker.exit_status().code(), Some(0), "{}", taker.log());
+    });
 }
 
 #[test]
@@ -78,26 +91,6 @@ fn a_peer_killed_with_callers_of_its_own_loses_nothing_of_either() {
     }
     load.goes_on(SOME);
     assert_kept(&database, &load.finish());
-}
-
-#[test]
-fn a_peer_that_stops_under_load_costs_no_caller_an_answer() {
-    let database = Database::new();
-    let address = lasting_address();
-    let start = || Replica::start_with(&database, &["--listen", &address]);
-    let mut taker = start();
-    let givers = [giver(&database, taker.address(), &[])];
-    let load = Load::start(&givers, 12);
-    for round in 2..=3 {
-        wait_until_handed_over(&givers[0]);
-        taker.terminate();
-        assert_eq!(taker.exit_status().code(), Some(0), "{}", taker.log());
-        load.goes_on(SOME);
-        taker = start();
-        wait_until_found(&givers[0], round);
-    }
-    wait_until_handed_over(&givers[0]);
-    assert_kept(&database, &load.finish_without_failures());
 }
 
 #[test]
