@@ -5,8 +5,8 @@ mod plant;
 use rand::rngs::ChaCha8Rng;
 
 use self::plant::{
-    alter, count_up, hole, inserted, lost, never_stored, nobody, number_taken, other_user,
-    overtaken, own_order, sent_last, unknown_too_early, unseen, with_middle,
+    alter, count_up, counted_twice, hole, inserted, lost, never_stored, nobody, number_taken,
+    other_user, overtaken, own_order, sent_last, unknown_too_early, unseen, with_middle,
 };
 use super::model::{Message, Model, Shape, sent_at};
 use crate::history::{Outcome, Reason, WINDOW};
@@ -227,9 +227,7 @@ impl Fault {
                 never_stored(model, block.start);
                 nobody(model, block.start);
             }),
-            Self::CountedTwice => {
-                with_middle(model, random, |model, _, place| count_up(model, place))
-            }
+            Self::CountedTwice => counted_twice(model, random),
             Self::CountedUnseen => {
                 unseen(model, random, |model, block| count_up(model, block.start))
             }

@@ -111,7 +111,7 @@ impl<'a> Facts<'a> {
                 let replaced = rivals
                     .iter()
                     .flatten()
-                    .any(|(end_ns, text)| *end_ns > start_ns && *text != shown.text);
+                    .any(|(end_ns, text)| *end_ns >= start_ns && *text != shown.text);
                 if replaced || self.is_skipped(shown.seq) {
                     lost.insert(seen);
                 }

@@ -1,5 +1,7 @@
 //! How each fault is planted. Every function gives false if the history has no place for it.
 
+use std::ops::Range;
+
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
@@ -59,7 +61,7 @@ pub(super) fn inserted(
     let place = place + 5;
     let message = message(model, place);
     model.insert(place, message);
-    true
+    is_shown(model, place)
 }
 
 /// The server stores a message under another user, everywhere.
@@ -128,10 +130,13 @@ pub(super) fn lost(
     random: &mut ChaCha8Rng,
     lose: impl FnOnce(&mut Model, usize),
 ) -> bool {
-    with_middle(model, random, |model, request, place| {
-        model.requests[request].reply = Some(model.last(place));
-        lose(model, place);
-    })
+    let Some((request, place)) = middle(model, random) else {
+        return false;
+    };
+    model.requests[request].reply = Some(model.last(place));
+    lose(model, place);
+    // One reply against one would be a number given twice.
+    showing(model, place) > 1
 }
 
 /// A number between two messages that belongs to nobody.
@@ -184,7 +189,7 @@ pub(super) fn sent_last(model: &mut Model) {
 pub(super) fn unseen(
     model: &mut Model,
     random: &mut ChaCha8Rng,
-    change: impl FnOnce(&mut Model, std::ops::Range<usize>),
+    change: impl FnOnce(&mut Model, Range<usize>),
 ) -> bool {
     let Some((_, place)) = middle(model, random) else {
         return false;
@@ -201,21 +206,53 @@ pub(super) fn unseen(
     }
     let unseen = place..stretch.end + 1 - WINDOW;
     let user = &model.log[place].user;
-    // Each user's number afterwards tells how many of the unseen messages are his.
-    let shown_again = |user: &String| {
-        let mut shown = model.log[stretch.end..].iter();
-        shown.any(|message| message.user == *user)
-    };
-    let goes_on = model.log[unseen.clone()]
-        .iter()
-        .all(|message| shown_again(&message.user));
     let is_mixed = model.log[unseen.clone()]
         .iter()
         .any(|message| message.user != *user);
-    if !goes_on || !is_mixed {
+    // Each user's numbers before and after tell how many of the unseen messages are his.
+    let is_counted = model.log[unseen.clone()].iter().all(|message| {
+        is_counted_before(model, place, &message.user)
+            && is_any_shown(model, stretch.end..model.log.len(), &message.user)
+    });
+    if !is_mixed || !is_counted {
         return false;
     }
     change(model, unseen);
+    true
+}
+
+/// Whether replies tell how many messages the user had before this place. If none of them is shown, there were none only
+/// if all that there were are shown.
+fn is_counted_before(model: &Model, place: usize, user: &str) -> bool {
+    is_shown(model, 0) || is_any_shown(model, 0..place, user)
+}
+
+fn is_any_shown(model: &Model, mut places: Range<usize>, user: &str) -> bool {
+    places.any(|place| model.log[place].user == user && is_shown(model, place))
+}
+
+fn is_shown(model: &Model, place: usize) -> bool {
+    showing(model, place) > 0
+}
+
+/// How many replies show the message here.
+fn showing(model: &Model, place: usize) -> usize {
+    let last = place..place + WINDOW;
+    let is_in_reply = |request: &&Request| {
+        request.outcome == Outcome::Ok && request.place.is_some_and(|place| last.contains(&place))
+    };
+    model.requests.iter().filter(is_in_reply).count()
+}
+
+/// The user of an answered message is counted up by two.
+pub(super) fn counted_twice(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
+    let Some((_, place)) = middle(model, random) else {
+        return false;
+    };
+    if !is_counted_before(model, place, &model.log[place].user) {
+        return false;
+    }
+    count_up(model, place);
     true
 }
 
