@@ -21,6 +21,9 @@ pub(crate) enum Error {
     /// A file does not hold what it should.
     #[error("{}: {reason}", path.display())]
     Content { path: PathBuf, reason: String },
+    /// Two results for one file.
+    #[error("{}: another result goes there already; name a file of its own for each", .0.display())]
+    FileTaken(PathBuf),
     /// Stdout is there and does not take the results.
     #[error("cannot write the results: {0}")]
     Output(io::Error),
@@ -38,7 +41,7 @@ impl Error {
     /// The exit status: 2 if the command line asks for nonsense, else 3.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::TextTooShort { .. } | Self::Incomparable(_) => 2,
+            Self::TextTooShort { .. } | Self::FileTaken(_) | Self::Incomparable(_) => 2,
             Self::NobodyThere(_)
             | Self::Replica { .. }
             | Self::BrokeDown(_)

@@ -84,16 +84,12 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
         .build()
         .map_err(|error| Error::BrokeDown(error.to_string()))?;
     let replicas = runtime.block_on(load::reach(&load))?;
-    // No older file is lost to a run that cannot begin, and no run to a wrong path.
-    let writer = args
-        .record
-        .history
-        .as_deref()
-        .map(|path| Writer::create(path, &header))
-        .transpose()?;
-    let output = Output::open(args.print.output.as_deref())?;
-    let page = args.record.report.as_deref().map(Output::create);
-    let page = page.transpose()?;
+    let [record, output, page] = output::create([
+        args.record.history.as_deref(),
+        args.print.output.as_deref(),
+        args.record.report.as_deref(),
+    ])?;
+    let writer = record.map(|file| Writer::new(file, &header));
     let ran = runtime.block_on(load::run(load, replicas, writer))?;
     // Judging and printing hold up this thread: from now on another one hears the signals. Where there is none, they are
     // not heard.
@@ -113,7 +109,7 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
             .map(|threshold| threshold.judge(&stats))
             .collect(),
     };
-    let shown = show(&results, &args.print, output);
+    let shown = show(&results, &args.print, output.into());
     let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results)));
     let written = [ran.unwritten.map_or(Ok(()), Err), shown, paged];
     Ok(exit_code(&results, written))
@@ -138,7 +134,7 @@ fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(),
 /// Judges a file.
 fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (_, history) = history::read(&args.file, args.shared)?;
-    let output = Output::open(args.print.output.as_deref())?;
+    let [output] = output::create([args.print.output.as_deref()])?;
     let judgement: Judgement = verify::judge(&history);
     let results = Results {
         history: &history,
@@ -146,7 +142,7 @@ fn check(args: &CheckArgs) -> Result<u8, Error> {
         judgement: Some(&judgement),
         thresholds: Vec::new(),
     };
-    let shown = show(&results, &args.print, output);
+    let shown = show(&results, &args.print, output.into());
     Ok(exit_code(&results, [shown]))
 }
 

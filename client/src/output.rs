@@ -1,53 +1,108 @@
 //! Where results go: stdout or files. Whatever else there is to say goes to stderr.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::report::Style;
 
-/// A place for results. A file is opened before there are any, so that a wrong path costs no run.
+/// A file for results.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+}
+
+/// Begins new files before there are results, so that a wrong path costs no run. All are opened before one of them loses what
+/// it held, so that no older file is lost to a run that cannot begin.
+pub(crate) fn create<const N: usize>(
+    paths: [Option<&Path>; N],
+) -> Result<[Option<NewFile>; N], Error> {
+    let mut files = [const { None }; N];
+    let mut taken = Vec::new();
+    for (file, path) in files.iter_mut().zip(paths) {
+        let Some(path) = path else { continue };
+        let fault = |source| Error::File {
+            path: path.to_owned(),
+            source,
+        };
+        let new = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(fault)?;
+        let about = new.metadata().map_err(fault)?;
+        // A terminal, a pipe or /dev/null takes as much as one likes.
+        if about.is_file() {
+            let identity = (about.dev(), about.ino());
+            if taken.contains(&identity) {
+                return Err(Error::FileTaken(path.to_owned()));
+            }
+            taken.push(identity);
+        }
+        *file = Some(NewFile {
+            path: path.to_owned(),
+            file: new,
+        });
+    }
+    for file in files.iter().flatten() {
+        file.empty()?;
+    }
+    Ok(files)
+}
+
+impl NewFile {
+    fn empty(&self) -> Result<(), Error> {
+        let emptied = match self.file.metadata() {
+            Ok(about) if about.is_file() => self.file.set_len(0),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        emptied.map_err(|source| self.fault(source))
+    }
+
+    pub(crate) fn write(mut self, text: &str) -> Result<(), Error> {
+        let written = self.file.write_all(text.as_bytes());
+        written.map_err(|source| self.fault(source))
+    }
+
+    fn fault(&self, source: io::Error) -> Error {
+        Error::File {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Where the results of a command go.
 #[derive(Debug)]
 pub(crate) enum Output {
     Stdout,
-    File { path: PathBuf, file: File },
+    File(NewFile),
+}
+
+impl From<Option<NewFile>> for Output {
+    fn from(file: Option<NewFile>) -> Self {
+        file.map_or(Self::Stdout, Self::File)
+    }
 }
 
 impl Output {
-    /// Begins a new file; without a path it is stdout.
-    pub(crate) fn open(path: Option<&Path>) -> Result<Self, Error> {
-        path.map_or(Ok(Self::Stdout), Self::create)
-    }
-
-    /// Begins a new file.
-    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        match File::create(path) {
-            Ok(file) => Ok(Self::File {
-                path: path.to_owned(),
-                file,
-            }),
-            Err(source) => Err(Error::File {
-                path: path.to_owned(),
-                source,
-            }),
-        }
-    }
-
     /// Colours are for a terminal.
     pub(crate) fn style(&self) -> Style {
         match self {
             Self::Stdout if wants_color(&io::stdout()) => Style::Colored,
-            Self::Stdout | Self::File { .. } => Style::Plain,
+            Self::Stdout | Self::File(_) => Style::Plain,
         }
     }
 
     pub(crate) fn write(self, text: &str) -> Result<(), Error> {
         match self {
             Self::Stdout => print(text.as_bytes()),
-            Self::File { path, mut file } => file
-                .write_all(text.as_bytes())
-                .map_err(|source| Error::File { path, source }),
+            Self::File(file) => file.write(text),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, digest};
 use crate::error::Error;
+use crate::output::NewFile;
 
 /// Changes with the meaning of a field.
 const VERSION: u32 = 1;
@@ -103,21 +104,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Begins a new file.
-    pub(crate) fn create(path: &Path, header: &Header) -> Result<Self, Error> {
-        let file = File::create(path).map_err(|source| Error::File {
-            path: path.to_owned(),
-            source,
-        })?;
+    /// Begins with the header.
+    pub(crate) fn new(file: NewFile, header: &Header) -> Self {
         let mut writer = Self {
-            path: path.to_owned(),
-            file: BufWriter::with_capacity(BUFFER, file),
+            path: file.path,
+            file: BufWriter::with_capacity(BUFFER, file.file),
             requests: 0,
             flushed_ns: 0,
             fault: None,
         };
         writer.line(header);
-        Ok(writer)
+        writer
     }
 
     /// Writes a request down. A fault is told at the end: the run goes on.

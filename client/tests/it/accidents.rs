@@ -89,9 +89,11 @@ fn a_refusal_is_one_however_long_it_is() {
     assert!(ended.stdout.contains(words), "{ended:?}");
 }
 
-fn hangs_up_once(log: &mut Log, post: &Post) -> Answer {
+/// Stores, and hangs up instead of answering; a repetition is answered.
+fn hangs_up(log: &mut Log, post: &Post) -> Answer {
+    let repeated = log.knows(post);
     let answer = honest(log, post);
-    if now_and_then(post) {
+    if now_and_then(post) && !repeated {
         Answer::Hang
     } else {
         answer
@@ -100,7 +102,7 @@ fn hangs_up_once(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_repeated_request_whose_first_answer_was_lost_is_valid() {
-    let ended = run(hangs_up_once, &["--retries", "2"]);
+    let ended = run(hangs_up, &["--retries", "2"]);
     assert_eq!(
         (ended.code, ended.accused()),
         (Some(0), vec![]),
@@ -111,14 +113,10 @@ fn a_repeated_request_whose_first_answer_was_lost_is_valid() {
 }
 
 fn hangs_up_and_refuses_then(log: &mut Log, post: &Post) -> Answer {
-    let known = post
-        .key
-        .as_ref()
-        .is_some_and(|key| log.keys.contains_key(key));
-    if known {
+    if log.knows(post) {
         Answer::Raw(503, "{}".to_owned())
     } else {
-        hangs_up_once(log, post)
+        hangs_up(log, post)
     }
 }
 
@@ -141,15 +139,6 @@ fn stalls(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
     if post.number == 30 {
         Answer::Stall
-    } else {
-        answer
-    }
-}
-
-fn hangs_up(log: &mut Log, post: &Post) -> Answer {
-    let answer = honest(log, post);
-    if now_and_then(post) {
-        Answer::Hang
     } else {
         answer
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 /// As on the wire.
@@ -49,6 +49,26 @@ pub(crate) enum Answer {
     Stall,
 }
 
+/// An address at which nobody listens, and which nobody else gets meanwhile.
+pub(crate) struct Nobody {
+    pub(crate) urls: Vec<String>,
+    _bound: TcpSocket,
+}
+
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind(([127, 0, 0, 1], 0).into())
+            .expect("a free port");
+        let address = socket.local_addr().expect("an address");
+        Self {
+            urls: vec![format!("http://{address}")],
+            _bound: socket,
+        }
+    }
+}
+
 /// How a server answers: `honest`, or a lie.
 pub(crate) type Behaviour = fn(&mut Log, &Post) -> Answer;
 
@@ -63,6 +83,12 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Whether this is a repetition of a request whose message is stored.
+    pub(crate) fn knows(&self, post: &Post) -> bool {
+        let mut key = post.key.iter();
+        key.any(|key| self.keys.contains_key(key))
+    }
+
     /// Stores a message, and gives its place.
     pub(crate) fn store(&mut self, post: &Post) -> usize {
         if let Some(place) = post.key.as_ref().and_then(|key| self.keys.get(key)) {

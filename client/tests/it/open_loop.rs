@@ -14,7 +14,7 @@ fn stalls_once(log: &mut Log, post: &Post) -> Answer {
 }
 
 /// One coroutine, of whose ten requests the first is due at once and never answered, the last 90 ms later.
-const ONE_COROUTINE: [&str; 8] = ["-c", "1", "-n", "10", "-q", "100", "--timeout", "400ms"];
+const ONE_COROUTINE: [&str; 8] = ["-c", "1", "-n", "10", "-q", "100", "--timeout", "2s"];
 
 #[test]
 fn latency_counts_from_when_a_request_was_due_and_nothing_is_under_way_before_it_is_sent() {
@@ -28,7 +28,7 @@ fn latency_counts_from_when_a_request_was_due_and_nothing_is_under_way_before_it
         "{ended:?}"
     );
     let least = figures["total"]["latency"]["min_ms"].as_f64();
-    assert!(least >= Some(300.0), "{figures}");
+    assert!(least >= Some(1900.0), "{figures}");
     assert!(figures["under_way"].as_f64() <= Some(1.0), "{figures}");
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use crate::honest::{Answer, Behaviour, Log, Post, Server, honest};
+use crate::honest::{Answer, Behaviour, Log, Nobody, Post, Server, honest};
 use crate::program::{client, client_at, command, end_of, ended, start};
 
 /// A folder that goes when the test ends.
@@ -254,15 +254,54 @@ fn a_path_that_is_wrong_costs_no_run() {
 #[test]
 fn a_run_that_cannot_begin_costs_no_older_file() {
     let folder = Folder::new();
-    let gone = Server::start(1, honest).urls.clone();
+    let gone = Nobody::new();
     for option in ["--history", "--output", "--report"] {
         let file = folder.file("older");
         std::fs::write(&file, "older").expect("a temporary file");
-        let ended = client_at(&gone, &[option, &file]);
+        let ended = client_at(&gone.urls, &[option, &file]);
         assert_eq!(ended.code, Some(3), "{ended:?}");
         let left = std::fs::read_to_string(&file).expect("it is still there");
         assert_eq!(left, "older", "{option}");
     }
+}
+
+#[test]
+fn a_wrong_path_costs_no_older_file_at_another() {
+    let folder = Folder::new();
+    let server = Server::start(1, honest);
+    let file = folder.file("older");
+    std::fs::write(&file, "older").expect("a temporary file");
+    let same = std::path::Path::new(&file).with_file_name("./older");
+    let same = same.to_str().expect("a temporary name");
+    for (options, code, words) in [
+        (
+            ["--history", &file, "--output", "/nonexistent/file"],
+            3,
+            "/nonexistent/file",
+        ),
+        (
+            ["--output", &file, "--report", "/nonexistent/file"],
+            3,
+            "/nonexistent/file",
+        ),
+        (
+            ["--history", &file, "--output", same],
+            2,
+            "a file of its own",
+        ),
+        (
+            ["--output", &file, "--report", &file],
+            2,
+            "a file of its own",
+        ),
+    ] {
+        let ended = client_at(&server.urls, &options);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(ended.stderr.contains(words), "{ended:?}");
+        let left = std::fs::read_to_string(&file).expect("it is still there");
+        assert_eq!(left, "older", "{options:?}");
+    }
+    assert_eq!(server.requests(), 0);
 }
 
 fn invents(log: &mut Log, post: &Post) -> Answer {

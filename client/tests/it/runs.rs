@@ -1,6 +1,6 @@
 //! Runs against servers that keep the promises.
 
-use crate::honest::{Answer, Log, Post, Server, honest};
+use crate::honest::{Answer, Log, Nobody, Post, Server, honest};
 use crate::program::{client, client_at};
 
 #[test]
@@ -130,11 +130,11 @@ fn expects_4000_characters(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn nobody_there_is_exit_3_and_says_where() {
-    let gone = Server::start(1, honest).urls.clone();
-    let ended = client_at(&gone, &[]);
+    let gone = Nobody::new();
+    let ended = client_at(&gone.urls, &[]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(
-        ended.stderr.contains(&gone[0]) && ended.stderr.contains("connection refused"),
+        ended.stderr.contains(&gone.urls[0]) && ended.stderr.contains("connection refused"),
         "{ended:?}"
     );
 }
@@ -142,8 +142,8 @@ fn nobody_there_is_exit_3_and_says_where() {
 #[test]
 fn one_replica_less_is_a_warning_and_failures() {
     let server = Server::start(1, honest);
-    let gone = Server::start(1, honest).urls.clone();
-    let urls = [server.urls.clone(), gone].concat();
+    let gone = Nobody::new();
+    let urls = [server.urls.clone(), gone.urls.clone()].concat();
     let ended = client_at(&urls, &["-c", "2", "-n", "20", "--seed", "1"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(

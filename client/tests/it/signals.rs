@@ -134,6 +134,9 @@ fn what_a_run_wrote_down_before_it_was_left_is_judged() {
     let mut child = start(&[&run[..], &["--history", &file, &server.urls[0]]].concat());
     // The other coroutine goes on, and is shown the message that was never answered.
     server.wait_for(100);
+    while std::fs::metadata(&file).expect("it was begun").len() == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     send_ctrl_c_twice(&mut child);
     assert_eq!(end_of(child).code, Some(130));
 
