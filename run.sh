@@ -47,7 +47,7 @@ attend() {
   wait "$job" 2>/dev/null || status=$?
   end "-$job" 15 # what it left behind
   job=''
-  [[ -z $stopped ]] || exit "$stopped"
+  [[ -z $stopped ]] || exit "$((status == 1 ? 1 : stopped))" # what it found until then stays found
   return "$status"
 }
 
@@ -366,7 +366,6 @@ replicas=${REPLICAS:-2}
 [[ $replicas =~ ^[1-9][0-9]?$ ]] || { say 'REPLICAS must be 1 to 99'; exit 2; }
 case ${1:-run} in
   run) main_job "${@:2}" ;;
-  -[!h]* | --[!h]*) main_job "$@" ;;
   test) run_tests "${@:2}" ;;
   bench) bench "${@:2}" ;;
   chaos) chaos "${@:2}" ;;
@@ -375,5 +374,6 @@ case ${1:-run} in
   mysql) command_line "${@:2}" ;;
   clean) clean ;;
   help | -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' run.sh ;;
+  -*) main_job "$@" ;;
   *) say "unknown: $1. Try ./run.sh help"; exit 2 ;;
 esac
