@@ -80,6 +80,10 @@ impl Scene {
                     self.replicas[*replica].proxy.cut_after_bytes(*bytes);
                     interruption::sleep(Duration::from_millis(300))?;
                 }
+                // Where few bytes go, the cut would come in another fault's time, perhaps at a replica's start.
+                for replica in &self.replicas {
+                    replica.proxy.cut_after_no_bytes();
+                }
                 return Ok(cuts.len());
             }
         }

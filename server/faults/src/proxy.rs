@@ -256,6 +256,11 @@ impl Proxy {
         self.shared.fuse.store(bytes.into(), Ordering::Relaxed);
     }
 
+    /// Nothing is cut any more for what [`Self::cut_after_bytes`] said.
+    pub fn cut_after_no_bytes(&self) {
+        self.shared.fuse.store(-1, Ordering::Relaxed);
+    }
+
     /// Cuts all connections.
     pub fn cut_all(&self) {
         self.shared.cut_all();
