@@ -85,14 +85,16 @@ fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
         times.sort();
         times[50]
     };
-    let page = median_of_a_hundred(&|caller| caller.get("/messages"));
+    // Other tests run at the same time and keep processors and disk busy. A delayed acknowledgement costs 40 ms in every
+    // series.
+    let mut best_of_five = |ask: &dyn Fn(&mut Caller) -> Answer| {
+        let medians = (0..5).map(|_| median_of_a_hundred(ask));
+        medians.min().expect("there are five")
+    };
+    let page = best_of_five(&|caller| caller.get("/messages"));
     assert!(page < Duration::from_millis(5), "median of a page {page:?}");
-    // Other tests run at the same time and keep the disk busy. A delayed acknowledgement costs 40 ms in every series.
-    let medians: Vec<Duration> = (0..5)
-        .map(|_| median_of_a_hundred(&|caller| caller.post("somebody", &"x".repeat(38))))
-        .collect();
-    let best = medians.iter().min().expect("there are five");
-    assert!(*best < Duration::from_millis(5), "medians {medians:?}");
+    let post = best_of_five(&|caller| caller.post("somebody", &"x".repeat(38)));
+    assert!(post < Duration::from_millis(5), "median of a post {post:?}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use mysql::prelude::Queryable;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{Caller, Database, Replica};
+use crate::harness::{Caller, Database, Replica, eventually};
+use crate::metrics::scrape;
 
-/// Queues a message from each of several callers while the lock is held, so that they go into one batch, and lets go
-/// once the writer waits for the lock.
+/// Queues a message from each of several callers while the writer waits for the lock, so that they go into one batch.
 fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<Caller> {
     let holder = database.hold_the_lock();
     let mut first = replica.caller();
@@ -20,6 +20,10 @@ fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<Ca
             caller
         })
         .collect();
+    let all = texts.len().to_string();
+    eventually("all wait for the next batch", || {
+        scrape(replica)["queue_messages"] == all
+    });
     drop(holder);
     assert_eq!(first.receive().status, 200);
     callers

@@ -1,7 +1,9 @@
 //! Start, stop, and what is wrong if it does not start.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Caller, Database, Replica, eventually};
 
@@ -224,9 +226,15 @@ fn tables_of_another_engine_or_shape_are_refused() {
 #[test]
 fn a_server_waits_for_a_database_that_is_not_up_yet() {
     let database = Database::new();
-    let door = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let closed = door.local_addr().expect("it is bound");
-    drop(door);
+    // Bound, so that nobody else gets the port, and not listening.
+    let door = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    door.bind(&free.into()).expect("a port is free");
+    let closed = door
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket());
+    let closed = closed.expect("it is bound");
     let mut replica = Replica::spawn(
         &format!("mysql://u:geheim@{closed}/x"),
         &["--startup-timeout", "1s"],

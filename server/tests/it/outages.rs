@@ -234,7 +234,7 @@ fn dates_do_not_go_back_together_with_the_clock_of_the_database() {
     set("-1h");
     let now: Vec<String> = server
         .database()
-        .rows("SELECT DATE_FORMAT(SYSDATE(6), '%Y-%m-%dT%H:%i:%s.%fZ')");
+        .rows("SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')");
     assert!(
         now[0] < *before.as_ref().expect("a date"),
         "the clock went back"

@@ -6,6 +6,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::harness::{Answer, Caller, Database, Exchange, Replica, assert_promises, eventually};
+use crate::metrics::scrape;
 
 /// Many callers send to the replicas in turn; gives all exchanges.
 pub(crate) fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {
@@ -149,10 +150,9 @@ fn repeats_in_one_batch_give_each_the_reply_of_then() {
         caller.send_post("bob", "new", "");
     }
     // A repeat does not join a batch that is under way, so all of these are the next one.
-    let waiting = format!("dummy_messenger_queue_messages {}\n", 2 * REPEATED.len());
+    let all = (2 * REPEATED.len()).to_string();
     eventually("all wait for the next batch", || {
-        let metrics = replica.caller().get("/metrics").body;
-        String::from_utf8_lossy(&metrics).contains(&waiting)
+        scrape(&replica)["queue_messages"] == all
     });
     drop(lock);
     let total = before.receive().own_seq();

@@ -180,9 +180,15 @@ fn a_peer_frozen_with_messages_in_its_memory_holds_callers_up_for_half_the_datab
         counted(&taker, r#"messages_refused_total{reason="late"}"#) == 1
     });
     wait_until_found(&giver, 2);
-    assert_eq!(here.post("ann", "after that").own_seq(), 3);
-    assert_eq!((handed_over(&giver), stored(&giver)), (1, 1));
-    assert_eq!(database.count(), 3);
+    assert_eq!(stored(&giver), 1);
+    // On a slow machine the peer may be too slow for the first one after.
+    let mut last = 2;
+    eventually("it is handed over to again", || {
+        last += 1;
+        assert_eq!(here.post("ann", "after that").own_seq(), last);
+        handed_over(&giver) == 1
+    });
+    assert_eq!(database.count(), last);
     database.assert_in_order();
 }
 
