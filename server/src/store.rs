@@ -65,19 +65,35 @@ impl<'c> Locked<'c> {
     /// Stores the new messages and the counters, and commits. One round trip. Gives back what was read under the lock.
     ///
     /// # Errors
-    /// Where [`Trouble::remedy`] is not to reconnect, nothing is stored, and the transaction is still open: [`rollback`].
-    /// Otherwise the outcome is not known.
+    /// Where [`Trouble::remedy`] is not to reconnect, the transaction may still be open: [`rollback`].
     pub fn insert_and_commit(
         self,
         heads: &RowHeads,
         numbered: &Numbered<'_>,
-    ) -> Result<Ledger, mysql::Error> {
-        run_all(
-            self.connection,
-            &sql::insert_and_commit(heads, numbered, &self.ledger),
-        )?;
-        Ok(self.ledger)
+    ) -> Result<Ledger, NotCommitted> {
+        let statements = sql::insert_and_commit(heads, numbered, &self.ledger);
+        match run_all(self.connection, &statements) {
+            Ok(()) => Ok(self.ledger),
+            Err(Stopped { at, error }) => {
+                // It is the last statement, and no `;` stands in a literal.
+                let commit = statements.matches(';').count();
+                Err(NotCommitted {
+                    in_doubt: at >= commit || Trouble::of(&error).may_hide_a_loss(),
+                    error,
+                })
+            }
+        }
     }
+}
+
+/// A transaction that was not committed, as far as is known.
+#[derive(Debug)]
+pub struct NotCommitted {
+    /// What went wrong.
+    pub error: mysql::Error,
+    /// Whether it may be committed all the same. If not, a statement before `COMMIT` failed, and the database runs none
+    /// of those behind it.
+    pub in_doubt: bool,
 }
 
 /// Ends a transaction that failed. (1205, the end of waiting for a lock, undoes the statement only.)
@@ -201,8 +217,8 @@ impl Trouble {
             // Record changed; no room for more locks; deadlock.
             1020 | 1206 | 1213 => Self::Conflict,
             // Network trouble as the server sees it; statement or connection killed; a statement's time is over, by an
-            // option of the server; idle for too long.
-            1158..=1161 | 1317 | 1927 | 1969 | 3024 | 4031 => Self::Connection,
+            // option of the server; idle for too long. The numbers of clients: from a proxy that is one.
+            1158..=1161 | 1317 | 1927 | 1969 | 3024 | 4031 | 2000..=2999 => Self::Connection,
             // Too many connections; shutdown; not yet a cluster member; user has too many connections; offline mode.
             1040 | 1053 | 1047 | 1203 | 3032
             // The replication group does not let a transaction begin, or wait for what came before.
@@ -228,6 +244,13 @@ impl Trouble {
             }
             Self::Refused => Remedy::GiveUp,
         }
+    }
+
+    /// Whether the database may have run all that it was sent, as when the connection is lost.
+    fn may_hide_a_loss(self) -> bool {
+        // A proxy that has lost its own connection may say so: ProxySQL passes on 2013, MaxScale, with `error_on_write`,
+        // says 1290.
+        matches!(self, Self::Connection | Self::Unavailable | Self::ReadOnly)
     }
 
     /// In the metrics.
@@ -361,11 +384,23 @@ fn read_all<T>(
     rows.map(|row| row.and_then(&read)).collect()
 }
 
+/// The end of several statements at one of them.
+struct Stopped {
+    /// How many were run before it.
+    at: usize,
+    error: mysql::Error,
+}
+
 /// Runs all of several statements. `query_drop` would lose the error of any but the first.
-fn run_all(connection: &mut Conn, statements: &str) -> Result<(), mysql::Error> {
-    let mut results = connection.query_iter(statements)?;
+fn run_all(connection: &mut Conn, statements: &str) -> Result<(), Stopped> {
+    let mut at = 0;
+    let mut results = connection
+        .query_iter(statements)
+        .map_err(|error| Stopped { at, error })?;
     while let Some(mut rows) = results.iter() {
-        rows.try_for_each(|row| row.map(drop))?;
+        rows.try_for_each(|row| row.map(drop))
+            .map_err(|error| Stopped { at, error })?;
+        at += 1;
     }
     Ok(())
 }

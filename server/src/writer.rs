@@ -22,7 +22,7 @@ use crate::incident::{Incident, Reporter};
 use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
 use crate::numbering::{Fate, Numbered, number};
-use crate::store::{self, Connection, Locked, Remedy, RowHeads, Store, Trouble};
+use crate::store::{self, Connection, Locked, NotCommitted, Remedy, RowHeads, Store, Trouble};
 
 use attempts::{Failure, Past};
 use intake::{Intake, Waiting};
@@ -305,10 +305,8 @@ impl<A> Scribe<A> {
         let sent = Instant::now();
         let tail = locked
             .insert_and_commit(&heads, &numbered)
-            .map_err(|error| {
-                let outcome_unknown = some_stored
-                    || past.left_with_peer
-                    || Trouble::of(&error).remedy() == Remedy::Reconnect;
+            .map_err(|NotCommitted { error, in_doubt }| {
+                let outcome_unknown = some_stored || past.left_with_peer || in_doubt;
                 if outcome_unknown {
                     metrics.unknown.inc_by(batch.len() as u64);
                 }

@@ -123,9 +123,9 @@ impl Store {
     /// The text of it, if there is none.
     pub fn writing_connection(&self) -> Result<Connection, String> {
         let mut session = self.writing.get().map_err(|error| error.to_string())?;
-        run_all(&mut session, &self.writing_session()).map_err(|error| {
+        run_all(&mut session, &self.writing_session()).map_err(|stopped| {
             session.give_up();
-            error.to_string()
+            stopped.error.to_string()
         })?;
         Ok(session)
     }

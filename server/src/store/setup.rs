@@ -38,7 +38,7 @@ impl Store {
         enter(&mut connection, &name).map_err(refused)?;
         if !is_complete(&mut connection).map_err(refused)? {
             tracing::info!("creating the tables");
-            run_all(&mut connection, SCHEMA).map_err(refused)?;
+            run_all(&mut connection, SCHEMA).map_err(|stopped| refused(stopped.error))?;
         }
         check_tables(&mut connection, url)?;
         rights::check(&mut connection).map_err(refused)?;

@@ -1,9 +1,11 @@
 //! What breaks on the way into the database.
 
-use mysql::prelude::Queryable;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{Caller, Database, Replica, eventually};
+use mysql::prelude::Queryable;
+use uuid::Uuid;
+
+use crate::harness::{Caller, Database, Door, Replica, Standing, eventually, signal};
 use crate::metrics::scrape;
 
 /// Queues a message from each of several callers while the writer waits for the lock, so that they go into one batch.
@@ -215,6 +217,51 @@ fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
     drop(holder);
     assert_eq!(replica.caller().post("ann", "in time").own_seq(), 1);
     assert_eq!(database.count(), 1);
+}
+
+/// Answers before it has tried often.
+const IMPATIENT: [&str; 2] = ["--request-timeout", "400ms"];
+
+#[test]
+fn an_error_before_commit_tells_whether_a_message_is_surely_not_stored() {
+    let database = Database::new();
+    let replica = Replica::start_with(&database, &IMPATIENT);
+    let mut caller = replica.caller();
+    let mut admin = database.connect();
+    let mut run = |sql: &str| admin.query_drop(sql).expect("the statement is right");
+    // The last two may come from a proxy that lost its connection to the database, and its answer to COMMIT.
+    for (table, error, status) in [
+        ("messages", 1114, 503),
+        ("counters", 1114, 503),
+        ("messages", 1290, 504),
+        ("messages", 2013, 504),
+    ] {
+        let signal = signal(error);
+        run(&format!(
+            "CREATE TRIGGER failure BEFORE INSERT ON {table} FOR EACH ROW {signal}"
+        ));
+        let answer = caller.post("ann", "x");
+        assert_eq!(answer.status, status, "{error} of {table}: {answer:?}");
+        run("DROP TRIGGER failure");
+        assert_eq!(database.count(), 0);
+    }
+    assert_eq!(caller.post("ann", "x").own_seq(), 1);
+}
+
+#[test]
+fn an_error_of_commit_itself_leaves_open_whether_a_message_is_stored() {
+    let database = Database::new();
+    let door = Door::new(&database, Standing::TakesWrites);
+    let replica = Replica::start_at(&door.url(), &IMPATIENT);
+    let mut caller = replica.caller();
+    assert_eq!(caller.post("ann", "first").own_seq(), 1);
+    door.set(Standing::Full);
+    let key = Uuid::new_v4().to_string();
+    let answer = caller.post_with_key("ann", "second", &key);
+    assert_eq!(answer.status, 504, "{answer:?}");
+    door.set(Standing::TakesWrites);
+    assert_eq!(caller.post_with_key("ann", "second", &key).own_seq(), 2);
+    database.assert_in_order();
 }
 
 #[test]

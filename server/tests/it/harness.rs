@@ -22,7 +22,7 @@ use mysql::{Conn, Opts, OptsBuilder};
 use uuid::Uuid;
 
 pub(crate) use caller::{Answer, Caller};
-pub(crate) use door::{Door, Standing};
+pub(crate) use door::{Door, Standing, signal};
 pub(crate) use judge::{Exchange, assert_promises};
 pub(crate) use load::Load;
 pub(crate) use own::{OwnDatabase, skip};

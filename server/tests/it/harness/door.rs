@@ -17,6 +17,8 @@ pub(crate) enum Standing {
     TakesWrites,
     /// Says so when asked, and refuses writes, as a secondary does.
     ReadOnly,
+    /// Refuses `COMMIT`, for want of space.
+    Full,
     /// Takes connections, and says nothing.
     Silent,
     /// Hangs up on all, and on whoever comes.
@@ -134,6 +136,7 @@ impl Inside {
         while let Ok(packet) = read_packet(&mut guest) {
             let packet = match *self.standing() {
                 Standing::ReadOnly => as_if_read_only(packet),
+                Standing::Full => as_if_full(packet),
                 _ => packet,
             };
             if to_database.write_all(&packet).is_err() {
@@ -183,18 +186,39 @@ fn read_packet(from: &mut impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn as_if_read_only(packet: Vec<u8>) -> Vec<u8> {
-    const QUERY: u8 = 3;
-    if packet.get(4) != Some(&QUERY) {
+    let Some(text) = text(&packet) else {
         return packet;
-    }
-    let text = String::from_utf8_lossy(&packet[5..]);
+    };
     let text = if text.contains("@@GLOBAL.read_only") {
         text.replace("@@GLOBAL.read_only", "1")
     } else if text.contains("INSERT INTO") || text.contains("UPDATE counters") {
-        "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'read-only'".to_owned()
+        signal(1290)
     } else {
         return packet;
     };
+    query(&text)
+}
+
+fn as_if_full(packet: Vec<u8>) -> Vec<u8> {
+    match text(&packet).and_then(|text| text.strip_suffix("COMMIT")) {
+        Some(before) => query(&format!("{before}{}", signal(1114))),
+        None => packet,
+    }
+}
+
+/// A statement that fails with this error.
+pub(crate) fn signal(error: u16) -> String {
+    format!("SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {error}, MESSAGE_TEXT = 'by the test'")
+}
+
+const QUERY: u8 = 3;
+
+fn text(packet: &[u8]) -> Option<&str> {
+    let text = packet.get(5..).filter(|_| packet[4] == QUERY)?;
+    str::from_utf8(text).ok()
+}
+
+fn query(text: &str) -> Vec<u8> {
     let length = u32::try_from(text.len() + 1).expect("it is short");
     let mut packet = length.to_le_bytes()[..3].to_vec();
     packet.extend([0, QUERY]);
