@@ -103,7 +103,8 @@ impl Hosts {
         let mut reasons: Vec<Unfit> = self.all.iter().map(|_| Unfit::Silent).collect();
         let (answer_to, answers) = channel();
         self.all[first].ask(first, &answer_to);
-        match answers.recv_timeout(HEAD_START) {
+        // The others need time as well.
+        match answers.recv_timeout(HEAD_START.min(self.patience / 2)) {
             Ok((_, Ok(connection))) => return Ok((first, connection)),
             Ok((_, Err(reason))) => reasons[first] = reason,
             Err(_late) => {}
@@ -192,13 +193,13 @@ impl Host {
 struct Search {
     /// Index of the one that took writes last, or is asked first.
     current: usize,
-    trouble: Option<Trouble>,
+    outage: Option<Outage>,
     /// One was found before.
     found_before: bool,
 }
 
 /// While no host takes writes.
-struct Trouble {
+struct Outage {
     since: Instant,
     searches: u32,
     not_before: Instant,
@@ -207,12 +208,12 @@ struct Trouble {
 
 impl Search {
     fn is_due(&self) -> bool {
-        let not_before = self.trouble.as_ref().map(|trouble| trouble.not_before);
+        let not_before = self.outage.as_ref().map(|outage| outage.not_before);
         not_before.is_none_or(|not_before| not_before <= Instant::now())
     }
 
     fn found(&mut self, index: usize, name: &str) {
-        let waited = self.trouble.take().map(|trouble| trouble.since.elapsed());
+        let waited = self.outage.take().map(|outage| outage.since.elapsed());
         if waited.is_some() || index != self.current || !self.found_before {
             tracing::info!(host = name, ?waited, "this database host takes writes");
         }
@@ -222,20 +223,20 @@ impl Search {
 
     fn failed(&mut self, nowhere: &Nowhere, before: Option<Nowhere>) {
         let now = Instant::now();
-        let trouble = self.trouble.get_or_insert(Trouble {
+        let outage = self.outage.get_or_insert(Outage {
             since: now,
             searches: 0,
             not_before: now,
             reported: now,
         });
         let changed = before.is_none_or(|before| before.to_string() != nowhere.to_string());
-        if changed || trouble.reported.elapsed() >= REPORT {
-            let waited = trouble.since.elapsed();
+        if changed || outage.reported.elapsed() >= REPORT {
+            let waited = outage.since.elapsed();
             tracing::warn!(%nowhere, ?waited, "waiting for a database host that takes writes");
-            trouble.reported = now;
+            outage.reported = now;
         }
-        trouble.not_before = now + pause(trouble.searches);
-        trouble.searches += 1;
+        outage.not_before = now + pause(outage.searches);
+        outage.searches += 1;
     }
 }
 

@@ -51,6 +51,15 @@ fn the_host_that_takes_writes_is_found_wherever_it_stands() {
 }
 
 #[test]
+fn a_frozen_host_leaves_the_others_time_however_little_there_is() {
+    let database = Database::new();
+    let doors = doors(&database, [Standing::Silent, Standing::TakesWrites]);
+    // Less than the first one's head start.
+    let replica = start(&doors, &["--connect-timeout", "200ms"]);
+    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+}
+
+#[test]
 fn hosts_may_be_given_one_by_one() {
     let database = Database::new();
     let doors = doors(&database, [Standing::Away, Standing::TakesWrites]);
