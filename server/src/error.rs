@@ -36,6 +36,12 @@ pub enum Error {
     #[error("This replica does not store for others, or not for you: {0}.")]
     Misdirected(&'static str),
 
+    /// The writer's queue has no room for all of a batch of another replica. Nothing was stored.
+    #[error(
+        "Too many messages are waiting to take all of this batch. This attempt stored nothing."
+    )]
+    NoRoom,
+
     /// The idempotency key was used before, with another message.
     #[error("This Idempotency-Key was used for another message. Draw a new key for each message.")]
     KeyReused,
@@ -100,6 +106,7 @@ impl Error {
             Self::NotJson => 415,
             Self::Misdirected(_) => 421,
             Self::OutsideLimit(_) | Self::KeyReused => 422,
+            Self::NoRoom => 429,
             Self::Defect(_) => 500,
             Self::ConnectionGivenUp
             | Self::Busy(_)

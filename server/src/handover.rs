@@ -11,7 +11,8 @@
 //!
 //! "In time" is [`Timeouts::patience`](crate::store::Timeouts::patience), or half of the time for which a caller still waits
 //! if that is less; half of it for the answer to begin. The peer begins nothing later than half of that. A batch larger than
-//! `--body-limit` is not handed over: it is large enough to be worth a transaction of its own.
+//! `--body-limit` is not handed over: it is large enough to be worth a transaction of its own. One for which the peer's queue
+//! has not room enough is stored by its sender as well, and the next one handed over again.
 //!
 //! * [`Peer`]: the giving side, used by the writer; a thread asks whether the peer is there.
 //! * [`Recipient`]: the taking side: what an answer goes to, a caller or a part of a batch.
@@ -23,7 +24,7 @@
 //! GET /batches?from=NAME   does the database show a lock of this name, which the asker holds? Then both work on the same
 //!                          one. 200 with the name of the peer; 421 if not, or if the peer has a peer itself
 //! POST /batches            messages with their request ids, to the peer of this name. 200 with all replies; 4xx or 503
-//!                          if nothing of it is stored; else nobody knows
+//!                          if nothing of it is stored, 429 for want of room in the peer's queue; else nobody knows
 //! ```
 //!
 //! A batch must name whom it is sent to, and that name is told only to those who can take a lock on the database server and

@@ -55,6 +55,10 @@ impl Messenger {
 
     fn submit(&self, post: Post, recipient: Recipient) {
         if let Err((error, recipient)) = self.writer.submit(post, recipient) {
+            // A share is no caller: who handed it over stores it.
+            if let (Error::Busy(_), Recipient::Caller(_)) = (&error, &recipient) {
+                self.metrics.writer.refused_full.inc();
+            }
             handover::answer_all([(recipient, Err(error))]);
         }
     }
@@ -92,6 +96,10 @@ impl Service for Messenger {
         if self.name != Some(batch.to) {
             let error = Error::Misdirected("it hands over itself, or was started again");
             return exchange.answer(error.into());
+        }
+        // In part, its outcome would be unknown to the other replica, which would store all of it once more.
+        if !self.writer.has_room(batch.messages.len()) {
+            return exchange.answer(Error::NoRoom.into());
         }
         let deadline = Instant::now() + batch.within.min(self.store.timeouts().patience());
         let recipients = Recipient::shares(batch.messages.len(), exchange);

@@ -280,7 +280,8 @@ impl WriterMetrics {
         let refused = counters(
             registry,
             "messages_refused_total",
-            "Messages answered with 503 and not stored: the queue was full, or their time was over (late)",
+            "Messages answered with 503 and not stored by this replica: the queue was full, or their time was over (late, also \
+             of those that were handed over to it)",
             &["reason"],
         );
         let failures = counters(

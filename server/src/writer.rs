@@ -107,6 +107,12 @@ impl<A: Send + 'static> Writer<A> {
             })
     }
 
+    /// Whether so many messages have room in the queue, unless others come first.
+    pub fn has_room(&self, messages: usize) -> bool {
+        let limit = self.queue.capacity().unwrap_or(usize::MAX);
+        messages <= limit.saturating_sub(self.queue.len())
+    }
+
     /// Brings the gauges of the queue up to date.
     pub fn observe(&self) {
         let limit = self.queue.capacity().unwrap_or(usize::MAX);
@@ -114,7 +120,6 @@ impl<A: Send + 'static> Writer<A> {
     }
 
     fn busy(&self) -> Error {
-        self.metrics.writer.refused_full.inc();
         Error::Busy(self.refusals.report(|incident| {
             tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
         }))

@@ -95,37 +95,41 @@ impl Caller {
         Ok(name)
     }
 
-    /// Has a batch of `count` messages stored.
+    /// Has a batch of `count` messages stored. None if the peer has no room for it, and stored nothing.
     pub(super) fn store(
         &self,
         address: SocketAddr,
         batch: &[u8],
         count: usize,
         budget: Budget,
-    ) -> Result<Vec<Result<Window, Error>>, Refusal> {
+    ) -> Option<Result<Vec<Result<Window, Error>>, Refusal>> {
         let request = self
             .agent
             .post(format!("http://{address}/batches"))
             .content_type("application/json");
-        let response = budget.limit(request).send(batch);
-        let mut response = response.map_err(|error| Refusal::of(&error))?;
+        let mut response = match budget.limit(request).send(batch) {
+            Ok(response) => response,
+            Err(error) => return Some(Err(Refusal::of(&error))),
+        };
         let status = response.status().as_u16();
         if status != 200 {
-            return Err(Refusal {
-                cause: describe(&mut response),
+            // Read in any case: else the connection is not used again.
+            let cause = describe(&mut response);
+            return (status != Error::NoRoom.status()).then_some(Err(Refusal {
+                cause,
                 // What the contract says of them.
                 in_doubt: !(status == 503 || (400..500).contains(&status)),
-            });
+            }));
         }
         let replies = response.body_mut().with_config().limit(u64::MAX);
-        replies
+        let outcomes = replies
             .read_to_vec()
             .map_err(|error| error.to_string())
-            .and_then(|replies| wire::parse_replies(&replies, count))
-            .map_err(|cause| Refusal {
-                cause,
-                in_doubt: true,
-            })
+            .and_then(|replies| wire::parse_replies(&replies, count));
+        Some(outcomes.map_err(|cause| Refusal {
+            cause,
+            in_doubt: true,
+        }))
     }
 }
 

@@ -80,7 +80,11 @@ impl Parcel {
     fn answered(&mut self) -> Option<(Exchange, Answer)> {
         let exchange = self.exchange.take()?;
         let outcomes: Vec<Outcome> = self.outcomes.drain(..).collect::<Option<_>>()?;
-        Some((exchange, answer(&outcomes)))
+        let answer = match failure(&outcomes) {
+            None => Answer::json(wire::render_replies(&outcomes)),
+            Some(error) => error.into(),
+        };
+        Some((exchange, answer))
     }
 }
 
@@ -93,21 +97,44 @@ impl Drop for Parcel {
     }
 }
 
-/// All replies, or one error for the whole batch: that nothing of it was stored, or else that nobody knows.
-fn answer(outcomes: &[Outcome]) -> Answer {
+/// The one error for the whole batch, if it failed: that nothing of it was stored, or else that nobody knows.
+fn failure(outcomes: &[Outcome]) -> Option<Error> {
     let failures = || {
         outcomes
             .iter()
             .filter_map(|outcome| outcome.as_ref().err())
             .filter(|error| **error != Error::KeyReused)
     };
+    let first = failures().next()?;
     let nothing_stored = failures().filter(|error| error.status() == 503).count();
-    match failures().next() {
-        None => Answer::json(wire::render_replies(outcomes)),
-        Some(error) if nothing_stored == outcomes.len() => error.clone().into(),
-        Some(error) => match error.incident() {
-            Some(incident) => Error::OutcomeUnknown(incident).into(),
-            None => error.clone().into(),
-        },
+    Some(match first.incident() {
+        Some(incident) if nothing_stored < outcomes.len() => Error::OutcomeUnknown(incident),
+        _ => first.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::Incident;
+    use crate::message::RenderedHistory;
+
+    #[test]
+    fn a_batch_is_answered_503_only_if_nothing_of_it_is_stored() {
+        let stored = || Ok(RenderedHistory::of_rendered(["{}"]).window(0));
+        let reused = || Err(Error::KeyReused);
+        let busy = || Err(Error::Busy(Incident::draw()));
+        let defect = || Err(Error::Defect(Incident::draw()));
+        for (outcomes, status) in [
+            (vec![], None),
+            (vec![stored(), reused()], None),
+            (vec![busy(), busy()], Some(503)),
+            (vec![stored(), busy()], Some(504)),
+            (vec![reused(), busy()], Some(504)),
+            (vec![busy(), defect()], Some(504)),
+        ] {
+            let failure = failure(&outcomes);
+            assert_eq!(failure.map(|error| error.status()), status, "{outcomes:?}");
+        }
     }
 }

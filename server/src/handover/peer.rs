@@ -106,7 +106,7 @@ impl Peer {
     }
 
     /// Has it store these messages, within half of the time that is left to the first of them. None if it is not there,
-    /// or they are too many for it: then they were not sent.
+    /// or they are too many for it, for good or for now: then it stores nothing of them.
     pub(crate) fn store<'a>(
         &self,
         posts: impl ExactSizeIterator<Item = &'a Post> + Clone,
@@ -123,7 +123,7 @@ impl Peer {
         let stored = self
             .watched
             .caller
-            .store(there.address, &batch, count, budget);
+            .store(there.address, &batch, count, budget)?;
         if stored.is_ok() {
             self.watched.is_of_use.store(true, Ordering::Relaxed);
         } else {

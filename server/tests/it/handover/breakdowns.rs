@@ -363,44 +363,23 @@ fn a_caller_whose_message_never_reached_the_peer_is_told_503() {
 }
 
 #[test]
-fn a_batch_for_which_the_peer_has_not_enough_room_is_stored_all_the_same() {
+fn a_batch_for_which_the_peer_has_not_enough_room_is_stored_by_the_giver_and_costs_neither_anything()
+ {
     let database = Database::new();
-    let options = [&PATIENT[..], &["--queue-messages", "1"]].concat();
+    let options = [&PATIENT[..], &["--queue-messages", "2"]].concat();
     let taker = Replica::start_with(&database, &options);
     let giver = giver(&database, taker.address(), &PATIENT);
-    let lock = database.hold_the_lock();
-    let (mut here, mut there) = (giver.caller(), taker.caller());
-    here.send_post("ann", "0", "");
-    database.wait_for_a_writer(None);
-    for text in ["1", "2", "3"] {
-        here.send_post("ann", text, "");
+    let callers = one_batch(&database, &giver, &[("ann", "x", ""); 3]);
+    for (mut caller, seq) in callers.into_iter().zip(2..) {
+        assert_eq!(caller.receive().own_seq(), seq);
     }
-    there.send_post("bob", "is with the peer's writer", "");
-    eventually("all wait", || {
-        (
-            counted(&giver, "queue_messages"),
-            counted(&taker, "queue_messages"),
-        ) == (3, 1)
-    });
-    std::thread::scope(|scope| {
-        // Behind the peer, which then waits behind it, when the second batch comes.
-        let next = scope.spawn(|| database.hold_the_lock());
-        eventually("somebody else waits for the lock", || {
-            database.waiting_writers().len() == 2
-        });
-        drop(lock);
-        assert_eq!(here.receive().own()["text"], "0");
-        let lock = next.join().expect("it gets the lock");
-        eventually("messages are refused", || {
-            counted(&taker, r#"messages_refused_total{reason="queue_full"}"#) == 2
-        });
-        drop(lock);
-    });
-    assert_eq!(there.receive().status, 200);
-    for text in ["1", "2", "3"] {
-        assert_eq!(here.receive().own()["text"], text);
-    }
-    assert_eq!(database.count(), 5);
+    // It is not taken for lost.
+    assert_eq!(giver.caller().post("ann", "fits").own_seq(), 5);
+    assert_eq!((handed_over(&giver), stored(&giver)), (2, 3));
+    assert_eq!(stored(&taker), 2);
+    assert_eq!(counted(&giver, "unknown_outcomes_total"), 0);
+    assert!(!giver.log().contains("WARN"), "{}", giver.log());
+    assert!(!taker.log().contains("WARN"), "{}", taker.log());
     database.assert_in_order();
 }
 

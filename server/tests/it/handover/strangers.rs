@@ -356,30 +356,35 @@ fn messages_that_their_sender_has_stored_meanwhile_are_found_and_harm_no_other()
 }
 
 #[test]
-fn a_batch_is_answered_503_only_if_nothing_of_it_is_stored() {
+fn a_batch_for_which_there_is_not_enough_room_is_refused_as_a_whole() {
     let database = Database::new();
-    let options = [&PATIENT[..], &["--queue-messages", "1"]].concat();
+    let options = [&PATIENT[..], &["--queue-messages", "3"]].concat();
     let replica = Replica::start_with(&database, &options);
     let name = name(&replica, &database);
     let lock = database.hold_the_lock();
-    let mut before = replica.caller();
-    before.send_post("ann", "the batch before", "");
+    let mut callers = [(); 2].map(|()| replica.caller());
+    callers[0].send_post("ann", "is with the writer", "");
     database.wait_for_a_writer(None);
-    let messages = [(); 3].map(|()| entry("ann", "x", Uuid::new_v4()));
-    let refused = || counted(&replica, r#"messages_refused_total{reason="queue_full"}"#);
+    callers[1].send_post("ann", "waits", "");
+    let waiting = || counted(&replica, "queue_messages");
+    eventually("it waits", || waiting() == 1);
+
+    let messages = [(); 3].map(|()| entry("bob", "x", Uuid::new_v4()));
+    let refusal = store(&replica, &name, &messages);
+    assert_eq!((refusal.status, waiting()), (429, 1), "{refusal:?}");
     let mut sender = replica.caller();
-    send(&mut sender, &name, &messages);
-    eventually("two have no room", || refused() == 2);
-    // Now there is none for any.
-    let at_all = store(&replica, &name, &messages);
-    assert_eq!((at_all.status, refused()), (503, 5), "{at_all:?}");
+    send(&mut sender, &name, &messages[..2]);
+    eventually("a smaller one fits", || waiting() == 3);
+    assert_eq!(store(&replica, &name, &messages[2..]).status, 429);
+    let refused = || counted(&replica, r#"messages_refused_total{reason="queue_full"}"#);
+    assert_eq!(refused(), 0);
+    assert_eq!(replica.caller().post("ann", "x").status, 503);
+    assert_eq!(refused(), 1);
+
     drop(lock);
-    let in_part = sender.receive();
-    assert_eq!(in_part.status, 504, "{in_part:?}");
-    assert_eq!(before.receive().own_seq(), 1);
-    assert_eq!(database.count(), 2);
-    assert_eq!(
-        shown(&store(&replica, &name, &messages[..1])),
-        [Ok(vec![1, 2])]
-    );
+    assert_eq!(callers.map(|mut caller| caller.receive().own_seq()), [1, 2]);
+    let replies = [Ok((1..=3).collect()), Ok((1..=4).collect())];
+    assert_eq!(shown(&sender.receive()), replies);
+    assert_eq!(database.count(), 4);
+    database.assert_in_order();
 }
