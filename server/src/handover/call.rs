@@ -59,6 +59,7 @@ impl Budget {
 }
 
 /// Keeps the connection.
+#[derive(Clone)]
 pub(super) struct Caller {
     agent: Agent,
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,18 +66,19 @@ pub struct Peer {
 /// What the writer and the watch share.
 struct Watched {
     url: PeerUrl,
-    caller: Caller,
     there: Mutex<Option<There>>,
     /// It has stored a batch since it was asked.
     is_of_use: AtomicBool,
 }
 
 /// A peer that takes batches.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 struct There {
     address: SocketAddr,
     /// It draws another one when it is started again.
     name: Uuid,
+    /// A new one each time that it is found: a panic may have left a useless one behind.
+    caller: Caller,
 }
 
 impl Peer {
@@ -88,7 +90,6 @@ impl Peer {
         let patience = store.timeouts().patience();
         let watched = Arc::new(Watched {
             url,
-            caller: Caller::new(),
             there: Mutex::default(),
             is_of_use: AtomicBool::default(),
         });
@@ -111,7 +112,7 @@ impl Peer {
         &self,
         posts: impl ExactSizeIterator<Item = &'a Post> + Clone,
     ) -> Option<Result<Vec<Result<Window, Error>>, Refusal>> {
-        let there = (*self.watched.there())?;
+        let there = self.watched.there().clone()?;
         let deadline = posts.clone().map(|post| post.deadline).min()?;
         let left = deadline.saturating_duration_since(Instant::now());
         let budget = Budget::new(self.patience.min(left / 2));
@@ -120,10 +121,7 @@ impl Peer {
         if batch.len() > self.most_bytes {
             return None;
         }
-        let stored = self
-            .watched
-            .caller
-            .store(there.address, &batch, count, budget)?;
+        let stored = there.caller.store(there.address, &batch, count, budget)?;
         if stored.is_ok() {
             self.watched.is_of_use.store(true, Ordering::Relaxed);
         } else {
@@ -146,10 +144,12 @@ impl Watched {
         let mut pause = FIRST_PAUSE;
         let mut told = None;
         loop {
-            match self.ask(store) {
+            let asked = catch_unwind(AssertUnwindSafe(|| self.ask(store)));
+            match asked.unwrap_or_else(|_logged| Err("asking for it panicked".to_owned())) {
                 Ok(there) => {
+                    let address = there.address;
                     *self.there() = Some(there);
-                    tracing::info!(peer = %self.url, address = %there.address, "handing batches over");
+                    tracing::info!(peer = %self.url, %address, "handing batches over");
                     told = None;
                     if losses.recv().is_err() {
                         return;
@@ -184,8 +184,13 @@ impl Watched {
         let mut answer = Err("its name has no address".to_owned());
         for address in addresses {
             let budget = Budget::new(store.timeouts().patience());
-            let name = self.caller.name_of(address, from, budget);
-            answer = name.map(|name| There { address, name });
+            let caller = Caller::new();
+            let name = caller.name_of(address, from, budget);
+            answer = name.map(|name| There {
+                address,
+                name,
+                caller,
+            });
             if answer.is_ok() {
                 break;
             }
