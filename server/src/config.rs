@@ -38,8 +38,8 @@ pub struct Config {
     pub database_url: Vec<DatabaseUrls>,
 
     /// Another replica on the same database, as `http://host:port`, that stores for this one. While it is there, this one
-    /// does not wait for the lock itself; without it, it does. More than two replicas are faster if all but one name that
-    /// one, which must not name any
+    /// does not wait for the lock itself; without it, it does. More than two replicas are faster if all others name the
+    /// same one. That one must not name another; if it names itself, it ignores this
     #[arg(long, env = "HAND_OVER_TO", value_name = "URL")]
     pub hand_over_to: Option<PeerUrl>,
 

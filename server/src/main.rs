@@ -78,6 +78,7 @@ fn run(config: &Config) -> Result<(), Failure> {
     let peer = config
         .hand_over_to
         .clone()
+        .and_then(|url| url.of_another(config.listen))
         .map(|url| Peer::start(url, store.clone(), config.body_limit))
         .transpose()
         .map_err(failed("cannot start to hand over"))?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,39 @@ impl FromStr for PeerUrl {
         }
         Ok(Self(url))
     }
+}
+
+impl PeerUrl {
+    /// None, with a warning, if this is the replica itself, which listens at `own`: as where all replicas share their options.
+    #[must_use]
+    pub fn of_another(self, own: SocketAddr) -> Option<Self> {
+        if self.leads_to(own) {
+            tracing::warn!(peer = %self, "told to hand over to itself: handing no batches over, and taking those of others");
+            return None;
+        }
+        Some(self)
+    }
+
+    fn leads_to(&self, own: SocketAddr) -> bool {
+        let addresses = self.0.socket_addrs(|| None).unwrap_or_default();
+        addresses.iter().any(|address| {
+            let on_all = own.ip().is_unspecified() && is_of_this_machine(address.ip());
+            address.port() == own.port() && (address.ip() == own.ip() || on_all)
+        })
+    }
+}
+
+/// What goes to an address of this machine comes from there. Sends nothing.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 1))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == ip)
 }
 
 impl fmt::Display for PeerUrl {
@@ -238,6 +271,24 @@ mod tests {
             "http://:password@127.0.0.1:8001",
         ] {
             assert!(PeerUrl::from_str(url).is_err(), "{url}");
+        }
+    }
+    #[test]
+    fn a_replica_knows_itself_by_where_it_listens() {
+        for (url, own, itself) in [
+            ("http://127.0.0.1:8001", "127.0.0.1:8001", true),
+            ("http://localhost:8001", "127.0.0.1:8001", true),
+            ("http://127.0.0.1:8001", "127.0.0.1:8002", false),
+            ("http://192.0.2.1:8001", "127.0.0.1:8001", false),
+            ("http://127.0.0.1:8001", "0.0.0.0:8001", true),
+            ("http://127.0.0.1:8001", "[::]:8001", true),
+            ("http://127.0.0.1:8001", "0.0.0.0:8002", false),
+            // Another machine's, which is no machine's (RFC 5737).
+            ("http://192.0.2.1:8001", "0.0.0.0:8001", false),
+        ] {
+            let peer = PeerUrl::from_str(url).expect("it is one");
+            let own = own.parse().expect("an address");
+            assert_eq!(peer.leads_to(own), itself, "{url} {own}");
         }
     }
 }

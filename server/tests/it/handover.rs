@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use uuid::Uuid;
 
-use crate::harness::{Caller, Database, Replica, assert_promises, eventually};
+use crate::harness::{Caller, Database, Replica, assert_promises, eventually, lasting_address};
 use crate::metrics::scrape;
 use crate::replicas::load;
 
@@ -93,6 +93,23 @@ fn several_replicas_may_hand_over_to_one() {
     database.assert_in_order();
     assert_eq!(givers.iter().map(handed_over).sum::<u64>(), 600);
     assert_eq!(stored(&taker), 600);
+}
+
+#[test]
+fn all_replicas_may_share_the_options_that_name_the_peer() {
+    let database = Database::new();
+    let address = lasting_address();
+    let to = format!("http://{address}");
+    let taker = Replica::start_with(&database, &["--listen", &address, "--hand-over-to", &to]);
+    assert_eq!(
+        taker.log().matches("told to hand over to itself").count(),
+        1
+    );
+    let giver = giver(&database, taker.address(), &[]);
+    assert_eq!(giver.caller().post("ann", "x").own_seq(), 1);
+    assert_eq!(taker.caller().post("ann", "y").own_seq(), 2);
+    assert_eq!((handed_over(&giver), stored(&taker)), (1, 2));
+    assert!(!giver.log().contains("WARN"), "{}", giver.log());
 }
 
 #[test]
