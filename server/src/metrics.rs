@@ -12,7 +12,7 @@ use prometheus::{
 
 use crate::message::Post;
 use crate::numbering::{Fate, Ledger, Numbered};
-use crate::store::Trouble;
+use crate::writer::Cause;
 use crate::{BUILD, VERSION};
 
 /// Stands before each name.
@@ -266,7 +266,7 @@ pub struct WriterMetrics {
     pub refused_full: IntCounter,
     /// Refused since their time was over.
     pub refused_late: IntCounter,
-    failures: Vec<(Trouble, IntCounter)>,
+    failures: Vec<(Cause, IntCounter)>,
     /// Messages that may be stored or not.
     pub unknown: IntCounter,
     unknown_stored: IntCounter,
@@ -297,7 +297,7 @@ impl WriterMetrics {
              anew, or given up with 504 or 500",
             &["as"],
         );
-        let failure = |trouble: Trouble| (trouble, failures.with_label_values(&[trouble.name()]));
+        let failure = |cause: Cause| (cause, failures.with_label_values(&[cause.name()]));
         Self {
             queue: gauge(
                 registry,
@@ -350,7 +350,7 @@ impl WriterMetrics {
             ),
             refused_full: refused.with_label_values(&["queue_full"]),
             refused_late: refused.with_label_values(&["late"]),
-            failures: Trouble::ALL.map(failure).into(),
+            failures: Cause::all().map(failure).collect(),
             unknown: counter(
                 registry,
                 "unknown_outcomes_total",
@@ -363,8 +363,8 @@ impl WriterMetrics {
     }
 
     /// An attempt to store a batch failed.
-    pub fn failed(&self, trouble: Trouble) {
-        let counter = self.failures.iter().find(|(each, _)| *each == trouble);
+    pub fn failed(&self, cause: Cause) {
+        let counter = self.failures.iter().find(|(each, _)| *each == cause);
         counter.expect("there is one for each").1.inc();
     }
 

@@ -185,15 +185,13 @@ pub enum Trouble {
     Storage,
     /// The request ids are there already: another replica took the batch for lost, and stored it.
     Duplicate,
-    /// The replica that the batch was handed over to did not store it, as far as is known.
-    Peer,
     /// It will never take this.
     Refused,
 }
 
 impl Trouble {
     /// Each of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::LockTimeout,
         Self::Conflict,
         Self::Connection,
@@ -201,7 +199,6 @@ impl Trouble {
         Self::ReadOnly,
         Self::Storage,
         Self::Duplicate,
-        Self::Peer,
         Self::Refused,
     ];
 
@@ -237,7 +234,7 @@ impl Trouble {
     #[must_use]
     pub fn remedy(self) -> Remedy {
         match self {
-            Self::LockTimeout | Self::Conflict | Self::Duplicate | Self::Peer => Remedy::TryAgain,
+            Self::LockTimeout | Self::Conflict | Self::Duplicate => Remedy::TryAgain,
             // After a time-out the driver would read the late answer as the next statement's.
             Self::Connection | Self::Unavailable | Self::ReadOnly | Self::Storage => {
                 Remedy::Reconnect
@@ -264,7 +261,6 @@ impl Trouble {
             Self::ReadOnly => "read_only",
             Self::Storage => "storage",
             Self::Duplicate => "duplicate",
-            Self::Peer => "peer",
             Self::Refused => "refused",
         }
     }

@@ -24,7 +24,8 @@ use crate::metrics::Metrics;
 use crate::numbering::{Fate, Numbered, number};
 use crate::store::{self, Connection, Locked, NotCommitted, Remedy, RowHeads, Store, Trouble};
 
-use attempts::{Failure, Past};
+pub use attempts::Cause;
+use attempts::{Failure, Finding, Past};
 use intake::{Intake, Waiting};
 
 /// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
@@ -208,20 +209,25 @@ impl<A> Scribe<A> {
                 }
                 Err(failure) => failure,
             };
-            if failure.trouble == Trouble::Duplicate && past.attempts > 0 {
+            if failure.cause == Cause::Database(Trouble::Duplicate) && past.attempts > 0 {
                 // The ids were looked up under the lock, and were not there.
-                failure.trouble = Trouble::Refused;
+                failure.cause = Cause::Database(Trouble::Refused);
             }
             past.learn_of(&failure);
-            self.metrics.writer.failed(failure.trouble);
-            failure.log(batch.len(), past);
-            let remedy = failure.trouble.remedy();
-            // In the peer's failures our connection has no part.
-            if failure.trouble != Trouble::Peer {
-                self.clean_up(remedy);
+            let metrics = &self.metrics.writer;
+            metrics.failed(failure.cause);
+            // What was unknown before was resolved with the lock, or is counted.
+            if past.outcome_unknown && failure.finding != Finding::Unchanged {
+                metrics.unknown.inc_by(batch.len() as u64);
             }
-            if remedy == Remedy::GiveUp {
-                return self.store_singly(batch, past, failure.incident);
+            failure.log(batch.len(), past);
+            // In the peer's failures our connection has no part.
+            if let Cause::Database(trouble) = failure.cause {
+                let remedy = trouble.remedy();
+                self.clean_up(remedy);
+                if remedy == Remedy::GiveUp {
+                    return self.store_singly(batch, past, failure.incident);
+                }
             }
             std::thread::sleep(past.pause());
         }
@@ -252,21 +258,19 @@ impl<A> Scribe<A> {
         std::thread::yield_now();
         self.intake.fill(batch, |_| true);
         let stored = peer.store(batch.iter().map(|waiting| &waiting.post))?;
-        let metrics = &self.metrics.writer;
-        Some(match stored {
-            Ok(answers) => {
-                metrics
-                    .handed_over
-                    .inc_by(answers.iter().flatten().count() as u64);
-                Ok(answers)
-            }
-            Err(Refusal { cause, in_doubt }) => {
-                if in_doubt {
-                    metrics.unknown.inc_by(batch.len() as u64);
-                }
-                Err(Failure::new(Trouble::Peer, in_doubt, cause))
-            }
-        })
+        let stored = stored.map_err(|Refusal { cause, in_doubt }| {
+            let finding = if in_doubt {
+                Finding::InDoubt
+            } else {
+                Finding::Unchanged
+            };
+            Failure::new(Cause::Peer, finding, cause)
+        });
+        if let Ok(answers) = &stored {
+            let handed_over = &self.metrics.writer.handed_over;
+            handed_over.inc_by(answers.iter().flatten().count() as u64);
+        }
+        Some(stored)
     }
 
     /// One transaction: lock, number, insert, commit. Gives one answer for each message.
@@ -285,13 +289,13 @@ impl<A> Scribe<A> {
             .iter()
             .map(|waiting| waiting.post.message.user())
             .chain(known);
-        let connection = connected(&mut self.connection, &self.store, past)?;
+        let connection = connected(&mut self.connection, &self.store)?;
         self.spoke = Instant::now();
 
         let metrics = &self.metrics.writer;
         let asked = Instant::now();
         let locked = Locked::begin(connection, users, &look_up)
-            .map_err(|error| Failure::of(&error, past.outcome_unknown))?;
+            .map_err(|error| Failure::of(&error, Finding::Unchanged))?;
         let got = Instant::now();
         if past.outcome_unknown {
             metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
@@ -311,21 +315,20 @@ impl<A> Scribe<A> {
         let tail = locked
             .insert_and_commit(&heads, &numbered)
             .map_err(|NotCommitted { error, in_doubt }| {
-                let outcome_unknown = some_stored || past.left_with_peer || in_doubt;
-                if outcome_unknown {
-                    metrics.unknown.inc_by(batch.len() as u64);
-                }
-                Failure::of(&error, outcome_unknown)
+                let finding = if some_stored || in_doubt {
+                    Finding::InDoubt
+                } else {
+                    Finding::NotStored
+                };
+                Failure::of(&error, finding)
             })?
             .tail;
         metrics.committed(&numbered, past.outcome_unknown, [asked, got, sent]);
 
         let users = numbered.counts.keys().take(MOST_KNOWN_USERS);
         self.known_users = users.map(|&user| user.to_owned()).collect();
-        let old = read_again(connection, &numbered).map_err(|error| {
-            metrics.unknown.inc_by(batch.len() as u64);
-            Failure::of(&error, true)
-        })?;
+        let old = read_again(connection, &numbered)
+            .map_err(|error| Failure::of(&error, Finding::InDoubt))?;
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
         let window = |fate: &Fate| match *fate {
             Fate::New(index) => Ok(history.window(tail.len() + index)),
@@ -423,16 +426,15 @@ fn read_again(
 fn connected<'c>(
     connection: &'c mut Option<Connection>,
     store: &Store,
-    past: Past,
 ) -> Result<&'c mut Connection, Failure> {
     match connection {
         Some(connection) => Ok(connection),
         None => match store.writing_connection() {
             Ok(new) => Ok(connection.insert(new)),
-            Err(cause) => Err(Failure::new(
-                Trouble::Connection,
-                past.outcome_unknown,
-                cause,
+            Err(said) => Err(Failure::new(
+                Cause::Database(Trouble::Connection),
+                Finding::Unchanged,
+                said,
             )),
         },
     }

@@ -14,29 +14,73 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Past {
     pub(super) attempts: u32,
-    /// An attempt may have stored some of the batch. Resolved by the next one that gets the lock, unless it was the
-    /// peer's.
+    /// Some of the batch may be stored, or will be. Resolved by the next attempt that gets the lock, unless the peer
+    /// has it.
     pub(super) outcome_unknown: bool,
     /// The peer may still store it, at any later time. Resolved by storing it here.
-    pub(super) left_with_peer: bool,
+    left_with_peer: bool,
     /// The last failure.
     pub(super) incident: Option<Incident>,
 }
 
 /// An attempt that failed.
 pub(super) struct Failure {
-    pub(super) trouble: Trouble,
-    /// Whether some of the batch may be stored.
-    pub(super) outcome_unknown: bool,
-    pub(super) cause: String,
+    pub(super) cause: Cause,
+    pub(super) finding: Finding,
+    /// For the log.
+    pub(super) said: String,
     pub(super) incident: Incident,
 }
 
+/// Who did not do what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The database.
+    Database(Trouble),
+    /// The replica that the batch was handed over to did not store it, as far as is known.
+    Peer,
+}
+
+/// What an attempt that failed says of the batch, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It did not come as far as the lock.
+    Unchanged,
+    /// With the lock it found nothing of the batch, and it stored nothing.
+    NotStored,
+    /// Some of the batch is stored, or may be now or later.
+    InDoubt,
+}
+
+impl Cause {
+    /// Each of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Trouble::ALL
+            .into_iter()
+            .map(Self::Database)
+            .chain([Self::Peer])
+    }
+
+    /// In the metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Database(trouble) => trouble.name(),
+            Self::Peer => "peer",
+        }
+    }
+}
+
 impl Past {
+    /// The only place that decides whether a caller may be told that nothing is stored.
     pub(super) fn learn_of(&mut self, failure: &Failure) {
         self.attempts += 1;
-        self.left_with_peer |= failure.trouble == Trouble::Peer && failure.outcome_unknown;
-        self.outcome_unknown = failure.outcome_unknown;
+        self.left_with_peer |= failure.cause == Cause::Peer && failure.finding == Finding::InDoubt;
+        self.outcome_unknown = match failure.finding {
+            Finding::Unchanged => self.outcome_unknown,
+            Finding::NotStored => self.left_with_peer,
+            Finding::InDoubt => true,
+        };
         self.incident = Some(failure.incident);
     }
 
@@ -52,40 +96,90 @@ impl Past {
 }
 
 impl Failure {
-    pub(super) fn new(trouble: Trouble, outcome_unknown: bool, cause: String) -> Self {
+    pub(super) fn new(cause: Cause, finding: Finding, said: String) -> Self {
         Self {
-            trouble,
-            outcome_unknown,
             cause,
+            finding,
+            said,
             incident: Incident::draw(),
         }
     }
 
-    pub(super) fn of(error: &mysql::Error, outcome_unknown: bool) -> Self {
-        Self::new(Trouble::of(error), outcome_unknown, error.to_string())
+    pub(super) fn of(error: &mysql::Error, finding: Finding) -> Self {
+        let cause = Cause::Database(Trouble::of(error));
+        Self::new(cause, finding, error.to_string())
     }
 
     /// `past` is what is known with this failure.
     pub(super) fn log(&self, messages: usize, past: Past) {
-        let Self {
-            trouble,
-            cause,
-            incident,
-            ..
-        } = self;
+        let (trouble, cause, instance) = (self.cause.name(), &self.said, self.incident);
         let (attempt, outcome_unknown) = (past.attempts, past.outcome_unknown);
-        if *trouble == Trouble::Refused {
-            tracing::error!(instance = %incident, messages, attempt, cause, "the database refuses a batch");
+        if self.cause == Cause::Database(Trouble::Refused) {
+            tracing::error!(%instance, messages, attempt, cause, "the database refuses a batch");
         } else {
             tracing::warn!(
-                instance = %incident,
+                %instance,
                 messages,
                 attempt,
-                ?trouble,
+                %trouble,
                 outcome_unknown,
                 cause,
                 "trying a batch again"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATABASE: Cause = Cause::Database(Trouble::Connection);
+
+    fn unknown_after(attempts: &[(Cause, Finding)]) -> bool {
+        let mut past = Past::default();
+        for &(cause, finding) in attempts {
+            past.learn_of(&Failure::new(cause, finding, String::new()));
+        }
+        past.outcome_unknown
+    }
+
+    #[test]
+    fn what_is_in_doubt_stays_so_until_an_attempt_with_the_lock_finds_that_it_is_not_stored() {
+        let (unchanged, not_stored, in_doubt) =
+            (Finding::Unchanged, Finding::NotStored, Finding::InDoubt);
+        for (findings, unknown) in [
+            (&[unchanged][..], false),
+            (&[not_stored], false),
+            (&[in_doubt], true),
+            (&[in_doubt, unchanged], true),
+            (&[in_doubt, unchanged, unchanged], true),
+            (&[in_doubt, not_stored], false),
+            (&[in_doubt, not_stored, unchanged], false),
+            (&[in_doubt, unchanged, not_stored, in_doubt], true),
+        ] {
+            let attempts: Vec<_> = findings.iter().map(|&each| (DATABASE, each)).collect();
+            assert_eq!(unknown_after(&attempts), unknown, "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_left_with_the_peer_stays_in_doubt_whatever_the_database_says() {
+        for later in [Finding::Unchanged, Finding::NotStored, Finding::InDoubt] {
+            for last in [Finding::Unchanged, Finding::NotStored, Finding::InDoubt] {
+                let attempts = [
+                    (Cause::Peer, Finding::InDoubt),
+                    (DATABASE, later),
+                    (DATABASE, last),
+                ];
+                assert!(unknown_after(&attempts), "{attempts:?}");
+            }
+        }
+        let refused = (Cause::Peer, Finding::Unchanged);
+        assert!(!unknown_after(&[refused]));
+        let doubts = [refused, (DATABASE, Finding::InDoubt)];
+        assert!(unknown_after(&doubts));
+        let resolved = [doubts[0], doubts[1], (DATABASE, Finding::NotStored)];
+        assert!(!unknown_after(&resolved));
     }
 }

@@ -171,7 +171,7 @@ fn a_peer_frozen_with_messages_in_its_memory_holds_callers_up_for_half_the_datab
     assert_eq!(here.receive().own_seq(), 1);
     let waited = start.elapsed();
     assert!(waited < HALF + SLACK, "{waited:?}");
-    assert!(giver.log().contains("trouble=Peer outcome_unknown=true"));
+    assert!(giver.log().contains("trouble=peer outcome_unknown=true"));
 
     taker.thaw();
     assert_eq!(there.receive().own_seq(), 2);
@@ -329,7 +329,7 @@ fn a_caller_whose_message_the_peer_may_still_store_is_told_504_and_never_503() {
     held.wait();
     assert_eq!(answer.status, 504, "{answer:?}");
     assert!(
-        giver.log().contains("trouble=LockTimeout"),
+        giver.log().contains("trouble=lock_timeout"),
         "{}",
         giver.log()
     );

@@ -141,7 +141,7 @@ fn a_batch_for_a_replica_of_before_is_not_taken_by_the_one_in_its_place() {
     assert_eq!(
         giver
             .log()
-            .matches("trouble=Peer outcome_unknown=false")
+            .matches("trouble=peer outcome_unknown=false")
             .count(),
         2
     );
