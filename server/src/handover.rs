@@ -15,7 +15,7 @@
 //! has not room enough is stored by its sender as well, and the next one handed over again.
 //!
 //! * [`Peer`]: the giving side, used by the writer; a thread asks whether the peer is there.
-//! * [`Recipient`]: the taking side: what an answer goes to, a caller or a part of a batch.
+//! * `parcel.rs`: the taking side: the answers to the messages of a batch become one.
 //! * `call.rs`: HTTP between them.
 //! * `wire.rs`: what is said. No part of the contract with callers: it may change with any version, and a peer that does not
 //!   understand it refuses.
@@ -38,6 +38,6 @@ mod peer;
 mod wire;
 
 pub(crate) use call::Refusal;
-pub use parcel::{Recipient, answer_all};
+pub(crate) use parcel::Share;
 pub use peer::{Peer, PeerUrl};
 pub use wire::{Batch, Welcome};

@@ -118,8 +118,7 @@ fn outside(detail: String) -> Error {
 }
 
 /// What makes two attempts the same request: a caller's `Idempotency-Key`, or a UUID that the server draws.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestId {
     /// Chosen by the caller, who may have used it before.
     Caller(Uuid),

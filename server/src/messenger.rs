@@ -1,18 +1,22 @@
 //! The service behind the edge: messages into the writer's queue, pages out of the store.
 
+mod recipient;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::handover::{self, Batch, Peer, Recipient, Welcome};
+use crate::handover::{Batch, Peer, Share, Welcome};
 use crate::http::{Exchange, PageRequest, Service};
 use crate::incident::Reporter;
 use crate::message::{Message, Post};
 use crate::metrics::Metrics;
 use crate::store::{self, Connection, Store};
 use crate::writer::{Writer, WriterLimits};
+
+use recipient::{Recipient, answer_all};
 
 /// Stores messages and shows them.
 pub struct Messenger {
@@ -37,7 +41,7 @@ impl Messenger {
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let name = peer.is_none().then(Uuid::new_v4);
-        let (shared, deliver) = (Arc::clone(&metrics), handover::answer_all);
+        let (shared, deliver) = (Arc::clone(&metrics), answer_all);
         let writer = Writer::start(store.clone(), limits, peer, shared, deliver)?;
         Ok(Self {
             store,
@@ -59,7 +63,7 @@ impl Messenger {
             if let (Error::Busy(_), Recipient::Caller(_)) = (&error, &recipient) {
                 self.metrics.writer.refused_full.inc();
             }
-            handover::answer_all([(recipient, Err(error))]);
+            answer_all([(recipient, Err(error))]);
         }
     }
 
@@ -102,14 +106,14 @@ impl Service for Messenger {
             return exchange.answer(Error::NoRoom.into());
         }
         let deadline = Instant::now() + batch.within.min(self.store.timeouts().patience());
-        let recipients = Recipient::shares(batch.messages.len(), exchange);
-        for ((message, request_id), recipient) in batch.messages.into_iter().zip(recipients) {
+        let shares = Share::all(batch.messages.len(), exchange);
+        for ((message, request_id), share) in batch.messages.into_iter().zip(shares) {
             let post = Post {
                 message,
                 request_id,
                 deadline,
             };
-            self.submit(post, recipient);
+            self.submit(post, Recipient::Share(share));
         }
     }
 

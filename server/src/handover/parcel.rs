@@ -1,29 +1,18 @@
-//! The taking side: a batch of another replica, whose messages wait in the queue among those of our own callers.
+//! The taking side: a batch of another replica, whose messages wait in the queue among those of our own callers. The
+//! answers to them become one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::http::{self, Answer, Exchange};
+use crate::http::{Answer, Exchange};
 use crate::message::Window;
 
 use super::wire;
 
 type Outcome = Result<Window, Error>;
 
-/// What the answer to a message goes to.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are callers, and a box would cost each of them an allocation"
-)]
-pub enum Recipient {
-    /// Who sent it.
-    Caller(Exchange),
-    /// The batch in which another replica sent it.
-    Share(Share),
-}
-
 /// The place of a message in a batch that another replica waits for.
-pub struct Share {
+pub(crate) struct Share {
     parcel: Arc<Mutex<Parcel>>,
     place: usize,
 }
@@ -36,36 +25,21 @@ struct Parcel {
     outcomes: Vec<Option<Outcome>>,
 }
 
-impl Recipient {
+impl Share {
     /// For each message of a batch; `exchange` gets the answers of all.
-    pub fn shares(messages: usize, exchange: Exchange) -> impl Iterator<Item = Self> {
+    pub(crate) fn all(messages: usize, exchange: Exchange) -> impl Iterator<Item = Self> {
         let parcel = Arc::new(Mutex::new(Parcel {
             exchange: Some(exchange),
             outcomes: (0..messages).map(|_| None).collect(),
         }));
-        (0..messages).map(move |place| {
-            let parcel = Arc::clone(&parcel);
-            Self::Share(Share { parcel, place })
+        (0..messages).map(move |place| Self {
+            parcel: Arc::clone(&parcel),
+            place,
         })
     }
-}
 
-/// Answers several messages at once: cheaper than each by itself. Batches first, for which several callers wait.
-pub fn answer_all(answers: impl IntoIterator<Item = (Recipient, Outcome)>) {
-    let (mut batches, mut callers) = (Vec::new(), Vec::new());
-    for (recipient, outcome) in answers {
-        match recipient {
-            Recipient::Caller(exchange) => callers.push((exchange, outcome.into())),
-            Recipient::Share(share) => batches.extend(share.put(outcome)),
-        }
-    }
-    batches.append(&mut callers);
-    http::answer_all(batches);
-}
-
-impl Share {
     /// The last one gives the answer to the whole batch.
-    fn put(self, outcome: Outcome) -> Option<(Exchange, Answer)> {
+    pub(crate) fn put(self, outcome: Outcome) -> Option<(Exchange, Answer)> {
         let mut parcel = self.parcel.lock().unwrap_or_else(PoisonError::into_inner);
         parcel.outcomes[self.place] = Some(outcome);
         drop(parcel);

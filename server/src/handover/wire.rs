@@ -39,7 +39,15 @@ struct Entry<'a> {
     user: Cow<'a, str>,
     #[serde(borrow)]
     text: Cow<'a, str>,
+    #[serde(with = "RequestIdForm")]
     request_id: RequestId,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RequestId", rename_all = "snake_case")]
+enum RequestIdForm {
+    Caller(Uuid),
+    Server(Uuid),
 }
 
 impl Batch {
