@@ -73,7 +73,7 @@ pub struct Config {
     #[arg(long, env = "IDLE_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub idle_timeout: Duration,
 
-    /// How long a caller may take to accept a reply before its connection is dropped
+    /// How long a caller may take to accept a reply as a whole before its connection is dropped
     #[arg(long, env = "SEND_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub send_timeout: Duration,
 

@@ -118,18 +118,20 @@ pub enum ServeError {
 }
 
 impl Edge {
-    /// Starts accepting connections on `listener`; [`Edge::serve`] answers them, and shows `metrics`.
+    /// Starts accepting connections on `listener`; [`Edge::serve`] answers them, and shows `metrics`. What the socket
+    /// allows for one write, is allowed for a whole reply.
     ///
     /// # Errors
     /// If a thread cannot be started, or the socket is not bound.
     pub fn new(listener: Socket, limits: EdgeLimits, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let outbox = Arc::new(Outbox::new(limits.workers, Arc::clone(&metrics)));
+        let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
+        let outbox = Outbox::new(limits.workers, send_timeout, Arc::clone(&metrics));
         let stopping = Arc::default();
         let door = Door::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
         Ok(Self {
             entrance: door.open()?,
             door,
-            outbox,
+            outbox: Arc::new(outbox),
             stopping,
             limits,
             metrics,

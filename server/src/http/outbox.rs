@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Method, Request, Response};
 
@@ -42,13 +42,15 @@ pub(super) enum Item {
 }
 
 impl Outbox {
-    pub(super) fn new(most_threads: usize, metrics: Arc<Metrics>) -> Self {
+    /// A caller may take `send_timeout` to accept a reply.
+    pub(super) fn new(most_threads: usize, send_timeout: Duration, metrics: Arc<Metrics>) -> Self {
         let lines = Arc::new(InOrder::new());
         let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines)));
         let replier = Replier {
             lines: Arc::clone(&lines),
             drains: Arc::clone(&drains),
             clock: Clock::new(),
+            send_timeout,
             metrics,
         };
         let repliers = Workers::new("replier", most_threads, move |(open, item)| {
@@ -150,7 +152,14 @@ struct Replier {
     lines: Arc<Lines>,
     drains: Arc<Drains>,
     clock: Clock,
+    send_timeout: Duration,
     metrics: Arc<Metrics>,
+}
+
+/// The time that a caller has to accept a reply as a whole.
+struct Allowance {
+    begun: Instant,
+    length: Duration,
 }
 
 impl Replier {
@@ -197,9 +206,13 @@ impl Replier {
     fn write(&self, open: Open, answer: &Answer) -> io::Result<()> {
         let connection = open.connection;
         let date = self.clock.date();
+        let allowance = Allowance {
+            begun: Instant::now(),
+            length: self.send_timeout,
+        };
         let written = match open.rest {
-            Rest::None => write_in_one_piece(open, answer, &date),
-            Rest::Unread | Rest::Unclear => self.write_and_drain(open, answer, &date),
+            Rest::None => write_in_one_piece(open, answer, &date, &allowance),
+            Rest::Unread | Rest::Unclear => self.write_and_drain(open, answer, &date, &allowance),
         };
         written.inspect_err(|error| {
             // The time is over, and the connection may still be open.
@@ -215,7 +228,13 @@ impl Replier {
     ///
     /// For all but an interim answer `upgrade` sorts the codings that the caller takes. With one of quality NaN the sort
     /// may panic, and again in the destructor, which would abort the process. So such a caller gets an interim answer first.
-    fn write_and_drain(&self, open: Open, answer: &Answer, date: &str) -> io::Result<()> {
+    fn write_and_drain(
+        &self,
+        open: Open,
+        answer: &Answer,
+        date: &str,
+        allowance: &Allowance,
+    ) -> io::Result<()> {
         let declared = open.request.body_length().unwrap_or(0);
         let head_only = is_head_only(&open.request);
         let (first, rest) = if request::may_rate_with_nan(&open.request) {
@@ -231,24 +250,54 @@ impl Replier {
             };
             (Response::empty(answer.status).with_header(server), body)
         };
+        // Says nothing of how writing the head went.
         let mut stream = open.request.upgrade("HTTP/1.1", first);
-        let written = stream.write_all(&rest).and_then(|()| stream.flush());
+        let written = allowance
+            .check()
+            .and_then(|()| allowance.write_all(&mut stream, &rest));
         self.drains.drain(stream, declared, open.connection);
         written
     }
 }
 
+impl Allowance {
+    /// A time-out of the connection is for one write alone; who takes a little now and then would hold the thread for long.
+    fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
+        loop {
+            match to.write(bytes) {
+                Ok(length) if length < bytes.len() => bytes = &bytes[length..],
+                Ok(_all) => return to.flush(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            self.check()?;
+        }
+    }
+
+    /// Fails as a write does whose time is over.
+    fn check(&self) -> io::Result<()> {
+        if self.begun.elapsed() < self.length {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+}
+
 /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
-fn write_in_one_piece(open: Open, answer: &Answer, date: &str) -> io::Result<()> {
+fn write_in_one_piece(
+    open: Open,
+    answer: &Answer,
+    date: &str,
+    allowance: &Allowance,
+) -> io::Result<()> {
     let connection = if open.close {
         Connection::Close
     } else {
         request::connection(&open.request)
     };
     let bytes = answer.render(is_head_only(&open.request), connection, date);
-    let mut writer = open.request.into_writer();
-    writer.write_all(&bytes)?;
-    writer.flush()
+    allowance.write_all(&mut open.request.into_writer(), &bytes)
 }
 
 fn is_head_only(request: &Request) -> bool {

@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
@@ -180,6 +181,38 @@ fn nothing_is_asked_of_the_database_for_a_caller_that_is_gone() {
     eventually("all are done with", || pages(200) + pages(503) == 100);
     // What the system takes into its own memory counts as answered.
     assert!(pages(200) < 10, "{} pages were asked", pages(200));
+}
+
+/// Reads a little from each now and then, until the other end of `over` is dropped.
+fn sip(mut streams: Vec<TcpStream>, over: &Receiver<()>) {
+    let mut little = vec![0; 64 << 10];
+    while over.recv_timeout(Duration::from_millis(250)) == Err(RecvTimeoutError::Timeout) {
+        for stream in &mut streams {
+            // There may be nothing at the moment.
+            let _ = stream.read(&mut little);
+        }
+    }
+}
+
+#[test]
+fn replies_that_are_taken_sip_by_sip_hold_up_others_for_a_while_only() {
+    let database = Database::new();
+    let limits = ["--workers", "2", "--send-timeout", "1s"];
+    let replica = Replica::start_with(&database, &limits);
+    let mut caller = replica.caller();
+    store_long_messages(&mut caller);
+    // As many as there are threads that write.
+    let sippers: Vec<_> = (0..2).map(|_| ask_and_do_not_read(&replica)).collect();
+    let (going_on, over) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || sip(sippers, &over));
+        let _until_the_end = going_on;
+        eventually("both are cut off from what they asked for", || {
+            assert_eq!(caller.post("ann", "x").status, 200);
+            let undelivered = &scrape(&replica)["answers_undelivered_total"];
+            undelivered.parse::<u32>().expect("a counter") > 100
+        });
+    });
 }
 
 /// Callers that only cost.
