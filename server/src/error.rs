@@ -46,11 +46,11 @@ pub enum Error {
     #[error("This Idempotency-Key was used for another message. Draw a new key for each message.")]
     KeyReused,
 
-    /// Nothing more is served on this connection: it is not known where a request on it ended, or too many were sent
-    /// ahead. Nothing was stored.
+    /// Nothing more is served on this connection: it is not known where a request on it ended, too many were sent ahead,
+    /// or an answer before could not be delivered. Nothing was stored.
     #[error(
-        "Nothing more is taken on this connection: a request before had no clear end, or too many were sent ahead of their \
-         answers. This attempt stored nothing; try again on a new connection."
+        "Nothing more is taken on this connection: a request before had no clear end, too many were sent ahead of their \
+         answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection."
     )]
     ConnectionGivenUp,
 

@@ -38,6 +38,16 @@ pub(super) struct Open {
     pub(super) message: Option<RequestId>,
 }
 
+impl Open {
+    /// Its body is not read, and its caller asked to close the connection.
+    pub(super) fn leave_unread(&mut self) {
+        self.close = true;
+        if !request::is_in_memory(&self.request) {
+            self.rest = Rest::Unread;
+        }
+    }
+}
+
 impl Exchange {
     /// Gives a request its place among those of its connection. Also tells how that stands. None if the connection was
     /// given up and goes on sending all the same.
@@ -71,11 +81,7 @@ impl Exchange {
 
     /// Refuses a request unread, and asks the caller to close the connection.
     pub(super) fn refuse(mut self, error: Error) {
-        let open = self.open_mut();
-        open.close = true;
-        if !request::is_in_memory(&open.request) {
-            open.rest = Rest::Unread;
-        }
+        self.open_mut().leave_unread();
         self.answer(error.into());
     }
 
@@ -92,7 +98,7 @@ impl Exchange {
     }
 
     /// Calls `ask`, from any thread, when all answers before are written: whoever asks for much at once gets one thing
-    /// after the other. If they cannot be written, it is not called, for nobody would receive what it leads to.
+    /// after the other. If they cannot be written, it is not called: most likely nobody would receive what it leads to.
     pub(super) fn in_turn(mut self, ask: impl FnOnce(Self) + Send + 'static) {
         if self.outbox.is_next(self.open_ref()) {
             return ask(self);

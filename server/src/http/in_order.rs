@@ -43,8 +43,10 @@ struct Line<T> {
     /// The first of them stays until it is written.
     waiting: VecDeque<Option<T>>,
     being_written: bool,
-    /// Items with a place below are not to be written.
+    /// Items with a place below are only tried.
     lost_below: u64,
+    /// Items with a place below are dropped.
+    broken_off_below: u64,
     given_up: Option<GivenUp>,
 }
 
@@ -63,6 +65,7 @@ impl<T> Default for Line<T> {
             waiting: VecDeque::new(),
             being_written: false,
             lost_below: 0,
+            broken_off_below: 0,
             given_up: None,
         }
     }
@@ -97,9 +100,13 @@ pub(super) enum Standing {
 }
 
 /// An item whose turn has come.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn<T> {
     Write(T),
-    /// One before it was lost, so nobody is there to receive it.
+    /// One before it was lost together with its connection. This one may have come on a newer one from the same address,
+    /// whose caller would take the next answer for the one to this.
+    Try(T),
+    /// A part of one before it was written, and the rest will not be: this would be taken for that.
     Drop(T),
 }
 
@@ -107,11 +114,13 @@ pub(super) enum Turn<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It is done with.
-    Written,
+    Done,
     /// Its place waits for another item, which is left with the same ticket.
     Deferred,
-    /// Nobody received it, nor will anybody receive those that have a place by now.
+    /// Its connection is lost, and those that have a place by now may be lost with it.
     Lost,
+    /// A part of it was written, and the rest will not be. Nothing more is served on its connection.
+    BrokenOff,
 }
 
 /// A place in the line of a connection.
@@ -168,15 +177,6 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
             .give_up(now);
     }
 
-    /// As [`Self::give_up`], but its caller cannot be told: a part of an item was written, and the rest will not be.
-    pub(super) fn break_off(&self, connection: C, now: Instant) {
-        let mut lines = self.lock();
-        lines.by_connection.entry(connection).or_default().given_up = Some(GivenUp {
-            since: now,
-            in_mid_item: true,
-        });
-    }
-
     /// Whether all before it is written.
     pub(super) fn is_first(&self, ticket: Ticket<C>) -> bool {
         let lines = self.lock();
@@ -201,7 +201,7 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
             drop(lines);
             let fate = catch_unwind(AssertUnwindSafe(|| write(turn))).unwrap_or_else(|_panic| {
                 tracing::error!("a panic while an answer was written; the server goes on");
-                Fate::Written
+                Fate::Done
             });
             last = Some(fate);
             lines = self.lock();
@@ -233,19 +233,34 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
     /// line is not being written any more.
     fn next_turn(&mut self, connection: C, last: Option<Fate>) -> Option<Turn<T>> {
         let line = self.by_connection.get_mut(&connection)?;
-        // At the first loss: whoever comes to this line later may be another caller.
-        if last == Some(Fate::Lost) && line.first >= line.lost_below {
-            line.lost_below = line.first + line.waiting.len() as u64;
+        let end = line.first + line.waiting.len() as u64;
+        match last {
+            // At the first loss: whoever comes to this line later is another caller.
+            Some(Fate::Lost) if line.first >= line.lost_below => line.lost_below = end,
+            Some(Fate::BrokenOff) => {
+                line.broken_off_below = end;
+                line.given_up = Some(GivenUp {
+                    since: Instant::now(),
+                    in_mid_item: true,
+                });
+            }
+            _ => {}
         }
-        if matches!(last, Some(Fate::Written | Fate::Lost)) {
+        if last.is_some_and(|fate| fate != Fate::Deferred) {
             line.waiting.pop_front();
             line.first += 1;
             self.open -= 1;
         }
         let head = line.waiting.front_mut().and_then(Option::take);
         line.being_written = head.is_some();
-        let is_lost = line.first < line.lost_below;
-        head.map(if is_lost { Turn::Drop } else { Turn::Write })
+        let place = line.first;
+        head.map(if place < line.broken_off_below {
+            Turn::Drop
+        } else if place < line.lost_below {
+            Turn::Try
+        } else {
+            Turn::Write
+        })
     }
 
     /// Forgets empty lines now and then; most of their connections are closed, but nothing tells.
@@ -281,9 +296,9 @@ mod tests {
         lines.leave(ticket, item, |turn| {
             match turn {
                 Turn::Write(item) => write(item),
-                Turn::Drop(_) => panic!("nothing is lost"),
+                Turn::Try(_) | Turn::Drop(_) => panic!("nothing is lost"),
             }
-            Fate::Written
+            Fate::Done
         });
     }
 
@@ -345,7 +360,7 @@ mod tests {
             if item == "question" {
                 Fate::Deferred
             } else {
-                Fate::Written
+                Fate::Done
             }
         });
         assert_eq!(turns, ["first", "question"]);
@@ -357,60 +372,65 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_has_a_place_when_an_item_is_lost_is_written() {
+    fn what_has_a_place_when_an_item_is_lost_is_only_tried() {
         let lines = InOrder::new();
         let (first, _) = enter(&lines, "a");
         let (second, _) = enter(&lines, "a");
         let (third, _) = enter(&lines, "a");
         leave(&lines, second, 2, |_| panic!("its turn has not come"));
-        let mut dropped = Vec::new();
-        lines.leave(first, 1, |turn| match turn {
-            Turn::Write(item) => {
-                assert_eq!(item, 1);
-                Fate::Lost
-            }
-            Turn::Drop(item) => {
-                dropped.push(item);
-                Fate::Lost
-            }
-        });
-        assert_eq!(dropped, [2]);
+        let mut turns = Vec::new();
+        let mut lose = |turn| {
+            turns.push(turn);
+            Fate::Lost
+        };
+        lines.leave(first, 1, &mut lose);
 
-        // Of a new connection from the same address, say.
+        // Of a new connection from the same address.
         let (fourth, _) = enter(&lines, "a");
         leave(&lines, fourth, 4, |_| panic!("its turn has not come"));
-        let mut written = Vec::new();
-        lines.leave(third, 3, |turn| match turn {
-            Turn::Write(item) => {
-                written.push(item);
-                Fate::Written
-            }
-            Turn::Drop(item) => {
-                dropped.push(item);
-                Fate::Lost
-            }
-        });
-        assert_eq!((dropped, written), (vec![2, 3], vec![4]));
+        lines.leave(third, 3, &mut lose);
+        let (write, try_) = (Turn::Write, Turn::Try);
+        assert_eq!(turns, [write(1), try_(2), try_(3), write(4)]);
         assert_eq!(lines.open(), 0);
+    }
+
+    /// Breaks off the first item of a line.
+    fn break_off(lines: &InOrder<&str, u32>, connection: &'static str) {
+        let (ticket, _) = enter(lines, connection);
+        lines.leave(ticket, 0, |_| Fate::BrokenOff);
     }
 
     #[test]
     fn nothing_is_written_behind_a_part_of_an_item() {
-        let lines = InOrder::<_, ()>::new();
+        let lines = InOrder::new();
+        let (first, _) = enter(&lines, "a");
+        let (second, _) = enter(&lines, "a");
+        let (third, _) = enter(&lines, "a");
+        leave(&lines, second, 2, |_| panic!("its turn has not come"));
+        lines.leave(first, 1, |turn| match turn {
+            Turn::Write(1) => Fate::BrokenOff,
+            turn => {
+                assert_eq!(turn, Turn::Drop(2));
+                Fate::Done
+            }
+        });
         let now = Instant::now();
-        lines.break_off("a", now);
         assert!(lines.enter("a", now).is_none());
         lines.give_up("a", now);
         assert!(lines.enter("a", now).is_none(), "also if more goes wrong");
+        lines.leave(third, 3, |turn| {
+            assert_eq!(turn, Turn::Drop(3));
+            Fate::Done
+        });
+        assert_eq!(lines.open(), 0);
         assert!(lines.enter("a", now + GIVEN_UP_FOR).is_some());
     }
 
     #[test]
     fn a_new_connection_from_the_address_of_a_broken_one_is_told_that_it_is_given_up() {
-        let lines = InOrder::<_, ()>::new();
-        let now = Instant::now();
-        lines.break_off("a", now);
-        let later = now + GIVEN_UP_FOR;
+        let lines = InOrder::new();
+        break_off(&lines, "a");
+        let later = Instant::now() + GIVEN_UP_FOR;
         lines.give_up("a", later);
         let entered = lines.enter("a", later);
         assert_eq!(

@@ -167,59 +167,68 @@ impl Replier {
     fn take(&self, open: Open, item: Item) {
         self.lines
             .leave(open.ticket, (open, item), |turn| match turn {
-                Turn::Write((open, Item::Answer(answer))) => {
-                    self.account(open, &answer, |open| self.write(open, &answer))
-                }
+                Turn::Write((open, Item::Answer(answer)))
+                | Turn::Try((open, Item::Answer(answer))) => self.deliver(open, &answer),
                 Turn::Write((open, Item::Question(ask))) => {
                     ask(open);
                     Fate::Deferred
                 }
-                Turn::Drop((open, item)) => self.account(open, &item.or_given_up(), |open| {
-                    self.drains.ignore(open.request);
-                    Err(io::ErrorKind::BrokenPipe.into())
-                }),
+                Turn::Try((mut open, Item::Question(_))) => {
+                    open.leave_unread();
+                    self.deliver(open, &Error::ConnectionGivenUp.into())
+                }
+                Turn::Drop((open, item)) => {
+                    let _nobody_receives_it = self.account(open, &item.or_given_up(), |open| {
+                        self.drains.ignore(open.request);
+                        Err(io::ErrorKind::BrokenPipe.into())
+                    });
+                    Fate::Done
+                }
             });
     }
 
-    /// Has an answer written, counts it and logs it. A caller that is gone, or does not read in time, is no error of ours.
+    /// A caller that is gone, or does not read in time, is no error of ours.
+    fn deliver(&self, open: Open, answer: &Answer) -> Fate {
+        match self.account(open, answer, |open| self.write(open, answer)) {
+            Ok(()) => Fate::Done,
+            // The time is over, and the connection may still be open.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Fate::BrokenOff,
+            Err(_) => Fate::Lost,
+        }
+    }
+
+    /// Has an answer written, counts it and logs it.
     fn account(
         &self,
         open: Open,
         answer: &Answer,
         write: impl FnOnce(Open) -> io::Result<()>,
-    ) -> Fate {
+    ) -> io::Result<()> {
         let metrics = &self.metrics.edge;
         let (endpoint, arrived) = (open.endpoint, open.arrived);
         let entry = Entry::if_wanted(&open);
-        let delivered = write(open).is_ok();
-        if !delivered {
+        let written = write(open);
+        if written.is_err() {
             metrics.undelivered.inc();
         }
         let took = arrived.elapsed();
         metrics.answered(endpoint, answer.status, took);
         if let Some(entry) = entry {
-            entry.log(answer, took, delivered);
+            entry.log(answer, took, written.is_ok());
         }
-        if delivered { Fate::Written } else { Fate::Lost }
+        written
     }
 
     fn write(&self, open: Open, answer: &Answer) -> io::Result<()> {
-        let connection = open.connection;
         let date = self.clock.date();
         let allowance = Allowance {
             begun: Instant::now(),
             length: self.send_timeout,
         };
-        let written = match open.rest {
+        match open.rest {
             Rest::None => write_in_one_piece(open, answer, &date, &allowance),
             Rest::Unread | Rest::Unclear => self.write_and_drain(open, answer, &date, &allowance),
-        };
-        written.inspect_err(|error| {
-            // The time is over, and the connection may still be open.
-            if error.kind() == io::ErrorKind::WouldBlock {
-                self.lines.break_off(connection, Instant::now());
-            }
-        })
+        }
     }
 
     /// For a caller whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a

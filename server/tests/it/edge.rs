@@ -1,9 +1,13 @@
 //! The HTTP edge under the loads that break `tiny_http` by itself.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Answer, Caller, Database, Replica};
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::{Answer, Caller, Database, Replica, eventually};
+use crate::metrics::scrape;
 
 /// Opens 64 connections at once, sends a message on each, and keeps all open until all are answered.
 fn burst(replica: &Replica) -> Duration {
@@ -134,6 +138,53 @@ fn pipelined_requests_are_answered_in_their_order() {
         assert_eq!(texts, ["one", "two", "three"]);
         assert_eq!(answers[3].own_seq(), 3 * (round + 1));
     }
+}
+
+/// From a port of the caller's choice.
+fn connect_from(local: SocketAddr, replica: &Replica) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets left");
+    let connected = socket
+        .set_reuse_address(true)
+        .and_then(|()| socket.bind(&local.into()))
+        .and_then(|()| socket.connect(&replica.address().into()));
+    connected.expect("the port is free, and the server listens");
+    socket
+}
+
+#[test]
+fn a_new_connection_from_the_address_of_a_lost_one_gets_its_own_answers() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let holder = database.hold_the_lock();
+    // An address that no other test uses, so that the port is still free afterwards.
+    let lost = connect_from((Ipv4Addr::new(127, 2, 0, 1), 0).into(), &replica);
+    let address = lost.local_addr().expect("it is bound");
+    let mut lost = Caller::on(lost.into()).expect("it is open");
+    lost.send_post("ann", "x", "");
+    database.wait_for_a_writer(None);
+    lost.reset();
+
+    let address = address.as_socket().expect("it is TCP");
+    let mut caller = Caller::on(connect_from(address, &replica).into()).expect("it is open");
+    caller.send_raw(b"GET /healthz HTTP/1.1\r\n\r\nGET /messages HTTP/1.1\r\n\r\n");
+    // With the one that asks.
+    eventually("all three have come", || {
+        scrape(&replica)["requests_open"] == "4"
+    });
+    drop(holder);
+    eventually("the answer to the lost one is lost", || {
+        scrape(&replica)["answers_undelivered_total"] != "0"
+    });
+
+    caller.send_raw(b"GET /openapi.json HTTP/1.1\r\n\r\n");
+    assert_eq!(caller.receive().json()["status"], "up");
+    // It may have been for nobody, so the database was not asked.
+    let page = caller.receive();
+    assert_eq!(
+        (page.status, page.header("Connection")),
+        (503, Some("close"))
+    );
+    assert_eq!(caller.receive().json()["openapi"], "3.1.1");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
+use socket2::Socket;
 
 use super::PATIENCE;
 
@@ -139,6 +141,12 @@ impl Caller {
     pub(crate) fn receive_if_any(&mut self) -> Option<Answer> {
         let something = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
         something.then(|| self.receive())
+    }
+
+    /// Ends the connection as a crash of its caller does.
+    pub(crate) fn reset(self) {
+        let stream = Socket::from(self.stream.into_inner());
+        stream.set_linger(Some(Duration::ZERO)).expect("it is open");
     }
 
     /// Waits until there is nothing more to read.
