@@ -322,7 +322,7 @@ struct Reception<S> {
 impl<S: Service> Reception<S> {
     fn receive(&self, request: tiny_http::Request) {
         self.heard.store(true, Ordering::Relaxed);
-        let Some((exchange, standing)) = Exchange::open(request, &self.outbox) else {
+        let Some((mut exchange, standing)) = Exchange::open(request, &self.outbox) else {
             return;
         };
         match standing {
@@ -340,9 +340,8 @@ impl<S: Service> Reception<S> {
             self.observe();
         }
         if !exchange.needs_no_waiting(self.desk.limits.body) {
-            self.desk.being_read.fetch_add(1, Ordering::AcqRel);
-            self.readers.submit(exchange);
-            return;
+            exchange.wait_for_body(&self.desk.being_read);
+            return self.readers.submit(exchange);
         }
         match endpoint {
             Endpoint::Page | Endpoint::Ready | Endpoint::Welcome => {

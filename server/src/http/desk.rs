@@ -22,7 +22,7 @@ pub(super) struct Desk<S> {
     pub(super) limits: EdgeLimits,
     stopping: Arc<AtomicBool>,
     /// Requests whose bodies are still on their way.
-    pub(super) being_read: AtomicUsize,
+    pub(super) being_read: Arc<AtomicUsize>,
     /// Of the stopping server.
     refusals: Reporter,
     /// Of bodies that nobody had the time to read.
@@ -42,7 +42,7 @@ impl<S: Service> Desk<S> {
             service,
             limits,
             stopping,
-            being_read: AtomicUsize::new(0),
+            being_read: Arc::default(),
             refusals: Reporter::default(),
             unheard: Reporter::default(),
             unread: Unread::default(),
@@ -54,14 +54,12 @@ impl<S: Service> Desk<S> {
     pub(super) fn wait_and_handle(&self, mut exchange: Exchange) {
         let deadline = exchange.arrived() + self.limits.request_timeout;
         if deadline <= Instant::now() {
-            self.being_read.fetch_sub(1, Ordering::AcqRel);
             let incident = self.unheard.report(|incident| {
                 tracing::warn!(instance = %incident, "refusing bodies: all workers wait for slow callers");
             });
             return exchange.refuse(Error::Busy(incident));
         }
         let body = exchange.read_body(self.limits.body, deadline);
-        self.being_read.fetch_sub(1, Ordering::AcqRel);
         self.handle(exchange, body, Instant::now());
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tiny_http::Request;
@@ -19,6 +20,23 @@ use super::request::{self, Rest, Route};
 pub struct Exchange {
     open: Option<Open>,
     outbox: Arc<Outbox>,
+    being_read: Option<BeingRead>,
+}
+
+/// Counts among the requests whose bodies are still on their way, until it is dropped.
+struct BeingRead(Arc<AtomicUsize>);
+
+impl BeingRead {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for BeingRead {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A request whose answer is not written yet.
@@ -75,6 +93,7 @@ impl Exchange {
         let exchange = Self {
             open: Some(open),
             outbox: Arc::clone(outbox),
+            being_read: None,
         };
         Some((exchange, standing))
     }
@@ -90,9 +109,14 @@ impl Exchange {
         self.outbox.give_up(self.open_ref().connection);
     }
 
+    /// Counts the request in `count` until its body is read, or it is answered.
+    pub(super) fn wait_for_body(&mut self, count: &Arc<AtomicUsize>) {
+        self.being_read = Some(BeingRead::begin(count));
+    }
+
     /// Answers, from any thread and without blocking.
     pub fn answer(mut self, answer: Answer) {
-        if let Some(open) = self.open.take() {
+        if let Some(open) = self.take() {
             self.outbox.answer(open, answer);
         }
     }
@@ -103,12 +127,13 @@ impl Exchange {
         if self.outbox.is_next(self.open_ref()) {
             return ask(self);
         }
-        if let Some(open) = self.open.take() {
+        if let Some(open) = self.take() {
             let outbox = Arc::clone(&self.outbox);
             self.outbox.ask_in_turn(open, move |open| {
                 ask(Self {
                     open: Some(open),
                     outbox,
+                    being_read: None,
                 });
             });
         }
@@ -128,6 +153,8 @@ impl Exchange {
 
     /// Begins no read after `deadline`.
     pub(super) fn read_body(&mut self, limit: usize, deadline: Instant) -> Result<Vec<u8>, Error> {
+        // Also if it panics.
+        let _until_it_is_read = self.being_read.take();
         let open = self.open_mut();
         let (body, rest) = request::read_body(&mut open.request, limit, deadline);
         open.rest = rest;
@@ -163,6 +190,12 @@ impl Exchange {
         self.open_mut().close = true;
     }
 
+    /// From now on it is owed an answer, whatever became of its body.
+    fn take(&mut self) -> Option<Open> {
+        self.being_read = None;
+        self.open.take()
+    }
+
     fn request(&self) -> &Request {
         &self.open_ref().request
     }
@@ -182,7 +215,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(open) = self.open.take() {
+        if let Some(open) = self.take() {
             self.outbox.answer_dropped(open);
         }
     }
@@ -194,12 +227,57 @@ pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, 
     let answers: Vec<_> = answers
         .into_iter()
         .filter_map(|(mut exchange, answer)| {
-            let open = exchange.open.take()?;
+            let open = exchange.take()?;
             outbox.get_or_insert_with(|| Arc::clone(&exchange.outbox));
             Some((open, answer.into()))
         })
         .collect();
     if let Some(outbox) = outbox {
         outbox.answer_all(answers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    use tiny_http::TestRequest;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    type End = fn(Exchange);
+
+    #[test]
+    fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
+        let outbox = Arc::new(Outbox::new(1, Duration::MAX, Metrics::new()));
+        let count = Arc::default();
+        let being_read = || {
+            let opened = Exchange::open(TestRequest::new().into(), &outbox);
+            let (mut exchange, _) = opened.expect("nothing was sent ahead");
+            exchange.wait_for_body(&count);
+            assert_eq!(count.load(Ordering::Acquire), 1);
+            exchange
+        };
+        let ends: [(&str, End); 4] = [
+            ("it is read", |mut exchange| {
+                let arrived = exchange.arrived();
+                let _body = exchange.read_body(0, arrived);
+                std::mem::forget(exchange);
+            }),
+            ("it is answered unread", |exchange| {
+                exchange.answer(Answer::up());
+            }),
+            ("it is dropped", drop),
+            ("its thread panics", |_exchange| {
+                panic!("while the body is read")
+            }),
+        ];
+        for (end, of) in ends {
+            let exchange = being_read();
+            let _panic = catch_unwind(AssertUnwindSafe(|| of(exchange)));
+            assert_eq!(count.load(Ordering::Acquire), 0, "{end}");
+        }
     }
 }
