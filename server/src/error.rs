@@ -52,7 +52,7 @@ pub enum Error {
         "Nothing more is taken on this connection: a request before had no clear end, too many were sent ahead of their \
          answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection."
     )]
-    ConnectionGivenUp,
+    ConnectionGivenUp(Incident),
 
     /// The writer's queue is full. Nothing was stored.
     #[error(
@@ -108,7 +108,7 @@ impl Error {
             Self::OutsideLimit(_) | Self::KeyReused => 422,
             Self::NoRoom => 429,
             Self::Defect(_) => 500,
-            Self::ConnectionGivenUp
+            Self::ConnectionGivenUp(_)
             | Self::Busy(_)
             | Self::DatabaseAway(_)
             | Self::NoPrimary(..)
@@ -128,14 +128,23 @@ impl Error {
     #[must_use]
     pub fn incident(&self) -> Option<Incident> {
         match *self {
-            Self::Busy(incident)
+            Self::ConnectionGivenUp(incident)
+            | Self::Busy(incident)
             | Self::DatabaseAway(incident)
             | Self::NoPrimary(_, incident)
             | Self::Full(incident)
             | Self::ShuttingDown(incident)
             | Self::OutcomeUnknown(incident)
             | Self::Defect(incident) => Some(incident),
-            _ => None,
+            Self::Malformed(_)
+            | Self::NotFound
+            | Self::MethodNotAllowed(_)
+            | Self::BodyTooLarge(_)
+            | Self::NotJson
+            | Self::OutsideLimit(_)
+            | Self::Misdirected(_)
+            | Self::NoRoom
+            | Self::KeyReused => None,
         }
     }
 }

@@ -32,6 +32,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::handover::{Batch, Welcome};
+use crate::incident::Reporter;
 use crate::listener::{self, BurstSign, Nudge};
 use crate::message::{Message, Post};
 use crate::metrics::{Endpoint, Metrics};
@@ -203,6 +204,7 @@ impl Edge {
             clerk,
             outbox: Arc::clone(&self.outbox),
             burst: nudge.burst_sign(),
+            given_up: Reporter::default(),
             heard: AtomicBool::new(false),
         };
 
@@ -315,6 +317,8 @@ struct Reception<S> {
     clerk: Workers<Exchange>,
     outbox: Arc<Outbox>,
     burst: BurstSign,
+    /// Of connections on which nothing more is served.
+    given_up: Reporter,
     /// Set with each request.
     heard: AtomicBool,
 }
@@ -328,7 +332,10 @@ impl<S: Service> Reception<S> {
         match standing {
             Standing::New => self.burst.new_connection(),
             Standing::Known => {}
-            Standing::GivenUp => return exchange.refuse(Error::ConnectionGivenUp),
+            Standing::GivenUp => {
+                let error = self.refuse_given_up(&exchange);
+                return exchange.refuse(error);
+            }
         }
         if let Err(error) = exchange.check_framing() {
             // At once: what looks like the next request on this connection may have come already.
@@ -357,6 +364,16 @@ impl<S: Service> Reception<S> {
                 }
             }
         }
+    }
+
+    fn refuse_given_up(&self, exchange: &Exchange) -> Error {
+        let peer = exchange.connection();
+        Error::ConnectionGivenUp(self.given_up.report(|incident| {
+            tracing::warn!(
+                instance = %incident, %peer,
+                "refusing what follows on a connection: a request had no clear end, or too many were sent ahead"
+            );
+        }))
     }
 
     /// Brings the gauges up to date.

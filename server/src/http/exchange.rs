@@ -106,7 +106,7 @@ impl Exchange {
 
     /// Nothing that follows on its connection is served: it is not known where this request ends.
     pub(super) fn give_up_connection(&self) {
-        self.outbox.give_up(self.open_ref().connection);
+        self.outbox.give_up(self.connection());
     }
 
     /// Counts the request in `count` until its body is read, or it is answered.
@@ -170,6 +170,11 @@ impl Exchange {
 
     pub(super) fn request_id(&self) -> Result<RequestId, Error> {
         request::request_id(self.request())
+    }
+
+    /// The address of its peer.
+    pub(super) fn connection(&self) -> SocketAddr {
+        self.open_ref().connection
     }
 
     pub(super) fn endpoint(&self) -> Endpoint {

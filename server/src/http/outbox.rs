@@ -51,6 +51,7 @@ impl Outbox {
             drains: Arc::clone(&drains),
             clock: Clock::new(),
             send_timeout,
+            given_up: Reporter::default(),
             metrics,
         };
         let repliers = Workers::new("replier", most_threads, move |(open, item)| {
@@ -137,22 +138,14 @@ impl Outbox {
     }
 }
 
-impl Item {
-    /// Of a request that gets no answer any more.
-    fn or_given_up(self) -> Answer {
-        match self {
-            Self::Answer(answer) => answer,
-            Self::Question(_) => Error::ConnectionGivenUp.into(),
-        }
-    }
-}
-
 /// What the threads that write share.
 struct Replier {
     lines: Arc<Lines>,
     drains: Arc<Drains>,
     clock: Clock,
     send_timeout: Duration,
+    /// Of connections on which an answer could not be delivered.
+    given_up: Reporter,
     metrics: Arc<Metrics>,
 }
 
@@ -175,16 +168,31 @@ impl Replier {
                 }
                 Turn::Try((mut open, Item::Question(_))) => {
                     open.leave_unread();
-                    self.deliver(open, &Error::ConnectionGivenUp.into())
+                    let refusal = self.refuse_question(&open);
+                    self.deliver(open, &refusal)
                 }
                 Turn::Drop((open, item)) => {
-                    let _nobody_receives_it = self.account(open, &item.or_given_up(), |open| {
+                    let answer = match item {
+                        Item::Answer(answer) => answer,
+                        Item::Question(_) => self.refuse_question(&open),
+                    };
+                    let _nobody_receives_it = self.account(open, &answer, |open| {
                         self.drains.ignore(open.request);
                         Err(io::ErrorKind::BrokenPipe.into())
                     });
                     Fate::Done
                 }
             });
+    }
+
+    fn refuse_question(&self, open: &Open) -> Answer {
+        let incident = self.given_up.report(|incident| {
+            tracing::info!(
+                instance = %incident, peer = %open.connection,
+                "refusing pages on a connection: an answer before them could not be delivered"
+            );
+        });
+        Error::ConnectionGivenUp(incident).into()
     }
 
     /// A caller that is gone, or does not read in time, is no error of ours.

@@ -6,6 +6,7 @@ use mysql::prelude::Queryable;
 use serde_json::Value;
 
 use crate::harness::{Answer, Database, Replica, eventually};
+use crate::metrics::scrape;
 
 /// The line of the log that tells the cause of a 5xx.
 fn cause(replica: &Replica, answer: &Answer) -> String {
@@ -72,6 +73,27 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
 
     let malformed = caller.post("", "x");
     assert_eq!(malformed.json().get("instance"), None, "the caller's own");
+}
+
+#[test]
+fn a_caller_that_sends_too_much_ahead_is_told_the_line_of_the_log() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let holder = database.hold_the_lock();
+    let mut caller = replica.caller();
+    caller.send_post("ann", "keeps the others waiting", "");
+    caller.send_raw("GET /healthz HTTP/1.1\r\n\r\n".repeat(128).as_bytes());
+    // With the one that asks.
+    eventually("all have come", || {
+        scrape(&replica)["requests_open"] == "130"
+    });
+    drop(holder);
+    for _ in 0..128 {
+        assert_eq!(caller.receive().status, 200);
+    }
+    let refused = caller.receive();
+    assert_eq!(refused.status, 503);
+    assert!(cause(&replica, &refused).contains("too many were sent ahead"));
 }
 
 /// All lines of a log in JSON.
