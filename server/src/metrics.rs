@@ -1,6 +1,7 @@
 //! What is counted and timed, for `GET /metrics`: each metric once, with its name and meaning.
 //!
-//! To record is a few atomic additions, without a lock and without an allocation; all label values are our own.
+//! To record is a few atomic additions, without a lock and without an allocation, but for an unusual status; all label values
+//! are our own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,8 +131,8 @@ impl Endpoint {
         match self {
             Self::PostMessage => &[200, 400, 413, 415, 422, 500, 503, 504],
             Self::Page => &[200, 400, 422, 503],
-            // Most replicas get none of these.
-            Self::PostBatch | Self::Welcome => &[],
+            Self::PostBatch => &[200, 421, 429, 500, 503, 504],
+            Self::Welcome => &[200, 421, 503],
             Self::Ready => &[200, 503],
             Self::Health | Self::Metrics => &[200],
             Self::Other => &[404, 405],
