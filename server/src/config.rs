@@ -43,8 +43,8 @@ pub struct Config {
     #[arg(long, env = "HAND_OVER_TO", value_name = "URL")]
     pub hand_over_to: Option<PeerUrl>,
 
-    /// Most threads that may wait for slow callers, for reading long bodies and for writing replies each. They are
-    /// started as they are needed
+    /// Most threads of each of four kinds: for reading long bodies, for asking the database for pages, for writing replies,
+    /// and for the rest of bodies that were refused. They are started as they are needed
     #[arg(long, env = "WORKERS", default_value_t = 256, value_parser = at_least_one, value_name = "COUNT")]
     pub workers: usize,
 

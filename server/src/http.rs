@@ -80,7 +80,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct EdgeLimits {
     /// Largest body, in bytes.
     pub body: usize,
-    /// Most threads that read, and most that write.
+    /// Most threads of each of four pools: those that read bodies, that ask the database, that write replies, and that
+    /// take the rest of refused bodies off the connection.
     pub workers: usize,
     /// How long a body may take; and from there to the moment from which nobody waits for the message any more.
     pub request_timeout: Duration,
