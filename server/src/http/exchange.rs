@@ -61,7 +61,7 @@ impl Open {
     pub(super) fn leave_unread(&mut self) {
         self.close = true;
         if !request::is_in_memory(&self.request) {
-            self.rest = Rest::Unread;
+            self.rest = Rest::OnItsWay;
         }
     }
 }

@@ -235,7 +235,7 @@ impl Replier {
         };
         match open.rest {
             Rest::None => write_in_one_piece(open, answer, &date, &allowance),
-            Rest::Unread | Rest::Unclear => self.write_and_drain(open, answer, &date, &allowance),
+            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer, &date, &allowance),
         }
     }
 

@@ -164,7 +164,7 @@ pub(super) fn is_in_memory(request: &Request) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
     None,
-    Unread,
+    OnItsWay,
     /// It is not known where the body ends.
     Unclear,
 }
@@ -182,7 +182,7 @@ pub(super) fn read_body(
         return (Ok(Vec::new()), Rest::None);
     }
     if declared > limit {
-        return (Err(Error::BodyTooLarge(limit)), Rest::Unread);
+        return (Err(Error::BodyTooLarge(limit)), Rest::OnItsWay);
     }
     // One more than is allowed, to see that there is more. With `Connection: upgrade` the reader of tiny_http does not
     // end where the body does.
@@ -200,7 +200,7 @@ pub(super) fn read_body(
         read_in_time(rest, &mut body, deadline)
     };
     match read {
-        Ok(length) if length > limit => (Err(Error::BodyTooLarge(limit)), Rest::Unread),
+        Ok(length) if length > limit => (Err(Error::BodyTooLarge(limit)), Rest::OnItsWay),
         Ok(length) if length < declared => (Err(ended_early()), Rest::Unclear),
         Ok(_) => (Ok(body), Rest::None),
         Err(error) if error.kind() == ErrorKind::TimedOut => (Err(too_slow()), Rest::Unclear),
