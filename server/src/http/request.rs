@@ -1,6 +1,6 @@
 //! Requests: where they go, and what their headers and bodies say.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Take};
 use std::time::Instant;
 
 use tiny_http::{HTTPVersion, Header, Method, Request};
@@ -209,17 +209,23 @@ pub(super) fn read_body(
 }
 
 /// A time-out of the connection is for one read alone; a byte now and then would hold the thread for ever.
-fn read_in_time(mut from: impl Read, into: &mut Vec<u8>, deadline: Instant) -> io::Result<usize> {
+/// What is complete is never late.
+fn read_in_time(
+    mut from: Take<impl Read>,
+    into: &mut Vec<u8>,
+    deadline: Instant,
+) -> io::Result<usize> {
     let mut some = [0; 8 << 10];
-    loop {
+    while from.limit() > 0 {
         match from.read(&mut some)? {
-            0 => return Ok(into.len()),
+            0 => break,
             length => into.extend_from_slice(&some[..length]),
         }
-        if Instant::now() >= deadline {
+        if from.limit() > 0 && Instant::now() >= deadline {
             return Err(ErrorKind::TimedOut.into());
         }
     }
+    Ok(into.len())
 }
 
 fn too_slow() -> Error {
@@ -336,6 +342,16 @@ fn headers<'a>(request: &'a Request, name: &'static str) -> impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_body_that_is_not_complete_is_late() {
+        let past = Instant::now();
+        for (length, read) in [(4, Ok(4)), (5, Err(ErrorKind::TimedOut))] {
+            let body = b"body".take(length);
+            let result = read_in_time(body, &mut Vec::new(), past);
+            assert_eq!(result.map_err(|error| error.kind()), read);
+        }
+    }
 
     #[test]
     fn a_page_request_takes_the_limits_at_n_and_refuses_them_at_n_plus_1() {
