@@ -187,13 +187,14 @@ fn hostile_requests_are_refused_cost_nothing_and_harm_nobody() {
         after = Holdings::of(&replica);
         after.descriptors <= MOST_DESCRIPTORS
     });
-    // Threads of tiny_http are used again, and end only when nothing comes for long.
+    // tiny_http keeps threads for as many connections as were open at once, two for each of ours if it is slow to notice
+    // that they were closed. One that hangs for each case would be many more.
     assert!(
-        after.threads <= before.threads + 16,
+        after.threads <= before.threads + 2 * THREADS,
         "{before:?}, then {after:?}"
     );
     assert!(
-        after.memory_kib <= before.memory_kib + (8 << 10),
+        after.memory_kib <= before.memory_kib + (16 << 10),
         "{before:?}, then {after:?}"
     );
 
