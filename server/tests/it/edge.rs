@@ -96,9 +96,15 @@ fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
         medians.min().expect("there are five")
     };
     let page = best_of_five(&|caller| caller.get("/messages"));
-    assert!(page < Duration::from_millis(5), "median of a page {page:?}");
+    assert!(
+        page < Duration::from_millis(20),
+        "median of a page {page:?}"
+    );
     let post = best_of_five(&|caller| caller.post("somebody", &"x".repeat(38)));
-    assert!(post < Duration::from_millis(5), "median of a post {post:?}");
+    assert!(
+        post < Duration::from_millis(20),
+        "median of a post {post:?}"
+    );
 }
 
 #[test]
