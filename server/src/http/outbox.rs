@@ -282,6 +282,7 @@ impl Allowance {
     fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
         loop {
             match to.write(bytes) {
+                Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(length) if length < bytes.len() => bytes = &bytes[length..],
                 Ok(_all) => return to.flush(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
