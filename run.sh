@@ -16,7 +16,6 @@
 #   DATABASE_URL=mysql://user:password@host:3306/dummy_messenger   uses this database. Without it a private one is
 #                                    started in .run/, reachable by a Unix socket only; its data is kept between runs
 #   REPLICAS=2                       how many; on the ports 8001, 8002 …, the next free one if one is taken
-#   HAND_OVER=1                      all replicas but the first hand their batches over to it
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null
 PATH=$PATH:${HOME:-/root}/.cargo/bin:/usr/sbin:/usr/local/sbin:/usr/libexec:/usr/local/mysql/bin
@@ -254,10 +253,8 @@ start_replicas() {
 }
 
 start_replica() {
-  local ports=("${!replica[@]}") options=(--listen "127.0.0.1:$1")
-  if [[ -n ${HAND_OVER:-} && $1 != "${ports[0]:-$1}" ]]; then options+=(--hand-over-to "http://127.0.0.1:${ports[0]}"); fi
   mkdir -p .run
-  DATABASE_URL=${replica_url:-$DATABASE_URL} spawn "$binaries/server" "${options[@]}" >>".run/replica-$1.log" 2>&1 8>&-
+  DATABASE_URL=${replica_url:-$DATABASE_URL} spawn "$binaries/server" --listen "127.0.0.1:$1" >>".run/replica-$1.log" 2>&1 8>&-
   replica[$1]=$spawned
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::handover::PeerUrl;
 use crate::http::EdgeLimits;
 use crate::log::{LogFormat, LogLevel};
 use crate::store::DatabaseUrls;
@@ -36,12 +35,6 @@ pub struct Config {
         value_name = "URL"
     )]
     pub database_url: Vec<DatabaseUrls>,
-
-    /// Another replica on the same database, as `http://host:port`, that stores for this one. While it is there, this one
-    /// does not wait for the lock itself; without it, it does. More than two replicas are faster if all others name the
-    /// same one. That one must not name another; if it names itself, it ignores this
-    #[arg(long, env = "HAND_OVER_TO", value_name = "URL")]
-    pub hand_over_to: Option<PeerUrl>,
 
     /// Most threads of each of four kinds: for reading long bodies, for asking the database for pages, for writing replies,
     /// and for the rest of bodies that were refused. They are started as they are needed
@@ -120,7 +113,6 @@ impl Config {
         let Self {
             listen,
             database_url: _,
-            hand_over_to,
             workers,
             queue_messages,
             batch_messages,
@@ -141,7 +133,6 @@ impl Config {
             build = BUILD,
             %listen,
             database_url = %self.database_urls(),
-            hand_over_to = hand_over_to.as_ref().map(tracing::field::display),
             workers,
             queue_messages,
             batch_messages,

@@ -32,16 +32,6 @@ pub enum Error {
     #[error("{0}")]
     OutsideLimit(String),
 
-    /// A batch of another replica that this one does not take. Nothing was stored.
-    #[error("This replica does not store for others, or not for you: {0}.")]
-    Misdirected(&'static str),
-
-    /// The writer's queue has no room for all of a batch of another replica. Nothing was stored.
-    #[error(
-        "Too many messages are waiting to take all of this batch. This attempt stored nothing."
-    )]
-    NoRoom,
-
     /// The idempotency key was used before, with another message.
     #[error("This Idempotency-Key was used for another message. Draw a new key for each message.")]
     KeyReused,
@@ -104,9 +94,7 @@ impl Error {
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTooLarge(_) => 413,
             Self::NotJson => 415,
-            Self::Misdirected(_) => 421,
             Self::OutsideLimit(_) | Self::KeyReused => 422,
-            Self::NoRoom => 429,
             Self::Defect(_) => 500,
             Self::ConnectionGivenUp(_)
             | Self::Busy(_)
@@ -142,8 +130,6 @@ impl Error {
             | Self::BodyTooLarge(_)
             | Self::NotJson
             | Self::OutsideLimit(_)
-            | Self::Misdirected(_)
-            | Self::NoRoom
             | Self::KeyReused => None,
         }
     }

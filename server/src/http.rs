@@ -28,10 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
-use uuid::Uuid;
 
 use crate::error::Error;
-use crate::handover::{Batch, Welcome};
 use crate::incident::Reporter;
 use crate::listener::{self, BurstSign, Nudge};
 use crate::message::{Message, Post};
@@ -60,16 +58,6 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether the database takes writes. May block on the database.
     fn ready(&self) -> Result<(), Error>;
-
-    /// Takes a batch of another replica, without blocking. The exchange is answered later, from any thread.
-    fn batch(&self, _batch: Batch, exchange: Exchange) {
-        exchange.answer(Error::NotFound.into());
-    }
-
-    /// Whether this takes batches of a replica that shows the name `from` on its database. May block on the database.
-    fn welcome(&self, _from: Uuid) -> Result<Welcome, Error> {
-        Err(Error::NotFound)
-    }
 
     /// Brings the gauges of its metrics up to date. Does not ask the database.
     fn observe(&self) {}
@@ -352,12 +340,12 @@ impl<S: Service> Reception<S> {
             return self.readers.submit(exchange);
         }
         match endpoint {
-            Endpoint::Page | Endpoint::Ready | Endpoint::Welcome => {
+            Endpoint::Page | Endpoint::Ready => {
                 let askers = Arc::clone(&self.askers);
                 exchange.in_turn(move |exchange| askers.submit(exchange));
             }
             Endpoint::Metrics => self.clerk.submit(exchange),
-            Endpoint::PostMessage | Endpoint::PostBatch | Endpoint::Health | Endpoint::Other => {
+            Endpoint::PostMessage | Endpoint::Health | Endpoint::Other => {
                 let handle = AssertUnwindSafe(|| self.desk.handle_at_once(exchange));
                 if catch_unwind(handle).is_err() {
                     // An exchange that is dropped by a panic answers 500 by itself.

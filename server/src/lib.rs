@@ -11,7 +11,6 @@
 //! * [`message`]: what a caller sent, parsed; what is stored, rendered.
 //! * [`messenger`]: the service. Puts messages into the writer's queue, reads pages of the history.
 //! * [`writer`]: one thread a replica; combines what waits into one transaction.
-//! * [`handover`]: batches that one replica hands over to another.
 //! * [`numbering`]: which number each message of a batch gets. Pure.
 //! * [`store`]: all SQL, and what its errors mean.
 //! * [`metrics`]: what is counted and timed on the way.
@@ -26,8 +25,8 @@
 //!    so there is no hole.
 //! 3. A reply is built from what the transaction read and wrote under the lock: the own message and its direct
 //!    predecessors. It leaves after COMMIT has returned.
-//! 4. Every message has a request id, unique in the table. When the outcome of a COMMIT is not known, or of a batch that
-//!    was handed over, the ids are looked up under the lock, and only what is absent is stored, with the same ids.
+//! 4. Every message has a request id, unique in the table. When the outcome of a COMMIT is not known, the ids are looked up
+//!    under the lock, and only what is absent is stored, with the same ids.
 //! 5. A transaction that only found its messages writes too, so that its COMMIT flushes the log they stand in.
 //!
 //! # Beyond one cluster
@@ -77,8 +76,6 @@ pub mod message;
 pub mod messenger;
 
 pub mod writer;
-
-pub mod handover;
 
 pub mod numbering;
 

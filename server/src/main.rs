@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::Parser;
 use server::config::Config;
-use server::handover::Peer;
 use server::http::Edge;
 use server::log;
 use server::messenger::Messenger;
@@ -75,15 +74,8 @@ fn run(config: &Config) -> Result<(), Failure> {
                 FAILED
             },
         })?;
-    let peer = config
-        .hand_over_to
-        .clone()
-        .and_then(|url| url.of_another(config.listen))
-        .map(|url| Peer::start(url, store.clone(), config.body_limit))
-        .transpose()
-        .map_err(failed("cannot start to hand over"))?;
     let messenger = Arc::new(
-        Messenger::start(store, config.writer_limits(), peer, Arc::clone(&metrics))
+        Messenger::start(store, config.writer_limits(), Arc::clone(&metrics))
             .map_err(failed("cannot start the writer"))?,
     );
     let edge = Edge::new(socket, config.edge_limits(), metrics).map_err(failed("cannot serve"))?;

@@ -122,8 +122,7 @@ fn outside(detail: String) -> Error {
 pub enum RequestId {
     /// Chosen by the caller, who may have used it before.
     Caller(Uuid),
-    /// Drawn by a server for this message. Stored before the first attempt only if that server handed it over, and took
-    /// it for lost.
+    /// Drawn by the server for this message, so before the first attempt it is stored nowhere.
     Server(Uuid),
 }
 
@@ -208,7 +207,7 @@ pub struct RenderedHistory {
 #[derive(Debug, Clone)]
 pub struct Window {
     history: Arc<RenderedHistory>,
-    /// Which of its messages, never none.
+    /// Which part of its JSON.
     shown: Range<usize>,
 }
 
@@ -216,24 +215,6 @@ impl RenderedHistory {
     /// Renders messages, oldest first.
     #[must_use]
     pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message<'a>>) -> Arc<Self> {
-        Self::collect(messages, |message, json| {
-            serde_json::to_writer(json, message)
-                .expect("a message has no map keys and no fallible field");
-        })
-    }
-
-    /// Takes messages that were rendered elsewhere.
-    #[must_use]
-    pub fn of_rendered<'a>(messages: impl IntoIterator<Item = &'a str>) -> Arc<Self> {
-        Self::collect(messages, |message, json| {
-            json.extend_from_slice(message.as_bytes());
-        })
-    }
-
-    fn collect<M>(
-        messages: impl IntoIterator<Item = M>,
-        render: impl Fn(M, &mut Vec<u8>),
-    ) -> Arc<Self> {
         let mut json = Vec::new();
         let mut places = Vec::new();
         for message in messages {
@@ -241,7 +222,8 @@ impl RenderedHistory {
                 json.push(b',');
             }
             let start = json.len();
-            render(message, &mut json);
+            serde_json::to_writer(&mut json, message)
+                .expect("a message has no map keys and no fallible field");
             places.push(start..json.len());
         }
         Arc::new(Self { json, places })
@@ -253,18 +235,11 @@ impl RenderedHistory {
     /// If there is no such message.
     #[must_use]
     pub fn window(self: &Arc<Self>, index: usize) -> Window {
-        self.part(index.saturating_sub(PREDECESSORS)..index + 1)
-            .expect("the caller knows how many there are")
-    }
-
-    /// These messages. `None` if there are none, or not so many.
-    #[must_use]
-    pub fn part(self: &Arc<Self>, shown: Range<usize>) -> Option<Window> {
-        let there = !shown.is_empty() && shown.end <= self.places.len();
-        there.then(|| Window {
+        let first = &self.places[index.saturating_sub(PREDECESSORS)];
+        Window {
+            shown: first.start..self.places[index].end,
             history: Arc::clone(self),
-            shown,
-        })
+        }
     }
 }
 
@@ -272,14 +247,7 @@ impl Window {
     /// The JSON between the brackets.
     #[must_use]
     pub fn messages(&self) -> &[u8] {
-        let places = &self.history.places[self.shown.clone()];
-        &self.history.json[places[0].start..places[places.len() - 1].end]
-    }
-
-    /// Of which history it is a part, and which part.
-    #[must_use]
-    pub fn origin(&self) -> (&Arc<RenderedHistory>, Range<usize>) {
-        (&self.history, self.shown.clone())
+        &self.history.json[self.shown.clone()]
     }
 }
 

@@ -13,7 +13,7 @@ use prometheus::{
 
 use crate::message::Post;
 use crate::numbering::{Fate, Ledger, Numbered};
-use crate::writer::Cause;
+use crate::store::Trouble;
 use crate::{BUILD, VERSION};
 
 /// Stands before each name.
@@ -91,8 +91,6 @@ impl Metrics {
 pub enum Endpoint {
     PostMessage,
     Page,
-    PostBatch,
-    Welcome,
     Health,
     Ready,
     Metrics,
@@ -101,11 +99,9 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 6] = [
         Self::PostMessage,
         Self::Page,
-        Self::PostBatch,
-        Self::Welcome,
         Self::Health,
         Self::Ready,
         Self::Metrics,
@@ -117,8 +113,6 @@ impl Endpoint {
         match self {
             Self::PostMessage => ["POST", "/messages"],
             Self::Page => ["GET", "/messages"],
-            Self::PostBatch => ["POST", "/batches"],
-            Self::Welcome => ["GET", "/batches"],
             Self::Health => ["GET", "/healthz"],
             Self::Ready => ["GET", "/readyz"],
             Self::Metrics => ["GET", "/metrics"],
@@ -131,8 +125,6 @@ impl Endpoint {
         match self {
             Self::PostMessage => &[200, 400, 413, 415, 422, 500, 503, 504],
             Self::Page => &[200, 400, 422, 503],
-            Self::PostBatch => &[200, 421, 429, 500, 503, 504],
-            Self::Welcome => &[200, 421, 503],
             Self::Ready => &[200, 503],
             Self::Health | Self::Metrics => &[200],
             Self::Other => &[404, 405],
@@ -260,14 +252,12 @@ pub struct WriterMetrics {
     lock_hold: Histogram,
     commit: Histogram,
     stored: IntCounter,
-    /// Stored by the peer.
-    pub handed_over: IntCounter,
     repeated: IntCounter,
     /// Refused at the queue's end.
     pub refused_full: IntCounter,
     /// Refused since their time was over.
     pub refused_late: IntCounter,
-    failures: Vec<(Cause, IntCounter)>,
+    failures: Vec<(Trouble, IntCounter)>,
     /// Messages that may be stored or not.
     pub unknown: IntCounter,
     unknown_stored: IntCounter,
@@ -281,8 +271,7 @@ impl WriterMetrics {
         let refused = counters(
             registry,
             "messages_refused_total",
-            "Messages answered with 503 and not stored by this replica: the queue was full, or their time was over (late, also \
-             of those that were handed over to it)",
+            "Messages answered with 503 and not stored by this replica: the queue was full, or their time was over (late)",
             &["reason"],
         );
         let failures = counters(
@@ -298,7 +287,7 @@ impl WriterMetrics {
              anew, or given up with 504 or 500",
             &["as"],
         );
-        let failure = |cause: Cause| (cause, failures.with_label_values(&[cause.name()]));
+        let failure = |trouble: Trouble| (trouble, failures.with_label_values(&[trouble.name()]));
         Self {
             queue: gauge(
                 registry,
@@ -339,11 +328,6 @@ impl WriterMetrics {
                 "messages_stored_total",
                 "Messages stored by this replica, without those found after a lost answer",
             ),
-            handed_over: counter(
-                registry,
-                "messages_handed_over_total",
-                "Messages of this replica's callers that its peer stored, or knew to be stored",
-            ),
             repeated: counter(
                 registry,
                 "messages_repeated_total",
@@ -351,11 +335,11 @@ impl WriterMetrics {
             ),
             refused_full: refused.with_label_values(&["queue_full"]),
             refused_late: refused.with_label_values(&["late"]),
-            failures: Cause::all().map(failure).collect(),
+            failures: Trouble::ALL.map(failure).into(),
             unknown: counter(
                 registry,
                 "unknown_outcomes_total",
-                "Messages of which a lost answer, of the database or of the peer, left open whether they are stored",
+                "Messages of which a lost answer of the database left open whether they are stored",
             ),
             unknown_stored: resolved.with_label_values(&["stored"]),
             unknown_not_stored: resolved.with_label_values(&["not_stored"]),
@@ -364,8 +348,8 @@ impl WriterMetrics {
     }
 
     /// An attempt to store a batch failed.
-    pub fn failed(&self, cause: Cause) {
-        let counter = self.failures.iter().find(|(each, _)| *each == cause);
+    pub fn failed(&self, trouble: Trouble) {
+        let counter = self.failures.iter().find(|(each, _)| *each == trouble);
         counter.expect("there is one for each").1.inc();
     }
 

@@ -139,32 +139,6 @@ pub fn check_writable(connection: &mut Conn) -> Result<(), mysql::Error> {
     connection.query_drop("UPDATE counters SET repeats = repeats WHERE user = '' AND FALSE")
 }
 
-/// Takes a lock of this name that [`sees_name`] sees through any connection to the same database.
-///
-/// # Errors
-/// As the database says.
-pub fn show_name(connection: &mut Conn, name: Uuid) -> Result<(), mysql::Error> {
-    connection.query_drop(format!("DO GET_LOCK({}, 0)", sql::lock_of(name)))
-}
-
-/// Gives up the lock that [`show_name`] took.
-///
-/// # Errors
-/// If it fails, drop the connection.
-pub fn hide_name(connection: &mut Conn, name: Uuid) -> Result<(), mysql::Error> {
-    connection.query_drop(format!("DO RELEASE_LOCK({})", sql::lock_of(name)))
-}
-
-/// Whether somebody shows this name on this database now.
-///
-/// # Errors
-/// As the database says.
-pub fn sees_name(connection: &mut Conn, name: Uuid) -> Result<bool, mysql::Error> {
-    let question = format!("SELECT IS_USED_LOCK({}) IS NOT NULL", sql::lock_of(name));
-    let seen: Option<bool> = connection.query_first(question)?;
-    Ok(seen == Some(true))
-}
-
 /// The unique key that fences messages against being stored twice. The others guard the numbers.
 const REQUEST_ID: &str = "request_id";
 

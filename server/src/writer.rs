@@ -17,14 +17,12 @@ use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::handover::{Peer, Refusal};
 use crate::incident::{Incident, Reporter};
 use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
 use crate::numbering::{Fate, Numbered, number};
 use crate::store::{self, Connection, Locked, NotCommitted, Remedy, RowHeads, Store, Trouble};
 
-pub use attempts::Cause;
 use attempts::{Failure, Finding, Past};
 use intake::{Intake, Waiting};
 
@@ -65,7 +63,6 @@ impl<A: Send + 'static> Writer<A> {
     pub fn start(
         store: Store,
         limits: WriterLimits,
-        peer: Option<Peer>,
         metrics: Arc<Metrics>,
         deliver: impl Fn(Vec<(A, Result<Window, Error>)>) + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -76,10 +73,8 @@ impl<A: Send + 'static> Writer<A> {
         };
         let mut scribe = Scribe {
             store,
-            peer,
             intake: Intake::new(waiting, limits),
             connection: None,
-            spoke: Instant::now(),
             known_users: Vec::new(),
             deliver: Box::new(deliver) as Deliver<A>,
             metrics: Arc::clone(&metrics),
@@ -106,12 +101,6 @@ impl<A: Send + 'static> Writer<A> {
                 TrySendError::Full(waiting) => (self.busy(), waiting.answer_to),
                 TrySendError::Disconnected(waiting) => (self.gone(), waiting.answer_to),
             })
-    }
-
-    /// Whether so many messages have room in the queue, unless others come first.
-    pub fn has_room(&self, messages: usize) -> bool {
-        let limit = self.queue.capacity().unwrap_or(usize::MAX);
-        messages <= limit.saturating_sub(self.queue.len())
     }
 
     /// Brings the gauges of the queue up to date.
@@ -144,12 +133,8 @@ impl<A: Send + 'static> Writer<A> {
 /// The state of the writer's thread.
 struct Scribe<A> {
     store: Store,
-    /// Stores for us if it is there.
-    peer: Option<Peer>,
     intake: Intake<A>,
     connection: Option<Connection>,
-    /// When that was used last.
-    spoke: Instant,
     /// The users of the batch before. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
     deliver: Deliver<A>,
@@ -161,13 +146,7 @@ impl<A> Scribe<A> {
         let keep_alive = self.store.timeouts().keep_alive();
         loop {
             match self.intake.next_batch(keep_alive) {
-                Ok(batch) => {
-                    self.survive(|scribe| scribe.store(batch, Past::default()));
-                    // The peer may have had all of the last ones.
-                    if self.spoke.elapsed() > keep_alive {
-                        self.survive(Self::keep_alive);
-                    }
-                }
+                Ok(batch) => self.survive(|scribe| scribe.store(batch, Past::default())),
                 Err(RecvTimeoutError::Timeout) => self.survive(Self::keep_alive),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -179,9 +158,6 @@ impl<A> Scribe<A> {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!("the writer panicked; it goes on with the next batch");
             self.clean_up(Remedy::Reconnect);
-            if let Some(peer) = &self.peer {
-                peer.lose();
-            }
         }
     }
 
@@ -192,11 +168,7 @@ impl<A> Scribe<A> {
             if batch.is_empty() {
                 return;
             }
-            let attempt = match self.hand_over(&mut batch, past) {
-                None => self.attempt(&mut batch, past),
-                Some(handed_over) => handed_over,
-            };
-            let mut failure = match attempt {
+            let mut failure = match self.attempt(&mut batch, past) {
                 Ok(windows) => {
                     (self.deliver)(
                         batch
@@ -209,25 +181,22 @@ impl<A> Scribe<A> {
                 }
                 Err(failure) => failure,
             };
-            if failure.cause == Cause::Database(Trouble::Duplicate) && past.attempts > 0 {
+            if failure.trouble == Trouble::Duplicate && past.attempts > 0 {
                 // The ids were looked up under the lock, and were not there.
-                failure.cause = Cause::Database(Trouble::Refused);
+                failure.trouble = Trouble::Refused;
             }
             past.learn_of(&failure);
             let metrics = &self.metrics.writer;
-            metrics.failed(failure.cause);
+            metrics.failed(failure.trouble);
             // What was unknown before was resolved with the lock, or is counted.
             if past.outcome_unknown && failure.finding != Finding::Unchanged {
                 metrics.unknown.inc_by(batch.len() as u64);
             }
             failure.log(batch.len(), past);
-            // In the peer's failures our connection has no part.
-            if let Cause::Database(trouble) = failure.cause {
-                let remedy = trouble.remedy();
-                self.clean_up(remedy);
-                if remedy == Remedy::GiveUp {
-                    return self.store_singly(batch, past, failure.incident);
-                }
+            let remedy = failure.trouble.remedy();
+            self.clean_up(remedy);
+            if remedy == Remedy::GiveUp {
+                return self.store_singly(batch, past, failure.incident);
             }
             std::thread::sleep(past.pause());
         }
@@ -247,32 +216,6 @@ impl<A> Scribe<A> {
         }
     }
 
-    /// The first attempt is the peer's. None if there is no peer to make it.
-    fn hand_over(
-        &mut self,
-        batch: &mut Vec<Waiting<A>>,
-        past: Past,
-    ) -> Option<Result<Vec<Result<Window, Error>>, Failure>> {
-        let peer = self.peer.as_ref().filter(|_| past.attempts == 0)?;
-        // One turn for the threads that have more messages ready, as in an attempt of our own.
-        std::thread::yield_now();
-        self.intake.fill(batch, |_| true);
-        let stored = peer.store(batch.iter().map(|waiting| &waiting.post))?;
-        let stored = stored.map_err(|Refusal { cause, in_doubt }| {
-            let finding = if in_doubt {
-                Finding::InDoubt
-            } else {
-                Finding::Unchanged
-            };
-            Failure::new(Cause::Peer, finding, cause)
-        });
-        if let Ok(answers) = &stored {
-            let handed_over = &self.metrics.writer.handed_over;
-            handed_over.inc_by(answers.iter().flatten().count() as u64);
-        }
-        Some(stored)
-    }
-
     /// One transaction: lock, number, insert, commit. Gives one answer for each message.
     ///
     /// What came while it waited for the lock joins the batch, if all that its numbering needs was read.
@@ -290,7 +233,6 @@ impl<A> Scribe<A> {
             .map(|waiting| waiting.post.message.user())
             .chain(known);
         let connection = connected(&mut self.connection, &self.store)?;
-        self.spoke = Instant::now();
 
         let metrics = &self.metrics.writer;
         let asked = Instant::now();
@@ -351,7 +293,6 @@ impl<A> Scribe<A> {
 
     /// A writer that is silent for long is taken for frozen by the database, and loses its connection.
     fn keep_alive(&mut self) {
-        self.spoke = Instant::now();
         if self
             .connection
             .as_mut()
@@ -431,11 +372,7 @@ fn connected<'c>(
         Some(connection) => Ok(connection),
         None => match store.writing_connection() {
             Ok(new) => Ok(connection.insert(new)),
-            Err(said) => Err(Failure::new(
-                Cause::Database(Trouble::Connection),
-                Finding::Unchanged,
-                said,
-            )),
+            Err(said) => Err(Failure::new(Trouble::Connection, Finding::Unchanged, said)),
         },
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Curve {
     /// 1, 10, 50, 200, 1,000
     Coroutines,
-    /// 1, 2, 4, and 4 of which 3 hand over to the first
+    /// 1, 2, 4
     Replicas,
     /// 10, and 100,000 of whom each has sent
     Users,

@@ -27,8 +27,6 @@ const POOL_SIZE_ROUNDS: u32 = 3;
 pub(crate) enum Kind<'a> {
     /// As it ships.
     Server(&'a Database),
-    /// The same, handing over to this replica.
-    HandingOver(&'a Database, &'a Replica),
     /// The same, far from the database.
     Distant(&'a Distance),
     Constant,
@@ -219,16 +217,11 @@ impl Bench {
         let command = |address: SocketAddr| {
             let address = address.to_string();
             match kind {
-                Kind::Server(Database { url, .. })
-                | Kind::HandingOver(Database { url, .. }, _)
-                | Kind::Distant(Distance { url, .. }) => {
+                Kind::Server(Database { url, .. }) | Kind::Distant(Distance { url, .. }) => {
                     let mut command = Command::new(self.binaries.join("server"));
                     // Not as an argument: everybody on the machine reads those.
                     command.env("DATABASE_URL", url);
                     command.args(["--listen", &address, "--log-level", "warn"]);
-                    if let Kind::HandingOver(_, peer) = kind {
-                        command.args(["--hand-over-to", &peer.url()]);
-                    }
                     command
                 }
                 Kind::Constant => {

@@ -1,7 +1,6 @@
 //! The server alone, along one condition after the other.
 
 use std::error::Error;
-use std::io;
 use std::time::Duration;
 
 use crate::arguments::Curve;
@@ -25,11 +24,7 @@ impl Bench {
         for curve in curves {
             tables.push(match curve {
                 Curve::Coroutines => self.along_coroutines()?,
-                Curve::Replicas => {
-                    let (table, note) = self.along_replicas()?;
-                    notes.push(note);
-                    table
-                }
+                Curve::Replicas => self.along_replicas()?,
                 Curve::Users => self.along_users()?,
                 Curve::Texts => self.along_texts()?,
                 Curve::Messages => self.along_messages()?,
@@ -58,11 +53,9 @@ impl Bench {
         Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
     }
 
-    fn along_replicas(&mut self) -> Result<(Table, String), Box<dyn Error>> {
+    fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.judge.database.create("replicas")?;
         let replicas = self.start(Kind::Server(&database), 4)?;
-        let mut together = self.start(Kind::Server(&database), 1)?;
-        together.extend(self.start(Kind::HandingOver(&database, &together[0]), 3)?);
         let contestant = |name: &str, replicas| Contestant {
             name: name.to_owned(),
             replicas,
@@ -73,19 +66,11 @@ impl Bench {
             contestant("1 replica", &replicas[..1]),
             contestant("2 replicas", &replicas[..2]),
             contestant("4 replicas", &replicas),
-            contestant("4 replicas, 3 hand over", &together),
         ];
         let table = self.table("along replicas", &contestants)?;
-        let note = share_handed_over(&together)?;
-        let table = table
+        Ok(table
             .ratio("messages/s, 1 / 2", (0, throughput), (1, throughput))
-            .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput))
-            .ratio(
-                "messages/s, 4 of which 3 hand over / 2",
-                (3, throughput),
-                (1, throughput),
-            );
-        Ok((table, note))
+            .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput)))
     }
 
     /// Each user has sent already.
@@ -217,17 +202,4 @@ impl Bench {
             .ratio("messages/s, some / none", (1, throughput), (0, throughput))
             .ratio("messages/s, most / none", (2, throughput), (0, throughput)))
     }
-}
-
-/// Whether they did it.
-fn share_handed_over(replicas: &[Replica]) -> io::Result<String> {
-    let sum = |metric| -> io::Result<f64> {
-        let counts = replicas.iter().map(|replica| replica.counted(metric));
-        counts.sum::<io::Result<u64>>().map(count)
-    };
-    let share = sum("messages_handed_over_total")? / sum("messages_stored_total")?;
-    Ok(format!(
-        "where 3 hand over, {:.1} % of all messages were handed over",
-        share * 100.0
-    ))
 }

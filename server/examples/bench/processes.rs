@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fs;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,11 +49,6 @@ impl Replica {
             std::thread::sleep(PAUSE);
         }
         Ok(Self { process, address })
-    }
-
-    /// What it has counted since it was started.
-    pub(crate) fn counted(&self, metric: &str) -> io::Result<u64> {
-        faults::counted(self.address, metric)
     }
 
     pub(crate) fn url(&self) -> String {

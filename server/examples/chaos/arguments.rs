@@ -20,10 +20,6 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=9))]
     pub(crate) replicas: u32,
 
-    /// All replicas but the first hand their batches over to the first
-    #[arg(long)]
-    pub(crate) hand_over: bool,
-
     /// Messages in a second
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
@@ -40,8 +36,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The options that give the same faults again.
     pub(crate) fn again(&self, seed: u64) -> String {
-        let hand_over = if self.hand_over { " --hand-over" } else { "" };
-        format!("--seed {seed} --replicas {}{hand_over}", self.replicas)
+        format!("--seed {seed} --replicas {}", self.replicas)
     }
 }
 

@@ -2,9 +2,8 @@
 //! replicas and database are killed, frozen and restarted, connections are cut in the middle of transactions, locks held.
 //!
 //! It starts a database server of its own (never the one at `DATABASE_URL`), two replicas, each with a proxy before the
-//! database, and the real client with `--retries`. With `--hand-over` all replicas but the first hand their batches over to
-//! it. At the end the client's verdict must be "valid", the view `ordering_violations` empty, and all that was answered must
-//! be in the tables. Its parts in reading order:
+//! database, and the real client with `--retries`. At the end the client's verdict must be "valid", the view
+//! `ordering_violations` empty, and all that was answered must be in the tables. Its parts in reading order:
 //!
 //! * `arguments.rs`: options.
 //! * `plan.rs`: which fault follows which, from a seed; pure.
@@ -64,9 +63,6 @@ fn main() -> ExitCode {
 
 /// Whether every promise was kept. What it wrote is kept if one was not.
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
-    if arguments.hand_over && arguments.replicas == 1 {
-        return Err("--hand-over takes more than one replica".into());
-    }
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let time = Duration::from_secs_f64(arguments.minutes * 60.0);
     let folder = arguments.folder.join(format!("{seed}"));
@@ -100,8 +96,6 @@ fn play(
     println!("{}", report::report(&faults, &run, &audit));
     if !scene.all_alive()? {
         say("a replica has ended that nobody ended");
-    } else if arguments.hand_over && scene.handed_over()? == 0 {
-        say("no replica has handed anything over since it was started last");
     } else if run.valid && audit.is_clean() {
         say(&format!("valid: {}", arguments.again(seed)));
         return Ok(true);
@@ -119,7 +113,7 @@ fn play(
 fn break_things(scene: &mut Scene, seed: u64, time: Duration) -> Result<Vec<Done>, Box<dyn Error>> {
     let start = Instant::now();
     let mut done = Vec::new();
-    for step in Plan::new(seed, scene.replicas.len(), scene.writers()) {
+    for step in Plan::new(seed, scene.replicas.len()) {
         interruption::sleep(step.pause)?;
         if start.elapsed() + LONGEST_FAULT > time {
             break;

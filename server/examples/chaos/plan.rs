@@ -101,17 +101,14 @@ pub(crate) struct Step {
 pub(crate) struct Plan {
     random: ChaCha8Rng,
     replicas: usize,
-    /// The first ones of them. The others hand over.
-    writers: usize,
     kinds: Vec<usize>,
 }
 
 impl Plan {
-    pub(crate) fn new(seed: u64, replicas: usize, writers: usize) -> Self {
+    pub(crate) fn new(seed: u64, replicas: usize) -> Self {
         Self {
             random: ChaCha8Rng::seed_from_u64(seed),
             replicas,
-            writers,
             kinds: Vec::new(),
         }
     }
@@ -122,11 +119,6 @@ impl Plan {
 
     fn replica(&mut self) -> usize {
         self.random.random_range(0..self.replicas)
-    }
-
-    /// One that has transactions of its own.
-    fn writer(&mut self) -> usize {
-        self.random.random_range(0..self.writers)
     }
 
     fn fault(&mut self, kind: usize) -> Fault {
@@ -141,7 +133,7 @@ impl Plan {
                 time: self.milliseconds(200, 5500),
             },
             3 => Fault::ReplicaFrozenWithLock {
-                replica: self.writer(),
+                replica: self.replica(),
                 time: self.milliseconds(1000, 6000),
             },
             4 => Fault::DatabaseKilled {
@@ -176,7 +168,7 @@ impl Plan {
     }
 
     fn cut(&mut self) -> (usize, Part, Action) {
-        let replica = self.writer();
+        let replica = self.replica();
         let part = [Part::Lock, Part::Store][self.random.random_range(0..2)];
         let action = match self.random.random_range(0..4 + STATEMENTS) {
             0 => Action::CutPacket,
@@ -211,7 +203,7 @@ mod tests {
     use super::*;
 
     fn first(seed: u64, count: usize) -> Vec<String> {
-        let steps = Plan::new(seed, 2, 2).take(count);
+        let steps = Plan::new(seed, 2).take(count);
         steps
             .map(|step| format!("{:?} {}", step.pause, step.fault))
             .collect()
@@ -225,7 +217,7 @@ mod tests {
 
     #[test]
     fn each_kind_comes_once_before_any_comes_again() {
-        let mut kinds: Vec<_> = Plan::new(7, 2, 2)
+        let mut kinds: Vec<_> = Plan::new(7, 2)
             .take(KINDS)
             .map(|step| step.fault.kind())
             .collect();

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use faults::interruption::{self, PAUSE};
-use faults::{DatabaseProcess, Process, Proxy, counted, is_ready};
+use faults::{DatabaseProcess, Process, Proxy, is_ready};
 use mysql::{Conn, OptsBuilder};
 
 use crate::arguments::Arguments;
@@ -55,12 +55,10 @@ impl Scene {
         let mut replicas = Vec::new();
         for number in 0..arguments.replicas {
             let proxy = Proxy::to_path(&database.socket())?;
-            let first = replicas.first().map(Replica::url);
             replicas.push(Replica {
                 program: binaries.join("server"),
                 log: folder.join(format!("replica-{number}.log")),
                 address: free_port(&replicas)?,
-                peer: first.filter(|_| arguments.hand_over),
                 proxy,
                 process: None,
             });
@@ -113,20 +111,6 @@ impl Scene {
         Ok(true)
     }
 
-    /// How many replicas store by themselves. They are the first ones.
-    pub(crate) fn writers(&self) -> usize {
-        let replicas = self.replicas.iter();
-        replicas.filter(|replica| replica.peer.is_none()).count()
-    }
-
-    /// Messages, since the replicas were started last.
-    pub(crate) fn handed_over(&self) -> io::Result<u64> {
-        let replicas = self.replicas.iter();
-        replicas
-            .map(|replica| counted(replica.address, "messages_handed_over_total"))
-            .sum()
-    }
-
     /// A session of the all-powerful user, in the replicas' database.
     pub(crate) fn session(&self) -> Result<Conn, mysql::Error> {
         let socket = self.database.socket();
@@ -153,8 +137,6 @@ pub(crate) struct Replica {
     program: PathBuf,
     log: PathBuf,
     address: SocketAddr,
-    /// The replica that it hands over to.
-    peer: Option<String>,
     pub(crate) proxy: Proxy,
     process: Option<Process>,
 }
@@ -167,7 +149,6 @@ impl Replica {
         let mut command = Command::new(&self.program);
         command
             .args(["--listen", &self.address.to_string()])
-            .args(self.peer.iter().flat_map(|url| ["--hand-over-to", url]))
             .env("DATABASE_URL", url)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

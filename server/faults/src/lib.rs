@@ -2,7 +2,7 @@
 //!
 //! * [`Process`]: a child that is killed, frozen and thawed.
 //! * [`mod@interruption`]: Ctrl-C, noticed by whoever waits.
-//! * [`is_ready`], [`counted`]: whether a replica takes messages, and how many it had.
+//! * [`is_ready`]: whether a replica takes messages.
 //! * [`requests_of`]: what a client wrote down of its requests.
 //! * [`DatabaseProcess`]: a database server of one's own, on data of its own.
 //! * [`Proxy`]: stands between a replica and its database, knows where a transaction is, and cuts there.
@@ -27,4 +27,4 @@ pub use history::requests_of;
 pub use network::{Link, Network};
 pub use process::Process;
 pub use proxy::{Action, Interception, Part, Proxy};
-pub use replica::{counted, is_ready};
+pub use replica::is_ready;

@@ -13,19 +13,6 @@ pub fn is_ready(address: SocketAddr) -> bool {
     get(address, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
-/// What the replica at this address has counted since it was started, by the metric's name without its prefix.
-///
-/// # Errors
-/// If it does not answer, or has no such counter.
-pub fn counted(address: SocketAddr, metric: &str) -> io::Result<u64> {
-    let answer = get(address, "/metrics")?;
-    let line = format!("dummy_messenger_{metric} ");
-    answer
-        .lines()
-        .find_map(|text| text.strip_prefix(&line)?.parse().ok())
-        .ok_or_else(|| io::Error::other(format!("{address} has no counter {metric}")))
-}
-
 /// The whole answer, as it comes.
 fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut connection = TcpStream::connect(address)?;

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::unread::{Held, Unread};
 use crate::error::Error;
-use crate::handover::Welcome;
 use crate::incident::Incident;
 use crate::message::{Message, Window};
 use crate::metrics;
@@ -105,11 +104,6 @@ impl Answer {
         Self::ok(Body::Static(CONTRACT))
     }
 
-    /// 200 with JSON.
-    pub(crate) fn json(json: Vec<u8>) -> Self {
-        Self::ok(Body::Owned(json))
-    }
-
     /// 200 with metrics.
     pub(super) fn metrics(text: Vec<u8>) -> Self {
         Self {
@@ -128,12 +122,6 @@ impl From<Window> for Answer {
 impl From<Vec<Message<'_>>> for Answer {
     fn from(messages: Vec<Message<'_>>) -> Self {
         Self::ok(Body::Owned(to_json(&messages)))
-    }
-}
-
-impl From<Welcome> for Answer {
-    fn from(welcome: Welcome) -> Self {
-        Self::json(to_json(&welcome))
     }
 }
 

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::handover::Batch;
 use crate::incident::Reporter;
 use crate::message::{NewMessage, Post};
 use crate::metrics::Metrics;
 
 use super::answer::Answer;
 use super::exchange::Exchange;
-use super::request::{self, PageRequest, Route};
+use super::request::{PageRequest, Route};
 use super::unread::Unread;
 use super::{EdgeLimits, Service};
 
@@ -88,17 +87,6 @@ impl<S: Service> Desk<S> {
                     .and_then(|request| self.service.page(request));
                 exchange.answer(Answer::from(page).held_by(&self.unread));
             }
-            Route::Batch => match body.and_then(|body| self.parse_batch(&exchange, &body)) {
-                Ok(batch) => self.service.batch(batch, exchange),
-                Err(error) => exchange.answer(error.into()),
-            },
-            Route::Welcome(query) => {
-                let welcome = self
-                    .unless_stopping()
-                    .and_then(|()| request::parse_name(query))
-                    .and_then(|from| self.service.welcome(from));
-                exchange.answer(welcome.into());
-            }
             Route::Ready => {
                 let ready = self.unless_stopping().and_then(|()| self.service.ready());
                 exchange.answer(ready.map_or_else(Answer::from, |()| Answer::ready()));
@@ -112,12 +100,6 @@ impl<S: Service> Desk<S> {
             Route::Unknown => exchange.answer(Error::NotFound.into()),
             Route::WrongMethod(allowed) => exchange.answer(Error::MethodNotAllowed(allowed).into()),
         }
-    }
-
-    fn parse_batch(&self, exchange: &Exchange, body: &[u8]) -> Result<Batch, Error> {
-        self.unless_stopping()?;
-        exchange.check_content_type()?;
-        Batch::parse(body)
     }
 
     fn unless_stopping(&self) -> Result<(), Error> {

@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind, Read, Take};
 use std::time::Instant;
 
 use tiny_http::{HTTPVersion, Header, Method, Request};
-use uuid::Uuid;
 
 use crate::error::Error;
 use crate::message::RequestId;
@@ -20,8 +19,6 @@ const READ_AHEAD: usize = 1024;
 pub(super) enum Route<'a> {
     Post,
     Page(&'a str),
-    Batch,
-    Welcome(&'a str),
     Health,
     Ready,
     Metrics,
@@ -39,9 +36,7 @@ impl<'a> Route<'a> {
         match path {
             "/messages" if *request.method() == Method::Post => Self::Post,
             "/messages" if reads => Self::Page(query),
-            "/batches" if *request.method() == Method::Post => Self::Batch,
-            "/batches" if reads => Self::Welcome(query),
-            "/messages" | "/batches" => Self::WrongMethod("GET, HEAD, POST"),
+            "/messages" => Self::WrongMethod("GET, HEAD, POST"),
             "/healthz" if reads => Self::Health,
             "/readyz" if reads => Self::Ready,
             "/metrics" if reads => Self::Metrics,
@@ -56,8 +51,6 @@ impl<'a> Route<'a> {
         match self {
             Self::Post => Endpoint::PostMessage,
             Self::Page(_) => Endpoint::Page,
-            Self::Batch => Endpoint::PostBatch,
-            Self::Welcome(_) => Endpoint::Welcome,
             Self::Health => Endpoint::Health,
             Self::Ready => Endpoint::Ready,
             Self::Metrics => Endpoint::Metrics,
@@ -122,14 +115,6 @@ impl PageRequest {
         }
         Ok(Self { before, limit })
     }
-}
-
-/// The query of `GET /batches`.
-pub(super) fn parse_name(query: &str) -> Result<Uuid, Error> {
-    query
-        .strip_prefix("from=")
-        .and_then(|name| Uuid::try_parse(name).ok())
-        .ok_or_else(|| Error::Malformed("The query is `from`, a UUID.".to_owned()))
 }
 
 fn parse_number(name: &str, value: &str) -> Result<u64, Error> {

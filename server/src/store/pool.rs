@@ -13,7 +13,7 @@ use crate::metrics::{DatabaseMetrics, PoolMetrics};
 use super::hosts::{Hosts, NoConnection, Nowhere};
 use super::run_all;
 
-/// For pages, `/readyz`, and questions between replicas. The writer has one of its own, so that no reader takes it away.
+/// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u32 = 4;
 /// The packet in which a batch travels is this many times as large as its users and texts: hexadecimal takes two bytes
 /// for one, and no row is without its numbers.
@@ -37,12 +37,6 @@ impl Timeouts {
     /// over leaves no doubt, a lost connection does.
     fn lock_wait_seconds(&self) -> u64 {
         (self.answer.as_secs() / 2).max(1)
-    }
-
-    /// How long a batch waits for the lock at most, and for another replica that may store it.
-    #[must_use]
-    pub fn patience(&self) -> Duration {
-        Duration::from_secs(self.lock_wait_seconds())
     }
 
     /// How long a writer may hold the lock without a word, in seconds: after this the database rolls it back, and the

@@ -107,11 +107,6 @@ pub(super) fn insert_and_commit(
     sql
 }
 
-/// The name of a lock. Such locks are the server's, of all its databases, and a name takes 64 characters.
-pub(super) fn lock_of(name: Uuid) -> String {
-    format!("SHA2(CONCAT(DATABASE(), '{name}'), 224)")
-}
-
 /// The messages with these numbers, one at least, and up to `predecessors` before each, every one once, oldest first.
 pub(super) fn windows(numbers: &[u64], predecessors: u64) -> String {
     let ranges: Vec<_> = numbers

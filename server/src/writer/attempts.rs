@@ -14,31 +14,19 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Past {
     pub(super) attempts: u32,
-    /// Some of the batch may be stored, or will be. Resolved by the next attempt that gets the lock, unless the peer
-    /// has it.
+    /// Some of the batch may be stored, or will be. Resolved by the next attempt that gets the lock.
     pub(super) outcome_unknown: bool,
-    /// The peer may still store it, at any later time. Resolved by storing it here.
-    left_with_peer: bool,
     /// The last failure.
     pub(super) incident: Option<Incident>,
 }
 
 /// An attempt that failed.
 pub(super) struct Failure {
-    pub(super) cause: Cause,
+    pub(super) trouble: Trouble,
     pub(super) finding: Finding,
     /// For the log.
     pub(super) said: String,
     pub(super) incident: Incident,
-}
-
-/// Who did not do what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// The database.
-    Database(Trouble),
-    /// The replica that the batch was handed over to did not store it, as far as is known.
-    Peer,
 }
 
 /// What an attempt that failed says of the batch, by itself.
@@ -52,33 +40,13 @@ pub(super) enum Finding {
     InDoubt,
 }
 
-impl Cause {
-    /// Each of them.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Trouble::ALL
-            .into_iter()
-            .map(Self::Database)
-            .chain([Self::Peer])
-    }
-
-    /// In the metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Database(trouble) => trouble.name(),
-            Self::Peer => "peer",
-        }
-    }
-}
-
 impl Past {
     /// The only place that decides whether a caller may be told that nothing is stored.
     pub(super) fn learn_of(&mut self, failure: &Failure) {
         self.attempts += 1;
-        self.left_with_peer |= failure.cause == Cause::Peer && failure.finding == Finding::InDoubt;
         self.outcome_unknown = match failure.finding {
             Finding::Unchanged => self.outcome_unknown,
-            Finding::NotStored => self.left_with_peer,
+            Finding::NotStored => false,
             Finding::InDoubt => true,
         };
         self.incident = Some(failure.incident);
@@ -96,9 +64,9 @@ impl Past {
 }
 
 impl Failure {
-    pub(super) fn new(cause: Cause, finding: Finding, said: String) -> Self {
+    pub(super) fn new(trouble: Trouble, finding: Finding, said: String) -> Self {
         Self {
-            cause,
+            trouble,
             finding,
             said,
             incident: Incident::draw(),
@@ -106,15 +74,14 @@ impl Failure {
     }
 
     pub(super) fn of(error: &mysql::Error, finding: Finding) -> Self {
-        let cause = Cause::Database(Trouble::of(error));
-        Self::new(cause, finding, error.to_string())
+        Self::new(Trouble::of(error), finding, error.to_string())
     }
 
     /// `past` is what is known with this failure.
     pub(super) fn log(&self, messages: usize, past: Past) {
-        let (trouble, cause, instance) = (self.cause.name(), &self.said, self.incident);
+        let (trouble, cause, instance) = (self.trouble.name(), &self.said, self.incident);
         let (attempt, outcome_unknown) = (past.attempts, past.outcome_unknown);
-        if self.cause == Cause::Database(Trouble::Refused) {
+        if self.trouble == Trouble::Refused {
             tracing::error!(%instance, messages, attempt, cause, "the database refuses a batch");
         } else {
             tracing::warn!(
@@ -134,12 +101,10 @@ impl Failure {
 mod tests {
     use super::*;
 
-    const DATABASE: Cause = Cause::Database(Trouble::Connection);
-
-    fn unknown_after(attempts: &[(Cause, Finding)]) -> bool {
+    fn unknown_after(findings: &[Finding]) -> bool {
         let mut past = Past::default();
-        for &(cause, finding) in attempts {
-            past.learn_of(&Failure::new(cause, finding, String::new()));
+        for &finding in findings {
+            past.learn_of(&Failure::new(Trouble::Connection, finding, String::new()));
         }
         past.outcome_unknown
     }
@@ -158,28 +123,7 @@ mod tests {
             (&[in_doubt, not_stored, unchanged], false),
             (&[in_doubt, unchanged, not_stored, in_doubt], true),
         ] {
-            let attempts: Vec<_> = findings.iter().map(|&each| (DATABASE, each)).collect();
-            assert_eq!(unknown_after(&attempts), unknown, "{findings:?}");
+            assert_eq!(unknown_after(findings), unknown, "{findings:?}");
         }
-    }
-
-    #[test]
-    fn what_was_left_with_the_peer_stays_in_doubt_whatever_the_database_says() {
-        for later in [Finding::Unchanged, Finding::NotStored, Finding::InDoubt] {
-            for last in [Finding::Unchanged, Finding::NotStored, Finding::InDoubt] {
-                let attempts = [
-                    (Cause::Peer, Finding::InDoubt),
-                    (DATABASE, later),
-                    (DATABASE, last),
-                ];
-                assert!(unknown_after(&attempts), "{attempts:?}");
-            }
-        }
-        let refused = (Cause::Peer, Finding::Unchanged);
-        assert!(!unknown_after(&[refused]));
-        let doubts = [refused, (DATABASE, Finding::InDoubt)];
-        assert!(unknown_after(&doubts));
-        let resolved = [doubts[0], doubts[1], (DATABASE, Finding::NotStored)];
-        assert!(!unknown_after(&resolved));
     }
 }

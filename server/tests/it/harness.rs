@@ -5,11 +5,10 @@ mod door;
 mod judge;
 mod load;
 mod own;
-mod relay;
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -26,7 +25,6 @@ pub(crate) use door::{Door, Standing, signal};
 pub(crate) use judge::{Exchange, assert_promises};
 pub(crate) use load::Load;
 pub(crate) use own::{OwnDatabase, skip};
-pub(crate) use relay::{Relay, Toll};
 
 /// Nothing here takes as long on a healthy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -191,16 +189,6 @@ impl Drop for Database {
         let _ = self
             .connect_to(None)
             .query_drop(format!("DROP DATABASE {}", self.name));
-    }
-}
-
-/// An address to which a replica can come back: the system gives its port to nobody by itself.
-pub(crate) fn lasting_address() -> String {
-    loop {
-        let port = rand::random_range(20_000..32_000);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return format!("127.0.0.1:{port}");
-        }
     }
 }
 

@@ -11,7 +11,6 @@ mod crashes;
 mod cuts;
 mod edge;
 mod faults;
-mod handover;
 mod hostile;
 mod hosts;
 mod life;

@@ -95,10 +95,6 @@ impl Caller {
         self.send_raw(&post(user, text, headers));
     }
 
-    pub(crate) fn send_request(&mut self, method: &str, path: &str, body: &[u8]) {
-        self.send_raw(&request(method, path, "", body));
-    }
-
     /// Sends any request with a body, and waits for the answer.
     pub(crate) fn request(
         &mut self,

@@ -64,7 +64,6 @@ impl Case {
 pub(super) fn all() -> Vec<Case> {
     [
         bodies(),
-        batches(),
         request_lines(),
         headers(),
         framings(),
@@ -295,83 +294,6 @@ fn bodies() -> Vec<Case> {
     each(BODIES).chain(long_bodies()).flat_map(of).collect()
 }
 
-/// Of those who are no replica on the same database: such a one cannot know the name.
-const BATCHES: &Table = &[
-    (
-        Problem(400),
-        r#"
-        ~
-        []
-        {}
-        null
-        {"user":"mallory","text":"x"}
-        {"to":"00000000-0000-4000-8000-000000000000"}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":null}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":{}}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[1]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[],"more":1}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[],"messages":[]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[]}{}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[]
-        {"to":"","within_ms":1,"messages":[]}
-        {"to":null,"within_ms":1,"messages":[]}
-        {"to":[0],"within_ms":1,"messages":[]}
-        {"to":"' OR 1=1 --","within_ms":1,"messages":[]}
-        {"within_ms":1,"messages":[]}
-        {"to":"00000000-0000-4000-8000-000000000000","messages":[]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":-1,"messages":[]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1e3,"messages":[]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":18446744073709551616,"messages":[]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"x"}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"x","request_id":null}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"x","request_id":"00000000-0000-4000-8000-000000000000"}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"x","request_id":{"server":"x"}}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"x","request_id":{"root":"00000000-0000-4000-8000-000000000000"}}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"x","request_id":{"server":"00000000-0000-4000-8000-000000000000"},"seq":1}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"~ff","request_id":{"server":"00000000-0000-4000-8000-000000000000"}}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"\ud800","request_id":{"server":"00000000-0000-4000-8000-000000000000"}}]}
-    "#,
-    ),
-    (
-        Problem(422),
-        r#"
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"","text":"x","request_id":{"server":"00000000-0000-4000-8000-000000000000"}}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"","request_id":{"caller":"00000000-0000-4000-8000-000000000000"}}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"\u0000","request_id":{"caller":"00000000-0000-4000-8000-000000000000"}}]}
-    "#,
-    ),
-    (
-        Problem(421),
-        r#"
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[]}
-        {"to":"00000000-0000-0000-0000-000000000000","within_ms":18446744073709551615,"messages":[]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"x","request_id":{"server":"00000000-0000-4000-8000-000000000000"}}]}
-        {"to":"00000000-0000-4000-8000-000000000000","within_ms":1,"messages":[{"user":"mallory","text":"x","request_id":{"caller":"00000000-0000-4000-8000-000000000000"}}]}
-    "#,
-    ),
-];
-
-fn batches() -> Vec<Case> {
-    let blank = |length: usize| vec![b' '; length];
-    let deep = [br#"{"to":"#, "[".repeat(10_000).as_bytes()].concat();
-    let of = |(expected, body): (Expected, Vec<u8>)| {
-        let length = body.len();
-        let head = format!("POST /batches HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
-        let bytes = [head.as_bytes(), &body].concat();
-        [
-            Case::new("batch", &body, &bytes, Open, expected),
-            Case::new("batch", &body, &bytes, Open, expected).split(7.max(body.len() / 100)),
-        ]
-    };
-    let long = [
-        (Problem(400), blank(64 << 10)),
-        (Problem(413), blank((64 << 10) + 1)),
-        (Problem(400), deep),
-    ];
-    each(BATCHES).chain(long).flat_map(of).collect()
-}
-
 const REQUEST_LINES: &Table = &[
     (
         Empty(400),
@@ -410,7 +332,6 @@ const REQUEST_LINES: &Table = &[
         POST messages HTTP/1.1
         POST //messages HTTP/1.1
         POST /messages/ HTTP/1.1
-        POST /batches/ HTTP/1.1
         POST /Messages HTTP/1.1
         POST /%6dessages HTTP/1.1
         POST /messages%00 HTTP/1.1
@@ -436,7 +357,6 @@ const REQUEST_LINES: &Table = &[
         OPTIONS /messages HTTP/1.1
         PATCH /messages HTTP/1.1
         PUT /messages HTTP/1.1
-        PUT /batches HTTP/1.1
         TRACE /messages HTTP/1.1
         POST /healthz HTTP/1.1
         PUT /readyz HTTP/1.1
@@ -761,40 +681,13 @@ const QUERIES: &Table = &[
     ),
 ];
 
-/// Of `GET /batches`.
-const NAMES: &Table = &[
-    (
-        Problem(400),
-        "
-        from
-        from=
-        from=x
-        from='
-        from=%30
-        FROM=00000000-0000-4000-8000-000000000000
-        from=00000000-0000-4000-8000-000000000000'
-        from=00000000-0000-4000-8000-000000000000&from=x
-    ",
-    ),
-    (
-        Problem(421),
-        "
-        from=00000000-0000-4000-8000-000000000000
-    ",
-    ),
-];
-
 fn queries() -> Vec<Case> {
-    let of = |path: &'static str| {
-        move |(expected, query): (Expected, Vec<u8>)| {
-            let bytes = [path.as_bytes(), &query, b" HTTP/1.1\r\n\r\n"].concat();
-            Case::new("query", &query, &bytes, Open, expected)
-        }
+    let of = |(expected, query): (Expected, Vec<u8>)| {
+        let bytes = [b"GET /messages?", query.as_slice(), b" HTTP/1.1\r\n\r\n"].concat();
+        Case::new("query", &query, &bytes, Open, expected)
     };
-    let long = || [(Problem(400), vec![b'x'; 10_000])];
-    let pages = each(QUERIES).chain(long()).map(of("GET /messages?"));
-    let names = each(NAMES).chain(long()).map(of("GET /batches?"));
-    pages.chain(names).collect()
+    let long = [(Problem(400), vec![b'x'; 10_000])];
+    each(QUERIES).chain(long).map(of).collect()
 }
 
 const OTHER_PROTOCOLS: &Table = &[
