@@ -5,26 +5,24 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service};
+use server::http::{Edge, EdgeLimits, Endpoint, Handler, Problem, Service};
 use server::listener;
-use server::message::{Message, Post, RenderedHistory, Window};
-use server::metrics::Metrics;
+use server::message::{Message, RenderedHistory, Window};
+use server::telemetry::{Program, Registry};
 
 struct Constant(Window);
 
 impl Service for Constant {
-    fn post(&self, _post: Post, exchange: Exchange) {
-        exchange.answer(self.0.clone().into());
-    }
+    const ENDPOINTS: &'static [Endpoint<Self>] = &[Endpoint::post(
+        "/messages",
+        Handler::Inline(|constant, exchange| exchange.answer(constant.0.clone())),
+    )];
+    const CONTRACT: &'static str = "{}";
 
-    fn page(&self, _request: PageRequest) -> Result<Vec<Message<'static>>, server::error::Error> {
-        Ok(Vec::new())
-    }
-
-    fn ready(&self) -> Result<(), server::error::Error> {
+    fn ready(&self, _deadline: Instant) -> Result<(), Problem> {
         Ok(())
     }
 }
@@ -55,6 +53,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    Edge::new(socket, limits, Metrics::new())?.serve(Arc::new(Constant(reply)))?;
+    let registry = Registry::new(Program {
+        name: "constant",
+        version: server::VERSION,
+        build: server::BUILD,
+    });
+    Edge::new(socket, limits, registry)?.serve(Arc::new(Constant(reply)))?;
     Ok(())
 }

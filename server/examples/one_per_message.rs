@@ -6,34 +6,37 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
-use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service, answer_all};
-use server::incident::Incident;
+use server::http::{Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service};
 use server::message::{Message, Post, RenderedHistory, Window};
 use server::metrics::Metrics;
 use server::store::{Store, Timeouts};
+use server::telemetry::{Incident, Program, Registry};
 use server::workers::Workers;
-use server::{error, listener};
+use server::{api, error, listener};
 
 struct OnePerMessage(Workers<(Post, Exchange)>);
 
 impl Service for OnePerMessage {
-    fn post(&self, post: Post, exchange: Exchange) {
-        self.0.submit((post, exchange));
-    }
+    const ENDPOINTS: &'static [Endpoint<Self>] =
+        &[Endpoint::post("/messages", Handler::Inline(post))];
+    const CONTRACT: &'static str = "{}";
 
-    fn page(&self, _request: PageRequest) -> Result<Vec<Message<'static>>, error::Error> {
-        Ok(Vec::new())
-    }
-
-    fn ready(&self) -> Result<(), error::Error> {
+    fn ready(&self, _deadline: Instant) -> Result<(), Problem> {
         Ok(())
+    }
+}
+
+fn post(service: &OnePerMessage, exchange: Exchange) {
+    match api::parse_post(&exchange) {
+        Ok(post) => service.0.submit((post, exchange)),
+        Err(problem) => exchange.answer(problem),
     }
 }
 
@@ -104,7 +107,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         connect: Duration::from_secs(3),
         answer: Duration::from_secs(8),
     };
-    let metrics = Metrics::new();
+    let registry = Registry::new(Program {
+        name: "one_per_message",
+        version: server::VERSION,
+        build: server::BUILD,
+    });
+    let metrics = Metrics::new(&registry);
     Store::open(&url.parse()?, timeouts, Duration::from_secs(30), &metrics)?;
     let options = OptsBuilder::from_opts(mysql::Opts::from_url(&url)?)
         .prefer_socket(false)
@@ -121,7 +129,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         move |(post, exchange): (Post, Exchange)| {
             let reply = store(&connections, &post)
                 .map_err(|_cause| error::Error::DatabaseAway(Incident::draw()));
-            answer_all([(exchange, reply)]);
+            exchange.answer(reply);
         },
     );
     let limits = EdgeLimits {
@@ -136,6 +144,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    Edge::new(socket, limits, metrics)?.serve(Arc::new(OnePerMessage(workers)))?;
+    Edge::new(socket, limits, registry)?.serve(Arc::new(OnePerMessage(workers)))?;
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::http::EdgeLimits;
-use crate::log::{LogFormat, LogLevel};
 use crate::store::DatabaseUrls;
+use crate::telemetry::{LogFormat, LogLevel};
 use crate::writer::WriterLimits;
 use crate::{BUILD, VERSION};
 

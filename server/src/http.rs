@@ -1,65 +1,70 @@
-//! The edge: bytes in, a typed request to a [`Service`], an answer out.
+//! The edge: bytes in, a request to a [`Service`], a response out.
 //!
 //! The only part that names `tiny_http`. Its version 0.12 has faults that matter here; each is worked around where it
 //! would bite, and the comment there says which. What is not limited: the number of connections, and the number and length
 //! of header lines. On the open internet a reverse proxy belongs in front.
 //!
 //! One thread receives (another, for a while, each time that connections were too many, see `door.rs`), and never blocks on
-//! a caller: it parses what is in memory, and passes on to [`Workers`] what has to be read from a slow connection, or asks the
-//! database. Replies are written by other workers.
+//! a client: it parses what is in memory, and passes on to [`Workers`] what has to be read from a slow connection, or asks
+//! the database. Responses are written by other workers.
 
 mod access_log;
-mod answer;
-mod desk;
+mod dispatcher;
 mod door;
 mod drains;
 mod exchange;
 mod full;
 mod in_order;
+mod metrics;
 mod outbox;
+mod problem;
 mod request;
+mod response;
+mod router;
 mod unread;
 
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use crate::error::Error;
-use crate::incident::Reporter;
-use crate::listener::{self, BurstSign, Nudge};
-use crate::message::{Message, Post};
-use crate::metrics::{Endpoint, Metrics};
-use crate::workers::Workers;
+use crate::listener::{self, Nudge};
+use crate::telemetry::Registry;
 
-use desk::Desk;
+use dispatcher::Dispatcher;
 use door::{Door, Entrance};
-use in_order::Standing;
+use metrics::EdgeMetrics;
 use outbox::Outbox;
 
-pub use answer::Answer;
 pub use exchange::{Exchange, answer_all};
-pub use request::PageRequest;
+pub use problem::Problem;
+pub use request::parse_object;
+pub use response::{Part, Response};
+pub use router::{Endpoint, Handler};
 
 /// While it stops, the edge goes on answering until it has heard nothing for this long.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// What stands behind the edge.
-pub trait Service: Send + Sync + 'static {
-    /// Takes a message, without blocking. The exchange is answered later, from any thread.
-    fn post(&self, post: Post, exchange: Exchange);
+/// What stands behind the edge: one line for each endpoint, and a function that answers it.
+///
+/// Each server also answers `/healthz`, `/readyz`, `/metrics` and `/openapi.json`.
+pub trait Service: Send + Sync + Sized + 'static {
+    /// All endpoints. A new one goes here.
+    const ENDPOINTS: &'static [Endpoint<Self>];
 
-    /// Messages of the history, oldest first. May block on the database.
-    fn page(&self, request: PageRequest) -> Result<Vec<Message<'static>>, Error>;
+    /// The contract as `OpenAPI` 3.1, in JSON.
+    const CONTRACT: &'static str;
 
-    /// Whether the database takes writes. May block on the database.
-    fn ready(&self) -> Result<(), Error>;
+    /// Whether the service can do its work, asked for `/readyz`. May block on the database until `deadline`.
+    ///
+    /// # Errors
+    /// Why it cannot, with status 503.
+    fn ready(&self, deadline: Instant) -> Result<(), Problem>;
 
-    /// Brings the gauges of its metrics up to date. Does not ask the database.
+    /// Brings the gauges of its metrics up to date, before they are shown. Does not ask the database.
     fn observe(&self) {}
 }
 
@@ -84,7 +89,8 @@ pub struct Edge {
     outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
     limits: EdgeLimits,
-    metrics: Arc<Metrics>,
+    registry: Registry,
+    metrics: Arc<EdgeMetrics>,
 }
 
 /// Stops an [`Edge`] from another thread.
@@ -108,13 +114,14 @@ pub enum ServeError {
 }
 
 impl Edge {
-    /// Starts accepting connections on `listener`; [`Edge::serve`] answers them, and shows `metrics`. What the socket
-    /// allows for one write, is allowed for a whole reply.
+    /// Starts accepting connections on `listener`; [`Edge::serve`] answers them, and shows what `registry` has. What the
+    /// socket allows for one write, is allowed for a whole response.
     ///
     /// # Errors
     /// If a thread cannot be started, or the socket is not bound.
-    pub fn new(listener: Socket, limits: EdgeLimits, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub fn new(listener: Socket, limits: EdgeLimits, registry: Registry) -> io::Result<Self> {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
+        let metrics = Arc::new(EdgeMetrics::new(&registry));
         let outbox = Outbox::new(limits.workers, send_timeout, Arc::clone(&metrics));
         let stopping = Arc::default();
         let door = Door::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
@@ -124,6 +131,7 @@ impl Edge {
             outbox: Arc::new(outbox),
             stopping,
             limits,
+            registry,
             metrics,
         })
     }
@@ -156,55 +164,21 @@ impl Edge {
     /// # Errors
     /// [`ServeError`]
     pub fn serve<S: Service>(self, service: Arc<S>) -> Result<(), ServeError> {
-        let desk = Arc::new(Desk::new(
+        let dispatcher = Dispatcher::new(
             service,
             self.limits,
             Arc::clone(&self.stopping),
+            self.registry.clone(),
             Arc::clone(&self.metrics),
-        ));
-        let pool = |name, handle: fn(&Desk<S>, Exchange)| {
-            let desk = Arc::clone(&desk);
-            let handle = move |exchange| handle(&desk, exchange);
-            Arc::new(Workers::new(name, self.limits.workers, handle))
-        };
-        let readers = pool("reader", Desk::wait_and_handle);
-        let askers = pool("asker", Desk::handle_at_once);
-        let clerk = {
-            let desk = Arc::clone(&desk);
-            Workers::new("clerk", 1, move |exchange| desk.handle_at_once(exchange))
-        };
-        let nudge = {
-            let (outbox, pools) = (
-                Arc::clone(&self.outbox),
-                [Arc::clone(&readers), Arc::clone(&askers)],
-            );
-            let relieve = move || {
-                outbox.relieve();
-                for pool in &pools {
-                    pool.relieve();
-                }
-            };
-            self.door.start_nudge(relieve).map_err(ServeError::Start)?
-        };
-        let reception = Reception {
-            desk,
-            readers,
-            askers,
-            clerk,
-            outbox: Arc::clone(&self.outbox),
-            burst: nudge.burst_sign(),
-            given_up: Reporter::default(),
-            heard: AtomicBool::new(false),
-        };
-
-        let (served, finished) = self.receive(&reception, &nudge);
+            Arc::clone(&self.outbox),
+        );
+        let relieve = dispatcher.relief();
+        let nudge = self.door.start_nudge(relieve).map_err(ServeError::Start)?;
+        let (served, finished) = self.receive(&dispatcher, &nudge);
         nudge.stop();
+        // Otherwise a thread may hang on its client for long.
         if self.outbox.unanswered() == 0 {
-            // So the threads are idle. Otherwise one may hang on its caller for long.
-            reception.readers.join();
-            reception.askers.join();
-            reception.clerk.join();
-            self.outbox.join();
+            dispatcher.join();
         }
         served.and(finished)
     }
@@ -212,7 +186,7 @@ impl Edge {
     /// How receiving ended, and then whether all that was taken is answered.
     fn receive<S: Service>(
         &self,
-        reception: &Reception<S>,
+        dispatcher: &Dispatcher<S>,
         nudge: &Nudge,
     ) -> (Result<(), ServeError>, Result<(), ServeError>) {
         let over = AtomicBool::new(false);
@@ -224,12 +198,12 @@ impl Edge {
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
                     .spawn_scoped(scope, move || {
-                        entrance.receive(over, |request| reception.receive(request));
+                        entrance.receive(over, |request| dispatcher.receive(request));
                     })
                     .map(drop)
             });
             self.stopping.store(true, Ordering::Release);
-            let finished = self.finish(reception);
+            let finished = self.finish(dispatcher);
             over.store(true, Ordering::Release);
             for entrance in lock(&entrances).iter().filter_map(Weak::upgrade) {
                 entrance.wake();
@@ -260,16 +234,16 @@ impl Edge {
     }
 
     /// Waits until what was taken is answered, and what still comes on open connections is refused.
-    fn finish<S: Service>(&self, reception: &Reception<S>) -> Result<(), ServeError> {
+    fn finish<S: Service>(&self, dispatcher: &Dispatcher<S>) -> Result<(), ServeError> {
         let deadline = Instant::now() + self.limits.shutdown_timeout;
         while Instant::now() < deadline {
-            reception.heard.store(false, Ordering::Release);
+            dispatcher.listen_for_silence();
             std::thread::sleep(QUIET);
-            if !reception.heard.load(Ordering::Acquire) && reception.unanswered() == 0 {
+            if dispatcher.heard_nothing() && dispatcher.unanswered() == 0 {
                 return Ok(());
             }
         }
-        match reception.unanswered() {
+        match dispatcher.unanswered() {
             0 => Ok(()),
             left => Err(ServeError::Unanswered(left)),
         }
@@ -291,92 +265,5 @@ impl Stopper {
         if let Err(error) = listener::close(&self.listener) {
             tracing::warn!(%error, "cannot close the listening socket");
         }
-    }
-}
-
-/// What each receiver hands its requests to. All requests of a connection come through one entrance and one receiver,
-/// so their tickets are drawn in the order of their arrival.
-struct Reception<S> {
-    desk: Arc<Desk<S>>,
-    /// For bodies that are still on their way.
-    readers: Arc<Workers<Exchange>>,
-    /// For what asks the database: apart, so that slow callers do not hold it up.
-    askers: Arc<Workers<Exchange>>,
-    /// For metrics, whose files of the system take a while: apart, so that they are shown whatever holds up the others.
-    clerk: Workers<Exchange>,
-    outbox: Arc<Outbox>,
-    burst: BurstSign,
-    /// Of connections on which nothing more is served.
-    given_up: Reporter,
-    /// Set with each request.
-    heard: AtomicBool,
-}
-
-impl<S: Service> Reception<S> {
-    fn receive(&self, request: tiny_http::Request) {
-        self.heard.store(true, Ordering::Relaxed);
-        let Some((mut exchange, standing)) = Exchange::open(request, &self.outbox) else {
-            return;
-        };
-        match standing {
-            Standing::New => self.burst.new_connection(),
-            Standing::Known => {}
-            Standing::GivenUp => {
-                let error = self.refuse_given_up(&exchange);
-                return exchange.refuse(error);
-            }
-        }
-        if let Err(error) = exchange.check_framing() {
-            // At once: what looks like the next request on this connection may have come already.
-            exchange.give_up_connection();
-            return exchange.refuse(error);
-        }
-        let endpoint = exchange.endpoint();
-        if endpoint == Endpoint::Metrics {
-            self.observe();
-        }
-        if !exchange.needs_no_waiting(self.desk.limits.body) {
-            exchange.wait_for_body(&self.desk.being_read);
-            return self.readers.submit(exchange);
-        }
-        match endpoint {
-            Endpoint::Page | Endpoint::Ready => {
-                let askers = Arc::clone(&self.askers);
-                exchange.in_turn(move |exchange| askers.submit(exchange));
-            }
-            Endpoint::Metrics => self.clerk.submit(exchange),
-            Endpoint::PostMessage | Endpoint::Health | Endpoint::Other => {
-                let handle = AssertUnwindSafe(|| self.desk.handle_at_once(exchange));
-                if catch_unwind(handle).is_err() {
-                    // An exchange that is dropped by a panic answers 500 by itself.
-                    tracing::error!("a request panicked; the server goes on");
-                }
-            }
-        }
-    }
-
-    fn refuse_given_up(&self, exchange: &Exchange) -> Error {
-        let peer = exchange.connection();
-        Error::ConnectionGivenUp(self.given_up.report(|incident| {
-            tracing::warn!(
-                instance = %incident, %peer,
-                "refusing what follows on a connection: a request had no clear end, or too many were sent ahead"
-            );
-        }))
-    }
-
-    /// Brings the gauges up to date.
-    fn observe(&self) {
-        let metrics = &self.desk.metrics.edge;
-        self.outbox.observe(metrics);
-        for pool in [&*self.readers, &self.askers, &self.clerk] {
-            pool.observe(metrics);
-        }
-    }
-
-    /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
-    fn unanswered(&self) -> usize {
-        let being_read = self.desk.being_read.load(Ordering::Acquire);
-        self.outbox.unanswered().saturating_sub(being_read)
     }
 }

@@ -3,11 +3,11 @@
 //! A request travels downwards through these parts:
 //!
 //! * [`config`]: options, from flags and environment.
-//! * [`log`]: lines for people or for programs.
 //! * [`listener`]: the socket, and the nudge that keeps `tiny_http` from forgetting a connection.
 //! * [`descriptors`]: how many connections fit, and what is kept back for when they are all taken.
 //! * [`http`]: the edge. Bytes in, a typed request to a [`http::Service`], an answer out. Alone knows `tiny_http`.
 //! * [`workers`]: the pools of threads for all that may block on a caller.
+//! * [`api`]: the endpoints.
 //! * [`message`]: what a caller sent, parsed; what is stored, rendered.
 //! * [`messenger`]: the service. Puts messages into the writer's queue, reads pages of the history.
 //! * [`writer`]: one thread a replica; combines what waits into one transaction.
@@ -15,7 +15,7 @@
 //! * [`store`]: all SQL, and what its errors mean.
 //! * [`metrics`]: what is counted and timed on the way.
 //! * [`error`]: what can go wrong, and what the caller sees of it.
-//! * [`incident`]: what the caller's answer and the operator's log have in common.
+//! * [`telemetry`]: the log, incidents, the registry of metrics.
 //!
 //! # What keeps the promises
 //!
@@ -61,9 +61,9 @@
 //!   writing, which is what Group Replication's single-primary mode is.
 //!   <https://mariadb.com/docs/galera-cluster/galera-architecture/certification-based-replication>
 
+pub mod api;
 pub mod config;
 pub mod listener;
-pub mod log;
 
 pub mod descriptors;
 
@@ -84,7 +84,7 @@ pub mod store;
 pub mod metrics;
 
 pub mod error;
-pub mod incident;
+pub mod telemetry;
 
 /// Of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

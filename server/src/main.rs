@@ -6,11 +6,11 @@ use std::sync::Arc;
 use clap::Parser;
 use server::config::Config;
 use server::http::Edge;
-use server::log;
 use server::messenger::Messenger;
 use server::metrics::Metrics;
 use server::store::{SetupError, Store};
-use server::{descriptors, listener};
+use server::telemetry::{self, Program, Registry};
+use server::{BUILD, VERSION, descriptors, listener};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -22,7 +22,7 @@ const ADDRESS_TAKEN: u8 = 3;
 
 fn main() -> ExitCode {
     let config = Config::parse();
-    log::start(config.log_level, config.log_format);
+    telemetry::start(config.log_level, config.log_format);
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -47,7 +47,12 @@ fn run(config: &Config) -> Result<(), Failure> {
         let address = config.listen;
         tracing::warn!(%address, "open to the network: without authentication, whoever reaches it can write and read");
     }
-    let metrics = Metrics::new();
+    let registry = Registry::new(Program {
+        name: "dummy_messenger",
+        version: VERSION,
+        build: BUILD,
+    });
+    let metrics = Arc::new(Metrics::new(&registry));
     let store = Store::open(
         &config.database_urls(),
         config.database_timeouts(),
@@ -75,10 +80,10 @@ fn run(config: &Config) -> Result<(), Failure> {
             },
         })?;
     let messenger = Arc::new(
-        Messenger::start(store, config.writer_limits(), Arc::clone(&metrics))
+        Messenger::start(store, config.writer_limits(), metrics)
             .map_err(failed("cannot start the writer"))?,
     );
-    let edge = Edge::new(socket, config.edge_limits(), metrics).map_err(failed("cannot serve"))?;
+    let edge = Edge::new(socket, config.edge_limits(), registry).map_err(failed("cannot serve"))?;
     let address = edge.address().map_err(failed("cannot serve"))?;
     let stopper = edge.stopper().map_err(failed("cannot serve"))?;
     let on_signal = move || {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::http::parse_object;
 
 /// Longest user name, in Unicode scalar values. The column `messages.user` is as wide.
 pub const USER_LIMIT: usize = 64;
@@ -27,11 +28,9 @@ pub struct NewMessage {
 
 /// The body of `POST /messages`, before any limit is checked.
 #[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow)]
-    user: Cow<'a, str>,
-    #[serde(borrow)]
-    text: Cow<'a, str>,
+struct Body {
+    user: String,
+    text: String,
 }
 
 impl NewMessage {
@@ -41,14 +40,12 @@ impl NewMessage {
     /// [`Error::Malformed`] if it is not a JSON object with the two strings, [`Error::OutsideLimit`] if one of them is
     /// too short, too long, or has characters that the contract excludes.
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
-        // serde_json would look at those strings only that are asked for (RFC 8259, section 8.1).
-        let json = str::from_utf8(json).map_err(|_where| malformed("the body is not UTF-8"))?;
-        // serde takes an array for a struct as well; the contract does not.
-        if !json.trim_ascii_start().starts_with('{') {
-            return Err(malformed("the body is not a JSON object"));
-        }
-        let body: Body<'_> = serde_json::from_str(json).map_err(malformed)?;
-        Self::new(body.user.into_owned(), body.text.into_owned())
+        let body: Body = parse_object(json).map_err(|cause| {
+            Error::Malformed(format!(
+                "Send a JSON object with the strings `user` and `text`: {cause}."
+            ))
+        })?;
+        Self::new(body.user, body.text)
     }
 
     /// Checks the limits of the contract.
@@ -105,12 +102,6 @@ fn check_length(field: &str, value: &str, limit: usize) -> Result<(), Error> {
         ))),
         _ => Ok(()),
     }
-}
-
-fn malformed(cause: impl std::fmt::Display) -> Error {
-    Error::Malformed(format!(
-        "Send a JSON object with the strings `user` and `text`: {cause}."
-    ))
 }
 
 fn outside(detail: String) -> Error {
@@ -244,10 +235,16 @@ impl RenderedHistory {
 }
 
 impl Window {
-    /// The JSON between the brackets.
+    /// The buffer that it shares with others, and its place there.
     #[must_use]
-    pub fn messages(&self) -> &[u8] {
-        &self.history.json[self.shown.clone()]
+    pub fn into_parts(self) -> (Arc<RenderedHistory>, Range<usize>) {
+        (self.history, self.shown)
+    }
+}
+
+impl AsRef<[u8]> for RenderedHistory {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
     }
 }
 
@@ -288,10 +285,9 @@ mod tests {
         for last in 0..messages.len() {
             let first = last.saturating_sub(9);
             let alone = serde_json::to_vec(&messages[first..=last]).expect("they are serializable");
-            assert_eq!(
-                [b"[", history.window(last).messages(), b"]"].concat(),
-                alone
-            );
+            let (buffer, shown) = history.window(last).into_parts();
+            let messages = &(*buffer).as_ref()[shown];
+            assert_eq!([b"[", messages, b"]"].concat(), alone);
         }
     }
 
@@ -346,10 +342,10 @@ mod tests {
             let value: Option<serde_json::Value> = serde_json::from_str(&json).ok();
             let string = |field: &str| Some(value.as_ref()?.as_object()?.get(field)?.as_str()?.to_owned());
             let expected = match (string("user"), string("text")) {
-                (Some(user), Some(text)) => NewMessage::new(user, text).map_err(|error| error.status()),
+                (Some(user), Some(text)) => NewMessage::new(user, text).map_err(|error| error.status().0),
                 _ => Err(400),
             };
-            prop_assert_eq!(NewMessage::parse(json.as_bytes()).map_err(|error| error.status()), expected);
+            prop_assert_eq!(NewMessage::parse(json.as_bytes()).map_err(|error| error.status().0), expected);
         }
     }
 }

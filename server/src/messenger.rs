@@ -1,13 +1,13 @@
-//! The service behind the edge: messages into the writer's queue, pages out of the store.
+//! The service: messages into the writer's queue, pages out of the store.
 
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::http::{Exchange, PageRequest, Service, answer_all};
-use crate::incident::Reporter;
+use crate::http::{Exchange, answer_all};
 use crate::message::{Message, Post};
 use crate::metrics::Metrics;
 use crate::store::{self, Connection, Store};
+use crate::telemetry::Reporter;
 use crate::writer::{Writer, WriterLimits};
 
 /// Stores messages and shows them.
@@ -44,6 +44,38 @@ impl Messenger {
         self.writer.finish();
     }
 
+    /// Stores a message and answers when that is done, or refuses it. Does not block.
+    pub fn submit(&self, post: Post, exchange: Exchange) {
+        if let Err((error, exchange)) = self.writer.submit(post, exchange) {
+            if let Error::Busy(_) = error {
+                self.metrics.writer.refused_full.inc();
+            }
+            exchange.answer(error);
+        }
+    }
+
+    /// The last `limit` messages with a number below `before`, oldest first. Blocks on the database.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseAway`], [`Error::NoPrimary`]
+    pub fn page(&self, before: Option<u64>, limit: u64) -> Result<Vec<Message<'static>>, Error> {
+        self.read(|connection| store::page(connection, before, limit))
+    }
+
+    /// Asks whether the database takes writes. Blocks on it.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseAway`], [`Error::NoPrimary`]
+    pub fn check_writable(&self) -> Result<(), Error> {
+        self.read(|connection| store::check_writable(connection))
+    }
+
+    /// Brings the gauges up to date.
+    pub fn observe_gauges(&self) {
+        self.writer.observe();
+        self.store.observe(&self.metrics.database);
+    }
+
     fn read<T>(
         &self,
         query: impl FnOnce(&mut Connection) -> Result<T, mysql::Error>,
@@ -65,29 +97,5 @@ impl Messenger {
             None => Error::DatabaseAway(incident),
             Some(nowhere) => Error::NoPrimary(nowhere.in_general(), incident),
         }
-    }
-}
-
-impl Service for Messenger {
-    fn post(&self, post: Post, exchange: Exchange) {
-        if let Err((error, exchange)) = self.writer.submit(post, exchange) {
-            if let Error::Busy(_) = error {
-                self.metrics.writer.refused_full.inc();
-            }
-            exchange.answer(error.into());
-        }
-    }
-
-    fn page(&self, request: PageRequest) -> Result<Vec<Message<'static>>, Error> {
-        self.read(|connection| store::page(connection, request.before, request.limit))
-    }
-
-    fn ready(&self) -> Result<(), Error> {
-        self.read(|connection| store::check_writable(connection))
-    }
-
-    fn observe(&self) {
-        self.writer.observe();
-        self.store.observe(&self.metrics.database);
     }
 }

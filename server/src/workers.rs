@@ -5,8 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::incident::Reporter;
-use crate::metrics::EdgeMetrics;
+use crate::telemetry::Reporter;
 
 /// Threads that are kept although there is no work for them. More than these only cost memory, and starting one again
 /// takes little against the wait of a caller for whom so many are needed.
@@ -100,12 +99,12 @@ impl<J: Send + 'static> Workers<J> {
         }
     }
 
-    /// Brings the gauges of this pool up to date.
-    pub fn observe(&self, metrics: &EdgeMetrics) {
+    /// The name of the pool, how many threads it has, and how many jobs wait for one.
+    pub fn state(&self) -> (&'static str, usize, usize) {
         let jobs = self.shared.lock().jobs.len();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let running = threads.iter().filter(|thread| !thread.is_finished());
-        metrics.set_workers(self.name, running.count(), jobs);
+        (self.name, running.count(), jobs)
     }
 
     fn wake_or_start(&self, mut state: MutexGuard<'_, State<J>>) {

@@ -17,11 +17,11 @@ use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::incident::{Incident, Reporter};
 use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
 use crate::numbering::{Fate, Numbered, number};
 use crate::store::{self, Connection, Locked, NotCommitted, Remedy, RowHeads, Store, Trouble};
+use crate::telemetry::{Incident, Reporter};
 
 use attempts::{Failure, Finding, Past};
 use intake::{Intake, Waiting};

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use server::http::PageRequest;
+use server::api::PageRequest;
 use server::message::RequestId;
 
 fuzz_target!(|value: &str| {

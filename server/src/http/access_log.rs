@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing::{Level, field};
+use uuid::Uuid;
 
-use crate::message::RequestId;
-
-use super::answer::Answer;
 use super::exchange::Open;
 use super::request;
+use super::response::Response;
 
 /// Characters of a path or a header that are shown.
 const MOST_SHOWN: usize = 128;
@@ -19,7 +18,7 @@ pub(super) struct Entry {
     peer: SocketAddr,
     method: String,
     path: String,
-    message: Option<RequestId>,
+    resource: Option<Uuid>,
     /// The caller's own name for this request.
     named: Option<String>,
 }
@@ -30,7 +29,7 @@ impl Entry {
         tracing::enabled!(Level::DEBUG).then(|| Self::of(open))
     }
 
-    pub(super) fn log(self, answer: &Answer, took: Duration, delivered: bool) {
+    pub(super) fn log(self, answer: &Response, took: Duration, delivered: bool) {
         tracing::debug!(
             peer = %self.peer,
             method = self.method,
@@ -38,7 +37,7 @@ impl Entry {
             status = answer.status,
             duration_ms = took.as_secs_f64() * 1000.0,
             delivered,
-            message_id = self.message.map(|id| field::display(id.uuid())),
+            resource_id = self.resource.map(field::display),
             request_id = self.named,
             instance = answer.incident.map(field::display),
             "request"
@@ -52,7 +51,7 @@ impl Entry {
             peer: open.connection,
             method: clip(open.request.method().as_str()),
             path: clip(path),
-            message: open.message,
+            resource: open.resource,
             named: request::caller_s_id(&open.request, MOST_SHOWN).map(str::to_owned),
         }
     }

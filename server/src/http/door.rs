@@ -12,9 +12,9 @@ use socket2::Socket;
 use tiny_http::{Request, Server};
 
 use super::full::Refusals;
-use crate::incident::Incident;
+use super::metrics::EdgeMetrics;
 use crate::listener::Nudge;
-use crate::metrics::Metrics;
+use crate::telemetry::Incident;
 use crate::{descriptors, workers};
 
 /// How often a receiver that hears nothing looks whether it is still needed.
@@ -36,7 +36,7 @@ pub(super) struct Door {
     listener: Socket,
     stopping: Arc<AtomicBool>,
     ends: (Sender<io::Error>, Receiver<io::Error>),
-    metrics: Arc<Metrics>,
+    metrics: Arc<EdgeMetrics>,
 }
 
 /// One accept loop, and the connections that came through it.
@@ -49,7 +49,11 @@ pub(super) struct Entrance {
 }
 
 impl Door {
-    pub(super) fn new(listener: Socket, stopping: Arc<AtomicBool>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        listener: Socket,
+        stopping: Arc<AtomicBool>,
+        metrics: Arc<EdgeMetrics>,
+    ) -> Self {
         Self {
             listener,
             stopping,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tiny_http::{ReadWrite, Request};
 
-use crate::metrics::EdgeMetrics;
+use super::metrics::EdgeMetrics;
 use crate::workers::Workers;
 
 use super::outbox::Lines;
@@ -68,7 +68,7 @@ impl Drains {
 
     /// Brings the gauges up to date.
     pub(super) fn observe(&self, metrics: &EdgeMetrics) {
-        self.workers.observe(metrics);
+        metrics.set_workers(self.workers.state());
     }
 }
 

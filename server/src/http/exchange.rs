@@ -1,26 +1,31 @@
 //! A request and the answer it is owed.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 use tiny_http::Request;
+use uuid::Uuid;
 
-use crate::error::Error;
-use crate::message::RequestId;
-use crate::metrics::Endpoint;
-
-use super::answer::Answer;
 use super::in_order::{Standing, Ticket};
 use super::outbox::Outbox;
-use super::request::{self, Rest, Route};
+use super::problem::Problem;
+use super::request::{self, Rest};
+use super::response::Response;
+use super::router::path_and_query;
 
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {
     open: Option<Open>,
     outbox: Arc<Outbox>,
     being_read: Option<BeingRead>,
+    parameters: Vec<(String, String)>,
+    body: Result<Vec<u8>, Problem>,
+    deadline: Instant,
 }
 
 /// Counts among the requests whose bodies are still on their way, until it is dropped.
@@ -47,13 +52,16 @@ pub(super) struct Open {
     /// Its place among the requests of its connection.
     pub(super) ticket: Ticket<SocketAddr>,
     pub(super) arrived: Instant,
-    pub(super) endpoint: Endpoint,
+    /// When its body was there, if that was waited for.
+    received: Instant,
+    /// What it is counted by.
+    pub(super) label: usize,
     /// What its caller may still send of the body.
     pub(super) rest: Rest,
     /// The answer asks the caller to close the connection.
     pub(super) close: bool,
-    /// The message that it brings, once it is parsed.
-    pub(super) message: Option<RequestId>,
+    /// What it stores, for the log.
+    pub(super) resource: Option<Uuid>,
 }
 
 impl Open {
@@ -69,7 +77,12 @@ impl Open {
 impl Exchange {
     /// Gives a request its place among those of its connection. Also tells how that stands. None if the connection was
     /// given up and goes on sending all the same.
-    pub(super) fn open(request: Request, outbox: &Arc<Outbox>) -> Option<(Self, Standing)> {
+    pub(super) fn open(
+        request: Request,
+        label: usize,
+        parameters: Vec<(String, String)>,
+        outbox: &Arc<Outbox>,
+    ) -> Option<(Self, Standing)> {
         let arrived = Instant::now();
         // Always there on TCP.
         let connection = request
@@ -81,27 +94,100 @@ impl Exchange {
             return None;
         };
         let open = Open {
-            endpoint: Route::of(&request).endpoint(),
+            label,
             request,
             connection,
             ticket,
             arrived,
+            received: arrived,
             rest: Rest::None,
             close: false,
-            message: None,
+            resource: None,
         };
         let exchange = Self {
             open: Some(open),
             outbox: Arc::clone(outbox),
             being_read: None,
+            parameters,
+            body: Ok(Vec::new()),
+            deadline: arrived,
         };
         Some((exchange, standing))
     }
 
-    /// Refuses a request unread, and asks the caller to close the connection.
-    pub(super) fn refuse(mut self, error: Error) {
+    /// Answers, from any thread and without blocking.
+    pub fn answer(mut self, response: impl Into<Response>) {
+        if let Some(open) = self.take() {
+            self.outbox.answer(open, response.into());
+        }
+    }
+
+    /// The segment of the path that stands for `{name}` in the endpoint's pattern, decoded.
+    ///
+    /// # Errors
+    /// 400 if it is not UTF-8 when it is decoded.
+    ///
+    /// # Panics
+    /// If the pattern has no such name.
+    pub fn parameter(&self, name: &str) -> Result<Cow<'_, str>, Problem> {
+        let segment = self.parameters.iter().find(|(known, _)| known == name);
+        let (_, segment) = segment.expect("the handler knows the pattern of its endpoint");
+        percent_decode_str(segment)
+            .decode_utf8()
+            .map_err(|_where| Problem::new(400, format!("`{name}` in the path is not UTF-8.")))
+    }
+
+    /// What stands behind the `?` of the request's target, as it was sent.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        path_and_query(self.request().url()).1
+    }
+
+    /// The values of all headers of this name, in whatever case.
+    pub fn headers(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        request::headers(self.request(), name)
+    }
+
+    /// The body of a request that brings JSON, or does not say what it brings.
+    ///
+    /// # Errors
+    /// 413 if it is too large, 400 if it did not come as a whole, 415 if it is declared to be something else.
+    pub fn json_body(&self) -> Result<&[u8], Problem> {
+        let body = self.body.as_deref().map_err(Problem::clone)?;
+        request::check_content_type(self.request())?;
+        Ok(body)
+    }
+
+    /// The body, read as a JSON object.
+    ///
+    /// # Errors
+    /// As [`Self::json_body`]; 400 if it is no JSON object of this type.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let cause = |cause| Problem::new(400, format!("The body is not what this takes: {cause}."));
+        request::parse_object(self.json_body()?).map_err(cause)
+    }
+
+    /// When the request was there, as far as it was waited for.
+    #[must_use]
+    pub fn received(&self) -> Instant {
+        self.open_ref().received
+    }
+
+    /// Past this moment nobody waits for the response any more.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Shows the id of what the request stores in the log.
+    pub fn set_resource(&mut self, id: Uuid) {
+        self.open_mut().resource = Some(id);
+    }
+
+    /// Refuses a request unread, and asks the client to close the connection.
+    pub(super) fn refuse(mut self, problem: Problem) {
         self.open_mut().leave_unread();
-        self.answer(error.into());
+        self.answer(problem);
     }
 
     /// Nothing that follows on its connection is served: it is not known where this request ends.
@@ -114,13 +200,6 @@ impl Exchange {
         self.being_read = Some(BeingRead::begin(count));
     }
 
-    /// Answers, from any thread and without blocking.
-    pub fn answer(mut self, answer: Answer) {
-        if let Some(open) = self.take() {
-            self.outbox.answer(open, answer);
-        }
-    }
-
     /// Calls `ask`, from any thread, when all answers before are written: whoever asks for much at once gets one thing
     /// after the other. If they cannot be written, it is not called: most likely nobody would receive what it leads to.
     pub(super) fn in_turn(mut self, ask: impl FnOnce(Self) + Send + 'static) {
@@ -129,21 +208,14 @@ impl Exchange {
         }
         if let Some(open) = self.take() {
             let outbox = Arc::clone(&self.outbox);
-            self.outbox.ask_in_turn(open, move |open| {
-                ask(Self {
-                    open: Some(open),
-                    outbox,
-                    being_read: None,
-                });
+            outbox.ask_in_turn(open, move |open| {
+                self.open = Some(open);
+                ask(self);
             });
         }
     }
 
-    pub(super) fn route(&self) -> Route<'_> {
-        Route::of(self.request())
-    }
-
-    pub(super) fn check_framing(&self) -> Result<(), Error> {
+    pub(super) fn check_framing(&self) -> Result<(), Problem> {
         request::check_framing(self.request())
     }
 
@@ -151,43 +223,32 @@ impl Exchange {
         request::needs_no_waiting(self.request(), body_limit)
     }
 
-    /// Begins no read after `deadline`.
-    pub(super) fn read_body(&mut self, limit: usize, deadline: Instant) -> Result<Vec<u8>, Error> {
+    /// Begins no read after `deadline`, and keeps what it read for the handler.
+    pub(super) fn read_body(&mut self, limit: usize, deadline: Instant) {
         // Also if it panics.
         let _until_it_is_read = self.being_read.take();
         let open = self.open_mut();
         let (body, rest) = request::read_body(&mut open.request, limit, deadline);
         open.rest = rest;
+        self.body = body;
         if rest == Rest::Unclear {
             self.give_up_connection();
         }
-        body
     }
 
-    pub(super) fn check_content_type(&self) -> Result<(), Error> {
-        request::check_content_type(self.request())
+    /// From now on it is there.
+    pub(super) fn received_now(&mut self) {
+        self.open_mut().received = Instant::now();
     }
 
-    pub(super) fn request_id(&self) -> Result<RequestId, Error> {
-        request::request_id(self.request())
+    /// Sets what [`Self::deadline`] tells.
+    pub(super) fn wait_until(&mut self, deadline: Instant) {
+        self.deadline = deadline;
     }
 
     /// The address of its peer.
     pub(super) fn connection(&self) -> SocketAddr {
         self.open_ref().connection
-    }
-
-    pub(super) fn endpoint(&self) -> Endpoint {
-        self.open_ref().endpoint
-    }
-
-    pub(super) fn arrived(&self) -> Instant {
-        self.open_ref().arrived
-    }
-
-    /// The message that the request brings, for the log.
-    pub(super) fn brings(&mut self, message: RequestId) {
-        self.open_mut().message = Some(message);
     }
 
     /// The answer will ask the caller to close the connection.
@@ -227,7 +288,7 @@ impl Drop for Exchange {
 }
 
 /// Answers several exchanges at once: cheaper than each by itself.
-pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, A)>) {
+pub fn answer_all<A: Into<Response>>(answers: impl IntoIterator<Item = (Exchange, A)>) {
     let mut outbox = None;
     let answers: Vec<_> = answers
         .into_iter()
@@ -250,16 +311,23 @@ mod tests {
     use tiny_http::TestRequest;
 
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::http::metrics::EdgeMetrics;
+    use crate::telemetry::{Program, Registry};
 
     type End = fn(Exchange);
 
     #[test]
     fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
-        let outbox = Arc::new(Outbox::new(1, Duration::MAX, Metrics::new()));
+        let registry = Registry::new(Program {
+            name: "test",
+            version: "",
+            build: "",
+        });
+        let metrics = Arc::new(EdgeMetrics::new(&registry));
+        let outbox = Arc::new(Outbox::new(1, Duration::MAX, metrics));
         let count = Arc::default();
         let being_read = || {
-            let opened = Exchange::open(TestRequest::new().into(), &outbox);
+            let opened = Exchange::open(TestRequest::new().into(), 0, Vec::new(), &outbox);
             let (mut exchange, _) = opened.expect("nothing was sent ahead");
             exchange.wait_for_body(&count);
             assert_eq!(count.load(Ordering::Acquire), 1);
@@ -267,12 +335,11 @@ mod tests {
         };
         let ends: [(&str, End); 4] = [
             ("it is read", |mut exchange| {
-                let arrived = exchange.arrived();
-                let _body = exchange.read_body(0, arrived);
+                exchange.read_body(0, exchange.received());
                 std::mem::forget(exchange);
             }),
             ("it is answered unread", |exchange| {
-                exchange.answer(Answer::up());
+                exchange.answer(Response::json(&"up"));
             }),
             ("it is dropped", drop),
             ("its thread panics", |_exchange| {

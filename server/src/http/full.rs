@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use super::answer::{Answer, Clock, Connection};
-use crate::error::Error;
-use crate::incident::Incident;
-use crate::metrics::Metrics;
+use super::metrics::EdgeMetrics;
+use super::problem::Problem;
+use super::response::{Clock, Connection, Response};
+use crate::telemetry::Incident;
 
 /// Most callers that are attended to at once. What exceeds it waits in the kernel's backlog.
 const MOST_CALLERS: usize = 32;
@@ -23,7 +23,7 @@ pub(super) struct Refusals {
     callers: Vec<Caller>,
     incident: Incident,
     clock: Clock,
-    metrics: Arc<Metrics>,
+    metrics: Arc<EdgeMetrics>,
 }
 
 struct Caller {
@@ -33,7 +33,7 @@ struct Caller {
 }
 
 impl Refusals {
-    pub(super) fn new(incident: Incident, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(incident: Incident, metrics: Arc<EdgeMetrics>) -> Self {
         Self {
             callers: Vec::new(),
             incident,
@@ -47,7 +47,7 @@ impl Refusals {
     /// # Errors
     /// If `listener` does not listen any more.
     pub(super) fn attend(&mut self, listener: &Socket) -> io::Result<()> {
-        let refusal = Answer::from(Error::Full(self.incident)).render(
+        let refusal = Response::from(no_room().with_incident(self.incident)).render(
             false,
             Connection::Close,
             &self.clock.date(),
@@ -56,7 +56,7 @@ impl Refusals {
         while self.callers.len() < MOST_CALLERS {
             match listener.accept() {
                 Ok((socket, _)) => {
-                    self.metrics.edge.turned_away.inc();
+                    self.metrics.turned_away.inc();
                     if socket.set_nonblocking(true).is_ok() {
                         self.callers.push(Caller {
                             socket,
@@ -72,6 +72,13 @@ impl Refusals {
         }
         Ok(())
     }
+}
+
+fn no_room() -> Problem {
+    Problem::new(
+        503,
+        "This server has no room for another connection. This attempt stored nothing; try another replica, or again later.",
+    )
 }
 
 impl Caller {

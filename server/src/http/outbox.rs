@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Method, Request, Response};
 
-use crate::error::Error;
-use crate::incident::Reporter;
-use crate::metrics::{EdgeMetrics, Metrics};
+use crate::telemetry::Reporter;
 use crate::workers::Workers;
 
 use super::access_log::Entry;
-use super::answer::{Answer, Clock, Connection};
 use super::drains::Drains;
 use super::exchange::Open;
 use super::in_order::{Fate, InOrder, Standing, Ticket, Turn};
+use super::metrics::EdgeMetrics;
+use super::problem::Problem;
 use super::request::{self, Rest};
+use super::response::{Clock, Connection, Response as Answer};
 
 /// The status of an interim answer (RFC 9110, section 15.2.1).
 const CONTINUE: u16 = 100;
@@ -43,7 +43,11 @@ pub(super) enum Item {
 
 impl Outbox {
     /// A caller may take `send_timeout` to accept a reply.
-    pub(super) fn new(most_threads: usize, send_timeout: Duration, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        most_threads: usize,
+        send_timeout: Duration,
+        metrics: Arc<EdgeMetrics>,
+    ) -> Self {
         let lines = Arc::new(InOrder::new());
         let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines)));
         let replier = Replier {
@@ -107,7 +111,11 @@ impl Outbox {
         let incident = self.dropped.report(|incident| {
             tracing::error!(instance = %incident, "a request was dropped without an answer");
         });
-        self.answer(open, Error::Defect(incident).into());
+        let problem = Problem::new(
+            500,
+            "The server failed on this request. The operator finds the cause in the log.",
+        );
+        self.answer(open, problem.with_incident(incident).into());
     }
 
     /// Calls `ask` when all answers before are written, and never if they cannot be.
@@ -133,7 +141,7 @@ impl Outbox {
     /// Brings the gauges up to date.
     pub(super) fn observe(&self, metrics: &EdgeMetrics) {
         metrics.set_open(self.lines.open(), self.lines.connections());
-        self.repliers.observe(metrics);
+        metrics.set_workers(self.repliers.state());
         self.drains.observe(metrics);
     }
 }
@@ -146,7 +154,16 @@ struct Replier {
     send_timeout: Duration,
     /// Of connections on which an answer could not be delivered.
     given_up: Reporter,
-    metrics: Arc<Metrics>,
+    metrics: Arc<EdgeMetrics>,
+}
+
+/// Tells a client that nothing more is served on its connection.
+pub(super) fn connection_given_up() -> Problem {
+    Problem::new(
+        503,
+        "Nothing more is taken on this connection: a request before had no clear end, too many were sent ahead of their \
+         answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection.",
+    )
 }
 
 /// The time that a caller has to accept a reply as a whole.
@@ -192,7 +209,7 @@ impl Replier {
                 "refusing pages on a connection: an answer before them could not be delivered"
             );
         });
-        Error::ConnectionGivenUp(incident).into()
+        connection_given_up().with_incident(incident).into()
     }
 
     /// A caller that is gone, or does not read in time, is no error of ours.
@@ -212,15 +229,15 @@ impl Replier {
         answer: &Answer,
         write: impl FnOnce(Open) -> io::Result<()>,
     ) -> io::Result<()> {
-        let metrics = &self.metrics.edge;
-        let (endpoint, arrived) = (open.endpoint, open.arrived);
+        let metrics = &self.metrics;
+        let (label, arrived) = (open.label, open.arrived);
         let entry = Entry::if_wanted(&open);
         let written = write(open);
         if written.is_err() {
             metrics.undelivered.inc();
         }
         let took = arrived.elapsed();
-        metrics.answered(endpoint, answer.status, took);
+        metrics.answered(label, answer.status, took);
         if let Some(entry) = entry {
             entry.log(answer, took, written.is_ok());
         }

@@ -3,131 +3,14 @@
 use std::io::{self, ErrorKind, Read, Take};
 use std::time::Instant;
 
-use tiny_http::{HTTPVersion, Header, Method, Request};
+use serde::de::DeserializeOwned;
+use tiny_http::{HTTPVersion, Header, Request};
 
-use crate::error::Error;
-use crate::message::RequestId;
-use crate::metrics::Endpoint;
-
-use super::answer::Connection;
+use super::problem::Problem;
+use super::response::Connection;
 
 /// Bodies up to this many bytes are read by `tiny_http` before it hands a request over.
 const READ_AHEAD: usize = 1024;
-
-/// What a request asks for. Borrows the query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route<'a> {
-    Post,
-    Page(&'a str),
-    Health,
-    Ready,
-    Metrics,
-    Contract,
-    Unknown,
-    /// Holds the methods that the path takes.
-    WrongMethod(&'static str),
-}
-
-impl<'a> Route<'a> {
-    pub(super) fn of(request: &'a Request) -> Self {
-        let target = origin_form(request.url());
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let reads = matches!(request.method(), Method::Get | Method::Head);
-        match path {
-            "/messages" if *request.method() == Method::Post => Self::Post,
-            "/messages" if reads => Self::Page(query),
-            "/messages" => Self::WrongMethod("GET, HEAD, POST"),
-            "/healthz" if reads => Self::Health,
-            "/readyz" if reads => Self::Ready,
-            "/metrics" if reads => Self::Metrics,
-            "/openapi.json" if reads => Self::Contract,
-            "/healthz" | "/readyz" | "/metrics" | "/openapi.json" => Self::WrongMethod("GET, HEAD"),
-            _ => Self::Unknown,
-        }
-    }
-
-    /// As it is counted.
-    pub(super) fn endpoint(self) -> Endpoint {
-        match self {
-            Self::Post => Endpoint::PostMessage,
-            Self::Page(_) => Endpoint::Page,
-            Self::Health => Endpoint::Health,
-            Self::Ready => Endpoint::Ready,
-            Self::Metrics => Endpoint::Metrics,
-            Self::Contract | Self::Unknown | Self::WrongMethod(_) => Endpoint::Other,
-        }
-    }
-}
-
-/// A target may also name the server, as for a proxy (RFC 9112, section 3.2.2).
-fn origin_form(target: &str) -> &str {
-    if target.starts_with('/') {
-        return target;
-    }
-    match target.split_once("://") {
-        Some((_scheme, rest)) => rest.find('/').map_or("/", |path| &rest[path..]),
-        None => target,
-    }
-}
-
-/// `GET /messages`: messages with a number below `before`, the last `limit` of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageRequest {
-    /// Exclusive upper bound of `seq`; none means the end of the history.
-    pub before: Option<u64>,
-    /// Most messages to show, 1 to 100.
-    pub limit: u64,
-}
-
-impl PageRequest {
-    const DEFAULT_LIMIT: u64 = 10;
-    const MOST: u64 = 100;
-
-    /// Reads the part of the URL after the question mark.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] if a parameter is unknown, given twice or not a number; [`Error::OutsideLimit`] if `limit`
-    /// is not within 1 to 100.
-    pub fn parse(query: &str) -> Result<Self, Error> {
-        let (mut before, mut limit) = (None, None);
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let place = match name {
-                "before" => &mut before,
-                "limit" => &mut limit,
-                _ => {
-                    return Err(Error::Malformed(
-                        "The query takes `before` and `limit` only.".to_owned(),
-                    ));
-                }
-            };
-            if place.is_some() {
-                return Err(Error::Malformed(format!("`{name}` is given twice.")));
-            }
-            *place = Some(parse_number(name, value)?);
-        }
-        let limit = limit.unwrap_or(Self::DEFAULT_LIMIT);
-        if !(1..=Self::MOST).contains(&limit) {
-            return Err(Error::OutsideLimit(format!(
-                "`limit` is {limit}. It takes 1 to {}.",
-                Self::MOST
-            )));
-        }
-        Ok(Self { before, limit })
-    }
-}
-
-fn parse_number(name: &str, value: &str) -> Result<u64, Error> {
-    // `parse` alone would take a sign.
-    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    match value.parse() {
-        Ok(number) if digits => Ok(number),
-        _ => Err(Error::Malformed(format!(
-            "`{name}` is not a whole number up to {}.",
-            u64::MAX
-        ))),
-    }
-}
 
 /// Whether [`read_body`] returns without waiting for the caller: the body is in memory, or is refused unread.
 pub(super) fn needs_no_waiting(request: &Request, limit: usize) -> bool {
@@ -160,14 +43,14 @@ pub(super) fn read_body(
     request: &mut Request,
     limit: usize,
     deadline: Instant,
-) -> (Result<Vec<u8>, Error>, Rest) {
+) -> (Result<Vec<u8>, Problem>, Rest) {
     let chunked = header(request, "Transfer-Encoding").is_some();
     let declared = request.body_length().unwrap_or(0);
     if !chunked && declared == 0 {
         return (Ok(Vec::new()), Rest::None);
     }
     if declared > limit {
-        return (Err(Error::BodyTooLarge(limit)), Rest::OnItsWay);
+        return (Err(too_large(limit)), Rest::OnItsWay);
     }
     // One more than is allowed, to see that there is more. With `Connection: upgrade` the reader of tiny_http does not
     // end where the body does.
@@ -185,7 +68,7 @@ pub(super) fn read_body(
         read_in_time(rest, &mut body, deadline)
     };
     match read {
-        Ok(length) if length > limit => (Err(Error::BodyTooLarge(limit)), Rest::OnItsWay),
+        Ok(length) if length > limit => (Err(too_large(limit)), Rest::OnItsWay),
         Ok(length) if length < declared => (Err(ended_early()), Rest::Unclear),
         Ok(_) => (Ok(body), Rest::None),
         Err(error) if error.kind() == ErrorKind::TimedOut => (Err(too_slow()), Rest::Unclear),
@@ -213,20 +96,45 @@ fn read_in_time(
     Ok(into.len())
 }
 
-fn too_slow() -> Error {
-    Error::Malformed("The body did not come in time. Send it faster, or a shorter one.".to_owned())
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("The body is larger than {limit} bytes. Send a shorter one.");
+    Problem::new(413, detail)
 }
 
-fn ended_early() -> Error {
-    Error::Malformed(
-        "The body ended before its declared length, or its chunks are malformed.".to_owned(),
+fn too_slow() -> Problem {
+    Problem::new(
+        400,
+        "The body did not come in time. Send it faster, or a shorter one.",
     )
+}
+
+fn ended_early() -> Problem {
+    Problem::new(
+        400,
+        "The body ended before its declared length, or its chunks are malformed.",
+    )
+}
+
+/// Reads a JSON object; an array is none, although serde takes one for a struct.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    // serde_json would look at those strings only that are asked for (RFC 8259, section 8.1).
+    let json = str::from_utf8(json).map_err(|_where| "the body is not UTF-8")?;
+    if !json.trim_ascii_start().starts_with('{') {
+        return Err("the body is not a JSON object".to_owned());
+    }
+    serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
 /// Refuses what `tiny_http` reads in a way of its own, so that it may end elsewhere than others think (RFC 9112, sections
 /// 2.2, 2.3 and 6.3).
-pub(super) fn check_framing(request: &Request) -> Result<(), Error> {
-    let refuse = |detail: &str| Err(Error::Malformed(detail.to_owned()));
+pub(super) fn check_framing(request: &Request) -> Result<(), Problem> {
+    let refuse = |detail: &'static str| Err(Problem::new(400, detail));
+    // `parse` would take a sign.
+    let is_number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
     if *request.http_version() < HTTPVersion(1, 0) {
         return refuse("The only HTTP versions taken are 1.0 and 1.1.");
     }
@@ -239,9 +147,7 @@ pub(super) fn check_framing(request: &Request) -> Result<(), Error> {
         (Some(_), Some(_)) => {
             refuse("Send either `Content-Length` or `Transfer-Encoding`, not both.")
         }
-        (Some(length), None) if parse_number("Content-Length", length).is_err() => {
-            refuse("`Content-Length` is not a number.")
-        }
+        (Some(length), None) if !is_number(length) => refuse("`Content-Length` is not a number."),
         (None, Some(encoding)) if !encoding.eq_ignore_ascii_case("chunked") => {
             refuse("The only `Transfer-Encoding` taken is `chunked`.")
         }
@@ -261,7 +167,7 @@ fn is_clean(header: &Header) -> bool {
 }
 
 /// Takes JSON, and a body that is not declared to be anything.
-pub(super) fn check_content_type(request: &Request) -> Result<(), Error> {
+pub(super) fn check_content_type(request: &Request) -> Result<(), Problem> {
     let Some(value) = header(request, "Content-Type") else {
         return Ok(());
     };
@@ -271,17 +177,13 @@ pub(super) fn check_content_type(request: &Request) -> Result<(), Error> {
             .to_ascii_lowercase()
             .strip_prefix("application/")
             .is_some_and(|kind| kind.ends_with("+json"));
-    if is_json { Ok(()) } else { Err(Error::NotJson) }
-}
-
-/// The caller's `Idempotency-Key`, or an id drawn here.
-pub(super) fn request_id(request: &Request) -> Result<RequestId, Error> {
-    let mut keys = headers(request, "Idempotency-Key");
-    match (keys.next(), keys.next()) {
-        (None, _) => Ok(RequestId::draw()),
-        (Some(key), None) => RequestId::parse(key),
-        (Some(_), Some(_)) => Err(Error::Malformed("Send one `Idempotency-Key`.".to_owned())),
+    if is_json {
+        return Ok(());
     }
+    Err(Problem::new(
+        415,
+        "Send the body as JSON, with `Content-Type: application/json`.",
+    ))
 }
 
 /// `X-Request-Id`, by which callers and proxies find a request again, if it is fit for a log.
@@ -316,7 +218,10 @@ fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
     headers(request, name).next()
 }
 
-fn headers<'a>(request: &'a Request, name: &'static str) -> impl Iterator<Item = &'a str> {
+pub(super) fn headers<'a>(
+    request: &'a Request,
+    name: &'static str,
+) -> impl Iterator<Item = &'a str> {
     request
         .headers()
         .iter()
@@ -336,53 +241,5 @@ mod tests {
             let result = read_in_time(body, &mut Vec::new(), past);
             assert_eq!(result.map_err(|error| error.kind()), read);
         }
-    }
-
-    #[test]
-    fn a_page_request_takes_the_limits_at_n_and_refuses_them_at_n_plus_1() {
-        let parse = PageRequest::parse;
-        assert_eq!(
-            parse(""),
-            Ok(PageRequest {
-                before: None,
-                limit: 10
-            })
-        );
-        assert_eq!(
-            parse("before=7&limit=100"),
-            Ok(PageRequest {
-                before: Some(7),
-                limit: 100
-            })
-        );
-        assert_eq!(
-            parse("limit=1"),
-            Ok(PageRequest {
-                before: None,
-                limit: 1
-            })
-        );
-        for outside in ["limit=0", "limit=101"] {
-            assert!(
-                matches!(parse(outside), Err(Error::OutsideLimit(_))),
-                "{outside}"
-            );
-        }
-        for malformed in [
-            "limit",
-            "limit=",
-            "limit=+1",
-            "limit=x",
-            "limit=1&limit=1",
-            "before=-1",
-            "after=1",
-        ] {
-            assert!(
-                matches!(parse(malformed), Err(Error::Malformed(_))),
-                "{malformed}"
-            );
-        }
-        assert!(parse("before=18446744073709551615").is_ok());
-        assert!(parse("before=18446744073709551616").is_err());
     }
 }

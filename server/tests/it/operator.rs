@@ -155,7 +155,7 @@ fn a_log_in_json_tells_of_requests_without_what_they_carry() {
             .is_some_and(|peer| peer.starts_with("127.0.0.1:"))
     );
     let stored: Vec<String> = database.rows("SELECT LOWER(HEX(request_id)) FROM messages");
-    let id = first["message_id"].as_str().map(|id| id.replace('-', ""));
+    let id = first["resource_id"].as_str().map(|id| id.replace('-', ""));
     assert_eq!(id.as_ref(), stored.first(), "by it the row is found");
     assert!(
         requests[1..]

@@ -1,0 +1,285 @@
+//! Hands each request to what answers it: at once where nothing blocks, else on a pool of threads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::exchange::Exchange;
+use super::in_order::Standing;
+use super::metrics::EdgeMetrics;
+use super::outbox::{Outbox, connection_given_up};
+use super::problem::Problem;
+use super::response::Response;
+use super::router::{Handler, Router, Target};
+use super::unread::{Unread, busy};
+use super::{EdgeLimits, Service};
+use crate::telemetry::{Registry, Reporter, TEXT_FORMAT};
+use crate::workers::Workers;
+
+/// How long `/readyz` may take: a balancer that asks it waits no longer.
+const READY_WITHIN: Duration = Duration::from_millis(1500);
+
+/// What the receivers hand requests to. All requests of a connection come through one entrance and one receiver, so their
+/// tickets are drawn in the order of their arrival.
+pub(super) struct Dispatcher<S: Service> {
+    router: Router<S>,
+    handlers: Arc<Handlers<S>>,
+    /// Waits for bodies that are still on their way.
+    body_pool: Arc<Workers<(Target<S>, Exchange)>>,
+    /// Runs what asks the database: apart, so that slow clients do not hold it up.
+    query_pool: Arc<Workers<(Target<S>, Exchange)>>,
+    /// Renders the metrics, for which the system reads files: apart, so that they are shown whatever holds up the others.
+    metrics_pool: Workers<(Target<S>, Exchange)>,
+    outbox: Arc<Outbox>,
+    /// Logs connections on which nothing more is served.
+    given_up: Reporter,
+    /// Set with each request.
+    heard: AtomicBool,
+}
+
+impl<S: Service> Dispatcher<S> {
+    pub(super) fn new(
+        service: Arc<S>,
+        limits: EdgeLimits,
+        stopping: Arc<AtomicBool>,
+        registry: Registry,
+        metrics: Arc<EdgeMetrics>,
+        outbox: Arc<Outbox>,
+    ) -> Self {
+        let router = Router::new(S::ENDPOINTS);
+        metrics.count_by(&router.labels);
+        let handlers = Arc::new(Handlers {
+            service,
+            limits,
+            stopping,
+            being_read: Arc::default(),
+            refusals: Reporter::default(),
+            unheard: Reporter::default(),
+            unread: Unread::default(),
+            registry,
+            metrics,
+        });
+        let pool = |name, threads, handle: fn(&Handlers<S>, Target<S>, Exchange)| {
+            let handlers = Arc::clone(&handlers);
+            Workers::new(name, threads, move |(target, exchange)| {
+                handle(&handlers, target, exchange);
+            })
+        };
+        Self {
+            router,
+            body_pool: Arc::new(pool("body", limits.workers, Handlers::wait_and_handle)),
+            query_pool: Arc::new(pool("query", limits.workers, Handlers::handle_at_once)),
+            metrics_pool: pool("metrics", 1, Handlers::handle_at_once),
+            handlers,
+            outbox,
+            given_up: Reporter::default(),
+            heard: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a request, without blocking.
+    pub(super) fn receive(&self, request: tiny_http::Request) {
+        self.heard.store(true, Ordering::Relaxed);
+        let routed = self.router.route(request.method().as_str(), request.url());
+        let Some((mut exchange, standing)) =
+            Exchange::open(request, routed.label, routed.parameters, &self.outbox)
+        else {
+            return;
+        };
+        if standing == Standing::GivenUp {
+            let problem = self.refuse_given_up(&exchange);
+            return exchange.refuse(problem);
+        }
+        if let Err(problem) = exchange.check_framing() {
+            // At once: what looks like the next request on this connection may have come already.
+            exchange.give_up_connection();
+            return exchange.refuse(problem);
+        }
+        let target = routed.target;
+        if !exchange.needs_no_waiting(self.handlers.limits.body) {
+            exchange.wait_for_body(&self.handlers.being_read);
+            return self.body_pool.submit((target, exchange));
+        }
+        match target {
+            Target::Ready | Target::Service(Handler::Blocking(_)) => {
+                let pool = Arc::clone(&self.query_pool);
+                exchange.in_turn(move |exchange| pool.submit((target, exchange)));
+            }
+            Target::Metrics => {
+                self.observe();
+                self.metrics_pool.submit((target, exchange));
+            }
+            Target::Health
+            | Target::Contract
+            | Target::Service(Handler::Inline(_))
+            | Target::Refused(_) => {
+                let handle = AssertUnwindSafe(|| self.handlers.handle_at_once(target, exchange));
+                if catch_unwind(handle).is_err() {
+                    // An exchange that is dropped by a panic answers 500 by itself.
+                    tracing::error!("a request panicked; the server goes on");
+                }
+            }
+        }
+    }
+
+    fn refuse_given_up(&self, exchange: &Exchange) -> Problem {
+        let peer = exchange.connection();
+        let incident = self.given_up.report(|incident| {
+            tracing::warn!(
+                instance = %incident, %peer,
+                "refusing what follows on a connection: a request had no clear end, or too many were sent ahead"
+            );
+        });
+        connection_given_up().with_incident(incident)
+    }
+
+    /// Brings the gauges up to date.
+    fn observe(&self) {
+        let metrics = &self.handlers.metrics;
+        self.outbox.observe(metrics);
+        for pool in [&*self.body_pool, &self.query_pool, &self.metrics_pool] {
+            metrics.set_workers(pool.state());
+        }
+    }
+
+    /// What is to be called every few milliseconds, so that requests do not wait behind one that blocks.
+    pub(super) fn relief(&self) -> impl Fn() + Send + 'static {
+        let outbox = Arc::clone(&self.outbox);
+        let pools = [Arc::clone(&self.body_pool), Arc::clone(&self.query_pool)];
+        move || {
+            outbox.relieve();
+            for pool in &pools {
+                pool.relieve();
+            }
+        }
+    }
+
+    /// Begins to look whether requests come, see [`Self::heard_nothing`].
+    pub(super) fn listen_for_silence(&self) {
+        self.heard.store(false, Ordering::Release);
+    }
+
+    pub(super) fn heard_nothing(&self) -> bool {
+        !self.heard.load(Ordering::Acquire)
+    }
+
+    /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
+    pub(super) fn unanswered(&self) -> usize {
+        let being_read = self.handlers.being_read.load(Ordering::Acquire);
+        self.outbox.unanswered().saturating_sub(being_read)
+    }
+
+    /// Ends all threads, which must be idle.
+    pub(super) fn join(&self) {
+        self.body_pool.join();
+        self.query_pool.join();
+        self.metrics_pool.join();
+        self.outbox.join();
+    }
+}
+
+/// What is done with requests, on whichever thread.
+struct Handlers<S> {
+    service: Arc<S>,
+    limits: EdgeLimits,
+    stopping: Arc<AtomicBool>,
+    /// Counts requests whose bodies are still on their way.
+    being_read: Arc<AtomicUsize>,
+    /// Logs requests that are refused since the server stops.
+    refusals: Reporter,
+    /// Logs bodies that nobody had the time to read.
+    unheard: Reporter,
+    unread: Unread,
+    registry: Registry,
+    metrics: Arc<EdgeMetrics>,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    build: &'static str,
+}
+
+impl<S: Service> Handlers<S> {
+    /// Handles a request whose body is still on its way. Until it is there, the request does not count as taken.
+    fn wait_and_handle(&self, target: Target<S>, mut exchange: Exchange) {
+        let deadline = exchange.received() + self.limits.request_timeout;
+        if deadline <= Instant::now() {
+            let incident = self.unheard.report(|incident| {
+                tracing::warn!(instance = %incident, "refusing bodies: all workers wait for slow clients");
+            });
+            return exchange.refuse(busy().with_incident(incident));
+        }
+        exchange.read_body(self.limits.body, deadline);
+        exchange.received_now();
+        self.handle(target, exchange);
+    }
+
+    fn handle_at_once(&self, target: Target<S>, mut exchange: Exchange) {
+        // In any case: what stays in the connection would be taken for the next request.
+        exchange.read_body(self.limits.body, exchange.received());
+        self.handle(target, exchange);
+    }
+
+    fn handle(&self, target: Target<S>, mut exchange: Exchange) {
+        let stopping = self.stopping.load(Ordering::Acquire);
+        if stopping {
+            exchange.close_after();
+        }
+        exchange.wait_until(exchange.received() + self.limits.request_timeout);
+        match target {
+            Target::Ready | Target::Service(Handler::Inline(_)) if stopping => {
+                exchange.answer(self.shutting_down());
+            }
+            Target::Service(Handler::Inline(handle)) => handle(&self.service, exchange),
+            Target::Service(Handler::Blocking(handle)) => {
+                let response = match self.unread.check_room() {
+                    Ok(()) => handle(&self.service, &exchange).into(),
+                    Err(full) => Response::from(full),
+                };
+                exchange.answer(response.held_by(&self.unread));
+            }
+            Target::Ready => {
+                let deadline = exchange.received() + READY_WITHIN;
+                let ready = self.service.ready(deadline);
+                exchange.answer(ready.map(|()| Response::json(&Ready { status: "ready" })));
+            }
+            Target::Health => {
+                let program = self.registry.program();
+                exchange.answer(Response::json(&Health {
+                    status: "up",
+                    version: program.version,
+                    build: program.build,
+                }));
+            }
+            Target::Metrics => {
+                self.service.observe();
+                exchange.answer(Response::bytes(TEXT_FORMAT, self.registry.render()));
+            }
+            Target::Refused(problem) => exchange.answer(problem),
+            Target::Contract => {
+                exchange.answer(Response::bytes("application/json", S::CONTRACT.as_bytes()));
+            }
+        }
+    }
+
+    fn shutting_down(&self) -> Problem {
+        let incident = self.refusals.report(|incident| {
+            tracing::info!(instance = %incident, "refusing requests: the server stops");
+        });
+        Problem::new(
+            503,
+            "This server is shutting down. This attempt stored nothing; try another replica.",
+        )
+        .with_incident(incident)
+    }
+}

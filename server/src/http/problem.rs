@@ -1,0 +1,91 @@
+//! Problem documents: why a request was not answered with success (RFC 9457).
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::response::{Response, phrase};
+use crate::telemetry::Incident;
+
+/// The media type of a problem document.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Why a request failed, as its client is told: what to change, and nothing of the server's inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: u16,
+    detail: Cow<'static, str>,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
+    incident: Option<Incident>,
+}
+
+impl Problem {
+    /// A problem with this status and detail. One with status 503 also has `Retry-After: 1`.
+    #[must_use]
+    pub fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
+        let retry = (status == 503).then_some(("Retry-After", Cow::Borrowed("1")));
+        Self {
+            status,
+            detail: detail.into(),
+            headers: retry.into_iter().collect(),
+            incident: None,
+        }
+    }
+
+    /// Names the incident, which stands in the log with its cause, as the problem's `instance`.
+    #[must_use]
+    pub fn with_incident(mut self, incident: impl Into<Option<Incident>>) -> Self {
+        self.incident = incident.into();
+        self
+    }
+
+    /// Adds a header. Control characters in `value` are left out.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+}
+
+/// RFC 9457, section 3.1. With the type `about:blank` the title is the phrase of the status, by section 4.2.1.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        let document = Document {
+            r#type: "about:blank",
+            title: phrase(problem.status),
+            status: problem.status,
+            detail: &problem.detail,
+            instance: problem.incident.map(|incident| incident.to_string()),
+        };
+        let response = Self::json(&document)
+            .with_status(problem.status)
+            .with_content_type(MEDIA_TYPE)
+            .with_incident(problem.incident);
+        let headers = problem.headers.into_iter();
+        headers.fold(response, |response, (name, value)| {
+            response.with_header(name, value)
+        })
+    }
+}
+
+impl<T: Into<Response>> From<Result<T, Problem>> for Response {
+    fn from(result: Result<T, Problem>) -> Self {
+        result.map_or_else(Self::from, T::into)
+    }
+}

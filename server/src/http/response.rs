@@ -1,0 +1,212 @@
+//! Responses, and their bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::unread::{Held, Unread};
+use crate::telemetry::Incident;
+
+const JSON: &str = "application/json";
+
+/// What is sent back: any status, any headers, and a body with its `Content-Type` and `Content-Length`.
+#[derive(Debug)]
+pub struct Response {
+    pub(super) status: u16,
+    content_type: &'static str,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
+    body: Body,
+    pub(super) incident: Option<Incident>,
+    /// Counts the bytes of a blocking handler's response as long as this lives.
+    #[expect(dead_code, reason = "it works by being dropped")]
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Bytes(Cow<'static, [u8]>),
+    Part(Part),
+}
+
+/// A part of a buffer that several responses share, between two constant strings.
+pub struct Part {
+    /// Stands before the part.
+    pub before: &'static str,
+    /// The buffer.
+    pub buffer: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    /// Which of its bytes are shown.
+    pub range: Range<usize>,
+    /// Stands behind the part.
+    pub after: &'static str,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_tuple("Part").field(&self.range).finish()
+    }
+}
+
+impl Response {
+    /// 200 with this body, whose media type is `content_type`.
+    #[must_use]
+    pub fn bytes(content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self::with_body(content_type, Body::Bytes(body.into()))
+    }
+
+    /// 200 with JSON.
+    ///
+    /// # Panics
+    /// If `value` has map keys that are no strings, or a field that refuses to be serialized: types of a contract do not.
+    #[must_use]
+    pub fn json(value: &impl Serialize) -> Self {
+        let json = serde_json::to_vec(value).expect("types of a contract can be serialized");
+        Self::bytes(JSON, json)
+    }
+
+    /// 200 with JSON that is a part of a shared buffer.
+    #[must_use]
+    pub fn json_part(part: Part) -> Self {
+        Self::with_body(JSON, Body::Part(part))
+    }
+
+    fn with_body(content_type: &'static str, body: Body) -> Self {
+        Self {
+            status: 200,
+            content_type,
+            headers: Vec::new(),
+            body,
+            incident: None,
+            held: None,
+        }
+    }
+
+    /// Sets the status.
+    #[must_use]
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Adds a header. Control characters in `value` are left out.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        let mut value = value.into();
+        if value.contains(char::is_control) {
+            value.to_mut().retain(|sign| !sign.is_control());
+        }
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(super) fn with_content_type(self, content_type: &'static str) -> Self {
+        Self {
+            content_type,
+            ..self
+        }
+    }
+
+    pub(super) fn with_incident(self, incident: Option<Incident>) -> Self {
+        Self { incident, ..self }
+    }
+
+    /// Counts its bytes as unread until it is written: here, and in the copy that is written.
+    pub(super) fn held_by(self, unread: &Unread) -> Self {
+        let held = Some(unread.hold(2 * self.length()));
+        Self { held, ..self }
+    }
+
+    fn length(&self) -> usize {
+        self.body().iter().map(|part| part.len()).sum()
+    }
+}
+
+/// What the response says of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// Nothing, so HTTP/1.1's default holds.
+    Unsaid,
+    /// An HTTP/1.0 client asked to keep it.
+    KeepAlive,
+    /// The client asked to close it, or the server stops.
+    Close,
+}
+
+impl Response {
+    pub(super) fn body(&self) -> [&[u8]; 3] {
+        match &self.body {
+            Body::Bytes(bytes) => [&[], bytes, &[]],
+            Body::Part(part) => [
+                part.before.as_bytes(),
+                &(*part.buffer).as_ref()[part.range.clone()],
+                part.after.as_bytes(),
+            ],
+        }
+    }
+
+    /// The whole response in one piece, so that it leaves in one write.
+    pub(super) fn render(&self, head_only: bool, connection: Connection, date: &str) -> Vec<u8> {
+        let status = self.status;
+        let head = format!(
+            "HTTP/1.1 {status} {}\r\nDate: {date}\r\n{}\r\n\r\n",
+            phrase(status),
+            self.headers(connection)
+        );
+        let mut bytes = head.into_bytes();
+        if !head_only {
+            bytes.reserve_exact(self.length());
+            bytes.extend(self.body().into_iter().flatten());
+        }
+        bytes
+    }
+
+    /// The headers that depend on the response, without a line end behind the last.
+    pub(super) fn headers(&self, connection: Connection) -> String {
+        let mut headers = format!(
+            "Content-Type: {}\r\nContent-Length: {}",
+            self.content_type,
+            self.length()
+        );
+        for (name, value) in &self.headers {
+            headers.extend(["\r\n", name, ": ", value]);
+        }
+        headers.push_str(match connection {
+            Connection::Unsaid => "",
+            Connection::KeepAlive => "\r\nConnection: keep-alive",
+            Connection::Close => "\r\nConnection: close",
+        });
+        headers
+    }
+}
+
+/// The reason phrase of a status (RFC 9110, section 15).
+pub(super) fn phrase(status: u16) -> &'static str {
+    tiny_http::StatusCode(status).default_reason_phrase()
+}
+
+/// The value of the `Date` header (RFC 9110, section 6.6.1), formatted once a second.
+pub(super) struct Clock {
+    shown: Mutex<(u64, Arc<str>)>,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self {
+            shown: Mutex::new((0, httpdate::fmt_http_date(UNIX_EPOCH).into())),
+        }
+    }
+
+    pub(super) fn date(&self) -> Arc<str> {
+        let now = SystemTime::now();
+        let second = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.0 != second {
+            *shown = (second, httpdate::fmt_http_date(now).into());
+        }
+        Arc::clone(&shown.1)
+    }
+}

@@ -1,0 +1,241 @@
+//! Endpoints, and which of them a request asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::exchange::Exchange;
+use super::metrics::Label;
+use super::problem::Problem;
+use super::response::Response;
+
+/// A method on a path, and what answers it.
+pub struct Endpoint<S: 'static> {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) handler: Handler<S>,
+    pub(super) statuses: &'static [u16],
+}
+
+/// What answers a request.
+pub enum Handler<S: 'static> {
+    /// Runs on the thread that receives all requests, so it must not block. It may keep the exchange, which is answered
+    /// later, from any thread.
+    Inline(fn(&S, Exchange)),
+    /// May block on the database: runs on the query pool.
+    Blocking(fn(&S, &Exchange) -> Result<Response, Problem>),
+}
+
+impl<S> Clone for Handler<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Handler<S> {}
+
+impl<S> Endpoint<S> {
+    /// An endpoint for GET and HEAD. In `path`, a segment `{name}` matches any one segment: see [`Exchange::parameter`].
+    #[must_use]
+    pub const fn get(path: &'static str, handler: Handler<S>) -> Self {
+        Self::new("GET", path, handler)
+    }
+
+    /// An endpoint for POST.
+    #[must_use]
+    pub const fn post(path: &'static str, handler: Handler<S>) -> Self {
+        Self::new("POST", path, handler)
+    }
+
+    const fn new(method: &'static str, path: &'static str, handler: Handler<S>) -> Self {
+        Self {
+            method,
+            path,
+            handler,
+            statuses: &[],
+        }
+    }
+
+    /// Shows these statuses in the metrics from the beginning, so that an increase from zero is seen. Others are shown once
+    /// they have occurred.
+    #[must_use]
+    pub const fn with_statuses(self, statuses: &'static [u16]) -> Self {
+        Self { statuses, ..self }
+    }
+}
+
+/// Where a request goes.
+pub(super) enum Target<S: 'static> {
+    Health,
+    Ready,
+    Metrics,
+    Contract,
+    Service(Handler<S>),
+    /// There is no such path, or no such method on it.
+    Refused(Problem),
+}
+
+/// Where a request goes, and what the path says beside.
+pub(super) struct Routed<S: 'static> {
+    pub(super) target: Target<S>,
+    /// Which of [`Router::labels`] counts it.
+    pub(super) label: usize,
+    /// The segments of the path that stand for `{name}`.
+    pub(super) parameters: Vec<(String, String)>,
+}
+
+const HEALTH: &str = "/healthz";
+const READY: &str = "/readyz";
+const METRICS: &str = "/metrics";
+const CONTRACT: &str = "/openapi.json";
+
+/// The last stands for all that is no endpoint.
+const OF_EACH_SERVER: [Label; 5] = [
+    Label::of("GET", HEALTH, &[200]),
+    Label::of("GET", READY, &[200, 503]),
+    Label::of("GET", METRICS, &[200]),
+    Label::of("GET", CONTRACT, &[200]),
+    Label::of("other", "other", &[404, 405]),
+];
+
+/// Finds the endpoint that a request asks for.
+pub(super) struct Router<S: 'static> {
+    /// Of each path, the labels of its methods.
+    paths: matchit::Router<Vec<usize>>,
+    endpoints: &'static [Endpoint<S>],
+    /// Of each method on each path; the last stands for all that is no endpoint.
+    pub(super) labels: Vec<Label>,
+    nothing_here: String,
+}
+
+impl<S> Router<S> {
+    /// Makes a router of the service's endpoints and of those that each server has.
+    ///
+    /// # Panics
+    /// If a path is no pattern, or two exclude each other: they are constants of the program.
+    pub(super) fn new(endpoints: &'static [Endpoint<S>]) -> Self {
+        let of_service = endpoints
+            .iter()
+            .map(|endpoint| Label::of(endpoint.method, endpoint.path, endpoint.statuses));
+        let labels: Vec<_> = of_service.chain(OF_EACH_SERVER).collect();
+        let mut of_path: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (index, label) in labels[..labels.len() - 1].iter().enumerate() {
+            of_path.entry(label.path).or_default().push(index);
+        }
+        let mut paths = matchit::Router::new();
+        for (path, labels) in of_path {
+            paths
+                .insert(path, labels)
+                .expect("paths are constants that do not exclude each other");
+        }
+        let shown: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.path).collect();
+        let shown: Vec<_> = shown.into_iter().collect();
+        Self {
+            paths,
+            endpoints,
+            labels,
+            nothing_here: format!("There is nothing at this path. Try {}.", shown.join(", ")),
+        }
+    }
+
+    /// Finds what answers `method` on `target`, which may have any form (RFC 9112, section 3.2).
+    pub(super) fn route(&self, method: &str, target: &str) -> Routed<S> {
+        let refused = |problem| Routed {
+            target: Target::Refused(problem),
+            label: self.labels.len() - 1,
+            parameters: Vec::new(),
+        };
+        let Ok(found) = self.paths.at(path_and_query(target).0) else {
+            return refused(Problem::new(404, self.nothing_here.clone()));
+        };
+        let asked = if method == "HEAD" { "GET" } else { method };
+        let labels = || found.value.iter().copied();
+        let Some(label) = labels().find(|&label| self.labels[label].method == asked) else {
+            return refused(not_allowed(labels().map(|label| self.labels[label].method)));
+        };
+        let parameters = found.params.iter();
+        Routed {
+            target: self.target(label),
+            label,
+            parameters: parameters
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        }
+    }
+
+    fn target(&self, label: usize) -> Target<S> {
+        match self.labels[label].path {
+            HEALTH => Target::Health,
+            READY => Target::Ready,
+            METRICS => Target::Metrics,
+            CONTRACT => Target::Contract,
+            _ => Target::Service(self.endpoints[label].handler),
+        }
+    }
+}
+
+fn not_allowed<'a>(methods: impl Iterator<Item = &'a str>) -> Problem {
+    let methods = methods.map(|method| if method == "GET" { "GET, HEAD" } else { method });
+    let mut allowed: Vec<_> = methods.collect();
+    allowed.sort_unstable();
+    let allowed = allowed.join(", ");
+    Problem::new(405, format!("This path takes {allowed} only.")).with_header("Allow", allowed)
+}
+
+/// A target may also name the server, as for a proxy (RFC 9112, section 3.2.2).
+pub(super) fn path_and_query(target: &str) -> (&str, &str) {
+    let origin_form = match target.split_once("://") {
+        Some((_scheme, rest)) if !target.starts_with('/') => {
+            rest.find('/').map_or("/", |path| &rest[path..])
+        }
+        _ => target,
+    };
+    origin_form.split_once('?').unwrap_or((origin_form, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINTS: &[Endpoint<()>] = &[
+        Endpoint::get("/things/{id}", Handler::Inline(|(), _| ())),
+        Endpoint::post("/things/{id}", Handler::Inline(|(), _| ())),
+        Endpoint::post("/things", Handler::Inline(|(), _| ())),
+    ];
+
+    fn routed(method: &str, target: &str) -> (usize, Vec<(String, String)>) {
+        let routed = Router::new(ENDPOINTS).route(method, target);
+        (routed.label, routed.parameters)
+    }
+
+    #[test]
+    fn a_request_goes_to_its_method_on_its_path() {
+        let id = |value: &str| vec![("id".to_owned(), value.to_owned())];
+        for (method, target, label, parameters) in [
+            ("GET", "/things/7?x=1", 0, id("7")),
+            ("HEAD", "/things/a%20b", 0, id("a%20b")),
+            ("POST", "/things/7", 1, id("7")),
+            ("POST", "http://host/things", 2, vec![]),
+            ("GET", "/healthz", 3, vec![]),
+        ] {
+            assert_eq!(routed(method, target), (label, parameters), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_a_problem_that_says_what_there_is() {
+        let router = Router::new(ENDPOINTS);
+        for (method, target, status, said) in [
+            ("GET", "/", 404, "Try /things, /things/{id}."),
+            ("GET", "/things/7/more", 404, "Try /things"),
+            ("PUT", "/things/7", 405, "GET, HEAD, POST only"),
+            ("GET", "/things", 405, "takes POST only"),
+            ("get", "/healthz", 405, "takes GET, HEAD only"),
+        ] {
+            let Target::Refused(problem) = router.route(method, target).target else {
+                panic!("{target} is taken")
+            };
+            assert_eq!(problem.status(), status, "{target}");
+            let shown = format!("{problem:?}");
+            assert!(shown.contains(said), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What a server tells of itself: lines of a log, incidents, metrics.
+
+mod incident;
+mod log;
+mod metrics;
+
+pub use incident::{Incident, Reporter};
+pub use log::{LogFormat, LogLevel, start};
+pub use metrics::{Program, Registry, TEXT_FORMAT, size};

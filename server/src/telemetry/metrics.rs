@@ -1,0 +1,140 @@
+//! The metrics of a program, for `GET /metrics`: each once, with its name and meaning.
+//!
+//! To record is a few atomic additions, without a lock and without an allocation; all label values are our own.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, TextEncoder,
+};
+
+/// The media type of what [`Registry::render`] gives.
+pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const VALID: &str = "names and labels are constants, and each is registered once";
+
+/// Which program this is.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// The name before each metric, in `snake_case`.
+    pub name: &'static str,
+    /// The version of the package.
+    pub version: &'static str,
+    /// The commit from which it was built.
+    pub build: &'static str,
+}
+
+/// All metrics of a program. A clone is the same registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    all: Arc<prometheus::Registry>,
+    program: Program,
+}
+
+impl Registry {
+    /// A registry that shows the build and, on Linux, what the system says of the process.
+    ///
+    /// # Panics
+    /// If the name is no metric's name.
+    #[must_use]
+    pub fn new(program: Program) -> Self {
+        let registry = Self {
+            all: Arc::default(),
+            program,
+        };
+        let build = registry.gauges(
+            "build_info",
+            "Always 1; the labels tell which build this is",
+            &["version", "build"],
+        );
+        build
+            .with_label_values(&[program.version, program.build])
+            .set(1);
+        #[cfg(target_os = "linux")]
+        registry
+            .all
+            .register(Box::new(
+                prometheus::process_collector::ProcessCollector::for_self(),
+            ))
+            .expect(VALID);
+        registry
+    }
+
+    /// The program whose metrics these are.
+    #[must_use]
+    pub fn program(&self) -> Program {
+        self.program
+    }
+
+    /// All metrics, as Prometheus reads them.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.all.gather(), &mut text)
+            .expect("memory takes all that is written to it, and no family is empty");
+        text
+    }
+
+    /// Registers a counter.
+    #[must_use]
+    pub fn counter(&self, name: &str, meaning: &str) -> IntCounter {
+        self.register(IntCounter::with_opts(self.options(name, meaning)))
+    }
+
+    /// Registers counters that differ in their labels.
+    #[must_use]
+    pub fn counters(&self, name: &str, meaning: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(self.options(name, meaning), labels))
+    }
+
+    /// Registers a gauge.
+    #[must_use]
+    pub fn gauge(&self, name: &str, meaning: &str) -> IntGauge {
+        self.register(IntGauge::with_opts(self.options(name, meaning)))
+    }
+
+    /// Registers gauges that differ in their labels.
+    #[must_use]
+    pub fn gauges(&self, name: &str, meaning: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(self.options(name, meaning), labels))
+    }
+
+    /// Registers a histogram with these upper bounds.
+    #[must_use]
+    pub fn histogram(&self, name: &str, meaning: &str, buckets: &[f64]) -> Histogram {
+        let options = HistogramOpts::from(self.options(name, meaning));
+        self.register(Histogram::with_opts(options.buckets(buckets.to_vec())))
+    }
+
+    /// Registers histograms that differ in their labels.
+    #[must_use]
+    pub fn histograms(
+        &self,
+        name: &str,
+        meaning: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> HistogramVec {
+        let options = HistogramOpts::from(self.options(name, meaning));
+        self.register(HistogramVec::new(options.buckets(buckets.to_vec()), labels))
+    }
+
+    fn options(&self, name: &str, meaning: &str) -> Opts {
+        Opts::new(name, meaning).namespace(self.program.name)
+    }
+
+    fn register<M: Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> M {
+        let metric = metric.expect(VALID);
+        self.all.register(Box::new(metric.clone())).expect(VALID);
+        metric
+    }
+}
+
+/// A count as a gauge takes it.
+#[must_use]
+pub fn size(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
