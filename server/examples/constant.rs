@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use server::http::{Edge, EdgeLimits, Endpoint, Handler, Problem, Service};
-use server::listener;
+use foundation::http::{
+    Edge, EdgeLimits, Endpoint, Handler, Problem, Service, claim_descriptors, listen,
+};
+use foundation::telemetry::{Program, Registry};
 use server::message::{Message, RenderedHistory, Window};
-use server::telemetry::{Program, Registry};
 
 struct Constant(Window);
 
@@ -47,8 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         request_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(10),
     };
-    rlimit::increase_nofile_limit(u64::MAX)?;
-    let socket = listener::listen(
+    claim_descriptors()?;
+    let socket = listen(
         address.parse()?,
         Duration::from_secs(60),
         Duration::from_secs(5),

@@ -9,17 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use foundation::http::{
+    Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service, Workers, claim_descriptors,
+    listen,
+};
+use foundation::telemetry::{Incident, Program, Registry};
 use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
-use server::http::{Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service};
 use server::message::{Message, Post, RenderedHistory, Window};
 use server::metrics::Metrics;
 use server::store::{Store, Timeouts};
-use server::telemetry::{Incident, Program, Registry};
-use server::workers::Workers;
-use server::{api, error, listener};
+use server::{api, error};
 
 struct OnePerMessage(Workers<(Post, Exchange)>);
 
@@ -138,8 +140,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         request_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(10),
     };
-    rlimit::increase_nofile_limit(u64::MAX)?;
-    let socket = listener::listen(
+    claim_descriptors()?;
+    let socket = listen(
         address.parse()?,
         Duration::from_secs(60),
         Duration::from_secs(5),

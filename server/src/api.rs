@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::http::{Endpoint, Exchange, Handler, Part, Problem, Response, Service};
 use crate::message::{NewMessage, Post, RequestId, Window};
 use crate::messenger::Messenger;
+use foundation::http::{Endpoint, Exchange, Handler, Part, Problem, Response, Service};
 
 impl Service for Messenger {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[

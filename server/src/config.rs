@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::http::EdgeLimits;
 use crate::store::DatabaseUrls;
-use crate::telemetry::{LogFormat, LogLevel};
 use crate::writer::WriterLimits;
 use crate::{BUILD, VERSION};
+use foundation::http::EdgeLimits;
+use foundation::telemetry::{LogFormat, LogLevel};
 
 /// The DummyMessenger server. Numbers and stores messages in one order; any number of these may share a database.
 #[derive(Debug, Parser)]

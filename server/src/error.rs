@@ -1,7 +1,7 @@
 //! What can go wrong with a message, and what its client sees of it.
 
-use crate::http::{Problem, Response};
-use crate::telemetry::Incident;
+use foundation::http::{Problem, Response};
+use foundation::telemetry::Incident;
 
 /// Why a request was not answered with 200. The text is for the client: it tells what to change, and nothing of the
 /// server's inside.
@@ -75,11 +75,5 @@ impl From<Error> for Problem {
 impl From<Error> for Response {
     fn from(error: Error) -> Self {
         Problem::from(error).into()
-    }
-}
-
-impl<T: Into<Self>> From<Result<T, Error>> for Response {
-    fn from(result: Result<T, Error>) -> Self {
-        result.map_or_else(Self::from, T::into)
     }
 }

@@ -3,10 +3,6 @@
 //! A request travels downwards through these parts:
 //!
 //! * [`config`]: options, from flags and environment.
-//! * [`listener`]: the socket, and the nudge that keeps `tiny_http` from forgetting a connection.
-//! * [`descriptors`]: how many connections fit, and what is kept back for when they are all taken.
-//! * [`http`]: the edge. Bytes in, a typed request to a [`http::Service`], an answer out. Alone knows `tiny_http`.
-//! * [`workers`]: the pools of threads for all that may block on a caller.
 //! * [`api`]: the endpoints.
 //! * [`message`]: what a caller sent, parsed; what is stored, rendered.
 //! * [`messenger`]: the service. Puts messages into the writer's queue, reads pages of the history.
@@ -15,7 +11,6 @@
 //! * [`store`]: all SQL, and what its errors mean.
 //! * [`metrics`]: what is counted and timed on the way.
 //! * [`error`]: what can go wrong, and what the caller sees of it.
-//! * [`telemetry`]: the log, incidents, the registry of metrics.
 //!
 //! # What keeps the promises
 //!
@@ -63,13 +58,6 @@
 
 pub mod api;
 pub mod config;
-pub mod listener;
-
-pub mod descriptors;
-
-pub mod http;
-
-pub mod workers;
 
 pub mod message;
 
@@ -84,7 +72,6 @@ pub mod store;
 pub mod metrics;
 
 pub mod error;
-pub mod telemetry;
 
 /// Of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

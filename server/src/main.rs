@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use foundation::http::{Edge, claim_descriptors, listen};
+use foundation::telemetry::{self, Program, Registry};
 use server::config::Config;
-use server::http::Edge;
 use server::messenger::Messenger;
 use server::metrics::Metrics;
 use server::store::{SetupError, Store};
-use server::telemetry::{self, Program, Registry};
-use server::{BUILD, VERSION, descriptors, listener};
+use server::{BUILD, VERSION};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -40,7 +40,7 @@ struct Failure {
 fn run(config: &Config) -> Result<(), Failure> {
     config.log();
     // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
-    if let Err(error) = descriptors::claim() {
+    if let Err(error) = claim_descriptors() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
     if !config.listen.ip().is_loopback() {
@@ -70,14 +70,16 @@ fn run(config: &Config) -> Result<(), Failure> {
     // Not before: until here a signal ends the process at once, and callers are refused and do not wait.
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(failed("cannot listen to signals"))?;
-    let socket = listener::listen(config.listen, config.idle_timeout, config.send_timeout)
-        .map_err(|error| Failure {
-            message: format!("cannot listen on {}: {error}", config.listen),
-            code: if error.kind() == std::io::ErrorKind::AddrInUse {
-                ADDRESS_TAKEN
-            } else {
-                FAILED
-            },
+    let socket =
+        listen(config.listen, config.idle_timeout, config.send_timeout).map_err(|error| {
+            Failure {
+                message: format!("cannot listen on {}: {error}", config.listen),
+                code: if error.kind() == std::io::ErrorKind::AddrInUse {
+                    ADDRESS_TAKEN
+                } else {
+                    FAILED
+                },
+            }
         })?;
     let messenger = Arc::new(
         Messenger::start(store, config.writer_limits(), metrics)

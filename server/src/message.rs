@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::http::parse_object;
+use foundation::http::parse_object;
 
 /// Longest user name, in Unicode scalar values. The column `messages.user` is as wide.
 pub const USER_LIMIT: usize = 64;

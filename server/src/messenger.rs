@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::http::{Exchange, answer_all};
 use crate::message::{Message, Post};
 use crate::metrics::Metrics;
 use crate::store::{self, Connection, Store};
-use crate::telemetry::Reporter;
 use crate::writer::{Writer, WriterLimits};
+use foundation::http::{Exchange, answer_all};
+use foundation::telemetry::Reporter;
 
 /// Stores messages and shows them.
 pub struct Messenger {

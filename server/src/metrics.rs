@@ -7,7 +7,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use crate::message::Post;
 use crate::numbering::{Fate, Ledger, Numbered};
 use crate::store::Trouble;
-use crate::telemetry::{Registry, size};
+use foundation::telemetry::{Registry, size};
 
 /// Seconds, for one round trip to the database.
 const DATABASE_SECONDS: &[f64] = &[

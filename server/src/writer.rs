@@ -21,7 +21,7 @@ use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
 use crate::numbering::{Fate, Numbered, number};
 use crate::store::{self, Connection, Locked, NotCommitted, Remedy, RowHeads, Store, Trouble};
-use crate::telemetry::{Incident, Reporter};
+use foundation::telemetry::{Incident, Reporter};
 
 use attempts::{Failure, Finding, Past};
 use intake::{Intake, Waiting};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::store::Trouble;
-use crate::telemetry::Incident;
+use foundation::telemetry::Incident;
 
 /// Pauses between attempts: the first one follows at once, for a connection may just have been closed while idle.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

@@ -9,15 +9,16 @@ use serde::Serialize;
 
 use super::exchange::Exchange;
 use super::in_order::Standing;
+use super::listener::BurstSign;
 use super::metrics::EdgeMetrics;
 use super::outbox::{Outbox, connection_given_up};
 use super::problem::Problem;
 use super::response::Response;
 use super::router::{Handler, Router, Target};
 use super::unread::{Unread, busy};
+use super::workers::Workers;
 use super::{EdgeLimits, Service};
 use crate::telemetry::{Registry, Reporter, TEXT_FORMAT};
-use crate::workers::Workers;
 
 /// How long `/readyz` may take: a balancer that asks it waits no longer.
 const READY_WITHIN: Duration = Duration::from_millis(1500);
@@ -81,7 +82,7 @@ impl<S: Service> Dispatcher<S> {
     }
 
     /// Takes a request, without blocking.
-    pub(super) fn receive(&self, request: tiny_http::Request) {
+    pub(super) fn receive(&self, request: tiny_http::Request, burst: &BurstSign) {
         self.heard.store(true, Ordering::Relaxed);
         let routed = self.router.route(request.method().as_str(), request.url());
         let Some((mut exchange, standing)) =
@@ -89,9 +90,13 @@ impl<S: Service> Dispatcher<S> {
         else {
             return;
         };
-        if standing == Standing::GivenUp {
-            let problem = self.refuse_given_up(&exchange);
-            return exchange.refuse(problem);
+        match standing {
+            Standing::New => burst.new_connection(),
+            Standing::Known => {}
+            Standing::GivenUp => {
+                let problem = self.refuse_given_up(&exchange);
+                return exchange.refuse(problem);
+            }
         }
         if let Err(problem) = exchange.check_framing() {
             // At once: what looks like the next request on this connection may have come already.

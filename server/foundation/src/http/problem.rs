@@ -84,8 +84,8 @@ impl From<Problem> for Response {
     }
 }
 
-impl<T: Into<Response>> From<Result<T, Problem>> for Response {
-    fn from(result: Result<T, Problem>) -> Self {
-        result.map_or_else(Self::from, T::into)
+impl<T: Into<Response>, E: Into<Problem>> From<Result<T, E>> for Response {
+    fn from(result: Result<T, E>) -> Self {
+        result.map_or_else(|error| error.into().into(), T::into)
     }
 }

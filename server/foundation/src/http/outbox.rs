@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Method, Request, Response};
 
+use super::workers::Workers;
 use crate::telemetry::Reporter;
-use crate::workers::Workers;
 
 use super::access_log::Entry;
 use super::drains::Drains;

@@ -24,14 +24,14 @@ pub fn claim() -> io::Result<()> {
 ///
 /// # Errors
 /// As the system says.
-pub fn use_what_is_kept_back() -> io::Result<()> {
+pub(super) fn use_what_is_kept_back() -> io::Result<()> {
     let (_, most) = Resource::NOFILE.get()?;
     Resource::NOFILE.set(most, most)
 }
 
 /// Whether there is room for new connections. Where the system does not tell, there is.
 #[must_use]
-pub fn has_room() -> bool {
+pub(super) fn has_room() -> bool {
     let Ok((_, most)) = Resource::NOFILE.get() else {
         return true;
     };
@@ -40,7 +40,7 @@ pub fn has_room() -> bool {
 
 /// How many there are, and how many may be, for the log.
 #[must_use]
-pub fn shown() -> String {
+pub(super) fn shown() -> String {
     let open = open().map_or_else(|| "?".to_owned(), |open| open.to_string());
     let most = Resource::NOFILE
         .get()

@@ -39,7 +39,7 @@ struct State<J> {
 
 /// Whether the system grants so many more threads.
 #[must_use]
-pub fn can_start(threads: usize) -> bool {
+pub(super) fn can_start(threads: usize) -> bool {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
         // So that all are there at the same time.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tiny_http::{ReadWrite, Request};
 
 use super::metrics::EdgeMetrics;
-use crate::workers::Workers;
+use super::workers::Workers;
 
 use super::outbox::Lines;
 use super::request;

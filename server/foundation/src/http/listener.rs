@@ -70,14 +70,14 @@ pub fn listen(
 ///
 /// The nudge also notices when nobody accepts any more: the accepting thread of `tiny_http` ends without a word when it
 /// panics, as it does for want of file descriptors.
-pub struct Nudge {
+pub(super) struct Nudge {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
 }
 
 /// Tells the nudge of new connections.
 #[derive(Clone)]
-pub struct BurstSign {
+pub(super) struct BurstSign {
     shared: Arc<Shared>,
     thread: Thread,
 }
@@ -94,7 +94,7 @@ impl Nudge {
     ///
     /// # Errors
     /// If the thread cannot be started, or the listener is not bound.
-    pub fn start(
+    pub(super) fn start(
         listener: &Socket,
         each_time: impl Fn() + Send + 'static,
         deaf: impl Fn() + Send + 'static,
@@ -134,18 +134,18 @@ impl Nudge {
 
     /// Nobody is to be nudged. Tells whether that was so already: then `deaf` is or was called.
     #[must_use = "whoever is told twice must know"]
-    pub fn pause(&self) -> bool {
+    pub(super) fn pause(&self) -> bool {
         self.shared.pause_nudging()
     }
 
     /// After [`Nudge::pause`].
-    pub fn resume(&self) {
+    pub(super) fn resume(&self) {
         self.shared.paused.store(false, Ordering::Release);
     }
 
     /// What tells this nudge of new connections.
     #[must_use]
-    pub fn burst_sign(&self) -> BurstSign {
+    pub(super) fn burst_sign(&self) -> BurstSign {
         BurstSign {
             shared: Arc::clone(&self.shared),
             thread: self.thread.thread().clone(),
@@ -153,7 +153,7 @@ impl Nudge {
     }
 
     /// Ends the thread.
-    pub fn stop(self) {
+    pub(super) fn stop(self) {
         self.shared.stopped.store(true, Ordering::Release);
         self.thread.thread().unpark();
         // The thread does not panic; were it so, nothing is left to do about it here.
@@ -163,7 +163,7 @@ impl Nudge {
 
 impl BurstSign {
     /// A connection has sent its first request.
-    pub fn new_connection(&self) {
+    pub(super) fn new_connection(&self) {
         let now = Instant::now();
         let mut last = self
             .shared
@@ -237,7 +237,7 @@ fn is_served(mut probe: &TcpStream) -> bool {
 ///
 /// # Errors
 /// As the system says.
-pub fn close(listener: &Socket) -> io::Result<()> {
+pub(super) fn close(listener: &Socket) -> io::Result<()> {
     if let Ok(address) = reachable(listener) {
         // Connections are accepted in the order in which they were made, so when the first of these is served, all
         // before it are accepted. Each one frees another that starves, as the nudge does.

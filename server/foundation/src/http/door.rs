@@ -12,10 +12,10 @@ use socket2::Socket;
 use tiny_http::{Request, Server};
 
 use super::full::Refusals;
+use super::listener::Nudge;
 use super::metrics::EdgeMetrics;
-use crate::listener::Nudge;
+use super::{descriptors, workers};
 use crate::telemetry::Incident;
-use crate::{descriptors, workers};
 
 /// How often a receiver that hears nothing looks whether it is still needed.
 const TICK: Duration = Duration::from_secs(1);

@@ -9,12 +9,14 @@
 //! the database. Responses are written by other workers.
 
 mod access_log;
+mod descriptors;
 mod dispatcher;
 mod door;
 mod drains;
 mod exchange;
 mod full;
 mod in_order;
+mod listener;
 mod metrics;
 mod outbox;
 mod problem;
@@ -22,6 +24,7 @@ mod request;
 mod response;
 mod router;
 mod unread;
+mod workers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,19 +34,22 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use crate::listener::{self, Nudge};
 use crate::telemetry::Registry;
+use listener::Nudge;
 
 use dispatcher::Dispatcher;
 use door::{Door, Entrance};
 use metrics::EdgeMetrics;
 use outbox::Outbox;
 
+pub use descriptors::claim as claim_descriptors;
 pub use exchange::{Exchange, answer_all};
+pub use listener::listen;
 pub use problem::Problem;
 pub use request::parse_object;
 pub use response::{Part, Response};
 pub use router::{Endpoint, Handler};
+pub use workers::Workers;
 
 /// While it stops, the edge goes on answering until it has heard nothing for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -194,11 +200,11 @@ impl Edge {
         std::thread::scope(|scope| {
             let served = self.keep_the_door(nudge, |entrance| {
                 lock(&entrances).push(Arc::downgrade(&entrance));
-                let over = &over;
+                let (over, burst) = (&over, nudge.burst_sign());
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
                     .spawn_scoped(scope, move || {
-                        entrance.receive(over, |request| dispatcher.receive(request));
+                        entrance.receive(over, |request| dispatcher.receive(request, &burst));
                     })
                     .map(drop)
             });
