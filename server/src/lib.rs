@@ -27,14 +27,12 @@
 //! What lies beyond one cluster: `server/README.md`.
 
 pub mod config;
-
 pub mod api;
 pub mod message;
 pub mod messenger;
+pub mod writer;
 pub mod numbering;
 pub mod store;
-pub mod writer;
-
 pub mod error;
 pub mod metrics;
 
