@@ -46,6 +46,12 @@ const THRESHOLD_MISSED: u8 = 4;
 const NOTHING_JUDGED: u8 = 5;
 const INTERRUPTED: u8 = 130;
 
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -83,7 +89,7 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::BrokeDown(error.to_string()))?;
-    let replicas = runtime.block_on(load::reach(&load))?;
+    let replicas = runtime.block_on(load::check_reachable(&load))?;
     let [record, output, page] = output::create([
         args.record.history.as_deref(),
         args.print.output.as_deref(),

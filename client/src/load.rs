@@ -280,17 +280,17 @@ async fn all(
     Ok(back)
 }
 
-/// Looks every replica up and knocks; fails if nobody is there at all.
-pub(crate) async fn reach(load: &Load) -> Result<Replicas, Error> {
+/// Looks every replica up and connects once; fails if none can be reached.
+pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
     let (mut replicas, mut absent) = (Vec::new(), Vec::new());
     for target in &load.targets {
-        let replica = Replica::resolve(target)
+        let mut replica = Replica::resolve(target)
             .await
             .map_err(|reason| Error::Replica {
                 url: target.to_string(),
                 reason,
             })?;
-        if let Err(reason) = replica.knock(load.limits.connect).await {
+        if let Err(reason) = replica.check_reachable(load.limits.connect).await {
             absent.push(format!("{target}: {reason}"));
         }
         replicas.push(Arc::new(replica));

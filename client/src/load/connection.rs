@@ -16,14 +16,18 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::net::TcpStream;
-use tokio::time::timeout_at;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{timeout, timeout_at};
+use url::Host;
 
 use crate::args::Target;
 use crate::history::Reason;
+
+/// Where a replica takes messages.
+const MESSAGES: &str = "/messages";
 
 /// A reply of ten messages with the longest texts, each character escaped, is half of this.
 const LARGEST_REPLY: usize = 1 << 20;
@@ -32,54 +36,60 @@ const LARGEST_REPLY: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Replica {
     addresses: Vec<SocketAddr>,
-    uri: Uri,
     host: HeaderValue,
 }
 
 impl Replica {
-    /// Looks its address up; or says why it has none.
+    /// Looks its addresses up; or says why it has none.
     pub(crate) async fn resolve(target: &Target) -> Result<Self, String> {
-        let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
-        let addresses: Vec<_> = found.map_err(|error| error.to_string())?.collect();
-        let uri = target
-            .path
-            .parse()
-            .map_err(|error| format!("its path: {error}"))?;
-        let host = HeaderValue::from_str(&target.authority)
+        let addresses = match &target.host {
+            Host::Ipv4(ip) => vec![SocketAddr::from((*ip, target.port))],
+            Host::Ipv6(ip) => vec![SocketAddr::from((*ip, target.port))],
+            Host::Domain(name) => lookup_host((name.as_str(), target.port))
+                .await
+                .map_err(|error| error.to_string())?
+                .collect(),
+        };
+        let host = HeaderValue::from_str(target.authority())
             .map_err(|error| format!("its name: {error}"))?;
-        Ok(Self {
-            addresses,
-            uri,
-            host,
-        })
+        Ok(Self { addresses, host })
     }
 
-    /// Opens a connection, and closes it again: whether anyone is there.
-    pub(crate) async fn knock(&self, connect_timeout: Duration) -> Result<(), Reason> {
-        self.connect(Instant::now() + connect_timeout)
-            .await
-            .map(drop)
-    }
-
-    async fn connect(&self, deadline: Instant) -> Result<TcpStream, Reason> {
-        match timeout_at(
-            deadline.into(),
-            TcpStream::connect(self.addresses.as_slice()),
-        )
-        .await
-        {
-            Err(_) => Err(Reason::ConnectTimeout),
-            Ok(Err(error)) => Err(no_connection(&error)),
-            Ok(Ok(stream)) => match stream.set_nodelay(true) {
-                Ok(()) => Ok(stream),
-                Err(_) => Err(Reason::Unreachable),
-            },
+    /// Opens a connection, and closes it again: whether anyone is there. The address that answers is tried first from now
+    /// on, so that a silent one holds up no request of the run.
+    pub(crate) async fn check_reachable(
+        &mut self,
+        connect_timeout: Duration,
+    ) -> Result<(), Reason> {
+        let stream = self.connect(Instant::now() + connect_timeout).await?;
+        if let Ok(answering) = stream.peer_addr() {
+            self.addresses.sort_by_key(|address| *address != answering);
         }
+        Ok(())
+    }
+
+    /// Tries one address after the other. Each gets an equal share of the time that is left: a silent one leaves theirs to
+    /// those after it.
+    async fn connect(&self, deadline: Instant) -> Result<TcpStream, Reason> {
+        let mut reason = Reason::Unreachable;
+        for (address, left) in self.addresses.iter().zip((1..=self.addresses.len()).rev()) {
+            let time = deadline.saturating_duration_since(Instant::now());
+            let share = time / u32::try_from(left).unwrap_or(u32::MAX);
+            reason = match timeout(share, TcpStream::connect(address)).await {
+                Err(_) => Reason::ConnectTimeout,
+                Ok(Err(error)) => no_connection(&error),
+                Ok(Ok(stream)) => match stream.set_nodelay(true) {
+                    Ok(()) => return Ok(stream),
+                    Err(_) => Reason::Unreachable,
+                },
+            };
+        }
+        Err(reason)
     }
 
     /// The request that sends a message.
     pub(crate) fn request(&self, body: Bytes, key: Option<&HeaderValue>) -> Request<Full<Bytes>> {
-        let mut request = Request::post(self.uri.clone())
+        let mut request = Request::post(MESSAGES)
             .header(HOST, self.host.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(Full::new(body))
@@ -229,5 +239,81 @@ fn reason(error: &hyper::Error) -> Reason {
         Reason::Unreadable
     } else {
         Reason::Closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+    /// An address that answers nothing, as the queue behind it is full.
+    struct Silent {
+        address: SocketAddr,
+        _listener: TcpListener,
+        _queue: Vec<TcpStream>,
+    }
+
+    impl Silent {
+        async fn new(ip: [u8; 4]) -> Self {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind((ip, 0).into()).expect("a free port");
+            let listener = socket.listen(1).expect("it listens");
+            let address = listener.local_addr().expect("an address");
+            let mut queue = Vec::new();
+            let connect =
+                || tokio::time::timeout(CONNECT_TIMEOUT / 10, TcpStream::connect(address));
+            while let Ok(stream) = connect().await {
+                queue.push(stream.expect("there is room, or no answer"));
+            }
+            Self {
+                address,
+                _listener: listener,
+                _queue: queue,
+            }
+        }
+    }
+
+    fn replica(addresses: Vec<SocketAddr>) -> Replica {
+        Replica {
+            addresses,
+            host: HeaderValue::from_static("replica"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_leaves_time_for_those_after_it() {
+        let silent = [
+            Silent::new([127, 0, 0, 2]).await,
+            Silent::new([127, 0, 0, 3]).await,
+        ];
+        let listener = TcpListener::bind("127.0.0.4:0").await.expect("a free port");
+        let open = listener.local_addr().expect("an address");
+        let mut replica = replica(vec![silent[0].address, silent[1].address, open]);
+        assert_eq!(replica.check_reachable(CONNECT_TIMEOUT).await, Ok(()));
+        assert_eq!(
+            replica.addresses[0], open,
+            "later connections begin with it"
+        );
+    }
+
+    #[tokio::test]
+    async fn silent_addresses_alone_take_the_connect_timeout() {
+        let silent = [
+            Silent::new([127, 0, 0, 2]).await,
+            Silent::new([127, 0, 0, 3]).await,
+        ];
+        let mut replica = replica(vec![silent[0].address, silent[1].address]);
+        let start = Instant::now();
+        let reached = replica.check_reachable(CONNECT_TIMEOUT).await;
+        assert_eq!(reached, Err(Reason::ConnectTimeout));
+        assert!(
+            start.elapsed() < CONNECT_TIMEOUT * 2,
+            "{:?}",
+            start.elapsed()
+        );
     }
 }
