@@ -5,9 +5,10 @@ mod target;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::target::Target;
 use crate::report::Threshold;
@@ -52,7 +53,7 @@ impl Cli {
     /// Reads the command line of this process, or ends it with a message. What stands there wins over the environment, also
     /// where one option excludes another.
     pub(crate) fn read() -> Self {
-        let mut command = Self::command();
+        let mut command = without_empty_variables(Self::command());
         let matches = command.get_matches_mut();
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         let stands = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
@@ -68,6 +69,23 @@ impl Cli {
         }
         cli
     }
+}
+
+/// Takes a variable that is empty for one that is not set: a compose file makes one of `${VARIABLE:-}`.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |option: &Arg| {
+        let value = option.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|option| {
+            if is_empty(&option) {
+                option.env(Resettable::Reset)
+            } else {
+                option
+            }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// What the program does beside running.
@@ -190,7 +208,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, env = "CLIENT_TEXT_LENGTH", value_name = "CHARS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) text_length: Option<u16>,
 
-    /// Seed of the plan: who sends which words to which replica; random, and printed, by default. A fresh tag in each
+    /// A fresh tag in each
     /// text keeps the texts of two runs apart, also with one seed
     #[arg(long, env = "CLIENT_SEED")]
     pub(crate) seed: Option<u64>,
@@ -215,11 +233,11 @@ pub(crate) struct LoadArgs {
 #[command(next_help_heading = "Judge")]
 pub(crate) struct JudgeArgs {
     /// Others write to the same database meanwhile: their messages are no fault
-    #[arg(long, env = "CLIENT_SHARED")]
+    #[arg(long, env = "CLIENT_SHARED", value_parser = BoolishValueParser::new())]
     pub(crate) shared: bool,
 
     /// Only measure: the replies are not looked at
-    #[arg(long, env = "CLIENT_NO_CHECK")]
+    #[arg(long, env = "CLIENT_NO_CHECK", value_parser = BoolishValueParser::new())]
     pub(crate) no_check: bool,
 
     /// A figure that must be met, else the exit status is 4: mean, min, max or a percentile like p99.9 of the successes'
@@ -238,7 +256,7 @@ pub(crate) struct JudgeArgs {
 #[command(next_help_heading = "Output")]
 pub(crate) struct PrintArgs {
     /// For a person, for a program, or one line for each request
-    #[arg(long, value_enum, default_value_t = OutputFormat::Text, env = "CLIENT_OUTPUT_FORMAT")]
+    #[arg(long, value_enum, ignore_case = true, default_value_t = OutputFormat::Text, env = "CLIENT_OUTPUT_FORMAT")]
     pub(crate) output_format: OutputFormat,
 
     /// Write the results to a file instead of stdout
@@ -246,7 +264,7 @@ pub(crate) struct PrintArgs {
     pub(crate) output: Option<PathBuf>,
 
     /// No colours; the variable `NO_COLOR` says the same
-    #[arg(long, env = "CLIENT_NO_COLOR")]
+    #[arg(long, env = "CLIENT_NO_COLOR", value_parser = BoolishValueParser::new())]
     pub(crate) no_color: bool,
 }
 
@@ -263,7 +281,7 @@ pub(crate) struct RecordArgs {
     pub(crate) report: Option<PathBuf>,
 
     /// No progress bar and no warnings
-    #[arg(long, env = "CLIENT_QUIET")]
+    #[arg(long, env = "CLIENT_QUIET", value_parser = BoolishValueParser::new())]
     pub(crate) quiet: bool,
 }
 

@@ -4,6 +4,7 @@ mod honest;
 mod program;
 
 mod accidents;
+mod environment;
 mod liars;
 mod open_loop;
 mod outputs;
