@@ -208,9 +208,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, env = "CLIENT_TEXT_LENGTH", value_name = "CHARS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) text_length: Option<u16>,
 
-    /// A fresh tag in each
+    /// Seed of the plan: who sends which words to which replica; random, and printed, by default. At most 2^53 - 1, which every
+    /// JSON reader keeps exactly. A fresh tag in each
     /// text keeps the texts of two runs apart, also with one seed
-    #[arg(long, env = "CLIENT_SEED")]
+    #[arg(long, env = "CLIENT_SEED", value_parser = target::seed)]
     pub(crate) seed: Option<u64>,
 
     /// Seconds until a request without an answer is given up; its outcome is then unknown

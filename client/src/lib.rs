@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
 
 /// The run: load, then judge, then print.
 fn run(args: &RunArgs) -> Result<u8, Error> {
-    let seed = args.load.seed.unwrap_or_else(rand::random);
+    let seed = args.load.seed.unwrap_or_else(traffic::fresh_seed);
     let load = Load::new(args, seed, traffic::fresh_tag());
     load.check_text_length()?;
     let settings = load.settings();

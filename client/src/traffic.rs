@@ -33,6 +33,9 @@ const WORDS: [&str; 24] = [
     "tea\tcup",
 ];
 
+/// The greatest seed. Readers of JSON that keep numbers as doubles (a browser, jq 1.6) round greater ones.
+pub(crate) const GREATEST_SEED: u64 = (1 << 53) - 1;
+
 /// The plan of a whole run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -125,6 +128,11 @@ fn fit(text: &mut String, length: usize) {
     if let Some((end, _)) = text.char_indices().nth(length) {
         text.truncate(end);
     }
+}
+
+/// A random seed, up to [`GREATEST_SEED`].
+pub(crate) fn fresh_seed() -> u64 {
+    rand::random_range(0..=GREATEST_SEED)
 }
 
 /// A tag that no other run has: 40 random bits.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::Users;
+use crate::traffic::GREATEST_SEED;
 
 const PLAIN_NAMES: [&str; 10] = [
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy",
@@ -158,6 +159,14 @@ pub(super) fn duration(given: &str) -> Result<Duration, String> {
         return Err("more than nothing, and at most 24h".into());
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// A seed that every reader of JSON gives back as it is.
+pub(super) fn seed(given: &str) -> Result<u64, String> {
+    match given.trim().parse() {
+        Ok(seed) if seed <= GREATEST_SEED => Ok(seed),
+        _ => Err(format!("a whole number, at most {GREATEST_SEED}")),
+    }
 }
 
 /// A positive number of requests a second.

@@ -64,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) retries: u8,
     pub(crate) timeout_ms: f64,
     pub(crate) connect_timeout_ms: f64,
+    /// At most 2^53 - 1, so that a reader that keeps numbers as doubles knows it exactly; older runs may have drawn a greater one.
     pub(crate) seed: u64,
     /// Begins each text of this run.
     pub(crate) tag: String,
