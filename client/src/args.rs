@@ -208,9 +208,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, env = "CLIENT_TEXT_LENGTH", value_name = "CHARS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) text_length: Option<u16>,
 
-    /// Seed of the plan: who sends which words to which replica; random, and printed, by default. At most 2^53 - 1, which every
-    /// JSON reader keeps exactly. A fresh tag in each
-    /// text keeps the texts of two runs apart, also with one seed
+    /// Seed of the plan: who sends which words to which replica; random, and printed, by default. At most 2^53 - 1, which
+    /// every JSON reader keeps exactly. A fresh tag in each text keeps the texts of two runs apart, also with one seed
     #[arg(long, env = "CLIENT_SEED", value_parser = target::seed)]
     pub(crate) seed: Option<u64>,
 
@@ -223,8 +222,8 @@ pub(crate) struct LoadArgs {
     pub(crate) connect_timeout: Duration,
 
     /// How often a request that failed or has an unknown outcome is repeated, on another replica where there is one; but
-    /// not after a 4xx, nor after a 200 that calls itself JSON. With this every request carries an `Idempotency-Key`, the same on its repetitions; without it, none does, and
-    /// nothing is ever repeated
+    /// not after a 4xx that refuses it, nor after a 200 that calls itself JSON. With this every request carries an
+    /// `Idempotency-Key`, the same on its repetitions; without it, none does, and nothing is ever repeated
     #[arg(long, default_value_t = 0, env = "CLIENT_RETRIES", value_name = "N", value_parser = clap::value_parser!(u8).range(..=100))]
     pub(crate) retries: u8,
 }

@@ -141,23 +141,42 @@ pub(crate) enum Reason {
     Unreachable,
     NoAnswer,
     Closed,
+    /// A status other than 200, with a problem document as a replica sends it.
     Status(u16),
+    /// A status other than 200 without a problem document: something between client and replica answered.
+    StatusWithoutProblem(u16),
     Unreadable,
 }
 
 impl Reason {
-    /// What this says about the message. A 503 stored nothing, by contract; any other 5xx leaves it open.
+    /// What this says about the message. A replica's own 4xx and 503 stored nothing, by contract; any other status of its
+    /// own leaves it open. A proxy knows that nothing was stored only where it refused to pass the request on, which
+    /// the registered 4xx say; not where it gave up waiting: 408, and numbers of a vendor's own (nginx's 499, AWS's 460).
     pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::Refused
             | Self::ConnectTimeout
             | Self::OpenFiles
             | Self::Unreachable
-            | Self::Status(400..=499 | 503) => Outcome::Failed(self),
-            Self::NoAnswer | Self::Closed | Self::Status(_) | Self::Unreadable => {
-                Outcome::Unknown(self)
+            | Self::Status(400..=499 | 503)
+            | Self::StatusWithoutProblem(400..=407 | 409..=LAST_REGISTERED_4XX) => {
+                Outcome::Failed(self)
             }
+            Self::NoAnswer
+            | Self::Closed
+            | Self::Status(_)
+            | Self::StatusWithoutProblem(_)
+            | Self::Unreadable => Outcome::Unknown(self),
         }
+    }
+
+    /// Whether the request itself was refused, so that it would be again.
+    pub(crate) fn is_refusal(self) -> bool {
+        let is_4xx = matches!(
+            self,
+            Self::Status(400..=499) | Self::StatusWithoutProblem(400..=499)
+        );
+        is_4xx && matches!(self.outcome(), Outcome::Failed(_))
     }
 }
 
@@ -172,20 +191,31 @@ impl fmt::Display for Reason {
             Self::Unreachable => formatter.write_str("no connection"),
             Self::NoAnswer => formatter.write_str("no answer in time"),
             Self::Closed => formatter.write_str("connection closed before the answer was complete"),
-            Self::Status(status) => {
-                let name = hyper::StatusCode::from_u16(*status)
-                    .ok()
-                    .and_then(|status| status.canonical_reason());
-                write!(
-                    formatter,
-                    "answered {status} {}",
-                    name.unwrap_or("(no standard status)")
-                )
-            }
+            Self::Status(status) => write!(formatter, "answered {}", Status(*status)),
+            Self::StatusWithoutProblem(status) => write!(
+                formatter,
+                "answered {} without a problem document",
+                Status(*status)
+            ),
             Self::Unreadable => {
                 formatter.write_str("answered 200 without messages, or not in HTTP")
             }
         }
+    }
+}
+
+/// The greatest 4xx in the registry of RFC 9110: 451, Unavailable For Legal Reasons.
+const LAST_REGISTERED_4XX: u16 = 451;
+
+/// A status with its name.
+struct Status(u16);
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = hyper::StatusCode::from_u16(self.0).ok();
+        let name = status.and_then(|status| status.canonical_reason());
+        let name = name.unwrap_or("(no standard status)");
+        write!(formatter, "{} {name}", self.0)
     }
 }
 

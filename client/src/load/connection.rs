@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
@@ -145,18 +145,11 @@ impl Connection {
     pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Exchange {
         let start = Instant::now();
         let deadline = start + self.limits.request;
-        let result = match timeout_at(deadline.into(), self.talk(request, start)).await {
-            Ok(result) => result,
-            Err(_) => Err(Reason::NoAnswer),
-        };
-        let end = Instant::now();
-        if !matches!(result, Ok(_) | Err(Reason::Status(_))) {
-            self.sender = None;
-        }
+        let answer = timeout_at(deadline.into(), self.talk(request, start)).await;
         Exchange {
             start,
-            end,
-            answer: result,
+            end: Instant::now(),
+            answer: answer.unwrap_or(Err(Reason::NoAnswer)),
         }
     }
 
@@ -197,33 +190,35 @@ impl Connection {
         response: Response<Incoming>,
     ) -> Result<Bytes, Reason> {
         let (head, body) = response.into_parts();
-        let is_ok = head.status == StatusCode::OK;
+        let failed = match head.status {
+            StatusCode::OK if has_type(&head.headers, "application/json") => None,
+            StatusCode::OK => Some(Reason::Unreadable),
+            status if has_type(&head.headers, "application/problem+json") => {
+                Some(Reason::Status(status.as_u16()))
+            }
+            status => Some(Reason::StatusWithoutProblem(status.as_u16())),
+        };
         let body = match Limited::new(body, LARGEST_REPLY).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                return Err(if is_ok {
-                    Reason::Unreadable
-                } else {
-                    Reason::Status(head.status.as_u16())
-                });
+                return Err(failed.unwrap_or(Reason::Unreadable));
             }
             Err(_) => return Err(Reason::Closed),
         };
         self.sender = Some(sender);
-        if !is_ok {
-            return Err(Reason::Status(head.status.as_u16()));
-        }
-        let kind = head
-            .headers
-            .get(CONTENT_TYPE)
-            .map(HeaderValue::as_bytes)
-            .unwrap_or_default();
-        let json = b"application/json";
-        if kind.len() < json.len() || !kind[..json.len()].eq_ignore_ascii_case(json) {
-            return Err(Reason::Unreadable);
-        }
-        Ok(body)
+        failed.map_or(Ok(body), Err)
     }
+}
+
+/// Whether a body has this media type, whatever its parameters.
+fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let found = value.and_then(|value| value.split(|byte| *byte == b';').next());
+    found.is_some_and(|found| {
+        found
+            .trim_ascii()
+            .eq_ignore_ascii_case(media_type.as_bytes())
+    })
 }
 
 fn no_connection(error: &std::io::Error) -> Reason {

@@ -112,10 +112,7 @@ impl Coroutine {
             if let outcome @ Outcome::Unknown(_) = reason.outcome() {
                 doubt = Some(outcome);
             }
-            if attempts > retries
-                || matches!(reason, Reason::Status(400..=499))
-                || self.shared.stop.is_asked()
-            {
+            if attempts > retries || reason.is_refusal() || self.shared.stop.is_asked() {
                 break (end_ns, doubt.unwrap_or(reason.outcome()), None);
             }
             tokio::time::sleep(pause(attempts)).await;

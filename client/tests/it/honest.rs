@@ -38,7 +38,10 @@ pub(crate) struct Post {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Messages(Vec<Message>),
+    /// A replica's own answer: JSON with 200, else a problem document.
     Raw(u16, String),
+    /// What a proxy in front of the replica answers by itself.
+    Proxy(u16),
     /// A 200 of this Content-Type.
     Typed(&'static str, Vec<u8>),
     /// Whatever this is.
@@ -270,7 +273,9 @@ async fn serve(
         let json = "application/json";
         let (status, kind, body) = match answer {
             Answer::Messages(messages) => (200, json, as_json(&messages)),
-            Answer::Raw(status, body) => (status, json, body.into_bytes()),
+            Answer::Raw(200, body) => (200, json, body.into_bytes()),
+            Answer::Raw(status, body) => (status, "application/problem+json", body.into_bytes()),
+            Answer::Proxy(status) => (status, "text/html", b"<html>".to_vec()),
             Answer::Typed(kind, body) => (200, kind, body),
             Answer::Bytes(bytes) => {
                 stream.write_all(bytes).await.ok()?;
