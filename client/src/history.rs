@@ -260,13 +260,17 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
+        if let Some(number) = self.find(name) {
+            return number;
         }
         let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         self.numbers.insert(name.to_owned(), number);
         self.names.push(name.to_owned());
         number
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
     }
 
     pub(crate) fn name(&self, number: u32) -> &str {

@@ -243,11 +243,7 @@ fn is_end(line: &[u8], requests: usize) -> bool {
 }
 
 fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(), String> {
-    let user = header
-        .setting
-        .users
-        .iter()
-        .position(|user| *user == line.user);
+    let user = recorder.user(&line.user);
     let user = user.ok_or_else(|| format!("the header knows no user {:?}", line.user))?;
     if usize::from(line.replica) >= header.setting.replicas.len() {
         return Err(format!("the header knows no replica {}", line.replica));
@@ -281,7 +277,7 @@ fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(),
         text: digest(&line.text),
         coroutine: line.coroutine,
         request: line.request,
-        user: u32::try_from(user).unwrap_or(u32::MAX),
+        user,
         outcome,
         replica: line.replica,
         attempts: line.attempts,

@@ -114,6 +114,13 @@ impl Recorder {
         }
     }
 
+    /// The index of a user of the run.
+    pub(super) fn user(&self, name: &str) -> Option<u32> {
+        let number = self.history.names.find(name)?;
+        // Replies may have shown others.
+        ((number as usize) < self.history.setting.users.len()).then_some(number)
+    }
+
     /// Requests taken so far.
     pub(crate) fn count(&self) -> usize {
         self.history.ops.len()
