@@ -5,6 +5,7 @@
 //! check needs is lost.
 
 mod file;
+mod page;
 mod reader;
 mod recent;
 mod recorder;
@@ -15,6 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::file::{Header, Writer, read};
+pub(crate) use self::page::{PAGE, Page, PageAnswer, PageReply};
 pub(crate) use self::recorder::{Done, Recorder};
 
 /// Messages in a full reply.
@@ -58,6 +60,8 @@ pub(crate) struct History {
     /// Each content shown at each `seq`, ordered by these, each once.
     pub(crate) seen: Vec<Seen>,
     pub(crate) irregular: Vec<Irregular>,
+    /// What the replicas showed at the end. None in a history that was cut off, or is older than this check.
+    pub(crate) pages: Vec<Page>,
     /// Replies that no one can read, those of earlier attempts included.
     pub(crate) unreadable: u64,
     /// Some of them: the request, and what is wrong.

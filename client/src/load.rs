@@ -308,7 +308,8 @@ pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
     Ok(replicas)
 }
 
-/// One message to each replica, after everything else: its reply shows the last ones.
+/// One message to each replica, after everything else: its reply shows the last ones. Then a page of each: readers must be
+/// shown what was answered.
 async fn probe(shared: &Arc<Shared>) {
     let mut coroutine = Coroutine::new(shared, shared.load.concurrency);
     for replica in 0..shared.replicas.len() {
@@ -316,5 +317,11 @@ async fn probe(shared: &Arc<Shared>) {
             return;
         }
         coroutine.probe(replica).await;
+    }
+    for replica in 0..shared.replicas.len() {
+        if shared.stop.is_asked() {
+            return;
+        }
+        coroutine.fetch_page(replica).await;
     }
 }

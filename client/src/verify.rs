@@ -15,6 +15,7 @@ mod log;
 mod numbering;
 #[cfg(test)]
 mod oracle;
+mod pages;
 mod replies;
 mod tell;
 mod time;
@@ -50,10 +51,11 @@ pub(crate) enum Check {
     SentAt,
     RealTime,
     CoroutineOrder,
+    Page,
 }
 
 impl Check {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::WellFormed,
         Self::OwnMessage,
         Self::OwnLast,
@@ -71,6 +73,7 @@ impl Check {
         Self::SentAt,
         Self::RealTime,
         Self::CoroutineOrder,
+        Self::Page,
     ];
 
     /// Short and fixed, for programs.
@@ -101,6 +104,7 @@ impl Check {
             Self::SentAt => ("G10", "sent_at"),
             Self::RealTime => ("R1", "real-time order"),
             Self::CoroutineOrder => ("R2", "coroutine order"),
+            Self::Page => ("P1", "page"),
         }
     }
 
@@ -124,6 +128,9 @@ impl Check {
             Self::SentAt => "sent_at never goes back along seq",
             Self::RealTime => "what was answered before another was sent has the smaller seq",
             Self::CoroutineOrder => "one coroutine's messages have growing seq",
+            Self::Page => {
+                "a page asked for at the end skips nothing, reaches what was answered, and shows it alike"
+            }
         }
     }
 }
@@ -177,6 +184,7 @@ pub(crate) fn judge(history: &History) -> Judgement {
     let counters = numbering::check(&facts, &mut findings);
     time::check(&facts, &mut findings);
     holes::check(&facts, &counters, &mut findings);
+    pages::check(&facts, &mut findings);
     let coverage = coverage::measure(&facts);
     let answered = history.ops.iter().any(|op| op.outcome == Outcome::Ok);
     let verdict = match (findings.by_check.is_empty(), answered) {

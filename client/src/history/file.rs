@@ -1,5 +1,5 @@
-//! A history as a file: JSON lines, the first one tells the settings, the last one how many requests there are, each other
-//! one a request with its whole reply. What a run writes, `client check` judges as the run did; and what is left of a run
+//! A history as a file: JSON lines, the first one tells the settings, the last one how many requests there are and what pages
+//! the replicas showed after them, each other one a request with its whole reply. What a run writes, `client check` judges as the run did; and what is left of a run
 //! that ended before its end, as far as it can be judged.
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, digest};
+use super::{Done, History, Op, Outcome, PageReply, Phase, Reason, Recorder, Setting, digest};
 use crate::error::Error;
 use crate::output::NewFile;
 
@@ -46,6 +46,8 @@ impl Header {
 #[serde(deny_unknown_fields)]
 struct End {
     requests: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pages: Vec<PageReply>,
 }
 
 /// Any other line.
@@ -98,6 +100,8 @@ pub(crate) struct Writer {
     path: PathBuf,
     file: BufWriter<File>,
     requests: u64,
+    /// For the last line.
+    pages: Vec<PageReply>,
     flushed_ns: u64,
     /// The first fault; nothing is written after it.
     fault: Option<io::Error>,
@@ -110,6 +114,7 @@ impl Writer {
             path: file.path,
             file: BufWriter::with_capacity(BUFFER, file.file),
             requests: 0,
+            pages: Vec::new(),
             flushed_ns: 0,
             fault: None,
         };
@@ -156,6 +161,11 @@ impl Writer {
         }
     }
 
+    /// Keeps a page for the end.
+    pub(super) fn note_page(&mut self, page: PageReply) {
+        self.pages.push(page);
+    }
+
     fn line(&mut self, value: &impl Serialize) {
         if self.fault.is_none() {
             let written = serde_json::to_writer(&mut self.file, value).map_err(io::Error::from);
@@ -171,8 +181,10 @@ impl Writer {
     }
 
     pub(super) fn finish(mut self) -> Result<(), Error> {
+        let pages = std::mem::take(&mut self.pages);
         self.line(&End {
             requests: self.requests,
+            pages,
         });
         self.flush();
         self.fault.map_or(Ok(()), |source| {
@@ -202,19 +214,27 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error
     let header = head(&first.map_err(failed)?, shared).map_err(broken)?;
     let mut recorder = Recorder::new(header.setting.clone(), 0, true);
     let mut lines = (2..).zip(lines).peekable();
-    let mut ended = false;
+    let mut end = None;
     while let Some((number, bytes)) = lines.next() {
         let bytes = bytes.map_err(failed)?;
         let is_last = lines.peek().is_none();
         match serde_json::from_slice::<Line<'_>>(&bytes) {
             Ok(line) => take(&mut recorder, &header, &line)
                 .map_err(|reason| broken(format!("line {number}: {reason}")))?,
-            Err(_) if is_last && is_end(&bytes, recorder.count()) => ended = true,
-            Err(error) if is_last && error.is_eof() => {}
+            Err(error) if is_last => {
+                end = end_of(&bytes, &header, recorder.count());
+                if end.is_none() && !error.is_eof() {
+                    return Err(broken(format!("line {number}: {error}")));
+                }
+            }
             Err(error) => return Err(broken(format!("line {number}: {error}"))),
         }
     }
-    if !ended {
+    if let Some(end) = end {
+        for page in end.pages {
+            recorder.record_page(page);
+        }
+    } else {
         crate::warn(&format!(
             "{} was not written to its end: what is not in it is neither missed nor counted",
             path.display()
@@ -237,9 +257,13 @@ fn head(line: &[u8], shared: bool) -> Result<Header, String> {
     Ok(header)
 }
 
-/// Whether this line ends a history of so many requests.
-fn is_end(line: &[u8], requests: usize) -> bool {
-    serde_json::from_slice(line).is_ok_and(|end: End| end.requests == requests as u64)
+/// The line that ends a history of so many requests, if this one does.
+fn end_of(line: &[u8], header: &Header, requests: usize) -> Option<End> {
+    let end: End = serde_json::from_slice(line).ok()?;
+    let replicas = header.setting.replicas.len();
+    let is_known = |page: &PageReply| usize::from(page.replica) < replicas;
+    let is_right = end.requests == requests as u64 && end.pages.iter().all(is_known);
+    is_right.then_some(end)
 }
 
 fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(), String> {

@@ -81,6 +81,16 @@ impl Reader {
         Ok((&self.window, &self.places))
     }
 
+    /// The messages of a page, which are not noted as shown. Or what is wrong with it.
+    pub(super) fn read_page(
+        &mut self,
+        body: &[u8],
+        history: &mut History,
+    ) -> Result<Vec<Shown>, String> {
+        self.parse(body, history)?;
+        Ok(self.window.clone())
+    }
+
     fn parse(&mut self, reply: &[u8], history: &mut History) -> Result<(), String> {
         self.window.clear();
         self.places.clear();

@@ -2,14 +2,17 @@
 
 use super::file::Writer;
 use super::reader::Reader;
-use super::{History, Irregular, Op, Outcome, Reason, Setting, Window, is_regular, own_position};
+use super::{
+    History, Irregular, Op, Outcome, Page, PageAnswer, PageReply, Reason, Setting, Window,
+    is_regular, own_position,
+};
 use crate::error::Error;
 
 /// Unreadable replies whose fault is kept in words.
 const MOST_FAULTS: usize = 100;
 /// The fault of a reply that was not even taken for one.
 const NO_JSON: &str =
-    "it is not application/json as its Content-Type says, or longer than a mebibyte, or not HTTP";
+    "it is not application/json as its Content-Type says, or longer than 4 MiB, or not HTTP";
 
 /// Collects the requests of a run.
 #[derive(Debug)]
@@ -105,6 +108,26 @@ impl Recorder {
         }
         self.history.ops.push(op);
         op.outcome
+    }
+
+    /// Takes a page that was asked for at the end.
+    pub(crate) fn record_page(&mut self, page: PageReply) {
+        let Some(reader) = &mut self.reader else {
+            return;
+        };
+        let messages = match &page.answer {
+            PageAnswer::Body(body) => reader.read_page(body.as_bytes(), &mut self.history),
+            PageAnswer::NotJudged(reason) => Err(reason.clone()),
+        };
+        self.history.pages.push(Page {
+            replica: page.replica,
+            start_ns: page.start_ns,
+            end_ns: page.end_ns,
+            messages,
+        });
+        if let Some(writer) = &mut self.writer {
+            writer.note_page(page);
+        }
     }
 
     fn unreadable(&mut self, op: u32, fault: &str) {

@@ -24,13 +24,13 @@ use tokio::time::{timeout, timeout_at};
 use url::Host;
 
 use crate::args::Target;
-use crate::history::Reason;
+use crate::history::{PAGE, Reason};
 
 /// Where a replica takes messages.
 const MESSAGES: &str = "/messages";
 
-/// A reply of ten messages with the longest texts, each character escaped, is half of this.
-const LARGEST_REPLY: usize = 1 << 20;
+/// A page of a hundred messages with the longest texts, each character escaped, is two thirds of this.
+const LARGEST_REPLY: usize = 4 << 20;
 
 /// A replica, ready to be connected to.
 #[derive(Debug)]
@@ -98,6 +98,14 @@ impl Replica {
             request.headers_mut().insert("idempotency-key", key.clone());
         }
         request
+    }
+
+    /// The request for the last messages.
+    pub(crate) fn page_request(&self) -> Request<Full<Bytes>> {
+        Request::get(format!("{MESSAGES}?limit={PAGE}"))
+            .header(HOST, self.host.clone())
+            .body(Full::default())
+            .expect("every part was parsed before")
     }
 }
 

@@ -12,7 +12,7 @@ use super::Shared;
 use super::connection::Connection;
 use super::pace::Pace;
 use super::timer::Timer;
-use crate::history::{Done, Op, Outcome, Phase, Reason, digest};
+use crate::history::{Done, Op, Outcome, PageAnswer, PageReply, Phase, Reason, digest};
 use crate::traffic::{Planned, Script};
 
 /// Sends one request after the other, over one connection to each replica.
@@ -80,6 +80,23 @@ impl Coroutine {
             self.send(&planned, self.shared.clock.now(), Phase::Probe)
                 .await;
         }
+    }
+
+    /// Asks this very replica for its last messages.
+    pub(super) async fn fetch_page(&mut self, replica: usize) {
+        let connection = &mut self.connections[replica];
+        let request = connection.replica().page_request();
+        let exchange = connection.exchange(request).await;
+        let body = exchange.answer.map_err(|reason| reason.to_string());
+        let text = body.and_then(|body| {
+            String::from_utf8(body.into()).map_err(|error| format!("the body: {error}"))
+        });
+        self.shared.recorder().record_page(PageReply {
+            replica: u16::try_from(replica).unwrap_or(u16::MAX),
+            start_ns: self.shared.clock.at(exchange.start),
+            end_ns: self.shared.clock.at(exchange.end),
+            answer: text.map_or_else(PageAnswer::NotJudged, PageAnswer::Body),
+        });
     }
 
     /// Sends a message, repeats it as often as allowed, and records what came of it.

@@ -43,9 +43,9 @@ fn load(path: &Path) -> Result<Document, Error> {
     };
     let document: Document = serde_json::from_str(&text)
         .map_err(|error| broken(format!("not what --output-format json writes: {error}")))?;
-    if document.schema_version != SCHEMA_VERSION {
+    if !(1..=SCHEMA_VERSION).contains(&document.schema_version) {
         let reason = format!(
-            "schema_version {}, but this client reads {SCHEMA_VERSION}",
+            "schema_version {}, but this client reads 1 to {SCHEMA_VERSION}",
             document.schema_version
         );
         return Err(broken(reason));

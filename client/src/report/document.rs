@@ -8,7 +8,7 @@ use crate::stats::{Group, Latency};
 use crate::verify::{Check, Judgement, Verdict};
 
 /// Changes if a field comes, goes or means something else: a reader refuses a field that it does not know.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 
 /// The results of `client` with `--output-format json`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -171,6 +171,9 @@ pub(crate) struct CoverageFigures {
     pub(crate) unknown_stored: u64,
     /// Those whose message did not.
     pub(crate) unknown_not_seen: u64,
+    /// Pages of messages that were asked for at the end and judged. Absent in version 1.
+    #[serde(default)]
+    pub(crate) pages: u64,
 }
 
 /// A `--threshold`.
@@ -320,6 +323,7 @@ fn coverage(judgement: &Judgement) -> CoverageFigures {
         shown_once: coverage.shown_once,
         unknown_stored: coverage.unknown_stored,
         unknown_not_seen: coverage.unknown_not_seen,
+        pages: coverage.pages,
     }
 }
 

@@ -189,8 +189,12 @@ fn checks(judgement: &Judgement) -> String {
     let coverage = &judgement.coverage;
     format!(
         "<h2>Checks</h2>\n<div class=\"wide\"><table>{rows}</table></div>\n\
-         <p>Judged from {} replies showing {} messages: {} ordered pairs, {} of them across replicas.</p>\n",
-        coverage.replies, coverage.messages, coverage.ordered_pairs, coverage.across_replicas
+         <p>Judged from {} replies showing {} messages, and {} pages: {} ordered pairs, {} of them across replicas.</p>\n",
+        coverage.replies,
+        coverage.messages,
+        coverage.pages,
+        coverage.ordered_pairs,
+        coverage.across_replicas
     )
 }
 

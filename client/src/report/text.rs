@@ -30,7 +30,7 @@ pub(super) fn render(results: &Results<'_>, style: Style) -> String {
         replicas(&mut page, &results.history.setting, stats);
     }
     if let Some(judgement) = results.judgement {
-        coverage(&mut page, judgement);
+        coverage(&mut page, &results.history.setting, judgement);
     }
     if let Some(run) = &results.run {
         client(&mut page, run);
@@ -245,7 +245,7 @@ fn replicas(page: &mut String, setting: &Setting, stats: &Stats) {
     line!(page);
 }
 
-fn coverage(page: &mut String, judgement: &Judgement) {
+fn coverage(page: &mut String, setting: &Setting, judgement: &Judgement) {
     let coverage = &judgement.coverage;
     line!(
         page,
@@ -273,6 +273,16 @@ fn coverage(page: &mut String, judgement: &Judgement) {
             coverage.unknown_stored,
             coverage.unknown_not_seen
         );
+    }
+    match coverage.pages {
+        0 => line!(page, "  no page of messages was judged"),
+        1 => line!(page, "  1 page of messages, asked for at the end"),
+        pages => line!(page, "  {pages} pages of messages, asked for at the end"),
+    }
+    for (replica, reason) in &coverage.pages_not_judged {
+        let url = setting.replicas.get(usize::from(*replica));
+        let url = url.map_or("?", String::as_str);
+        line!(page, "  the page of {url} was not judged: {reason}");
     }
     line!(page);
 }

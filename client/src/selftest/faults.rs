@@ -6,7 +6,8 @@ use rand::rngs::ChaCha8Rng;
 
 use self::plant::{
     alter, count_up, counted_twice, hole, inserted, lost, never_stored, nobody, number_taken,
-    other_user, overtaken, own_order, sent_last, unknown_too_early, unseen, with_middle,
+    other_user, overtaken, own_order, page_changed, page_stale, sent_last, unknown_too_early,
+    unseen, with_middle,
 };
 use super::model::{Message, Model, Shape, sent_at};
 use crate::history::{Outcome, Reason, WINDOW};
@@ -43,10 +44,13 @@ pub(crate) enum Fault {
     Overtaken,
     UnknownTooEarly,
     OwnOrder,
+    PageStale,
+    PageSkips,
+    PageAltered,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::Eleven,
         Self::NoMessages,
         Self::AnotherReply,
@@ -75,6 +79,9 @@ impl Fault {
         Self::Overtaken,
         Self::UnknownTooEarly,
         Self::OwnOrder,
+        Self::PageStale,
+        Self::PageSkips,
+        Self::PageAltered,
     ];
 
     /// The name under which it must be found.
@@ -149,6 +156,9 @@ impl Fault {
                 Check::CoroutineOrder,
                 "a coroutine's messages exchanged, the clock standing still",
             ),
+            Self::PageStale => (Check::Page, "pages without the last messages"),
+            Self::PageSkips => (Check::Page, "pages that skip a message"),
+            Self::PageAltered => (Check::Page, "a message with another text on the pages"),
         }
     }
 
@@ -166,6 +176,10 @@ impl Fault {
                 ..shape
             },
             Self::Invented | Self::UnknownUnderOtherUser => Shape { others: 0, ..shape },
+            Self::PageStale | Self::PageSkips | Self::PageAltered => Shape {
+                pages: true,
+                ..shape
+            },
             _ => shape,
         }
     }
@@ -241,6 +255,9 @@ impl Fault {
             Self::Overtaken => overtaken(model, random),
             Self::UnknownTooEarly => unknown_too_early(model),
             Self::OwnOrder => own_order(model),
+            Self::PageStale => page_stale(model),
+            Self::PageSkips => page_changed(model, random, |page, at| drop(page.remove(at))),
+            Self::PageAltered => page_changed(model, random, |page, at| page[at].text.push('!')),
         }
     }
 }

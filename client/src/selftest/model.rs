@@ -5,7 +5,8 @@ use rand::rngs::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::history::{
-    Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, WINDOW, Window, digest,
+    Done, History, Op, Outcome, PAGE, PageAnswer, PageReply, Phase, Reason, Recorder, Setting,
+    WINDOW, Window, digest,
 };
 
 const TAG: &str = "self";
@@ -27,6 +28,8 @@ pub(crate) struct Shape {
     pub(crate) others: u32,
     /// Messages in a full reply.
     pub(crate) window: usize,
+    /// Whether the replicas show pages.
+    pub(crate) pages: bool,
 }
 
 impl Default for Shape {
@@ -41,6 +44,7 @@ impl Default for Shape {
             failed: 3,
             others: 0,
             window: WINDOW,
+            pages: true,
         }
     }
 }
@@ -81,6 +85,9 @@ pub(crate) struct Model {
     pub(crate) hidden: Vec<usize>,
     pub(crate) shared: bool,
     pub(crate) window: usize,
+    /// What each replica shows at the end, if it is not what the log gives.
+    pub(crate) page: Option<Vec<Message>>,
+    pages: bool,
     users: usize,
     replicas: u16,
 }
@@ -114,6 +121,8 @@ impl Model {
             hidden: Vec::new(),
             shared: shape.others > 0,
             window: shape.window,
+            page: None,
+            pages: shape.pages,
             users: shape.users,
             replicas: shape.replicas,
         };
@@ -205,12 +214,25 @@ impl Model {
         self.number();
     }
 
-    /// The last messages up to a place, as the log has them.
+    /// A full reply whose last message is the one at this place, as the log has it.
     pub(crate) fn last(&self, place: usize) -> Vec<Message> {
+        self.last_of(place, self.window)
+    }
+
+    /// A page of the log.
+    pub(crate) fn last_page(&self) -> Vec<Message> {
+        self.log
+            .len()
+            .checked_sub(1)
+            .map_or_else(Vec::new, |place| self.last_of(place, PAGE))
+    }
+
+    /// So many messages up to this place.
+    fn last_of(&self, place: usize, most: usize) -> Vec<Message> {
         let mut places: Vec<usize> = (0..=place)
             .rev()
             .filter(|place| !self.hidden.contains(place))
-            .take(self.window)
+            .take(most)
             .collect();
         places.reverse();
         places
@@ -269,7 +291,23 @@ impl Model {
                 unreadable: u8::from(request.outcome == Reason::Unreadable.outcome()),
             });
         }
+        for replica in (0..self.replicas).filter(|_| self.pages) {
+            recorder.record_page(self.page_reply(replica));
+        }
         recorder.finish()
+    }
+
+    /// The page that a replica shows after everything else.
+    fn page_reply(&self, replica: u16) -> PageReply {
+        let page = self.page.clone().unwrap_or_else(|| self.last_page());
+        let last = self.requests.iter().map(|request| request.end).max();
+        let start_ns = last.unwrap_or(0) + 1 + u64::from(replica);
+        PageReply {
+            replica,
+            start_ns,
+            end_ns: start_ns + 1,
+            answer: PageAnswer::Body(serde_json::to_string(&page).unwrap_or_default()),
+        }
     }
 }
 

@@ -22,6 +22,10 @@ pub(crate) struct Coverage {
     pub(crate) unknown_stored: u64,
     /// Those whose message did not.
     pub(crate) unknown_not_seen: u64,
+    /// Pages that were judged.
+    pub(crate) pages: u64,
+    /// Why the others were not: the index of the replica, and the reason.
+    pub(crate) pages_not_judged: Vec<(u16, String)>,
 }
 
 pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
@@ -46,6 +50,15 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
             }
             Outcome::Unknown(_) => coverage.unknown_stored += 1,
             Outcome::Failed(_) => {}
+        }
+    }
+    for page in &facts.history.pages {
+        match &page.messages {
+            Ok(_) => coverage.pages += 1,
+            Err(reason) => {
+                let missing = (page.replica, reason.clone());
+                coverage.pages_not_judged.push(missing);
+            }
         }
     }
     let (all, within) = ordered_pairs(facts);

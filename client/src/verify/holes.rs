@@ -217,15 +217,15 @@ fn nowhere(facts: &Facts<'_>, jump: &Jump<'_>, missed: usize) -> (Vec<u32>, Stri
         let story = format!(
             "{}\nIts reply shows {}: the user's first one that is shown.\n{end}",
             tell::single(facts, to.witness),
-            tell::message(facts, to),
+            tell::message(facts, &to.shown),
         );
         return (vec![to.witness], story);
     };
     let story = format!(
         "{}\nA's reply shows {}\nB's reply shows {}\n{end}",
         tell::pair(facts, from.witness, to.witness),
-        tell::message(facts, from),
-        tell::message(facts, to),
+        tell::message(facts, &from.shown),
+        tell::message(facts, &to.shown),
     );
     (vec![from.witness, to.witness], story)
 }

@@ -60,9 +60,9 @@ fn two_contents(facts: &Facts<'_>, common: u32, rare: u32) -> (Vec<u32>, String)
     let story = format!(
         "{}\nA's reply shows {}  ({} replies do)\nB's reply shows {}  ({} replies do)\nOne seq, two contents: a contradiction.",
         tell::pair(facts, one.witness, other.witness),
-        tell::message(facts, one),
+        tell::message(facts, &one.shown),
         one.replies,
-        tell::message(facts, other),
+        tell::message(facts, &other.shown),
         other.replies,
     );
     (vec![one.witness, other.witness], story)
@@ -85,7 +85,7 @@ fn lost(facts: &Facts<'_>, findings: &mut Findings) {
                     let story = format!(
                         "{}\nA was answered with seq {seq}; but B's reply shows {}. A's message is in no other reply: it is lost.",
                         tell::pair(facts, op, rival.witness),
-                        tell::message(facts, rival),
+                        tell::message(facts, &rival.shown),
                     );
                     (vec![op, rival.witness], story)
                 }
@@ -155,7 +155,7 @@ fn invented(facts: &Facts<'_>, seen: &Seen, why: &str) -> (Vec<u32>, String) {
     let story = format!(
         "{}\nA's reply shows {}.\nNo request of this run sent that, {why}.",
         tell::single(facts, seen.witness),
-        tell::message(facts, seen)
+        tell::message(facts, &seen.shown)
     );
     (vec![seen.witness], story)
 }

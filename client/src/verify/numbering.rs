@@ -96,15 +96,15 @@ fn miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> (Vec<u32>,
         let story = format!(
             "{}\nA's reply shows {}: this user's first message, so that user_seq should be 1.",
             tell::single(facts, seen.witness),
-            tell::message(facts, seen)
+            tell::message(facts, &seen.shown)
         );
         return (vec![seen.witness], story);
     };
     let story = format!(
         "{}\nA's reply shows {}\nB's reply shows {}\nThe user has no other message between, so that user_seq should be {}: a contradiction.",
         tell::pair(facts, last.witness, seen.witness),
-        tell::message(facts, last),
-        tell::message(facts, seen),
+        tell::message(facts, &last.shown),
+        tell::message(facts, &seen.shown),
         last.shown.user_seq + 1,
     );
     (vec![last.witness, seen.witness], story)
@@ -125,8 +125,8 @@ fn sent_at(facts: &Facts<'_>, findings: &mut Findings) {
                 let story = format!(
                     "{}\nA's reply shows {}\nB's reply shows {}\nThe later one was sent {:.3} ms earlier: a contradiction.",
                     tell::pair(facts, previous.witness, seen.witness),
-                    tell::message(facts, previous),
-                    tell::message(facts, seen),
+                    tell::message(facts, &previous.shown),
+                    tell::message(facts, &seen.shown),
                     std::time::Duration::from_micros(back).as_secs_f64() * 1000.0,
                 );
                 (vec![previous.witness, seen.witness], story)

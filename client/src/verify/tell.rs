@@ -3,22 +3,17 @@
 use std::fmt::Write;
 
 use super::facts::Facts;
-use crate::history::{Outcome, Phase, Seen, Shown};
+use crate::history::{Outcome, Page, Phase, Shown};
 
 /// `coroutine 12 request 37 -> http://…  sent 0.412311 s  answered 0.418020 s  seq 1873`
 pub(super) fn request(facts: &Facts<'_>, op: u32) -> String {
-    let (history, op) = (facts.history, facts.op(op));
+    let op = facts.op(op);
     let mut line = match op.phase {
         Phase::Probe => format!("final probe {}", op.request),
         Phase::WarmUp => format!("coroutine {} warm-up request {}", op.coroutine, op.request),
         Phase::Measured => format!("coroutine {} request {}", op.coroutine, op.request),
     };
-    let replica = history
-        .setting
-        .replicas
-        .get(usize::from(op.replica))
-        .map_or("?", String::as_str);
-    let replica = replica.rsplit_once("//").map_or(replica, |(_, rest)| rest);
+    let replica = replica(facts, op.replica);
     let _ = write!(line, " -> {replica}  sent {}", seconds(op.start_ns));
     let _ = match op.outcome {
         Outcome::Ok => write!(line, "  answered {}", seconds(op.end_ns)),
@@ -31,6 +26,23 @@ pub(super) fn request(facts: &Facts<'_>, op: u32) -> String {
         let _ = write!(line, "  seq {}", op.seq);
     }
     line
+}
+
+/// `page of 127.0.0.1:8001  asked for 0.512000 s  answered 0.513120 s`
+pub(super) fn page(facts: &Facts<'_>, page: &Page) -> String {
+    format!(
+        "page of {}  asked for {}  answered {}",
+        replica(facts, page.replica),
+        seconds(page.start_ns),
+        seconds(page.end_ns)
+    )
+}
+
+/// A replica by its URL, without the scheme that all have.
+fn replica<'a>(facts: &Facts<'a>, replica: u16) -> &'a str {
+    let urls = &facts.history.setting.replicas;
+    let url = urls.get(usize::from(replica)).map_or("?", String::as_str);
+    url.rsplit_once("//").map_or(url, |(_, rest)| rest)
 }
 
 /// The story of one request begins so.
@@ -48,19 +60,19 @@ pub(super) fn pair(facts: &Facts<'_>, first: u32, second: u32) -> String {
 }
 
 /// A shown message: `seq 7: alice's 3rd … "text" at …`.
-pub(super) fn message(facts: &Facts<'_>, seen: &Seen) -> String {
+pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
     let Shown {
         seq,
         user_seq,
         user,
         sent_at_us,
         ..
-    } = seen.shown;
+    } = *shown;
     let name = facts.history.names.name(user);
     format!(
         "seq {seq}, user {name:?}, user_seq {user_seq}, sent_at {}, {}",
         instant(sent_at_us),
-        text(facts, seen.shown.text)
+        text(facts, shown.text)
     )
 }
 

@@ -21,9 +21,21 @@ fn shapes() -> impl Strategy<Value = Shape> {
         0_u32..20,
         prop::bool::ANY,
         1_usize..=10,
+        prop::bool::ANY,
     )
         .prop_map(
-            |(coroutines, requests, users, replicas, before, unknown, failed, shared, window)| {
+            |(
+                coroutines,
+                requests,
+                users,
+                replicas,
+                before,
+                unknown,
+                failed,
+                shared,
+                window,
+                pages,
+            )| {
                 Shape {
                     coroutines,
                     requests,
@@ -34,6 +46,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
                     failed,
                     others: if shared { 15 } else { 0 },
                     window,
+                    pages,
                 }
             },
         )

@@ -38,7 +38,7 @@ fn replies_as_text(log: &mut Log, post: &Post) -> Answer {
 fn replies_at_length(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
     if now_and_then(post) {
-        Answer::Raw(200, " ".repeat(2 << 20))
+        Answer::Raw(200, " ".repeat(5 << 20))
     } else {
         answer
     }
@@ -75,7 +75,7 @@ fn a_reply_that_is_no_json_is_a_broken_promise_also_if_it_is_repeated() {
 
 fn refuses_at_length(log: &mut Log, post: &Post) -> Answer {
     if now_and_then(post) {
-        Answer::Raw(503, " ".repeat(2 << 20))
+        Answer::Raw(503, " ".repeat(5 << 20))
     } else {
         honest(log, post)
     }

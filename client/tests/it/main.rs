@@ -9,6 +9,7 @@ mod liars;
 mod open_loop;
 mod outputs;
 mod page;
+mod pages;
 mod retries;
 mod runs;
 mod schema;

@@ -56,7 +56,7 @@ fn json_stands_alone_on_stdout_and_adds_up() {
         ],
     );
     let document = json(&ended.stdout);
-    assert_eq!(document["schema_version"], 1);
+    assert_eq!(document["schema_version"], 2);
     assert_eq!(document["verdict"], "valid");
     assert_eq!(document["settings"]["seed"], 9);
     let total = &document["figures"]["total"];
@@ -71,7 +71,7 @@ fn json_stands_alone_on_stdout_and_adds_up() {
         .filter_map(|replica| replica["sent"].as_u64())
         .sum();
     assert_eq!(sent, 100);
-    assert_eq!(document["checks"].as_array().map(Vec::len), Some(17));
+    assert_eq!(document["checks"].as_array().map(Vec::len), Some(18));
     assert!(document["coverage"]["ordered_pairs_across_replicas"].as_u64() > Some(0));
 }
 
@@ -244,11 +244,12 @@ fn a_history_that_is_none_is_exit_3_and_says_which_line() {
         ),
         (whole.replacen("\"coroutine\"", "\"\"", 1), "line 2"),
         (
-            whole.replace("{\"requests\":4}", "{\"requests\":5}"),
+            whole.replace("{\"requests\":4", "{\"requests\":5"),
             "line 6",
         ),
+        (whole.clone() + "{}", "line 6"),
         (
-            whole.replace("{\"requests\":4}", "{\"requests\":4}\n{}"),
+            whole.replace("[{\"replica\":0", "[{\"replica\":9"),
             "line 6",
         ),
         (whole.replace("\"replica\":0", "\"replica\":9"), "line 2"),

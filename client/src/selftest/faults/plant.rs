@@ -326,3 +326,42 @@ pub(super) fn own_order(model: &mut Model) -> bool {
     model.bring_forward(place + 1, place);
     true
 }
+
+/// Pages end where the log ended some replies before its end.
+pub(super) fn page_stale(model: &mut Model) -> bool {
+    let Some(end) = model.log.len().checked_sub(2 * WINDOW) else {
+        return false;
+    };
+    let is_missing = |place: usize| place >= end && is_shown(model, place);
+    let answered = model
+        .requests
+        .iter()
+        .filter(|request| request.outcome == Outcome::Ok);
+    if !answered.filter_map(|request| request.place).any(is_missing) {
+        return false;
+    }
+    let mut page = model.last_page();
+    page.truncate(page.len().saturating_sub(2 * WINDOW));
+    model.page = Some(page);
+    true
+}
+
+/// Changes the pages at a message that replies show.
+pub(super) fn page_changed(
+    model: &mut Model,
+    random: &mut ChaCha8Rng,
+    change: impl FnOnce(&mut Vec<Message>, usize),
+) -> bool {
+    let Some((_, place)) = middle(model, random) else {
+        return false;
+    };
+    let mut page = model.last_page();
+    let seq = model.log[place].seq;
+    // Not the first one: without it, nothing is skipped.
+    let Some(at) = page.iter().skip(1).position(|message| message.seq == seq) else {
+        return false;
+    };
+    change(&mut page, at + 1);
+    model.page = Some(page);
+    true
+}
