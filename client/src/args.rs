@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use self::target::Target;
-use crate::report::Threshold;
+pub(crate) use self::target::{Target, Users};
+use crate::report::{OutputFormat, Threshold};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -284,15 +284,3 @@ pub(crate) struct RecordArgs {
     #[arg(long, env = "CLIENT_QUIET", value_parser = BoolishValueParser::new())]
     pub(crate) quiet: bool,
 }
-
-/// For whom results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    Text,
-    Json,
-    Csv,
-}
-
-/// Names of the users that send.
-#[derive(Debug, Clone)]
-pub(crate) struct Users(pub(crate) Vec<String>);

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::exit;
+
 /// What ends the program before it has a result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -38,16 +40,16 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// The exit status: 2 if the command line asks for nonsense, else 3.
+    /// The exit status with which the program ends.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::TextTooShort { .. } | Self::FileTaken(_) | Self::Incomparable(_) => 2,
+            Self::TextTooShort { .. } | Self::FileTaken(_) | Self::Incomparable(_) => exit::USAGE,
             Self::NobodyThere(_)
             | Self::Replica { .. }
             | Self::BrokeDown(_)
             | Self::File { .. }
             | Self::Content { .. }
-            | Self::Output(_) => 3,
+            | Self::Output(_) => exit::NOT_DONE,
         }
     }
 }

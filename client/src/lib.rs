@@ -18,6 +18,7 @@
 
 mod args;
 mod error;
+mod exit;
 mod history;
 mod load;
 mod output;
@@ -34,17 +35,12 @@ use clap::CommandFactory;
 
 use crate::args::{CheckArgs, Cli, Command, PrintArgs, RunArgs};
 use crate::error::Error;
+use crate::exit::{INTERRUPTED, INVALID, NOTHING_JUDGED, THRESHOLD_MISSED, VALID};
 use crate::history::{Header, Op, Writer};
 use crate::load::Load;
-use crate::output::{Output, print, say};
-use crate::report::{Results, Run, Style};
+use crate::output::{Output, Style, print, print_error};
+use crate::report::{Results, Run};
 use crate::verify::{Judgement, Verdict};
-
-const VALID: u8 = 0;
-const INVALID: u8 = 1;
-const THRESHOLD_MISSED: u8 = 4;
-const NOTHING_JUDGED: u8 = 5;
-const INTERRUPTED: u8 = 130;
 
 /// The definition of the command line.
 #[must_use]
@@ -71,7 +67,7 @@ pub fn main() -> ExitCode {
         Some(Command::Man) => manual().map(|()| VALID),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
-        tell(&error);
+        print_error(&error);
         error.exit_code()
     }))
 }
@@ -124,7 +120,10 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
 /// What a run ends with. A broken promise outweighs a file that could not be written.
 fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(), Error>>) -> u8 {
     let faults = written.into_iter().filter_map(Result::err);
-    let fault = faults.inspect(tell).map(|fault| fault.exit_code()).max();
+    let fault = faults
+        .inspect(print_error)
+        .map(|fault| fault.exit_code())
+        .max();
     let answered = results.history.ops.iter().any(Op::is_ok);
     let verdict = results.judgement.map(|judgement| judgement.verdict);
     match (verdict, fault) {
@@ -181,18 +180,4 @@ fn show(results: &Results<'_>, args: &PrintArgs, output: Output) -> Result<(), E
         output.style()
     };
     output.write(&report::render(results, args.output_format, style))
-}
-
-fn warn(message: &str) {
-    say("warning", message);
-}
-
-fn tell(error: &Error) {
-    say("error", &error.to_string());
-}
-
-/// At the second Ctrl-C.
-#[expect(clippy::exit, reason = "the user asked twice to leave at once")]
-fn leave() {
-    std::process::exit(INTERRUPTED.into());
 }

@@ -21,6 +21,7 @@ use self::stop::Stop;
 use crate::args::{RunArgs, Target};
 use crate::error::Error;
 use crate::history::{History, Phase, Recorder, Setting, Writer};
+use crate::output::print_warning;
 use crate::report::Settings;
 use crate::traffic::Plan;
 
@@ -254,7 +255,7 @@ fn allow_open_files(load: &Load) {
     let needed = u64::from(load.concurrency) * each + OTHER_FILES;
     let allowed = rlimit::increase_nofile_limit(needed).unwrap_or_default();
     if allowed < needed && !load.quiet {
-        crate::warn(&format!(
+        print_warning(&format!(
             "{allowed} open files are allowed, but the run needs up to {needed}: see `ulimit -n`"
         ));
     }
@@ -300,7 +301,7 @@ pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
     }
     if !load.quiet {
         for absent in absent {
-            crate::warn(&format!(
+            print_warning(&format!(
                 "{absent}; its requests will fail, the others go on"
             ));
         }

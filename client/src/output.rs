@@ -6,7 +6,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::report::Style;
+
+/// Whether output is colored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Without colors, for files and programs.
+    Plain,
+    /// With colors, for a terminal.
+    Colored,
+}
 
 /// A file for results.
 #[derive(Debug)]
@@ -116,8 +124,17 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// To stderr: `kind` is what it is, as `warning`.
-pub(crate) fn say(kind: &str, message: &str) {
+/// Prints a warning to stderr.
+pub(crate) fn print_warning(message: &str) {
+    print_diagnostic("warning", message);
+}
+
+/// Prints to stderr why a command could not do its work.
+pub(crate) fn print_error(error: &Error) {
+    print_diagnostic("error", &error.to_string());
+}
+
+fn print_diagnostic(kind: &str, message: &str) {
     let mut stderr = io::stderr().lock();
     let written = if wants_color(&stderr) {
         writeln!(stderr, "\x1b[1;33m{kind}:\x1b[0m {message}")

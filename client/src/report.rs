@@ -7,11 +7,13 @@ mod page;
 mod text;
 mod threshold;
 
+use clap::ValueEnum;
+
 pub(crate) use self::compare::compare;
 pub(crate) use self::document::{Settings, schema};
 pub(crate) use self::threshold::{Met, Threshold};
-use crate::args::OutputFormat;
 use crate::history::History;
+use crate::output::Style;
 use crate::stats::Stats;
 use crate::verify::Judgement;
 
@@ -57,11 +59,12 @@ pub(crate) struct Run<'a> {
     pub(crate) interrupted: bool,
 }
 
-/// Whether a terminal reads along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
-    Plain,
-    Colored,
+/// The form of the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Text,
+    Json,
+    Csv,
 }
 
 /// The results as a page.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::Users;
 use crate::traffic::GREATEST_SEED;
 
 const PLAIN_NAMES: [&str; 10] = [
@@ -104,6 +103,10 @@ impl fmt::Display for Target {
         formatter.write_str(&self.url)
     }
 }
+
+/// Names of the users that send.
+#[derive(Debug, Clone)]
+pub(crate) struct Users(pub(crate) Vec<String>);
 
 /// `10`, or `alice,bob`.
 pub(super) fn users(given: &str) -> Result<Users, String> {

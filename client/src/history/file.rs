@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Done, History, Op, Outcome, PageReply, Phase, Reason, Recorder, Setting, digest};
 use crate::error::Error;
-use crate::output::NewFile;
+use crate::output::{NewFile, print_warning};
 
 /// Changes with the meaning of a field.
 const VERSION: u32 = 1;
@@ -235,7 +235,7 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error
             recorder.record_page(page);
         }
     } else {
-        crate::warn(&format!(
+        print_warning(&format!(
             "{} was not written to its end: what is not in it is neither missed nor counted",
             path.display()
         ));

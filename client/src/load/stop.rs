@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::exit;
+use crate::output::print_warning;
+
 /// Whether nothing more is to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
@@ -50,10 +53,10 @@ pub(super) async fn at_signals(stop: Arc<Stop>, quiet: bool) {
             _ = terminate.recv() => {}
         }
         if stop.ask() {
-            crate::leave();
+            exit::now();
         }
         if !quiet {
-            crate::warn(
+            print_warning(
                 "stopping: what is under way is waited for and judged; once more to leave at once",
             );
         }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{INTERRUPTED, REPEATED, Results, Run, Style};
+use super::{INTERRUPTED, REPEATED, Results, Run};
 use crate::history::Setting;
+use crate::output::Style;
 use crate::stats::{Group, Latency, Stats};
 use crate::verify::{Check, Judgement, Verdict};
 
