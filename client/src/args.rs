@@ -71,7 +71,7 @@ impl Cli {
     }
 }
 
-/// Takes a variable that is empty for one that is not set: a compose file makes one of `${VARIABLE:-}`.
+/// Treats a variable that is empty as one that is not set: a compose file makes one of `${VARIABLE:-}`.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty = |option: &Arg| {
         let value = option.get_env().and_then(std::env::var_os);
@@ -88,7 +88,7 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// What the program does beside running.
+/// The commands beside the run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Judge a history that `--history` wrote, as the run did
@@ -108,7 +108,7 @@ pub(crate) enum Command {
     Man,
 }
 
-/// What `client check` reads and prints.
+/// The arguments of `client check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// The history
@@ -122,7 +122,7 @@ pub(crate) struct CheckArgs {
     pub(crate) print: PrintArgs,
 }
 
-/// What `client compare` reads.
+/// The arguments of `client compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     /// The run before
@@ -131,7 +131,7 @@ pub(crate) struct CompareArgs {
     pub(crate) after: PathBuf,
 }
 
-/// What `client selftest` makes up.
+/// The arguments of `client selftest`.
 #[derive(Debug, Args)]
 pub(crate) struct SelftestArgs {
     /// Histories for each fault
@@ -143,7 +143,7 @@ pub(crate) struct SelftestArgs {
     pub(crate) seed: u64,
 }
 
-/// What a run sends, how, and what it prints.
+/// The arguments of a run.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Replicas: each request goes to a random one. `http://HOST:PORT` means its `/messages`
@@ -168,7 +168,7 @@ pub(crate) struct RunArgs {
     pub(crate) record: RecordArgs,
 }
 
-/// The load.
+/// The options that shape the load.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
@@ -228,7 +228,7 @@ pub(crate) struct LoadArgs {
     pub(crate) retries: u8,
 }
 
-/// What is checked.
+/// The options that concern the judge.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Judge")]
 pub(crate) struct JudgeArgs {
@@ -251,7 +251,7 @@ pub(crate) struct JudgeArgs {
     pub(crate) threshold: Vec<Threshold>,
 }
 
-/// How results are printed.
+/// The options that say how results are printed.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct PrintArgs {
@@ -268,7 +268,7 @@ pub(crate) struct PrintArgs {
     pub(crate) no_color: bool,
 }
 
-/// What is kept beside the results.
+/// The options that say what is kept beside the results.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct RecordArgs {

@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::file::{Header, Writer, read};
 pub(crate) use self::page::{PAGE, Page, PageAnswer, PageReply};
-pub(crate) use self::recorder::{Done, Recorder};
+pub(crate) use self::recorder::{FinishedRequest, Recorder};
 
-/// Messages in a full reply.
+/// The number of messages in a full reply.
 pub(crate) const WINDOW: usize = 10;
 
-/// How many messages a full reply of a history holds. Only made-up histories have others than [`WINDOW`]: with short ones,
-/// much goes unseen in few requests.
+/// The number of messages in a full reply of one history. Only made-up histories have others than [`WINDOW`]: with
+/// short ones, much goes unseen in few requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window(pub(crate) usize);
 
@@ -33,40 +33,41 @@ impl Default for Window {
     }
 }
 
-/// No request, or no place.
+/// The index that stands for no request, or for no place.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// The settings that a judge needs.
+/// The settings of a run that its judge needs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Setting {
-    /// Begins each text of this run.
+pub(crate) struct JudgeSettings {
+    /// The beginning of each text of this run.
     pub(crate) tag: String,
-    /// URLs as given.
+    /// The URLs of the replicas.
     pub(crate) replicas: Vec<String>,
     pub(crate) users: Vec<String>,
-    /// Others write to the same database.
+    /// Whether others write to the same database.
     pub(crate) shared: bool,
 }
 
-/// Everything a run leaves behind.
+/// Everything that a run leaves behind.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    pub(crate) setting: Setting,
+    pub(crate) settings: JudgeSettings,
     pub(crate) window: Window,
-    /// It was not written to its end: requests are missing.
+    /// Whether the history was not written to its end, so that requests are missing.
     pub(crate) cut: bool,
-    /// In order of completion.
+    /// All requests, in order of completion.
     pub(crate) ops: Vec<Op>,
-    /// Each content shown at each `seq`, ordered by these, each once.
+    /// Each content shown at each `seq`, once each, ordered by these.
     pub(crate) seen: Vec<Seen>,
     pub(crate) irregular: Vec<Irregular>,
-    /// What the replicas showed at the end. None in a history that was cut off, or is older than this check.
+    /// The pages that the replicas showed at the end. There is none in a history that was cut off, or is older than
+    /// this check.
     pub(crate) pages: Vec<Page>,
-    /// Replies that no one can read, those of earlier attempts included.
+    /// How many replies no one can read, those of earlier attempts included.
     pub(crate) unreadable: u64,
-    /// Some of them: the request, and what is wrong.
+    /// Some of these replies: the request, and what is wrong.
     pub(crate) faults: Vec<(u32, String)>,
-    pub(crate) names: Names,
+    pub(crate) names: UserNames,
     /// Some of the texts that this run did not send, by digest.
     pub(crate) foreign: HashMap<u64, String>,
 }
@@ -74,30 +75,31 @@ pub(crate) struct History {
 /// One request, with all its repetitions. Times are nanoseconds since the run's origin, on one monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Op {
-    /// When it was due: before its text was made, and in an open loop that is late, before a coroutine was free.
+    /// The time when the request was due: before its text was made, and in an open loop that is late, before a
+    /// coroutine was free.
     pub(crate) intended_ns: u64,
-    /// Before its first byte was written.
+    /// The time before its first byte was written.
     pub(crate) start_ns: u64,
-    /// After the last byte of its answer was read.
+    /// The time after the last byte of its answer was read.
     pub(crate) end_ns: u64,
-    /// The number its message got; 0 if no reply told.
+    /// The number that its message got; 0 if no reply told.
     pub(crate) seq: u64,
-    /// Digest of its text.
+    /// The digest of its text.
     pub(crate) text: u64,
     pub(crate) coroutine: u32,
     pub(crate) request: u32,
-    /// Index in [`Names`].
+    /// The index of its user in [`UserNames`].
     pub(crate) user: u32,
     pub(crate) outcome: Outcome,
-    /// Index of the replica that was asked last.
+    /// The index of the replica that was asked last.
     pub(crate) replica: u16,
-    /// How many times it was sent.
+    /// How many times the request was sent.
     pub(crate) attempts: u8,
     pub(crate) phase: Phase,
 }
 
 impl Op {
-    /// What a person waiting for it would have waited, in nanoseconds.
+    /// Returns how long a person waiting for it would have waited, in nanoseconds.
     pub(crate) fn latency_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.intended_ns)
     }
@@ -106,41 +108,41 @@ impl Op {
         self.outcome == Outcome::Ok
     }
 
-    /// Whether it was answered, and its own message was in the reply.
+    /// Returns whether the request was answered with its own message in the reply.
     pub(crate) fn is_numbered(&self) -> bool {
         self.is_ok() && self.seq != 0
     }
 }
 
-/// Part of the run.
+/// A part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
-    /// Judged, not measured.
+    /// Requests before the measured ones, which are judged and not measured.
     WarmUp,
     Measured,
-    /// One message to each replica at the end, so that the last messages are shown by a later reply.
+    /// The messages to each replica at the end, so that the last ones before are shown by a later reply.
     Probe,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Answered: its message is stored.
+    /// The request was answered: its message is stored.
     Ok,
-    /// Its message is surely not stored.
+    /// The request failed: its message is surely not stored.
     Failed(Reason),
-    /// Its message may be stored, now or later.
+    /// The outcome is unknown: its message may be stored, now or later.
     Unknown(Reason),
 }
 
-/// Why a request was not answered as it should be.
+/// The reason why a request was not answered as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reason {
     Refused,
     ConnectTimeout,
-    /// This process, or this machine, may open no more files: the client's fault.
+    /// This process, or this machine, may open no more files, which is the client's fault.
     OpenFiles,
     Unreachable,
     NoAnswer,
@@ -153,9 +155,10 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// What this says about the message. A replica's own 4xx and 503 stored nothing, by contract; any other status of its
-    /// own leaves it open. A proxy knows that nothing was stored only where it refused to pass the request on, which
-    /// the registered 4xx say; not where it gave up waiting: 408, and numbers of a vendor's own (nginx's 499, AWS's 460).
+    /// Returns what the reason says about the message. A replica's own 4xx and 503 stored nothing, by contract; any
+    /// other status of its own leaves it open. A proxy knows that nothing was stored only where it refused to pass the
+    /// request on, which the registered 4xx say; not where it gave up waiting: 408, and numbers of a vendor's own
+    /// (nginx's 499, AWS's 460).
     pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::Refused
@@ -174,7 +177,7 @@ impl Reason {
         }
     }
 
-    /// Whether the request itself was refused, so that it would be again.
+    /// Returns whether the request itself was refused, so that it would be refused again.
     pub(crate) fn is_refusal(self) -> bool {
         let is_4xx = matches!(
             self,
@@ -211,7 +214,7 @@ impl fmt::Display for Reason {
 /// The greatest 4xx in the registry of RFC 9110: 451, Unavailable For Legal Reasons.
 const LAST_REGISTERED_4XX: u16 = 451;
 
-/// A status with its name.
+/// A status that is displayed with its name.
 struct Status(u16);
 
 impl fmt::Display for Status {
@@ -227,12 +230,12 @@ impl fmt::Display for Status {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Shown {
     pub(crate) seq: u64,
-    /// Digest.
+    /// The digest of its text.
     pub(crate) text: u64,
     pub(crate) user_seq: u64,
-    /// Microseconds since 1970.
+    /// The date of the message, in microseconds since 1970.
     pub(crate) sent_at_us: i64,
-    /// Index in [`Names`].
+    /// The index of its user in [`UserNames`].
     pub(crate) user: u32,
 }
 
@@ -240,7 +243,7 @@ pub(crate) struct Shown {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) shown: Shown,
-    /// How many replies showed it.
+    /// How many replies showed the message.
     pub(crate) replies: u32,
     /// The request whose reply showed it first.
     pub(crate) witness: u32,
@@ -248,21 +251,21 @@ pub(crate) struct Seen {
     pub(crate) author: u32,
 }
 
-/// A reply that is not ten, or all, consecutive messages with the own one last.
+/// A reply that is not ten, or all, consecutive messages with the request's own one last.
 #[derive(Debug, Clone)]
 pub(crate) struct Irregular {
     pub(crate) op: u32,
     pub(crate) window: Vec<Shown>,
 }
 
-/// User names, each with a number.
+/// The names of users, each with a number.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct UserNames {
     numbers: HashMap<String, u32>,
     names: Vec<String>,
 }
 
-impl Names {
+impl UserNames {
     pub(crate) fn number(&mut self, name: &str) -> u32 {
         if let Some(number) = self.find(name) {
             return number;
@@ -282,17 +285,17 @@ impl Names {
     }
 }
 
-/// Digest of a text. Among ten million texts, two have the same one with a chance of three in a million.
+/// Returns the digest of a text. Among ten million texts, two have the same one with a chance of three in a million.
 pub(crate) fn digest(text: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(text.as_bytes())
 }
 
-/// The last place where a reply shows the message of this text.
+/// Returns the last place where a reply shows the message of this text.
 pub(crate) fn own_position(window: &[Shown], text: u64) -> Option<usize> {
     window.iter().rposition(|shown| shown.text == text)
 }
 
-/// Whether a reply has the shape that its last number and the length rule tell completely.
+/// Returns whether a reply has the shape that its last number and the length rule describe completely.
 pub(crate) fn is_regular(window: &[Shown], op: &Op, full: Window) -> bool {
     let (Some(first), Some(last)) = (window.first(), window.last()) else {
         return false;

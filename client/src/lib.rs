@@ -72,13 +72,13 @@ pub fn main() -> ExitCode {
     }))
 }
 
-/// The run: load, then judge, then print.
+/// Loads the replicas, judges the replies, and prints the results; returns the exit status.
 fn run(args: &RunArgs) -> Result<u8, Error> {
-    let seed = args.load.seed.unwrap_or_else(traffic::fresh_seed);
-    let load = Load::new(args, seed, traffic::fresh_tag());
+    let seed = args.load.seed.unwrap_or_else(traffic::random_seed);
+    let load = Load::new(args, seed, traffic::random_tag());
     load.check_text_length()?;
     let settings = load.settings();
-    let header = Header::new(seed, load.setting());
+    let header = Header::new(seed, load.judge_settings());
     // One thread: it sends more than small machines can answer, and has no wake-ups between threads. Measured on two cores
     // beside a server: 6.2 us of processor time a request, against 6.9 us with two threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -92,19 +92,19 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
         args.record.report.as_deref(),
     ])?;
     let writer = record.map(|file| Writer::new(file, &header));
-    let ran = runtime.block_on(load::run(load, replicas, writer))?;
+    let outcome = runtime.block_on(load::run(load, replicas, writer))?;
     // Judging and printing hold up this thread: from now on another one hears the signals. Where there is none, they are
     // not heard.
     drop(thread::Builder::new().spawn(move || runtime.block_on(std::future::pending::<()>())));
-    let judgement = (!args.judge.no_check).then(|| verify::judge(&ran.history));
-    let stats = stats::summarize(&ran.history, ran.wall, ran.cpu);
+    let judgement = (!args.judge.no_check).then(|| verify::judge(&outcome.history));
+    let stats = stats::summarize(&outcome.history, outcome.wall, outcome.cpu);
     let thresholds = args.judge.threshold.iter();
     let results = Results {
-        history: &ran.history,
+        history: &outcome.history,
         run: Some(Run {
             settings,
             stats: &stats,
-            interrupted: ran.interrupted,
+            interrupted: outcome.interrupted,
         }),
         judgement: judgement.as_ref(),
         thresholds: thresholds
@@ -113,11 +113,11 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     };
     let shown = show(&results, &args.print, output.into());
     let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results)));
-    let written = [ran.unwritten.map_or(Ok(()), Err), shown, paged];
+    let written = [outcome.unwritten.map_or(Ok(()), Err), shown, paged];
     Ok(exit_code(&results, written))
 }
 
-/// What a run ends with. A broken promise outweighs a file that could not be written.
+/// Chooses the exit status. A broken promise outweighs a file that could not be written.
 fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(), Error>>) -> u8 {
     let faults = written.into_iter().filter_map(Result::err);
     let fault = faults
@@ -131,12 +131,12 @@ fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(),
         (_, Some(code)) => code,
         _ if !answered => NOTHING_JUDGED,
         _ if results.is_interrupted() => INTERRUPTED,
-        _ if !results.thresholds.iter().all(|met| met.holds) => THRESHOLD_MISSED,
+        _ if !results.thresholds.iter().all(|met| met.is_met) => THRESHOLD_MISSED,
         _ => VALID,
     }
 }
 
-/// Judges a file.
+/// Judges a history file and prints the verdict; returns the exit status.
 fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (_, history) = history::read(&args.file, args.shared)?;
     let [output] = output::create([args.print.output.as_deref()])?;
@@ -157,7 +157,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
     print(&script)
 }
 
-/// A page for the program, and one for each of its commands.
+/// Prints the manual page of the program and of each of its commands.
 fn manual() -> Result<(), Error> {
     let mut program = Cli::command();
     // This gives the commands their full names.
@@ -172,7 +172,7 @@ fn manual() -> Result<(), Error> {
     print(&text)
 }
 
-/// Prints the results where they are wanted.
+/// Prints the results to stdout or to the file of `--output`.
 fn show(results: &Results<'_>, args: &PrintArgs, output: Output) -> Result<(), Error> {
     let style = if args.no_color {
         Style::Plain

@@ -9,6 +9,7 @@
 //! the checks along the log, which would only repeat it.
 
 mod coverage;
+mod explain;
 mod facts;
 mod holes;
 mod log;
@@ -17,7 +18,6 @@ mod numbering;
 mod oracle;
 mod pages;
 mod replies;
-mod tell;
 mod time;
 #[cfg(test)]
 mod trials;
@@ -28,10 +28,10 @@ pub(crate) use self::coverage::Coverage;
 use self::facts::Facts;
 use crate::history::{History, Outcome};
 
-/// Examples kept of each kind.
+/// The number of examples kept of each check.
 const EXAMPLES: usize = 3;
 
-/// Everything that is checked.
+/// A check of the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Check {
     WellFormed,
@@ -76,7 +76,7 @@ impl Check {
         Self::Page,
     ];
 
-    /// Short and fixed, for programs.
+    /// Returns a short and fixed code, for programs.
     pub(crate) fn code(self) -> &'static str {
         self.label().0
     }
@@ -108,7 +108,7 @@ impl Check {
         }
     }
 
-    /// What holds if it finds nothing.
+    /// Returns the promise that holds if the check finds nothing.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::WellFormed => "each 200 is a JSON array of at most ten messages",
@@ -135,7 +135,7 @@ impl Check {
     }
 }
 
-/// What the judge says.
+/// The verdict of the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Every promise that could be judged was kept.
@@ -146,68 +146,69 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
-/// One broken promise, told so that a person can follow it.
+/// One broken promise, explained so that a person can follow it.
 #[derive(Debug, Clone)]
-pub(crate) struct Finding {
-    /// How bad it is, among its like.
+pub(crate) struct Contradiction {
+    /// How bad it is, compared with others of its check.
     pub(crate) size: u64,
-    /// Lines.
-    pub(crate) story: String,
-    /// The requests it is about, as indices in the history.
+    /// The explanation, in lines.
+    pub(crate) explanation: String,
+    /// The requests that it is about, as indices in the history.
     pub(crate) ops: Vec<u32>,
 }
 
 /// All violations of one check.
 #[derive(Debug, Clone)]
-pub(crate) struct Violations {
+pub(crate) struct CheckViolations {
     pub(crate) check: Check,
     pub(crate) count: u64,
-    /// The worst few, worst first.
-    pub(crate) worst: Vec<Finding>,
+    /// The worst few contradictions, worst first.
+    pub(crate) worst: Vec<Contradiction>,
 }
 
-/// The outcome of judging.
+/// The outcome of judging a history.
 #[derive(Debug)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     /// Only the checks that found something, in the order of [`Check`].
-    pub(crate) violations: Vec<Violations>,
+    pub(crate) violations: Vec<CheckViolations>,
     pub(crate) coverage: Coverage,
 }
 
 /// Judges a history.
 pub(crate) fn judge(history: &History) -> Judgement {
     let facts = Facts::gather(history);
-    let mut findings = Findings::default();
-    replies::check(&facts, &mut findings);
-    log::check(&facts, &mut findings);
-    let counters = numbering::check(&facts, &mut findings);
-    time::check(&facts, &mut findings);
-    holes::check(&facts, &counters, &mut findings);
-    pages::check(&facts, &mut findings);
+    let mut violations = Violations::default();
+    replies::check(&facts, &mut violations);
+    log::check(&facts, &mut violations);
+    let counters = numbering::check(&facts, &mut violations);
+    time::check(&facts, &mut violations);
+    holes::check(&facts, &counters, &mut violations);
+    pages::check(&facts, &mut violations);
     let coverage = coverage::measure(&facts);
     let answered = history.ops.iter().any(|op| op.outcome == Outcome::Ok);
-    let verdict = match (findings.by_check.is_empty(), answered) {
+    let verdict = match (violations.by_check.is_empty(), answered) {
         (false, _) => Verdict::Invalid,
         (true, true) => Verdict::Valid,
         (true, false) => Verdict::Unknown,
     };
     Judgement {
         verdict,
-        violations: findings.by_check,
+        violations: violations.by_check,
         coverage,
     }
 }
 
-/// Collects violations: all are counted, the worst are told.
+/// The violations of all checks: all are counted, the worst are explained.
 #[derive(Debug, Default)]
-struct Findings {
-    by_check: Vec<Violations>,
+struct Violations {
+    by_check: Vec<CheckViolations>,
 }
 
-impl Findings {
-    /// `tell` gives the requests and the story; it is called only if this one is among the worst so far.
-    fn add(&mut self, check: Check, size: u64, tell: impl FnOnce() -> (Vec<u32>, String)) {
+impl Violations {
+    /// Adds a violation. `explain` returns the requests and the explanation; it is called only if this violation is
+    /// among the worst so far.
+    fn add(&mut self, check: Check, size: u64, explain: impl FnOnce() -> (Vec<u32>, String)) {
         let index = match self
             .by_check
             .binary_search_by_key(&check, |violations| violations.check)
@@ -216,7 +217,7 @@ impl Findings {
             Err(index) => {
                 self.by_check.insert(
                     index,
-                    Violations {
+                    CheckViolations {
                         check,
                         count: 0,
                         worst: Vec::new(),
@@ -230,11 +231,18 @@ impl Findings {
         if violations.worst.len() < EXAMPLES
             || violations.worst.last().is_some_and(|last| last.size < size)
         {
-            let (ops, story) = tell();
+            let (ops, explanation) = explain();
             let at = violations
                 .worst
-                .partition_point(|finding| Reverse(finding.size) <= Reverse(size));
-            violations.worst.insert(at, Finding { size, story, ops });
+                .partition_point(|contradiction| Reverse(contradiction.size) <= Reverse(size));
+            violations.worst.insert(
+                at,
+                Contradiction {
+                    size,
+                    explanation,
+                    ops,
+                },
+            );
             violations.worst.truncate(EXAMPLES);
         }
     }

@@ -1,4 +1,4 @@
-//! Values of options, parsed into types that need no second look.
+//! Parses the values of options into types that need no second look.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,29 +12,29 @@ use crate::traffic::GREATEST_SEED;
 const PLAIN_NAMES: [&str; 10] = [
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy",
 ];
-/// More users than this make no other load, only longer tables.
+/// The greatest number of users; more make no other load, only longer tables.
 const MOST_USERS: usize = 100_000;
-/// The server's own limit.
+/// The greatest length of a user's name in characters, as the server limits it.
 const LONGEST_NAME: usize = 64;
-/// More than any program sends.
+/// The greatest rate in requests a second, more than any program sends.
 const HIGHEST_RATE: f64 = 1e9;
-/// A day: longer is a slip of the pen.
+/// The longest duration, a day; a longer one is a slip of the pen.
 const LONGEST_DURATION_S: f64 = 86_400.0;
 
-/// An example for whoever wrote something else.
+/// The advice for a URL without a host.
 const EXAMPLE: &str = "a replica's URL names a host, like http://127.0.0.1:8001";
 
-/// Where a replica is.
+/// The address of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// `http://host`, with `:port` if it is not 80, as the URL standard writes it.
+    /// The URL as the URL standard writes it: `http://host`, with `:port` if that is not 80.
     pub(crate) url: String,
     pub(crate) host: Host,
     pub(crate) port: u16,
 }
 
 impl Target {
-    /// The `Host` header.
+    /// Returns the value of the `Host` header.
     pub(crate) fn authority(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
@@ -43,7 +43,7 @@ impl Target {
 impl FromStr for Target {
     type Err = String;
 
-    /// Takes `http://host[:port]` and nothing more. The parser of the URL standard forgives a lot, so that what it would
+    /// Parses `http://host[:port]` and nothing more. The parser of the URL standard forgives a lot, so what it would
     /// read as something else than it looks like is refused before.
     fn from_str(given: &str) -> Result<Self, String> {
         let given = given.trim();
@@ -104,11 +104,11 @@ impl fmt::Display for Target {
     }
 }
 
-/// Names of the users that send.
+/// The names of the users that send.
 #[derive(Debug, Clone)]
 pub(crate) struct Users(pub(crate) Vec<String>);
 
-/// `10`, or `alice,bob`.
+/// Parses a number of users or their names: `10`, or `alice,bob`.
 pub(super) fn users(given: &str) -> Result<Users, String> {
     if let Ok(count) = given.trim().parse::<usize>() {
         if !(1..=MOST_USERS).contains(&count) {
@@ -139,7 +139,7 @@ pub(super) fn users(given: &str) -> Result<Users, String> {
     Ok(Users(names))
 }
 
-/// `10`, `2.5s`, `500ms`, `3m`, `1h`.
+/// Parses a duration: `10`, `2.5s`, `500ms`, `3m`, `1h`.
 pub(super) fn duration(given: &str) -> Result<Duration, String> {
     let given = given.trim();
     let digits = given
@@ -164,7 +164,7 @@ pub(super) fn duration(given: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// A seed that every reader of JSON gives back as it is.
+/// Parses a seed that every reader of JSON gives back as it is.
 pub(super) fn seed(given: &str) -> Result<u64, String> {
     match given.trim().parse() {
         Ok(seed) if seed <= GREATEST_SEED => Ok(seed),
@@ -172,7 +172,7 @@ pub(super) fn seed(given: &str) -> Result<u64, String> {
     }
 }
 
-/// A positive number of requests a second.
+/// Parses a positive number of requests a second.
 pub(super) fn rate(given: &str) -> Result<f64, String> {
     match given.trim().parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= HIGHEST_RATE => Ok(rate),

@@ -26,13 +26,14 @@ use url::Host;
 use crate::args::Target;
 use crate::history::{PAGE, Reason};
 
-/// Where a replica takes messages.
+/// The path at which a replica takes messages.
 const MESSAGES: &str = "/messages";
 
-/// A page of a hundred messages with the longest texts, each character escaped, is two thirds of this.
+/// The largest body that is read, in bytes. A page of a hundred messages with the longest texts, each character
+/// escaped, is two thirds of it.
 const LARGEST_REPLY: usize = 4 << 20;
 
-/// A replica, ready to be connected to.
+/// A replica whose addresses are known.
 #[derive(Debug)]
 pub(crate) struct Replica {
     addresses: Vec<SocketAddr>,
@@ -40,7 +41,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Looks its addresses up; or says why it has none.
+    /// Looks the addresses of a replica up; or says why it has none.
     pub(crate) async fn resolve(target: &Target) -> Result<Self, String> {
         let addresses = match &target.host {
             Host::Ipv4(ip) => vec![SocketAddr::from((*ip, target.port))],
@@ -55,8 +56,8 @@ impl Replica {
         Ok(Self { addresses, host })
     }
 
-    /// Opens a connection, and closes it again: whether anyone is there. The address that answers is tried first from now
-    /// on, so that a silent one holds up no request of the run.
+    /// Checks that a replica can be reached, by a connection that is closed again. The address that answers is tried
+    /// first from now on, so that a silent one holds up no request of the run.
     pub(crate) async fn check_reachable(
         &mut self,
         connect_timeout: Duration,
@@ -68,8 +69,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Tries one address after the other. Each gets an equal share of the time that is left: a silent one leaves theirs to
-    /// those after it.
+    /// Connects to one address after the other. Each gets an equal share of the time that is left: a silent one leaves
+    /// theirs to those after it.
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Reason> {
         let mut reason = Reason::Unreachable;
         for (address, left) in self.addresses.iter().zip((1..=self.addresses.len()).rev()) {
@@ -77,7 +78,7 @@ impl Replica {
             let share = time / u32::try_from(left).unwrap_or(u32::MAX);
             reason = match timeout(share, TcpStream::connect(address)).await {
                 Err(_) => Reason::ConnectTimeout,
-                Ok(Err(error)) => no_connection(&error),
+                Ok(Err(error)) => connect_failure(&error),
                 Ok(Ok(stream)) => match stream.set_nodelay(true) {
                     Ok(()) => return Ok(stream),
                     Err(_) => Reason::Unreachable,
@@ -87,7 +88,7 @@ impl Replica {
         Err(reason)
     }
 
-    /// The request that sends a message.
+    /// Returns the request that sends a message.
     pub(crate) fn request(&self, body: Bytes, key: Option<&HeaderValue>) -> Request<Full<Bytes>> {
         let mut request = Request::post(MESSAGES)
             .header(HOST, self.host.clone())
@@ -100,7 +101,7 @@ impl Replica {
         request
     }
 
-    /// The request for the last messages.
+    /// Returns the request for the last messages.
     pub(crate) fn page_request(&self) -> Request<Full<Bytes>> {
         Request::get(format!("{MESSAGES}?limit={PAGE}"))
             .header(HOST, self.host.clone())
@@ -109,11 +110,11 @@ impl Replica {
     }
 }
 
-/// Limits of one request.
+/// The time-outs of one request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
-    /// From the first attempt to connect to the last byte of the answer.
+    /// The time from the first attempt to connect to the last byte of the answer.
     pub(crate) request: Duration,
 }
 
@@ -121,26 +122,26 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Connection {
     replica: Arc<Replica>,
-    limits: Limits,
+    timeouts: Timeouts,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
-/// What came of sending a request once.
+/// The result of sending a request once.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// Before anything was written.
+    /// The instant before anything was written.
     pub(crate) start: Instant,
-    /// After everything was read.
+    /// The instant after everything was read.
     pub(crate) end: Instant,
-    /// The body of a 200 with JSON.
+    /// The body of a 200 with JSON, or why there is none.
     pub(crate) answer: Result<Bytes, Reason>,
 }
 
 impl Connection {
-    pub(crate) fn new(replica: Arc<Replica>, limits: Limits) -> Self {
+    pub(crate) fn new(replica: Arc<Replica>, timeouts: Timeouts) -> Self {
         Self {
             replica,
-            limits,
+            timeouts,
             sender: None,
         }
     }
@@ -152,8 +153,8 @@ impl Connection {
     /// Sends a request once, and reads the answer. After anything but a complete answer the connection is given up.
     pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Exchange {
         let start = Instant::now();
-        let deadline = start + self.limits.request;
-        let answer = timeout_at(deadline.into(), self.talk(request, start)).await;
+        let deadline = start + self.timeouts.request;
+        let answer = timeout_at(deadline.into(), self.send(request, start)).await;
         Exchange {
             start,
             end: Instant::now(),
@@ -161,38 +162,38 @@ impl Connection {
         }
     }
 
-    async fn talk(
+    async fn send(
         &mut self,
         mut request: Request<Full<Bytes>>,
         start: Instant,
     ) -> Result<Bytes, Reason> {
         if let Some(mut sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
             match sender.try_send_request(request).await {
-                Ok(response) => return self.finish(sender, response).await,
+                Ok(response) => return self.read_response(sender, response).await,
                 // The server closed the idle connection: hyper gives the request back only if no byte of it was written.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(reason(error.error())),
+                    None => return Err(exchange_failure(error.error())),
                 },
             }
         }
         let stream = self
             .replica
-            .connect(start + self.limits.connect.min(self.limits.request))
+            .connect(start + self.timeouts.connect.min(self.timeouts.request))
             .await?;
         let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| reason(&error))?;
+            .map_err(|error| exchange_failure(&error))?;
         // It ends when the sender is dropped; its error reaches the sender as well.
         tokio::spawn(driver);
         let response = sender
             .send_request(request)
             .await
-            .map_err(|error| reason(&error))?;
-        self.finish(sender, response).await
+            .map_err(|error| exchange_failure(&error))?;
+        self.read_response(sender, response).await
     }
 
-    async fn finish(
+    async fn read_response(
         &mut self,
         sender: SendRequest<Full<Bytes>>,
         response: Response<Incoming>,
@@ -218,7 +219,7 @@ impl Connection {
     }
 }
 
-/// Whether a body has this media type, whatever its parameters.
+/// Returns whether a body has this media type, whatever its parameters.
 fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
     let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let found = value.and_then(|value| value.split(|byte| *byte == b';').next());
@@ -229,7 +230,7 @@ fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
     })
 }
 
-fn no_connection(error: &std::io::Error) -> Reason {
+fn connect_failure(error: &std::io::Error) -> Reason {
     match Errno::from_io_error(error) {
         Some(Errno::CONNREFUSED) => Reason::Refused,
         Some(Errno::MFILE | Errno::NFILE) => Reason::OpenFiles,
@@ -237,7 +238,7 @@ fn no_connection(error: &std::io::Error) -> Reason {
     }
 }
 
-fn reason(error: &hyper::Error) -> Reason {
+fn exchange_failure(error: &hyper::Error) -> Reason {
     if error.is_parse() {
         Reason::Unreadable
     } else {

@@ -1,4 +1,4 @@
-//! Two runs side by side, if they say something about each other.
+//! Compares two runs, if they say something about each other.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::document::{Document, Figures, LatencyFigures, SCHEMA_VERSION, Settings, VerdictWord};
 use crate::error::Error;
 
-/// A table of both runs' figures and their ratio.
+/// Returns a table of both runs' figures and their ratio.
 pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
     let (one, other) = (load(before)?, load(after)?);
     let (Some(old), Some(new)) = (&one.settings, &other.settings) else {
@@ -53,7 +53,7 @@ fn load(path: &Path) -> Result<Document, Error> {
     Ok(document)
 }
 
-/// What was set differently and changes the load. Seeds and addresses do not.
+/// Returns what was set differently and changes the load. Seeds and addresses do not.
 fn differences(old: &Settings, new: &Settings) -> Vec<String> {
     let mut found = Vec::new();
     let mut note = |name: &str, old: String, new: String| {

@@ -1,4 +1,4 @@
-//! One fault of each kind, planted in a valid history.
+//! Plants one fault of each kind in a valid history.
 
 mod plant;
 
@@ -84,7 +84,7 @@ impl Fault {
         Self::PageAltered,
     ];
 
-    /// The name under which it must be found.
+    /// Returns the check by which the fault must be found.
     pub(crate) fn check(self) -> Check {
         self.row().0
     }
@@ -162,7 +162,7 @@ impl Fault {
         }
     }
 
-    /// What the history must be like for this fault to be the only one.
+    /// Returns the shape that a history must have for this fault to be the only one.
     pub(crate) fn shape(self, shape: Shape) -> Shape {
         match self {
             // Nobody may stand ready to be blamed for what is unseen.
@@ -184,7 +184,7 @@ impl Fault {
         }
     }
 
-    /// Plants it somewhere; false if the history has no place for it.
+    /// Plants the fault somewhere; returns false if the history has no place for it.
     pub(crate) fn plant(self, model: &mut Model, random: &mut ChaCha8Rng) -> bool {
         match self {
             Self::Eleven => alter(model, random, |model, place, reply| {

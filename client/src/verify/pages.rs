@@ -1,41 +1,41 @@
-//! P1: what readers are shown. After the last answer, every replica was asked for a page of its last messages.
+//! Checks what readers are shown (P1). After the last answer, every replica was asked for a page of its last messages.
 
 use super::facts::{Facts, indices};
-use super::{Check, Findings, tell};
+use super::{Check, Violations, explain};
 use crate::history::{Page, Shown};
 
-/// Runs after all other checks, as it takes what they found for no second fault.
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
+/// Checks all pages, after all other checks, as what these found is no second fault.
+pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
     for page in &facts.history.pages {
         if let Ok(messages) = &page.messages {
-            order(facts, (page, messages), findings);
-            contents(facts, (page, messages), findings);
-            reach(facts, (page, messages), findings);
+            order(facts, (page, messages), violations);
+            contents(facts, (page, messages), violations);
+            reach(facts, (page, messages), violations);
         }
     }
 }
 
-/// Each message stands right after the one before it. A number that replies skip as well is another fault.
-fn order(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), findings: &mut Findings) {
-    let has_holes = findings.has(Check::NoHole);
+/// Checks that each message stands right after the one before it. A number that replies skip as well is another fault.
+fn order(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
+    let has_holes = violations.has(Check::NoHole);
     for pair in messages.windows(2) {
         let (before, after) = (pair[0].seq, pair[1].seq);
         let is_next = after == before + 1;
         let is_known_gap = after > before && (has_holes || facts.is_skipped(before + 1));
         if !is_next && !is_known_gap {
-            findings.add(Check::Page, after.abs_diff(before), || {
-                let story = format!(
+            violations.add(Check::Page, after.abs_diff(before), || {
+                let explanation = format!(
                     "Let P = {}\nP shows {after} right after {before}: a contradiction.",
-                    tell::page(facts, page)
+                    explain::page(facts, page)
                 );
-                (Vec::new(), story)
+                (Vec::new(), explanation)
             });
         }
     }
 }
 
-/// No message is shown otherwise than in replies. What these do not agree on is another fault.
-fn contents(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), findings: &mut Findings) {
+/// Checks that no message is shown otherwise than in replies. What these do not agree on is another fault.
+fn contents(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
     let seen = &facts.history.seen;
     for shown in messages {
         let from = seen.partition_point(|seen| seen.shown.seq < shown.seq);
@@ -48,25 +48,25 @@ fn contents(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), findings: &m
             continue;
         };
         if known.shown != *shown {
-            findings.add(Check::Page, 0, || {
-                let story = format!(
+            violations.add(Check::Page, 0, || {
+                let explanation = format!(
                     "{}\n    P = {}\nA's reply shows {}  ({} replies do)\nP shows {}\nOne seq, two contents: a contradiction.",
-                    tell::single(facts, known.witness),
-                    tell::page(facts, page),
-                    tell::message(facts, &known.shown),
+                    explain::single(facts, known.witness),
+                    explain::page(facts, page),
+                    explain::message(facts, &known.shown),
                     known.replies,
-                    tell::message(facts, shown),
+                    explain::message(facts, shown),
                 );
-                (vec![known.witness], story)
+                (vec![known.witness], explanation)
             });
         }
     }
 }
 
-/// What was answered before the page was asked for is on it, or before it: the real-time order of R1 for readers. Where numbers
-/// are given twice, the greatest one says nothing.
-fn reach(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), findings: &mut Findings) {
-    if findings.has(Check::SeqUnique) {
+/// Checks that a page reaches what was answered before it was asked for: the real-time order of R1 for readers. Where
+/// numbers are given twice, the greatest one says nothing.
+fn reach(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
+    if violations.has(Check::SeqUnique) {
         return;
     }
     let answered = indices(&facts.history.ops).filter(|op| {
@@ -80,18 +80,18 @@ fn reach(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), findings: &mut 
     let reached = messages.iter().map(|shown| shown.seq).max();
     let missing = request.seq.saturating_sub(reached.unwrap_or(0));
     if missing > 0 {
-        findings.add(Check::Page, missing, || {
+        violations.add(Check::Page, missing, || {
             let end = match reached {
                 Some(seq) => format!("ends at seq {seq}, before {}", request.seq),
                 None => "shows nothing".to_owned(),
             };
-            let story = format!(
+            let explanation = format!(
                 "{}\n    P = {}\nA was answered {} before P was asked for; but P {end}: a contradiction.",
-                tell::single(facts, last_answered),
-                tell::page(facts, page),
-                tell::milliseconds(page.start_ns - request.end_ns),
+                explain::single(facts, last_answered),
+                explain::page(facts, page),
+                explain::milliseconds(page.start_ns - request.end_ns),
             );
-            (vec![last_answered], story)
+            (vec![last_answered], explanation)
         });
     }
 }

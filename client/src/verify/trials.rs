@@ -7,7 +7,9 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use super::{Verdict, judge};
-use crate::history::{History, Names, Op, Outcome, Phase, Seen, Setting, Shown, WINDOW, digest};
+use crate::history::{
+    History, JudgeSettings, Op, Outcome, Phase, Seen, Shown, UserNames, WINDOW, digest,
+};
 use crate::selftest::{Fault, Model, Shape, verdict};
 
 fn shapes() -> impl Strategy<Value = Shape> {
@@ -81,7 +83,7 @@ proptest! {
 /// An honest history of any size, as a run leaves it.
 fn honest(count: u32) -> History {
     let coroutines = 50;
-    let mut names = Names::default();
+    let mut names = UserNames::default();
     names.number("alice");
     let ops = (0..count).map(|number| {
         let start_ns =
@@ -102,9 +104,9 @@ fn honest(count: u32) -> History {
         }
     });
     let mut history = History {
-        setting: Setting {
+        settings: JudgeSettings {
             replicas: vec!["a".to_owned(), "b".to_owned()],
-            ..Setting::default()
+            ..JudgeSettings::default()
         },
         ops: ops.collect(),
         names,

@@ -1,11 +1,11 @@
-//! Contradictions in words: what a person needs to see it for himself.
+//! Explains contradictions in words: what a person needs to follow them.
 
 use std::fmt::Write;
 
 use super::facts::Facts;
 use crate::history::{Outcome, Page, Phase, Shown};
 
-/// `coroutine 12 request 37 -> http://…  sent 0.412311 s  answered 0.418020 s  seq 1873`
+/// Describes a request: `coroutine 12 request 37 -> 127.0.0.1:8001  sent 0.412311 s  answered 0.418020 s  seq 1873`.
 pub(super) fn request(facts: &Facts<'_>, op: u32) -> String {
     let op = facts.op(op);
     let mut line = match op.phase {
@@ -28,7 +28,7 @@ pub(super) fn request(facts: &Facts<'_>, op: u32) -> String {
     line
 }
 
-/// `page of 127.0.0.1:8001  asked for 0.512000 s  answered 0.513120 s`
+/// Describes a page: `page of 127.0.0.1:8001  asked for 0.512000 s  answered 0.513120 s`.
 pub(super) fn page(facts: &Facts<'_>, page: &Page) -> String {
     format!(
         "page of {}  asked for {}  answered {}",
@@ -38,19 +38,19 @@ pub(super) fn page(facts: &Facts<'_>, page: &Page) -> String {
     )
 }
 
-/// A replica by its URL, without the scheme that all have.
+/// Returns a replica's URL without the scheme that all have.
 fn replica<'a>(facts: &Facts<'a>, replica: u16) -> &'a str {
-    let urls = &facts.history.setting.replicas;
+    let urls = &facts.history.settings.replicas;
     let url = urls.get(usize::from(replica)).map_or("?", String::as_str);
     url.rsplit_once("//").map_or(url, |(_, rest)| rest)
 }
 
-/// The story of one request begins so.
+/// Begins the explanation of one request.
 pub(super) fn single(facts: &Facts<'_>, op: u32) -> String {
     format!("Let A = {}", request(facts, op))
 }
 
-/// The story of two requests begins so.
+/// Begins the explanation of two requests.
 pub(super) fn pair(facts: &Facts<'_>, first: u32, second: u32) -> String {
     format!(
         "Let A = {}\n    B = {}",
@@ -59,7 +59,7 @@ pub(super) fn pair(facts: &Facts<'_>, first: u32, second: u32) -> String {
     )
 }
 
-/// A shown message: `seq 7: alice's 3rd … "text" at …`.
+/// Describes a shown message: its number, user, date and text.
 pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
     let Shown {
         seq,
@@ -76,7 +76,7 @@ pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
     )
 }
 
-/// Whose text this is.
+/// Describes a text: whose it is, or its first characters.
 pub(super) fn text(facts: &Facts<'_>, digest: u64) -> String {
     if let Some(foreign) = facts.history.foreign.get(&digest) {
         return format!("text {foreign:?}");
@@ -90,7 +90,7 @@ pub(super) fn text(facts: &Facts<'_>, digest: u64) -> String {
     }
 }
 
-/// What a reply shows in the place of the own message.
+/// Describes what a reply shows in the place of the own message.
 pub(super) fn without_own(facts: &Facts<'_>, window: &[Shown]) -> String {
     match window.last() {
         None => "A's own message is missing.".to_owned(),
@@ -101,7 +101,7 @@ pub(super) fn without_own(facts: &Facts<'_>, window: &[Shown]) -> String {
     }
 }
 
-/// `5, 6, 8`, shortened where there are many.
+/// Lists the numbers of a reply: `5, 6, 8`, shortened where there are many.
 pub(super) fn seqs(window: &[Shown]) -> String {
     const MOST: usize = 12;
     let mut all: Vec<String> = window
@@ -119,7 +119,7 @@ pub(super) fn seqs(window: &[Shown]) -> String {
     }
 }
 
-/// Seconds since the run began.
+/// Formats a time as seconds since the run began.
 #[expect(
     clippy::cast_precision_loss,
     reason = "microseconds of a run are far below 2^52"
@@ -128,7 +128,7 @@ pub(super) fn seconds(nanoseconds: u64) -> String {
     format!("{:.6} s", (nanoseconds / 1000) as f64 / 1e6)
 }
 
-/// Between two instants.
+/// Formats the time between two instants as milliseconds.
 #[expect(
     clippy::cast_precision_loss,
     reason = "nanoseconds of a run are far below 2^52"
@@ -137,7 +137,7 @@ pub(super) fn milliseconds(nanoseconds: u64) -> String {
     format!("{:.3} ms", nanoseconds as f64 / 1e6)
 }
 
-/// RFC 3339.
+/// Formats a date as RFC 3339 wants it.
 pub(super) fn instant(microseconds: i64) -> String {
     chrono::DateTime::from_timestamp_micros(microseconds).map_or_else(
         || format!("{microseconds} µs"),
