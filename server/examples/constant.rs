@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service};
 use server::listener;
+use server::log::{self, LogFormat, LogLevel};
 use server::message::{Message, Post, RenderedHistory, Window};
 use server::metrics::Metrics;
 
@@ -49,12 +50,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         request_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(10),
     };
+    log::start(LogLevel::Info, LogFormat::Text);
     rlimit::increase_nofile_limit(u64::MAX)?;
     let socket = listener::listen(
         address.parse()?,
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    Edge::new(socket, limits, Metrics::new())?.serve(Arc::new(Constant(reply)))?;
+    let edge = Edge::new(socket, limits, Metrics::new())?;
+    tracing::info!(address = %edge.address()?, "ready");
+    edge.serve(Arc::new(Constant(reply)))?;
     Ok(())
 }

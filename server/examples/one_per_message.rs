@@ -15,6 +15,7 @@ use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
 use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service, answer_all};
 use server::incident::Incident;
+use server::log::{self, LogFormat, LogLevel};
 use server::message::{Message, Post, RenderedHistory, Window};
 use server::metrics::Metrics;
 use server::store::{Store, Timeouts};
@@ -130,12 +131,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         request_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(10),
     };
+    log::start(LogLevel::Info, LogFormat::Text);
     rlimit::increase_nofile_limit(u64::MAX)?;
     let socket = listener::listen(
         address.parse()?,
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    Edge::new(socket, limits, metrics)?.serve(Arc::new(OnePerMessage(workers)))?;
+    let edge = Edge::new(socket, limits, metrics)?;
+    tracing::info!(address = %edge.address()?, "ready");
+    edge.serve(Arc::new(OnePerMessage(workers)))?;
     Ok(())
 }
