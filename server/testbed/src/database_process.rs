@@ -50,9 +50,15 @@ impl DatabaseProcess {
     /// The name of that user's database.
     pub const NAME: &'static str = "dummy_messenger";
 
-    /// The program of the server: `DATABASE_SERVER`, or `mariadbd` or `mysqld` where they usually are.
+    /// The program of a database server: `DATABASE_SERVER`, or `mariadbd` or `mysqld` where they usually are.
     #[must_use]
     pub fn program() -> Option<PathBuf> {
+        Self::first_of(["mariadbd", "mysqld"])
+    }
+
+    /// The program of a database server: `DATABASE_SERVER`, or the first of these names where they usually are.
+    #[must_use]
+    pub fn first_of(names: [&str; 2]) -> Option<PathBuf> {
         if let Some(program) = env::var_os("DATABASE_SERVER").filter(|value| !value.is_empty()) {
             return Some(program.into());
         }
@@ -60,7 +66,7 @@ impl DatabaseProcess {
         let folders: Vec<PathBuf> = env::split_paths(&path)
             .chain(SERVER_FOLDERS.map(PathBuf::from))
             .collect();
-        ["mariadbd", "mysqld"].iter().find_map(|name| {
+        names.iter().find_map(|name| {
             folders
                 .iter()
                 .map(|folder| folder.join(name))

@@ -93,7 +93,7 @@ impl Arguments {
     pub(crate) fn program() -> Result<PathBuf, Box<dyn Error>> {
         let missing = "a group needs MySQL 8.4 or later with the plugin group_replication, and none was found: install it \
                        (mysql-server of mysql.com, or of Debian unstable), or let DATABASE_SERVER name its mysqld";
-        let program = DatabaseProcess::program().ok_or(missing)?;
+        let program = DatabaseProcess::first_of(["mysqld", "mariadbd"]).ok_or(missing)?;
         let version = DatabaseProcess::version(&program)?;
         if version.contains("MariaDB") {
             return Err(format!("{missing}. This is {version}").into());
