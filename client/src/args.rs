@@ -5,12 +5,13 @@ mod target;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use self::target::Target;
-use crate::report::Threshold;
+pub(crate) use self::target::{Target, Users};
+use crate::report::{OutputFormat, Threshold};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,7 +53,7 @@ impl Cli {
     /// Reads the command line of this process, or ends it with a message. What stands there wins over the environment, also
     /// where one option excludes another.
     pub(crate) fn read() -> Self {
-        let mut command = Self::command();
+        let mut command = without_empty_variables(Self::command());
         let matches = command.get_matches_mut();
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         let stands = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
@@ -70,7 +71,24 @@ impl Cli {
     }
 }
 
-/// What the program does beside running.
+/// Treats a variable that is empty as one that is not set: a compose file makes one of `${VARIABLE:-}`.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |option: &Arg| {
+        let value = option.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|option| {
+            if is_empty(&option) {
+                option.env(Resettable::Reset)
+            } else {
+                option
+            }
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
+/// The commands beside the run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Judge a history that `--history` wrote, as the run did
@@ -90,7 +108,7 @@ pub(crate) enum Command {
     Man,
 }
 
-/// What `client check` reads and prints.
+/// The arguments of `client check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// The history
@@ -104,7 +122,7 @@ pub(crate) struct CheckArgs {
     pub(crate) print: PrintArgs,
 }
 
-/// What `client compare` reads.
+/// The arguments of `client compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     /// The run before
@@ -113,7 +131,7 @@ pub(crate) struct CompareArgs {
     pub(crate) after: PathBuf,
 }
 
-/// What `client selftest` makes up.
+/// The arguments of `client selftest`.
 #[derive(Debug, Args)]
 pub(crate) struct SelftestArgs {
     /// Histories for each fault
@@ -125,7 +143,7 @@ pub(crate) struct SelftestArgs {
     pub(crate) seed: u64,
 }
 
-/// What a run sends, how, and what it prints.
+/// The arguments of a run.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Replicas: each request goes to a random one. `http://HOST:PORT` means its `/messages`
@@ -150,7 +168,7 @@ pub(crate) struct RunArgs {
     pub(crate) record: RecordArgs,
 }
 
-/// The load.
+/// The options that shape the load.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
@@ -190,9 +208,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, env = "CLIENT_TEXT_LENGTH", value_name = "CHARS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) text_length: Option<u16>,
 
-    /// Seed of the plan: who sends which words to which replica; random, and printed, by default. A fresh tag in each
-    /// text keeps the texts of two runs apart, also with one seed
-    #[arg(long, env = "CLIENT_SEED")]
+    /// Seed of the plan: who sends which words to which replica; random, and printed, by default. At most 2^53 - 1, which
+    /// every JSON reader keeps exactly. A fresh tag in each text keeps the texts of two runs apart, also with one seed
+    #[arg(long, env = "CLIENT_SEED", value_parser = target::seed)]
     pub(crate) seed: Option<u64>,
 
     /// Seconds until a request without an answer is given up; its outcome is then unknown
@@ -204,22 +222,22 @@ pub(crate) struct LoadArgs {
     pub(crate) connect_timeout: Duration,
 
     /// How often a request that failed or has an unknown outcome is repeated, on another replica where there is one; but
-    /// not after a 4xx, nor after a 200 that calls itself JSON. With this every request carries an `Idempotency-Key`, the same on its repetitions; without it, none does, and
-    /// nothing is ever repeated
+    /// not after a 4xx that refuses it, nor after a 200 that calls itself JSON. With this every request carries an
+    /// `Idempotency-Key`, the same on its repetitions; without it, none does, and nothing is ever repeated
     #[arg(long, default_value_t = 0, env = "CLIENT_RETRIES", value_name = "N", value_parser = clap::value_parser!(u8).range(..=100))]
     pub(crate) retries: u8,
 }
 
-/// What is checked.
+/// The options that concern the judge.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Judge")]
 pub(crate) struct JudgeArgs {
     /// Others write to the same database meanwhile: their messages are no fault
-    #[arg(long, env = "CLIENT_SHARED")]
+    #[arg(long, env = "CLIENT_SHARED", value_parser = BoolishValueParser::new())]
     pub(crate) shared: bool,
 
     /// Only measure: the replies are not looked at
-    #[arg(long, env = "CLIENT_NO_CHECK")]
+    #[arg(long, env = "CLIENT_NO_CHECK", value_parser = BoolishValueParser::new())]
     pub(crate) no_check: bool,
 
     /// A figure that must be met, else the exit status is 4: mean, min, max or a percentile like p99.9 of the successes'
@@ -233,12 +251,12 @@ pub(crate) struct JudgeArgs {
     pub(crate) threshold: Vec<Threshold>,
 }
 
-/// How results are printed.
+/// The options that say how results are printed.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct PrintArgs {
     /// For a person, for a program, or one line for each request
-    #[arg(long, value_enum, default_value_t = OutputFormat::Text, env = "CLIENT_OUTPUT_FORMAT")]
+    #[arg(long, value_enum, ignore_case = true, default_value_t = OutputFormat::Text, env = "CLIENT_OUTPUT_FORMAT")]
     pub(crate) output_format: OutputFormat,
 
     /// Write the results to a file instead of stdout
@@ -246,11 +264,11 @@ pub(crate) struct PrintArgs {
     pub(crate) output: Option<PathBuf>,
 
     /// No colours; the variable `NO_COLOR` says the same
-    #[arg(long, env = "CLIENT_NO_COLOR")]
+    #[arg(long, env = "CLIENT_NO_COLOR", value_parser = BoolishValueParser::new())]
     pub(crate) no_color: bool,
 }
 
-/// What is kept beside the results.
+/// The options that say what is kept beside the results.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct RecordArgs {
@@ -263,18 +281,6 @@ pub(crate) struct RecordArgs {
     pub(crate) report: Option<PathBuf>,
 
     /// No progress bar and no warnings
-    #[arg(long, env = "CLIENT_QUIET")]
+    #[arg(long, env = "CLIENT_QUIET", value_parser = BoolishValueParser::new())]
     pub(crate) quiet: bool,
 }
-
-/// For whom results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    Text,
-    Json,
-    Csv,
-}
-
-/// Names of the users that send.
-#[derive(Debug, Clone)]
-pub(crate) struct Users(pub(crate) Vec<String>);

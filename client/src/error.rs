@@ -3,16 +3,18 @@
 use std::io;
 use std::path::PathBuf;
 
-/// What ends the program before it has a result.
+use crate::exit;
+
+/// An error that ends the program before it has a result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Before the run: nobody answers at any URL.
+    /// No replica answered before the run.
     #[error("no replica can be reached: {0}. Is the server running?")]
     NobodyThere(String),
-    /// Before the run: a URL cannot be used at all.
+    /// A replica's name could not be looked up before the run.
     #[error("{url}: {reason}")]
     Replica { url: String, reason: String },
-    /// The program itself is at fault.
+    /// The run ended by a fault of this program or of the system under it.
     #[error("the run broke down: {0}")]
     BrokeDown(String),
     /// A file could not be read or written.
@@ -21,33 +23,33 @@ pub(crate) enum Error {
     /// A file does not hold what it should.
     #[error("{}: {reason}", path.display())]
     Content { path: PathBuf, reason: String },
-    /// Two results for one file.
+    /// Two kinds of results were to go to one file.
     #[error("{}: another result goes there already; name a file of its own for each", .0.display())]
     FileTaken(PathBuf),
-    /// Stdout is there and does not take the results.
+    /// Stdout did not take the results.
     #[error("cannot write the results: {0}")]
     Output(io::Error),
-    /// Before the run: shorter texts would not all differ.
+    /// The texts would be too short to differ from each other.
     #[error(
         "--text-length {given} is too short: to be unique, the texts of this run need {least} characters"
     )]
     TextTooShort { given: usize, least: usize },
-    /// Two runs that say nothing about each other.
+    /// Two runs have too little in common to be compared.
     #[error("these runs cannot be compared: {0}")]
     Incomparable(String),
 }
 
 impl Error {
-    /// The exit status: 2 if the command line asks for nonsense, else 3.
+    /// Returns the exit status with which the program ends.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::TextTooShort { .. } | Self::FileTaken(_) | Self::Incomparable(_) => 2,
+            Self::TextTooShort { .. } | Self::FileTaken(_) | Self::Incomparable(_) => exit::USAGE,
             Self::NobodyThere(_)
             | Self::Replica { .. }
             | Self::BrokeDown(_)
             | Self::File { .. }
             | Self::Content { .. }
-            | Self::Output(_) => 3,
+            | Self::Output(_) => exit::NOT_DONE,
         }
     }
 }

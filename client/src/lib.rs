@@ -18,6 +18,7 @@
 
 mod args;
 mod error;
+mod exit;
 mod history;
 mod load;
 mod output;
@@ -34,17 +35,18 @@ use clap::CommandFactory;
 
 use crate::args::{CheckArgs, Cli, Command, PrintArgs, RunArgs};
 use crate::error::Error;
+use crate::exit::{INTERRUPTED, INVALID, NOTHING_JUDGED, THRESHOLD_MISSED, VALID};
 use crate::history::{Header, Op, Writer};
 use crate::load::Load;
-use crate::output::{Output, print, say};
-use crate::report::{Results, Run, Style};
+use crate::output::{Output, Style, print, print_error};
+use crate::report::{Results, Run};
 use crate::verify::{Judgement, Verdict};
 
-const VALID: u8 = 0;
-const INVALID: u8 = 1;
-const THRESHOLD_MISSED: u8 = 4;
-const NOTHING_JUDGED: u8 = 5;
-const INTERRUPTED: u8 = 130;
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Runs the command line of this process.
 #[must_use]
@@ -65,44 +67,44 @@ pub fn main() -> ExitCode {
         Some(Command::Man) => manual().map(|()| VALID),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
-        tell(&error);
+        print_error(&error);
         error.exit_code()
     }))
 }
 
-/// The run: load, then judge, then print.
+/// Loads the replicas, judges the replies, and prints the results; returns the exit status.
 fn run(args: &RunArgs) -> Result<u8, Error> {
-    let seed = args.load.seed.unwrap_or_else(rand::random);
-    let load = Load::new(args, seed, traffic::fresh_tag());
+    let seed = args.load.seed.unwrap_or_else(traffic::random_seed);
+    let load = Load::new(args, seed, traffic::random_tag());
     load.check_text_length()?;
     let settings = load.settings();
-    let header = Header::new(seed, load.setting());
+    let header = Header::new(seed, load.judge_settings());
     // One thread: it sends more than small machines can answer, and has no wake-ups between threads. Measured on two cores
     // beside a server: 6.2 us of processor time a request, against 6.9 us with two threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::BrokeDown(error.to_string()))?;
-    let replicas = runtime.block_on(load::reach(&load))?;
+    let replicas = runtime.block_on(load::check_reachable(&load))?;
     let [record, output, page] = output::create([
         args.record.history.as_deref(),
         args.print.output.as_deref(),
         args.record.report.as_deref(),
     ])?;
     let writer = record.map(|file| Writer::new(file, &header));
-    let ran = runtime.block_on(load::run(load, replicas, writer))?;
+    let outcome = runtime.block_on(load::run(load, replicas, writer))?;
     // Judging and printing hold up this thread: from now on another one hears the signals. Where there is none, they are
     // not heard.
     drop(thread::Builder::new().spawn(move || runtime.block_on(std::future::pending::<()>())));
-    let judgement = (!args.judge.no_check).then(|| verify::judge(&ran.history));
-    let stats = stats::summarize(&ran.history, ran.wall, ran.cpu);
+    let judgement = (!args.judge.no_check).then(|| verify::judge(&outcome.history));
+    let stats = stats::summarize(&outcome.history, outcome.wall, outcome.cpu);
     let thresholds = args.judge.threshold.iter();
     let results = Results {
-        history: &ran.history,
+        history: &outcome.history,
         run: Some(Run {
             settings,
             stats: &stats,
-            interrupted: ran.interrupted,
+            interrupted: outcome.interrupted,
         }),
         judgement: judgement.as_ref(),
         thresholds: thresholds
@@ -111,14 +113,17 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     };
     let shown = show(&results, &args.print, output.into());
     let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results)));
-    let written = [ran.unwritten.map_or(Ok(()), Err), shown, paged];
+    let written = [outcome.unwritten.map_or(Ok(()), Err), shown, paged];
     Ok(exit_code(&results, written))
 }
 
-/// What a run ends with. A broken promise outweighs a file that could not be written.
+/// Chooses the exit status. A broken promise outweighs a file that could not be written.
 fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(), Error>>) -> u8 {
     let faults = written.into_iter().filter_map(Result::err);
-    let fault = faults.inspect(tell).map(|fault| fault.exit_code()).max();
+    let fault = faults
+        .inspect(print_error)
+        .map(|fault| fault.exit_code())
+        .max();
     let answered = results.history.ops.iter().any(Op::is_ok);
     let verdict = results.judgement.map(|judgement| judgement.verdict);
     match (verdict, fault) {
@@ -126,12 +131,12 @@ fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(),
         (_, Some(code)) => code,
         _ if !answered => NOTHING_JUDGED,
         _ if results.is_interrupted() => INTERRUPTED,
-        _ if !results.thresholds.iter().all(|met| met.holds) => THRESHOLD_MISSED,
+        _ if !results.thresholds.iter().all(|met| met.is_met) => THRESHOLD_MISSED,
         _ => VALID,
     }
 }
 
-/// Judges a file.
+/// Judges a history file and prints the verdict; returns the exit status.
 fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (_, history) = history::read(&args.file, args.shared)?;
     let [output] = output::create([args.print.output.as_deref()])?;
@@ -152,7 +157,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
     print(&script)
 }
 
-/// A page for the program, and one for each of its commands.
+/// Prints the manual page of the program and of each of its commands.
 fn manual() -> Result<(), Error> {
     let mut program = Cli::command();
     // This gives the commands their full names.
@@ -167,7 +172,7 @@ fn manual() -> Result<(), Error> {
     print(&text)
 }
 
-/// Prints the results where they are wanted.
+/// Prints the results to stdout or to the file of `--output`.
 fn show(results: &Results<'_>, args: &PrintArgs, output: Output) -> Result<(), Error> {
     let style = if args.no_color {
         Style::Plain
@@ -175,18 +180,4 @@ fn show(results: &Results<'_>, args: &PrintArgs, output: Output) -> Result<(), E
         output.style()
     };
     output.write(&report::render(results, args.output_format, style))
-}
-
-fn warn(message: &str) {
-    say("warning", message);
-}
-
-fn tell(error: &Error) {
-    say("error", &error.to_string());
-}
-
-/// At the second Ctrl-C.
-#[expect(clippy::exit, reason = "the user asked twice to leave at once")]
-fn leave() {
-    std::process::exit(INTERRUPTED.into());
 }

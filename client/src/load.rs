@@ -1,4 +1,4 @@
-//! The run: coroutines that send, each one request after the other, and note what they got.
+//! Runs the load: coroutines that send, each one request after the other, and record what they got.
 
 mod clock;
 mod connection;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(crate) use self::clock::{Clock, cpu_time};
-use self::connection::{Limits, Replica};
+use self::connection::{Replica, Timeouts};
 use self::coroutine::Coroutine;
 pub(crate) use self::pace::Amount;
 use self::pace::Pace;
@@ -20,21 +20,22 @@ use self::progress::Progress;
 use self::stop::Stop;
 use crate::args::{RunArgs, Target};
 use crate::error::Error;
-use crate::history::{History, Phase, Recorder, Setting, Writer};
+use crate::history::{History, JudgeSettings, Phase, Recorder, Writer};
+use crate::output::print_warning;
 use crate::report::Settings;
 use crate::traffic::Plan;
 
-/// No coroutine sends more often: a round trip takes four system calls and two wake-ups.
+/// The shortest time of an exchange: a round trip takes four system calls and two wake-ups.
 const SHORTEST_EXCHANGE: Duration = Duration::from_micros(10);
 
-/// Open files beside the connections and the timers: standard streams, the runtime's, what is written.
+/// The open files beside connections and timers: standard streams, the runtime's, what is written.
 const OTHER_FILES: u64 = 32;
 
-/// Requests that room is made for before the first one. More find theirs on the way: asked for at once, the room for all that
-/// the options allow could be more than there is.
+/// The most requests for which memory is reserved before the first one: reserved at once, the memory for all that the
+/// options allow could be more than there is.
 const MOST_RESERVED: usize = 4_000_000;
 
-/// What a run needs to know.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub(crate) plan: Plan,
@@ -42,27 +43,27 @@ pub(crate) struct Load {
     pub(crate) targets: Vec<Target>,
     pub(crate) concurrency: u32,
     pub(crate) amount: Amount,
-    /// Requests in a second, started whether or not earlier ones were answered.
+    /// The requests a second, started whether or not earlier ones were answered.
     pub(crate) rate: Option<f64>,
-    /// Requests of each coroutine before the measured ones.
+    /// The requests of each coroutine before the measured ones.
     pub(crate) warmup: u32,
-    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
     pub(crate) retries: u8,
     pub(crate) shared: bool,
     pub(crate) check: bool,
     pub(crate) quiet: bool,
 }
 
-/// What a run gives.
+/// The outcome of a run.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct RunOutcome {
     pub(crate) history: History,
-    /// From the first request to the last answer, probes left out.
+    /// The time from the first measured request to the last answer, probes left out.
     pub(crate) wall: Duration,
-    /// Processor time of this process meanwhile.
+    /// The processor time of this process meanwhile.
     pub(crate) cpu: Duration,
     pub(crate) interrupted: bool,
-    /// Why the history is not written down, if it should have been.
+    /// The error that kept the history from being written, if it should have been.
     pub(crate) unwritten: Option<Error>,
 }
 
@@ -86,7 +87,7 @@ impl Load {
             },
             rate: load.rate,
             warmup: load.warmup,
-            limits: Limits {
+            timeouts: Timeouts {
                 connect: load.connect_timeout,
                 request: load.timeout,
             },
@@ -97,7 +98,7 @@ impl Load {
         }
     }
 
-    /// Fails if texts are to be shorter than what keeps them apart.
+    /// Fails if the texts are to be shorter than what keeps them apart.
     pub(crate) fn check_text_length(&self) -> Result<(), Error> {
         let Some(given) = self.plan.text_length else {
             return Ok(());
@@ -120,7 +121,7 @@ impl Load {
         Ok(())
     }
 
-    /// How many requests a counted run makes, probes included.
+    /// Returns how many requests a counted run makes, probes included.
     fn expected(&self) -> u64 {
         let requests = match self.amount {
             Amount::Requests(requests) => u64::from(requests),
@@ -130,7 +131,7 @@ impl Load {
         u64::from(self.concurrency) * each + self.targets.len() as u64
     }
 
-    /// As they are reported.
+    /// Returns the settings as they are reported.
     pub(crate) fn settings(&self) -> Settings {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         let (requests, duration_ms) = match self.amount {
@@ -147,8 +148,8 @@ impl Load {
             warmup: self.warmup,
             text_length: self.plan.text_length,
             retries: self.retries,
-            timeout_ms: milliseconds(self.limits.request),
-            connect_timeout_ms: milliseconds(self.limits.connect),
+            timeout_ms: milliseconds(self.timeouts.request),
+            connect_timeout_ms: milliseconds(self.timeouts.connect),
             seed: self.plan.seed,
             tag: self.plan.tag.clone(),
             shared: self.shared,
@@ -156,8 +157,8 @@ impl Load {
         }
     }
 
-    pub(crate) fn setting(&self) -> Setting {
-        Setting {
+    pub(crate) fn judge_settings(&self) -> JudgeSettings {
+        JudgeSettings {
             tag: self.plan.tag.clone(),
             replicas: self.targets.iter().map(ToString::to_string).collect(),
             users: self.users.clone(),
@@ -166,10 +167,10 @@ impl Load {
     }
 }
 
-/// Replicas that were looked up, as many as there are targets.
+/// The replicas that were looked up, as many as there are targets.
 pub(crate) type Replicas = Vec<Arc<Replica>>;
 
-/// What all coroutines share.
+/// The state that all coroutines share.
 #[derive(Debug)]
 struct Shared {
     load: Load,
@@ -180,23 +181,23 @@ struct Shared {
 }
 
 impl Shared {
-    /// Held while a reply is read, for microseconds; with `--history` now and then while a part of the file is written. Never
-    /// across an await, and the run has one thread: nobody waits for it.
+    /// Locks the recorder: while a reply is read, for microseconds; with `--history` now and then while a part of the
+    /// file is written. It is never held across an await, and the run has one thread, so nobody waits for it.
     fn recorder(&self) -> MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Sends everything.
+/// Runs warm-up, measured part and probes, and returns what came of them.
 pub(crate) async fn run(
     load: Load,
     replicas: Replicas,
     writer: Option<Writer>,
-) -> Result<Ran, Error> {
-    allow_open_files(&load);
+) -> Result<RunOutcome, Error> {
+    raise_open_files_limit(&load);
     let reserved =
         usize::try_from(load.expected()).map_or(MOST_RESERVED, |all| all.min(MOST_RESERVED));
-    let recorder = Recorder::new(load.setting(), reserved, load.check).write_to(writer);
+    let recorder = Recorder::new(load.judge_settings(), reserved, load.check).write_to(writer);
     let shared = Arc::new(Shared {
         load,
         replicas,
@@ -206,7 +207,7 @@ pub(crate) async fn run(
     });
     let load = &shared.load;
     // It goes on after the run: the caller drives the runtime to the end of the program.
-    tokio::spawn(stop::at_signals(Arc::clone(&shared.stop), load.quiet));
+    tokio::spawn(stop::on_signals(Arc::clone(&shared.stop), load.quiet));
     let progress = Progress::show(&shared);
     let coroutines = (0..load.concurrency)
         .map(|number| Coroutine::new(&shared, number))
@@ -216,29 +217,29 @@ pub(crate) async fn run(
         shared.clock.now(),
         Amount::Requests(load.warmup),
     ));
-    let coroutines = all(coroutines, Phase::WarmUp, &warm_up).await?;
+    let coroutines = run_phase(coroutines, Phase::WarmUp, &warm_up).await?;
     let (start, cpu_before) = (shared.clock.now(), cpu_time());
     let pace = match load.rate {
         None => Pace::closed(start, load.amount),
         Some(rate) => Pace::open(start, load.amount, rate, load.concurrency),
     };
     let pace = Arc::new(pace);
-    let coroutines = all(coroutines, Phase::Measured, &pace).await?;
+    let coroutines = run_phase(coroutines, Phase::Measured, &pace).await?;
     let wall = Duration::from_nanos(shared.clock.now() - start);
     let cpu = cpu_time().saturating_sub(cpu_before);
 
     drop(coroutines);
     progress.stop().await;
     if load.check {
-        probe(&shared).await;
+        probe_and_fetch_pages(&shared).await;
     }
-    let interrupted = shared.stop.is_asked();
+    let interrupted = shared.stop.is_requested();
     let shared = Arc::into_inner(shared)
         .ok_or_else(|| Error::BrokeDown("a coroutine is left over".to_owned()))?;
     let recorder = shared.recorder.into_inner();
     let mut recorder = recorder.unwrap_or_else(PoisonError::into_inner);
     let unwritten = recorder.close().err();
-    Ok(Ran {
+    Ok(RunOutcome {
         history: recorder.finish(),
         wall,
         cpu,
@@ -248,27 +249,27 @@ pub(crate) async fn run(
 }
 
 /// Raises the limit of open files to what the coroutines need, as far as the system lets it.
-fn allow_open_files(load: &Load) {
+fn raise_open_files_limit(load: &Load) {
     // In an open loop each has a timer as well.
     let each = load.targets.len() as u64 + u64::from(load.rate.is_some());
     let needed = u64::from(load.concurrency) * each + OTHER_FILES;
     let allowed = rlimit::increase_nofile_limit(needed).unwrap_or_default();
     if allowed < needed && !load.quiet {
-        crate::warn(&format!(
+        print_warning(&format!(
             "{allowed} open files are allowed, but the run needs up to {needed}: see `ulimit -n`"
         ));
     }
 }
 
-/// Lets all coroutines do one part of the run, at the same time.
-async fn all(
+/// Lets all coroutines do one part of the run at the same time.
+async fn run_phase(
     coroutines: Vec<Coroutine>,
     phase: Phase,
     pace: &Arc<Pace>,
 ) -> Result<Vec<Coroutine>, Error> {
     let tasks: Vec<_> = coroutines
         .into_iter()
-        .map(|coroutine| tokio::spawn(coroutine.work(phase, Arc::clone(pace))))
+        .map(|coroutine| tokio::spawn(coroutine.run(phase, Arc::clone(pace))))
         .collect();
     let mut back = Vec::with_capacity(tasks.len());
     for task in tasks {
@@ -280,17 +281,17 @@ async fn all(
     Ok(back)
 }
 
-/// Looks every replica up and knocks; fails if nobody is there at all.
-pub(crate) async fn reach(load: &Load) -> Result<Replicas, Error> {
+/// Looks every replica up and connects once; fails if none can be reached.
+pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
     let (mut replicas, mut absent) = (Vec::new(), Vec::new());
     for target in &load.targets {
-        let replica = Replica::resolve(target)
+        let mut replica = Replica::resolve(target)
             .await
             .map_err(|reason| Error::Replica {
                 url: target.to_string(),
                 reason,
             })?;
-        if let Err(reason) = replica.knock(load.limits.connect).await {
+        if let Err(reason) = replica.check_reachable(load.timeouts.connect).await {
             absent.push(format!("{target}: {reason}"));
         }
         replicas.push(Arc::new(replica));
@@ -300,7 +301,7 @@ pub(crate) async fn reach(load: &Load) -> Result<Replicas, Error> {
     }
     if !load.quiet {
         for absent in absent {
-            crate::warn(&format!(
+            print_warning(&format!(
                 "{absent}; its requests will fail, the others go on"
             ));
         }
@@ -308,13 +309,20 @@ pub(crate) async fn reach(load: &Load) -> Result<Replicas, Error> {
     Ok(replicas)
 }
 
-/// One message to each replica, after everything else: its reply shows the last ones.
-async fn probe(shared: &Arc<Shared>) {
+/// Sends one message to each replica after everything else, whose reply shows the last ones. Then asks each for a page:
+/// readers must be shown what was answered.
+async fn probe_and_fetch_pages(shared: &Arc<Shared>) {
     let mut coroutine = Coroutine::new(shared, shared.load.concurrency);
     for replica in 0..shared.replicas.len() {
-        if shared.stop.is_asked() {
+        if shared.stop.is_requested() {
             return;
         }
         coroutine.probe(replica).await;
+    }
+    for replica in 0..shared.replicas.len() {
+        if shared.stop.is_requested() {
+            return;
+        }
+        coroutine.fetch_page(replica).await;
     }
 }

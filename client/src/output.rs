@@ -1,4 +1,4 @@
-//! Where results go: stdout or files. Whatever else there is to say goes to stderr.
+//! Prints results to stdout or to files, and everything else to stderr.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -6,17 +6,25 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::report::Style;
 
-/// A file for results.
+/// The style of text output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Text has no colors, as files and programs want it.
+    Plain,
+    /// Text has colors, as terminals show them.
+    Colored,
+}
+
+/// A file that was opened to take results.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
 }
 
-/// Begins new files before there are results, so that a wrong path costs no run. All are opened before one of them loses what
-/// it held, so that no older file is lost to a run that cannot begin.
+/// Opens the files for results before there are any, so that a wrong path costs no run. All are opened before one of
+/// them loses what it held, so that no older file is lost to a run that cannot begin.
 pub(crate) fn create<const N: usize>(
     paths: [Option<&Path>; N],
 ) -> Result<[Option<NewFile>; N], Error> {
@@ -77,7 +85,7 @@ impl NewFile {
     }
 }
 
-/// Where the results of a command go.
+/// The destination of a command's results.
 #[derive(Debug)]
 pub(crate) enum Output {
     Stdout,
@@ -91,7 +99,7 @@ impl From<Option<NewFile>> for Output {
 }
 
 impl Output {
-    /// Colours are for a terminal.
+    /// Returns the style that suits the destination: only a terminal gets colors.
     pub(crate) fn style(&self) -> Style {
         match self {
             Self::Stdout if wants_color(&io::stdout()) => Style::Colored,
@@ -107,7 +115,7 @@ impl Output {
     }
 }
 
-/// To stdout. A reader that left early is no fault.
+/// Writes to stdout. A reader that left early is no error.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -116,8 +124,17 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// To stderr: `kind` is what it is, as `warning`.
-pub(crate) fn say(kind: &str, message: &str) {
+/// Prints a warning to stderr.
+pub(crate) fn print_warning(message: &str) {
+    print_diagnostic("warning", message);
+}
+
+/// Prints to stderr why a command could not do its work.
+pub(crate) fn print_error(error: &Error) {
+    print_diagnostic("error", &error.to_string());
+}
+
+fn print_diagnostic(kind: &str, message: &str) {
     let mut stderr = io::stderr().lock();
     let written = if wants_color(&stderr) {
         writeln!(stderr, "\x1b[1;33m{kind}:\x1b[0m {message}")

@@ -1,5 +1,5 @@
-//! Does the judge find what it claims to find? Valid histories are made up, one fault of each kind is planted, and each
-//! must be found under its own name and no other. A check that can never fire would otherwise look like a promise kept.
+//! Tests the judge. Valid histories are made up, one fault of each kind is planted, and each must be found under its
+//! own name and no other. A check that can never fire would otherwise look like a promise kept.
 
 mod faults;
 mod model;
@@ -15,18 +15,18 @@ pub(crate) use self::model::{Message, Request};
 pub(crate) use self::model::{Model, Shape};
 use crate::verify::{self, Check, Judgement, Verdict};
 
-/// What the self-test says, and whether the judge passed.
+/// The outcome of the self-test: its text, and whether the judge passed.
 #[derive(Debug)]
-pub(crate) struct Tested {
+pub(crate) struct SelftestOutcome {
     pub(crate) text: String,
     pub(crate) passed: bool,
 }
 
 /// Plants every fault in `rounds` histories each.
-pub(crate) fn run(seed: u64, rounds: u32) -> Tested {
+pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
     let mut text = String::new();
     let mut passed = true;
-    let mut say = |line: String, right: bool| {
+    let mut report = |line: String, right: bool| {
         passed &= right;
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}  {line}", if right { "ok  " } else { "FAIL" });
@@ -34,7 +34,7 @@ pub(crate) fn run(seed: u64, rounds: u32) -> Tested {
     let valid = (0..rounds)
         .filter(|round| verdict(&plain(seed, *round)) == (Verdict::Valid, Vec::new()))
         .count();
-    say(
+    report(
         format!("{valid} of {rounds} valid histories are judged valid"),
         valid == rounds as usize,
     );
@@ -57,13 +57,13 @@ pub(crate) fn run(seed: u64, rounds: u32) -> Tested {
         if let Some(wrong) = found.iter().find(|found| found.as_ref() != Some(&due)) {
             let _ = write!(line, "; once it was {wrong:?}");
         }
-        say(line, right == rounds as usize);
+        report(line, right == rounds as usize);
     }
     let unplanted: Vec<_> = Check::ALL
         .iter()
         .filter(|check| Fault::ALL.iter().all(|fault| fault.check() != **check))
         .collect();
-    say(
+    report(
         format!(
             "{} checks, {} of them without a planted fault",
             Check::ALL.len(),
@@ -71,15 +71,15 @@ pub(crate) fn run(seed: u64, rounds: u32) -> Tested {
         ),
         unplanted.is_empty(),
     );
-    Tested { text, passed }
+    SelftestOutcome { text, passed }
 }
 
-/// A valid history of a common shape.
+/// Makes up a valid history of a common shape.
 fn plain(seed: u64, round: u32) -> Model {
     Model::generate(&Shape::default(), &mut random(seed, round))
 }
 
-/// A history with this fault in it. Some histories have no place for some faults: then another one is tried.
+/// Makes up a history with this fault in it. Some histories have no place for some faults: then another one is tried.
 fn planted(fault: Fault, seed: u64, round: u32) -> Option<Model> {
     (0..TRIES).find_map(|attempt| {
         let mut random = random(seed, round + (attempt << 20));
@@ -96,7 +96,7 @@ fn random(seed: u64, stream: u32) -> ChaCha8Rng {
     random
 }
 
-/// The verdict on a made-up history, and the checks that found something.
+/// Returns the verdict on a made-up history, and the checks that found something.
 pub(crate) fn verdict(model: &Model) -> (Verdict, Vec<Check>) {
     let Judgement {
         verdict,

@@ -1,39 +1,39 @@
-//! The figures of a run. Pure.
+//! Computes the figures of a run, by pure functions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::history::{History, Op, Outcome, Phase, Reason};
 
-/// A percentile is told if at least this many samples lie beyond it; with fewer it is an anecdote.
+/// The fewest samples that must lie beyond a percentile for it to be reported; with fewer it is an anecdote.
 const SAMPLES_BEYOND: f64 = 10.0;
 const PERCENTILES: [f64; 7] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
 
-/// All figures of a run. The measured requests only: neither warm-up nor probes.
+/// The figures of a run, over its measured requests only: neither warm-up nor probes.
 #[derive(Debug)]
 pub(crate) struct Stats {
     pub(crate) wall: Duration,
     pub(crate) cpu: Duration,
     pub(crate) total: Group,
-    /// One for each replica, in the order given.
+    /// The figures of each replica, in the order of the URLs.
     pub(crate) replicas: Vec<Group>,
-    /// How many failed or are unknown, by kind.
+    /// How many requests failed or are of unknown outcome, by reason.
     pub(crate) kinds: BTreeMap<Reason, u64>,
-    /// Requests sent more than once.
+    /// How many requests were sent more than once.
     pub(crate) repeated: u64,
-    /// From sending to the answer, of all requests together.
+    /// The time from sending to answer, summed over all requests.
     pub(crate) busy: Duration,
-    /// Latencies of the requests that failed or are unknown.
+    /// The latencies of the requests that failed or are of unknown outcome.
     pub(crate) failed_latency: Option<Latency>,
 }
 
-/// Requests with something in common.
+/// The figures of requests that have something in common.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Group {
     pub(crate) ok: u64,
     pub(crate) failed: u64,
     pub(crate) unknown: u64,
-    /// Of the successful ones.
+    /// The latencies of the successful requests; absent if there is none.
     pub(crate) latency: Option<Latency>,
 }
 
@@ -50,14 +50,14 @@ pub(crate) struct Latency {
     pub(crate) deviation_ns: f64,
     pub(crate) min_ns: u64,
     pub(crate) max_ns: u64,
-    /// All of them, ascending.
+    /// All latencies, ascending.
     pub(crate) sorted: Vec<u64>,
-    /// Percentage and value; only those that the sample carries.
+    /// The percentiles that the sample supports: percentage and value.
     pub(crate) percentiles: Vec<(f64, u64)>,
 }
 
 impl Stats {
-    /// Successes in a second.
+    /// Returns the successful requests a second.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a count of requests is far below 2^52"
@@ -66,19 +66,20 @@ impl Stats {
         self.total.ok as f64 / self.wall.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Requests under way on average, by Little's law: all their times together, divided by the time of the run. In an open
-    /// loop the wait for a free coroutine is part of a latency, but nothing is under way meanwhile.
+    /// Returns how many requests were under way on average, by Little's law: all their times together, divided by the
+    /// time of the run. In an open loop the wait for a free coroutine is part of a latency, but nothing is under way
+    /// meanwhile.
     pub(crate) fn under_way(&self) -> f64 {
         self.busy.as_secs_f64() / self.wall.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Processor time of the client as a share of one core.
+    /// Returns the processor time of the client as a share of one core.
     pub(crate) fn cpu_share(&self) -> f64 {
         self.cpu.as_secs_f64() / self.wall.as_secs_f64().max(f64::EPSILON)
     }
 }
 
-/// Counts and measures.
+/// Computes all figures of a history.
 pub(crate) fn summarize(history: &History, wall: Duration, cpu: Duration) -> Stats {
     let measured = || history.ops.iter().filter(|op| op.phase == Phase::Measured);
     let mut kinds = BTreeMap::new();
@@ -87,7 +88,7 @@ pub(crate) fn summarize(history: &History, wall: Duration, cpu: Duration) -> Sta
             *kinds.entry(reason).or_default() += 1;
         }
     }
-    let replicas = (0..history.setting.replicas.len())
+    let replicas = (0..history.settings.replicas.len())
         .map(|replica| group(measured().filter(|op| usize::from(op.replica) == replica)))
         .collect();
     Stats {
@@ -126,7 +127,7 @@ fn group<'a>(ops: impl Iterator<Item = &'a Op>) -> Group {
     group
 }
 
-/// The distribution of some latencies, if there are any.
+/// Returns the distribution of these latencies, if there are any.
 #[expect(
     clippy::cast_precision_loss,
     reason = "nanoseconds of a latency and counts are below 2^52"
@@ -143,7 +144,7 @@ pub(crate) fn latency(mut samples: Vec<u64>) -> Option<Latency> {
         / count;
     let percentiles = PERCENTILES
         .into_iter()
-        .filter(|percent| *percent <= 50.0 || carries(samples.len(), *percent))
+        .filter(|percent| *percent <= 50.0 || supports_percentile(samples.len(), *percent))
         .map(|percent| (percent, nearest_rank(&samples, percent)))
         .collect();
     Some(Latency {
@@ -156,16 +157,17 @@ pub(crate) fn latency(mut samples: Vec<u64>) -> Option<Latency> {
     })
 }
 
-/// Whether so many samples say something about this percentile.
+/// Returns whether so many samples say something about this percentile.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a count of requests is far below 2^52"
 )]
-pub(crate) fn carries(count: usize, percent: f64) -> bool {
+pub(crate) fn supports_percentile(count: usize, percent: f64) -> bool {
     count as f64 * (100.0 - percent) / 100.0 >= SAMPLES_BEYOND - 1e-6
 }
 
-/// The smallest sample that at least `percent` of all samples do not exceed: number `ceil(p n)`, counted from 1.
+/// Returns the smallest sample that at least `percent` of all samples do not exceed: number `ceil(p n)`, counted from
+/// 1.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -202,10 +204,10 @@ mod tests {
     #[test]
     fn a_percentile_needs_ten_samples_beyond() {
         assert!(
-            carries(5000, 99.8)
-                && !carries(5000, 99.9)
-                && carries(1000, 99.0)
-                && !carries(999, 99.0)
+            supports_percentile(5000, 99.8)
+                && !supports_percentile(5000, 99.9)
+                && supports_percentile(1000, 99.0)
+                && !supports_percentile(999, 99.0)
         );
         assert_eq!(
             latency(vec![7]).expect("one sample").percentiles,

@@ -1,11 +1,11 @@
-//! The plan of a run: who sends which text to which replica. Pure: it depends on the seed, the settings and the tag of the
-//! run, never on time or on answers, so that a run can be repeated with the same traffic.
+//! Plans a run: who sends which text to which replica. The plan is pure: it depends on the seed, the settings and the
+//! tag of the run, never on time or on answers, so that a run can be repeated with the same traffic.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-/// Enough variety to find a server that changes what it stores: quotes, backslashes, accents both composed and not, right
-/// to left, four bytes.
+/// The words of all texts, of enough variety to find a server that changes what it stores: quotes, backslashes, accents
+/// both composed and not, right to left, four bytes.
 const WORDS: [&str; 24] = [
     "hello",
     "there",
@@ -33,33 +33,37 @@ const WORDS: [&str; 24] = [
     "tea\tcup",
 ];
 
+/// The greatest seed. Readers of JSON that keep numbers as doubles (a browser, jq 1.6) round greater ones.
+pub(crate) const GREATEST_SEED: u64 = (1 << 53) - 1;
+
 /// The plan of a whole run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
-    /// Begins each text, so that the texts of two runs on one database differ.
+    /// The beginning of each text, so that the texts of two runs on one database differ.
     pub(crate) tag: String,
     pub(crate) users: usize,
     pub(crate) replicas: usize,
-    /// Characters of each text; a few words, if none is given.
+    /// The length of each text in characters; without it, a text is a few words.
     pub(crate) text_length: Option<usize>,
 }
 
 /// One message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Planned {
-    /// Counted from 0 in its coroutine, warm-up included.
+    /// The number of the request in its coroutine, from 0, warm-up included.
     pub(crate) request: u32,
-    /// Index among the users.
+    /// The index of the user who sends it.
     pub(crate) user: usize,
-    /// Index among the replicas.
+    /// The index of the replica that gets it.
     pub(crate) replica: usize,
-    /// Unique in the run.
+    /// The text, which no other message of the run has.
     pub(crate) text: String,
 }
 
 impl Plan {
-    /// What one coroutine sends: a stream of random numbers of its own, so that no coroutine's plan hangs on another's pace.
+    /// Returns the messages of one coroutine. They come from a stream of random numbers of their own, so that no
+    /// coroutine's plan hangs on another's pace.
     pub(crate) fn coroutine(&self, coroutine: u32) -> Script {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         random.set_stream(u64::from(coroutine));
@@ -71,12 +75,13 @@ impl Plan {
         }
     }
 
-    /// The shortest texts that are still unique, if this coroutine and this request are the last ones.
+    /// Returns the length of the shortest texts that are still unique, if this coroutine and this request are the last
+    /// ones.
     pub(crate) fn least_text_length(&self, coroutine: u32, request: u32) -> usize {
         self.unique(coroutine, request).len()
     }
 
-    /// What a text begins with: plain ASCII, and ended by a space or by the end of the text.
+    /// Returns what the text of a request begins with: plain ASCII, ended by a space or by the end of the text.
     fn unique(&self, coroutine: u32, request: u32) -> String {
         format!("{}-{coroutine}-{request}", self.tag)
     }
@@ -116,7 +121,7 @@ impl Iterator for Script {
     }
 }
 
-/// Says the words again and again, and stops at this length in characters.
+/// Repeats the words of a text up to this length in characters.
 fn fit(text: &mut String, length: usize) {
     let words = text.find(' ').unwrap_or(text.len());
     let (chars, chars_of_words) = (text.chars().count(), text[words..].chars().count());
@@ -127,8 +132,13 @@ fn fit(text: &mut String, length: usize) {
     }
 }
 
-/// A tag that no other run has: 40 random bits.
-pub(crate) fn fresh_tag() -> String {
+/// Draws a seed, up to [`GREATEST_SEED`].
+pub(crate) fn random_seed() -> u64 {
+    rand::random_range(0..=GREATEST_SEED)
+}
+
+/// Draws a tag that no other run has: 40 random bits.
+pub(crate) fn random_tag() -> String {
     format!("{:010x}", rand::random::<u64>() >> 24)
 }
 

@@ -9,14 +9,15 @@
 //! the checks along the log, which would only repeat it.
 
 mod coverage;
+mod explain;
 mod facts;
 mod holes;
 mod log;
 mod numbering;
 #[cfg(test)]
 mod oracle;
+mod pages;
 mod replies;
-mod tell;
 mod time;
 #[cfg(test)]
 mod trials;
@@ -27,10 +28,10 @@ pub(crate) use self::coverage::Coverage;
 use self::facts::Facts;
 use crate::history::{History, Outcome};
 
-/// Examples kept of each kind.
+/// The number of examples kept of each check.
 const EXAMPLES: usize = 3;
 
-/// Everything that is checked.
+/// A check of the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Check {
     WellFormed,
@@ -50,10 +51,11 @@ pub(crate) enum Check {
     SentAt,
     RealTime,
     CoroutineOrder,
+    Page,
 }
 
 impl Check {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::WellFormed,
         Self::OwnMessage,
         Self::OwnLast,
@@ -71,9 +73,10 @@ impl Check {
         Self::SentAt,
         Self::RealTime,
         Self::CoroutineOrder,
+        Self::Page,
     ];
 
-    /// Short and fixed, for programs.
+    /// Returns a short and fixed code, for programs.
     pub(crate) fn code(self) -> &'static str {
         self.label().0
     }
@@ -101,10 +104,11 @@ impl Check {
             Self::SentAt => ("G10", "sent_at"),
             Self::RealTime => ("R1", "real-time order"),
             Self::CoroutineOrder => ("R2", "coroutine order"),
+            Self::Page => ("P1", "page"),
         }
     }
 
-    /// What holds if it finds nothing.
+    /// Returns the promise that holds if the check finds nothing.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::WellFormed => "each 200 is a JSON array of at most ten messages",
@@ -124,11 +128,14 @@ impl Check {
             Self::SentAt => "sent_at never goes back along seq",
             Self::RealTime => "what was answered before another was sent has the smaller seq",
             Self::CoroutineOrder => "one coroutine's messages have growing seq",
+            Self::Page => {
+                "a page asked for at the end skips nothing, reaches what was answered, and shows it alike"
+            }
         }
     }
 }
 
-/// What the judge says.
+/// The verdict of the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Every promise that could be judged was kept.
@@ -139,67 +146,69 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
-/// One broken promise, told so that a person can follow it.
+/// One broken promise, explained so that a person can follow it.
 #[derive(Debug, Clone)]
-pub(crate) struct Finding {
-    /// How bad it is, among its like.
+pub(crate) struct Contradiction {
+    /// How bad it is, compared with others of its check.
     pub(crate) size: u64,
-    /// Lines.
-    pub(crate) story: String,
-    /// The requests it is about, as indices in the history.
+    /// The explanation, in lines.
+    pub(crate) explanation: String,
+    /// The requests that it is about, as indices in the history.
     pub(crate) ops: Vec<u32>,
 }
 
 /// All violations of one check.
 #[derive(Debug, Clone)]
-pub(crate) struct Violations {
+pub(crate) struct CheckViolations {
     pub(crate) check: Check,
     pub(crate) count: u64,
-    /// The worst few, worst first.
-    pub(crate) worst: Vec<Finding>,
+    /// The worst few contradictions, worst first.
+    pub(crate) worst: Vec<Contradiction>,
 }
 
-/// The outcome of judging.
+/// The outcome of judging a history.
 #[derive(Debug)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     /// Only the checks that found something, in the order of [`Check`].
-    pub(crate) violations: Vec<Violations>,
+    pub(crate) violations: Vec<CheckViolations>,
     pub(crate) coverage: Coverage,
 }
 
 /// Judges a history.
 pub(crate) fn judge(history: &History) -> Judgement {
     let facts = Facts::gather(history);
-    let mut findings = Findings::default();
-    replies::check(&facts, &mut findings);
-    log::check(&facts, &mut findings);
-    let counters = numbering::check(&facts, &mut findings);
-    time::check(&facts, &mut findings);
-    holes::check(&facts, &counters, &mut findings);
+    let mut violations = Violations::default();
+    replies::check(&facts, &mut violations);
+    log::check(&facts, &mut violations);
+    let counters = numbering::check(&facts, &mut violations);
+    time::check(&facts, &mut violations);
+    holes::check(&facts, &counters, &mut violations);
+    pages::check(&facts, &mut violations);
     let coverage = coverage::measure(&facts);
     let answered = history.ops.iter().any(|op| op.outcome == Outcome::Ok);
-    let verdict = match (findings.by_check.is_empty(), answered) {
+    let verdict = match (violations.by_check.is_empty(), answered) {
         (false, _) => Verdict::Invalid,
         (true, true) => Verdict::Valid,
         (true, false) => Verdict::Unknown,
     };
     Judgement {
         verdict,
-        violations: findings.by_check,
+        violations: violations.by_check,
         coverage,
     }
 }
 
-/// Collects violations: all are counted, the worst are told.
+/// The violations of all checks: all are counted, the worst are explained.
 #[derive(Debug, Default)]
-struct Findings {
-    by_check: Vec<Violations>,
+struct Violations {
+    by_check: Vec<CheckViolations>,
 }
 
-impl Findings {
-    /// `tell` gives the requests and the story; it is called only if this one is among the worst so far.
-    fn add(&mut self, check: Check, size: u64, tell: impl FnOnce() -> (Vec<u32>, String)) {
+impl Violations {
+    /// Adds a violation. `explain` returns the requests and the explanation; it is called only if this violation is
+    /// among the worst so far.
+    fn add(&mut self, check: Check, size: u64, explain: impl FnOnce() -> (Vec<u32>, String)) {
         let index = match self
             .by_check
             .binary_search_by_key(&check, |violations| violations.check)
@@ -208,7 +217,7 @@ impl Findings {
             Err(index) => {
                 self.by_check.insert(
                     index,
-                    Violations {
+                    CheckViolations {
                         check,
                         count: 0,
                         worst: Vec::new(),
@@ -222,11 +231,18 @@ impl Findings {
         if violations.worst.len() < EXAMPLES
             || violations.worst.last().is_some_and(|last| last.size < size)
         {
-            let (ops, story) = tell();
+            let (ops, explanation) = explain();
             let at = violations
                 .worst
-                .partition_point(|finding| Reverse(finding.size) <= Reverse(size));
-            violations.worst.insert(at, Finding { size, story, ops });
+                .partition_point(|contradiction| Reverse(contradiction.size) <= Reverse(size));
+            violations.worst.insert(
+                at,
+                Contradiction {
+                    size,
+                    explanation,
+                    ops,
+                },
+            );
             violations.worst.truncate(EXAMPLES);
         }
     }

@@ -11,7 +11,7 @@ use chrono::DateTime;
 use foundation::http::{
     Edge, EdgeLimits, Endpoint, Handler, Problem, Service, claim_descriptors, listen,
 };
-use foundation::telemetry::{Program, Registry};
+use foundation::telemetry::{self, LogFormat, LogLevel, Program, Registry};
 use server::message::{Message, RenderedHistory, Window};
 
 struct Constant(Window);
@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         request_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(10),
     };
+    telemetry::start(LogLevel::Info, LogFormat::Text);
     claim_descriptors()?;
     let socket = listen(
         address.parse()?,
@@ -59,6 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         version: server::VERSION,
         build: server::BUILD,
     });
-    Edge::new(socket, limits, registry)?.serve(Arc::new(Constant(reply)))?;
+    let edge = Edge::new(socket, limits, registry)?;
+    tracing::info!(address = %edge.address()?, "ready");
+    edge.serve(Arc::new(Constant(reply)))?;
     Ok(())
 }

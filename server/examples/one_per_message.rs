@@ -13,7 +13,7 @@ use foundation::http::{
     Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service, Workers, claim_descriptors,
     listen,
 };
-use foundation::telemetry::{Incident, Program, Registry};
+use foundation::telemetry::{self, Incident, LogFormat, LogLevel, Program, Registry};
 use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
@@ -140,12 +140,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         request_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(10),
     };
+    telemetry::start(LogLevel::Info, LogFormat::Text);
     claim_descriptors()?;
     let socket = listen(
         address.parse()?,
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    Edge::new(socket, limits, registry)?.serve(Arc::new(OnePerMessage(workers)))?;
+    let edge = Edge::new(socket, limits, registry)?;
+    tracing::info!(address = %edge.address()?, "ready");
+    edge.serve(Arc::new(OnePerMessage(workers)))?;
     Ok(())
 }

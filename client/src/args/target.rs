@@ -1,92 +1,99 @@
-//! Values of options, parsed into types that need no second look.
+//! Parses the values of options into types that need no second look.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hyper::Uri;
+use url::{Host, Url};
 
-use super::Users;
+use crate::traffic::GREATEST_SEED;
 
 const PLAIN_NAMES: [&str; 10] = [
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy",
 ];
-/// More users than this make no other load, only longer tables.
+/// The greatest number of users; more make no other load, only longer tables.
 const MOST_USERS: usize = 100_000;
-/// The server's own limit.
+/// The greatest length of a user's name in characters, as the server limits it.
 const LONGEST_NAME: usize = 64;
-/// More than any program sends.
+/// The greatest rate in requests a second, more than any program sends.
 const HIGHEST_RATE: f64 = 1e9;
-/// A day: longer is a slip of the pen.
+/// The longest duration, a day; a longer one is a slip of the pen.
 const LONGEST_DURATION_S: f64 = 86_400.0;
 
-/// A replica: where to connect, and what to ask for there.
+/// The advice for a URL without a host.
+const EXAMPLE: &str = "a replica's URL names a host, like http://127.0.0.1:8001";
+
+/// The address of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// As given, for tables.
+    /// The URL as the URL standard writes it: `http://host`, with `:port` if that is not 80.
     pub(crate) url: String,
-    /// Without brackets, as the resolver wants it.
-    pub(crate) host: String,
+    pub(crate) host: Host,
     pub(crate) port: u16,
-    /// The `Host` header.
-    pub(crate) authority: String,
-    /// The path of the messages.
-    pub(crate) path: String,
+}
+
+impl Target {
+    /// Returns the value of the `Host` header.
+    pub(crate) fn authority(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
 }
 
 impl FromStr for Target {
     type Err = String;
 
+    /// Parses `http://host[:port]` and nothing more. The parser of the URL standard forgives a lot, so what it would
+    /// read as something else than it looks like is refused before.
     fn from_str(given: &str) -> Result<Self, String> {
-        let url = given.trim();
-        let rest = match url.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(("https", rest)) => {
+        let given = given.trim();
+        let Some((scheme, rest)) = given.split_once("://") else {
+            return Err(format!(
+                "a replica's URL begins with http://: try http://{given}"
+            ));
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => {}
+            "https" => {
                 return Err(format!(
                     "this client speaks plain HTTP only: try http://{rest}"
                 ));
             }
-            Some((scheme, rest)) => return Err(format!("not {scheme}: try http://{rest}")),
-            None => {
-                return Err(format!(
-                    "a replica's URL begins with http://: try http://{url}"
-                ));
-            }
-        };
-        if rest.trim_matches('/').is_empty() {
-            return Err("a URL names a host, like http://127.0.0.1:8001".into());
+            _ => return Err(format!("not {scheme}: try http://{rest}")),
         }
-        let uri: Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
-        let authority = uri
-            .authority()
-            .ok_or("a URL names a host, like http://127.0.0.1:8001")?;
-        if authority.as_str().contains('@') {
-            return Err(
-                "no user name and password here: leave out what stands before the @".into(),
-            );
+        if rest.starts_with(['/', '\\']) {
+            return Err(EXAMPLE.to_owned());
         }
-        if uri.query().is_some() {
-            return Err("no query here: leave out the ? and what follows".into());
+        let url = Url::parse(given).map_err(|error| format!("{error}: {EXAMPLE}"))?;
+        let surplus = [
+            (
+                url.query().is_some(),
+                "no query here: leave out the ? and what follows",
+            ),
+            (
+                url.fragment().is_some(),
+                "no fragment here: leave out the # and what follows",
+            ),
+            (
+                url.path() != "/",
+                "no path here, /messages is understood: leave out what follows the host and its port",
+            ),
+            (
+                given.contains('@'),
+                "no user name and password here: leave out what stands before the @",
+            ),
+            (
+                url.port() == Some(0),
+                "nobody listens at port 0: name the replica's port",
+            ),
+        ];
+        if let Some((_, advice)) = surplus.into_iter().find(|(is_there, _)| *is_there) {
+            return Err(advice.to_owned());
         }
-        let host = authority.host();
-        if host.is_empty() {
-            return Err("a URL names a host, like http://127.0.0.1:8001".into());
-        }
-        if rest.is_empty() {
-            return Err("a URL names a host, like http://127.0.0.1:8001".into());
-        }
-        let url = url.trim_end_matches('/');
-        let path = uri.path().trim_end_matches('/');
         Ok(Self {
-            url: url.to_owned(),
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(80),
-            authority: authority.to_string(),
-            path: if path.ends_with("/messages") {
-                path.to_owned()
-            } else {
-                format!("{path}/messages")
-            },
+            url: url.origin().ascii_serialization(),
+            host: url.host().ok_or(EXAMPLE)?.to_owned(),
+            port: url.port_or_known_default().ok_or(EXAMPLE)?,
         })
     }
 }
@@ -97,7 +104,11 @@ impl fmt::Display for Target {
     }
 }
 
-/// `10`, or `alice,bob`.
+/// The names of the users that send.
+#[derive(Debug, Clone)]
+pub(crate) struct Users(pub(crate) Vec<String>);
+
+/// Parses a number of users or their names: `10`, or `alice,bob`.
 pub(super) fn users(given: &str) -> Result<Users, String> {
     if let Ok(count) = given.trim().parse::<usize>() {
         if !(1..=MOST_USERS).contains(&count) {
@@ -113,21 +124,22 @@ pub(super) fn users(given: &str) -> Result<Users, String> {
         .split(',')
         .map(|name| name.trim().to_owned())
         .collect();
-    for (index, name) in names.iter().enumerate() {
+    let mut known = HashSet::with_capacity(names.len());
+    for name in &names {
         if name.is_empty() || name.chars().count() > LONGEST_NAME || name.contains(char::is_control)
         {
             return Err(format!(
                 "{name:?} is no user name: 1 to {LONGEST_NAME} characters, none of them a control character"
             ));
         }
-        if names[..index].contains(name) {
+        if !known.insert(name) {
             return Err(format!("{name:?} stands there twice"));
         }
     }
     Ok(Users(names))
 }
 
-/// `10`, `2.5s`, `500ms`, `3m`, `1h`.
+/// Parses a duration: `10`, `2.5s`, `500ms`, `3m`, `1h`.
 pub(super) fn duration(given: &str) -> Result<Duration, String> {
     let given = given.trim();
     let digits = given
@@ -152,7 +164,15 @@ pub(super) fn duration(given: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// A positive number of requests a second.
+/// Parses a seed that every reader of JSON gives back as it is.
+pub(super) fn seed(given: &str) -> Result<u64, String> {
+    match given.trim().parse() {
+        Ok(seed) if seed <= GREATEST_SEED => Ok(seed),
+        _ => Err(format!("a whole number, at most {GREATEST_SEED}")),
+    }
+}
+
+/// Parses a positive number of requests a second.
 pub(super) fn rate(given: &str) -> Result<f64, String> {
     match given.trim().parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= HIGHEST_RATE => Ok(rate),
@@ -167,29 +187,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_means_its_messages() {
-        for (given, host, port, path) in [
-            ("http://127.0.0.1:8001", "127.0.0.1", 8001, "/messages"),
-            ("http://127.0.0.1:8001/", "127.0.0.1", 8001, "/messages"),
+    fn a_url_is_a_host_and_a_port() {
+        for (given, authority, port) in [
+            ("http://127.0.0.1:8001", "127.0.0.1:8001", 8001),
+            ("http://127.0.0.1:8001/", "127.0.0.1:8001", 8001),
+            (" HTTP://LocalHost:65535", "localhost:65535", 65535),
+            ("http://example.org", "example.org", 80),
+            ("http://example.org:80/", "example.org", 80),
+            ("http://[::1]:9", "[::1]:9", 9),
+            ("http://[::1]", "[::1]", 80),
             (
-                "http://localhost:8001/messages",
-                "localhost",
+                "http://bücher.example:8001",
+                "xn--bcher-kva.example:8001",
                 8001,
-                "/messages",
             ),
-            (
-                "http://example.org/chat/",
-                "example.org",
-                80,
-                "/chat/messages",
-            ),
-            ("http://[::1]:9", "::1", 9, "/messages"),
         ] {
             let target: Target = given.parse().expect(given);
-            assert_eq!(
-                (target.host.as_str(), target.port, target.path.as_str()),
-                (host, port, path)
-            );
+            assert_eq!((target.authority(), target.port), (authority, port));
+            assert_eq!(target.url, format!("http://{authority}"));
         }
     }
 
@@ -202,6 +217,21 @@ mod tests {
             ("http://", "names a host"),
             ("http://a:b@host", "before the @"),
             ("http://host/?a=1", "no query"),
+            ("http://host/#a", "no fragment"),
+            ("http://host:280011", "invalid port number"),
+            ("http://host:8001x", "invalid port number"),
+            ("http://host:-1", "invalid port number"),
+            ("http://[::1]:65536", "invalid port number"),
+            ("http://host:0", "port 0"),
+            ("http://host:8001/messages", "no path"),
+            ("http://host:8001//", "no path"),
+            ("http://:8001", "names a host"),
+            ("http:///host", "names a host"),
+            ("http:host", "try http://"),
+            ("http://@host", "before the @"),
+            ("http://[::1", "invalid IPv6 address"),
+            ("http://a b", "invalid"),
+            ("HTTPS://host:1", "try http://host:1"),
         ] {
             let error = given.parse::<Target>().expect_err(given);
             assert!(error.contains(advice), "{given}: {error}");

@@ -1,6 +1,7 @@
-//! A history as a file: JSON lines, the first one tells the settings, the last one how many requests there are, each other
-//! one a request with its whole reply. What a run writes, `client check` judges as the run did; and what is left of a run
-//! that ended before its end, as far as it can be judged.
+//! Keeps a history in a file of JSON lines: the first one holds the settings, the last one how many requests there are
+//! and what pages the replicas showed after them, each other one a request with its whole reply. What a run writes,
+//! `client check` judges as the run did; and what is left of a run that ended before its end, as far as it can be
+//! judged.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -9,46 +10,51 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, digest};
+use super::{
+    FinishedRequest, History, JudgeSettings, Op, Outcome, PageReply, Phase, Reason, Recorder,
+    digest,
+};
 use crate::error::Error;
-use crate::output::NewFile;
+use crate::output::{NewFile, print_warning};
 
-/// Changes with the meaning of a field.
+/// The version of the file, which changes with the meaning of a field.
 const VERSION: u32 = 1;
-/// The judge keeps a table of them.
+/// The greatest number of a coroutine, as the judge keeps a table of them.
 const MOST_COROUTINES: u32 = 1_000_000;
-/// Few writes, and none of them long.
+/// The size of the buffer in bytes: few writes, and none of them long.
 const BUFFER: usize = 1 << 18;
-/// What a crash may lose at most, in nanoseconds of the run.
+/// The most that a crash may lose, in nanoseconds of the run.
 const FLUSH_NS: u64 = 100_000_000;
 
-/// The first line.
+/// The first line of a history.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Header {
     history_version: u32,
     pub(crate) seed: u64,
     #[serde(flatten)]
-    pub(crate) setting: Setting,
+    pub(crate) settings: JudgeSettings,
 }
 
 impl Header {
-    pub(crate) fn new(seed: u64, setting: Setting) -> Self {
+    pub(crate) fn new(seed: u64, settings: JudgeSettings) -> Self {
         Self {
             history_version: VERSION,
             seed,
-            setting,
+            settings,
         }
     }
 }
 
-/// The last line.
+/// The last line of a history.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
     requests: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pages: Vec<PageReply>,
 }
 
-/// Any other line.
+/// A line of a history that is one request.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line<'a> {
     coroutine: u32,
@@ -56,22 +62,22 @@ struct Line<'a> {
     phase: Phase,
     user: String,
     text: String,
-    /// Index among the replicas of the first line.
+    /// The index of the replica among those of the first line.
     replica: u16,
     attempts: u8,
     intended_ns: u64,
     start_ns: u64,
     end_ns: u64,
-    outcome: Fate,
+    outcome: OutcomeKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
-    /// Attempts whose answer was a 200 that is no JSON by its header, or too long, or no HTTP.
+    /// How many attempts were answered with a 200 that is no JSON by its header, or too long, or no HTTP.
     #[serde(default, skip_serializing_if = "is_zero")]
     unreadable: u8,
     /// The reply as it came, if it is an array or an object in one line.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     reply: Option<&'a RawValue>,
-    /// Any other reply.
+    /// The reply as text, if it is something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<String>,
     /// The bytes of a reply that is no UTF-8.
@@ -86,7 +92,7 @@ fn is_zero(number: &u8) -> bool {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Fate {
+enum OutcomeKind {
     Ok,
     Failed,
     Unknown,
@@ -98,31 +104,34 @@ pub(crate) struct Writer {
     path: PathBuf,
     file: BufWriter<File>,
     requests: u64,
+    /// The pages that the last line will hold.
+    pages: Vec<PageReply>,
     flushed_ns: u64,
-    /// The first fault; nothing is written after it.
-    fault: Option<io::Error>,
+    /// The first error; nothing is written after it.
+    error: Option<io::Error>,
 }
 
 impl Writer {
-    /// Begins with the header.
+    /// Begins a history with its first line.
     pub(crate) fn new(file: NewFile, header: &Header) -> Self {
         let mut writer = Self {
             path: file.path,
             file: BufWriter::with_capacity(BUFFER, file.file),
             requests: 0,
+            pages: Vec::new(),
             flushed_ns: 0,
-            fault: None,
+            error: None,
         };
         writer.line(header);
         writer
     }
 
-    /// Writes a request down. A fault is told at the end: the run goes on.
-    pub(super) fn note(&mut self, op: &Op, user: &str, done: &Done<'_>) {
+    /// Writes a request. An error is told at the end: the run goes on.
+    pub(super) fn write_request(&mut self, op: &Op, user: &str, done: &FinishedRequest<'_>) {
         let (outcome, reason) = match op.outcome {
-            Outcome::Ok => (Fate::Ok, None),
-            Outcome::Failed(reason) => (Fate::Failed, Some(reason)),
-            Outcome::Unknown(reason) => (Fate::Unknown, Some(reason)),
+            Outcome::Ok => (OutcomeKind::Ok, None),
+            Outcome::Failed(reason) => (OutcomeKind::Failed, Some(reason)),
+            Outcome::Unknown(reason) => (OutcomeKind::Unknown, Some(reason)),
         };
         let reply = done
             .reply
@@ -156,26 +165,33 @@ impl Writer {
         }
     }
 
+    /// Keeps a page for the last line.
+    pub(super) fn keep_page(&mut self, page: PageReply) {
+        self.pages.push(page);
+    }
+
     fn line(&mut self, value: &impl Serialize) {
-        if self.fault.is_none() {
+        if self.error.is_none() {
             let written = serde_json::to_writer(&mut self.file, value).map_err(io::Error::from);
-            self.fault = written.and_then(|()| self.file.write_all(b"\n")).err();
+            self.error = written.and_then(|()| self.file.write_all(b"\n")).err();
         }
     }
 
-    /// Leaves nothing in memory.
+    /// Writes what is still in memory.
     pub(super) fn flush(&mut self) {
-        if self.fault.is_none() {
-            self.fault = self.file.flush().err();
+        if self.error.is_none() {
+            self.error = self.file.flush().err();
         }
     }
 
     pub(super) fn finish(mut self) -> Result<(), Error> {
+        let pages = std::mem::take(&mut self.pages);
         self.line(&End {
             requests: self.requests,
+            pages,
         });
         self.flush();
-        self.fault.map_or(Ok(()), |source| {
+        self.error.map_or(Ok(()), |source| {
             Err(Error::File {
                 path: self.path,
                 source,
@@ -184,7 +200,7 @@ impl Writer {
     }
 }
 
-/// Reads a file back. `shared` is added to what its first line says.
+/// Reads a history from a file. `shared` is added to what its first line says.
 pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error> {
     let broken = |reason: String| Error::Content {
         path: path.to_owned(),
@@ -200,22 +216,30 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error
         .next()
         .ok_or_else(|| broken("it is empty".to_owned()))?;
     let header = head(&first.map_err(failed)?, shared).map_err(broken)?;
-    let mut recorder = Recorder::new(header.setting.clone(), 0, true);
+    let mut recorder = Recorder::new(header.settings.clone(), 0, true);
     let mut lines = (2..).zip(lines).peekable();
-    let mut ended = false;
+    let mut end = None;
     while let Some((number, bytes)) = lines.next() {
         let bytes = bytes.map_err(failed)?;
         let is_last = lines.peek().is_none();
         match serde_json::from_slice::<Line<'_>>(&bytes) {
             Ok(line) => take(&mut recorder, &header, &line)
                 .map_err(|reason| broken(format!("line {number}: {reason}")))?,
-            Err(_) if is_last && is_end(&bytes, recorder.count()) => ended = true,
-            Err(error) if is_last && error.is_eof() => {}
+            Err(error) if is_last => {
+                end = end_of(&bytes, &header, recorder.count());
+                if end.is_none() && !error.is_eof() {
+                    return Err(broken(format!("line {number}: {error}")));
+                }
+            }
             Err(error) => return Err(broken(format!("line {number}: {error}"))),
         }
     }
-    if !ended {
-        crate::warn(&format!(
+    if let Some(end) = end {
+        for page in end.pages {
+            recorder.record_page(page);
+        }
+    } else {
+        print_warning(&format!(
             "{} was not written to its end: what is not in it is neither missed nor counted",
             path.display()
         ));
@@ -233,23 +257,23 @@ fn head(line: &[u8], shared: bool) -> Result<Header, String> {
             header.history_version
         ));
     }
-    header.setting.shared |= shared;
+    header.settings.shared |= shared;
     Ok(header)
 }
 
-/// Whether this line ends a history of so many requests.
-fn is_end(line: &[u8], requests: usize) -> bool {
-    serde_json::from_slice(line).is_ok_and(|end: End| end.requests == requests as u64)
+/// Returns the line that ends a history of so many requests, if this one does.
+fn end_of(line: &[u8], header: &Header, requests: usize) -> Option<End> {
+    let end: End = serde_json::from_slice(line).ok()?;
+    let replicas = header.settings.replicas.len();
+    let is_known = |page: &PageReply| usize::from(page.replica) < replicas;
+    let is_right = end.requests == requests as u64 && end.pages.iter().all(is_known);
+    is_right.then_some(end)
 }
 
 fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(), String> {
-    let user = header
-        .setting
-        .users
-        .iter()
-        .position(|user| *user == line.user);
+    let user = recorder.user(&line.user);
     let user = user.ok_or_else(|| format!("the header knows no user {:?}", line.user))?;
-    if usize::from(line.replica) >= header.setting.replicas.len() {
+    if usize::from(line.replica) >= header.settings.replicas.len() {
         return Err(format!("the header knows no replica {}", line.replica));
     }
     if line.coroutine > MOST_COROUTINES {
@@ -266,10 +290,10 @@ fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(),
     let outcome = match (line.outcome, line.reason) {
         // A reply is judged anew, also one that the run could not read.
         (_, _) if reply.is_some() => Outcome::Ok,
-        (Fate::Ok, _) => return Err("answered, but without its reply".to_owned()),
-        (Fate::Failed, Some(reason)) => Outcome::Failed(reason),
-        (Fate::Unknown, Some(reason)) => Outcome::Unknown(reason),
-        (Fate::Failed | Fate::Unknown, None) => {
+        (OutcomeKind::Ok, _) => return Err("answered, but without its reply".to_owned()),
+        (OutcomeKind::Failed, Some(reason)) => Outcome::Failed(reason),
+        (OutcomeKind::Unknown, Some(reason)) => Outcome::Unknown(reason),
+        (OutcomeKind::Failed | OutcomeKind::Unknown, None) => {
             return Err("not answered, but without a reason".to_owned());
         }
     };
@@ -281,13 +305,13 @@ fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(),
         text: digest(&line.text),
         coroutine: line.coroutine,
         request: line.request,
-        user: u32::try_from(user).unwrap_or(u32::MAX),
+        user,
         outcome,
         replica: line.replica,
         attempts: line.attempts,
         phase: line.phase,
     };
-    recorder.record(&Done {
+    recorder.record(&FinishedRequest {
         op,
         text: &line.text,
         reply,

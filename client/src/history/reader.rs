@@ -8,13 +8,14 @@ use chrono::{DateTime, FixedOffset};
 use memchr::memchr2;
 use serde::Deserialize;
 
-use super::recent::Recents;
+use super::recent::RecentMessages;
 use super::{History, NONE, Seen, Shown, WINDOW, digest};
 
-/// Foreign texts kept to be shown in a contradiction, and characters of each.
+/// The most foreign texts that are kept to be shown in a contradiction.
 const MOST_FOREIGN: usize = 1000;
+/// The characters that are kept of each of them.
 const FOREIGN_LENGTH: usize = 80;
-/// A window is read on beyond its limit so far, to say what is wrong with it.
+/// The most messages that are read of a reply, beyond its limit, to say what is wrong with it.
 const MOST_READ: usize = 100 * WINDOW;
 
 /// A message on the wire. A type of the client's own: shared with the server, one bug would hide another.
@@ -30,23 +31,23 @@ struct WireMessage<'a> {
     sent_at: Cow<'a, str>,
 }
 
-/// Reads replies into a [`History`].
+/// A reader that collects replies in a [`History`].
 #[derive(Debug)]
 pub(super) struct Reader {
-    recents: Recents,
+    recents: RecentMessages,
     window: Vec<Shown>,
-    /// Beside each message of the window: where it stands in [`History::seen`], or [`NONE`] as long as it does not.
+    /// The place of each message of the window in [`History::seen`], or [`NONE`] as long as it has none.
     places: Vec<u32>,
-    /// What the window shows for the first time: its place there, and its bytes of the reply.
+    /// The messages that the window shows for the first time: place there, and bytes of the reply.
     fresh: Vec<(usize, Range<usize>)>,
-    /// What is stored together has one date.
+    /// The date that was parsed last: what is stored together has one date.
     last_date: (String, i64),
 }
 
 impl Reader {
     pub(super) fn new() -> Self {
         Self {
-            recents: Recents::new(),
+            recents: RecentMessages::new(),
             window: Vec::new(),
             places: Vec::new(),
             fresh: Vec::new(),
@@ -54,8 +55,8 @@ impl Reader {
         }
     }
 
-    /// The messages of a reply, and where each stands in [`History::seen`]: there it is noted as shown to request number
-    /// `op`. Or what is wrong with the reply, of which then nothing is noted.
+    /// Returns the messages of a reply, and where each stands in [`History::seen`]: there it is noted as shown to
+    /// request number `op`. Or what is wrong with the reply, of which then nothing is noted.
     pub(super) fn read(
         &mut self,
         reply: &[u8],
@@ -79,6 +80,16 @@ impl Reader {
             self.recents.keep(shown, place, &reply[range]);
         }
         Ok((&self.window, &self.places))
+    }
+
+    /// Returns the messages of a page, which are not noted as shown; or what is wrong with it.
+    pub(super) fn read_page(
+        &mut self,
+        body: &[u8],
+        history: &mut History,
+    ) -> Result<Vec<Shown>, String> {
+        self.parse(body, history)?;
+        Ok(self.window.clone())
     }
 
     fn parse(&mut self, reply: &[u8], history: &mut History) -> Result<(), String> {
@@ -112,7 +123,7 @@ impl Reader {
         Err(format!("more than {MOST_READ} messages"))
     }
 
-    /// Takes the messages that the bytes begin with, if they were shown before, from the number `seq` on; gives their
+    /// Takes the messages that the bytes begin with, if they were shown before, from the number `seq` on; returns their
     /// length.
     fn recall(&mut self, bytes: &[u8], seq: u64) -> Option<usize> {
         let most = WINDOW.saturating_sub(self.window.len());
@@ -124,7 +135,7 @@ impl Reader {
         Some(length)
     }
 
-    /// Parses the message that begins at `at`; gives where it ends.
+    /// Parses the message that begins at `at`; returns where it ends.
     fn parse_message(
         &mut self,
         reply: &[u8],
@@ -163,7 +174,7 @@ impl Reader {
             self.last_date = (wire.sent_at.to_string(), microseconds(&wire.sent_at)?);
         }
         let text = digest(&wire.text);
-        if !wire.text.starts_with(&history.setting.tag) && history.foreign.len() < MOST_FOREIGN {
+        if !wire.text.starts_with(&history.settings.tag) && history.foreign.len() < MOST_FOREIGN {
             history
                 .foreign
                 .entry(text)
@@ -179,7 +190,7 @@ impl Reader {
     }
 }
 
-/// The message that the bytes begin with, and its length.
+/// Parses the message that the bytes begin with; returns it and its length.
 fn parse(bytes: &[u8]) -> Result<(WireMessage<'_>, usize), String> {
     if let Some(parsed) = parse_plain(bytes) {
         return Ok(parsed);
@@ -192,7 +203,7 @@ fn parse(bytes: &[u8]) -> Result<(WireMessage<'_>, usize), String> {
     }
 }
 
-/// The same for the usual spelling alone, in a fifth of the time: no spaces, the fields in order.
+/// Parses a message in the usual spelling alone, in a fifth of the time: no spaces, the fields in order.
 fn parse_plain(bytes: &[u8]) -> Option<(WireMessage<'_>, usize)> {
     let (seq, rest) = plain_number(bytes.strip_prefix(b"{\"seq\":")?)?;
     let (user, rest) = plain_string(rest.strip_prefix(b",\"user\":")?)?;
@@ -210,7 +221,7 @@ fn parse_plain(bytes: &[u8]) -> Option<(WireMessage<'_>, usize)> {
     Some((wire, bytes.len() - rest.len()))
 }
 
-/// A number that is not 0, and what follows.
+/// Parses a number that is not 0; returns it and what follows.
 fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     let (digits, rest) = bytes.split_at(bytes.iter().take_while(is_digit).count());
@@ -223,7 +234,7 @@ fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((number?, rest))
 }
 
-/// A string, and what follows. Only one with a backslash needs a JSON parser.
+/// Parses a string; returns it and what follows. Only one with a backslash needs a JSON parser.
 fn plain_string(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     let (string, rest) = bytes.strip_prefix(b"\"").and_then(|inner| {
         let end = memchr2(b'"', b'\\', inner)?;
@@ -239,7 +250,7 @@ fn plain_string(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     Some((string.into(), &bytes[stream.byte_offset()..]))
 }
 
-/// Since 1970.
+/// Parses a date of RFC 3339 in UTC into microseconds since 1970.
 fn microseconds(date: &str) -> Result<i64, String> {
     let instant = DateTime::<FixedOffset>::parse_from_rfc3339(date)
         .map_err(|error| format!("sent_at {date:?}: {error}"))?;
@@ -265,7 +276,8 @@ fn skip_space(bytes: &[u8], from: usize) -> usize {
     at
 }
 
-/// The first number in the usual spelling. Only a hint where to look: what is found there is compared byte by byte.
+/// Guesses the first number of a window in the usual spelling. It is only a hint where to look: what is found there is
+/// compared byte by byte.
 fn guess_seq(bytes: &[u8]) -> Option<u64> {
     plain_number(bytes.strip_prefix(b"{\"seq\":")?).map(|(seq, _)| seq)
 }

@@ -1,34 +1,34 @@
-//! The messages that were shown lately, with their bytes: what is shown again is compared, not parsed.
+//! Keeps the messages that were shown lately, with their bytes: what is shown again is compared, not parsed.
 
 use std::ops::Range;
 
 use super::Shown;
 
-/// More messages than are under way at once, and small enough to stay in the cache.
+/// The number of messages kept: more than are under way at once, and few enough to stay in the cache.
 const MOST: usize = 4096;
-/// Hundreds of the longest messages.
+/// The bytes kept of them, enough for hundreds of the longest messages.
 const MOST_BYTES: usize = 4 << 20;
 
 /// Recent messages, and where their bytes are.
 #[derive(Debug)]
-pub(super) struct Recents {
-    /// By [`slot`].
+pub(super) struct RecentMessages {
+    /// The messages by [`slot`].
     messages: Vec<Recent>,
-    /// A comma after each message: what was shown together stands together, as in a reply.
+    /// The bytes of the messages, with a comma after each: what was shown together stands together, as in a reply.
     bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
-    /// Number 0 if there is none.
+    /// The message; its number is 0 if there is none.
     pub(super) shown: Shown,
-    /// Index in [`super::History::seen`].
+    /// Its index in [`super::History::seen`].
     pub(super) seen: u32,
-    /// Its bytes, the comma included.
+    /// The range of its bytes, the comma included.
     range: Range<usize>,
 }
 
-impl Recents {
+impl RecentMessages {
     pub(super) fn new() -> Self {
         Self {
             messages: vec![Recent::default(); MOST],
@@ -36,7 +36,7 @@ impl Recents {
         }
     }
 
-    /// The message that was last shown with this number, if it is not too long ago.
+    /// Returns the message that was last shown with this number, if it is not too long ago.
     pub(super) fn get(&self, seq: u64) -> Option<&Recent> {
         let recent = &self.messages[slot(seq)];
         (recent.shown.seq == seq).then_some(recent)
@@ -58,8 +58,8 @@ impl Recents {
         };
     }
 
-    /// If the bytes begin with messages as they were shown before, from the number `seq` on: how many were shown together,
-    /// up to `most`, and how long they are without the last comma.
+    /// Compares the bytes with messages that were shown before, from the number `seq` on. Returns how many of these
+    /// they begin with, up to `most`, and how long these are without the last comma.
     pub(super) fn compare(&self, bytes: &[u8], seq: u64, most: usize) -> Option<(usize, usize)> {
         let start = self.get(seq)?.range.start;
         let (mut end, mut count) = (start, 0);

@@ -2,49 +2,52 @@
 
 use super::file::Writer;
 use super::reader::Reader;
-use super::{History, Irregular, Op, Outcome, Reason, Setting, Window, is_regular, own_position};
+use super::{
+    History, Irregular, JudgeSettings, Op, Outcome, Page, PageAnswer, PageReply, Reason, Window,
+    is_regular, own_position,
+};
 use crate::error::Error;
 
-/// Unreadable replies whose fault is kept in words.
+/// The most unreadable replies whose fault is kept in words.
 const MOST_FAULTS: usize = 100;
 /// The fault of a reply that was not even taken for one.
 const NO_JSON: &str =
-    "it is not application/json as its Content-Type says, or longer than a mebibyte, or not HTTP";
+    "it is not application/json as its Content-Type says, or longer than 4 MiB, or not HTTP";
 
-/// Collects the requests of a run.
+/// A recorder that collects the requests of a run.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     history: History,
-    /// None if replies are not looked at.
+    /// The reader of replies; absent if they are not looked at.
     reader: Option<Reader>,
-    /// Where everything is written down as well.
+    /// The writer of a history file, if there is one.
     writer: Option<Writer>,
 }
 
 /// A finished request.
 #[derive(Debug)]
-pub(crate) struct Done<'a> {
-    /// `seq` is not known yet.
+pub(crate) struct FinishedRequest<'a> {
+    /// The request, whose `seq` is not known yet.
     pub(crate) op: Op,
     pub(crate) text: &'a str,
     /// The body of a 200.
     pub(crate) reply: Option<&'a [u8]>,
-    /// Attempts whose answer was a 200 without any JSON, or no HTTP.
+    /// How many attempts were answered with a 200 without any JSON, or no HTTP.
     pub(crate) unreadable: u8,
 }
 
 impl Recorder {
-    /// `expected` requests will come, as far as one knows.
-    pub(crate) fn new(setting: Setting, expected: usize, check: bool) -> Self {
+    /// Creates a recorder with memory for `expected` requests.
+    pub(crate) fn new(settings: JudgeSettings, expected: usize, check: bool) -> Self {
         let mut history = History {
-            setting,
+            settings,
             ops: Vec::with_capacity(expected),
             ..History::default()
         };
         if check {
             history.seen.reserve_exact(expected + super::WINDOW);
         }
-        for user in history.setting.users.clone() {
+        for user in history.settings.users.clone() {
             history.names.number(&user);
         }
         Self {
@@ -54,26 +57,26 @@ impl Recorder {
         }
     }
 
-    /// Takes replies of other lengths for full ones.
+    /// Takes replies of another length for full ones.
     pub(crate) fn with_window(mut self, window: Window) -> Self {
         self.history.window = window;
         self
     }
 
-    /// Writes down every request as well.
+    /// Writes every request to a file as well.
     pub(crate) fn write_to(mut self, writer: Option<Writer>) -> Self {
         self.writer = writer;
         self
     }
 
-    /// Takes a finished request; gives what became of it, which for a 200 depends on its body.
-    pub(crate) fn record(&mut self, done: &Done<'_>) -> Outcome {
-        let Done {
+    /// Takes a finished request; returns its outcome, which for a 200 depends on its body.
+    pub(crate) fn record(&mut self, finished: &FinishedRequest<'_>) -> Outcome {
+        let FinishedRequest {
             mut op,
             reply,
             unreadable,
             ..
-        } = *done;
+        } = *finished;
         let number = u32::try_from(self.history.ops.len()).unwrap_or(u32::MAX);
         if let (Some(reader), Some(reply)) = (&mut self.reader, reply) {
             match reader.read(reply, number, &mut self.history) {
@@ -101,10 +104,30 @@ impl Recorder {
         }
         if let Some(writer) = &mut self.writer {
             let user = self.history.names.name(op.user);
-            writer.note(&op, user, done);
+            writer.write_request(&op, user, finished);
         }
         self.history.ops.push(op);
         op.outcome
+    }
+
+    /// Takes a page that was asked for at the end.
+    pub(crate) fn record_page(&mut self, page: PageReply) {
+        let Some(reader) = &mut self.reader else {
+            return;
+        };
+        let messages = match &page.answer {
+            PageAnswer::Body(body) => reader.read_page(body.as_bytes(), &mut self.history),
+            PageAnswer::NotJudged(reason) => Err(reason.clone()),
+        };
+        self.history.pages.push(Page {
+            replica: page.replica,
+            start_ns: page.start_ns,
+            end_ns: page.end_ns,
+            messages,
+        });
+        if let Some(writer) = &mut self.writer {
+            writer.keep_page(page);
+        }
     }
 
     fn unreadable(&mut self, op: u32, fault: &str) {
@@ -114,29 +137,36 @@ impl Recorder {
         }
     }
 
-    /// Requests taken so far.
+    /// Returns the index of a user of the run.
+    pub(super) fn user(&self, name: &str) -> Option<u32> {
+        let number = self.history.names.find(name)?;
+        // Replies may have shown others.
+        ((number as usize) < self.history.settings.users.len()).then_some(number)
+    }
+
+    /// Returns how many requests were taken so far.
     pub(crate) fn count(&self) -> usize {
         self.history.ops.len()
     }
 
-    /// Leaves nothing of what was written down in memory.
+    /// Writes what is still in memory to the file.
     pub(crate) fn flush(&mut self) {
         if let Some(writer) = &mut self.writer {
             writer.flush();
         }
     }
 
-    /// Ends the writing down; fails if something could not be written.
+    /// Ends the file; fails if something could not be written.
     pub(crate) fn close(&mut self) -> Result<(), Error> {
         self.writer.take().map_or(Ok(()), Writer::finish)
     }
 
-    /// More requests were sent than were taken.
+    /// Notes that more requests were sent than were taken.
     pub(super) fn mark_cut(&mut self) {
         self.history.cut = true;
     }
 
-    /// All that was taken, each message once.
+    /// Returns the history of all that was taken, each message once.
     pub(crate) fn finish(self) -> History {
         let mut history = self.history;
         history.seen.sort_unstable_by_key(|seen| seen.shown.seq);

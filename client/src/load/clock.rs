@@ -1,10 +1,10 @@
-//! The one clock of a run.
+//! Keeps the one clock of a run.
 
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds since the run began.
+/// A clock that counts nanoseconds since the run began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     origin: Instant,
@@ -26,7 +26,7 @@ impl Clock {
     }
 }
 
-/// Processor time that this process has used, in all threads.
+/// Returns the processor time that this process has used, in all threads.
 pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(

@@ -15,71 +15,82 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::net::TcpStream;
-use tokio::time::timeout_at;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{timeout, timeout_at};
+use url::Host;
 
 use crate::args::Target;
-use crate::history::Reason;
+use crate::history::{PAGE, Reason};
 
-/// A reply of ten messages with the longest texts, each character escaped, is half of this.
-const LARGEST_REPLY: usize = 1 << 20;
+/// The path at which a replica takes messages.
+const MESSAGES: &str = "/messages";
 
-/// A replica, ready to be connected to.
+/// The largest body that is read, in bytes. A page of a hundred messages with the longest texts, each character
+/// escaped, is two thirds of it.
+const LARGEST_REPLY: usize = 4 << 20;
+
+/// A replica whose addresses are known.
 #[derive(Debug)]
 pub(crate) struct Replica {
     addresses: Vec<SocketAddr>,
-    uri: Uri,
     host: HeaderValue,
 }
 
 impl Replica {
-    /// Looks its address up; or says why it has none.
+    /// Looks the addresses of a replica up; or says why it has none.
     pub(crate) async fn resolve(target: &Target) -> Result<Self, String> {
-        let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
-        let addresses: Vec<_> = found.map_err(|error| error.to_string())?.collect();
-        let uri = target
-            .path
-            .parse()
-            .map_err(|error| format!("its path: {error}"))?;
-        let host = HeaderValue::from_str(&target.authority)
+        let addresses = match &target.host {
+            Host::Ipv4(ip) => vec![SocketAddr::from((*ip, target.port))],
+            Host::Ipv6(ip) => vec![SocketAddr::from((*ip, target.port))],
+            Host::Domain(name) => lookup_host((name.as_str(), target.port))
+                .await
+                .map_err(|error| error.to_string())?
+                .collect(),
+        };
+        let host = HeaderValue::from_str(target.authority())
             .map_err(|error| format!("its name: {error}"))?;
-        Ok(Self {
-            addresses,
-            uri,
-            host,
-        })
+        Ok(Self { addresses, host })
     }
 
-    /// Opens a connection, and closes it again: whether anyone is there.
-    pub(crate) async fn knock(&self, connect_timeout: Duration) -> Result<(), Reason> {
-        self.connect(Instant::now() + connect_timeout)
-            .await
-            .map(drop)
-    }
-
-    async fn connect(&self, deadline: Instant) -> Result<TcpStream, Reason> {
-        match timeout_at(
-            deadline.into(),
-            TcpStream::connect(self.addresses.as_slice()),
-        )
-        .await
-        {
-            Err(_) => Err(Reason::ConnectTimeout),
-            Ok(Err(error)) => Err(no_connection(&error)),
-            Ok(Ok(stream)) => match stream.set_nodelay(true) {
-                Ok(()) => Ok(stream),
-                Err(_) => Err(Reason::Unreachable),
-            },
+    /// Checks that a replica can be reached, by a connection that is closed again. The address that answers is tried
+    /// first from now on, so that a silent one holds up no request of the run.
+    pub(crate) async fn check_reachable(
+        &mut self,
+        connect_timeout: Duration,
+    ) -> Result<(), Reason> {
+        let stream = self.connect(Instant::now() + connect_timeout).await?;
+        if let Ok(answering) = stream.peer_addr() {
+            self.addresses.sort_by_key(|address| *address != answering);
         }
+        Ok(())
     }
 
-    /// The request that sends a message.
+    /// Connects to one address after the other. Each gets an equal share of the time that is left: a silent one leaves
+    /// theirs to those after it.
+    async fn connect(&self, deadline: Instant) -> Result<TcpStream, Reason> {
+        let mut reason = Reason::Unreachable;
+        for (address, left) in self.addresses.iter().zip((1..=self.addresses.len()).rev()) {
+            let time = deadline.saturating_duration_since(Instant::now());
+            let share = time / u32::try_from(left).unwrap_or(u32::MAX);
+            reason = match timeout(share, TcpStream::connect(address)).await {
+                Err(_) => Reason::ConnectTimeout,
+                Ok(Err(error)) => connect_failure(&error),
+                Ok(Ok(stream)) => match stream.set_nodelay(true) {
+                    Ok(()) => return Ok(stream),
+                    Err(_) => Reason::Unreachable,
+                },
+            };
+        }
+        Err(reason)
+    }
+
+    /// Returns the request that sends a message.
     pub(crate) fn request(&self, body: Bytes, key: Option<&HeaderValue>) -> Request<Full<Bytes>> {
-        let mut request = Request::post(self.uri.clone())
+        let mut request = Request::post(MESSAGES)
             .header(HOST, self.host.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(Full::new(body))
@@ -89,13 +100,21 @@ impl Replica {
         }
         request
     }
+
+    /// Returns the request for the last messages.
+    pub(crate) fn page_request(&self) -> Request<Full<Bytes>> {
+        Request::get(format!("{MESSAGES}?limit={PAGE}"))
+            .header(HOST, self.host.clone())
+            .body(Full::default())
+            .expect("every part was parsed before")
+    }
 }
 
-/// Limits of one request.
+/// The time-outs of one request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
-    /// From the first attempt to connect to the last byte of the answer.
+    /// The time from the first attempt to connect to the last byte of the answer.
     pub(crate) request: Duration,
 }
 
@@ -103,26 +122,26 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Connection {
     replica: Arc<Replica>,
-    limits: Limits,
+    timeouts: Timeouts,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
-/// What came of sending a request once.
+/// The result of sending a request once.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// Before anything was written.
+    /// The instant before anything was written.
     pub(crate) start: Instant,
-    /// After everything was read.
+    /// The instant after everything was read.
     pub(crate) end: Instant,
-    /// The body of a 200 with JSON.
+    /// The body of a 200 with JSON, or why there is none.
     pub(crate) answer: Result<Bytes, Reason>,
 }
 
 impl Connection {
-    pub(crate) fn new(replica: Arc<Replica>, limits: Limits) -> Self {
+    pub(crate) fn new(replica: Arc<Replica>, timeouts: Timeouts) -> Self {
         Self {
             replica,
-            limits,
+            timeouts,
             sender: None,
         }
     }
@@ -134,89 +153,84 @@ impl Connection {
     /// Sends a request once, and reads the answer. After anything but a complete answer the connection is given up.
     pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Exchange {
         let start = Instant::now();
-        let deadline = start + self.limits.request;
-        let result = match timeout_at(deadline.into(), self.talk(request, start)).await {
-            Ok(result) => result,
-            Err(_) => Err(Reason::NoAnswer),
-        };
-        let end = Instant::now();
-        if !matches!(result, Ok(_) | Err(Reason::Status(_))) {
-            self.sender = None;
-        }
+        let deadline = start + self.timeouts.request;
+        let answer = timeout_at(deadline.into(), self.send(request, start)).await;
         Exchange {
             start,
-            end,
-            answer: result,
+            end: Instant::now(),
+            answer: answer.unwrap_or(Err(Reason::NoAnswer)),
         }
     }
 
-    async fn talk(
+    async fn send(
         &mut self,
         mut request: Request<Full<Bytes>>,
         start: Instant,
     ) -> Result<Bytes, Reason> {
         if let Some(mut sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
             match sender.try_send_request(request).await {
-                Ok(response) => return self.finish(sender, response).await,
+                Ok(response) => return self.read_response(sender, response).await,
                 // The server closed the idle connection: hyper gives the request back only if no byte of it was written.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(reason(error.error())),
+                    None => return Err(exchange_failure(error.error())),
                 },
             }
         }
         let stream = self
             .replica
-            .connect(start + self.limits.connect.min(self.limits.request))
+            .connect(start + self.timeouts.connect.min(self.timeouts.request))
             .await?;
         let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| reason(&error))?;
+            .map_err(|error| exchange_failure(&error))?;
         // It ends when the sender is dropped; its error reaches the sender as well.
         tokio::spawn(driver);
         let response = sender
             .send_request(request)
             .await
-            .map_err(|error| reason(&error))?;
-        self.finish(sender, response).await
+            .map_err(|error| exchange_failure(&error))?;
+        self.read_response(sender, response).await
     }
 
-    async fn finish(
+    async fn read_response(
         &mut self,
         sender: SendRequest<Full<Bytes>>,
         response: Response<Incoming>,
     ) -> Result<Bytes, Reason> {
         let (head, body) = response.into_parts();
-        let is_ok = head.status == StatusCode::OK;
+        let failed = match head.status {
+            StatusCode::OK if has_type(&head.headers, "application/json") => None,
+            StatusCode::OK => Some(Reason::Unreadable),
+            status if has_type(&head.headers, "application/problem+json") => {
+                Some(Reason::Status(status.as_u16()))
+            }
+            status => Some(Reason::StatusWithoutProblem(status.as_u16())),
+        };
         let body = match Limited::new(body, LARGEST_REPLY).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                return Err(if is_ok {
-                    Reason::Unreadable
-                } else {
-                    Reason::Status(head.status.as_u16())
-                });
+                return Err(failed.unwrap_or(Reason::Unreadable));
             }
             Err(_) => return Err(Reason::Closed),
         };
         self.sender = Some(sender);
-        if !is_ok {
-            return Err(Reason::Status(head.status.as_u16()));
-        }
-        let kind = head
-            .headers
-            .get(CONTENT_TYPE)
-            .map(HeaderValue::as_bytes)
-            .unwrap_or_default();
-        let json = b"application/json";
-        if kind.len() < json.len() || !kind[..json.len()].eq_ignore_ascii_case(json) {
-            return Err(Reason::Unreadable);
-        }
-        Ok(body)
+        failed.map_or(Ok(body), Err)
     }
 }
 
-fn no_connection(error: &std::io::Error) -> Reason {
+/// Returns whether a body has this media type, whatever its parameters.
+fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let found = value.and_then(|value| value.split(|byte| *byte == b';').next());
+    found.is_some_and(|found| {
+        found
+            .trim_ascii()
+            .eq_ignore_ascii_case(media_type.as_bytes())
+    })
+}
+
+fn connect_failure(error: &std::io::Error) -> Reason {
     match Errno::from_io_error(error) {
         Some(Errno::CONNREFUSED) => Reason::Refused,
         Some(Errno::MFILE | Errno::NFILE) => Reason::OpenFiles,
@@ -224,10 +238,86 @@ fn no_connection(error: &std::io::Error) -> Reason {
     }
 }
 
-fn reason(error: &hyper::Error) -> Reason {
+fn exchange_failure(error: &hyper::Error) -> Reason {
     if error.is_parse() {
         Reason::Unreadable
     } else {
         Reason::Closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+    /// An address that answers nothing, as the queue behind it is full.
+    struct Silent {
+        address: SocketAddr,
+        _listener: TcpListener,
+        _queue: Vec<TcpStream>,
+    }
+
+    impl Silent {
+        async fn new(ip: [u8; 4]) -> Self {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind((ip, 0).into()).expect("a free port");
+            let listener = socket.listen(1).expect("it listens");
+            let address = listener.local_addr().expect("an address");
+            let mut queue = Vec::new();
+            let connect =
+                || tokio::time::timeout(CONNECT_TIMEOUT / 10, TcpStream::connect(address));
+            while let Ok(stream) = connect().await {
+                queue.push(stream.expect("there is room, or no answer"));
+            }
+            Self {
+                address,
+                _listener: listener,
+                _queue: queue,
+            }
+        }
+    }
+
+    fn replica(addresses: Vec<SocketAddr>) -> Replica {
+        Replica {
+            addresses,
+            host: HeaderValue::from_static("replica"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_leaves_time_for_those_after_it() {
+        let silent = [
+            Silent::new([127, 0, 0, 2]).await,
+            Silent::new([127, 0, 0, 3]).await,
+        ];
+        let listener = TcpListener::bind("127.0.0.4:0").await.expect("a free port");
+        let open = listener.local_addr().expect("an address");
+        let mut replica = replica(vec![silent[0].address, silent[1].address, open]);
+        assert_eq!(replica.check_reachable(CONNECT_TIMEOUT).await, Ok(()));
+        assert_eq!(
+            replica.addresses[0], open,
+            "later connections begin with it"
+        );
+    }
+
+    #[tokio::test]
+    async fn silent_addresses_alone_take_the_connect_timeout() {
+        let silent = [
+            Silent::new([127, 0, 0, 2]).await,
+            Silent::new([127, 0, 0, 3]).await,
+        ];
+        let mut replica = replica(vec![silent[0].address, silent[1].address]);
+        let start = Instant::now();
+        let reached = replica.check_reachable(CONNECT_TIMEOUT).await;
+        assert_eq!(reached, Err(Reason::ConnectTimeout));
+        assert!(
+            start.elapsed() < CONNECT_TIMEOUT * 2,
+            "{:?}",
+            start.elapsed()
+        );
     }
 }

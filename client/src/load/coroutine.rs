@@ -1,4 +1,4 @@
-//! A coroutine: sends one request after the other, and notes what came of each.
+//! Sends one request after the other, and records what came of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::Shared;
 use super::connection::Connection;
 use super::pace::Pace;
 use super::timer::Timer;
-use crate::history::{Done, Op, Outcome, Phase, Reason, digest};
+use crate::history::{FinishedRequest, Op, Outcome, PageAnswer, PageReply, Phase, Reason, digest};
 use crate::traffic::{Planned, Script};
 
-/// Sends one request after the other, over one connection to each replica.
+/// A coroutine that sends one request after the other, over one connection to each replica.
 #[derive(Debug)]
 pub(super) struct Coroutine {
     shared: Arc<Shared>,
@@ -32,11 +32,11 @@ struct Outgoing<'a> {
 
 impl Coroutine {
     pub(super) fn new(shared: &Arc<Shared>, number: u32) -> Self {
-        let limits = shared.load.limits;
+        let timeouts = shared.load.timeouts;
         let connections = shared
             .replicas
             .iter()
-            .map(|replica| Connection::new(Arc::clone(replica), limits))
+            .map(|replica| Connection::new(Arc::clone(replica), timeouts))
             .collect();
         let script = shared.load.plan.coroutine(number);
         Self {
@@ -47,8 +47,8 @@ impl Coroutine {
         }
     }
 
-    /// Sends as long as there is something to send; gives itself back for the next part.
-    pub(super) async fn work(mut self, phase: Phase, pace: Arc<Pace>) -> Self {
+    /// Sends as long as there is something to send; returns the coroutine for the next part of the run.
+    pub(super) async fn run(mut self, phase: Phase, pace: Arc<Pace>) -> Self {
         let mut sent = 0;
         // Where there is none, the runtime's own does, less exactly.
         let mut timer = if pace.is_open() {
@@ -56,7 +56,7 @@ impl Coroutine {
         } else {
             None
         };
-        while !self.shared.stop.is_asked() {
+        while !self.shared.stop.is_requested() {
             let Some(intended_ns) = pace.next(sent, &mut timer, &self.shared).await else {
                 break;
             };
@@ -66,20 +66,37 @@ impl Coroutine {
             self.send(&planned, intended_ns, phase).await;
             sent += 1;
         }
-        if self.shared.stop.is_asked() {
+        if self.shared.stop.is_requested() {
             // The next signal ends the program.
             self.shared.recorder().flush();
         }
         self
     }
 
-    /// Sends one message to this very replica.
+    /// Sends one message to this replica, whatever the plan says.
     pub(super) async fn probe(&mut self, replica: usize) {
         if let Some(planned) = self.script.next() {
             let planned = Planned { replica, ..planned };
             self.send(&planned, self.shared.clock.now(), Phase::Probe)
                 .await;
         }
+    }
+
+    /// Asks this replica for its last messages.
+    pub(super) async fn fetch_page(&mut self, replica: usize) {
+        let connection = &mut self.connections[replica];
+        let request = connection.replica().page_request();
+        let exchange = connection.exchange(request).await;
+        let body = exchange.answer.map_err(|reason| reason.to_string());
+        let text = body.and_then(|body| {
+            String::from_utf8(body.into()).map_err(|error| format!("the body: {error}"))
+        });
+        self.shared.recorder().record_page(PageReply {
+            replica: u16::try_from(replica).unwrap_or(u16::MAX),
+            start_ns: self.shared.clock.at(exchange.start),
+            end_ns: self.shared.clock.at(exchange.end),
+            answer: text.map_or_else(PageAnswer::NotJudged, PageAnswer::Body),
+        });
     }
 
     /// Sends a message, repeats it as often as allowed, and records what came of it.
@@ -95,7 +112,8 @@ impl Coroutine {
                 .expect("a UUID has hexadecimal digits only")
         });
         let clock = self.shared.clock;
-        let (mut replica, mut attempts, mut start_ns, mut doubt) = (planned.replica, 0, None, None);
+        let (mut replica, mut attempts, mut start_ns, mut unknown_outcome) =
+            (planned.replica, 0, None, None);
         let mut unreadable = 0;
         let (end_ns, outcome, reply) = loop {
             let connection = &mut self.connections[replica];
@@ -110,13 +128,10 @@ impl Coroutine {
             };
             unreadable += u8::from(reason == Reason::Unreadable);
             if let outcome @ Outcome::Unknown(_) = reason.outcome() {
-                doubt = Some(outcome);
+                unknown_outcome = Some(outcome);
             }
-            if attempts > retries
-                || matches!(reason, Reason::Status(400..=499))
-                || self.shared.stop.is_asked()
-            {
-                break (end_ns, doubt.unwrap_or(reason.outcome()), None);
+            if attempts > retries || reason.is_refusal() || self.shared.stop.is_requested() {
+                break (end_ns, unknown_outcome.unwrap_or(reason.outcome()), None);
             }
             tokio::time::sleep(pause(attempts)).await;
             replica = (replica + 1) % self.connections.len();
@@ -136,7 +151,7 @@ impl Coroutine {
             attempts,
             phase,
         };
-        self.shared.recorder().record(&Done {
+        self.shared.recorder().record(&FinishedRequest {
             op,
             text: &planned.text,
             reply: reply.as_deref(),
@@ -145,7 +160,8 @@ impl Coroutine {
     }
 }
 
-/// Before a repetition: 50 ms, doubled each time up to a second, so that a server in trouble is not pressed.
+/// Returns the pause before a repetition: 50 ms, doubled each time up to a second, so that a server in trouble is not
+/// pressed.
 fn pause(attempts: u8) -> Duration {
     Duration::from_millis((25 << attempts.min(6)).min(1000))
 }

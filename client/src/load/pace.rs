@@ -1,4 +1,4 @@
-//! When the next request is due.
+//! Decides when the next request is due.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::timer::Timer;
 use super::{Clock, Shared};
 
-/// How much is sent.
+/// The amount of load of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Amount {
-    /// By each coroutine.
+    /// Each coroutine sends so many requests.
     Requests(u32),
-    /// By all, as much as they can.
+    /// All coroutines together send as much as they can in this time.
     Time(Duration),
 }
 
-/// The timetable of one part of a run. Times are nanoseconds of the run's clock.
+/// The schedule of one part of a run. Times are nanoseconds of the run's clock.
 #[derive(Debug)]
 pub(super) struct Pace {
     start_ns: u64,
@@ -23,19 +23,19 @@ pub(super) struct Pace {
     open: Option<OpenLoop>,
 }
 
-/// Requests are due at set times, and whichever coroutine is free takes the next: a slow answer holds up its own coroutine
-/// alone.
+/// The schedule of an open loop: requests are due at set times, and whichever coroutine is free takes the next, so that
+/// a slow answer holds up its own coroutine alone.
 #[derive(Debug)]
 struct OpenLoop {
-    /// How long after one request the next is due.
+    /// The time from when one request is due to when the next one is.
     interval_ns: f64,
     coroutines: u32,
-    /// How many were given out.
+    /// How many requests coroutines have taken.
     taken: AtomicU64,
 }
 
 impl Pace {
-    /// A coroutine's next request is due when the one before is answered.
+    /// Returns a closed loop: a coroutine's next request is due when the one before is answered.
     pub(super) fn closed(start_ns: u64, amount: Amount) -> Self {
         Self {
             start_ns,
@@ -44,7 +44,7 @@ impl Pace {
         }
     }
 
-    /// So many requests a second over all coroutines.
+    /// Returns an open loop of so many requests a second over all coroutines.
     pub(super) fn open(start_ns: u64, amount: Amount, rate: f64, coroutines: u32) -> Self {
         Self {
             start_ns,
@@ -57,12 +57,13 @@ impl Pace {
         }
     }
 
-    /// Whether requests are due at set times.
+    /// Returns whether requests are due at set times.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// When the next request of a coroutine that has sent so many is due; none if there is nothing more to send.
+    /// Returns when the next request of a coroutine that has sent so many is due; none if there is nothing more to
+    /// send.
     fn due(&self, sent: u32, clock: Clock) -> Option<u64> {
         let (due_ns, number, all) = match &self.open {
             None => (clock.now(), sent.into(), 1),
@@ -81,7 +82,7 @@ impl Pace {
         more.then_some(due_ns)
     }
 
-    /// Waits until the next request is due; gives when that was, or none if nothing more is to be sent.
+    /// Waits until the next request is due; returns when that was, or none if nothing more is to be sent.
     pub(super) async fn next(
         &self,
         sent: u32,
@@ -104,7 +105,7 @@ impl Pace {
         };
         tokio::select! {
             () = asleep => Some(due_ns),
-            () = shared.stop.asked() => None,
+            () = shared.stop.requested() => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The bar on stderr, while the run goes on. Hidden where stderr is no terminal.
+//! Draws a progress bar on stderr while the run goes on, unless stderr is no terminal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::task::JoinHandle;
 
 use super::{Amount, Shared};
 
-/// Ten times a second is smooth, and costs the measurement nothing.
+/// The time between two drawings: ten a second look smooth, and cost the measurement nothing.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Draws the bar until it is stopped.
+/// A progress bar that is drawn until it is stopped.
 #[derive(Debug)]
 pub(super) struct Progress {
     task: JoinHandle<()>,
@@ -37,7 +37,7 @@ impl Progress {
         Self { task, bar }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar from the terminal.
     pub(super) async fn stop(self) {
         self.task.abort();
         // What it shares is free only once it has been waited for.

@@ -6,36 +6,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-/// Whether nothing more is to be sent.
+use crate::exit;
+use crate::output::print_warning;
+
+/// The request to send nothing more, which any task can make and wait for.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     asked: AtomicBool,
-    bell: Notify,
+    notify: Notify,
 }
 
 impl Stop {
-    pub(super) fn is_asked(&self) -> bool {
+    pub(super) fn is_requested(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Waits until nothing more is to be sent.
-    pub(super) async fn asked(&self) {
-        let told = self.bell.notified();
-        if !self.is_asked() {
+    /// Waits until the end of the sending is requested.
+    pub(super) async fn requested(&self) {
+        let told = self.notify.notified();
+        if !self.is_requested() {
             told.await;
         }
     }
 
-    /// Nothing more is to be sent; gives whether that was so before.
-    pub(super) fn ask(&self) -> bool {
+    /// Requests the end of the sending; returns whether it was requested before.
+    pub(super) fn request(&self) -> bool {
         let before = self.asked.swap(true, Ordering::Relaxed);
-        self.bell.notify_waiters();
+        self.notify.notify_waiters();
         before
     }
 }
 
-/// The first Ctrl-C or SIGTERM ends the sending and costs no result, whenever it comes; the second one ends the program.
-pub(super) async fn at_signals(stop: Arc<Stop>, quiet: bool) {
+/// Listens to signals. The first Ctrl-C or SIGTERM ends the sending and costs no result, whenever it comes; the second
+/// one ends the program.
+pub(super) async fn on_signals(stop: Arc<Stop>, quiet: bool) {
     let signals = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
@@ -49,11 +53,11 @@ pub(super) async fn at_signals(stop: Arc<Stop>, quiet: bool) {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        if stop.ask() {
-            crate::leave();
+        if stop.request() {
+            exit::now();
         }
         if !quiet {
-            crate::warn(
+            print_warning(
                 "stopping: what is under way is waited for and judged; once more to leave at once",
             );
         }

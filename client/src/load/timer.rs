@@ -36,7 +36,7 @@ mod precise {
             Ok(Self(AsyncFd::new(timer)?))
         }
 
-        /// A second call begins anew.
+        /// Sleeps for this time; a second call begins anew.
         pub(crate) async fn sleep(&mut self, time: Duration) -> io::Result<()> {
             let none = Timespec {
                 tv_sec: 0,

@@ -1,4 +1,4 @@
-//! Two runs side by side, if they say something about each other.
+//! Compares two runs, if they say something about each other.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::document::{Document, Figures, LatencyFigures, SCHEMA_VERSION, Settings, VerdictWord};
 use crate::error::Error;
 
-/// A table of both runs' figures and their ratio.
+/// Returns a table of both runs' figures and their ratio.
 pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
     let (one, other) = (load(before)?, load(after)?);
     let (Some(old), Some(new)) = (&one.settings, &other.settings) else {
@@ -43,9 +43,9 @@ fn load(path: &Path) -> Result<Document, Error> {
     };
     let document: Document = serde_json::from_str(&text)
         .map_err(|error| broken(format!("not what --output-format json writes: {error}")))?;
-    if document.schema_version != SCHEMA_VERSION {
+    if !(1..=SCHEMA_VERSION).contains(&document.schema_version) {
         let reason = format!(
-            "schema_version {}, but this client reads {SCHEMA_VERSION}",
+            "schema_version {}, but this client reads 1 to {SCHEMA_VERSION}",
             document.schema_version
         );
         return Err(broken(reason));
@@ -53,7 +53,7 @@ fn load(path: &Path) -> Result<Document, Error> {
     Ok(document)
 }
 
-/// What was set differently and changes the load. Seeds and addresses do not.
+/// Returns what was set differently and changes the load. Seeds and addresses do not.
 fn differences(old: &Settings, new: &Settings) -> Vec<String> {
     let mut found = Vec::new();
     let mut note = |name: &str, old: String, new: String| {

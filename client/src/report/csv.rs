@@ -1,5 +1,5 @@
-//! One line for each request, for a spreadsheet or a plot. Times count from the beginning of the run; a latency is the time
-//! from when a request was due.
+//! Reports one line for each request, for a spreadsheet or a plot. Times count from the beginning of the run; a latency
+//! is the time from when a request was due.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ pub(crate) fn render(history: &History) -> String {
             Outcome::Unknown(reason) => ("unknown", reason.to_string()),
         };
         let replica = history
-            .setting
+            .settings
             .replicas
             .get(usize::from(op.replica))
             .map_or("", String::as_str);
@@ -49,7 +49,7 @@ pub(crate) fn render(history: &History) -> String {
     lines
 }
 
-/// As RFC 4180 wants a field that may hold anything.
+/// Quotes a field that may hold anything, as RFC 4180 wants it.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
@@ -58,7 +58,7 @@ fn quoted(field: &str) -> String {
     }
 }
 
-/// Exact: nanoseconds are six decimals.
+/// Formats nanoseconds as milliseconds, exactly: with six decimals.
 fn milliseconds(nanoseconds: u64) -> String {
     format!("{}.{:06}", nanoseconds / 1_000_000, nanoseconds % 1_000_000)
 }

@@ -1,4 +1,4 @@
-//! The results for a program: JSON, whose schema is made from these types. Units stand in the names.
+//! Reports the results as JSON, whose schema is made from these types. Units stand in the names.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,14 +7,15 @@ use super::{Results, Run};
 use crate::stats::{Group, Latency};
 use crate::verify::{Check, Judgement, Verdict};
 
-/// Changes if a field comes, goes or means something else: a reader refuses a field that it does not know.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+/// The version of the schema. It changes if a field comes, goes or means something else: a reader refuses a field that
+/// it does not know.
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 
 /// The results of `client` with `--output-format json`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
-    /// Changes if a field comes, goes or means something else.
+    /// The version of the schema, which changes if a field comes, goes or means something else.
     pub(crate) schema_version: u32,
     /// The program and its version.
     pub(crate) program: String,
@@ -30,7 +31,7 @@ pub(crate) struct Document {
     pub(crate) thresholds: Vec<ThresholdResult>,
 }
 
-/// What the judge says.
+/// The verdict of the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum VerdictWord {
@@ -40,73 +41,75 @@ pub(crate) enum VerdictWord {
     Invalid,
     /// Nothing could be judged.
     Unknown,
-    /// `--no-check`.
+    /// The run was not judged, because of `--no-check`.
     NotJudged,
 }
 
-/// What a run was to do.
+/// The settings of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) urls: Vec<String>,
     pub(crate) users: Vec<String>,
     pub(crate) concurrency: u32,
-    /// Of each coroutine; absent in a timed run.
+    /// The requests of each coroutine; absent in a timed run.
     pub(crate) requests: Option<u32>,
-    /// Absent in a counted run.
+    /// The duration; absent in a counted run.
     pub(crate) duration_ms: Option<f64>,
-    /// Requests a second; absent in a closed loop.
+    /// The requests a second; absent in a closed loop.
     pub(crate) rate: Option<f64>,
-    /// Of each coroutine.
+    /// The requests of each coroutine before the measured ones.
     pub(crate) warmup: u32,
-    /// Characters; absent if texts were a few words each.
+    /// The length of each text in characters; absent if texts were a few words each.
     pub(crate) text_length: Option<usize>,
     pub(crate) retries: u8,
     pub(crate) timeout_ms: f64,
     pub(crate) connect_timeout_ms: f64,
+    /// The seed, at most 2^53 - 1, so that a reader that keeps numbers as doubles knows it exactly; older runs may have
+    /// drawn a greater one.
     pub(crate) seed: u64,
-    /// Begins each text of this run.
+    /// The beginning of each text of this run.
     pub(crate) tag: String,
     pub(crate) shared: bool,
     pub(crate) checked: bool,
 }
 
-/// What was measured.
+/// The figures of a run.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Figures {
     pub(crate) interrupted: bool,
     pub(crate) total_time_ms: f64,
     pub(crate) throughput_per_second: f64,
-    /// Total time by requests: not a latency.
+    /// The total time divided by the number of requests, which is not a latency.
     pub(crate) wall_time_per_request_ms: f64,
-    /// Requests under way on average.
+    /// How many requests were under way on average.
     pub(crate) under_way: f64,
     pub(crate) client_cpu_ms: f64,
     pub(crate) total: GroupFigures,
-    /// In the order of the URLs. A request that was sent more than once counts for the replica asked last, with the time of
-    /// all its attempts.
+    /// The figures of each replica, in the order of the URLs. A request that was sent more than once counts for the
+    /// replica asked last, with the time of all its attempts.
     pub(crate) replicas: Vec<GroupFigures>,
-    /// Requests that were sent more than once.
+    /// How many requests were sent more than once.
     pub(crate) repeated: u64,
-    /// By kind, in plain words.
+    /// How many requests failed or are of unknown outcome, by kind, in plain words.
     pub(crate) errors: Vec<ErrorCount>,
-    /// Of the requests that failed or are unknown.
+    /// The latencies of the requests that failed or are of unknown outcome.
     pub(crate) failed_latency: Option<LatencyFigures>,
 }
 
-/// Requests with something in common.
+/// The figures of requests that have something in common.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GroupFigures {
-    /// `ok + failed + unknown`.
+    /// How many requests were sent: `ok + failed + unknown`.
     pub(crate) sent: u64,
     pub(crate) ok: u64,
-    /// Surely not stored.
+    /// How many messages are surely not stored.
     pub(crate) failed: u64,
-    /// Perhaps stored.
+    /// How many messages are perhaps stored.
     pub(crate) unknown: u64,
-    /// Of the successful ones; absent if there is none.
+    /// The latencies of the successful requests; absent if there is none.
     pub(crate) latency: Option<LatencyFigures>,
 }
 
@@ -118,7 +121,7 @@ pub(crate) struct LatencyFigures {
     pub(crate) standard_deviation_ms: f64,
     pub(crate) min_ms: f64,
     pub(crate) max_ms: f64,
-    /// Only those that the sample carries: ten values lie beyond.
+    /// The percentiles that the sample supports: ten values lie beyond.
     pub(crate) percentiles: Vec<PercentileFigure>,
 }
 
@@ -130,7 +133,7 @@ pub(crate) struct PercentileFigure {
     pub(crate) value_ms: f64,
 }
 
-/// Requests that ended alike.
+/// The number of requests that ended alike.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ErrorCount {
@@ -138,51 +141,55 @@ pub(crate) struct ErrorCount {
     pub(crate) count: u64,
 }
 
-/// One check.
+/// The result of one check.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckResult {
-    /// Short and fixed.
+    /// The code of the check, short and fixed.
     pub(crate) code: String,
     pub(crate) name: String,
-    /// What holds if there is no violation.
+    /// The promise that holds if there is no violation.
     pub(crate) promise: String,
     pub(crate) violations: u64,
-    /// The worst few, each a contradiction in words.
+    /// The worst few violations, each a contradiction in words.
     pub(crate) examples: Vec<String>,
 }
 
-/// What the verdict rests on.
+/// The evidence that the verdict rests on.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CoverageFigures {
     pub(crate) replies: u64,
     pub(crate) messages: u64,
-    /// Pairs of which one was answered before the other was sent.
+    /// How many pairs have a prescribed order, as one was answered before the other was sent.
     pub(crate) ordered_pairs: u64,
-    /// Of these, the pairs answered by different replicas.
+    /// How many of these pairs were answered by different replicas.
     pub(crate) ordered_pairs_across_replicas: u64,
-    /// Replies that show one of this run's messages.
+    /// How many replies show one of this run's messages, on average.
     pub(crate) shown_mean: f64,
-    /// Messages that only their own reply shows.
+    /// How many messages only their own reply shows.
     pub(crate) shown_once: u64,
-    /// Requests of unknown outcome whose message appeared.
+    /// How many requests of unknown outcome have a message that appeared.
     pub(crate) unknown_stored: u64,
-    /// Those whose message did not.
+    /// How many requests of unknown outcome have a message that did not appear.
     pub(crate) unknown_not_seen: u64,
+    /// How many pages of messages were asked for at the end and judged; absent in version 1.
+    #[serde(default)]
+    pub(crate) pages: u64,
 }
 
-/// A `--threshold`.
+/// The result of a `--threshold`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ThresholdResult {
     pub(crate) threshold: String,
-    /// In the unit of the figure: milliseconds, messages a second, or requests. Absent if there is not enough to tell.
+    /// The figure in its unit: milliseconds, messages a second, or requests. It is absent if there is not enough to
+    /// tell.
     pub(crate) actual: Option<f64>,
     pub(crate) met: bool,
 }
 
-/// The results as JSON.
+/// Renders the results as JSON.
 pub(crate) fn render(results: &Results<'_>) -> String {
     let mut json =
         serde_json::to_string_pretty(&document(results)).expect("no map in it has odd keys");
@@ -190,7 +197,7 @@ pub(crate) fn render(results: &Results<'_>) -> String {
     json
 }
 
-/// The schema of [`Document`].
+/// Renders the schema of [`Document`].
 pub(crate) fn schema() -> String {
     let mut schema = serde_json::to_string_pretty(&schemars::schema_for!(Document))
         .expect("a schema is plain JSON");
@@ -218,7 +225,7 @@ fn document(results: &Results<'_>) -> Document {
             .map(|met| ThresholdResult {
                 threshold: met.threshold,
                 actual: met.actual,
-                met: met.holds,
+                met: met.is_met,
             })
             .collect(),
     }
@@ -299,7 +306,7 @@ fn checks(judgement: &Judgement) -> Vec<CheckResult> {
                     violations
                         .worst
                         .iter()
-                        .map(|finding| finding.story.clone())
+                        .map(|contradiction| contradiction.explanation.clone())
                         .collect()
                 })
                 .unwrap_or_default(),
@@ -319,6 +326,7 @@ fn coverage(judgement: &Judgement) -> CoverageFigures {
         shown_once: coverage.shown_once,
         unknown_stored: coverage.unknown_stored,
         unknown_not_seen: coverage.unknown_not_seen,
+        pages: coverage.pages,
     }
 }
 
@@ -326,7 +334,7 @@ fn coverage(judgement: &Judgement) -> CoverageFigures {
 mod tests {
     use super::*;
 
-    /// Who changes the types, changes the schema that others rely on: `client schema > client/schema/results.json`.
+    /// Whoever changes the types changes the schema that others rely on: `client schema > client/schema/results.json`.
     #[test]
     fn the_schema_in_the_repository_is_the_one_of_the_types() {
         assert_eq!(schema(), include_str!("../../schema/results.json"));

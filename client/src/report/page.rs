@@ -1,4 +1,5 @@
-//! The results as a page: one file without script and without network, charts drawn as SVG, readable in light and dark.
+//! Reports the results as a page: one file without script and without network, charts drawn as SVG, readable in light
+//! and dark.
 
 mod charts;
 mod svg;
@@ -13,7 +14,7 @@ use crate::verify::{Check, Judgement, Verdict};
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// Nothing but the style in the file itself may be loaded.
+/// The policy of the page: nothing but the style in the file itself may be loaded.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 pub(super) fn render(results: &Results<'_>) -> String {
@@ -107,7 +108,7 @@ fn tables(results: &Results<'_>, stats: &Stats) -> String {
     let mut rows = String::new();
     let groups = results
         .history
-        .setting
+        .settings
         .replicas
         .iter()
         .map(String::as_str)
@@ -152,7 +153,7 @@ fn tables(results: &Results<'_>, stats: &Stats) -> String {
     text
 }
 
-/// The 99th, if the sample carries it.
+/// Returns the 99th percentile, if the sample supports it.
 #[expect(
     clippy::cast_precision_loss,
     reason = "nanoseconds of a latency are below 2^52"
@@ -189,8 +190,12 @@ fn checks(judgement: &Judgement) -> String {
     let coverage = &judgement.coverage;
     format!(
         "<h2>Checks</h2>\n<div class=\"wide\"><table>{rows}</table></div>\n\
-         <p>Judged from {} replies showing {} messages: {} ordered pairs, {} of them across replicas.</p>\n",
-        coverage.replies, coverage.messages, coverage.ordered_pairs, coverage.across_replicas
+         <p>Judged from {} replies showing {} messages, and {} pages: {} ordered pairs, {} of them across replicas.</p>\n",
+        coverage.replies,
+        coverage.messages,
+        coverage.pages,
+        coverage.ordered_pairs,
+        coverage.across_replicas
     )
 }
 
@@ -204,9 +209,9 @@ fn contradictions(results: &Results<'_>, judgement: &Judgement) -> String {
             violations.check.code(),
             violations.count
         );
-        for finding in &violations.worst {
-            let _ = writeln!(text, "<pre>{}</pre>", escape(&finding.story));
-            text.push_str(&timeline::around(results.history, &finding.ops));
+        for contradiction in &violations.worst {
+            let _ = writeln!(text, "<pre>{}</pre>", escape(&contradiction.explanation));
+            text.push_str(&timeline::around(results.history, &contradiction.ops));
         }
     }
     text

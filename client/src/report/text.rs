@@ -1,9 +1,10 @@
-//! The output for a person: the verdict, three numbers, then tables.
+//! Reports the results as text: the verdict, three numbers, then tables.
 
 use std::fmt::Write;
 
-use super::{INTERRUPTED, REPEATED, Results, Run, Style};
-use crate::history::Setting;
+use super::{INTERRUPTED, REPEATED, Results, Run};
+use crate::history::JudgeSettings;
+use crate::output::Style;
 use crate::stats::{Group, Latency, Stats};
 use crate::verify::{Check, Judgement, Verdict};
 
@@ -15,7 +16,7 @@ macro_rules! line {
     }};
 }
 
-/// Everything that is printed after a run.
+/// Renders everything that is printed after a run.
 pub(super) fn render(results: &Results<'_>, style: Style) -> String {
     let mut page = String::new();
     let paint = Paint(style);
@@ -27,10 +28,10 @@ pub(super) fn render(results: &Results<'_>, style: Style) -> String {
         headline(&mut page, stats);
         requests(&mut page, stats);
         latencies(&mut page, stats);
-        replicas(&mut page, &results.history.setting, stats);
+        replicas(&mut page, &results.history.settings, stats);
     }
     if let Some(judgement) = results.judgement {
-        coverage(&mut page, judgement);
+        coverage(&mut page, &results.history.settings, judgement);
     }
     if let Some(run) = &results.run {
         client(&mut page, run);
@@ -39,7 +40,7 @@ pub(super) fn render(results: &Results<'_>, style: Style) -> String {
         line!(
             page,
             "Threshold {}",
-            if met.holds {
+            if met.is_met {
                 paint.green(met)
             } else {
                 paint.red(met)
@@ -49,7 +50,7 @@ pub(super) fn render(results: &Results<'_>, style: Style) -> String {
     page
 }
 
-/// Colours, where they are wanted.
+/// Colors text, where that is wanted.
 #[derive(Clone, Copy)]
 struct Paint(Style);
 
@@ -100,9 +101,9 @@ fn verdict(page: &mut String, results: &Results<'_>, paint: Paint) {
                     check.code()
                 );
                 line!(page, "  The promise: {}.", check.meaning());
-                for finding in &violations.worst {
-                    for story in finding.story.lines() {
-                        line!(page, "  {story}");
+                for contradiction in &violations.worst {
+                    for explanation in contradiction.explanation.lines() {
+                        line!(page, "  {explanation}");
                     }
                     line!(page);
                 }
@@ -197,8 +198,8 @@ fn spread(latency: &Latency) -> String {
     )
 }
 
-fn replicas(page: &mut String, setting: &Setting, stats: &Stats) {
-    let width = setting
+fn replicas(page: &mut String, settings: &JudgeSettings, stats: &Stats) {
+    let width = settings
         .replicas
         .iter()
         .map(|url| url.chars().count())
@@ -216,7 +217,7 @@ fn replicas(page: &mut String, setting: &Setting, stats: &Stats) {
         "mean",
         "p50"
     );
-    for (url, group) in setting.replicas.iter().zip(&stats.replicas) {
+    for (url, group) in settings.replicas.iter().zip(&stats.replicas) {
         let Group {
             ok,
             failed,
@@ -245,7 +246,7 @@ fn replicas(page: &mut String, setting: &Setting, stats: &Stats) {
     line!(page);
 }
 
-fn coverage(page: &mut String, judgement: &Judgement) {
+fn coverage(page: &mut String, settings: &JudgeSettings, judgement: &Judgement) {
     let coverage = &judgement.coverage;
     line!(
         page,
@@ -274,11 +275,21 @@ fn coverage(page: &mut String, judgement: &Judgement) {
             coverage.unknown_not_seen
         );
     }
+    match coverage.pages {
+        0 => line!(page, "  no page of messages was judged"),
+        1 => line!(page, "  1 page of messages, asked for at the end"),
+        pages => line!(page, "  {pages} pages of messages, asked for at the end"),
+    }
+    for (replica, reason) in &coverage.pages_not_judged {
+        let url = settings.replicas.get(usize::from(*replica));
+        let url = url.map_or("?", String::as_str);
+        line!(page, "  the page of {url} was not judged: {reason}");
+    }
     line!(page);
 }
 
-/// From this share of the coroutines under way, they held the run up in an open loop; below it, the client itself did in a
-/// closed one.
+/// The share of the coroutines under way that counts as busy: from it on, they held the run up in an open loop; below
+/// it, the client itself did in a closed one.
 const BUSY_ENOUGH: f64 = 0.9;
 
 fn client(page: &mut String, run: &Run<'_>) {

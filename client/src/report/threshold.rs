@@ -1,17 +1,17 @@
-//! Figures that a run must meet: `p99<20ms`, `throughput>5000`, `failed=0`.
+//! Judges figures that a run must meet: `p99<20ms`, `throughput>5000`, `failed=0`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::stats::{Latency, Stats, carries, nearest_rank};
+use crate::stats::{Latency, Stats, nearest_rank, supports_percentile};
 
-/// A figure, a comparison, and a value.
+/// A threshold: a figure, a comparison, and a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Threshold {
     given: String,
     figure: Figure,
     comparison: Comparison,
-    /// Milliseconds, messages in a second, or requests.
+    /// The value in milliseconds, messages a second, or requests.
     value: f64,
 }
 
@@ -37,7 +37,7 @@ enum Comparison {
     Equal,
 }
 
-/// Longest first: `<` begins `<=`.
+/// The signs of the comparisons, longest first: `<` begins `<=`.
 const COMPARISONS: [(&str, Comparison); 6] = [
     ("<=", Comparison::AtMost),
     (">=", Comparison::AtLeast),
@@ -47,18 +47,18 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     ("=", Comparison::Equal),
 ];
 
-/// Whether a run met it.
+/// The outcome of a threshold: whether a run met it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Met {
-    /// As given.
+pub(crate) struct ThresholdOutcome {
+    /// The threshold as given.
     pub(crate) threshold: String,
-    /// None if the run says nothing about it, which counts as missed.
+    /// The figure of the run; absent if the run says nothing about it, which counts as missed.
     pub(crate) actual: Option<f64>,
-    pub(crate) holds: bool,
+    pub(crate) is_met: bool,
 }
 
 impl Threshold {
-    pub(crate) fn judge(&self, stats: &Stats) -> Met {
+    pub(crate) fn judge(&self, stats: &Stats) -> ThresholdOutcome {
         let actual = self.figure.of(stats);
         let met = actual.is_some_and(|actual| match self.comparison {
             Comparison::Less => actual < self.value,
@@ -67,10 +67,10 @@ impl Threshold {
             Comparison::AtLeast => actual >= self.value,
             Comparison::Equal => (actual - self.value).abs() < f64::EPSILON,
         });
-        Met {
+        ThresholdOutcome {
             threshold: self.given.clone(),
             actual,
-            holds: met,
+            is_met: met,
         }
     }
 }
@@ -91,7 +91,7 @@ impl Figure {
         let latency = stats.total.latency.as_ref();
         let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
         let percentile = |latency: &Latency, percent| {
-            carries(latency.sorted.len(), percent)
+            supports_percentile(latency.sorted.len(), percent)
                 .then(|| milliseconds(nearest_rank(&latency.sorted, percent)))
         };
         match self {
@@ -173,9 +173,9 @@ impl FromStr for Threshold {
     }
 }
 
-impl fmt::Display for Met {
+impl fmt::Display for ThresholdOutcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = if self.holds { "met" } else { "MISSED" };
+        let word = if self.is_met { "met" } else { "MISSED" };
         match self.actual {
             Some(actual) => write!(formatter, "{word}: {} (it was {actual:.3})", self.threshold),
             None => write!(

@@ -1,4 +1,4 @@
-//! One fault of each kind, planted in a valid history.
+//! Plants one fault of each kind in a valid history.
 
 mod plant;
 
@@ -6,7 +6,8 @@ use rand::rngs::ChaCha8Rng;
 
 use self::plant::{
     alter, count_up, counted_twice, hole, inserted, lost, never_stored, nobody, number_taken,
-    other_user, overtaken, own_order, sent_last, unknown_too_early, unseen, with_middle,
+    other_user, overtaken, own_order, page_changed, page_stale, sent_last, unknown_too_early,
+    unseen, with_middle,
 };
 use super::model::{Message, Model, Shape, sent_at};
 use crate::history::{Outcome, Reason, WINDOW};
@@ -43,10 +44,13 @@ pub(crate) enum Fault {
     Overtaken,
     UnknownTooEarly,
     OwnOrder,
+    PageStale,
+    PageSkips,
+    PageAltered,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::Eleven,
         Self::NoMessages,
         Self::AnotherReply,
@@ -75,9 +79,12 @@ impl Fault {
         Self::Overtaken,
         Self::UnknownTooEarly,
         Self::OwnOrder,
+        Self::PageStale,
+        Self::PageSkips,
+        Self::PageAltered,
     ];
 
-    /// The name under which it must be found.
+    /// Returns the check by which the fault must be found.
     pub(crate) fn check(self) -> Check {
         self.row().0
     }
@@ -149,10 +156,13 @@ impl Fault {
                 Check::CoroutineOrder,
                 "a coroutine's messages exchanged, the clock standing still",
             ),
+            Self::PageStale => (Check::Page, "pages without the last messages"),
+            Self::PageSkips => (Check::Page, "pages that skip a message"),
+            Self::PageAltered => (Check::Page, "a message with another text on the pages"),
         }
     }
 
-    /// What the history must be like for this fault to be the only one.
+    /// Returns the shape that a history must have for this fault to be the only one.
     pub(crate) fn shape(self, shape: Shape) -> Shape {
         match self {
             // Nobody may stand ready to be blamed for what is unseen.
@@ -166,11 +176,15 @@ impl Fault {
                 ..shape
             },
             Self::Invented | Self::UnknownUnderOtherUser => Shape { others: 0, ..shape },
+            Self::PageStale | Self::PageSkips | Self::PageAltered => Shape {
+                pages: true,
+                ..shape
+            },
             _ => shape,
         }
     }
 
-    /// Plants it somewhere; false if the history has no place for it.
+    /// Plants the fault somewhere; returns false if the history has no place for it.
     pub(crate) fn plant(self, model: &mut Model, random: &mut ChaCha8Rng) -> bool {
         match self {
             Self::Eleven => alter(model, random, |model, place, reply| {
@@ -241,6 +255,9 @@ impl Fault {
             Self::Overtaken => overtaken(model, random),
             Self::UnknownTooEarly => unknown_too_early(model),
             Self::OwnOrder => own_order(model),
+            Self::PageStale => page_stale(model),
+            Self::PageSkips => page_changed(model, random, |page, at| drop(page.remove(at))),
+            Self::PageAltered => page_changed(model, random, |page, at| page[at].text.push('!')),
         }
     }
 }

@@ -1,32 +1,35 @@
-//! Made-up histories: some coroutines, a log, and the replies that an honest server would give.
+//! Makes up histories: some coroutines, a log, and the replies that an honest server would give.
 
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::history::{
-    Done, History, Op, Outcome, Phase, Reason, Recorder, Setting, WINDOW, Window, digest,
+    FinishedRequest, History, JudgeSettings, Op, Outcome, PAGE, PageAnswer, PageReply, Phase,
+    Reason, Recorder, WINDOW, Window, digest,
 };
 
 const TAG: &str = "self";
 
-/// What kind of history.
+/// The shape of a made-up history.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) coroutines: u32,
     pub(crate) requests: u32,
     pub(crate) users: usize,
     pub(crate) replicas: u16,
-    /// Messages that were there before.
+    /// How many messages were there before.
     pub(crate) before: usize,
-    /// Of a hundred requests.
+    /// How many of a hundred requests have an unknown outcome.
     pub(crate) unknown: u32,
-    /// Of a hundred requests.
+    /// How many of a hundred requests fail.
     pub(crate) failed: u32,
-    /// Others write as well: so many messages for a hundred requests.
+    /// How many messages others write for a hundred requests.
     pub(crate) others: u32,
-    /// Messages in a full reply.
+    /// The number of messages in a full reply.
     pub(crate) window: usize,
+    /// Whether the replicas show pages.
+    pub(crate) pages: bool,
 }
 
 impl Default for Shape {
@@ -41,6 +44,7 @@ impl Default for Shape {
             failed: 3,
             others: 0,
             window: WINDOW,
+            pages: true,
         }
     }
 }
@@ -55,7 +59,7 @@ pub(crate) struct Message {
     pub(crate) sent_at: String,
 }
 
-/// A request, and what became of it.
+/// A request and its outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) coroutine: u32,
@@ -66,9 +70,9 @@ pub(crate) struct Request {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) outcome: Outcome,
-    /// Where its message stands in the log.
+    /// The place of its message in the log.
     pub(crate) place: Option<usize>,
-    /// A reply other than the log gives.
+    /// The reply, if it is another one than the log gives.
     pub(crate) reply: Option<Vec<Message>>,
 }
 
@@ -77,17 +81,20 @@ pub(crate) struct Request {
 pub(crate) struct Model {
     pub(crate) requests: Vec<Request>,
     pub(crate) log: Vec<Message>,
-    /// Places in the log that no reply shows.
+    /// The places in the log that no reply shows.
     pub(crate) hidden: Vec<usize>,
     pub(crate) shared: bool,
     pub(crate) window: usize,
+    /// The page that each replica shows at the end, if it is another one than the log gives.
+    pub(crate) page: Option<Vec<Message>>,
+    pages: bool,
     users: usize,
     replicas: u16,
 }
 
 impl Model {
-    /// A valid history: each request takes effect at one instant between its start and its end, in the order of the log;
-    /// one of unknown outcome at any time after its start, or never.
+    /// Generates a valid history: each request takes effect at one instant between its start and its end, in the order
+    /// of the log; one of unknown outcome at any time after its start, or never.
     pub(crate) fn generate(shape: &Shape, random: &mut ChaCha8Rng) -> Self {
         let mut requests = Vec::new();
         // The instant of effect, and whose.
@@ -114,6 +121,8 @@ impl Model {
             hidden: Vec::new(),
             shared: shape.others > 0,
             window: shape.window,
+            page: None,
+            pages: shape.pages,
             users: shape.users,
             replicas: shape.replicas,
         };
@@ -205,12 +214,25 @@ impl Model {
         self.number();
     }
 
-    /// The last messages up to a place, as the log has them.
+    /// Returns a full reply whose last message is the one at this place, as the log has it.
     pub(crate) fn last(&self, place: usize) -> Vec<Message> {
+        self.last_of(place, self.window)
+    }
+
+    /// Returns a page of the log.
+    pub(crate) fn last_page(&self) -> Vec<Message> {
+        self.log
+            .len()
+            .checked_sub(1)
+            .map_or_else(Vec::new, |place| self.last_of(place, PAGE))
+    }
+
+    /// Returns so many messages up to this place.
+    fn last_of(&self, place: usize, most: usize) -> Vec<Message> {
         let mut places: Vec<usize> = (0..=place)
             .rev()
             .filter(|place| !self.hidden.contains(place))
-            .take(self.window)
+            .take(most)
             .collect();
         places.reverse();
         places
@@ -219,7 +241,7 @@ impl Model {
             .collect()
     }
 
-    /// What this request was answered, if it was.
+    /// Returns what this request was answered, if it was.
     pub(crate) fn reply(&self, request: &Request) -> Option<Vec<Message>> {
         if request.outcome != Outcome::Ok {
             return None;
@@ -230,9 +252,9 @@ impl Model {
             .or_else(|| Some(self.last(request.place?)))
     }
 
-    /// As a run would have recorded it, from the bytes of the replies on.
+    /// Returns the history that a run would have recorded, from the bytes of the replies on.
     pub(crate) fn history(&self) -> History {
-        let setting = Setting {
+        let settings = JudgeSettings {
             tag: TAG.to_owned(),
             replicas: (0..self.replicas)
                 .map(|replica| format!("http://replica{replica}"))
@@ -241,7 +263,7 @@ impl Model {
             shared: self.shared,
         };
         let mut recorder =
-            Recorder::new(setting, self.requests.len(), true).with_window(Window(self.window));
+            Recorder::new(settings, self.requests.len(), true).with_window(Window(self.window));
         let mut by_end: Vec<&Request> = self.requests.iter().collect();
         by_end.sort_by_key(|request| (request.end, request.coroutine, request.number));
         for request in by_end {
@@ -262,18 +284,34 @@ impl Model {
                 attempts: 1,
                 phase: Phase::Measured,
             };
-            recorder.record(&Done {
+            recorder.record(&FinishedRequest {
                 op,
                 text: &request.text,
                 reply: reply.as_deref(),
                 unreadable: u8::from(request.outcome == Reason::Unreadable.outcome()),
             });
         }
+        for replica in (0..self.replicas).filter(|_| self.pages) {
+            recorder.record_page(self.page_reply(replica));
+        }
         recorder.finish()
+    }
+
+    /// Returns the page that a replica shows after everything else.
+    fn page_reply(&self, replica: u16) -> PageReply {
+        let page = self.page.clone().unwrap_or_else(|| self.last_page());
+        let last = self.requests.iter().map(|request| request.end).max();
+        let start_ns = last.unwrap_or(0) + 1 + u64::from(replica);
+        PageReply {
+            replica,
+            start_ns,
+            end_ns: start_ns + 1,
+            answer: PageAnswer::Body(serde_json::to_string(&page).unwrap_or_default()),
+        }
     }
 }
 
-/// A request that is sent after `now`; and when it takes effect, if it does.
+/// Makes up a request that is sent after `now`; and when it takes effect, if it does.
 fn make_request(
     shape: &Shape,
     (coroutine, number): (u32, u32),
@@ -313,7 +351,7 @@ pub(super) fn user_name(user: usize) -> String {
     format!("user{user}")
 }
 
-/// An instant of the database's clock.
+/// Formats an instant of the database's clock.
 pub(super) fn sent_at(instant: u64) -> String {
     format!(
         "2026-11-20T15:{:02}:{:02}.{:06}Z",

@@ -1,27 +1,31 @@
-//! Z2 and R4: how much was judged, so that "no violation" means something.
+//! Measures how much was judged (Z2, R4), so that "no violation" means something.
 
 use super::facts::{Facts, indices};
 use crate::history::{NONE, Op, Outcome};
 
-/// What the verdict rests on.
+/// The evidence that the verdict rests on.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Coverage {
-    /// Replies that were read.
+    /// How many replies were read.
     pub(crate) replies: u64,
-    /// Different messages that they show.
+    /// How many different messages they show.
     pub(crate) messages: u64,
-    /// Pairs of which one was answered before the other was sent, so that their order is prescribed.
+    /// How many pairs have a prescribed order, as one was answered before the other was sent.
     pub(crate) ordered_pairs: u64,
-    /// Of these, the pairs answered by different replicas.
+    /// How many of these pairs were answered by different replicas.
     pub(crate) across_replicas: u64,
-    /// Replies that show one of this run's messages, on average.
+    /// How many replies show one of this run's messages, on average.
     pub(crate) shown_mean: f64,
-    /// This run's messages that only their own reply shows: nothing confirms them.
+    /// How many of this run's messages only their own reply shows, so that nothing confirms them.
     pub(crate) shown_once: u64,
-    /// Requests of unknown outcome whose message appeared.
+    /// How many requests of unknown outcome have a message that appeared.
     pub(crate) unknown_stored: u64,
-    /// Those whose message did not.
+    /// How many requests of unknown outcome have a message that did not appear.
     pub(crate) unknown_not_seen: u64,
+    /// How many pages were judged.
+    pub(crate) pages: u64,
+    /// The pages that were not judged: the index of the replica, and the reason.
+    pub(crate) pages_not_judged: Vec<(u16, String)>,
 }
 
 pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
@@ -48,19 +52,28 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
             Outcome::Failed(_) => {}
         }
     }
+    for page in &facts.history.pages {
+        match &page.messages {
+            Ok(_) => coverage.pages += 1,
+            Err(reason) => {
+                let missing = (page.replica, reason.clone());
+                coverage.pages_not_judged.push(missing);
+            }
+        }
+    }
     let (all, within) = ordered_pairs(facts);
     coverage.ordered_pairs = all;
     coverage.across_replicas = all - within;
     coverage
 }
 
-/// Pairs of answered requests that do not overlap in time, for each start the ends before it; and how many of these pairs
-/// are of one replica.
+/// Counts the pairs of answered requests that do not overlap in time, for each start the ends before it; and how many
+/// of these pairs are of one replica.
 fn ordered_pairs(facts: &Facts<'_>) -> (u64, u64) {
     let history = facts.history;
     let answered = || history.ops.iter().filter(|op| op.is_numbered());
     let mut ends = Vec::with_capacity(history.ops.len());
-    let mut ends_at = vec![Vec::new(); history.setting.replicas.len()];
+    let mut ends_at = vec![Vec::new(); history.settings.replicas.len()];
     for op in answered() {
         ends.push(op.end_ns);
         ends_at[usize::from(op.replica)].push(op.end_ns);

@@ -1,21 +1,22 @@
-//! What the checks share: who sent each message that was shown, which numbers are contested, which messages are lost.
+//! Gathers what the checks share: who sent each message that was shown, which numbers are contested, which messages are
+//! lost.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::history::{History, NONE, Op, Seen, own_position};
 
-/// Tables beside a history: eight bytes a request.
+/// The tables beside a history that the checks share: eight bytes a request.
 pub(super) struct Facts<'a> {
     pub(super) history: &'a History,
-    /// Beside [`History::seen`]: the request whose text it is, or [`NONE`].
+    /// The request whose text each message of [`History::seen`] has, or [`NONE`].
     pub(super) author: Vec<u32>,
-    /// Beside [`History::ops`]: where its message stands in [`History::seen`], or [`NONE`]. Of several places the
-    /// acknowledged one, else the first.
+    /// The place in [`History::seen`] of the message of each request of [`History::ops`], or [`NONE`]. Of several
+    /// places it is the acknowledged one, else the first.
     pub(super) place: Vec<u32>,
-    /// Gaps that replies skip: the numbers on both sides, and the request.
+    /// The gaps that replies skip: the numbers on both sides, and the request.
     pub(super) gaps: Vec<(u64, u64, u32)>,
-    /// Answered messages that replies ought to show and do not, as indices in [`History::seen`].
+    /// The answered messages that replies ought to show and do not, as indices in [`History::seen`].
     pub(super) lost: HashSet<u32>,
 }
 
@@ -41,12 +42,12 @@ impl<'a> Facts<'a> {
         &self.history.seen[seen as usize]
     }
 
-    /// The request whose text a shown message has.
+    /// Returns the request whose text a shown message has.
     pub(super) fn author_of(&self, seen: u32) -> Option<u32> {
         Some(self.author[seen as usize]).filter(|author| *author != NONE)
     }
 
-    /// The shown messages, number by number: more than one in a group claim the same number.
+    /// Groups the shown messages by number: more than one in a group claim the same number.
     pub(super) fn by_number(&self) -> impl Iterator<Item = Range<u32>> + '_ {
         let mut from = 0_usize;
         self.history
@@ -59,7 +60,7 @@ impl<'a> Facts<'a> {
             })
     }
 
-    /// Whether nothing else claims this message's number.
+    /// Returns whether nothing else claims this message's number.
     pub(super) fn is_lone(&self, seen: u32) -> bool {
         let (index, all) = (seen as usize, &self.history.seen);
         let same = |other: Option<&Seen>| {
@@ -68,7 +69,7 @@ impl<'a> Facts<'a> {
         !same(index.checked_sub(1).and_then(|before| all.get(before))) && !same(all.get(index + 1))
     }
 
-    /// The one place of a request's message, if nothing is wrong with it.
+    /// Returns the one place of a request's message, if nothing is wrong with it.
     pub(super) fn sound_place(&self, op: u32) -> Option<u32> {
         let place = self.place[op as usize];
         (place != NONE && self.is_lone(place) && !self.lost.contains(&place)).then_some(place)
@@ -99,8 +100,9 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// An answered message is lost if only its own reply shows it, while others skip it, or show another message at its
-    /// number that nobody knew before this one was sent. A number that was taken already is another fault.
+    /// Finds the lost messages. An answered message is lost if only its own reply shows it, while others skip it, or
+    /// show another message at its number that nobody knew before this one was sent. A number that was taken already is
+    /// another fault.
     fn find_lost(&mut self) {
         let mut lost = HashSet::new();
         for group in self.by_number() {
@@ -120,8 +122,8 @@ impl<'a> Facts<'a> {
         self.lost = lost;
     }
 
-    /// Of the messages at one number that several replies show, the one that was known last, and the last one with another
-    /// text: when each was known, and its text.
+    /// Returns, of the messages at one number that several replies show, the one that was known last, and the last one
+    /// with another text: when each was known, and its text.
     fn rivals(&self, group: Range<u32>) -> [Option<(u64, u64)>; 2] {
         if group.len() < 2 {
             return [None; 2];
@@ -138,7 +140,7 @@ impl<'a> Facts<'a> {
         [last, other.max()]
     }
 
-    /// Whether it was acknowledged, and only its own reply shows it.
+    /// Returns whether a message was acknowledged, and only its own reply shows it.
     fn is_unconfirmed(&self, seen: u32) -> bool {
         let Seen {
             shown,
@@ -152,7 +154,8 @@ impl<'a> Facts<'a> {
             && self.op(*witness).seq == shown.seq
     }
 
-    /// Whether a reply goes from a smaller number to a greater one without it. Gaps are few, or short: a look back finds it.
+    /// Returns whether a reply goes from a smaller number to a greater one without this one. Gaps are few, or short: a
+    /// look back finds it.
     pub(super) fn is_skipped(&self, seq: u64) -> bool {
         let end = self.gaps.partition_point(|(before, _, _)| *before < seq);
         self.gaps[..end]
@@ -163,7 +166,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The gaps in windows, ordered.
+/// Returns the gaps in the windows of irregular replies, in order.
 fn skipped(history: &History) -> Vec<(u64, u64, u32)> {
     let mut gaps = Vec::new();
     for irregular in &history.irregular {
@@ -180,7 +183,8 @@ fn skipped(history: &History) -> Vec<(u64, u64, u32)> {
     gaps
 }
 
-/// Gaps that begin at the same number are shown by ten replies or so, on each of a few replicas.
+/// The number of gaps to look back at: those that begin at the same number are shown by ten replies or so, on each of a
+/// few replicas.
 const LOOK_BACK: usize = 1000;
 
 pub(super) fn indices<T>(items: &[T]) -> Range<u32> {

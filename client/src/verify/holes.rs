@@ -8,35 +8,35 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::facts::{Facts, indices};
-use super::numbering::{Counters, Jump};
-use super::{Check, Findings, tell, time};
+use super::numbering::{Counters, UserSeqGap};
+use super::{Check, Violations, explain, time};
 use crate::history::{NONE, Op, Outcome, Seen};
 
-/// Runs after all other checks, as it takes what they found for no second fault.
-pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, findings: &mut Findings) {
-    let holes = holes(facts, findings);
+/// Checks what no reply shows, after all other checks, as what these found is no second fault.
+pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut Violations) {
+    let holes = holes(facts, violations);
     // Others, or requests that the history misses, may be anywhere.
-    if facts.history.setting.shared || facts.history.cut || holes.is_empty() {
+    if facts.history.settings.shared || facts.history.cut || holes.is_empty() {
         return;
     }
-    let fillers = fillers(facts, !findings.has(Check::RealTime));
-    in_time(facts, &holes, &fillers, findings);
+    let candidates = candidates(facts, !violations.has(Check::RealTime));
+    check_time(facts, &holes, &candidates, violations);
     // A hole is counted for somebody: that is no second fault.
-    if findings.has(Check::NoHole) {
+    if violations.has(Check::NoHole) {
         return;
     }
-    let rooms = rooms(counters, &fillers);
-    counted(facts, &holes, &rooms, findings);
-    if !findings.has(Check::Counters) {
-        filled(facts, &holes, &rooms, findings);
+    let intervals = intervals(counters, &candidates);
+    check_counters(facts, &holes, &intervals, violations);
+    if !violations.has(Check::Counters) {
+        check_users(facts, &holes, &intervals, violations);
     }
 }
 
-/// Numbers in a row that no reply shows: the messages on both sides.
+/// A hole, which is numbers in a row that no reply shows: the messages on both sides.
 type Hole<'a> = (&'a Seen, &'a Seen);
 
-/// G7, where a reply spans a hole; gives the others.
-fn holes<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Vec<Hole<'a>> {
+/// Accuses the holes that a reply spans (G7); returns the others.
+fn holes<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Vec<Hole<'a>> {
     let mut holes = Vec::new();
     for pair in facts.history.seen.windows(2) {
         let (before, after) = (pair[0].shown.seq, pair[1].shown.seq);
@@ -48,12 +48,12 @@ fn holes<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Vec<Hole<'a>> {
             .partition_point(|(from, to, _)| (*from, *to) < (before, after));
         match facts.gaps.get(spanned) {
             Some((from, to, op)) if (*from, *to) == (before, after) => {
-                findings.add(Check::NoHole, after - before - 1, || {
-                    let story = format!(
+                violations.add(Check::NoHole, after - before - 1, || {
+                    let explanation = format!(
                         "{}\nIts reply shows {after} right after {before}, and no reply shows what is between.",
-                        tell::single(facts, *op)
+                        explain::single(facts, *op)
                     );
-                    (vec![*op], story)
+                    (vec![*op], explanation)
                 });
             }
             _ => holes.push((&pair[0], &pair[1])),
@@ -64,22 +64,22 @@ fn holes<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Vec<Hole<'a>> {
 
 /// A request whose message may be stored without having been shown.
 #[derive(Debug, Clone, Copy)]
-struct Filler {
+struct Candidate {
     user: u32,
     /// The greatest number that was answered before it was sent: its own is greater.
     after: u64,
 }
 
-/// All of them, by the numbers after which they are. Without an order, they may be anywhere.
-fn fillers(facts: &Facts<'_>, is_ordered: bool) -> Vec<Filler> {
+/// Returns all candidates, by the numbers after which they are. Without an order, they may be anywhere.
+fn candidates(facts: &Facts<'_>, is_ordered: bool) -> Vec<Candidate> {
     let mut by_start: Vec<&Op> = indices(&facts.history.ops)
-        .filter(|op| may_fill(facts, *op))
+        .filter(|op| is_candidate(facts, *op))
         .map(|op| facts.op(op))
         .collect();
     by_start.sort_unstable_by_key(|op| op.start_ns);
-    let mut fillers = Vec::with_capacity(by_start.len());
+    let mut candidates = Vec::with_capacity(by_start.len());
     let mut take = |op: &Op, after| {
-        fillers.push(Filler {
+        candidates.push(Candidate {
             user: op.user,
             after,
         });
@@ -96,11 +96,11 @@ fn fillers(facts: &Facts<'_>, is_ordered: bool) -> Vec<Filler> {
     for op in by_start {
         take(op, 0);
     }
-    fillers.sort_unstable_by_key(|filler| (filler.after, filler.user));
-    fillers
+    candidates.sort_unstable_by_key(|candidate| (candidate.after, candidate.user));
+    candidates
 }
 
-fn may_fill(facts: &Facts<'_>, op: u32) -> bool {
+fn is_candidate(facts: &Facts<'_>, op: u32) -> bool {
     let request = facts.op(op);
     let open = match request.outcome {
         Outcome::Ok => request.seq == 0,
@@ -110,62 +110,69 @@ fn may_fill(facts: &Facts<'_>, op: u32) -> bool {
     open && facts.place[op as usize] == NONE
 }
 
-/// G7, by time alone: up to each number, no more may be unseen than requests could be there.
-fn in_time(facts: &Facts<'_>, holes: &[Hole<'_>], fillers: &[Filler], findings: &mut Findings) {
+/// Checks holes by time alone (G7): up to each number, no more may be unseen than requests could be there.
+fn check_time(
+    facts: &Facts<'_>,
+    holes: &[Hole<'_>],
+    candidates: &[Candidate],
+    violations: &mut Violations,
+) {
     let mut open: u64 = 0;
     let mut worst: Option<(u64, u64, usize, &Seen)> = None;
     for (before, after) in holes {
         open = open.saturating_add(after.shown.seq - before.shown.seq - 1);
-        let sent = fillers.partition_point(|filler| filler.after < after.shown.seq);
+        let sent = candidates.partition_point(|candidate| candidate.after < after.shown.seq);
         let excess = open.saturating_sub(sent as u64);
         if excess > worst.map_or(0, |(worst, ..)| worst) {
             worst = Some((excess, open, sent, after));
         }
     }
     if let Some((excess, open, sent, after)) = worst {
-        findings.add(Check::NoHole, excess, || {
-            let story = format!(
+        violations.add(Check::NoHole, excess, || {
+            let explanation = format!(
                 "{}\nIts reply shows seq {}. Of the numbers before, {open} are shown by no reply; but only {sent} requests have an unknown outcome and could be there.",
-                tell::single(facts, after.witness),
+                explain::single(facts, after.witness),
                 after.shown.seq
             );
-            (vec![after.witness], story)
+            (vec![after.witness], explanation)
         });
     }
 }
 
-/// Where a message that nobody saw may be.
+/// The interval of numbers in which a message that nobody saw may be.
 #[derive(Debug, Clone, Copy)]
-struct Room<'a> {
+struct Interval<'a> {
     after: u64,
     before: u64,
-    /// The numbers that prove that it was stored. Without them, it may as well be nowhere.
-    jump: Option<&'a Jump<'a>>,
+    /// The gap in the user's numbers which proves that it was stored. Without one, it may as well be nowhere.
+    gap: Option<&'a UserSeqGap<'a>>,
 }
 
-/// For each user as many as messages may be unseen. Which of a user's requests they are is open: the best is that they
-/// were stored in the order in which they were sent.
-fn rooms<'a>(counters: &'a Counters<'a>, fillers: &[Filler]) -> Vec<Room<'a>> {
+/// Returns for each user as many intervals as messages may be unseen. Which of a user's requests they are is open: the
+/// best is that they were stored in the order in which they were sent.
+fn intervals<'a>(counters: &'a Counters<'a>, candidates: &[Candidate]) -> Vec<Interval<'a>> {
     let mut sent: HashMap<u32, Vec<u64>> = HashMap::new();
-    for filler in fillers {
-        sent.entry(filler.user).or_default().push(filler.after);
+    for candidate in candidates {
+        sent.entry(candidate.user)
+            .or_default()
+            .push(candidate.after);
     }
     let counter = |user: u32| counters.users.get(user as usize);
     let mut taken: HashMap<u32, usize> = HashMap::new();
-    let mut rooms = Vec::new();
-    for jump in &counters.jumps {
-        let user = jump.to.shown.user;
+    let mut intervals = Vec::new();
+    for gap in &counters.gaps {
+        let user = gap.to.shown.user;
         if counter(user).is_some_and(|counter| counter.broken) {
             continue;
         }
-        let from = jump.from.map_or(0, |from| from.shown.seq);
+        let from = gap.from.map_or(0, |from| from.shown.seq);
         let sent = sent.get(&user).map_or(&[][..], Vec::as_slice);
         let taken = taken.entry(user).or_default();
-        for _ in 0..jump.unseen {
-            rooms.push(Room {
+        for _ in 0..gap.unseen {
+            intervals.push(Interval {
                 after: sent.get(*taken).map_or(u64::MAX, |sent| from.max(*sent)),
-                before: jump.to.shown.seq,
-                jump: Some(jump),
+                before: gap.to.shown.seq,
+                gap: Some(gap),
             });
             *taken += 1;
         }
@@ -175,112 +182,127 @@ fn rooms<'a>(counters: &'a Counters<'a>, fillers: &[Filler]) -> Vec<Room<'a>> {
         let taken = taken.get(&user).copied().unwrap_or(0).min(sent.len());
         let last = counter.last.filter(|_| !counter.broken);
         let last = last.map_or(0, |last| last.shown.seq);
-        let room = |after: u64, before: u64| Room {
+        let interval = |after: u64, before: u64| Interval {
             after,
             before,
-            jump: None,
+            gap: None,
         };
-        rooms.extend(
+        intervals.extend(
             sent[taken..]
                 .iter()
-                .map(|sent| room(last.max(*sent), u64::MAX)),
+                .map(|sent| interval(last.max(*sent), u64::MAX)),
         );
         // Nobody knows how many of them come before the user's first message that was shown.
         if let Some(first) = counter.first.filter(|_| !counter.broken) {
-            rooms.extend(sent.iter().map(|sent| room(*sent, first.shown.seq)));
+            intervals.extend(sent.iter().map(|sent| interval(*sent, first.shown.seq)));
         }
     }
-    rooms
+    intervals
 }
 
-/// G9. What was counted and never shown must be somebody's unknown message, and have a number.
-fn counted(facts: &Facts<'_>, holes: &[Hole<'_>], rooms: &[Room<'_>], findings: &mut Findings) {
-    let due: Vec<Room<'_>> = rooms
+/// Checks that what was counted and never shown can be somebody's unknown message, and have a number (G9).
+fn check_counters(
+    facts: &Facts<'_>,
+    holes: &[Hole<'_>],
+    intervals: &[Interval<'_>],
+    violations: &mut Violations,
+) {
+    let due: Vec<Interval<'_>> = intervals
         .iter()
         .copied()
-        .filter(|room| room.jump.is_some())
+        .filter(|interval| interval.gap.is_some())
         .collect();
-    let missed = fill(holes, due).missed;
-    for jumps in missed.chunk_by(|one, other| std::ptr::eq(*one, *other)) {
-        findings.add(Check::Counters, jumps.len() as u64, || {
-            nowhere(facts, jumps[0], jumps.len())
+    let missed = match_all(holes, due).missed;
+    for gaps in missed.chunk_by(|one, other| std::ptr::eq(*one, *other)) {
+        violations.add(Check::Counters, gaps.len() as u64, || {
+            explain_unnumbered(facts, gaps[0], gaps.len())
         });
     }
 }
 
-fn nowhere(facts: &Facts<'_>, jump: &Jump<'_>, missed: usize) -> (Vec<u32>, String) {
-    let Jump { from, to, unseen } = jump;
+fn explain_unnumbered(
+    facts: &Facts<'_>,
+    gap: &UserSeqGap<'_>,
+    missed: usize,
+) -> (Vec<u32>, String) {
+    let UserSeqGap { from, to, unseen } = gap;
     let end = format!(
         "So {unseen} messages of this user are before it that no reply shows; but for {missed} of them no number is free, or no request of unknown outcome was sent."
     );
     let Some(from) = from else {
-        let story = format!(
+        let explanation = format!(
             "{}\nIts reply shows {}: the user's first one that is shown.\n{end}",
-            tell::single(facts, to.witness),
-            tell::message(facts, to),
+            explain::single(facts, to.witness),
+            explain::message(facts, &to.shown),
         );
-        return (vec![to.witness], story);
+        return (vec![to.witness], explanation);
     };
-    let story = format!(
+    let explanation = format!(
         "{}\nA's reply shows {}\nB's reply shows {}\n{end}",
-        tell::pair(facts, from.witness, to.witness),
-        tell::message(facts, from),
-        tell::message(facts, to),
+        explain::pair(facts, from.witness, to.witness),
+        explain::message(facts, &from.shown),
+        explain::message(facts, &to.shown),
     );
-    (vec![from.witness, to.witness], story)
+    (vec![from.witness, to.witness], explanation)
 }
 
-/// G7, by users: a number is nobody's if all who could have it were counted on without it.
-fn filled(facts: &Facts<'_>, holes: &[Hole<'_>], rooms: &[Room<'_>], findings: &mut Findings) {
-    if let Some((seq, after)) = fill(holes, rooms.to_vec()).empty {
-        findings.add(Check::NoHole, 1, || {
-            let story = format!(
+/// Checks holes by users (G7): a number is nobody's if all who could have it were counted on without it.
+fn check_users(
+    facts: &Facts<'_>,
+    holes: &[Hole<'_>],
+    intervals: &[Interval<'_>],
+    violations: &mut Violations,
+) {
+    if let Some((seq, after)) = match_all(holes, intervals.to_vec()).empty {
+        violations.add(Check::NoHole, 1, || {
+            let explanation = format!(
                 "{}\nIts reply shows seq {}. No reply shows seq {seq}; and of each request of unknown outcome that could be there, the user was counted on without it.",
-                tell::single(facts, after.witness),
+                explain::single(facts, after.witness),
                 after.shown.seq,
             );
-            (vec![after.witness], story)
+            (vec![after.witness], explanation)
         });
     }
 }
 
-/// What was left over when the holes were filled.
+/// What is left over when the holes and the messages are matched.
 #[derive(Debug, Default)]
-struct Filled<'a> {
-    /// The first number without a message.
+struct Matching<'a> {
+    /// The first number without a message, and the message after its hole.
     empty: Option<(u64, &'a Seen)>,
-    /// The counted messages without a number, in the order of the log.
-    missed: Vec<&'a Jump<'a>>,
+    /// The gaps whose messages have no number, in the order of the log.
+    missed: Vec<&'a UserSeqGap<'a>>,
 }
 
-/// Gives each number to the message whose room ends first, of those that may be there. This fills all holes, and leaves no
-/// message out, if any way does.
-fn fill<'a>(holes: &[Hole<'a>], mut rooms: Vec<Room<'a>>) -> Filled<'a> {
-    let mut filled = Filled::default();
-    rooms.sort_unstable_by_key(|room| room.after);
+/// Gives each number to the message whose interval ends first, of those that may be there. This fills all holes, and
+/// leaves no message out, if any way does.
+fn match_all<'a>(holes: &[Hole<'a>], mut intervals: Vec<Interval<'a>>) -> Matching<'a> {
+    let mut matching = Matching::default();
+    intervals.sort_unstable_by_key(|interval| interval.after);
     let mut begun = 0;
     let mut open = BinaryHeap::new();
     for (before, after) in holes {
         for seq in before.shown.seq + 1..after.shown.seq {
-            while let Some(room) = rooms.get(begun).filter(|room| room.after < seq) {
-                open.push(Reverse((room.before, begun)));
+            while let Some(interval) = intervals.get(begun).filter(|interval| interval.after < seq)
+            {
+                open.push(Reverse((interval.before, begun)));
                 begun += 1;
             }
             let mut taken = open.pop();
             while let Some(Reverse((_, late))) = taken.filter(|Reverse((end, _))| *end < seq) {
-                filled.missed.extend(rooms[late].jump);
+                matching.missed.extend(intervals[late].gap);
                 taken = open.pop();
             }
             if taken.is_none() {
-                filled.empty.get_or_insert((seq, *after));
+                matching.empty.get_or_insert((seq, *after));
             }
         }
     }
     let left = open.into_iter().map(|Reverse((_, left))| left);
-    let left = left.chain(begun..rooms.len());
-    filled
+    let left = left.chain(begun..intervals.len());
+    matching
         .missed
-        .extend(left.filter_map(|left| rooms[left].jump));
-    filled.missed.sort_by_key(|jump| jump.to.shown.seq);
-    filled
+        .extend(left.filter_map(|left| intervals[left].gap));
+    matching.missed.sort_by_key(|gap| gap.to.shown.seq);
+    matching
 }

@@ -1,48 +1,48 @@
-//! G8 and G10: what is counted along the log.
+//! Checks what is counted along the log (G8 and G10).
 
 use super::facts::{Facts, indices};
-use super::{Check, Findings, tell};
+use super::{Check, Violations, explain};
 use crate::history::Seen;
 
-pub(super) fn check<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Counters<'a> {
-    let counters = user_seq(facts, findings);
-    sent_at(facts, findings);
+pub(super) fn check<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Counters<'a> {
+    let counters = user_seq(facts, violations);
+    sent_at(facts, violations);
     counters
 }
 
-/// What is known of the users' numbers.
+/// The knowledge of the users' numbers.
 #[derive(Debug, Default)]
 pub(super) struct Counters<'a> {
-    /// Beside the names of the history.
+    /// The counter of each user, beside the names of the history.
     pub(super) users: Vec<Counter<'a>>,
-    /// Of each user in the order of the log.
-    pub(super) jumps: Vec<Jump<'a>>,
+    /// The gaps in users' numbers, of each user in the order of the log.
+    pub(super) gaps: Vec<UserSeqGap<'a>>,
 }
 
-/// One user's numbers so far.
+/// The numbers of one user so far.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counter<'a> {
     pub(super) last: Option<&'a Seen>,
     /// The first message that was shown, if nobody knows how many were before it.
     pub(super) first: Option<&'a Seen>,
-    /// A contested or lost message broke the chain, or a fault was found: the jumps say nothing any more.
+    /// Whether a contested or lost message broke the chain, or a fault was found, so that gaps say nothing any more.
     pub(super) broken: bool,
-    /// Numbers that nobody saw, up to the last message.
+    /// How many numbers nobody saw, up to the last message.
     unseen: u64,
 }
 
-/// A user's number that is greater than the one before by more than one, so that messages of the user went unseen.
+/// A gap in a user's numbers, so that messages of the user went unseen.
 #[derive(Debug)]
-pub(super) struct Jump<'a> {
-    /// None if the user had no message before.
+pub(super) struct UserSeqGap<'a> {
+    /// The user's message before the gap; none if there was none.
     pub(super) from: Option<&'a Seen>,
     pub(super) to: &'a Seen,
-    /// How many.
+    /// How many messages went unseen.
     pub(super) unseen: u64,
 }
 
-/// G8. Where numbers went unseen, a user may have been counted up as often.
-fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Counters<'a> {
+/// Checks the users' numbers (G8). Where numbers went unseen, a user may have been counted up as often.
+fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Counters<'a> {
     let mut counters = Counters::default();
     let mut unseen: u64 = 0;
     let mut previous: Option<u64> = None;
@@ -72,12 +72,12 @@ fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Counters<'a> {
         let known = counter.last.is_some() || (from_the_start && !counter.broken);
         let low = counter.last.map_or(1, |last| last.shown.user_seq + 1);
         if known && !(low..=low.saturating_add(skippable)).contains(&shown.user_seq) {
-            findings.add(Check::UserSeq, low.abs_diff(shown.user_seq), || {
-                miscounted(facts, counter.last, seen)
+            violations.add(Check::UserSeq, low.abs_diff(shown.user_seq), || {
+                explain_miscounted(facts, counter.last, seen)
             });
             counter.broken = true;
         } else if known && shown.user_seq > low {
-            counters.jumps.push(Jump {
+            counters.gaps.push(UserSeqGap {
                 from: counter.last,
                 to: seen,
                 unseen: shown.user_seq - low,
@@ -91,27 +91,27 @@ fn user_seq<'a>(facts: &Facts<'a>, findings: &mut Findings) -> Counters<'a> {
     counters
 }
 
-fn miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> (Vec<u32>, String) {
+fn explain_miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> (Vec<u32>, String) {
     let Some(last) = last else {
-        let story = format!(
+        let explanation = format!(
             "{}\nA's reply shows {}: this user's first message, so that user_seq should be 1.",
-            tell::single(facts, seen.witness),
-            tell::message(facts, seen)
+            explain::single(facts, seen.witness),
+            explain::message(facts, &seen.shown)
         );
-        return (vec![seen.witness], story);
+        return (vec![seen.witness], explanation);
     };
-    let story = format!(
+    let explanation = format!(
         "{}\nA's reply shows {}\nB's reply shows {}\nThe user has no other message between, so that user_seq should be {}: a contradiction.",
-        tell::pair(facts, last.witness, seen.witness),
-        tell::message(facts, last),
-        tell::message(facts, seen),
+        explain::pair(facts, last.witness, seen.witness),
+        explain::message(facts, &last.shown),
+        explain::message(facts, &seen.shown),
         last.shown.user_seq + 1,
     );
-    (vec![last.witness, seen.witness], story)
+    (vec![last.witness, seen.witness], explanation)
 }
 
-/// G10.
-fn sent_at(facts: &Facts<'_>, findings: &mut Findings) {
+/// Checks that dates do not go back (G10).
+fn sent_at(facts: &Facts<'_>, violations: &mut Violations) {
     let lone = indices(&facts.history.seen)
         .filter(|seen| facts.is_lone(*seen) && !facts.lost.contains(seen));
     let mut previous: Option<&Seen> = None;
@@ -121,15 +121,15 @@ fn sent_at(facts: &Facts<'_>, findings: &mut Findings) {
             previous.filter(|previous| previous.shown.sent_at_us > seen.shown.sent_at_us)
         {
             let back = previous.shown.sent_at_us.abs_diff(seen.shown.sent_at_us);
-            findings.add(Check::SentAt, back, || {
-                let story = format!(
+            violations.add(Check::SentAt, back, || {
+                let explanation = format!(
                     "{}\nA's reply shows {}\nB's reply shows {}\nThe later one was sent {:.3} ms earlier: a contradiction.",
-                    tell::pair(facts, previous.witness, seen.witness),
-                    tell::message(facts, previous),
-                    tell::message(facts, seen),
+                    explain::pair(facts, previous.witness, seen.witness),
+                    explain::message(facts, &previous.shown),
+                    explain::message(facts, &seen.shown),
                     std::time::Duration::from_micros(back).as_secs_f64() * 1000.0,
                 );
-                (vec![previous.witness, seen.witness], story)
+                (vec![previous.witness, seen.witness], explanation)
             });
         }
         previous = Some(seen);

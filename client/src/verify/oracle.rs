@@ -190,6 +190,7 @@ fn judge_and_oracle_agree_on_small_histories() {
         before: 0,
         unknown: 20,
         failed: 5,
+        pages: false,
         ..Shape::default()
     });
     assert!(
@@ -210,6 +211,7 @@ fn judge_and_oracle_agree_on_histories_with_holes() {
         unknown: 50,
         failed: 5,
         window: random.random_range(1..=3),
+        pages: false,
         ..Shape::default()
     });
     assert!(

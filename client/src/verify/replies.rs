@@ -1,70 +1,71 @@
-//! S1 to S5: what a reply says by itself.
+//! Checks what a reply says by itself (S1 to S5).
 
 use super::facts::Facts;
-use super::{Check, Findings, tell};
+use super::{Check, Violations, explain};
 use crate::history::{Irregular, own_position};
 
 /// Checks every reply of an unusual shape; the others were found right when they came.
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
-    unreadable(facts, findings);
+pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
+    unreadable(facts, violations);
     for irregular in &facts.history.irregular {
-        one(facts, irregular, findings);
+        check_reply(facts, irregular, violations);
     }
 }
 
-/// S1: a 200 that no one can read, of any attempt. Its outcome is unknown, and the promise of its form is broken.
-fn unreadable(facts: &Facts<'_>, findings: &mut Findings) {
+/// Accuses each 200 that no one can read, of any attempt (S1). Its outcome is unknown, and the promise of its form is
+/// broken.
+fn unreadable(facts: &Facts<'_>, violations: &mut Violations) {
     for (op, what) in &facts.history.faults {
-        findings.add(Check::WellFormed, 0, || {
+        violations.add(Check::WellFormed, 0, || {
             (
                 vec![*op],
                 format!(
                     "{}\nThe reply can't be read: {what}.",
-                    tell::single(facts, *op)
+                    explain::single(facts, *op)
                 ),
             )
         });
     }
     let told = facts.history.faults.len() as u64;
-    findings.count_more(Check::WellFormed, facts.history.unreadable - told);
+    violations.count_more(Check::WellFormed, facts.history.unreadable - told);
 }
 
-fn one(facts: &Facts<'_>, irregular: &Irregular, findings: &mut Findings) {
+fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violations) {
     let Irregular { op, window } = irregular;
     let full = facts.history.window.0;
     let request = facts.op(*op);
-    let story = |end: &str| {
-        let seqs = tell::seqs(window);
+    let explanation = |end: &str| {
+        let seqs = explain::seqs(window);
         (
             vec![*op],
             format!(
                 "{}\nThe reply shows seq {seqs}.\n{end}",
-                tell::single(facts, *op)
+                explain::single(facts, *op)
             ),
         )
     };
     if window.len() > full {
-        findings.add(Check::WellFormed, window.len() as u64, || {
-            story("That is more than ten messages.")
+        violations.add(Check::WellFormed, window.len() as u64, || {
+            explanation("That is more than ten messages.")
         });
     }
     let Some(own) = own_position(window, request.text) else {
-        findings.add(Check::OwnMessage, 0, || {
-            story(&tell::without_own(facts, window))
+        violations.add(Check::OwnMessage, 0, || {
+            explanation(&explain::without_own(facts, window))
         });
         return;
     };
     if window[own].user != request.user {
         let names = &facts.history.names;
         let (sent, shown) = (names.name(request.user), names.name(window[own].user));
-        findings.add(Check::OwnMessage, 0, || {
-            story(&format!("Sent as {sent:?}, it is shown as {shown:?}'s."))
+        violations.add(Check::OwnMessage, 0, || {
+            explanation(&format!("Sent as {sent:?}, it is shown as {shown:?}'s."))
         });
     }
     if own + 1 != window.len() {
         let later = window.len() - own - 1;
-        findings.add(Check::OwnLast, later as u64, || {
-            story(&format!(
+        violations.add(Check::OwnLast, later as u64, || {
+            explanation(&format!(
                 "A's own message, seq {}, is not the last one: {later} follow it.",
                 window[own].seq
             ))
@@ -73,29 +74,30 @@ fn one(facts: &Facts<'_>, irregular: &Irregular, findings: &mut Findings) {
     for pair in window[..=own].windows(2) {
         let (before, after) = (pair[0].seq, pair[1].seq);
         if after <= before {
-            findings.add(Check::Consecutive, before - after, || {
-                story(&format!(
+            violations.add(Check::Consecutive, before - after, || {
+                explanation(&format!(
                     "After {before} stands {after}: not in the order of seq."
                 ))
             });
         } else if after > before + 1 && exists_between(facts, before, after) {
-            findings.add(Check::Consecutive, after - before - 1, || {
-                story(&format!("After {before} stands {after}: what is between exists, as other replies show it."))
+            violations.add(Check::Consecutive, after - before - 1, || {
+                explanation(&format!("After {before} stands {after}: what is between exists, as other replies show it."))
             });
         }
     }
     let (first, last) = (window[0].seq, window[window.len() - 1].seq);
     let due = last + 1 - last.min(full as u64);
     if window.len() < full && (due..first.min(last)).any(|seq| is_due(facts, seq)) {
-        findings.add(Check::WindowFull, first - due, || {
-            story(&format!(
+        violations.add(Check::WindowFull, first - due, || {
+            explanation(&format!(
                 "It begins at {first}, and should begin at {due}: ten messages, or all there are."
             ))
         });
     }
 }
 
-/// Whether a reply that reaches back too little ought to show this number: not if it is lost, or a hole for all.
+/// Returns whether a reply that reaches back too little ought to show this number: not if it is lost, or a hole for
+/// all.
 fn is_due(facts: &Facts<'_>, seq: u64) -> bool {
     let lost = || {
         let seen = &facts.history.seen;
@@ -107,7 +109,8 @@ fn is_due(facts: &Facts<'_>, seq: u64) -> bool {
     exists_between(facts, seq - 1, seq + 1) || !(lost() || facts.is_skipped(seq))
 }
 
-/// Whether a message between two numbers is known, and not lost; a lost one, or a hole for all, has another name.
+/// Returns whether a message between two numbers is known, and not lost; a lost one, or a hole for all, has another
+/// name.
 fn exists_between(facts: &Facts<'_>, before: u64, after: u64) -> bool {
     let seen = &facts.history.seen;
     let from = seen.partition_point(|seen| seen.shown.seq <= before);

@@ -1,19 +1,19 @@
-//! R1 and R2: the order of numbers against the order of time, in one scan from the end of the log.
+//! Checks the order of numbers against the order of time (R1 and R2), in one scan from the end of the log.
 
 use super::facts::{Facts, indices};
-use super::{Check, Findings, tell};
+use super::{Check, Violations, explain};
 use crate::history::Op;
 
-/// Whatever was sent after some message with a greater number had been answered is a violation. Equal instants are
-/// concurrent. A request of unknown outcome may accuse nobody, as it has no end; but it can be accused, by where its
-/// message appeared.
-pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
-    let mut later = Later::default();
+/// Checks all requests with an order. Whatever was sent after some message with a greater number had been answered is a
+/// violation. Equal instants are concurrent. A request of unknown outcome may accuse nobody, as it has no end; but it
+/// can be accused, by where its message appeared.
+pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
+    let mut later = LaterRequests::default();
     for (seq, op) in placed(facts).rev() {
         let request = facts.op(op);
-        let accused = real_time(facts, &later, (seq, op), findings);
+        let accused = real_time(facts, &later, (seq, op), violations);
         if !accused {
-            coroutine_order(facts, &later, (seq, op), findings);
+            coroutine_order(facts, &later, (seq, op), violations);
         }
         if request.is_ok() {
             later.take(request, seq, op);
@@ -21,7 +21,7 @@ pub(super) fn check(facts: &Facts<'_>, findings: &mut Findings) {
     }
 }
 
-/// The requests with an order, by their numbers.
+/// Returns the requests with an order, by their numbers.
 pub(super) fn placed<'a>(facts: &'a Facts<'_>) -> impl DoubleEndedIterator<Item = (u64, u32)> + 'a {
     indices(&facts.history.seen).filter_map(|seen| {
         let op = facts.author_of(seen)?;
@@ -31,14 +31,14 @@ pub(super) fn placed<'a>(facts: &'a Facts<'_>) -> impl DoubleEndedIterator<Item 
 
 /// The answered requests with greater numbers, as far as they matter.
 #[derive(Debug, Default)]
-struct Later {
-    /// The one that was answered first: its end, number and index.
+struct LaterRequests {
+    /// The request that was answered first: its end, number and index.
     earliest: Option<(u64, u64, u32)>,
-    /// Of each coroutine the one that it sent first: its request, number and index.
+    /// The request that each coroutine sent first: its request, number and index.
     first_sent: Vec<Option<(u32, u64, u32)>>,
 }
 
-impl Later {
+impl LaterRequests {
     fn take(&mut self, request: &Op, seq: u64, op: u32) {
         if self
             .earliest
@@ -57,12 +57,12 @@ impl Later {
     }
 }
 
-/// R1. Gives whether this request is accused.
+/// Checks one request against all later ones (R1); returns whether it is accused.
 fn real_time(
     facts: &Facts<'_>,
-    later: &Later,
+    later: &LaterRequests,
     (seq, op): (u64, u32),
-    findings: &mut Findings,
+    violations: &mut Violations,
 ) -> bool {
     let start_ns = facts.op(op).start_ns;
     let Some((end_ns, witness_seq, witness)) =
@@ -70,23 +70,24 @@ fn real_time(
     else {
         return false;
     };
-    findings.add(Check::RealTime, witness_seq - seq, || {
-        let story = format!(
+    violations.add(Check::RealTime, witness_seq - seq, || {
+        let explanation = format!(
             "{}\nA was answered {} before B was sent, so seq(A) < seq(B); but A has {witness_seq} and B has {seq}: a contradiction.",
-            tell::pair(facts, witness, op),
-            tell::milliseconds(start_ns - end_ns),
+            explain::pair(facts, witness, op),
+            explain::milliseconds(start_ns - end_ns),
         );
-        (vec![witness, op], story)
+        (vec![witness, op], explanation)
     });
     true
 }
 
-/// R2: what R1 cannot see, as the clock stood still between two requests of one coroutine.
+/// Checks one request against later ones of its coroutine (R2), which R1 cannot see where the clock stood still between
+/// two requests.
 fn coroutine_order(
     facts: &Facts<'_>,
-    later: &Later,
+    later: &LaterRequests,
     (seq, op): (u64, u32),
-    findings: &mut Findings,
+    violations: &mut Violations,
 ) {
     let request = facts.op(op);
     let first = later
@@ -95,12 +96,12 @@ fn coroutine_order(
         .copied()
         .flatten();
     if let Some((_, high, witness)) = first.filter(|first| first.0 < request.request) {
-        findings.add(Check::CoroutineOrder, high - seq, || {
-            let story = format!(
+        violations.add(Check::CoroutineOrder, high - seq, || {
+            let explanation = format!(
                 "{}\nOne coroutine sent B after A was answered, so seq(A) < seq(B); but A has {high} and B has {seq}: a contradiction.",
-                tell::pair(facts, witness, op)
+                explain::pair(facts, witness, op)
             );
-            (vec![witness, op], story)
+            (vec![witness, op], explanation)
         });
     }
 }

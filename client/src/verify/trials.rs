@@ -7,7 +7,9 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use super::{Verdict, judge};
-use crate::history::{History, Names, Op, Outcome, Phase, Seen, Setting, Shown, WINDOW, digest};
+use crate::history::{
+    History, JudgeSettings, Op, Outcome, Phase, Seen, Shown, UserNames, WINDOW, digest,
+};
 use crate::selftest::{Fault, Model, Shape, verdict};
 
 fn shapes() -> impl Strategy<Value = Shape> {
@@ -21,9 +23,21 @@ fn shapes() -> impl Strategy<Value = Shape> {
         0_u32..20,
         prop::bool::ANY,
         1_usize..=10,
+        prop::bool::ANY,
     )
         .prop_map(
-            |(coroutines, requests, users, replicas, before, unknown, failed, shared, window)| {
+            |(
+                coroutines,
+                requests,
+                users,
+                replicas,
+                before,
+                unknown,
+                failed,
+                shared,
+                window,
+                pages,
+            )| {
                 Shape {
                     coroutines,
                     requests,
@@ -34,6 +48,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
                     failed,
                     others: if shared { 15 } else { 0 },
                     window,
+                    pages,
                 }
             },
         )
@@ -68,7 +83,7 @@ proptest! {
 /// An honest history of any size, as a run leaves it.
 fn honest(count: u32) -> History {
     let coroutines = 50;
-    let mut names = Names::default();
+    let mut names = UserNames::default();
     names.number("alice");
     let ops = (0..count).map(|number| {
         let start_ns =
@@ -89,9 +104,9 @@ fn honest(count: u32) -> History {
         }
     });
     let mut history = History {
-        setting: Setting {
+        settings: JudgeSettings {
             replicas: vec!["a".to_owned(), "b".to_owned()],
-            ..Setting::default()
+            ..JudgeSettings::default()
         },
         ops: ops.collect(),
         names,

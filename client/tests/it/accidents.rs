@@ -38,7 +38,7 @@ fn replies_as_text(log: &mut Log, post: &Post) -> Answer {
 fn replies_at_length(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
     if now_and_then(post) {
-        Answer::Raw(200, " ".repeat(2 << 20))
+        Answer::Raw(200, " ".repeat(5 << 20))
     } else {
         answer
     }
@@ -75,7 +75,7 @@ fn a_reply_that_is_no_json_is_a_broken_promise_also_if_it_is_repeated() {
 
 fn refuses_at_length(log: &mut Log, post: &Post) -> Answer {
     if now_and_then(post) {
-        Answer::Raw(503, " ".repeat(2 << 20))
+        Answer::Raw(503, " ".repeat(5 << 20))
     } else {
         honest(log, post)
     }
@@ -133,6 +133,85 @@ fn what_may_have_been_stored_once_stays_unknown_whatever_comes_then() {
         "{}",
         ended.stdout
     );
+}
+
+/// Stores; but the proxy in front of the replica tells something else, in this status.
+fn proxy_answers<const STATUS: u16>(log: &mut Log, post: &Post) -> Answer {
+    let is_repeated = log.knows(post);
+    let answer = honest(log, post);
+    if now_and_then(post) && !is_repeated {
+        Answer::Proxy(STATUS)
+    } else {
+        answer
+    }
+}
+
+/// What a proxy answers that gave up waiting, or that has lost the replica.
+const PROXIES: [(Behaviour, &str); 6] = [
+    (proxy_answers::<408>, "answered 408 Request Timeout"),
+    (proxy_answers::<460>, "answered 460"),
+    (proxy_answers::<499>, "answered 499"),
+    (proxy_answers::<502>, "answered 502 Bad Gateway"),
+    (proxy_answers::<503>, "answered 503 Service Unavailable"),
+    (proxy_answers::<504>, "answered 504 Gateway Timeout"),
+];
+
+#[test]
+fn what_a_proxy_answers_for_a_stored_message_is_unknown_and_breaks_no_promise() {
+    for (behaviour, words) in PROXIES {
+        let ended = run(behaviour, &[]);
+        assert_eq!(
+            (ended.code, ended.accused()),
+            (Some(0), vec![]),
+            "{words}: {ended:?}"
+        );
+        let counts = "400 sent = 392 ok + 0 failed + 8 of unknown outcome";
+        assert!(ended.stdout.contains(counts), "{words}: {ended:?}");
+        assert!(ended.stdout.contains(words), "{words}: {ended:?}");
+        let appeared = "8 of unknown outcome: 8 appeared, 0 did not";
+        assert!(ended.stdout.contains(appeared), "{words}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_a_proxy_answers_for_a_stored_message_is_repeated_with_its_key() {
+    for (behaviour, words) in PROXIES {
+        let ended = run(behaviour, &["--retries", "2"]);
+        assert_eq!(
+            (ended.code, ended.accused()),
+            (Some(0), vec![]),
+            "{words}: {ended:?}"
+        );
+        let counts = "400 sent = 400 ok + 0 failed + 0 of unknown outcome";
+        assert!(ended.stdout.contains(counts), "{words}: {ended:?}");
+    }
+}
+
+/// A proxy that does not pass a request on.
+fn proxy_refuses<const STATUS: u16>(log: &mut Log, post: &Post) -> Answer {
+    if now_and_then(post) {
+        Answer::Proxy(STATUS)
+    } else {
+        honest(log, post)
+    }
+}
+
+#[test]
+fn what_a_proxy_refuses_has_failed_and_is_not_repeated() {
+    for behaviour in [
+        proxy_refuses::<400> as Behaviour,
+        proxy_refuses::<413>,
+        proxy_refuses::<429>,
+    ] {
+        let ended = run(behaviour, &["--retries", "2"]);
+        assert_eq!(
+            (ended.code, ended.accused()),
+            (Some(0), vec![]),
+            "{ended:?}"
+        );
+        let counts = "400 sent = 392 ok + 8 failed + 0 of unknown outcome";
+        assert!(ended.stdout.contains(counts), "{ended:?}");
+    }
 }
 
 fn stalls(log: &mut Log, post: &Post) -> Answer {

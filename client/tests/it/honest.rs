@@ -38,7 +38,10 @@ pub(crate) struct Post {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Messages(Vec<Message>),
+    /// A replica's own answer: JSON with 200, else a problem document.
     Raw(u16, String),
+    /// What a proxy in front of the replica answers by itself.
+    Proxy(u16),
     /// A 200 of this Content-Type.
     Typed(&'static str, Vec<u8>),
     /// Whatever this is.
@@ -72,6 +75,9 @@ impl Nobody {
 /// How a server answers: `honest`, or a lie.
 pub(crate) type Behaviour = fn(&mut Log, &Post) -> Answer;
 
+/// What a replica answers to `GET /messages`: `honest_page`, or a lie.
+pub(crate) type PageBehaviour = fn(&Log, usize) -> Answer;
+
 /// The database.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -80,6 +86,8 @@ pub(crate) struct Log {
     pub(crate) keys: HashMap<String, usize>,
     /// For a liar whose replicas have each a log of their own.
     pub(crate) apart: HashMap<usize, Log>,
+    /// How many pages were asked for.
+    pub(crate) pages: u64,
 }
 
 impl Log {
@@ -133,6 +141,12 @@ pub(crate) fn honest(log: &mut Log, post: &Post) -> Answer {
     Answer::Messages(log.window(place))
 }
 
+/// The last hundred messages.
+pub(crate) fn honest_page(log: &Log, replica: usize) -> Answer {
+    let log = log.apart.get(&replica).unwrap_or(log);
+    Answer::Messages(log.messages[log.messages.len().saturating_sub(100)..].to_vec())
+}
+
 /// Running replicas; they end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -144,6 +158,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(replicas: usize, behaviour: Behaviour) -> Self {
+        Self::start_with_pages(replicas, behaviour, honest_page)
+    }
+
+    pub(crate) fn start_with_pages(
+        replicas: usize,
+        behaviour: Behaviour,
+        page: PageBehaviour,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -162,7 +184,12 @@ impl Server {
         let thread = std::thread::spawn(move || {
             runtime.block_on(async move {
                 for (replica, listener) in listeners.into_iter().enumerate() {
-                    tokio::spawn(accept(listener, replica, Arc::clone(&shared), behaviour));
+                    tokio::spawn(accept(
+                        listener,
+                        replica,
+                        Arc::clone(&shared),
+                        (behaviour, page),
+                    ));
                 }
                 // Stopped by a message, or by the test being gone.
                 drop(stopped.await);
@@ -183,6 +210,12 @@ impl Server {
     /// How many requests have come.
     pub(crate) fn requests(&self) -> u64 {
         self.log.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// How many pages were asked for.
+    pub(crate) fn pages(&self) -> u64 {
+        let log = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.0.pages
     }
 
     /// Waits until so many requests have come.
@@ -210,10 +243,15 @@ impl Drop for Server {
 /// The log, how many requests came, and a bell for each.
 type SharedLog = Arc<(Mutex<(Log, u64)>, Condvar)>;
 
-async fn accept(listener: TcpListener, replica: usize, log: SharedLog, behaviour: Behaviour) {
+async fn accept(
+    listener: TcpListener,
+    replica: usize,
+    log: SharedLog,
+    behaviours: (Behaviour, PageBehaviour),
+) {
     while let Ok((stream, _)) = listener.accept().await {
         drop(stream.set_nodelay(true));
-        tokio::spawn(serve(stream, replica, Arc::clone(&log), behaviour));
+        tokio::spawn(serve(stream, replica, Arc::clone(&log), behaviours));
     }
 }
 
@@ -228,7 +266,7 @@ async fn serve(
     mut stream: TcpStream,
     replica: usize,
     log: SharedLog,
-    behaviour: Behaviour,
+    (behaviour, page): (Behaviour, PageBehaviour),
 ) -> Option<()> {
     let mut bytes = Vec::new();
     loop {
@@ -245,32 +283,39 @@ async fn serve(
                 .find(|(found, _)| found.eq_ignore_ascii_case(name))
                 .map(|(_, value)| value.to_owned())
         };
-        let length: usize = header("content-length")?.parse().ok()?;
+        let length = header("content-length").map_or(Some(0), |length| length.parse().ok())?;
         while bytes.len() < head + length {
             read(&mut stream, &mut bytes).await?;
         }
-        let body: Body = serde_json::from_slice(&bytes[head..head + length]).ok()?;
+        let body = bytes[head..head + length].to_vec();
         bytes.drain(..head + length);
         let answer = {
             let (log, bell) = &*log;
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             let (log, number) = &mut *log;
-            let Body { user, text } = body;
-            let post = Post {
-                replica,
-                number: *number,
-                user,
-                text,
-                key: header("idempotency-key"),
-            };
-            *number += 1;
-            bell.notify_all();
-            behaviour(log, &post)
+            if text.starts_with("GET /messages?limit=100 ") {
+                log.pages += 1;
+                page(log, replica)
+            } else {
+                let Body { user, text } = serde_json::from_slice(&body).ok()?;
+                let post = Post {
+                    replica,
+                    number: *number,
+                    user,
+                    text,
+                    key: header("idempotency-key"),
+                };
+                *number += 1;
+                bell.notify_all();
+                behaviour(log, &post)
+            }
         };
         let json = "application/json";
         let (status, kind, body) = match answer {
             Answer::Messages(messages) => (200, json, as_json(&messages)),
-            Answer::Raw(status, body) => (status, json, body.into_bytes()),
+            Answer::Raw(200, body) => (200, json, body.into_bytes()),
+            Answer::Raw(status, body) => (status, "application/problem+json", body.into_bytes()),
+            Answer::Proxy(status) => (status, "text/html", b"<html>".to_vec()),
             Answer::Typed(kind, body) => (200, kind, body),
             Answer::Bytes(bytes) => {
                 stream.write_all(bytes).await.ok()?;

@@ -4,10 +4,12 @@ mod honest;
 mod program;
 
 mod accidents;
+mod environment;
 mod liars;
 mod open_loop;
 mod outputs;
 mod page;
+mod pages;
 mod retries;
 mod runs;
 mod schema;

@@ -56,7 +56,7 @@ fn json_stands_alone_on_stdout_and_adds_up() {
         ],
     );
     let document = json(&ended.stdout);
-    assert_eq!(document["schema_version"], 1);
+    assert_eq!(document["schema_version"], 2);
     assert_eq!(document["verdict"], "valid");
     assert_eq!(document["settings"]["seed"], 9);
     let total = &document["figures"]["total"];
@@ -71,8 +71,43 @@ fn json_stands_alone_on_stdout_and_adds_up() {
         .filter_map(|replica| replica["sent"].as_u64())
         .sum();
     assert_eq!(sent, 100);
-    assert_eq!(document["checks"].as_array().map(Vec::len), Some(17));
+    assert_eq!(document["checks"].as_array().map(Vec::len), Some(18));
     assert!(document["coverage"]["ordered_pairs_across_replicas"].as_u64() > Some(0));
+}
+
+/// The greatest integer up to which a reader that keeps numbers as doubles (jq 1.6, a browser) knows each one.
+const GREATEST_EXACT: u64 = (1 << 53) - 1;
+
+#[test]
+fn a_seed_that_was_drawn_can_be_read_by_any_json_reader() {
+    let folder = Folder::new();
+    let history = folder.file("history.jsonl");
+    let server = Server::start(1, honest);
+    for _ in 0..5 {
+        let run = ["-c", "1", "-n", "1", "--output-format", "json", "--history"];
+        let ended = client_at(&server.urls, &[&run[..], &[&history]].concat());
+        let seed = json(&ended.stdout)["settings"]["seed"].as_u64();
+        assert!(seed.is_some_and(|seed| seed <= GREATEST_EXACT), "{seed:?}");
+        let written = std::fs::read_to_string(&history).expect("it was written");
+        let header = json(written.lines().next().expect("a header"));
+        assert_eq!(header["seed"].as_u64(), seed);
+    }
+}
+
+#[test]
+fn a_history_with_a_greater_seed_is_still_read() {
+    let folder = Folder::new();
+    let history = folder.file("history.jsonl");
+    let server = Server::start(1, honest);
+    client_at(
+        &server.urls,
+        &["-c", "1", "-n", "1", "--seed", "7", "--history", &history],
+    );
+    let written = std::fs::read_to_string(&history).expect("it was written");
+    let older = written.replace("\"seed\":7", "\"seed\":18446744073709551615");
+    assert_ne!(older, written);
+    std::fs::write(&history, older).expect("a temporary file");
+    assert_eq!(client(&["check", &history]).code, Some(0));
 }
 
 #[test]
@@ -209,11 +244,12 @@ fn a_history_that_is_none_is_exit_3_and_says_which_line() {
         ),
         (whole.replacen("\"coroutine\"", "\"\"", 1), "line 2"),
         (
-            whole.replace("{\"requests\":4}", "{\"requests\":5}"),
+            whole.replace("{\"requests\":4", "{\"requests\":5"),
             "line 6",
         ),
+        (whole.clone() + "{}", "line 6"),
         (
-            whole.replace("{\"requests\":4}", "{\"requests\":4}\n{}"),
+            whole.replace("[{\"replica\":0", "[{\"replica\":9"),
             "line 6",
         ),
         (whole.replace("\"replica\":0", "\"replica\":9"), "line 2"),

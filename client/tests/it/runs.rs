@@ -97,7 +97,14 @@ fn a_wrong_command_line_is_exit_2_and_says_what_to_write() {
         (&["127.0.0.1:1"][..], "http://127.0.0.1:1"),
         (&["https://127.0.0.1:1"][..], "plain HTTP"),
         (&[][..], "URL"),
+        (&["http://127.0.0.1:280011"][..], "invalid port"),
+        (&["http://127.0.0.1:8001x"][..], "invalid port"),
+        (&["http://127.0.0.1:-1"][..], "invalid port"),
         (&["http://h", "-c", "0"][..], "0"),
+        (
+            &["http://h", "--seed", "9007199254740992"][..],
+            "at most 9007199254740991",
+        ),
         (&["http://h", "-n", "1", "-z", "1s"][..], "exclude"),
     ] {
         let ended = client(arguments);

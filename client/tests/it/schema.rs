@@ -31,7 +31,8 @@ fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
     let list = |value: &Value| value.as_array().cloned().expect("a list");
     for (rule, wanted) in schema.as_object().expect("a schema is an object") {
         match rule.as_str() {
-            "$schema" | "title" | "description" | "$defs" | "format" | "minimum" | "maximum" => {}
+            "$schema" | "title" | "description" | "default" | "$defs" | "format" | "minimum"
+            | "maximum" => {}
             "$ref" => {
                 let name = wanted
                     .as_str()

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use faults::{Action, Part};
+use testbed::{Action, Part};
 
 use crate::harness::{Database, Exchange, Load, OwnDatabase, PATIENCE, Replica, assert_promises};
 

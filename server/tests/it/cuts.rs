@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use faults::{Action, Part, Proxy};
 use mysql::prelude::Queryable;
+use testbed::{Action, Part, Proxy};
 use uuid::Uuid;
 
 use crate::harness::{Caller, Database, PATIENCE, Replica, eventually};

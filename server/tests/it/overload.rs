@@ -311,8 +311,8 @@ fn good_caller(address: SocketAddr, over: &AtomicBool) -> Vec<Duration> {
 fn withstand(siege: Siege, good_callers: usize, lasting: Duration) {
     let database = Database::new();
     let limits = ["--idle-timeout", "10s", "--send-timeout", "1s"];
-    let mut replica = Replica::start_with(&database, &limits);
-    let (process, address) = (replica.process_id(), replica.address());
+    let replica = Replica::start_with(&database, &limits);
+    let (process, address) = (replica.id(), replica.address());
     let mut caller = replica.caller();
     for _ in 0..100 {
         caller.post("ann", &"x".repeat(1000));

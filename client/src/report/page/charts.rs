@@ -1,13 +1,13 @@
-//! The charts of a run: how long requests took, how many were answered, and when.
+//! Draws the charts of a run: how long requests took, how many were answered, and when.
 
 use super::svg::{Chart, legend};
 use crate::history::{History, Op, Phase};
 use crate::stats::{Latency, Stats, nearest_rank};
 
 const BARS: u32 = 60;
-/// Points along the time.
+/// The number of points along the time.
 const SLICES: u32 = 60;
-/// The distribution is drawn up to here; what lies beyond would press it into a corner.
+/// The percentile up to which the distribution is drawn; what lies beyond would press it into a corner.
 const SHOWN_PERCENT: f64 = 99.5;
 
 pub(super) fn all(history: &History, stats: &Stats) -> String {
@@ -15,7 +15,7 @@ pub(super) fn all(history: &History, stats: &Stats) -> String {
         return String::new();
     };
     let slices = slices(history);
-    let names = &history.setting.replicas;
+    let names = &history.settings.replicas;
     let mut text = "<h2>Latency distribution</h2>\n".to_owned();
     text.push_str(&distribution(latency));
     text.push_str("<h2>Throughput over time</h2>\n");
@@ -87,7 +87,8 @@ fn distribution(latency: &Latency) -> String {
     chart.finish("Histogram of the latencies of answered requests", &caption)
 }
 
-/// The answered requests, by replica, and then by the time of their answers; and the length of a slice in seconds.
+/// Returns the answered requests, by replica, and then by the time of their answers; and the length of a slice in
+/// seconds.
 struct Slices<'a> {
     by_replica: Vec<Vec<Vec<&'a Op>>>,
     seconds: f64,
@@ -107,7 +108,7 @@ fn slices(history: &History) -> Slices<'_> {
         .unwrap_or(0)
         .max(start + 1);
     let length = (end - start).div_ceil(u64::from(SLICES));
-    let mut by_replica = vec![vec![Vec::new(); SLICES as usize]; history.setting.replicas.len()];
+    let mut by_replica = vec![vec![Vec::new(); SLICES as usize]; history.settings.replicas.len()];
     for op in answered() {
         let slice = usize::try_from((op.end_ns - start) / length)
             .unwrap_or(usize::MAX)

@@ -1,4 +1,4 @@
-//! A drawing area with axes, in SVG.
+//! Draws charts with axes, in SVG.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
-/// About so many labels stand at an axis.
+/// The number of labels at an axis, about.
 const TICKS: f64 = 5.0;
 
 /// A chart under construction.
@@ -20,7 +20,7 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// An area for values from the first to the second of each pair.
+    /// Creates a chart for values from the first to the second of each pair.
     pub(super) fn new(x: (f64, f64), y: (f64, f64), x_name: &str, y_name: &str) -> Self {
         let mut chart = Self {
             x: widened(x),
@@ -65,7 +65,7 @@ impl Chart {
         ));
     }
 
-    /// A bar from the axis up, with words for whoever points at it.
+    /// Draws a bar from the axis up, with words for whoever points at it.
     pub(super) fn bar(&mut self, from: f64, to: f64, value: f64, words: &str) {
         let (x, right, y) = (self.x(from), self.x(to), self.y(value));
         let (width, height) = ((right - x - 1.0).max(0.5), (self.y(self.y.0) - y).max(0.0));
@@ -75,7 +75,7 @@ impl Chart {
         ));
     }
 
-    /// A line through points; its name stands in the legend. There are six colours.
+    /// Draws a line through points; its name stands in the legend. There are six colors.
     pub(super) fn series(&mut self, number: usize, name: &str, points: &[(f64, f64)]) {
         let path: Vec<String> = points
             .iter()
@@ -88,7 +88,7 @@ impl Chart {
         ));
     }
 
-    /// An upright line with a name.
+    /// Draws an upright line with a name.
     pub(super) fn mark(&mut self, at: f64, name: &str, row: f64) {
         let x = self.x(at);
         self.add(&format!(
@@ -108,13 +108,13 @@ impl Chart {
         self.content.push('\n');
     }
 
-    /// The finished chart, with a description for those who don't see it.
+    /// Returns the finished chart, with a description for those who don't see it.
     pub(super) fn finish(self, description: &str, caption: &str) -> String {
         figure(HEIGHT, &self.content, description, caption)
     }
 }
 
-/// A figure around a drawing of the usual width.
+/// Returns a figure around a drawing of the usual width.
 pub(super) fn figure(height: f64, content: &str, description: &str, caption: &str) -> String {
     let description = escape(description);
     format!(
@@ -123,7 +123,7 @@ pub(super) fn figure(height: f64, content: &str, description: &str, caption: &st
     )
 }
 
-/// The names of the series, each in its colour.
+/// Returns the names of the series, each in its color.
 pub(super) fn legend(names: &[String]) -> String {
     let mut text = String::new();
     for (number, name) in names.iter().enumerate() {
@@ -138,7 +138,7 @@ pub(super) fn legend(names: &[String]) -> String {
     text
 }
 
-/// Text that may stand anywhere in a page.
+/// Escapes text so that it may stand anywhere in a page.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -154,7 +154,7 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// Never empty, so that nothing is divided by nothing.
+/// Widens a range that is empty, so that nothing is divided by nothing.
 fn widened((from, to): (f64, f64)) -> (f64, f64) {
     if to > from {
         (from, to)
@@ -163,7 +163,7 @@ fn widened((from, to): (f64, f64)) -> (f64, f64) {
     }
 }
 
-/// Round values between two bounds: 1, 2 or 5 times a power of ten apart.
+/// Returns round values between two bounds: 1, 2 or 5 times a power of ten apart.
 fn ticks((from, to): (f64, f64)) -> Vec<f64> {
     let rough = (to - from) / TICKS;
     let power = 10_f64.powf(rough.log10().floor());

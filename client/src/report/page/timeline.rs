@@ -1,19 +1,19 @@
-//! What was under way around a contradiction: a bar for each request, from its sending to its answer.
+//! Draws what was under way around a contradiction: a bar for each request, from its sending to its answer.
 
 use std::fmt::Write;
 
 use super::svg::{WIDTH, escape, figure};
 use crate::history::{History, Op, Phase};
 
-/// Bars in a picture.
+/// The most bars in a picture.
 const MOST: usize = 24;
 const ROW: f64 = 16.0;
 const TOP: f64 = 24.0;
-/// Room for the names.
+/// The space for the names.
 const LEFT: f64 = 200.0;
 const RIGHT: f64 = 100.0;
 
-/// The requests of a contradiction, called A and B, and those near them in time.
+/// Draws the requests of a contradiction, called A and B, and those near them in time.
 pub(super) fn around(history: &History, accused: &[u32]) -> String {
     let ops: Vec<&Op> = accused
         .iter()

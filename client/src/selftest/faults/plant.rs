@@ -1,4 +1,4 @@
-//! How each fault is planted. Every function gives false if the history has no place for it.
+//! Plants the faults. Every function returns false if the history has no place for its fault.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use rand::rngs::ChaCha8Rng;
 use crate::history::{Outcome, Reason, WINDOW};
 use crate::selftest::model::{Message, Model, Request};
 
-/// A random answered request whose message stands well inside the log, with room on both sides.
+/// Picks a random answered request whose message stands well inside the log, with room on both sides.
 pub(super) fn middle(model: &Model, random: &mut ChaCha8Rng) -> Option<(usize, usize)> {
     let room = 2 * WINDOW..model.log.len().saturating_sub(2 * WINDOW);
     let candidates: Vec<(usize, usize)> = model
@@ -64,7 +64,7 @@ pub(super) fn inserted(
     is_shown(model, place)
 }
 
-/// The server stores a message under another user, everywhere.
+/// Stores a message under another user, everywhere.
 pub(super) fn other_user(
     model: &mut Model,
     random: &mut ChaCha8Rng,
@@ -94,7 +94,7 @@ pub(super) fn other_user(
     true
 }
 
-/// A request gets a number that others had been shown as another message before it was sent.
+/// Gives a request a number that others had been shown as another message before it was sent.
 pub(super) fn number_taken(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
     let Some((request, place)) = middle(model, random) else {
         return false;
@@ -124,7 +124,7 @@ pub(super) fn number_taken(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
     true
 }
 
-/// Only its own reply knows the message.
+/// Loses a message that only its own reply knows.
 pub(super) fn lost(
     model: &mut Model,
     random: &mut ChaCha8Rng,
@@ -139,12 +139,12 @@ pub(super) fn lost(
     showing(model, place) > 1
 }
 
-/// A number between two messages that belongs to nobody.
+/// Makes a number between two messages that belongs to nobody.
 pub(super) fn hole(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
     with_middle(model, random, |model, _, place| nobody(model, place))
 }
 
-/// A number here belongs to nobody.
+/// Makes the number at this place belong to nobody.
 pub(super) fn nobody(model: &mut Model, place: usize) {
     let nobody = Message {
         user: "nobody".to_owned(),
@@ -154,7 +154,8 @@ pub(super) fn nobody(model: &mut Model, place: usize) {
     model.hidden.push(place);
 }
 
-/// One more request of unknown outcome, by the user of the message here. It is sent before all others, and not stored.
+/// Adds a request of unknown outcome by the user of the message at this place, which is sent before all others and not
+/// stored.
 pub(super) fn never_stored(model: &mut Model, place: usize) {
     let mut requests = model.requests.iter();
     let author = requests.find(|request| request.place == Some(place));
@@ -169,7 +170,7 @@ pub(super) fn never_stored(model: &mut Model, place: usize) {
     model.requests.extend(request);
 }
 
-/// One more request of unknown outcome, by a user who sends nothing else. It is sent after all others.
+/// Adds a request of unknown outcome by a user who sends nothing else, which is sent after all others.
 pub(super) fn sent_last(model: &mut Model) {
     let last = model.requests.iter().max_by_key(|request| request.end);
     let request = last.map(|last| Request {
@@ -221,8 +222,8 @@ pub(super) fn unseen(
     true
 }
 
-/// Whether replies tell how many messages the user had before this place. If none of them is shown, there were none only
-/// if all that there were are shown.
+/// Returns whether replies tell how many messages the user had before this place. If none of them is shown, there were
+/// none only if all that there were are shown.
 fn is_counted_before(model: &Model, place: usize, user: &str) -> bool {
     is_shown(model, 0) || is_any_shown(model, 0..place, user)
 }
@@ -235,7 +236,7 @@ fn is_shown(model: &Model, place: usize) -> bool {
     showing(model, place) > 0
 }
 
-/// How many replies show the message here.
+/// Returns how many replies show the message at this place.
 fn showing(model: &Model, place: usize) -> usize {
     let last = place..place + WINDOW;
     let is_in_reply = |request: &&Request| {
@@ -244,7 +245,7 @@ fn showing(model: &Model, place: usize) -> usize {
     model.requests.iter().filter(is_in_reply).count()
 }
 
-/// The user of an answered message is counted up by two.
+/// Counts the user of an answered message up by two.
 pub(super) fn counted_twice(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
     let Some((_, place)) = middle(model, random) else {
         return false;
@@ -256,7 +257,7 @@ pub(super) fn counted_twice(model: &mut Model, random: &mut ChaCha8Rng) -> bool 
     true
 }
 
-/// From this place on, the user's numbers are greater by one.
+/// Counts the user at this place up by one more from there on.
 pub(super) fn count_up(model: &mut Model, place: usize) {
     let user = model.log[place].user.clone();
     for message in model.log[place..]
@@ -285,7 +286,7 @@ pub(super) fn overtaken(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
     true
 }
 
-/// A request of unknown outcome stands in the log before one that was answered before it was sent.
+/// Moves a request of unknown outcome in the log before one that was answered before it was sent.
 pub(super) fn unknown_too_early(model: &mut Model) -> bool {
     let pair = model
         .requests
@@ -311,7 +312,7 @@ pub(super) fn unknown_too_early(model: &mut Model) -> bool {
     true
 }
 
-/// Two neighbours in the log and in their coroutine, exchanged, without a tick of the clock between them.
+/// Exchanges two neighbours in the log and in their coroutine, without a tick of the clock between them.
 pub(super) fn own_order(model: &mut Model) -> bool {
     let pair = model.requests.windows(2).position(|pair| {
         let ok = pair.iter().all(|request| request.outcome == Outcome::Ok);
@@ -324,5 +325,44 @@ pub(super) fn own_order(model: &mut Model) -> bool {
     };
     model.requests[first + 1].start = model.requests[first].end;
     model.bring_forward(place + 1, place);
+    true
+}
+
+/// Lets the pages end where the log ended some replies before its end.
+pub(super) fn page_stale(model: &mut Model) -> bool {
+    let Some(end) = model.log.len().checked_sub(2 * WINDOW) else {
+        return false;
+    };
+    let is_missing = |place: usize| place >= end && is_shown(model, place);
+    let answered = model
+        .requests
+        .iter()
+        .filter(|request| request.outcome == Outcome::Ok);
+    if !answered.filter_map(|request| request.place).any(is_missing) {
+        return false;
+    }
+    let mut page = model.last_page();
+    page.truncate(page.len().saturating_sub(2 * WINDOW));
+    model.page = Some(page);
+    true
+}
+
+/// Changes the pages at a message that replies show.
+pub(super) fn page_changed(
+    model: &mut Model,
+    random: &mut ChaCha8Rng,
+    change: impl FnOnce(&mut Vec<Message>, usize),
+) -> bool {
+    let Some((_, place)) = middle(model, random) else {
+        return false;
+    };
+    let mut page = model.last_page();
+    let seq = model.log[place].seq;
+    // Not the first one: without it, nothing is skipped.
+    let Some(at) = page.iter().skip(1).position(|message| message.seq == seq) else {
+        return false;
+    };
+    change(&mut page, at + 1);
+    model.page = Some(page);
     true
 }

@@ -1,0 +1,146 @@
+//! Explains contradictions in words: what a person needs to follow them.
+
+use std::fmt::Write;
+
+use super::facts::Facts;
+use crate::history::{Outcome, Page, Phase, Shown};
+
+/// Describes a request: `coroutine 12 request 37 -> 127.0.0.1:8001  sent 0.412311 s  answered 0.418020 s  seq 1873`.
+pub(super) fn request(facts: &Facts<'_>, op: u32) -> String {
+    let op = facts.op(op);
+    let mut line = match op.phase {
+        Phase::Probe => format!("final probe {}", op.request),
+        Phase::WarmUp => format!("coroutine {} warm-up request {}", op.coroutine, op.request),
+        Phase::Measured => format!("coroutine {} request {}", op.coroutine, op.request),
+    };
+    let replica = replica(facts, op.replica);
+    let _ = write!(line, " -> {replica}  sent {}", seconds(op.start_ns));
+    let _ = match op.outcome {
+        Outcome::Ok => write!(line, "  answered {}", seconds(op.end_ns)),
+        Outcome::Failed(reason) => write!(line, "  failed {}: {reason}", seconds(op.end_ns)),
+        Outcome::Unknown(reason) => {
+            write!(line, "  outcome unknown {}: {reason}", seconds(op.end_ns))
+        }
+    };
+    if op.seq != 0 {
+        let _ = write!(line, "  seq {}", op.seq);
+    }
+    line
+}
+
+/// Describes a page: `page of 127.0.0.1:8001  asked for 0.512000 s  answered 0.513120 s`.
+pub(super) fn page(facts: &Facts<'_>, page: &Page) -> String {
+    format!(
+        "page of {}  asked for {}  answered {}",
+        replica(facts, page.replica),
+        seconds(page.start_ns),
+        seconds(page.end_ns)
+    )
+}
+
+/// Returns a replica's URL without the scheme that all have.
+fn replica<'a>(facts: &Facts<'a>, replica: u16) -> &'a str {
+    let urls = &facts.history.settings.replicas;
+    let url = urls.get(usize::from(replica)).map_or("?", String::as_str);
+    url.rsplit_once("//").map_or(url, |(_, rest)| rest)
+}
+
+/// Begins the explanation of one request.
+pub(super) fn single(facts: &Facts<'_>, op: u32) -> String {
+    format!("Let A = {}", request(facts, op))
+}
+
+/// Begins the explanation of two requests.
+pub(super) fn pair(facts: &Facts<'_>, first: u32, second: u32) -> String {
+    format!(
+        "Let A = {}\n    B = {}",
+        request(facts, first),
+        request(facts, second)
+    )
+}
+
+/// Describes a shown message: its number, user, date and text.
+pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
+    let Shown {
+        seq,
+        user_seq,
+        user,
+        sent_at_us,
+        ..
+    } = *shown;
+    let name = facts.history.names.name(user);
+    format!(
+        "seq {seq}, user {name:?}, user_seq {user_seq}, sent_at {}, {}",
+        instant(sent_at_us),
+        text(facts, shown.text)
+    )
+}
+
+/// Describes a text: whose it is, or its first characters.
+pub(super) fn text(facts: &Facts<'_>, digest: u64) -> String {
+    if let Some(foreign) = facts.history.foreign.get(&digest) {
+        return format!("text {foreign:?}");
+    }
+    match facts.history.ops.iter().find(|op| op.text == digest) {
+        Some(op) => format!(
+            "the text of coroutine {} request {}",
+            op.coroutine, op.request
+        ),
+        None => "a text that is not this run's".to_owned(),
+    }
+}
+
+/// Describes what a reply shows in the place of the own message.
+pub(super) fn without_own(facts: &Facts<'_>, window: &[Shown]) -> String {
+    match window.last() {
+        None => "A's own message is missing.".to_owned(),
+        Some(last) => format!(
+            "A's own message is missing; the last one is {}.",
+            text(facts, last.text)
+        ),
+    }
+}
+
+/// Lists the numbers of a reply: `5, 6, 8`, shortened where there are many.
+pub(super) fn seqs(window: &[Shown]) -> String {
+    const MOST: usize = 12;
+    let mut all: Vec<String> = window
+        .iter()
+        .take(MOST)
+        .map(|shown| shown.seq.to_string())
+        .collect();
+    if window.len() > MOST {
+        all.push(format!("… ({} in all)", window.len()));
+    }
+    if all.is_empty() {
+        "nothing".to_owned()
+    } else {
+        all.join(", ")
+    }
+}
+
+/// Formats a time as seconds since the run began.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds of a run are far below 2^52"
+)]
+pub(super) fn seconds(nanoseconds: u64) -> String {
+    format!("{:.6} s", (nanoseconds / 1000) as f64 / 1e6)
+}
+
+/// Formats the time between two instants as milliseconds.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "nanoseconds of a run are far below 2^52"
+)]
+pub(super) fn milliseconds(nanoseconds: u64) -> String {
+    format!("{:.3} ms", nanoseconds as f64 / 1e6)
+}
+
+/// Formats a date as RFC 3339 wants it.
+pub(super) fn instant(microseconds: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(microseconds).map_or_else(
+        || format!("{microseconds} µs"),
+        |at| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+    )
+}

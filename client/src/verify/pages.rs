@@ -1,0 +1,97 @@
+//! Checks what readers are shown (P1). After the last answer, every replica was asked for a page of its last messages.
+
+use super::facts::{Facts, indices};
+use super::{Check, Violations, explain};
+use crate::history::{Page, Shown};
+
+/// Checks all pages, after all other checks, as what these found is no second fault.
+pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
+    for page in &facts.history.pages {
+        if let Ok(messages) = &page.messages {
+            order(facts, (page, messages), violations);
+            contents(facts, (page, messages), violations);
+            reach(facts, (page, messages), violations);
+        }
+    }
+}
+
+/// Checks that each message stands right after the one before it. A number that replies skip as well is another fault.
+fn order(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
+    let has_holes = violations.has(Check::NoHole);
+    for pair in messages.windows(2) {
+        let (before, after) = (pair[0].seq, pair[1].seq);
+        let is_next = after == before + 1;
+        let is_known_gap = after > before && (has_holes || facts.is_skipped(before + 1));
+        if !is_next && !is_known_gap {
+            violations.add(Check::Page, after.abs_diff(before), || {
+                let explanation = format!(
+                    "Let P = {}\nP shows {after} right after {before}: a contradiction.",
+                    explain::page(facts, page)
+                );
+                (Vec::new(), explanation)
+            });
+        }
+    }
+}
+
+/// Checks that no message is shown otherwise than in replies. What these do not agree on is another fault.
+fn contents(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
+    let seen = &facts.history.seen;
+    for shown in messages {
+        let from = seen.partition_point(|seen| seen.shown.seq < shown.seq);
+        let known = indices(seen).nth(from).filter(|known| {
+            facts.seen(*known).shown.seq == shown.seq
+                && facts.is_lone(*known)
+                && !facts.lost.contains(known)
+        });
+        let Some(known) = known.map(|known| facts.seen(known)) else {
+            continue;
+        };
+        if known.shown != *shown {
+            violations.add(Check::Page, 0, || {
+                let explanation = format!(
+                    "{}\n    P = {}\nA's reply shows {}  ({} replies do)\nP shows {}\nOne seq, two contents: a contradiction.",
+                    explain::single(facts, known.witness),
+                    explain::page(facts, page),
+                    explain::message(facts, &known.shown),
+                    known.replies,
+                    explain::message(facts, shown),
+                );
+                (vec![known.witness], explanation)
+            });
+        }
+    }
+}
+
+/// Checks that a page reaches what was answered before it was asked for: the real-time order of R1 for readers. Where
+/// numbers are given twice, the greatest one says nothing.
+fn reach(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
+    if violations.has(Check::SeqUnique) {
+        return;
+    }
+    let answered = indices(&facts.history.ops).filter(|op| {
+        let request = facts.op(*op);
+        request.is_numbered() && request.end_ns < page.start_ns && facts.sound_place(*op).is_some()
+    });
+    let Some(last_answered) = answered.max_by_key(|op| facts.op(*op).seq) else {
+        return;
+    };
+    let request = facts.op(last_answered);
+    let reached = messages.iter().map(|shown| shown.seq).max();
+    let missing = request.seq.saturating_sub(reached.unwrap_or(0));
+    if missing > 0 {
+        violations.add(Check::Page, missing, || {
+            let end = match reached {
+                Some(seq) => format!("ends at seq {seq}, before {}", request.seq),
+                None => "shows nothing".to_owned(),
+            };
+            let explanation = format!(
+                "{}\n    P = {}\nA was answered {} before P was asked for; but P {end}: a contradiction.",
+                explain::single(facts, last_answered),
+                explain::page(facts, page),
+                explain::milliseconds(page.start_ns - request.end_ns),
+            );
+            (vec![last_answered], explanation)
+        });
+    }
+}

@@ -1,0 +1,148 @@
+//! Options from the environment: all that the command line has, found in its definition.
+
+use std::process::Output;
+
+use clap::{Arg, ArgAction};
+
+use crate::honest::{Server, honest};
+use crate::outputs::Folder;
+use crate::program::{client_at, command};
+
+/// Every option with a variable, and the command that it belongs to: none is the run.
+fn options() -> Vec<(Option<String>, Arg)> {
+    let program = client::command();
+    let run = program.get_arguments().map(|option| (None, option.clone()));
+    let others = program.get_subcommands().flat_map(|command| {
+        let name = command.get_name().to_owned();
+        let options = command.get_arguments();
+        options.map(move |option| (Some(name.clone()), option.clone()))
+    });
+    run.chain(others)
+        .filter(|(_, option)| option.get_env().is_some())
+        .collect()
+}
+
+/// What the commands need to have something to do.
+struct World {
+    server: Server,
+    folder: Folder,
+}
+
+impl World {
+    fn new() -> Self {
+        let (server, folder) = (Server::start(1, honest), Folder::new());
+        let history = folder.file("history.jsonl");
+        client_at(&server.urls, &["-c", "1", "-n", "1", "--history", &history]);
+        Self { server, folder }
+    }
+
+    /// Runs a command, small, with one variable.
+    fn run(&self, command_name: Option<&str>, variable: &str, value: &str) -> Output {
+        let history = self.folder.file("history.jsonl");
+        let arguments = match command_name {
+            None => vec![self.server.urls[0].as_str()],
+            Some("check") => vec!["check", &history],
+            Some(other) => panic!("say here what `client {other}` needs"),
+        };
+        command(&arguments)
+            .envs([("CLIENT_CONCURRENCY", "1"), ("CLIENT_REQUESTS", "1")])
+            .env(variable, value)
+            .output()
+            .expect("the program starts")
+    }
+
+    fn accepts(&self, command_name: Option<&str>, option: &Arg, value: &str) -> Result<(), String> {
+        let variable = option.get_env().and_then(|name| name.to_str());
+        let variable = variable.expect("the names are ASCII");
+        let output = self.run(command_name, variable, value);
+        if output.status.success() {
+            return Ok(());
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{command_name:?} {variable}={value}: {stderr}"))
+    }
+}
+
+/// The faults of all options with these values.
+fn faults(values: impl Fn(&Arg) -> Vec<String>) -> Vec<String> {
+    let world = World::new();
+    let mut faults = Vec::new();
+    for (command_name, option) in options() {
+        for value in values(&option) {
+            faults.extend(
+                world
+                    .accepts(command_name.as_deref(), &option, &value)
+                    .err(),
+            );
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_option_of_a_run_has_a_variable_and_is_found() {
+    let found = options();
+    let has = |variable: &str| {
+        let mut names = found.iter().filter_map(|(_, option)| option.get_env());
+        names.any(|name| name == variable)
+    };
+    assert!(has("CLIENT_URLS") && has("CLIENT_QUIET"), "{found:?}");
+    let program = client::command();
+    let without: Vec<_> = program
+        .get_arguments()
+        .filter(|option| option.get_env().is_none())
+        .map(|option| option.get_id().as_str())
+        .filter(|id| !["help", "version"].contains(id))
+        .collect();
+    assert_eq!(without, Vec::<&str>::new());
+}
+
+#[test]
+fn an_empty_variable_is_as_unset() {
+    assert_eq!(faults(|_| vec![String::new()]), Vec::<String>::new());
+}
+
+#[test]
+fn a_flag_takes_every_usual_word_for_yes_and_no() {
+    let words = ["1", "0", "true", "FALSE", "Yes", "no", "on", "Off"];
+    let found = faults(|option| match option.get_action() {
+        ArgAction::SetTrue => words.map(str::to_owned).to_vec(),
+        _ => Vec::new(),
+    });
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn a_word_of_a_list_is_known_in_capitals_too() {
+    let found = faults(|option| {
+        let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
+        let words = option.get_possible_values().into_iter();
+        let words = words.filter(|_| !is_flag);
+        words.map(|word| word.get_name().to_uppercase()).collect()
+    });
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn a_flag_from_the_environment_means_what_it_says() {
+    let world = World::new();
+    for (value, words) in [
+        ("1", "not judged"),
+        ("on", "not judged"),
+        ("0", "valid"),
+        ("", "valid"),
+    ] {
+        let output = world.run(None, "CLIENT_NO_CHECK", value);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(stdout.starts_with(words), "{value:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_refused() {
+    let world = World::new();
+    for (variable, value) in [("CLIENT_QUIET", "perhaps"), ("CLIENT_CONCURRENCY", "many")] {
+        let output = world.run(None, variable, value);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}

@@ -1,0 +1,208 @@
+//! The three servers compared, and how each is started.
+
+use std::error::Error;
+use std::time::Duration;
+
+use testbed::tool::say;
+use testbed::{Database, POOL_SIZES, Service, client, constant, messenger, one_per_message};
+
+use crate::arguments::Arguments;
+use crate::database::{DatabaseServer, violations};
+use crate::distance::Distance;
+use crate::measure::{Amount, Contestant, Load};
+use crate::report::{Report, Table, machine, p50, p99, throughput};
+
+pub(crate) const COROUTINES: u32 = 50;
+pub(crate) const REPLICAS: usize = 2;
+pub(crate) const USERS: u32 = 10;
+
+const POOL_SIZE_TIME: Duration = Duration::from_secs(1);
+const POOL_SIZE_ROUNDS: u32 = 3;
+
+/// The servers, and what each needs.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind<'a> {
+    /// As it ships.
+    Server(&'a Database),
+    /// The same, far from the database.
+    Distant(&'a Distance),
+    Constant,
+    /// With so many connections.
+    OnePerMessage(&'a Database, u32),
+}
+
+impl Load {
+    pub(crate) fn usual(time: Duration) -> Self {
+        Self {
+            coroutines: COROUTINES,
+            users: USERS,
+            text_length: None,
+            amount: Amount::Time(time),
+        }
+    }
+}
+
+/// Ready to measure.
+pub(crate) struct Bench {
+    pub(crate) database: DatabaseServer,
+    rounds: u32,
+    pub(crate) time: Duration,
+    pub(crate) rows: u64,
+}
+
+impl Bench {
+    /// Looks whether all is there that will be needed.
+    pub(crate) fn prepare(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
+        // What is missing is better said now than after the first rounds.
+        client()?;
+        messenger("")?;
+        constant()?;
+        one_per_message("", 0)?;
+        let database = DatabaseServer::connect(&arguments.database_url, arguments.database_pid)?;
+        Ok(Self {
+            database,
+            rounds: arguments.rounds,
+            time: arguments.time,
+            rows: arguments.rows,
+        })
+    }
+
+    /// The server, a constant, one transaction a message: under load, and with a single caller.
+    pub(crate) fn three_servers(&mut self) -> Result<Report, Box<dyn Error>> {
+        let databases = [
+            self.database.create("server")?,
+            self.database.create("one_per_message")?,
+        ];
+        let (connections, one_per_message) = self.best_one_per_message(&databases[1])?;
+        let server = start(Kind::Server(&databases[0]), REPLICAS)?;
+        let constant = start(Kind::Constant, REPLICAS)?;
+
+        let mut tables = Vec::new();
+        for (coroutines, time) in [(COROUTINES, self.time), (1, self.time / 2)] {
+            let load = Load {
+                coroutines,
+                ..Load::usual(time)
+            };
+            let contestant = |name: &str, replicas, stores| Contestant {
+                name: name.to_owned(),
+                replicas,
+                stores,
+                load,
+            };
+            let contestants = [
+                contestant("(a) the server", &server, true),
+                contestant("(b) a constant reply", &constant, false),
+                contestant(
+                    &format!("(c) one transaction a message, {connections} connections"),
+                    &one_per_message,
+                    true,
+                ),
+            ];
+            let title = match coroutines {
+                1 => "1 coroutine".to_owned(),
+                many => format!("{many} coroutines"),
+            };
+            let table = self
+                .table(&title, &contestants)?
+                .ratio("messages/s, a / b", (0, throughput), (1, throughput))
+                .ratio("messages/s, a / c", (0, throughput), (2, throughput))
+                .ratio("p50, a / c", (0, p50), (2, p50))
+                .ratio("p99 / p50 of a", (0, p99), (0, p50));
+            tables.push(table);
+        }
+        say("looking for broken promises in the tables");
+        let mut notes = Vec::new();
+        for database in &databases {
+            match violations(database)? {
+                0 => {}
+                rows => notes.push(format!("{rows} broken promises in ordering_violations!")),
+            }
+        }
+        if notes.is_empty() {
+            notes.push("ordering_violations is empty, of (a) and of (c)".to_owned());
+        }
+        Ok(self.report(tables, notes))
+    }
+
+    /// Starts (c) with each size, and keeps the fastest.
+    fn best_one_per_message(
+        &mut self,
+        database: &Database,
+    ) -> Result<(u32, Vec<Service>), Box<dyn Error>> {
+        let mut candidates = Vec::new();
+        for size in POOL_SIZES {
+            let replicas = start(Kind::OnePerMessage(database, size), REPLICAS)?;
+            candidates.push((size, replicas));
+        }
+        let load = Load::usual(POOL_SIZE_TIME);
+        let contestants: Vec<_> = candidates
+            .iter()
+            .map(|(size, replicas)| Contestant {
+                name: format!("one transaction a message, {size} connections"),
+                replicas,
+                stores: true,
+                load,
+            })
+            .collect();
+        let title = "the best pool size of (c)";
+        let series = self.interleave(title, &contestants, POOL_SIZE_ROUNDS)?;
+        let best = Table::new(
+            String::new(),
+            POOL_SIZES.map(|size| size.to_string()),
+            series,
+        )
+        .fastest();
+        Ok(candidates.swap_remove(best))
+    }
+
+    pub(crate) fn table(
+        &mut self,
+        title: &str,
+        contestants: &[Contestant<'_>],
+    ) -> Result<Table, Box<dyn Error>> {
+        let series = self.interleave(title, contestants, self.rounds)?;
+        let names = contestants.iter().map(|contestant| contestant.name.clone());
+        let replicas = contestants
+            .iter()
+            .map(|contestant| contestant.replicas.len());
+        let same = replicas.clone().max() == replicas.clone().min();
+        let replicas = match replicas.max() {
+            Some(count) if same => format!(", {count} replicas"),
+            _ => String::new(),
+        };
+        let time = contestants
+            .iter()
+            .find_map(|contestant| match contestant.load.amount {
+                Amount::Time(time) => Some(humantime::format_duration(time)),
+                Amount::Requests(_) => None,
+            });
+        let time = time.map_or_else(String::new, |time| format!(" of {time}"));
+        let title = format!("{title}{replicas}: medians of {} rounds{time}", self.rounds);
+        Ok(Table::new(title, names, series))
+    }
+
+    pub(crate) fn report(&self, tables: Vec<Table>, mut notes: Vec<String>) -> Report {
+        if self.database.process.is_none() {
+            notes.push(
+                "no CPU time of the database: its process is not known, tell it in DATABASE_PID"
+                    .to_owned(),
+            );
+        }
+        Report {
+            machine: machine(),
+            database: self.database.version.clone(),
+            tables,
+            notes,
+        }
+    }
+}
+
+/// Starts so many of a kind, and waits until they are ready.
+pub(crate) fn start(kind: Kind<'_>, count: usize) -> Result<Vec<Service>, Box<dyn Error>> {
+    Service::start_ready(count, || match kind {
+        Kind::Server(database) => messenger(&database.url()),
+        Kind::Distant(distance) => messenger(&distance.url),
+        Kind::Constant => constant(),
+        Kind::OnePerMessage(database, connections) => one_per_message(&database.url(), connections),
+    })
+}

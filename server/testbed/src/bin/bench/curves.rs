@@ -1,0 +1,208 @@
+//! The server alone, along one condition after the other.
+
+use std::error::Error;
+use std::time::Duration;
+
+use testbed::Service;
+use testbed::tool::say;
+
+use crate::arguments::Curve;
+use crate::comparisons::{Bench, COROUTINES, Kind, REPLICAS, USERS, start};
+use crate::database::{fill, violations};
+use crate::distance::Distance;
+use crate::measure::{Amount, Contestant, Load, count};
+use crate::report::{Report, Table, memory, throughput};
+
+/// How many messages each coroutine sends, before memory is read for the first and for the second time.
+const FEW_MESSAGES: u32 = 10_000 / COROUTINES;
+const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
+/// Times to the database and back, in milliseconds: on this machine, in one data centre, in one region, between regions.
+const ROUND_TRIPS: [u64; 4] = [0, 1, 5, 20];
+
+impl Bench {
+    /// One table a condition.
+    pub(crate) fn curves(&mut self, curves: &[Curve]) -> Result<Report, Box<dyn Error>> {
+        let mut tables = Vec::new();
+        let mut notes = Vec::new();
+        for curve in curves {
+            tables.push(match curve {
+                Curve::Coroutines => self.along_coroutines()?,
+                Curve::Replicas => self.along_replicas()?,
+                Curve::Users => self.along_users()?,
+                Curve::Texts => self.along_texts()?,
+                Curve::Messages => self.along_messages()?,
+                Curve::Distance => {
+                    let (table, note) = self.along_distance()?;
+                    notes.push(note);
+                    table
+                }
+                Curve::Rows => self.along_rows()?,
+            });
+        }
+        Ok(self.report(tables, notes))
+    }
+
+    fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.database.create("coroutines")?;
+        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| Contestant {
+            name: format!("{coroutines} coroutines"),
+            replicas: &replicas,
+            stores: true,
+            load: Load { coroutines, ..load },
+        });
+        let table = self.table("along coroutines", &contestants)?;
+        Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
+    }
+
+    fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.database.create("replicas")?;
+        let replicas = start(Kind::Server(&database), 4)?;
+        let contestant = |name: &str, replicas| Contestant {
+            name: name.to_owned(),
+            replicas,
+            stores: true,
+            load: Load::usual(self.time),
+        };
+        let contestants = [
+            contestant("1 replica", &replicas[..1]),
+            contestant("2 replicas", &replicas[..2]),
+            contestant("4 replicas", &replicas),
+        ];
+        let table = self.table("along replicas", &contestants)?;
+        Ok(table
+            .ratio("messages/s, 1 / 2", (0, throughput), (1, throughput))
+            .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput)))
+    }
+
+    /// Each user has sent already.
+    fn along_users(&mut self) -> Result<Table, Box<dyn Error>> {
+        let [few, many] = [USERS, 100_000];
+        let databases = [
+            self.database.create("few_users")?,
+            self.database.create("many_users")?,
+        ];
+        let replicas = [
+            start(Kind::Server(&databases[0]), REPLICAS)?,
+            start(Kind::Server(&databases[1]), REPLICAS)?,
+        ];
+        for (database, users) in databases.iter().zip([few, many]) {
+            fill(database, u64::from(many), users)?;
+            if violations(database)? > 0 {
+                return Err("the loader's messages break promises; has schema.sql changed?".into());
+            }
+        }
+        let load = Load::usual(self.time);
+        let contestant = |index: usize, users| Contestant {
+            name: format!("{users} users"),
+            replicas: &replicas[index],
+            stores: true,
+            load: Load { users, ..load },
+        };
+        let contestants = [contestant(0, few), contestant(1, many)];
+        let table = self.table("along users", &contestants)?;
+        Ok(table.ratio("messages/s, 100000 / 10", (1, throughput), (0, throughput)))
+    }
+
+    fn along_texts(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.database.create("texts")?;
+        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [20, 4000].map(|length| Contestant {
+            name: format!("texts of {length} characters"),
+            replicas: &replicas,
+            stores: true,
+            load: Load {
+                text_length: Some(length),
+                ..load
+            },
+        });
+        let table = self.table("along texts", &contestants)?;
+        Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
+    }
+
+    /// What a replica keeps of the messages that went through it: one after the other, nothing to interleave.
+    fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
+        let database = self.database.create("memory")?;
+        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let load = Load::usual(self.time);
+        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| Contestant {
+            name: format!("after {} messages", each * COROUTINES),
+            replicas: &replicas,
+            stores: true,
+            load: Load {
+                amount: Amount::Requests(each),
+                ..load
+            },
+        });
+        let title = "along messages";
+        let series = self.interleave(title, &contestants, 1)?;
+        let names = contestants.into_iter().map(|contestant| contestant.name);
+        let table = Table::new(format!("{title}, once"), names, series);
+        Ok(table.ratio("memory, last / first", (1, memory), (0, memory)))
+    }
+
+    /// All on one database; the messages of one are rows in the table of the others.
+    fn along_distance(&mut self) -> Result<(Table, String), Box<dyn Error>> {
+        let database = self.database.create("distance")?;
+        let distances = ROUND_TRIPS
+            .map(Duration::from_millis)
+            .map(|round_trip| Distance::start(&database.url(), round_trip));
+        let distances: Vec<Distance> = distances.into_iter().collect::<Result<_, _>>()?;
+        let replicas: Vec<Vec<Service>> = distances
+            .iter()
+            .map(|distance| start(Kind::Distant(distance), REPLICAS))
+            .collect::<Result<_, _>>()?;
+        let load = Load::usual(self.time);
+        let contestants: Vec<_> = ROUND_TRIPS
+            .iter()
+            .zip(&replicas)
+            .map(|(round_trip, replicas)| Contestant {
+                name: format!("{round_trip} ms to the database and back"),
+                replicas,
+                stores: true,
+                load,
+            })
+            .collect();
+        let round_trips = || distances.iter().map(Distance::round_trips).sum::<u64>();
+        let (before, commits) = (round_trips(), self.database.commits()?);
+        let table = self.table("along the distance", &contestants)?;
+        let (after, commits) = (round_trips(), self.database.commits()? - commits);
+        let note = format!(
+            "round trips per batch: {:.2}",
+            count(after - before) / commits
+        );
+        let table = table
+            .ratio("messages/s, 1 ms / none", (1, throughput), (0, throughput))
+            .ratio("messages/s, 5 ms / none", (2, throughput), (0, throughput))
+            .ratio("messages/s, 20 ms / none", (3, throughput), (0, throughput));
+        Ok((table, note))
+    }
+
+    fn along_rows(&mut self) -> Result<Table, Box<dyn Error>> {
+        let rows = [0, self.rows / 5, self.rows];
+        let databases = [
+            self.database.create("rows_0")?,
+            self.database.create("rows_1")?,
+            self.database.create("rows_2")?,
+        ];
+        let mut replicas = Vec::new();
+        for (database, rows) in databases.iter().zip(rows) {
+            replicas.push(start(Kind::Server(database), REPLICAS)?);
+            say(&format!("filling a table with {rows} rows"));
+            fill(database, rows, USERS)?;
+        }
+        let load = Load::usual(self.time);
+        let contestants = [0, 1, 2].map(|index: usize| Contestant {
+            name: format!("{} rows", rows[index]),
+            replicas: &replicas[index],
+            stores: true,
+            load,
+        });
+        let table = self.table("along rows in the table", &contestants)?;
+        Ok(table
+            .ratio("messages/s, some / none", (1, throughput), (0, throughput))
+            .ratio("messages/s, most / none", (2, throughput), (0, throughput)))
+    }
+}

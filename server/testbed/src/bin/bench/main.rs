@@ -1,0 +1,56 @@
+//! Measures the server against two others on the same edge, in one run on one machine:
+//!
+//! * (a) the server as it ships,
+//! * (b) `constant`: the same edge answering from memory; what stores cannot be faster,
+//! * (c) `one_per_message`: the same tables and promises, one transaction a message.
+//!
+//! The rounds are interleaved, a b c a b c …, so that whatever else the machine does meets all alike; what counts is the
+//! ratio within a round. `./run.sh bench` builds all, opens the database and calls this; its parts in reading order:
+//!
+//! * `arguments.rs`: options.
+//! * `comparisons.rs`: the three compared, and how each is started.
+//! * `curves.rs`: the server alone, along one condition after the other.
+//! * `measure.rs`: rounds, and what is read in each.
+//! * `database.rs`: databases of its own, filled and dropped.
+//! * `distance.rs`: a way to the database that takes time.
+//! * `report.rs`: medians, ratios, tables, JSON.
+
+mod arguments;
+mod comparisons;
+mod curves;
+mod database;
+mod distance;
+mod measure;
+mod report;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+use testbed::tool;
+
+use crate::arguments::Arguments;
+use crate::comparisons::Bench;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tool::main(|| run(&arguments))
+}
+
+#[expect(clippy::print_stdout, reason = "the results")]
+fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    // A thousand coroutines have a thousand sockets; what is started inherits the limit.
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let mut bench = Bench::prepare(arguments)?;
+    let report = if arguments.curves.is_empty() {
+        bench.three_servers()?
+    } else {
+        bench.curves(&arguments.curves)?
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(true)
+}

@@ -1,0 +1,156 @@
+//! Each fault, done to the scene.
+
+use std::error::Error;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use testbed::{Action, DatabaseProcess, Part, interruption};
+
+use crate::plan::Fault;
+use crate::scene::Scene;
+
+/// A transaction comes soon under load; none comes while the database is away.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A replica finishes what it has taken.
+const STOP: Duration = Duration::from_secs(60);
+/// Rows that a foreign session has written count against its being rolled back in a deadlock: the writer's turn.
+const WEIGHT: u32 = 200;
+
+impl Scene {
+    /// Does it, and undoes it. Gives how often it came to pass.
+    pub(crate) fn suffer(&mut self, fault: &Fault) -> Result<usize, Box<dyn Error>> {
+        match fault {
+            Fault::ReplicaKilled { replica, away } => {
+                self.replicas[*replica].service()?.process.kill()?;
+                interruption::sleep(*away)?;
+                self.replicas[*replica].start()?;
+            }
+            Fault::RollingRestart => self.restart_all()?,
+            Fault::ReplicaFrozen { replica, time } => {
+                self.replicas[*replica].service()?.process.freeze()?;
+                self.thaw_after(*replica, *time)?;
+            }
+            Fault::ReplicaFrozenWithLock { replica, time } => {
+                let proxy = &self.replicas[*replica].proxy;
+                let locked = proxy.intercept(Part::Lock, Action::HoldReply);
+                if !locked.reached(PATIENCE) {
+                    return Ok(0);
+                }
+                self.replicas[*replica].service()?.process.freeze()?;
+                locked.release();
+                self.thaw_after(*replica, *time)?;
+            }
+            Fault::DatabaseKilled { away } => {
+                self.database.process()?.kill()?;
+                interruption::sleep(*away)?;
+                self.database.start()?;
+            }
+            Fault::DatabaseFrozen { time } => {
+                self.database.process()?.freeze()?;
+                let slept = interruption::sleep(*time);
+                self.database.process()?.thaw()?;
+                slept?;
+            }
+            Fault::DatabaseReadOnly { time } => {
+                self.session()?.query_drop("SET GLOBAL read_only = 1")?;
+                interruption::sleep(*time)?;
+                self.session()?.query_drop("SET GLOBAL read_only = 0")?;
+            }
+            Fault::ConnectionsKilled { times, every } => {
+                return self.kill_connections(*times, *every);
+            }
+            Fault::LockHeld { time } => {
+                let mut holder = self.session()?;
+                holder.query_drop("BEGIN")?;
+                holder.query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE")?;
+                interruption::sleep(*time)?;
+            }
+            Fault::Deadlocks { times } => return self.deadlocks(*times),
+            Fault::TransactionsCut { cuts } => {
+                let mut done = 0;
+                for (replica, part, action) in cuts {
+                    let cut = self.replicas[*replica].proxy.intercept(*part, *action);
+                    done += usize::from(cut.reached(PATIENCE));
+                    interruption::sleep(Duration::ZERO)?;
+                }
+                return Ok(done);
+            }
+            Fault::CutAtRandomBytes { cuts } => {
+                for (replica, bytes) in cuts {
+                    self.replicas[*replica].proxy.cut_after_bytes(*bytes);
+                    interruption::sleep(Duration::from_millis(300))?;
+                }
+                // Where few bytes go, the cut would come in another fault's time, perhaps at a replica's start.
+                for replica in &self.replicas {
+                    replica.proxy.cut_after_no_bytes();
+                }
+                return Ok(cuts.len());
+            }
+        }
+        Ok(1)
+    }
+
+    fn restart_all(&mut self) -> Result<(), Box<dyn Error>> {
+        for replica in 0..self.replicas.len() {
+            let service = self.replicas[replica].service()?;
+            service.process.terminate()?;
+            match service.end(STOP)? {
+                Some(status) if status.success() => self.replicas[replica].start()?,
+                Some(status) => {
+                    return Err(
+                        format!("a replica that was asked to stop ended with {status}").into(),
+                    );
+                }
+                None => return Err(format!("a replica does not stop within {STOP:?}").into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn thaw_after(&mut self, replica: usize, time: Duration) -> Result<(), Box<dyn Error>> {
+        interruption::sleep(time)?;
+        Ok(self.replicas[replica].service()?.process.thaw()?)
+    }
+
+    fn kill_connections(&self, times: u32, every: Duration) -> Result<usize, Box<dyn Error>> {
+        let mut session = self.session()?;
+        let mut killed = 0;
+        for _ in 0..times {
+            let ids: Vec<u64> = session.exec(
+                "SELECT id FROM information_schema.processlist WHERE user = ?",
+                (DatabaseProcess::USER,),
+            )?;
+            for id in ids {
+                // It may be gone by now.
+                killed += usize::from(session.query_drop(format!("KILL {id}")).is_ok());
+            }
+            interruption::sleep(every)?;
+        }
+        Ok(killed)
+    }
+
+    /// A foreign session locks a user's row, and then the row that every writer has locked before.
+    fn deadlocks(&self, times: u32) -> Result<usize, Box<dyn Error>> {
+        let mut session = self.session()?;
+        session
+            .query_drop("CREATE TABLE IF NOT EXISTS mysql.chaos_weight (id INT) ENGINE = InnoDB")?;
+        let rows = vec!["(1)"; WEIGHT as usize].join(",");
+        let before = deadlocks_so_far(&self.logs());
+        for _ in 0..times {
+            session.query_drop("BEGIN")?;
+            session.query_drop(format!("INSERT INTO mysql.chaos_weight VALUES {rows}"))?;
+            // Either of the two may be chosen to be rolled back.
+            let _ =
+                session.query_drop("SELECT messages FROM counters WHERE user = 'alice' FOR UPDATE");
+            interruption::sleep(PATIENCE / 20)?;
+            let _ = session.query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE");
+            session.query_drop("ROLLBACK")?;
+        }
+        Ok(deadlocks_so_far(&self.logs()) - before)
+    }
+}
+
+/// The number of deadlocks so far, as the replicas' logs tell.
+fn deadlocks_so_far(logs: &str) -> usize {
+    logs.matches("ERROR 1213").count()
+}

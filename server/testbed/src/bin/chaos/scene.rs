@@ -1,0 +1,137 @@
+//! Database, proxies, replicas.
+
+use std::error::Error;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use mysql::{Conn, OptsBuilder};
+use testbed::{DatabaseProcess, Proxy, Service, Upstream, messenger};
+
+use crate::arguments::Arguments;
+
+/// Ports below those that the kernel gives to outgoing connections: nobody takes the port of a replica that is away.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// All that can be broken. Dropped, it ends all processes.
+pub(crate) struct Scene {
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) database: DatabaseProcess,
+    /// What the database calls itself.
+    pub(crate) version: String,
+    pub(crate) folder: PathBuf,
+}
+
+impl Scene {
+    /// Makes a database in `folder`, and starts everything.
+    pub(crate) fn set(arguments: &Arguments, folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let program = DatabaseProcess::program()
+            .ok_or("no mariadbd or mysqld was found; DATABASE_SERVER may name one")?;
+        // What a run with this seed has left behind.
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            // The database has no password: the folder is ours alone.
+            _ => DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?,
+        }
+        DatabaseProcess::initialize(&program, folder)?;
+        let mut database = DatabaseProcess::on(&program, folder)?;
+        database.start()?;
+        let mut replicas = Vec::new();
+        for number in 0..arguments.replicas {
+            let proxy = Proxy::to(Upstream::Path(database.socket()))?;
+            replicas.push(Replica {
+                log: folder.join(format!("replica-{number}.log")),
+                address: free_port(&replicas)?,
+                proxy,
+                service: None,
+            });
+        }
+        let mut scene = Self {
+            replicas,
+            version: DatabaseProcess::version(&program)?,
+            database,
+            folder: folder.to_owned(),
+        };
+        for replica in &mut scene.replicas {
+            replica.start()?;
+        }
+        Ok(scene)
+    }
+
+    /// Tells whether all replicas still run.
+    pub(crate) fn all_alive(&mut self) -> io::Result<bool> {
+        for replica in &mut self.replicas {
+            if replica.service()?.process.status()?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A session of the all-powerful user, in the replicas' database.
+    pub(crate) fn session(&self) -> Result<Conn, mysql::Error> {
+        let socket = self.database.socket();
+        Conn::new(
+            OptsBuilder::new()
+                .socket(socket.to_str())
+                .user(Some("root"))
+                .db_name(Some(DatabaseProcess::NAME)),
+        )
+    }
+
+    /// The logs of all replicas.
+    pub(crate) fn logs(&self) -> String {
+        let logs = self
+            .replicas
+            .iter()
+            .map(|replica| fs::read_to_string(&replica.log));
+        logs.map(Result::unwrap_or_default).collect()
+    }
+}
+
+/// A server behind a proxy.
+pub(crate) struct Replica {
+    log: PathBuf,
+    address: SocketAddr,
+    pub(crate) proxy: Proxy,
+    service: Option<Service>,
+}
+
+impl Replica {
+    /// Starts it, for the first time or again, and waits until it is ready.
+    pub(crate) fn start(&mut self) -> Result<(), Box<dyn Error>> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let (user, name) = (DatabaseProcess::USER, DatabaseProcess::NAME);
+        let mut command = messenger(&format!("mysql://{user}@{}/{name}", self.proxy.address()))?;
+        command.args(["--listen", &self.address.to_string()]);
+        let service = self
+            .service
+            .insert(Service::start(&mut command, Some(log))?);
+        service.wait_until_ready()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn service(&mut self) -> io::Result<&mut Service> {
+        self.service
+            .as_mut()
+            .ok_or_else(|| io::Error::other("a replica was not started"))
+    }
+}
+
+fn free_port(taken: &[Replica]) -> Result<SocketAddr, String> {
+    let first = rand::random_range(PORTS);
+    (first..PORTS.end)
+        .chain(PORTS.start..first)
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .filter(|address| taken.iter().all(|replica| replica.address != *address))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .ok_or_else(|| format!("no port of {PORTS:?} is free"))
+}

@@ -1,0 +1,188 @@
+//! How a primary fails and comes back, and what of it is measured.
+
+use std::error::Error;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use testbed::interruption::{Interrupted, sleep, wait_until};
+use testbed::{Link, Service};
+
+use crate::arguments::{Arguments, How};
+use crate::group::Group;
+use crate::load::{Client, Run};
+
+/// If nothing is stored for so long, it will not come back.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// One failover, under load.
+pub(crate) struct Failover {
+    /// From the failure until the group has a primary that takes writes.
+    pub(crate) election: Duration,
+    /// From then until it has stored a message.
+    pub(crate) recovery: Duration,
+    run: Run,
+    /// Why a member does not join again, if so.
+    left_out: Option<String>,
+    /// How much of what was answered is not on the member that lacks most.
+    lost: usize,
+    /// The rows of `ordering_violations` on all members.
+    violations: usize,
+}
+
+impl Failover {
+    pub(crate) fn is_well(&self) -> bool {
+        let Self {
+            run,
+            left_out,
+            lost,
+            violations,
+            ..
+        } = self;
+        run.verdict == "valid" && left_out.is_none() && *lost == 0 && *violations == 0
+    }
+}
+
+impl fmt::Display for Failover {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            run,
+            left_out,
+            lost,
+            violations,
+            ..
+        } = self;
+        write!(
+            to,
+            "{:.1} s to a new primary, {:.1} s from then to stored messages; {} answered, {} repeated, {} failed, {} \
+             unknown; {}, {lost} lost, {violations} violations",
+            self.election.as_secs_f64(),
+            self.recovery.as_secs_f64(),
+            run.answered,
+            run.repeated,
+            run.failed,
+            run.unknown,
+            run.verdict,
+        )?;
+        match left_out {
+            Some(reason) => write!(to, "; {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Lets the primary fail under load, waits for the service to be back, brings the old primary back, and compares what was
+/// answered with what each member has.
+pub(crate) fn fail_over(
+    group: &mut Group,
+    replicas: &[Service],
+    arguments: &Arguments,
+    number: u32,
+) -> Result<Failover, Box<dyn Error>> {
+    let client = Client::start(replicas, number, arguments)?;
+    sleep(arguments.calm)?;
+    let (old, failed) = fail(group, arguments.how)?;
+    let new = group.primary(arguments.how.is_out_of_order().then_some(old))?;
+    let election = failed.elapsed();
+    let elected = Instant::now();
+    wait_for_messages(group, new)?;
+    let recovery = elected.elapsed();
+    sleep(arguments.calm)?;
+    bring_back(group, arguments.how, old)?;
+    let (members, left_out) = members(group)?;
+    sleep(arguments.calm)?;
+    let run = client.finish()?;
+    let (mut lost, mut violations) = (0, 0);
+    for member in members {
+        let audit = run.audit_on(group, member)?;
+        lost = lost.max(audit.lost);
+        violations += audit.violations;
+    }
+    Ok(Failover {
+        election,
+        recovery,
+        run,
+        left_out,
+        lost,
+        violations,
+    })
+}
+
+/// Lets the primary fail; gives which it was, and when it failed.
+fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>> {
+    let old = group.primary(None)?;
+    let mut failed = Instant::now();
+    match how {
+        How::Kill => group.process(old)?.kill()?,
+        How::Freeze => group.process(old)?.freeze()?,
+        How::Cut | How::Isolate => group.cut(old, links(how))?,
+        How::Switch => {
+            let other = (old + 1) % group.indices().len();
+            let mut operator = group.operator(other)?;
+            operator.query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")?;
+        }
+        How::Restart => {
+            for index in group.indices().filter(|&index| index != old) {
+                group.stop_member(index)?;
+                group.start_member(index)?;
+                group.join(index)?;
+            }
+            failed = Instant::now();
+            // It leaves the group soon, and takes its time to end.
+            group.process(old)?.terminate()?;
+        }
+        How::Crash => {
+            for index in group.indices() {
+                group.process(index)?.kill()?;
+            }
+            group.begin_again()?;
+        }
+    }
+    Ok((old, failed))
+}
+
+fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Error>> {
+    match how {
+        How::Kill => group.start_member(old)?,
+        How::Restart => {
+            group.stop_member(old)?;
+            group.start_member(old)?;
+        }
+        How::Freeze => group.process(old)?.thaw()?,
+        How::Cut | How::Isolate => group.mend(old, links(how))?,
+        How::Switch | How::Crash => {}
+    }
+    Ok(())
+}
+
+/// Lets all join. Gives those that do, and why another does not.
+fn members(group: &Group) -> Result<(Vec<usize>, Option<String>), Box<dyn Error>> {
+    let (mut members, mut left_out) = (Vec::new(), None);
+    for index in group.indices() {
+        match group.join(index) {
+            Ok(()) => members.push(index),
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => left_out = Some(error.to_string()),
+        }
+    }
+    Ok((members, left_out))
+}
+
+fn links(how: How) -> &'static [Link] {
+    match how {
+        How::Isolate => &[Link::Hosts],
+        _ => &[Link::Hosts, Link::Callers],
+    }
+}
+
+fn wait_for_messages(group: &Group, primary: usize) -> Result<(), Box<dyn Error>> {
+    let mut session = group.session(primary)?;
+    let mut count = || -> Result<Option<u64>, mysql::Error> {
+        session.query_first("SELECT messages FROM counters WHERE user = ''")
+    };
+    let before = count()?;
+    if wait_until(RECOVERY, || Ok(count()? != before))? {
+        return Ok(());
+    }
+    Err(format!("nothing is stored {RECOVERY:?} after there is a new primary").into())
+}

@@ -1,0 +1,231 @@
+//! Three members, and who is primary.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts};
+use testbed::interruption::wait_until;
+use testbed::{DatabaseProcess, Link, Network, Process};
+
+use crate::member::{Addresses, Member, options};
+
+pub(crate) const MEMBERS: u8 = 3;
+/// A member that was away catches up, and an expelled one tries by itself first.
+const JOIN: Duration = Duration::from_secs(180);
+/// Members suspect for 5 seconds, and wait for 5 more before they expel.
+const ELECTION: Duration = Duration::from_secs(120);
+
+/// What a member must know before it joins. The users are made before the group, alike on all members.
+const SET_UP: [&str; 6] = [
+    // Callers are on other hosts.
+    "RENAME USER dm@localhost TO dm@'%'",
+    "CREATE USER replication@'%' IDENTIFIED BY 'replication'",
+    "GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO replication@'%'",
+    "GRANT SELECT ON performance_schema.replication_group_members TO dm@'%'",
+    "CHANGE REPLICATION SOURCE TO SOURCE_USER = 'replication', SOURCE_PASSWORD = 'replication'
+     FOR CHANNEL 'group_replication_recovery'",
+    "RESET BINARY LOGS AND GTIDS",
+];
+
+/// Three servers in one group.
+pub(crate) struct Group {
+    members: Vec<Member>,
+    /// The network, if each is on a host of its own.
+    network: Option<Network>,
+}
+
+impl Group {
+    /// Starts three servers with data of their own in `folder`, and makes them one group. `more_options` are for each of them.
+    /// With a network each is on a host of it, else all are on loopback.
+    pub(crate) fn start(
+        program: &Path,
+        folder: &Path,
+        more_options: &[String],
+        network: Option<Network>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let template = folder.join("1");
+        DatabaseProcess::initialize(program, &template)?;
+        let addresses = Addresses::of(MEMBERS, network.is_some())?;
+        let members = addresses.iter().zip(1..).map(|(&at, number)| {
+            let folder = folder.join(number.to_string());
+            fs::create_dir_all(&folder)?;
+            let process = DatabaseProcess::on(program, &folder)?;
+            let process = options(number, at, &addresses)
+                .iter()
+                .chain(more_options)
+                .fold(process, DatabaseProcess::option);
+            Ok::<_, std::io::Error>(Member { process, at })
+        });
+        let members = members.collect::<Result<_, _>>()?;
+        let mut group = Self { members, network };
+
+        group.start_member(0)?;
+        let mut first = group.members[0].connect()?;
+        SET_UP
+            .iter()
+            .try_for_each(|statement| first.query_drop(statement))?;
+        group.stop_member(0)?;
+        for number in 2..=MEMBERS {
+            let folder = folder.join(number.to_string());
+            DatabaseProcess::copy(&template, &folder)?;
+            // It holds the server's identity; each makes another.
+            fs::remove_file(folder.join("data/auto.cnf"))?;
+        }
+        group
+            .indices()
+            .try_for_each(|index| group.start_member(index))?;
+        group.begin(0)?;
+        group.indices().try_for_each(|index| group.join(index))?;
+        Ok(group)
+    }
+
+    /// Starts a member on its host.
+    pub(crate) fn start_member(&mut self, index: usize) -> Result<(), Box<dyn Error>> {
+        let mut start = || self.members[index].process.start();
+        match &self.network {
+            Some(network) => network.on(host(index)?, &mut start)??,
+            None => start()?,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop_member(&mut self, index: usize) -> std::io::Result<()> {
+        self.members[index].process.stop()
+    }
+
+    /// The process of a running member.
+    pub(crate) fn process(&mut self, index: usize) -> std::io::Result<&mut Process> {
+        self.members[index].process.process()
+    }
+
+    /// A connection of the operator, which no cut of the network concerns.
+    pub(crate) fn operator(&self, index: usize) -> Result<Conn, mysql::Error> {
+        self.members[index].connect()
+    }
+
+    pub(crate) fn cut(&self, index: usize, links: &[Link]) -> Result<(), Box<dyn Error>> {
+        let network = self.network.as_ref().ok_or(NO_NETWORK)?;
+        let host = host(index)?;
+        Ok(links.iter().try_for_each(|&link| network.cut(host, link))?)
+    }
+
+    pub(crate) fn mend(&self, index: usize, links: &[Link]) -> Result<(), Box<dyn Error>> {
+        let network = self.network.as_ref().ok_or(NO_NETWORK)?;
+        let host = host(index)?;
+        Ok(links
+            .iter()
+            .try_for_each(|&link| network.mend(host, link))?)
+    }
+
+    /// Starts members that have all ended, and lets one of them begin the group again, as an operator does.
+    pub(crate) fn begin_again(&mut self) -> Result<(), Box<dyn Error>> {
+        self.indices()
+            .try_for_each(|index| self.start_member(index))?;
+        let first = self.most_advanced()?;
+        self.begin(first)
+    }
+
+    /// The running member that has all that any of them stored, or received to be stored.
+    fn most_advanced(&self) -> Result<usize, Box<dyn Error>> {
+        let mut known = Vec::new();
+        for member in &self.members {
+            let transactions: Option<String> = member.connect()?.query_first(
+                "SELECT CONCAT_WS(',', @@GLOBAL.gtid_executed, MAX(received_transaction_set))
+                 FROM performance_schema.replication_connection_status
+                 WHERE channel_name = 'group_replication_applier'",
+            )?;
+            known.push(transactions.unwrap_or_default());
+        }
+        let mut calculator = self.members[0].connect()?;
+        let mut has_all_of = |one: &String, other: &String| -> Result<bool, mysql::Error> {
+            let subset: Option<bool> =
+                calculator.exec_first("SELECT GTID_SUBSET(?, ?)", (other, one))?;
+            Ok(subset.unwrap_or(false))
+        };
+        for (index, one) in known.iter().enumerate() {
+            let mut all = true;
+            for other in &known {
+                all &= has_all_of(one, other)?;
+            }
+            if all {
+                return Ok(index);
+            }
+        }
+        Err("each member lacks transactions that another has".into())
+    }
+
+    /// Lets the first member begin a group that others join; it has all that they have.
+    fn begin(&self, first: usize) -> Result<(), Box<dyn Error>> {
+        let mut connection = self.members[first].connect()?;
+        connection.query_drop("SET GLOBAL group_replication_bootstrap_group = ON")?;
+        connection.query_drop("START GROUP_REPLICATION")?;
+        connection.query_drop("SET GLOBAL group_replication_bootstrap_group = OFF")?;
+        Ok(())
+    }
+
+    pub(crate) fn version(&self) -> Result<String, Box<dyn Error>> {
+        let version: Option<String> = self.members[0].connect()?.query_first("SELECT VERSION()")?;
+        Ok(format!("MySQL {}", version.unwrap_or_default()))
+    }
+
+    /// The URLs of all hosts, as the server takes them.
+    pub(crate) fn urls(&self) -> String {
+        let urls: Vec<String> = self
+            .indices()
+            .map(|index| self.url(index, DatabaseProcess::NAME))
+            .collect();
+        urls.join(",")
+    }
+
+    /// The URL of a database on a member, for clients.
+    pub(crate) fn url(&self, index: usize, database: &str) -> String {
+        self.members[index].url(database)
+    }
+
+    pub(crate) fn indices(&self) -> std::ops::Range<usize> {
+        0..self.members.len()
+    }
+
+    /// A connection to a member's database. Looking through all messages takes its time.
+    pub(crate) fn session(&self, index: usize) -> Result<Conn, mysql::Error> {
+        Conn::new(Opts::from_url(&self.url(index, DatabaseProcess::NAME))?)
+    }
+
+    /// Waits for a primary that takes writes; `except` is not asked, it may be frozen.
+    pub(crate) fn primary(&self, except: Option<usize>) -> Result<usize, Box<dyn Error>> {
+        let mut found = None;
+        wait_until(ELECTION, || {
+            let mut asked = self.indices().filter(|&index| Some(index) != except);
+            found = asked.find(|&index| self.members[index].is_primary().unwrap_or(false));
+            Ok(found.is_some())
+        })?;
+        Ok(found.ok_or_else(|| format!("no new primary after {ELECTION:?}"))?)
+    }
+
+    /// Lets a running server join, and waits until it is a full member.
+    pub(crate) fn join(&self, index: usize) -> Result<(), Box<dyn Error>> {
+        // It may be busy, or just be joining by itself.
+        let mut last = None;
+        let joined = wait_until(JOIN, || {
+            let joined = self.members[index].join();
+            Ok(joined.unwrap_or_else(|error| {
+                last = Some(error);
+                false
+            }))
+        });
+        if joined? {
+            return Ok(());
+        }
+        Err(format!("member {} does not join: {last:?}", index + 1).into())
+    }
+}
+
+const NO_NETWORK: &str = "the members have no network of their own";
+
+/// The number of a member's host on the network.
+fn host(index: usize) -> Result<u8, std::num::TryFromIntError> {
+    index.try_into()
+}

@@ -1,0 +1,136 @@
+//! One member: where it is, and what it is told.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+use testbed::{DatabaseProcess, Link, Network};
+
+/// Any UUID; groups do not meet, as they have ports of their own.
+const GROUP: &str = "8a94f357-aab4-11df-86ab-c80aa9429562";
+
+/// A server that is made for a group.
+pub(crate) struct Member {
+    pub(crate) process: DatabaseProcess,
+    pub(crate) at: Addresses,
+}
+
+/// Where a member is found.
+#[derive(Clone, Copy)]
+pub(crate) struct Addresses {
+    /// The address for clients.
+    address: Ipv4Addr,
+    port: u16,
+    /// The address for other members, which also connect to `port` when they join.
+    group_address: Ipv4Addr,
+    group_port: u16,
+}
+
+impl Member {
+    /// The URL of a database on it, for clients.
+    pub(crate) fn url(&self, database: &str) -> String {
+        let Addresses { address, port, .. } = self.at;
+        let user = DatabaseProcess::USER;
+        format!("mysql://{user}@{address}:{port}/{database}?prefer_socket=false")
+    }
+
+    /// A connection of the operator, which no cut of the network concerns.
+    pub(crate) fn connect(&self) -> Result<Conn, mysql::Error> {
+        self.process.connect()
+    }
+
+    pub(crate) fn is_primary(&self) -> Result<bool, mysql::Error> {
+        let primary: Option<bool> = self.connect()?.query_first(
+            "SELECT member_role = 'PRIMARY' AND member_state = 'ONLINE' AND NOT @@GLOBAL.read_only
+             FROM performance_schema.replication_group_members
+             WHERE member_id = @@server_uuid",
+        )?;
+        Ok(primary.unwrap_or(false))
+    }
+
+    /// Tells whether it has joined; if it does not even try, it is told to.
+    pub(crate) fn join(&self) -> Result<bool, mysql::Error> {
+        let mut connection = self.connect()?;
+        let state: Option<String> = connection.query_first(
+            "SELECT member_state
+             FROM performance_schema.replication_group_members
+             WHERE member_id = @@server_uuid",
+        )?;
+        match state.as_deref() {
+            Some("ONLINE") => return Ok(true),
+            Some("RECOVERING") => {}
+            _ => connection.query_drop("START GROUP_REPLICATION")?,
+        }
+        Ok(false)
+    }
+}
+
+impl Addresses {
+    /// Makes addresses for so many members, each on a host of its own, or all on loopback.
+    pub(crate) fn of(members: u8, on_hosts: bool) -> std::io::Result<Vec<Self>> {
+        let ports = free_ports(2 * usize::from(members))?;
+        let addresses = (0..members).zip(ports.chunks(2)).map(|(host, ports)| {
+            let address = |link| {
+                if on_hosts {
+                    Network::address(host, link)
+                } else {
+                    Ipv4Addr::LOCALHOST
+                }
+            };
+            Self {
+                address: address(Link::Callers),
+                port: ports[0],
+                group_address: address(Link::Hosts),
+                group_port: ports[1],
+            }
+        });
+        Ok(addresses.collect())
+    }
+}
+
+/// The options of a member, which knows where all are.
+pub(crate) fn options(number: u8, at: Addresses, all: &[Addresses]) -> Vec<String> {
+    let Addresses {
+        address,
+        port,
+        group_address,
+        group_port,
+    } = at;
+    let seeds: Vec<String> = all
+        .iter()
+        .map(|at| format!("{}:{}", at.group_address, at.group_port))
+        .collect();
+    let bind = if address == group_address {
+        address.to_string()
+    } else {
+        format!("{address},{group_address}")
+    };
+    vec![
+        "--skip-networking=OFF".to_owned(),
+        "--skip-name-resolve".to_owned(),
+        format!("--bind-address={bind}"),
+        format!("--port={port}"),
+        format!("--server-id={number}"),
+        "--gtid-mode=ON".to_owned(),
+        "--enforce-gtid-consistency=ON".to_owned(),
+        format!("--report-host={group_address}"),
+        format!("--report-port={port}"),
+        "--plugin-load-add=group_replication.so".to_owned(),
+        format!("--group-replication-group-name={GROUP}"),
+        "--group-replication-start-on-boot=OFF".to_owned(),
+        format!("--group-replication-local-address={group_address}:{group_port}"),
+        format!("--group-replication-group-seeds={}", seeds.join(",")),
+        "--group-replication-recovery-get-public-key=ON".to_owned(),
+    ]
+}
+
+/// Ports that are free now, and hardly taken before the servers are there: the kernel gives another port to each who asks.
+pub(crate) fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
+}

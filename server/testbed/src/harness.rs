@@ -1,0 +1,35 @@
+//! The parts for tests: what cannot be done fails the test. In reading order:
+//!
+//! * `waiting`: for what must come; how a test says that it is skipped.
+//! * `database`: a database of one's own, on a server that others use as well.
+//! * `own_database`: a database server for one test.
+//! * `database_host`: a host of the database that is read-only, full, silent or away.
+//! * `replica`: a replica of a test.
+//! * `http_client`: HTTP byte by byte, for tests that must see what is on the wire.
+//! * `load`: HTTP clients that repeat each message until it is answered.
+//! * `judge`: the promises, judged from their replies.
+
+mod waiting;
+
+mod database;
+
+mod own_database;
+
+mod database_host;
+
+mod replica;
+
+mod http_client;
+
+mod load;
+
+mod judge;
+
+pub use database::Database;
+pub use database_host::{DatabaseHost, HostStatus, signal};
+pub use http_client::{Answer, Caller};
+pub use judge::{Exchange, assert_promises};
+pub use load::Load;
+pub use own_database::OwnDatabase;
+pub use replica::Replica;
+pub use waiting::{PATIENCE, eventually, skip};

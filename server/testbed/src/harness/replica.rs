@@ -1,0 +1,117 @@
+//! A replica of a test.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+
+use super::{Caller, Database, PATIENCE};
+use crate::{Service, messenger};
+
+/// A replica of a test: what cannot be done fails the test. If the test fails, it shows its log.
+#[derive(Debug)]
+pub struct Replica(Service);
+
+impl Replica {
+    /// Starts one on a database, and waits until it is ready.
+    pub fn start(database: &Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// Starts one with options, and waits until it is ready.
+    pub fn start_with(database: &Database, options: &[&str]) -> Self {
+        Self::start_at(&database.url(), options)
+    }
+
+    /// Starts one on the database at a URL, and waits until it is ready.
+    pub fn start_at(database_url: &str, options: &[&str]) -> Self {
+        let mut replica = Self::spawn(database_url, options);
+        replica.wait_until_ready();
+        replica
+    }
+
+    /// Starts one on the database at a URL, without waiting.
+    pub fn spawn(database_url: &str, options: &[&str]) -> Self {
+        let mut command = messenger(database_url).expect("tests of the server build it");
+        Self::run(command.args(options))
+    }
+
+    /// Runs a command that becomes a server.
+    pub fn run(command: &mut Command) -> Self {
+        Self(Service::start(command, None).expect("the server's binary can be started"))
+    }
+
+    /// Waits until it is ready.
+    pub fn wait_until_ready(&mut self) {
+        self.0
+            .wait_until_ready()
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Waits until it is ready, if its log is JSON.
+    pub fn wait_until_ready_in_json(&mut self) {
+        let rest = self.wait_for_line(r#""message":"ready","address":""#);
+        let address = rest.split('"').next().unwrap_or_default();
+        self.0
+            .set_address(address.parse().expect("the log shows an address"));
+    }
+
+    /// Gives what stands behind `mark` in the next line of the log that has it.
+    pub fn wait_for_line(&self, mark: &str) -> String {
+        let line = self.0.wait_for_line(mark);
+        line.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.0.process.id()
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        self.0.log()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address().expect("the replica is ready")
+    }
+
+    /// A new connection of an HTTP client.
+    pub fn caller(&self) -> Caller {
+        Caller::connect(self.address())
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.0.process.terminate().expect("it runs");
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        self.0.process.kill().expect("it runs");
+    }
+
+    /// Stops all its threads until [`Self::thaw`].
+    pub fn freeze(&self) {
+        self.0.process.freeze().expect("it runs");
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.0.process.thaw().expect("it runs");
+    }
+
+    /// Waits for the end of the process, and of its log.
+    pub fn exit_status(&mut self) -> ExitStatus {
+        let status = self.0.end(PATIENCE).expect("it is our child");
+        status.expect("the server ends in time")
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = write!(io::stderr(), "log of the server:\n{}", self.log());
+        }
+    }
+}

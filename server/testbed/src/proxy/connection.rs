@@ -1,0 +1,218 @@
+//! One connection of a proxy: a thread for each direction.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socket2::Socket;
+
+use crate::packet::{self, HEADER};
+
+use super::{Action, Order, Part, Shared, Stage, lock};
+
+/// Nobody holds something back for longer.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// A way from a replica to the database and back.
+#[derive(Debug)]
+pub(super) struct Connection(Arc<Way>);
+
+#[derive(Debug)]
+struct Way {
+    replica: Socket,
+    database: Socket,
+    open: AtomicBool,
+    /// What becomes of the next reply.
+    reply: Mutex<Reply>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+enum Reply {
+    #[default]
+    Passes,
+    /// It, and all after it.
+    Lost,
+    Halved(Arc<Order>),
+    Held(Arc<Order>),
+}
+
+impl Connection {
+    pub(super) fn start(
+        replica: Socket,
+        database: Socket,
+        shared: &Arc<Shared>,
+    ) -> io::Result<Self> {
+        replica.set_tcp_nodelay(true)?;
+        let way = Arc::new(Way {
+            replica,
+            database,
+            open: AtomicBool::new(true),
+            reply: Mutex::default(),
+            shared: Arc::clone(shared),
+        });
+        for (name, run) in [
+            (
+                "proxy, to database",
+                Way::forth as fn(&Way) -> io::Result<()>,
+            ),
+            ("proxy, to replica", Way::back),
+        ] {
+            let way = Arc::clone(&way);
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || {
+                    // An error is the end of a connection, as any other.
+                    let _ = run(&way);
+                })?;
+        }
+        Ok(Self(way))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn cut(&self) {
+        self.0.close();
+    }
+}
+
+impl Way {
+    /// From the replica to the database, packet by packet. Each is looked at before it goes on.
+    fn forth(&self) -> io::Result<()> {
+        let mut packet = Vec::new();
+        loop {
+            let read = packet::read(&mut &self.replica, &mut packet);
+            if read.is_err() {
+                // The database may still be at work for it, and finds out then.
+                let _ = self.database.shutdown(Shutdown::Write);
+                return read;
+            }
+            let part = packet::statements(&packet).and_then(Part::of);
+            if part == Some(Part::Lock) {
+                self.shared.transactions.fetch_add(1, Ordering::Relaxed);
+            }
+            match part.and_then(|part| self.shared.take_order(part)) {
+                Some(order) => self.obey(&order, &packet)?,
+                None => self.pass(&self.database, &packet)?,
+            }
+        }
+    }
+
+    fn obey(&self, order: &Arc<Order>, packet: &[u8]) -> io::Result<()> {
+        let mut to_database = &self.database;
+        match order.action {
+            Action::CutAfter(statements) => {
+                self.expect_reply(Reply::Lost);
+                let kept = first_statements(packet, statements);
+                order.set(Stage::Reached);
+                to_database.write_all(&kept)?;
+                return self.end_of_packets();
+            }
+            Action::CutPacket => {
+                self.expect_reply(Reply::Lost);
+                order.set(Stage::Reached);
+                to_database.write_all(&packet[..packet.len() / 2])?;
+                return self.end_of_packets();
+            }
+            Action::CutReply => self.expect_reply(Reply::Halved(Arc::clone(order))),
+            Action::HoldReply => self.expect_reply(Reply::Held(Arc::clone(order))),
+            Action::Delay => {
+                self.expect_reply(Reply::Lost);
+                self.replica.shutdown(Shutdown::Both)?;
+                order.set(Stage::Reached);
+                order.wait(Stage::Released, LONGEST_HOLD);
+                to_database.write_all(packet)?;
+                return self.end_of_packets();
+            }
+        }
+        to_database.write_all(packet)
+    }
+
+    /// The database runs what it has got, and then finds the connection closed; the other thread sees it close its own.
+    fn end_of_packets(&self) -> io::Result<()> {
+        self.database.shutdown(Shutdown::Write)?;
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    fn expect_reply(&self, reply: Reply) {
+        *lock(&self.reply) = reply;
+    }
+
+    /// From the database to the replica, as it comes.
+    fn back(&self) -> io::Result<()> {
+        let mut buffer = vec![0; 1 << 16];
+        let result = loop {
+            let length = match (&self.database).read(&mut buffer) {
+                Ok(0) => break Ok(()),
+                Ok(length) => length,
+                Err(error) => break Err(error),
+            };
+            if let Err(error) = self.deliver(&buffer[..length]) {
+                break Err(error);
+            }
+        };
+        self.close();
+        result
+    }
+
+    fn deliver(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut reply = lock(&self.reply);
+        match &*reply {
+            Reply::Passes => {}
+            Reply::Lost => return Ok(()),
+            Reply::Halved(order) => {
+                order.set(Stage::Reached);
+                (&self.replica).write_all(&bytes[..bytes.len() / 2])?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            Reply::Held(order) => {
+                order.set(Stage::Reached);
+                order.wait(Stage::Released, LONGEST_HOLD);
+                *reply = Reply::Passes;
+            }
+        }
+        drop(reply);
+        self.pass(&self.replica, bytes)
+    }
+
+    /// Unless the fuse burns down.
+    fn pass(&self, mut to: &Socket, bytes: &[u8]) -> io::Result<()> {
+        match self.shared.burn(bytes.len()) {
+            None => to.write_all(bytes),
+            Some(length) => {
+                to.write_all(&bytes[..length])?;
+                self.close();
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.open.store(false, Ordering::Relaxed);
+        // They may be closed already.
+        let _ = self.replica.shutdown(Shutdown::Both);
+        let _ = self.database.shutdown(Shutdown::Both);
+    }
+}
+
+/// A packet with the first statements only. No `;` stands in a literal: what callers sent is hexadecimal.
+fn first_statements(packet: &[u8], statements: usize) -> Vec<u8> {
+    if statements == 0 {
+        return Vec::new();
+    }
+    let payload = &packet[HEADER..];
+    let mut ends = payload
+        .iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b';')
+        .map(|(index, _)| index);
+    let Some(end) = ends.nth(statements - 1) else {
+        return packet.to_vec();
+    };
+    let length = u32::try_from(end).unwrap_or(u32::MAX).to_le_bytes();
+    [&length[..3], &[packet[3]], &payload[..end]].concat()
+}

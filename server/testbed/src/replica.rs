@@ -1,0 +1,45 @@
+//! The messenger as a service, and the two programs on the same edge that it is compared with.
+
+use std::io;
+use std::process::Command;
+
+use crate::program;
+
+/// Any free port of loopback.
+const ANY_PORT: &str = "127.0.0.1:0";
+/// The numbers of connections of a replica of [`one_per_message`] that are tried; the fastest counts.
+pub const POOL_SIZES: [u32; 4] = [2, 4, 8, 25];
+
+/// The command line of a replica on the database at this URL. It listens on a free port of loopback, unless an option is
+/// added that says otherwise.
+///
+/// # Errors
+/// If the server is not built.
+pub fn messenger(database_url: &str) -> io::Result<Command> {
+    let mut command = program("server")?;
+    // Not as an argument: everybody on the machine reads those.
+    command.envs([("LISTEN", ANY_PORT), ("DATABASE_URL", database_url)]);
+    Ok(command)
+}
+
+/// The command line of the same edge with a constant reply from memory.
+///
+/// # Errors
+/// If the example is not built.
+pub fn constant() -> io::Result<Command> {
+    let mut command = program("examples/constant")?;
+    command.arg(ANY_PORT);
+    Ok(command)
+}
+
+/// The command line of the same edge with one transaction a message, on so many connections.
+///
+/// # Errors
+/// If the example is not built.
+pub fn one_per_message(database_url: &str, connections: u32) -> io::Result<Command> {
+    let mut command = program("examples/one_per_message")?;
+    command
+        .args([ANY_PORT, &connections.to_string()])
+        .env("DATABASE_URL", database_url);
+    Ok(command)
+}
