@@ -15,10 +15,10 @@ use super::outbox::{Outbox, connection_given_up};
 use super::problem::Problem;
 use super::response::Response;
 use super::router::{Handler, Router, Target};
-use super::unread::{Unread, busy};
+use super::unread::Unread;
 use super::workers::Workers;
 use super::{EdgeLimits, Service};
-use crate::telemetry::{Registry, Reporter, TEXT_FORMAT};
+use crate::telemetry::{Incident, Registry, Reporter, TEXT_FORMAT};
 
 /// How long `/readyz` may take: a balancer that asks it waits no longer.
 const READY_WITHIN: Duration = Duration::from_millis(1500);
@@ -222,7 +222,7 @@ impl<S: Service> Handlers<S> {
             let incident = self.unheard.report(|incident| {
                 tracing::warn!(instance = %incident, "refusing bodies: all workers wait for slow clients");
             });
-            return exchange.refuse(busy().with_incident(incident));
+            return exchange.refuse(busy(incident));
         }
         exchange.read_body(self.limits.body, deadline);
         exchange.received_now();
@@ -247,9 +247,9 @@ impl<S: Service> Handlers<S> {
             }
             Target::Service(Handler::Inline(handle)) => handle(&self.service, exchange),
             Target::Service(Handler::Blocking(handle)) => {
-                let response = match self.unread.check_room() {
+                let response: Response = match self.unread.check_room() {
                     Ok(()) => handle(&self.service, &exchange).into(),
-                    Err(full) => Response::from(full),
+                    Err(incident) => busy(incident).into(),
                 };
                 exchange.answer(response.held_by(&self.unread));
             }
@@ -287,4 +287,12 @@ impl<S: Service> Handlers<S> {
         )
         .with_incident(incident)
     }
+}
+
+fn busy(incident: Incident) -> Problem {
+    Problem::new(
+        503,
+        "Too many requests are waiting. This attempt stored nothing; try again a little later.",
+    )
+    .with_incident(incident)
 }

@@ -14,9 +14,8 @@ use uuid::Uuid;
 use super::in_order::{Standing, Ticket};
 use super::outbox::Outbox;
 use super::problem::Problem;
-use super::request::{self, Rest};
+use super::request::{self, Rest, path_and_query};
 use super::response::Response;
-use super::router::path_and_query;
 
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {

@@ -12,6 +12,17 @@ use super::response::Connection;
 /// Bodies up to this many bytes are read by `tiny_http` before it hands a request over.
 const READ_AHEAD: usize = 1024;
 
+/// A target may also name the server, as for a proxy (RFC 9112, section 3.2.2).
+pub(super) fn path_and_query(target: &str) -> (&str, &str) {
+    let origin_form = match target.split_once("://") {
+        Some((_scheme, rest)) if !target.starts_with('/') => {
+            rest.find('/').map_or("/", |path| &rest[path..])
+        }
+        _ => target,
+    };
+    origin_form.split_once('?').unwrap_or((origin_form, ""))
+}
+
 /// Whether [`read_body`] returns without waiting for the caller: the body is in memory, or is refused unread.
 pub(super) fn needs_no_waiting(request: &Request, limit: usize) -> bool {
     is_in_memory(request) || request.body_length().is_some_and(|length| length > limit)

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::exchange::Exchange;
 use super::metrics::Label;
 use super::problem::Problem;
+use super::request::path_and_query;
 use super::response::Response;
 
 /// A method on a path, and what answers it.
@@ -178,17 +179,6 @@ fn not_allowed<'a>(methods: impl Iterator<Item = &'a str>) -> Problem {
     allowed.sort_unstable();
     let allowed = allowed.join(", ");
     Problem::new(405, format!("This path takes {allowed} only.")).with_header("Allow", allowed)
-}
-
-/// A target may also name the server, as for a proxy (RFC 9112, section 3.2.2).
-pub(super) fn path_and_query(target: &str) -> (&str, &str) {
-    let origin_form = match target.split_once("://") {
-        Some((_scheme, rest)) if !target.starts_with('/') => {
-            rest.find('/').map_or("/", |path| &rest[path..])
-        }
-        _ => target,
-    };
-    origin_form.split_once('?').unwrap_or((origin_form, ""))
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::problem::Problem;
-use crate::telemetry::Reporter;
+use crate::telemetry::{Incident, Reporter};
 
 /// Most bytes of them that are held. A page may be a hundred messages long and is quickly asked for; whoever asks for
 /// many and reads none would else fill the memory. Replies to messages are fewer, and no longer than ten.
@@ -28,15 +27,14 @@ impl Unread {
     /// To be asked before a page is made. A few that are made at the same time may exceed the limit together.
     ///
     /// # Errors
-    /// 503 if there is no room.
-    pub(super) fn check_room(&self) -> Result<(), Problem> {
+    /// The incident, if there is no room.
+    pub(super) fn check_room(&self) -> Result<(), Incident> {
         if self.bytes.load(Ordering::Acquire) < MOST_BYTES {
             return Ok(());
         }
-        let incident = self.refusals.report(|incident| {
+        Err(self.refusals.report(|incident| {
             tracing::warn!(instance = %incident, "refusing pages: too many are not read by their clients");
-        });
-        Err(busy().with_incident(incident))
+        }))
     }
 
     pub(super) fn hold(&self, length: usize) -> Held {
@@ -46,14 +44,6 @@ impl Unread {
             bytes: Arc::clone(&self.bytes),
         }
     }
-}
-
-/// Tells a client that too many wait.
-pub(super) fn busy() -> Problem {
-    Problem::new(
-        503,
-        "Too many requests are waiting. This attempt stored nothing; try again a little later.",
-    )
 }
 
 impl Drop for Held {
