@@ -2,7 +2,13 @@
 //!
 //! * [`telemetry`]: the log, incidents, the registry of metrics.
 //! * [`http`]: the edge. Bytes in, a request to a [`http::Service`], a response out. Alone knows `tiny_http`.
+//! * [`config`]: options that every server has.
+//! * [`service`]: the life of a process: listen, signals, serve, finish.
 
 pub mod telemetry;
 
 pub mod http;
+
+pub mod config;
+
+pub mod service;

@@ -1,0 +1,161 @@
+//! Options that every server has, and how all options are read: from flags, else from the environment.
+
+use std::env;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::builder::{OsStr, Resettable};
+use clap::{Args, Command, Parser};
+
+use crate::http::EdgeLimits;
+use crate::telemetry::{LogFormat, LogLevel};
+
+/// Options of the edge.
+#[derive(Debug, Clone, Args)]
+pub struct HttpArgs {
+    /// Address to listen on. Anything but loopback opens the server to the network; it has no authentication
+    #[arg(long, env = "LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+
+    /// Most threads of each of four kinds: for reading long bodies, for asking the database, for writing responses, and for
+    /// the rest of bodies that were refused. They are started as they are needed
+    #[arg(long, default_value_t = 256, value_parser = at_least_one, value_name = "COUNT")]
+    pub workers: usize,
+
+    /// Largest body of a request; more is refused with 413
+    #[arg(long, default_value_t = 64 << 10, value_parser = at_least_one, value_name = "BYTES")]
+    pub body_limit: usize,
+
+    /// How long a request may take before its client is told 503 (not done) or 504 (not known). An attempt that is under
+    /// way then is waited for
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub request_timeout: Duration,
+
+    /// How long a connection may be silent, between requests or within one, before it is closed
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub idle_timeout: Duration,
+
+    /// How long a client may take to accept a response as a whole before its connection is dropped
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub send_timeout: Duration,
+
+    /// How long to finish what was taken, after SIGTERM or SIGINT
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub shutdown_timeout: Duration,
+}
+
+impl HttpArgs {
+    /// What the edge needs of it.
+    #[must_use]
+    pub fn limits(&self) -> EdgeLimits {
+        EdgeLimits {
+            body: self.body_limit,
+            workers: self.workers,
+            request_timeout: self.request_timeout,
+            shutdown_timeout: self.shutdown_timeout,
+        }
+    }
+}
+
+/// Options of the log.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LogArgs {
+    /// What to log, to stderr
+    #[arg(long, default_value = "info", ignore_case = true, value_name = "LEVEL")]
+    pub log_level: LogLevel,
+
+    /// For people, or one JSON object a line
+    #[arg(
+        long,
+        default_value = "text",
+        ignore_case = true,
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// Reads the options of a program; ends it where they are wrong, or where `--help` is asked for.
+///
+/// Each option that names no variable of its own is also read from the variable `PREFIX_OPTION`: `--log-level` of the
+/// messenger from `MESSENGER_LOG_LEVEL`. A variable that is empty counts as unset, as a compose file makes one of
+/// `${VAR:-}`.
+#[must_use]
+pub fn parse<C: Parser>(prefix: &str, listen: &'static str) -> C {
+    let mut command = with_variables(C::command(), prefix).mut_arg("listen", |option| {
+        option.required(false).default_value(listen)
+    });
+    let mut matches = command.get_matches_mut();
+    C::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+fn with_variables(command: Command, prefix: &str) -> Command {
+    command.mut_args(|option| {
+        if option.get_long().is_none() {
+            return option;
+        }
+        let variable = match option.get_env() {
+            Some(own) => own.to_os_string(),
+            None => format!("{prefix}_{}", option.get_id().as_str().to_uppercase()).into(),
+        };
+        if env::var_os(&variable).is_some_and(|value| value.is_empty()) {
+            return option.env(Resettable::Reset);
+        }
+        option.env(OsStr::from(variable))
+    })
+}
+
+/// More would mean for ever, and cannot be added to every point in time.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads a time like `10s`, more than none and a day at most.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be more than zero".to_owned()),
+        Ok(duration) if duration > LONGEST => Err("must be at most 1day".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; write it like 10s or 500ms")),
+    }
+}
+
+/// Reads a number that is not zero.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Options {
+        #[command(flatten)]
+        http: HttpArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    }
+
+    #[test]
+    fn each_option_has_a_variable_with_the_program_s_prefix_or_one_of_its_own() {
+        let command = with_variables(Options::command(), "NOTES");
+        for option in command.get_arguments() {
+            let variable = option.get_env().and_then(|name| name.to_str());
+            let variable = variable.expect("it has one");
+            assert!(
+                variable == "LISTEN" || variable.starts_with("NOTES_"),
+                "{variable}"
+            );
+        }
+    }
+}

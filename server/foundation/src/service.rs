@@ -1,0 +1,117 @@
+//! The life of a server's process: listen, signals, serve, finish, exit status.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::HttpArgs;
+use crate::http::{self, Edge, Service};
+use crate::telemetry::Registry;
+
+const FAILED: u8 = 1;
+/// As clap ends on a wrong option.
+const MISCONFIGURED: u8 = 2;
+/// The port belongs to another process.
+const ADDRESS_TAKEN: u8 = 3;
+
+/// Why a server ended.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// It could not go on: exit status 1.
+    pub fn new(message: &impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            code: FAILED,
+        }
+    }
+
+    /// An option is wrong: exit status 2.
+    pub fn misconfigured(message: &impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            code: MISCONFIGURED,
+        }
+    }
+
+    fn of<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self::new(&format!("{what}: {error}"))
+    }
+}
+
+/// The exit status of a process; a failure is logged.
+#[must_use]
+pub fn exit_code(ended: Result<(), Failure>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!("{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Serves what `start` gives, from then until SIGTERM or SIGINT, and calls `finish` when all that was taken is answered.
+///
+/// # Errors
+/// [`Failure`]
+pub fn run<S: Service>(
+    options: &HttpArgs,
+    registry: Registry,
+    start: impl FnOnce(&Registry) -> Result<S, Failure>,
+    finish: impl FnOnce(S),
+) -> Result<(), Failure> {
+    // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
+    if let Err(error) = http::claim_descriptors() {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    let address = options.listen;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "open to the network: without authentication, whoever reaches it can write and read");
+    }
+    let service = Arc::new(start(&registry)?);
+    // Not before: until here a signal ends the process at once, and clients are refused and do not wait.
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(Failure::of("cannot listen to signals"))?;
+    let socket =
+        http::listen(address, options.idle_timeout, options.send_timeout).map_err(|error| {
+            Failure {
+                message: format!("cannot listen on {address}: {error}"),
+                code: if error.kind() == std::io::ErrorKind::AddrInUse {
+                    ADDRESS_TAKEN
+                } else {
+                    FAILED
+                },
+            }
+        })?;
+    let cannot_serve = "cannot serve";
+    let edge = Edge::new(socket, options.limits(), registry).map_err(Failure::of(cannot_serve))?;
+    let address = edge.address().map_err(Failure::of(cannot_serve))?;
+    let stopper = edge.stopper().map_err(Failure::of(cannot_serve))?;
+    let on_signal = move || {
+        for signal in &mut signals {
+            stopper.stop();
+            tracing::info!(signal, "stopping: finishing what was taken");
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(on_signal)
+        .map_err(Failure::of(cannot_serve))?;
+    tracing::info!(%address, "ready");
+
+    edge.serve(Arc::clone(&service))
+        .map_err(Failure::of(cannot_serve))?;
+    // Unless a slow client still holds a thread; all that was taken is done in any case.
+    if let Some(service) = Arc::into_inner(service) {
+        finish(service);
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
