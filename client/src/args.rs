@@ -263,7 +263,7 @@ pub(crate) struct PrintArgs {
     #[arg(short, long, env = "CLIENT_OUTPUT", value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// No colours; the variable `NO_COLOR` says the same
+    /// No colors; the variable `NO_COLOR` says the same
     #[arg(long, env = "CLIENT_NO_COLOR", value_parser = BoolishValueParser::new())]
     pub(crate) no_color: bool,
 }

@@ -6,11 +6,12 @@
 //! * `args`: the command line;
 //! * `traffic`: who sends what where, from a seed; pure;
 //! * `load`: the coroutines that send it, with exact times;
-//! * `history`: what happened, a hundred bytes a request;
+//! * `history`: what happened, a hundred bytes a request, and the pages shown at the end;
 //! * `verify`: the judge; pure;
 //! * `stats`: the figures; pure;
 //! * `report`: what a person or a program reads of it;
 //! * `output`: where that goes;
+//! * `error`, `exit`: why a command could not do its work, and the exit statuses;
 //! * `selftest`: does the judge find what it claims to find?
 //!
 //! Three things hold throughout. A message whose fate is open is never taken for stored nor for lost. Judging needs nothing
@@ -72,7 +73,7 @@ pub fn main() -> ExitCode {
     }))
 }
 
-/// Loads the replicas, judges the replies, and prints the results; returns the exit status.
+/// Sends the load, judges the replies, and prints the results; returns the exit status.
 fn run(args: &RunArgs) -> Result<u8, Error> {
     let seed = args.load.seed.unwrap_or_else(traffic::random_seed);
     let load = Load::new(args, seed, traffic::random_tag());

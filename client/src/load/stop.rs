@@ -12,26 +12,26 @@ use crate::output::print_warning;
 /// The request to send nothing more, which any task can make and wait for.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
-    asked: AtomicBool,
+    requested: AtomicBool,
     notify: Notify,
 }
 
 impl Stop {
     pub(super) fn is_requested(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+        self.requested.load(Ordering::Relaxed)
     }
 
     /// Waits until the end of the sending is requested.
     pub(super) async fn requested(&self) {
-        let told = self.notify.notified();
+        let notified = self.notify.notified();
         if !self.is_requested() {
-            told.await;
+            notified.await;
         }
     }
 
     /// Requests the end of the sending; returns whether it was requested before.
     pub(super) fn request(&self) -> bool {
-        let before = self.asked.swap(true, Ordering::Relaxed);
+        let before = self.requested.swap(true, Ordering::Relaxed);
         self.notify.notify_waiters();
         before
     }

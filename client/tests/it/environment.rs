@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction};
 
 use crate::honest::{Server, honest};
 use crate::outputs::Folder;
-use crate::program::{client_at, command};
+use crate::program::{client_at, command, ended};
 
 /// Every option with a variable, and the command that it belongs to: none is the run.
 fn options() -> Vec<(Option<String>, Arg)> {
@@ -145,4 +145,35 @@ fn a_wrong_variable_is_refused() {
         let output = world.run(None, variable, value);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
+}
+
+#[test]
+fn options_come_from_the_environment_too_and_the_command_line_wins() {
+    let server = Server::start(1, honest);
+    let environment = [
+        ("CLIENT_CONCURRENCY", "3"),
+        ("CLIENT_REQUESTS", "5"),
+        ("CLIENT_URLS", server.urls[0].as_str()),
+    ];
+    let output = command(&["-n", "4"])
+        .envs(environment)
+        .output()
+        .expect("the program starts");
+    assert!(ended(output).stdout.contains("12 sent"));
+    let output = command(&["-z", "100ms"])
+        .envs(environment)
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = command(&["-n", "4"])
+        .envs(environment)
+        .env("CLIENT_DURATION", "10m")
+        .output()
+        .expect("the program starts");
+    assert!(ended(output).stdout.contains("12 sent"));
+    let output = command(&["schema"])
+        .envs(environment)
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

@@ -261,60 +261,84 @@ struct Body {
     text: String,
 }
 
+/// A request: its first line and headers, and its body.
+struct Received {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Received {
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(found.1)
+    }
+
+    /// The next one of a connection, of which `bytes` were read already; none at its end.
+    async fn next(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Self> {
+        let end = loop {
+            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            read(stream, bytes).await?;
+        };
+        let mut received = Self {
+            head: String::from_utf8_lossy(&bytes[..end]).into_owned(),
+            body: Vec::new(),
+        };
+        let length = received.header("content-length").unwrap_or("0");
+        let length: usize = length.parse().ok()?;
+        while bytes.len() < end + length {
+            read(stream, bytes).await?;
+        }
+        received.body = bytes[end..end + length].to_vec();
+        bytes.drain(..end + length);
+        Some(received)
+    }
+}
+
+/// What the replica does about a request; none if it is none.
+fn answer(
+    received: &Received,
+    replica: usize,
+    log: &SharedLog,
+    (behaviour, page): (Behaviour, PageBehaviour),
+) -> Option<Answer> {
+    let (log, bell) = &**log;
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let (log, number) = &mut *log;
+    if received.head.starts_with("GET /messages?limit=100 ") {
+        log.pages += 1;
+        return Some(page(log, replica));
+    }
+    let Body { user, text } = serde_json::from_slice(&received.body).ok()?;
+    let post = Post {
+        replica,
+        number: *number,
+        user,
+        text,
+        key: received.header("idempotency-key").map(str::to_owned),
+    };
+    *number += 1;
+    bell.notify_all();
+    Some(behaviour(log, &post))
+}
+
 /// One connection: as many requests as come. Ends with the connection.
 async fn serve(
     mut stream: TcpStream,
     replica: usize,
     log: SharedLog,
-    (behaviour, page): (Behaviour, PageBehaviour),
+    behaviours: (Behaviour, PageBehaviour),
 ) -> Option<()> {
+    let (json, problem) = ("application/json", "application/problem+json");
     let mut bytes = Vec::new();
     loop {
-        let head = loop {
-            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end + 4;
-            }
-            read(&mut stream, &mut bytes).await?;
-        };
-        let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
-        let header = |name: &str| {
-            let mut lines = text.lines().filter_map(|line| line.split_once(": "));
-            lines
-                .find(|(found, _)| found.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.to_owned())
-        };
-        let length = header("content-length").map_or(Some(0), |length| length.parse().ok())?;
-        while bytes.len() < head + length {
-            read(&mut stream, &mut bytes).await?;
-        }
-        let body = bytes[head..head + length].to_vec();
-        bytes.drain(..head + length);
-        let answer = {
-            let (log, bell) = &*log;
-            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            let (log, number) = &mut *log;
-            if text.starts_with("GET /messages?limit=100 ") {
-                log.pages += 1;
-                page(log, replica)
-            } else {
-                let Body { user, text } = serde_json::from_slice(&body).ok()?;
-                let post = Post {
-                    replica,
-                    number: *number,
-                    user,
-                    text,
-                    key: header("idempotency-key"),
-                };
-                *number += 1;
-                bell.notify_all();
-                behaviour(log, &post)
-            }
-        };
-        let json = "application/json";
-        let (status, kind, body) = match answer {
+        let received = Received::next(&mut stream, &mut bytes).await?;
+        let (status, kind, body) = match answer(&received, replica, &log, behaviours)? {
             Answer::Messages(messages) => (200, json, as_json(&messages)),
             Answer::Raw(200, body) => (200, json, body.into_bytes()),
-            Answer::Raw(status, body) => (status, "application/problem+json", body.into_bytes()),
+            Answer::Raw(status, body) => (status, problem, body.into_bytes()),
             Answer::Proxy(status) => (status, "text/html", b"<html>".to_vec()),
             Answer::Typed(kind, body) => (200, kind, body),
             Answer::Bytes(bytes) => {
@@ -328,10 +352,8 @@ async fn serve(
             "HTTP/1.1 {status} .\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        stream
-            .write_all(&[head.as_bytes(), &body].concat())
-            .await
-            .ok()?;
+        let whole = [head.as_bytes(), &body].concat();
+        stream.write_all(&whole).await.ok()?;
     }
 }
 

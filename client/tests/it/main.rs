@@ -5,6 +5,7 @@ mod program;
 
 mod accidents;
 mod environment;
+mod histories;
 mod liars;
 mod open_loop;
 mod outputs;
