@@ -29,9 +29,6 @@ pub struct Audit {
 
 impl Audit {
     /// Compares a history with the tables, from the message number `first` on: what is before it is of others.
-    ///
-    /// # Errors
-    /// As the database says.
     pub fn of(
         history: &[Request],
         connection: &mut Conn,

@@ -16,9 +16,6 @@ use crate::{Process, program, usage};
 pub const PERSISTENT: [&str; 4] = ["--retries", "100", "--timeout", "30s"];
 
 /// The command line of a client that prints nothing but its results, as JSON.
-///
-/// # Errors
-/// If the client is not built.
 pub fn client() -> io::Result<Command> {
     let mut command = program("client")?;
     command.args(["--quiet", "--output-format", "json"]);
@@ -113,9 +110,6 @@ impl Total {
 
 impl ClientRun {
     /// Starts a command that was made by [`client`].
-    ///
-    /// # Errors
-    /// If there is no such program.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         let mut process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
         let output = process.child().stdout.take();
@@ -128,9 +122,6 @@ impl ClientRun {
     }
 
     /// Asks it to finish what is under way, and to judge.
-    ///
-    /// # Errors
-    /// If it has ended.
     pub fn terminate(&self) -> io::Result<()> {
         self.process.terminate()
     }

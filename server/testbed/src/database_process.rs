@@ -14,7 +14,7 @@ use mysql::{Conn, OptsBuilder};
 
 use crate::Process;
 
-/// Where servers are that are not on the PATH of every user.
+/// Folders with servers that are not on the PATH of every user.
 const SERVER_FOLDERS: [&str; 4] = [
     "/usr/sbin",
     "/usr/local/sbin",
@@ -75,9 +75,6 @@ impl DatabaseProcess {
     }
 
     /// What the program calls itself, in one line.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn version(program: &Path) -> io::Result<String> {
         let said = Command::new(program).arg("--version").output()?;
         let said = String::from_utf8_lossy(&said.stdout);
@@ -123,9 +120,6 @@ impl DatabaseProcess {
     }
 
     /// Copies the data of a server that does not run to another folder.
-    ///
-    /// # Errors
-    /// As `cp` says.
     pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
         // Without holes: a database has taken the space for its log, and ends itself if there is none after all.
         let copied = Command::new("cp")
@@ -140,9 +134,6 @@ impl DatabaseProcess {
     }
 
     /// A server on the data in `folder`, which is not started yet.
-    ///
-    /// # Errors
-    /// If there is no such folder.
     pub fn on(program: &Path, folder: &Path) -> io::Result<Self> {
         Ok(Self {
             program: program.to_owned(),
@@ -221,9 +212,6 @@ impl DatabaseProcess {
     }
 
     /// The process, while it runs.
-    ///
-    /// # Errors
-    /// If it was not started.
     pub fn process(&mut self) -> io::Result<&mut Process> {
         self.process
             .as_mut()
@@ -231,9 +219,6 @@ impl DatabaseProcess {
     }
 
     /// Lets it end in order.
-    ///
-    /// # Errors
-    /// If it does not end.
     pub fn stop(&mut self) -> io::Result<()> {
         self.process()?.terminate()?;
         match self.process()?.end(STOP)? {
@@ -261,9 +246,6 @@ impl DatabaseProcess {
     }
 
     /// A connection of `root`, to no database.
-    ///
-    /// # Errors
-    /// If it is not up.
     pub fn connect(&self) -> Result<Conn, mysql::Error> {
         let socket = self.socket();
         Conn::new(

@@ -20,9 +20,6 @@ static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 pub struct Interrupted;
 
 /// Begins to listen: from now on a signal is noticed by [`check`] and [`sleep`].
-///
-/// # Errors
-/// As the system says.
 pub fn listen() -> io::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&ASKED))?;
@@ -31,9 +28,6 @@ pub fn listen() -> io::Result<()> {
 }
 
 /// Tells whether to go on.
-///
-/// # Errors
-/// [`Interrupted`]
 pub fn check() -> Result<(), Interrupted> {
     if ASKED.load(Ordering::Relaxed) {
         return Err(Interrupted);
@@ -42,9 +36,6 @@ pub fn check() -> Result<(), Interrupted> {
 }
 
 /// Waits for so long, or until somebody asks to end.
-///
-/// # Errors
-/// [`Interrupted`]
 pub fn sleep(time: Duration) -> Result<(), Interrupted> {
     let start = Instant::now();
     loop {

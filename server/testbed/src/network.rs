@@ -22,9 +22,9 @@ pub struct Network {
 /// A cable of each host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// To the other hosts.
+    /// The cable to the other hosts.
     Hosts,
-    /// To those that call it.
+    /// The cable to those that call it.
     Callers,
 }
 
@@ -84,7 +84,7 @@ impl Network {
         ))
     }
 
-    /// Of a host, on one of its links.
+    /// The address of a host, on one of its links.
     #[must_use]
     pub fn address(host: u8, link: Link) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, link.subnet(), host + 1)
@@ -102,18 +102,12 @@ impl Network {
     }
 
     /// Pulls a cable out of the switch: what is sent into it is lost, and no connection is told.
-    ///
-    /// # Errors
-    /// As the system says.
     pub fn cut(&self, host: u8, link: Link) -> io::Result<()> {
         let port = port(link, host);
         self.switches.ip(&format!("link set {port} down\n"))
     }
 
     /// Plugs it in again.
-    ///
-    /// # Errors
-    /// As the system says.
     pub fn mend(&self, host: u8, link: Link) -> io::Result<()> {
         let port = port(link, host);
         self.switches.ip(&format!("link set {port} up\n"))
@@ -124,10 +118,10 @@ fn port(link: Link, number: u8) -> String {
     format!("{}{number}", link.name())
 }
 
-/// It lives as long as somebody is in it.
+/// A network namespace, which lives as long as somebody is in it.
 #[derive(Debug)]
 struct Namespace {
-    /// Is in it, and ends with this program: it reads what we write.
+    /// A process that is in it, and ends with this program: it reads what we write.
     holder: Process,
     file: File,
 }

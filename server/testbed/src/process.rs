@@ -40,26 +40,17 @@ impl Process {
     }
 
     /// Asks it to end (SIGTERM).
-    ///
-    /// # Errors
-    /// If it has ended.
     pub fn terminate(&self) -> io::Result<()> {
         self.signal(Signal::TERM)
     }
 
     /// Ends it at once (SIGKILL), and waits until it is gone, its sockets and locks with it.
-    ///
-    /// # Errors
-    /// As the system says.
     pub fn kill(&mut self) -> io::Result<()> {
         self.0.kill()?;
         self.0.wait().map(drop)
     }
 
     /// Stops all its threads (SIGSTOP), and waits until they stand still.
-    ///
-    /// # Errors
-    /// If it has ended.
     pub fn freeze(&self) -> io::Result<()> {
         self.signal(Signal::STOP)?;
         waitid(WaitId::Pid(self.pid()?), WaitIdOptions::STOPPED)?;
@@ -67,25 +58,16 @@ impl Process {
     }
 
     /// Lets it go on after [`Self::freeze`].
-    ///
-    /// # Errors
-    /// If it has ended.
     pub fn thaw(&self) -> io::Result<()> {
         self.signal(Signal::CONT)
     }
 
     /// How it ended, if it has.
-    ///
-    /// # Errors
-    /// As the system says.
     pub fn status(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
     }
 
     /// Waits for its end; `None` if it does not come in time.
-    ///
-    /// # Errors
-    /// As the system says.
     pub fn end(&mut self, patience: Duration) -> io::Result<Option<ExitStatus>> {
         let start = Instant::now();
         loop {

@@ -137,7 +137,7 @@ impl Order {
 struct Shared {
     /// The next packet of its part gets what the order says.
     order: Mutex<Option<Arc<Order>>>,
-    /// Bytes until the connection that carries the last of them is cut; not lit if negative.
+    /// How many bytes pass until the connection that carries the last of them is cut; not lit if negative.
     fuse: AtomicI64,
     connections: Mutex<Vec<Connection>>,
     transactions: AtomicU64,
@@ -162,7 +162,7 @@ impl Shared {
             .then(|| usize::try_from(before).unwrap_or_default())
     }
 
-    /// Ends all that are open.
+    /// Ends all connections that are open.
     fn cut_all(&self) {
         for connection in std::mem::take(&mut *lock(&self.connections)) {
             connection.cut();
@@ -180,9 +180,6 @@ pub struct Proxy {
 
 impl Proxy {
     /// Leads to a database.
-    ///
-    /// # Errors
-    /// If the system gives no port or no thread.
     pub fn to(upstream: Upstream) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -276,7 +273,7 @@ fn accept(listener: &TcpListener, upstream: &Upstream, shared: &Arc<Shared>) {
     }
 }
 
-/// What it guards is right also after a panic.
+/// Locks what is right also after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

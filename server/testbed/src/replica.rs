@@ -12,9 +12,6 @@ pub const POOL_SIZES: [u32; 4] = [2, 4, 8, 25];
 
 /// The command line of a replica on the database at this URL. It listens on a free port of loopback, unless an option is
 /// added that says otherwise.
-///
-/// # Errors
-/// If the server is not built.
 pub fn messenger(database_url: &str) -> io::Result<Command> {
     let mut command = program("server")?;
     // Not as an argument: everybody on the machine reads those.
@@ -23,9 +20,6 @@ pub fn messenger(database_url: &str) -> io::Result<Command> {
 }
 
 /// The command line of the same edge with a constant reply from memory.
-///
-/// # Errors
-/// If the example is not built.
 pub fn constant() -> io::Result<Command> {
     let mut command = program("examples/constant")?;
     command.arg(ANY_PORT);
@@ -33,9 +27,6 @@ pub fn constant() -> io::Result<Command> {
 }
 
 /// The command line of the same edge with one transaction a message, on so many connections.
-///
-/// # Errors
-/// If the example is not built.
 pub fn one_per_message(database_url: &str, connections: u32) -> io::Result<Command> {
     let mut command = program("examples/one_per_message")?;
     command

@@ -58,9 +58,6 @@ pub struct Service {
 
 impl Service {
     /// Starts a command that becomes a service. What it logs to stderr is kept, and appended to `file`.
-    ///
-    /// # Errors
-    /// If there is no such program.
     pub fn start(command: &mut Command, file: Option<File>) -> io::Result<Self> {
         command
             .stdin(Stdio::null())
@@ -144,26 +141,17 @@ impl Service {
     }
 
     /// Where it listens.
-    ///
-    /// # Errors
-    /// If it was not ready yet.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.address
             .ok_or_else(|| io::Error::other("the service is not ready"))
     }
 
     /// Its URL.
-    ///
-    /// # Errors
-    /// If it was not ready yet.
     pub fn url(&self) -> io::Result<String> {
         Ok(format!("http://{}", self.address()?))
     }
 
     /// Waits for the end of the process, and of its log; `None` if it does not come in time.
-    ///
-    /// # Errors
-    /// As the system says.
     pub fn end(&mut self, patience: Duration) -> io::Result<Option<ExitStatus>> {
         let status = self.process.end(patience)?;
         if status.is_some() {

@@ -34,9 +34,6 @@ impl Upstream {
     }
 
     /// Makes a connection.
-    ///
-    /// # Errors
-    /// If the database is away.
     pub fn connect(&self) -> io::Result<Socket> {
         let (domain, address) = match self {
             Self::Port(address) => (Domain::for_address(*address), SockAddr::from(*address)),
@@ -52,9 +49,6 @@ impl Upstream {
 }
 
 /// The URL of the same database as `url` for the same user, but through this address and without options.
-///
-/// # Errors
-/// If the URL is malformed.
 pub fn url_at(url: &str, address: SocketAddr) -> Result<String, Box<dyn Error>> {
     let mut url = Url::parse(url)?;
     url.set_ip_host(address.ip())

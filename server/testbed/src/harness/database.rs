@@ -100,9 +100,6 @@ impl Database {
     }
 
     /// A connection to it.
-    ///
-    /// # Errors
-    /// If the database is away.
     pub fn try_connect(&self) -> Result<Conn, mysql::Error> {
         connect(&self.server, Some(&self.name))
     }

@@ -12,7 +12,7 @@ use crate::packet::{self, HEADER};
 
 use super::{Action, Order, Part, Shared, Stage, lock};
 
-/// Nobody holds something back for longer.
+/// The longest time that something is held back.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// A way from a replica to the database and back.
@@ -33,7 +33,7 @@ struct Way {
 enum Reply {
     #[default]
     Passes,
-    /// It, and all after it.
+    /// It is lost, and all after it.
     Lost,
     Halved(Arc<Order>),
     Held(Arc<Order>),
@@ -81,7 +81,7 @@ impl Connection {
 }
 
 impl Way {
-    /// From the replica to the database, packet by packet. Each is looked at before it goes on.
+    /// Carries packets from the replica to the database. Each is looked at before it goes on.
     fn forth(&self) -> io::Result<()> {
         let mut packet = Vec::new();
         loop {
@@ -142,7 +142,7 @@ impl Way {
         *lock(&self.reply) = reply;
     }
 
-    /// From the database to the replica, as it comes.
+    /// Carries bytes from the database to the replica, as they come.
     fn back(&self) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 16];
         let result = loop {
@@ -179,7 +179,7 @@ impl Way {
         self.pass(&self.replica, bytes)
     }
 
-    /// Unless the fuse burns down.
+    /// Sends bytes on, unless the fuse burns down.
     fn pass(&self, mut to: &Socket, bytes: &[u8]) -> io::Result<()> {
         match self.shared.burn(bytes.len()) {
             None => to.write_all(bytes),
