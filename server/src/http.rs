@@ -18,6 +18,7 @@ mod full;
 mod in_order;
 mod outbox;
 mod request;
+mod sockets;
 mod unread;
 
 use std::io;
@@ -319,9 +320,9 @@ impl<S: Service> Reception<S> {
             return;
         };
         match standing {
-            Standing::New => self.burst.new_connection(),
-            Standing::Known => {}
+            Standing::Open => {}
             Standing::GivenUp => {
+                exchange.give_up_connection();
                 let error = self.refuse_given_up(&exchange);
                 return exchange.refuse(error);
             }

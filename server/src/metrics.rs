@@ -138,6 +138,8 @@ pub struct EdgeMetrics {
     by_endpoint: [EndpointMetrics; Endpoint::ALL.len()],
     /// Answers that nobody took.
     pub undelivered: IntCounter,
+    /// Requests that got no answer.
+    pub ignored: IntCounter,
     /// Connections that were not served for want of descriptors or threads.
     pub turned_away: IntCounter,
     requests_open: IntGauge,
@@ -184,6 +186,11 @@ impl EdgeMetrics {
                 registry,
                 "answers_undelivered_total",
                 "Answers that could not be written: the caller was gone, or did not read in time",
+            ),
+            ignored: counter(
+                registry,
+                "requests_ignored_total",
+                "Requests without an answer: they came on a connection that was given up, and whose caller was told",
             ),
             turned_away: counter(
                 registry,
