@@ -23,6 +23,7 @@ mod problem;
 mod request;
 mod response;
 mod router;
+mod sockets;
 mod unread;
 mod workers;
 

@@ -183,6 +183,39 @@ fn nothing_is_asked_of_the_database_for_a_caller_that_is_gone() {
     assert!(pages(200) < 10, "{} pages were asked", pages(200));
 }
 
+/// Whether a reply, from its headers on, has the length that it declares.
+fn is_whole(reply: &str) -> bool {
+    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
+    head.ends_with(&format!("Content-Length: {}", body.len()))
+}
+
+#[test]
+fn nothing_follows_a_reply_that_broke_off_and_its_connection_is_closed() {
+    let database = Database::new();
+    let replica = Replica::start_with(&database, &["--send-timeout", "1s"]);
+    store_long_messages(&mut replica.caller());
+    let mut stream = ask_and_do_not_read(&replica);
+    let (mut taken, mut sip) = (Vec::new(), [0; 1024]);
+    // Without a sip now and then the system would end the connection.
+    eventually("a reply breaks off", || {
+        let length = stream.read(&mut sip).unwrap_or(0);
+        taken.extend_from_slice(&sip[..length]);
+        scrape(&replica)["answers_undelivered_total"] != "0"
+    });
+    stream.set_nonblocking(false).expect("it is open");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is open");
+    // Whether that resets the connection is all the same.
+    let _fails = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    let end = stream.read_to_end(&mut taken);
+    let is_closed = end.map_or_else(|error| error.kind() != io::ErrorKind::WouldBlock, |_| true);
+    assert!(is_closed, "the connection is still open");
+    let taken = String::from_utf8(taken).expect("a page is UTF-8");
+    let replies: Vec<_> = taken.split("HTTP/1.1 200 OK").skip(1).collect();
+    let (broken_off, before) = replies.split_last().expect("a part of a reply");
+    assert!(!is_whole(broken_off));
+    assert!(before.iter().copied().all(is_whole), "none follows a part");
+}
+
 /// Reads a little from each now and then, until the other end of `over` is dropped.
 fn sip(mut streams: Vec<TcpStream>, over: &Receiver<()>) {
     let mut little = vec![0; 64 << 10];

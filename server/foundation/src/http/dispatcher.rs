@@ -91,9 +91,9 @@ impl<S: Service> Dispatcher<S> {
             return;
         };
         match standing {
-            Standing::New => burst.new_connection(),
-            Standing::Known => {}
+            Standing::Open => {}
             Standing::GivenUp => {
+                exchange.give_up_connection();
                 let problem = self.refuse_given_up(&exchange);
                 return exchange.refuse(problem);
             }

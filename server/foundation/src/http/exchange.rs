@@ -43,6 +43,13 @@ impl Drop for BeingRead {
     }
 }
 
+/// What becomes of a connection when an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    KeepOpen,
+    ShutDown,
+}
+
 /// A request whose answer is not written yet.
 pub(super) struct Open {
     pub(super) request: Request,
@@ -59,6 +66,7 @@ pub(super) struct Open {
     pub(super) rest: Rest,
     /// The answer asks the caller to close the connection.
     pub(super) close: bool,
+    pub(super) afterwards: Afterwards,
     /// What it stores, for the log.
     pub(super) resource: Option<Uuid>,
 }
@@ -89,7 +97,7 @@ impl Exchange {
             .copied()
             .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let Some((ticket, standing)) = outbox.enter(connection, arrived) else {
-            outbox.ignore(request);
+            outbox.ignore(request, connection);
             return None;
         };
         let open = Open {
@@ -101,6 +109,7 @@ impl Exchange {
             received: arrived,
             rest: Rest::None,
             close: false,
+            afterwards: Afterwards::KeepOpen,
             resource: None,
         };
         let exchange = Self {
@@ -189,9 +198,10 @@ impl Exchange {
         self.answer(problem);
     }
 
-    /// Nothing that follows on its connection is served: it is not known where this request ends.
-    pub(super) fn give_up_connection(&self) {
+    /// Nothing that follows on its connection is served, and when it is answered the connection is shut down.
+    pub(super) fn give_up_connection(&mut self) {
         self.outbox.give_up(self.connection());
+        self.open_mut().afterwards = Afterwards::ShutDown;
     }
 
     /// Counts the request in `count` until its body is read, or it is answered.

@@ -6,16 +6,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines that stand empty are kept until there are this many, to tell a new connection from a known one.
-const LINES_KEPT: usize = 4096;
+/// Lines of connections that were given up are looked through when there are this many lines.
+const SWEEP_AT: usize = 4096;
 
 /// Most requests of one connection that may wait for their answers. `tiny_http` takes what is sent ahead without end,
 /// and nothing makes it stop.
 const MOST_AHEAD: usize = 128;
 
-/// How long a connection that was given up counts as such: long enough for all that its caller sends before it heeds
-/// `Connection: close`. The connection is known by the address of its peer alone, and nothing tells when it is closed, so
-/// in this time another one from the same address and port is taken for it.
+/// How long a connection that was given up counts as such. It is shut down as soon as its caller is told, and this is
+/// long enough for all that had arrived by then. A connection is known by the address of its peer alone, so in this time
+/// another one from the same address and port is taken for it.
 const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 
 /// Orders items along several lines.
@@ -45,17 +45,8 @@ struct Line<T> {
     being_written: bool,
     /// Items with a place below are only tried.
     lost_below: u64,
-    /// Items with a place below are dropped.
-    broken_off_below: u64,
-    given_up: Option<GivenUp>,
-}
-
-/// That nothing more is served, for [`GIVEN_UP_FOR`].
-#[derive(Clone, Copy)]
-struct GivenUp {
-    since: Instant,
-    /// A part of an item was written, and the rest will not be: what was written next would be taken for the rest.
-    in_mid_item: bool,
+    /// Since when nothing more is served, for [`GIVEN_UP_FOR`].
+    given_up_since: Option<Instant>,
 }
 
 impl<T> Default for Line<T> {
@@ -65,8 +56,7 @@ impl<T> Default for Line<T> {
             waiting: VecDeque::new(),
             being_written: false,
             lost_below: 0,
-            broken_off_below: 0,
-            given_up: None,
+            given_up_since: None,
         }
     }
 }
@@ -76,25 +66,16 @@ impl<T> Line<T> {
         self.being_written || !self.waiting.is_empty()
     }
 
-    /// How it is given up, if it still is.
-    fn given_up(&self, now: Instant) -> Option<GivenUp> {
-        self.given_up
-            .filter(|given_up| now.duration_since(given_up.since) < GIVEN_UP_FOR)
-    }
-
-    fn give_up(&mut self, now: Instant) {
-        self.given_up = Some(GivenUp {
-            since: now,
-            in_mid_item: self.given_up(now).is_some_and(|before| before.in_mid_item),
-        });
+    fn is_given_up(&self, now: Instant) -> bool {
+        self.given_up_since
+            .is_some_and(|since| now.duration_since(since) < GIVEN_UP_FOR)
     }
 }
 
 /// How a connection stands when one of its requests comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    New,
-    Known,
+    Open,
     /// Nothing more is served on it.
     GivenUp,
 }
@@ -106,8 +87,6 @@ pub(super) enum Turn<T> {
     /// One before it was lost together with its connection. This one may have come on a newer one from the same address,
     /// whose caller would take the next answer for the one to this.
     Try(T),
-    /// A part of one before it was written, and the rest will not be: this would be taken for that.
-    Drop(T),
 }
 
 /// What became of an item whose turn had come.
@@ -119,8 +98,6 @@ pub(super) enum Fate {
     Deferred,
     /// Its connection is lost, and those that have a place by now may be lost with it.
     Lost,
-    /// A part of it was written, and the rest will not be. Nothing more is served on its connection.
-    BrokenOff,
 }
 
 /// A place in the line of a connection.
@@ -135,7 +112,7 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
         let lines = Lines {
             by_connection: HashMap::new(),
             open: 0,
-            sweep_at: LINES_KEPT,
+            sweep_at: SWEEP_AT,
         };
         Self {
             lines: Mutex::new(lines),
@@ -147,19 +124,16 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
     pub(super) fn enter(&self, connection: C, now: Instant) -> Option<(Ticket<C>, Standing)> {
         let mut lines = self.lock();
         lines.sweep(now);
-        let mut standing = Standing::Known;
-        let line = lines.by_connection.entry(connection).or_insert_with(|| {
-            standing = Standing::New;
-            Line::default()
-        });
-        match line.given_up(now) {
-            Some(given_up) if given_up.in_mid_item || !line.waiting.is_empty() => return None,
-            Some(_) => standing = Standing::GivenUp,
-            None if line.waiting.len() == MOST_AHEAD => {
-                line.give_up(now);
-                standing = Standing::GivenUp;
+        let line = lines.by_connection.entry(connection).or_default();
+        let mut standing = Standing::Open;
+        if line.is_given_up(now) {
+            if !line.waiting.is_empty() {
+                return None;
             }
-            None => {}
+            standing = Standing::GivenUp;
+        } else if line.waiting.len() == MOST_AHEAD {
+            line.given_up_since = Some(now);
+            standing = Standing::GivenUp;
         }
         let place = line.first + line.waiting.len() as u64;
         line.waiting.push_back(None);
@@ -174,7 +148,7 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
             .by_connection
             .entry(connection)
             .or_default()
-            .give_up(now);
+            .given_up_since = Some(now);
     }
 
     /// Whether all before it is written.
@@ -213,7 +187,7 @@ impl<C: Copy + Eq + Hash, T> InOrder<C, T> {
         self.lock().open
     }
 
-    /// Connections that have such places. Looks at all that are remembered.
+    /// Connections that have such places.
     pub(super) fn connections(&self) -> usize {
         let lines = self.lock();
         lines
@@ -234,17 +208,9 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
     fn next_turn(&mut self, connection: C, last: Option<Fate>) -> Option<Turn<T>> {
         let line = self.by_connection.get_mut(&connection)?;
         let end = line.first + line.waiting.len() as u64;
-        match last {
-            // At the first loss: whoever comes to this line later is another caller.
-            Some(Fate::Lost) if line.first >= line.lost_below => line.lost_below = end,
-            Some(Fate::BrokenOff) => {
-                line.broken_off_below = end;
-                line.given_up = Some(GivenUp {
-                    since: Instant::now(),
-                    in_mid_item: true,
-                });
-            }
-            _ => {}
+        // At the first loss: whoever comes to this line later is another caller.
+        if last == Some(Fate::Lost) && line.first >= line.lost_below {
+            line.lost_below = end;
         }
         if last.is_some_and(|fate| fate != Fate::Deferred) {
             line.waiting.pop_front();
@@ -253,22 +219,23 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
         }
         let head = line.waiting.front_mut().and_then(Option::take);
         line.being_written = head.is_some();
-        let place = line.first;
-        head.map(if place < line.broken_off_below {
-            Turn::Drop
-        } else if place < line.lost_below {
+        let turn = head.map(if line.first < line.lost_below {
             Turn::Try
         } else {
             Turn::Write
-        })
+        });
+        if !line.is_open() && line.given_up_since.is_none() {
+            self.by_connection.remove(&connection);
+        }
+        turn
     }
 
-    /// Forgets empty lines now and then; most of their connections are closed, but nothing tells.
+    /// Forgets connections that were given up, now and then.
     fn sweep(&mut self, now: Instant) {
         if self.by_connection.len() >= self.sweep_at {
             self.by_connection
-                .retain(|_, line| line.is_open() || line.given_up(now).is_some());
-            self.sweep_at = LINES_KEPT.max(2 * self.by_connection.len());
+                .retain(|_, line| line.is_open() || line.is_given_up(now));
+            self.sweep_at = SWEEP_AT.max(2 * self.by_connection.len());
         }
     }
 }
@@ -277,7 +244,7 @@ impl<C: Copy + Eq + Hash, T> Lines<C, T> {
 mod tests {
     use std::time::Instant;
 
-    use super::{Fate, GIVEN_UP_FOR, InOrder, MOST_AHEAD, Standing, Ticket, Turn};
+    use super::{Fate, GIVEN_UP_FOR, InOrder, MOST_AHEAD, SWEEP_AT, Standing, Ticket, Turn};
 
     fn enter<C: Copy + Eq + std::hash::Hash, T>(
         lines: &InOrder<C, T>,
@@ -296,7 +263,7 @@ mod tests {
         lines.leave(ticket, item, |turn| {
             match turn {
                 Turn::Write(item) => write(item),
-                Turn::Try(_) | Turn::Drop(_) => panic!("nothing is lost"),
+                Turn::Try(_) => panic!("nothing is lost"),
             }
             Fate::Done
         });
@@ -394,70 +361,18 @@ mod tests {
         assert_eq!(lines.open(), 0);
     }
 
-    /// Breaks off the first item of a line.
-    fn break_off(lines: &InOrder<&str, u32>, connection: &'static str) {
-        let (ticket, _) = enter(lines, connection);
-        lines.leave(ticket, 0, |_| Fate::BrokenOff);
-    }
-
-    #[test]
-    fn nothing_is_written_behind_a_part_of_an_item() {
-        let lines = InOrder::new();
-        let (first, _) = enter(&lines, "a");
-        let (second, _) = enter(&lines, "a");
-        let (third, _) = enter(&lines, "a");
-        leave(&lines, second, 2, |_| panic!("its turn has not come"));
-        lines.leave(first, 1, |turn| match turn {
-            Turn::Write(1) => Fate::BrokenOff,
-            turn => {
-                assert_eq!(turn, Turn::Drop(2));
-                Fate::Done
-            }
-        });
-        let now = Instant::now();
-        assert!(lines.enter("a", now).is_none());
-        lines.give_up("a", now);
-        assert!(lines.enter("a", now).is_none(), "also if more goes wrong");
-        lines.leave(third, 3, |turn| {
-            assert_eq!(turn, Turn::Drop(3));
-            Fate::Done
-        });
-        assert_eq!(lines.open(), 0);
-        assert!(lines.enter("a", now + GIVEN_UP_FOR).is_some());
-    }
-
-    #[test]
-    fn a_new_connection_from_the_address_of_a_broken_one_is_told_that_it_is_given_up() {
-        let lines = InOrder::new();
-        break_off(&lines, "a");
-        let later = Instant::now() + GIVEN_UP_FOR;
-        lines.give_up("a", later);
-        let entered = lines.enter("a", later);
-        assert_eq!(
-            entered.map(|(_, standing)| standing),
-            Some(Standing::GivenUp)
-        );
-    }
-
-    #[test]
-    fn a_connection_is_new_once() {
-        let lines = InOrder::<_, ()>::new();
-        assert_eq!(enter(&lines, "a").1, Standing::New);
-        assert_eq!(enter(&lines, "a").1, Standing::Known);
-    }
-
     #[test]
     fn a_connection_that_sends_too_much_ahead_is_told_and_then_ignored() {
         let lines = InOrder::new();
         let now = Instant::now();
         let (first, _) = enter(&lines, "a");
         for _ in 1..MOST_AHEAD {
-            assert_eq!(enter(&lines, "a").1, Standing::Known);
+            assert_eq!(enter(&lines, "a").1, Standing::Open);
         }
         assert_eq!(enter(&lines, "a").1, Standing::GivenUp);
         assert!(lines.enter("a", now).is_none());
         assert_eq!(lines.open(), MOST_AHEAD + 1);
-        assert_eq!(enter(&lines, "b").1, Standing::New);
+        assert_eq!(enter(&lines, "b").1, Standing::Open);
 
         leave(&lines, first, (), |()| ());
         assert!(lines.enter("a", now).is_none(), "also with a place");
@@ -475,7 +390,7 @@ mod tests {
         };
         assert_eq!(standing(now), Some(Standing::GivenUp));
         assert_eq!(standing(now + GIVEN_UP_FOR / 2), Some(Standing::GivenUp));
-        assert_eq!(standing(now + GIVEN_UP_FOR), Some(Standing::Known));
+        assert_eq!(standing(now + GIVEN_UP_FOR), Some(Standing::Open));
     }
 
     #[test]
@@ -493,17 +408,19 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_are_forgotten_and_open_ones_kept() {
+    fn lines_are_forgotten_when_they_are_empty_and_given_up_ones_a_while_later() {
         let lines = InOrder::new();
-        let (kept, _) = enter(&lines, 0);
-        for connection in 1..=2 * super::LINES_KEPT {
-            let (ticket, _) = enter(&lines, connection);
-            leave(&lines, ticket, connection, |_| ());
-        }
-        assert!(lines.lock().by_connection.len() <= super::LINES_KEPT);
+        let (first, _) = enter(&lines, 0);
+        leave(&lines, first, (), |()| ());
+        assert_eq!(lines.lock().by_connection.len(), 0);
 
-        let mut written = Vec::new();
-        leave(&lines, kept, 0, |item| written.push(item));
-        assert_eq!(written, [0]);
+        let now = Instant::now();
+        (0..SWEEP_AT).for_each(|connection| lines.give_up(connection, now));
+        lines.enter(SWEEP_AT, now).expect("it is another one");
+        assert_eq!(lines.lock().by_connection.len(), SWEEP_AT + 1);
+        let later = now + GIVEN_UP_FOR;
+        (0..SWEEP_AT).for_each(|connection| lines.give_up(SWEEP_AT + connection, now));
+        lines.enter(0, later).expect("it is forgotten");
+        assert_eq!(lines.lock().by_connection.len(), 2);
     }
 }

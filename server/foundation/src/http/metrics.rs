@@ -42,6 +42,8 @@ pub(super) struct EdgeMetrics {
     by_label: OnceLock<Vec<Counted>>,
     /// Counts responses that nobody took.
     pub(super) undelivered: IntCounter,
+    /// Counts requests that got no response.
+    pub(super) ignored: IntCounter,
     /// Counts connections that were not served for want of descriptors or threads.
     pub(super) turned_away: IntCounter,
     requests_open: IntGauge,
@@ -77,6 +79,10 @@ impl EdgeMetrics {
             undelivered: registry.counter(
                 "answers_undelivered_total",
                 "Answers that could not be written: the client was gone, or did not read in time",
+            ),
+            ignored: registry.counter(
+                "requests_ignored_total",
+                "Requests without an answer: they came on a connection that was given up, and whose client was told",
             ),
             turned_away: registry.counter(
                 "connections_turned_away_total",

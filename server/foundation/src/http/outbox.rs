@@ -12,12 +12,13 @@ use crate::telemetry::Reporter;
 
 use super::access_log::Entry;
 use super::drains::Drains;
-use super::exchange::Open;
+use super::exchange::{Afterwards, Open};
 use super::in_order::{Fate, InOrder, Standing, Ticket, Turn};
 use super::metrics::EdgeMetrics;
 use super::problem::Problem;
 use super::request::{self, Rest};
 use super::response::{Clock, Connection, Response as Answer};
+use super::sockets;
 
 /// The status of an interim answer (RFC 9110, section 15.2.1).
 const CONTINUE: u16 = 100;
@@ -27,8 +28,11 @@ pub(super) struct Outbox {
     lines: Arc<Lines>,
     repliers: Workers<(Open, Item)>,
     drains: Arc<Drains>,
-    /// Of requests that were dropped without an answer.
+    /// Rate-limits the line on requests that were dropped without an answer.
     dropped: Reporter,
+    /// Rate-limits the line on requests that get no answer.
+    ignored: Reporter,
+    metrics: Arc<EdgeMetrics>,
 }
 
 /// The requests of each connection, in the order in which they came.
@@ -56,7 +60,7 @@ impl Outbox {
             clock: Clock::new(),
             send_timeout,
             given_up: Reporter::default(),
-            metrics,
+            metrics: Arc::clone(&metrics),
         };
         let repliers = Workers::new("replier", most_threads, move |(open, item)| {
             replier.take(open, item);
@@ -66,6 +70,8 @@ impl Outbox {
             repliers,
             drains,
             dropped: Reporter::default(),
+            ignored: Reporter::default(),
+            metrics,
         }
     }
 
@@ -89,8 +95,12 @@ impl Outbox {
     }
 
     /// For a request that gets neither a place nor an answer.
-    pub(super) fn ignore(&self, request: Request) {
-        self.drains.ignore(request);
+    pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
+        self.metrics.ignored.inc();
+        self.ignored.report(|incident| {
+            tracing::warn!(%incident, %peer, "ignoring requests on a connection that was given up");
+        });
+        self.drains.ignore(request, peer);
     }
 
     /// Has the answer written in its turn.
@@ -188,17 +198,6 @@ impl Replier {
                     let refusal = self.refuse_question(&open);
                     self.deliver(open, &refusal)
                 }
-                Turn::Drop((open, item)) => {
-                    let answer = match item {
-                        Item::Answer(answer) => answer,
-                        Item::Question(_) => self.refuse_question(&open),
-                    };
-                    let _nobody_receives_it = self.account(open, &answer, |open| {
-                        self.drains.ignore(open.request);
-                        Err(io::ErrorKind::BrokenPipe.into())
-                    });
-                    Fate::Done
-                }
             });
     }
 
@@ -214,34 +213,21 @@ impl Replier {
 
     /// A caller that is gone, or does not read in time, is no error of ours.
     fn deliver(&self, open: Open, answer: &Answer) -> Fate {
-        match self.account(open, answer, |open| self.write(open, answer)) {
-            Ok(()) => Fate::Done,
-            // The time is over, and the connection may still be open.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Fate::BrokenOff,
-            Err(_) => Fate::Lost,
-        }
-    }
-
-    /// Has an answer written, counts it and logs it.
-    fn account(
-        &self,
-        open: Open,
-        answer: &Answer,
-        write: impl FnOnce(Open) -> io::Result<()>,
-    ) -> io::Result<()> {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
         let entry = Entry::if_wanted(&open);
-        let written = write(open);
-        if written.is_err() {
-            metrics.undelivered.inc();
-        }
+        let delivered = self.write(open, answer).is_ok();
         let took = arrived.elapsed();
         metrics.answered(label, answer.status, took);
         if let Some(entry) = entry {
-            entry.log(answer, took, written.is_ok());
+            entry.log(answer, took, delivered);
         }
-        written
+        if delivered {
+            Fate::Done
+        } else {
+            metrics.undelivered.inc();
+            Fate::Lost
+        }
     }
 
     fn write(&self, open: Open, answer: &Answer) -> io::Result<()> {
@@ -251,7 +237,7 @@ impl Replier {
             length: self.send_timeout,
         };
         match open.rest {
-            Rest::None => write_in_one_piece(open, answer, &date, &allowance),
+            Rest::None => self.write_in_one_piece(open, answer, &date, &allowance),
             Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer, &date, &allowance),
         }
     }
@@ -270,6 +256,7 @@ impl Replier {
         allowance: &Allowance,
     ) -> io::Result<()> {
         let declared = open.request.body_length().unwrap_or(0);
+        let (connection, afterwards) = (open.connection, open.afterwards);
         let head_only = is_head_only(&open.request);
         let (first, rest) = if request::may_rate_with_nan(&open.request) {
             let whole = answer.render(head_only, Connection::Close, date);
@@ -289,8 +276,43 @@ impl Replier {
         let written = allowance
             .check()
             .and_then(|()| allowance.write_all(&mut stream, &rest));
-        self.drains.drain(stream, declared, open.connection);
+        self.end_if_broken_off(&written, connection);
+        self.drains.drain(stream, declared, connection, afterwards);
         written
+    }
+
+    /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
+    fn write_in_one_piece(
+        &self,
+        open: Open,
+        answer: &Answer,
+        date: &str,
+        allowance: &Allowance,
+    ) -> io::Result<()> {
+        let said = if open.close {
+            Connection::Close
+        } else {
+            request::connection(&open.request)
+        };
+        let bytes = answer.render(is_head_only(&open.request), said, date);
+        let (connection, afterwards) = (open.connection, open.afterwards);
+        let mut writer = open.request.into_writer();
+        let written = allowance.write_all(&mut writer, &bytes);
+        self.end_if_broken_off(&written, connection);
+        if afterwards == Afterwards::ShutDown {
+            shut_down(&self.lines, connection);
+        }
+        written
+    }
+
+    /// A part of an answer was written, and the rest will not be: whatever was written next would be taken for the rest.
+    fn end_if_broken_off(&self, written: &io::Result<()>, connection: SocketAddr) {
+        if written
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
+            shut_down(&self.lines, connection);
+        }
     }
 }
 
@@ -319,20 +341,10 @@ impl Allowance {
     }
 }
 
-/// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
-fn write_in_one_piece(
-    open: Open,
-    answer: &Answer,
-    date: &str,
-    allowance: &Allowance,
-) -> io::Result<()> {
-    let connection = if open.close {
-        Connection::Close
-    } else {
-        request::connection(&open.request)
-    };
-    let bytes = answer.render(is_head_only(&open.request), connection, date);
-    allowance.write_all(&mut open.request.into_writer(), &bytes)
+/// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
+pub(super) fn shut_down(lines: &Lines, connection: SocketAddr) {
+    sockets::shut_down(connection);
+    lines.give_up(connection, Instant::now());
 }
 
 fn is_head_only(request: &Request) -> bool {

@@ -1,0 +1,61 @@
+//! Shuts down connections, whose sockets `tiny_http` keeps to itself.
+
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::RawFd;
+
+use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, shutdown};
+use rlimit::Resource;
+
+/// Descriptors that are looked at where the system sets no limit.
+const MOST_DESCRIPTORS: RawFd = 1 << 20;
+
+/// Ends the connection with `peer` in both directions, whoever still holds it: nothing that is written to it from now on
+/// is sent, and who reads from it soon finds its end.
+///
+/// To be called by whoever holds the reader or the writer of that connection: while one of them is held, no other
+/// connection has this peer. A socket whose connection was reset already has no peer, and is not found.
+pub(super) fn shut_down(peer: SocketAddr) {
+    // Without opening anything: descriptors may be what there is none of.
+    let most = Resource::NOFILE.get_hard().ok();
+    let most = most.and_then(|most| RawFd::try_from(most).ok());
+    let found = (0..most.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS))
+        .find(|&descriptor| peer_of(descriptor) == Some(peer));
+    if let Some(descriptor) = found {
+        // Fails if the peer was faster.
+        let _ = shutdown(descriptor, Shutdown::Both);
+    }
+}
+
+/// None for all but connected sockets.
+fn peer_of(descriptor: RawFd) -> Option<SocketAddr> {
+    let address: SockaddrStorage = getpeername(descriptor).ok()?;
+    let v4 = address.as_sockaddr_in().copied().map(SocketAddrV4::from);
+    let v6 = address.as_sockaddr_in6().copied().map(SocketAddrV6::from);
+    v4.map(SocketAddr::from).or(v6.map(SocketAddr::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_shut_down_by_its_peer_and_others_are_not() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(host).expect("a port is free");
+            let address = listener.local_addr().expect("it is bound");
+            let connect = || {
+                let near = TcpStream::connect(address).expect("it listens");
+                (near, listener.accept().expect("one waits").0)
+            };
+            let [(mut one, mut one_s), (mut other, mut other_s)] = [connect(), connect()];
+            shut_down(one.local_addr().expect("it is connected"));
+            assert!(one_s.write(b"x").is_err(), "nothing is sent");
+            assert_eq!(one.read(&mut [0]).ok(), Some(0));
+            other_s.write_all(b"x").expect("it is open");
+            assert_eq!(other.read(&mut [0]).ok(), Some(1));
+        }
+    }
+}
