@@ -25,14 +25,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::Socket;
 
 use crate::error::Error;
 use crate::incident::Reporter;
-use crate::listener::{self, BurstSign, Nudge};
+use crate::listener::{self, AcceptWatchdog};
 use crate::message::{Message, Post};
 use crate::metrics::{Endpoint, Metrics};
 use crate::workers::Workers;
@@ -84,6 +85,7 @@ pub struct Edge {
     entrance: Arc<Entrance>,
     outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
+    stop_deadline: Arc<OnceLock<Instant>>,
     limits: EdgeLimits,
     metrics: Arc<Metrics>,
 }
@@ -91,6 +93,9 @@ pub struct Edge {
 /// Stops an [`Edge`] from another thread.
 pub struct Stopper {
     stopping: Arc<AtomicBool>,
+    /// Set by the first who needs it.
+    stop_deadline: Arc<OnceLock<Instant>>,
+    shutdown_timeout: Duration,
     listener: Socket,
 }
 
@@ -124,6 +129,7 @@ impl Edge {
             door,
             outbox: Arc::new(outbox),
             stopping,
+            stop_deadline: Arc::default(),
             limits,
             metrics,
         })
@@ -148,6 +154,8 @@ impl Edge {
     pub fn stopper(&self) -> io::Result<Stopper> {
         Ok(Stopper {
             stopping: Arc::clone(&self.stopping),
+            stop_deadline: Arc::clone(&self.stop_deadline),
+            shutdown_timeout: self.limits.shutdown_timeout,
             listener: self.door.listener().try_clone()?,
         })
     }
@@ -174,32 +182,20 @@ impl Edge {
             let desk = Arc::clone(&desk);
             Workers::new("clerk", 1, move |exchange| desk.handle_at_once(exchange))
         };
-        let nudge = {
-            let (outbox, pools) = (
-                Arc::clone(&self.outbox),
-                [Arc::clone(&readers), Arc::clone(&askers)],
-            );
-            let relieve = move || {
-                outbox.relieve();
-                for pool in &pools {
-                    pool.relieve();
-                }
-            };
-            self.door.start_nudge(relieve).map_err(ServeError::Start)?
-        };
+        self.outbox.start_relief().map_err(ServeError::Start)?;
+        let watchdog = self.door.start_watchdog().map_err(ServeError::Start)?;
         let reception = Reception {
             desk,
             readers,
             askers,
             clerk,
             outbox: Arc::clone(&self.outbox),
-            burst: nudge.burst_sign(),
             given_up: Reporter::default(),
             heard: AtomicBool::new(false),
         };
 
-        let (served, finished) = self.receive(&reception, &nudge);
-        nudge.stop();
+        let (served, finished) = self.receive(&reception, &watchdog);
+        watchdog.stop();
         if self.outbox.unanswered() == 0 {
             // So the threads are idle. Otherwise one may hang on its caller for long.
             reception.readers.join();
@@ -214,13 +210,13 @@ impl Edge {
     fn receive<S: Service>(
         &self,
         reception: &Reception<S>,
-        nudge: &Nudge,
+        watchdog: &AcceptWatchdog,
     ) -> (Result<(), ServeError>, Result<(), ServeError>) {
         let over = AtomicBool::new(false);
         let entrances = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let served = self.keep_the_door(nudge, |entrance| {
-                lock(&entrances).push(Arc::downgrade(&entrance));
+            let served = self.keep_the_door(watchdog, |entrance| {
+                entrances.lock().push(Arc::downgrade(&entrance));
                 let over = &over;
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
@@ -232,7 +228,7 @@ impl Edge {
             self.stopping.store(true, Ordering::Release);
             let finished = self.finish(reception);
             over.store(true, Ordering::Release);
-            for entrance in lock(&entrances).iter().filter_map(Weak::upgrade) {
+            for entrance in entrances.lock().iter().filter_map(Weak::upgrade) {
                 entrance.wake();
             }
             (served, finished)
@@ -242,17 +238,17 @@ impl Edge {
     /// Until it is stopped, with as many entrances as it takes, one after the other; `serve` starts a thread for each.
     fn keep_the_door(
         &self,
-        nudge: &Nudge,
+        watchdog: &AcceptWatchdog,
         serve: impl Fn(Arc<Entrance>) -> io::Result<()>,
     ) -> Result<(), ServeError> {
         let mut entrance = Arc::clone(&self.entrance);
         serve(Arc::clone(&entrance)).map_err(ServeError::Start)?;
         loop {
-            let cause = self.door.wait_for_end(&entrance, nudge);
+            let cause = self.door.wait_for_end(&entrance, watchdog);
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
-            match self.door.reopen(&cause, nudge, &serve) {
+            match self.door.reopen(&cause, watchdog, &serve) {
                 Ok(Some(next)) => entrance = next,
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(ServeError::Deaf(error)),
@@ -262,7 +258,9 @@ impl Edge {
 
     /// Waits until what was taken is answered, and what still comes on open connections is refused.
     fn finish<S: Service>(&self, reception: &Reception<S>) -> Result<(), ServeError> {
-        let deadline = Instant::now() + self.limits.shutdown_timeout;
+        let deadline = *self
+            .stop_deadline
+            .get_or_init(|| Instant::now() + self.limits.shutdown_timeout);
         while Instant::now() < deadline {
             reception.heard.store(false, Ordering::Release);
             std::thread::sleep(QUIET);
@@ -277,10 +275,6 @@ impl Edge {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Stopper {
     /// New connections are refused from now on, requests on open ones get 503, and [`Edge::serve`] returns when all
     /// that was taken is answered.
@@ -288,8 +282,11 @@ impl Stopper {
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
+        let deadline = *self
+            .stop_deadline
+            .get_or_init(|| Instant::now() + self.shutdown_timeout);
         // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
-        if let Err(error) = listener::close(&self.listener) {
+        if let Err(error) = listener::close(&self.listener, deadline) {
             tracing::warn!(%error, "cannot close the listening socket");
         }
     }
@@ -306,7 +303,6 @@ struct Reception<S> {
     /// For metrics, whose files of the system take a while: apart, so that they are shown whatever holds up the others.
     clerk: Workers<Exchange>,
     outbox: Arc<Outbox>,
-    burst: BurstSign,
     /// Of connections on which nothing more is served.
     given_up: Reporter,
     /// Set with each request.
