@@ -1,15 +1,19 @@
-//! Options, each from a flag or from the environment.
+//! Options, each from a flag or from the environment, where its name stands behind [`PREFIX`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::environment;
 use crate::http::EdgeLimits;
 use crate::log::{LogFormat, LogLevel};
 use crate::store::DatabaseUrls;
 use crate::writer::WriterLimits;
 use crate::{BUILD, VERSION};
+
+/// Stands before the names of all variables but `DATABASE_URL` and `LISTEN`, which belong to the contract.
+pub const PREFIX: &str = "MESSENGER";
 
 /// The DummyMessenger server. Numbers and stores messages in one order; any number of these may share a database.
 #[derive(Debug, Parser)]
@@ -38,70 +42,72 @@ pub struct Config {
 
     /// Most threads of each of four kinds: for reading long bodies, for asking the database for pages, for writing replies,
     /// and for the rest of bodies that were refused. They are started as they are needed
-    #[arg(long, env = "WORKERS", default_value_t = 256, value_parser = at_least_one, value_name = "COUNT")]
+    #[arg(long, default_value_t = 256, value_parser = at_least_one, value_name = "COUNT")]
     pub workers: usize,
 
     /// Most messages that wait for the database; more are refused with 503
-    #[arg(long, env = "QUEUE_MESSAGES", default_value_t = 4096, value_parser = at_least_one, value_name = "COUNT")]
+    #[arg(long, default_value_t = 4096, value_parser = at_least_one, value_name = "COUNT")]
     pub queue_messages: usize,
 
     /// Most messages in one transaction, up to 900
-    #[arg(long, env = "BATCH_MESSAGES", default_value_t = 256, value_parser = batch_size, value_name = "COUNT")]
+    #[arg(long, default_value_t = 256, value_parser = batch_size, value_name = "COUNT")]
     pub batch_messages: usize,
 
     /// Bytes of users and texts that end a batch
-    #[arg(long, env = "BATCH_BYTES", default_value_t = 1 << 20, value_parser = at_least_one, value_name = "BYTES")]
+    #[arg(long, default_value_t = 1 << 20, value_parser = at_least_one, value_name = "BYTES")]
     pub batch_bytes: usize,
 
     /// Largest body of a request; more is refused with 413
-    #[arg(long, env = "BODY_LIMIT", default_value_t = 64 << 10, value_parser = at_least_one, value_name = "BYTES")]
+    #[arg(long, default_value_t = 64 << 10, value_parser = at_least_one, value_name = "BYTES")]
     pub body_limit: usize,
 
     /// How long a message may wait and be tried again before its caller is told 503 (not stored) or 504 (not known). An
     /// attempt that is under way then is waited for
-    #[arg(long, env = "REQUEST_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub request_timeout: Duration,
 
     /// How long a connection may be silent, between requests or within one, before it is closed
-    #[arg(long, env = "IDLE_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub idle_timeout: Duration,
 
     /// How long a caller may take to accept a reply as a whole before its connection is dropped
-    #[arg(long, env = "SEND_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub send_timeout: Duration,
 
     /// How long connecting to the database may take
-    #[arg(long, env = "CONNECT_TIMEOUT", default_value = "3s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "3s", value_parser = duration, value_name = "TIME")]
     pub connect_timeout: Duration,
 
     /// How long the database may take for one answer before the connection counts as lost. Half of it is the longest
     /// wait for the lock
-    #[arg(long, env = "DATABASE_TIMEOUT", default_value = "8s", value_parser = at_least_two_seconds, value_name = "TIME")]
+    #[arg(long, default_value = "8s", value_parser = at_least_two_seconds, value_name = "TIME")]
     pub database_timeout: Duration,
 
     /// How long to wait at start for a database that is not up yet
-    #[arg(long, env = "STARTUP_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub startup_timeout: Duration,
 
     /// How long to finish what was taken, after SIGTERM or SIGINT
-    #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub shutdown_timeout: Duration,
 
     /// What to log, to stderr
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub log_level: LogLevel,
 
     /// For people, or one JSON object a line
-    #[arg(
-        long,
-        env = "LOG_FORMAT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
 
 impl Config {
+    /// Reads the command line and the environment of this process, or ends it with a message.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = environment::give_variables(Self::command(), PREFIX).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// All hosts of the database.
     #[must_use]
     pub fn database_urls(&self) -> DatabaseUrls {

@@ -3,8 +3,9 @@
 //! A request travels downwards through these parts:
 //!
 //! * [`config`]: options, from flags and environment.
+//! * [`environment`]: how an option gets its variable.
 //! * [`log`]: lines for people or for programs.
-//! * [`listener`]: the socket, and the nudge that keeps `tiny_http` from forgetting a connection.
+//! * [`listener`]: the socket, and the watchdog that keeps `tiny_http` from forgetting a connection.
 //! * [`descriptors`]: how many connections fit, and what is kept back for when they are all taken.
 //! * [`http`]: the edge. Bytes in, a typed request to a [`http::Service`], an answer out. Alone knows `tiny_http`.
 //! * [`workers`]: the pools of threads for all that may block on a caller.
@@ -62,6 +63,7 @@
 //!   <https://mariadb.com/docs/galera-cluster/galera-architecture/certification-based-replication>
 
 pub mod config;
+pub mod environment;
 pub mod listener;
 pub mod log;
 

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use server::config::Config;
 use server::http::Edge;
 use server::log;
@@ -21,7 +20,7 @@ const MISCONFIGURED: u8 = 2;
 const ADDRESS_TAKEN: u8 = 3;
 
 fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = Config::read();
     log::start(config.log_level, config.log_format);
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
