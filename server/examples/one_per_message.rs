@@ -141,7 +141,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         shutdown_timeout: Duration::from_secs(10),
     };
     telemetry::start(LogLevel::Info, LogFormat::Text);
-    claim_descriptors()?;
+    claim_descriptors();
     let socket = listen(
         address.parse()?,
         Duration::from_secs(60),

@@ -30,13 +30,14 @@ mod workers;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::Socket;
 
 use crate::telemetry::Registry;
-use listener::Nudge;
+use listener::AcceptWatchdog;
 
 use dispatcher::Dispatcher;
 use door::{Door, Entrance};
@@ -95,6 +96,7 @@ pub struct Edge {
     entrance: Arc<Entrance>,
     outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
+    stop_deadline: Arc<OnceLock<Instant>>,
     limits: EdgeLimits,
     registry: Registry,
     metrics: Arc<EdgeMetrics>,
@@ -103,6 +105,9 @@ pub struct Edge {
 /// Stops an [`Edge`] from another thread.
 pub struct Stopper {
     stopping: Arc<AtomicBool>,
+    /// Set by the first who needs it.
+    stop_deadline: Arc<OnceLock<Instant>>,
+    shutdown_timeout: Duration,
     listener: Socket,
 }
 
@@ -137,6 +142,7 @@ impl Edge {
             door,
             outbox: Arc::new(outbox),
             stopping,
+            stop_deadline: Arc::default(),
             limits,
             registry,
             metrics,
@@ -162,6 +168,8 @@ impl Edge {
     pub fn stopper(&self) -> io::Result<Stopper> {
         Ok(Stopper {
             stopping: Arc::clone(&self.stopping),
+            stop_deadline: Arc::clone(&self.stop_deadline),
+            shutdown_timeout: self.limits.shutdown_timeout,
             listener: self.door.listener().try_clone()?,
         })
     }
@@ -179,10 +187,10 @@ impl Edge {
             Arc::clone(&self.metrics),
             Arc::clone(&self.outbox),
         );
-        let relieve = dispatcher.relief();
-        let nudge = self.door.start_nudge(relieve).map_err(ServeError::Start)?;
-        let (served, finished) = self.receive(&dispatcher, &nudge);
-        nudge.stop();
+        self.outbox.start_relief().map_err(ServeError::Start)?;
+        let watchdog = self.door.start_watchdog().map_err(ServeError::Start)?;
+        let (served, finished) = self.receive(&dispatcher, &watchdog);
+        watchdog.stop();
         // Otherwise a thread may hang on its client for long.
         if self.outbox.unanswered() == 0 {
             dispatcher.join();
@@ -194,25 +202,25 @@ impl Edge {
     fn receive<S: Service>(
         &self,
         dispatcher: &Dispatcher<S>,
-        nudge: &Nudge,
+        watchdog: &AcceptWatchdog,
     ) -> (Result<(), ServeError>, Result<(), ServeError>) {
         let over = AtomicBool::new(false);
         let entrances = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let served = self.keep_the_door(nudge, |entrance| {
-                lock(&entrances).push(Arc::downgrade(&entrance));
-                let (over, burst) = (&over, nudge.burst_sign());
+            let served = self.keep_the_door(watchdog, |entrance| {
+                entrances.lock().push(Arc::downgrade(&entrance));
+                let over = &over;
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
                     .spawn_scoped(scope, move || {
-                        entrance.receive(over, |request| dispatcher.receive(request, &burst));
+                        entrance.receive(over, |request| dispatcher.receive(request));
                     })
                     .map(drop)
             });
             self.stopping.store(true, Ordering::Release);
             let finished = self.finish(dispatcher);
             over.store(true, Ordering::Release);
-            for entrance in lock(&entrances).iter().filter_map(Weak::upgrade) {
+            for entrance in entrances.lock().iter().filter_map(Weak::upgrade) {
                 entrance.wake();
             }
             (served, finished)
@@ -222,17 +230,17 @@ impl Edge {
     /// Until it is stopped, with as many entrances as it takes, one after the other; `serve` starts a thread for each.
     fn keep_the_door(
         &self,
-        nudge: &Nudge,
+        watchdog: &AcceptWatchdog,
         serve: impl Fn(Arc<Entrance>) -> io::Result<()>,
     ) -> Result<(), ServeError> {
         let mut entrance = Arc::clone(&self.entrance);
         serve(Arc::clone(&entrance)).map_err(ServeError::Start)?;
         loop {
-            let cause = self.door.wait_for_end(&entrance, nudge);
+            let cause = self.door.wait_for_end(&entrance, watchdog);
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
-            match self.door.reopen(&cause, nudge, &serve) {
+            match self.door.reopen(&cause, watchdog, &serve) {
                 Ok(Some(next)) => entrance = next,
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(ServeError::Deaf(error)),
@@ -242,7 +250,9 @@ impl Edge {
 
     /// Waits until what was taken is answered, and what still comes on open connections is refused.
     fn finish<S: Service>(&self, dispatcher: &Dispatcher<S>) -> Result<(), ServeError> {
-        let deadline = Instant::now() + self.limits.shutdown_timeout;
+        let deadline = *self
+            .stop_deadline
+            .get_or_init(|| Instant::now() + self.limits.shutdown_timeout);
         while Instant::now() < deadline {
             dispatcher.listen_for_silence();
             std::thread::sleep(QUIET);
@@ -257,10 +267,6 @@ impl Edge {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Stopper {
     /// New connections are refused from now on, requests on open ones get 503, and [`Edge::serve`] returns when all
     /// that was taken is answered.
@@ -268,8 +274,11 @@ impl Stopper {
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
+        let deadline = *self
+            .stop_deadline
+            .get_or_init(|| Instant::now() + self.shutdown_timeout);
         // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
-        if let Err(error) = listener::close(&self.listener) {
+        if let Err(error) = listener::close(&self.listener, deadline) {
             tracing::warn!(%error, "cannot close the listening socket");
         }
     }

@@ -68,9 +68,7 @@ pub fn run<S: Service>(
     finish: impl FnOnce(S),
 ) -> Result<(), Failure> {
     // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
-    if let Err(error) = http::claim_descriptors() {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
+    http::claim_descriptors();
     let address = options.listen;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "open to the network: without authentication, whoever reaches it can write and read");

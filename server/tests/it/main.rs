@@ -17,6 +17,7 @@ mod life;
 mod metrics;
 mod openapi;
 mod operator;
+mod options;
 mod outages;
 mod overload;
 mod replicas;

@@ -204,26 +204,3 @@ fn a_build_names_itself_everywhere() {
         format!("server {version} ({build})\n")
     );
 }
-
-#[test]
-fn variables_have_a_prefix_ignore_case_and_count_as_unset_if_empty() {
-    let database = Database::new();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    command
-        .env("DATABASE_URL", database.url())
-        .env("LISTEN", "127.0.0.1:0")
-        .env("MESSENGER_LOG_LEVEL", "INFO")
-        .env("MESSENGER_LOG_FORMAT", "Json")
-        .env("MESSENGER_WORKERS", "")
-        .env("MESSENGER_BATCH_BYTES", "")
-        .env("MESSENGER_BODY_LIMIT", "1000")
-        // Of a platform, for programs of its own.
-        .env("WORKERS", "many")
-        .env("LOG_LEVEL", "verbose");
-    let mut replica = Replica::run(&mut command);
-    replica.wait_until_ready_in_json();
-    let start = events(&replica).remove(0);
-    assert_eq!(start["log_level"], "info");
-    assert_eq!(start["workers"], 256);
-    assert_eq!(start["body_limit"], 1000);
-}

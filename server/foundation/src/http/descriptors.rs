@@ -1,6 +1,6 @@
 //! File descriptors: as many as the system grants, and some kept back for when connections have taken all others.
 
-use std::io;
+use std::fs;
 
 use rlimit::Resource;
 
@@ -11,22 +11,24 @@ const MOST_KEPT_BACK: u64 = 128;
 /// connections would exhaust it again.
 const ROOM: u64 = 16;
 
-/// Raises the limit to the most that the system grants, less what is kept back.
-///
-/// # Errors
-/// As the system says.
-pub fn claim() -> io::Result<()> {
-    let (_, most) = Resource::NOFILE.get()?;
-    Resource::NOFILE.set(most - kept_back(most), most)
+/// Raises the limit to the most that the system grants, less what is kept back. Where that is forbidden, the limit stays
+/// as it is, and the log says so.
+pub fn claim() {
+    set_limit(|most| most - kept_back(most));
 }
 
 /// Lets what was kept back be used, until [`claim`].
-///
-/// # Errors
-/// As the system says.
-pub(super) fn use_what_is_kept_back() -> io::Result<()> {
-    let (_, most) = Resource::NOFILE.get()?;
-    Resource::NOFILE.set(most, most)
+pub(super) fn use_what_is_kept_back() {
+    set_limit(|most| most);
+}
+
+fn set_limit(of: impl Fn(u64) -> u64) {
+    let set = Resource::NOFILE
+        .get()
+        .and_then(|(_, most)| Resource::NOFILE.set(of(most), most));
+    if let Err(error) = set {
+        tracing::warn!(%error, "cannot set the limit of open files");
+    }
 }
 
 /// Whether there is room for new connections. Where the system does not tell, there is.
@@ -48,8 +50,15 @@ pub(super) fn shown() -> String {
     format!("{open} of {most}")
 }
 
-fn open() -> Option<u64> {
-    Some(std::fs::read_dir("/proc/self/fd").ok()?.count() as u64)
+/// How many descriptors are open, where the system tells.
+#[must_use]
+pub(super) fn open() -> Option<u64> {
+    const FOLDER: &str = "/proc/self/fd";
+    // Linux tells since 6.2; before, they have to be counted.
+    match fs::metadata(FOLDER).ok()?.len() {
+        0 => Some(fs::read_dir(FOLDER).ok()?.count() as u64),
+        known => Some(known),
+    }
 }
 
 fn kept_back(most: u64) -> u64 {

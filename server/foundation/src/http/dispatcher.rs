@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::exchange::Exchange;
 use super::in_order::Standing;
-use super::listener::BurstSign;
 use super::metrics::EdgeMetrics;
 use super::outbox::{Outbox, connection_given_up};
 use super::problem::Problem;
@@ -82,7 +81,7 @@ impl<S: Service> Dispatcher<S> {
     }
 
     /// Takes a request, without blocking.
-    pub(super) fn receive(&self, request: tiny_http::Request, burst: &BurstSign) {
+    pub(super) fn receive(&self, request: tiny_http::Request) {
         self.heard.store(true, Ordering::Relaxed);
         let routed = self.router.route(request.method().as_str(), request.url());
         let Some((mut exchange, standing)) =
@@ -147,18 +146,6 @@ impl<S: Service> Dispatcher<S> {
         self.outbox.observe(metrics);
         for pool in [&*self.body_pool, &self.query_pool, &self.metrics_pool] {
             metrics.set_workers(pool.state());
-        }
-    }
-
-    /// What is to be called every few milliseconds, so that requests do not wait behind one that blocks.
-    pub(super) fn relief(&self) -> impl Fn() + Send + 'static {
-        let outbox = Arc::clone(&self.outbox);
-        let pools = [Arc::clone(&self.body_pool), Arc::clone(&self.query_pool)];
-        move || {
-            outbox.relieve();
-            for pool in &pools {
-                pool.relieve();
-            }
         }
     }
 

@@ -12,7 +12,7 @@ use socket2::Socket;
 use tiny_http::{Request, Server};
 
 use super::full::Refusals;
-use super::listener::Nudge;
+use super::listener::AcceptWatchdog;
 use super::metrics::EdgeMetrics;
 use super::{descriptors, workers};
 use crate::telemetry::Incident;
@@ -62,10 +62,9 @@ impl Door {
         }
     }
 
-    /// Calls `relieve` with each nudge.
-    pub(super) fn start_nudge(&self, relieve: impl Fn() + Send + 'static) -> io::Result<Nudge> {
+    pub(super) fn start_watchdog(&self) -> io::Result<AcceptWatchdog> {
         let ends = self.ends.0.clone();
-        Nudge::start(&self.listener, relieve, move || {
+        AcceptWatchdog::start(&self.listener, move || {
             let error = io::Error::other("connections are made, and nobody takes them");
             let _door_is_gone = ends.send(error);
         })
@@ -90,12 +89,12 @@ impl Door {
     }
 
     /// Waits until no more connections are taken through `entrance`, and tells why.
-    pub(super) fn wait_for_end(&self, entrance: &Entrance, nudge: &Nudge) -> io::Error {
+    pub(super) fn wait_for_end(&self, entrance: &Entrance, watchdog: &AcceptWatchdog) -> io::Error {
         let told = self.ends.1.recv();
-        // The accept loop tells of its end unless it panicked, and the nudge unless it was told before.
-        let nudge_tells = nudge.pause();
+        // The accept loop tells of its end unless it panicked, and the watchdog unless it was told before.
+        let watchdog_tells = watchdog.pause();
         let receiver_tells = entrance.is_closed.swap(true, Ordering::AcqRel);
-        if nudge_tells && receiver_tells {
+        if watchdog_tells && receiver_tells {
             let _the_same = self.ends.1.recv();
         }
         told.unwrap_or_else(io::Error::other)
@@ -106,7 +105,7 @@ impl Door {
     pub(super) fn reopen(
         &self,
         cause: &io::Error,
-        nudge: &Nudge,
+        watchdog: &AcceptWatchdog,
         serve: impl Fn(Arc<Entrance>) -> io::Result<()>,
     ) -> io::Result<Option<Arc<Entrance>>> {
         let incident = Incident::draw();
@@ -128,7 +127,7 @@ impl Door {
             });
             // Otherwise there was not enough room after all.
             if let Ok(entrance) = opened {
-                nudge.resume();
+                watchdog.resume();
                 tracing::info!(%incident, "there is room: taking connections again");
                 return Ok(Some(entrance));
             }
@@ -138,7 +137,7 @@ impl Door {
     fn turn_away_for_want_of_room(&self, refusals: &mut Refusals) -> io::Result<()> {
         // This also ends an accept loop that is slow and not dead.
         self.listener.set_nonblocking(true)?;
-        descriptors::use_what_is_kept_back()?;
+        descriptors::use_what_is_kept_back();
         let mut turns = 0;
         while !self.stopping.load(Ordering::Acquire) {
             match refusals.attend(&self.listener) {
@@ -154,7 +153,7 @@ impl Door {
                 turns = 0;
             }
         }
-        descriptors::claim()?;
+        descriptors::claim();
         self.listener.set_nonblocking(false)
     }
 }

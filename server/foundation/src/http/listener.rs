@@ -1,30 +1,37 @@
-//! The listening socket, and the nudge that keeps `tiny_http` from forgetting a connection.
+//! The listening socket, and the watchdog that keeps `tiny_http` from forgetting a connection.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{JoinHandle, Thread};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::descriptors;
 
 /// Connections that the kernel holds ready before they are accepted; it takes the less of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// A new connection has come lately: a burst may be under way, and each nudge frees one that starves in it.
-const NUDGE_IN_BURST: Duration = Duration::from_micros(500);
-/// How long after the last new connection a burst is over.
+/// How long nudges follow an arrival. A burst of connections lasts some milliseconds.
 const BURST: Duration = Duration::from_millis(50);
-/// Otherwise. Connections that have never sent a byte can starve one another unseen; this bounds their wait.
-const NUDGE_AT_REST: Duration = Duration::from_millis(20);
+/// Pause between two nudges in a burst: each frees one connection that starves in it.
+const PAUSE_IN_BURST: Duration = Duration::from_micros(500);
+/// Pause between two nudges while it is waited for the last one to be served.
+const PAUSE_BEHIND_BURST: Duration = Duration::from_millis(20);
+/// How often it is seen whether connections have arrived unnoticed, in the time after a nudge, and otherwise.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL_AT_REST: Duration = Duration::from_millis(250);
+/// How long after a nudge it is not quiet: as long as `tiny_http` keeps threads, among which connections may starve.
+const UNREST: Duration = Duration::from_secs(5);
+/// A look takes at most one part in so many of the time.
+const LOOK_SHARE: u32 = 50;
 
 /// Pauses that a nudge waits to be served, added up, after which nobody can be served any more. Pauses are counted and
 /// not the time, which also goes by while the process is frozen.
-const DEAF_AFTER: Duration = Duration::from_secs(5);
-
-/// How often a nudge is watched.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a listener that is to be closed may take to accept what waits.
 const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
@@ -50,7 +57,7 @@ pub fn listen(
     socket.set_tcp_nodelay(true)?;
     // A connection holds a thread. One that sends nothing, and one that does not read its reply or is gone without a
     // word, holds it no longer than this. The former ends `accept` as well, and with it the accept loop of tiny_http,
-    // were it not for the nudge: with it, no `accept` waits as long.
+    // were it not for the watchdog: with it, no `accept` waits as long.
     socket.set_read_timeout(Some(idle_timeout))?;
     socket.set_write_timeout(Some(send_timeout))?;
     #[cfg(target_os = "linux")]
@@ -61,165 +68,158 @@ pub fn listen(
     Ok(socket)
 }
 
-/// Opens and drops connections to the own port, on a thread of its own.
+/// Opens and drops connections to the own port when others have arrived, on a thread of its own.
 ///
 /// `tiny_http` 0.12 hands an accepted connection to a pool of threads. It queues the connection when it counts an idle
 /// thread, but a woken thread is counted idle until it runs. In a burst of connections some are thus queued with nobody
-/// left to serve them, until another connection closes (`TaskPool::spawn` in its source). Any further connection sets
-/// this right for one of them: it wakes an idle thread or gets a new one, and that thread then takes from the queue.
+/// left to serve them, until another connection closes (`TaskPool::spawn` in its source). Any further connection, a nudge,
+/// sets this right for one of them: it wakes an idle thread or gets a new one, and that thread then takes from the queue.
 ///
-/// The nudge also notices when nobody accepts any more: the accepting thread of `tiny_http` ends without a word when it
+/// Nothing tells for certain of an arrival: who waits for the listener to be readable sleeps on if the other thread has
+/// accepted before it looks. But a connection can only starve if there are more connections than before, and so more
+/// descriptors: they are counted now and then.
+///
+/// The watchdog also notices when nobody accepts any more: the accepting thread of `tiny_http` ends without a word when it
 /// panics, as it does for want of file descriptors.
-pub(super) struct Nudge {
+pub(super) struct AcceptWatchdog {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
 }
 
-/// Tells the nudge of new connections.
-#[derive(Clone)]
-pub(super) struct BurstSign {
-    shared: Arc<Shared>,
-    thread: Thread,
-}
-
 struct Shared {
-    last_new_connection: Mutex<Option<Instant>>,
     paused: AtomicBool,
     stopped: AtomicBool,
 }
 
-impl Nudge {
-    /// Starts nudging `listener`. Calls `each_time` with each nudge, and `deaf` if nobody accepts any more: then it is
-    /// paused.
+impl AcceptWatchdog {
+    /// Starts watching `listener`. Calls `stalled` if nobody accepts any more: then it is paused.
     ///
     /// # Errors
     /// If the thread cannot be started, or the listener is not bound.
     pub(super) fn start(
         listener: &Socket,
-        each_time: impl Fn() + Send + 'static,
-        deaf: impl Fn() + Send + 'static,
+        stalled: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
-        let address = reachable(listener)?;
         let shared = Arc::new(Shared {
-            last_new_connection: Mutex::new(None),
             paused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         });
-        let thread = {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name("nudge".to_owned())
-                .spawn(move || {
-                    let mut probe = Probe::default();
-                    while !shared.stopped.load(Ordering::Acquire) {
-                        let pause = shared.pause();
-                        if shared.paused.load(Ordering::Acquire) {
-                            probe = Probe::default();
-                        // Fails while the server stops, or if the system has no more to give to anybody.
-                        } else if let Ok(nudge) =
-                            TcpStream::connect_timeout(&address, NUDGE_AT_REST)
-                        {
-                            probe.look_after(nudge, pause);
-                        }
-                        each_time();
-                        if probe.unserved > DEAF_AFTER && !shared.pause_nudging() {
-                            deaf();
-                        }
-                        std::thread::park_timeout(pause);
-                    }
-                })?
+        let watch = Watch {
+            address: reachable(listener)?,
+            idle_timeout: listener.read_timeout()?.unwrap_or(Duration::MAX),
+            listener: listener.try_clone()?,
+            shared: Arc::clone(&shared),
         };
+        let thread = std::thread::Builder::new()
+            .name("watchdog".to_owned())
+            .spawn(move || watch.keep(stalled))?;
         Ok(Self { shared, thread })
     }
 
-    /// Nobody is to be nudged. Tells whether that was so already: then `deaf` is or was called.
+    /// Nobody is to be nudged. Tells whether that was so already: then `stalled` is or was called.
     #[must_use = "whoever is told twice must know"]
     pub(super) fn pause(&self) -> bool {
-        self.shared.pause_nudging()
+        self.shared.pause()
     }
 
-    /// After [`Nudge::pause`].
+    /// After [`AcceptWatchdog::pause`].
     pub(super) fn resume(&self) {
         self.shared.paused.store(false, Ordering::Release);
-    }
-
-    /// What tells this nudge of new connections.
-    #[must_use]
-    pub(super) fn burst_sign(&self) -> BurstSign {
-        BurstSign {
-            shared: Arc::clone(&self.shared),
-            thread: self.thread.thread().clone(),
-        }
     }
 
     /// Ends the thread.
     pub(super) fn stop(self) {
         self.shared.stopped.store(true, Ordering::Release);
-        self.thread.thread().unpark();
         // The thread does not panic; were it so, nothing is left to do about it here.
         let _ = self.thread.join();
     }
 }
 
-impl BurstSign {
-    /// A connection has sent its first request.
-    pub(super) fn new_connection(&self) {
-        let now = Instant::now();
-        let mut last = self
-            .shared
-            .last_new_connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let at_rest = last.is_none_or(|last| now.duration_since(last) > BURST);
-        *last = Some(now);
-        if at_rest {
-            self.thread.unpark();
-        }
-    }
-}
-
 impl Shared {
-    fn pause_nudging(&self) -> bool {
+    fn pause(&self) -> bool {
         self.paused.swap(true, Ordering::AcqRel)
     }
 
-    fn pause(&self) -> Duration {
-        let last = *self
-            .last_new_connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() <= BURST) {
-            NUDGE_IN_BURST
-        } else {
-            NUDGE_AT_REST
-        }
+    fn may_nudge(&self) -> bool {
+        !self.paused.load(Ordering::Acquire) && !self.stopped.load(Ordering::Acquire)
     }
 }
 
-/// A nudge that is watched until it is served.
-#[derive(Default)]
-struct Probe {
-    waiting: Option<TcpStream>,
-    unserved: Duration,
-    since_last: Duration,
+/// What the thread of the watchdog needs.
+struct Watch {
+    listener: Socket,
+    address: SocketAddr,
+    idle_timeout: Duration,
+    shared: Arc<Shared>,
 }
 
-impl Probe {
-    /// Takes one nudge in a while, drops the others, and adds up how long the one has waited.
-    fn look_after(&mut self, nudge: TcpStream, pause: Duration) {
-        self.since_last += pause;
-        if self.waiting.take_if(|probe| is_served(probe)).is_some() {
-            self.unserved = Duration::ZERO;
+impl Watch {
+    fn keep(&self, stalled: impl Fn()) {
+        let (mut known, mut last_nudge) = (None, Instant::now());
+        while !self.shared.stopped.load(Ordering::Acquire) {
+            if !self.shared.may_nudge() {
+                std::thread::sleep(PAUSE_BEHIND_BURST);
+                continue;
+            }
+            let look = Instant::now();
+            let open = descriptors::open();
+            let quiet = last_nudge.elapsed();
+            let interval = if quiet < UNREST {
+                LOOK_INTERVAL.max(look.elapsed() * LOOK_SHARE)
+            } else {
+                LOOK_INTERVAL_AT_REST
+            };
+            // Where the system does not tell, there may always be more.
+            let are_more = open.is_none() || open > known;
+            known = open;
+            // A nudge in time keeps `accept` from reaching the time-out of its socket.
+            let is_due = quiet >= self.idle_timeout / 2;
+            if are_more || is_due || self.waits_for_arrival(interval.min(self.idle_timeout / 4)) {
+                if !self.nudge() && !self.shared.pause() {
+                    stalled();
+                }
+                last_nudge = Instant::now();
+                // So that no nudge is counted among the connections.
+                std::thread::sleep(PAUSE_BEHIND_BURST);
+            }
         }
-        if self.waiting.is_some() {
-            self.unserved += pause;
-        } else if self.since_last >= PROBE_INTERVAL {
-            self.since_last = Duration::ZERO;
-            self.waiting = Some(nudge);
-            return;
+    }
+
+    /// Whether a connection is seen to arrive in this time.
+    fn waits_for_arrival(&self, time: Duration) -> bool {
+        let time = Timespec::try_from(time).ok();
+        let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
+        poll(&mut listener, time.as_ref()).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Frees whoever starves. Nudges for the time of a burst, and then until one nudge is served; tells whether that was.
+    fn nudge(&self) -> bool {
+        let begun = Instant::now();
+        let (mut probe, mut unserved) = (None, Duration::ZERO);
+        while self.shared.may_nudge() && unserved < STALLED_AFTER {
+            let in_burst = begun.elapsed() < BURST;
+            // Fails while the server stops, or if the system has no more to give to anybody.
+            let nudge = TcpStream::connect_timeout(&self.address, PAUSE_BEHIND_BURST).ok();
+            if !in_burst && probe.is_none() {
+                probe = nudge;
+            } else if let Some(nudge) = nudge {
+                // Without this, each would leave a port of this machine in TIME_WAIT for a minute.
+                let _ = Socket::from(nudge).set_linger(Some(Duration::ZERO));
+            }
+            let pause = if in_burst {
+                PAUSE_IN_BURST
+            } else {
+                PAUSE_BEHIND_BURST
+            };
+            std::thread::sleep(pause);
+            if let Some(probe) = &probe {
+                if is_served(probe) {
+                    return true;
+                }
+                unserved += pause;
+            }
         }
-        // Without this, each would leave a port of this machine in TIME_WAIT for a minute.
-        let _ = Socket::from(nudge).set_linger(Some(Duration::ZERO));
+        unserved < STALLED_AFTER
     }
 }
 
@@ -233,23 +233,26 @@ fn is_served(mut probe: &TcpStream) -> bool {
 }
 
 /// Refuses new connections from now on. Those that were made before are accepted and served first, if that does not take
-/// long: otherwise the kernel would reset them.
+/// long, and not beyond `deadline`: otherwise the kernel would reset them.
 ///
 /// # Errors
 /// As the system says.
-pub(super) fn close(listener: &Socket) -> io::Result<()> {
+pub(super) fn close(listener: &Socket, deadline: Instant) -> io::Result<()> {
     if let Ok(address) = reachable(listener) {
+        let deadline = deadline.min(Instant::now() + ACCEPT_PATIENCE);
         // Connections are accepted in the order in which they were made, so when the first of these is served, all
-        // before it are accepted. Each one frees another that starves, as the nudge does.
-        let _all_served = (0..LAST_NUDGES).all(|_| nudge_and_wait(address).is_ok());
+        // before it are accepted. Each one frees another that starves, as those of the watchdog do.
+        let _all_served = (0..LAST_NUDGES).all(|_| nudge_and_wait(address, deadline).is_ok());
     }
     listener.shutdown(Shutdown::Both)
 }
 
-fn nudge_and_wait(address: SocketAddr) -> io::Result<()> {
-    let mut nudge = TcpStream::connect_timeout(&address, ACCEPT_PATIENCE)?;
+fn nudge_and_wait(address: SocketAddr, deadline: Instant) -> io::Result<()> {
+    // No time left is an error as well.
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let mut nudge = TcpStream::connect_timeout(&address, left())?;
     nudge.shutdown(Shutdown::Write)?;
-    nudge.set_read_timeout(Some(ACCEPT_PATIENCE))?;
+    nudge.set_read_timeout(Some(left()))?;
     nudge.read(&mut [0]).map(drop)
 }
 
@@ -266,4 +269,26 @@ fn reachable(listener: &Socket) -> io::Result<SocketAddr> {
         });
     }
     Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_a_listener_takes_no_longer_than_its_deadline_however_slowly_it_accepts() {
+        let timeout = Duration::from_secs(60);
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listen(any_port, timeout, timeout).expect("a port is free");
+        let slow = listener.try_clone().expect("a descriptor is free");
+        std::thread::spawn(move || {
+            while let Ok((connection, _)) = slow.accept() {
+                std::thread::sleep(Duration::from_millis(100));
+                drop(connection);
+            }
+        });
+        let begun = Instant::now();
+        close(&listener, begun + Duration::from_millis(300)).expect("it is open");
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
 }

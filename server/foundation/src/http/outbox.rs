@@ -26,7 +26,7 @@ const CONTINUE: u16 = 100;
 /// Where answers wait to be written.
 pub(super) struct Outbox {
     lines: Arc<Lines>,
-    repliers: Workers<(Open, Item)>,
+    repliers: Arc<Workers<(Open, Item)>>,
     drains: Arc<Drains>,
     /// Rate-limits the line on requests that were dropped without an answer.
     dropped: Reporter,
@@ -67,7 +67,7 @@ impl Outbox {
         });
         Self {
             lines,
-            repliers,
+            repliers: Arc::new(repliers),
             drains,
             dropped: Reporter::default(),
             ignored: Reporter::default(),
@@ -133,9 +133,13 @@ impl Outbox {
         self.repliers.submit((open, Item::Question(Box::new(ask))));
     }
 
-    /// Sees to it that answers do not wait for a caller who does not read.
-    pub(super) fn relieve(&self) {
-        self.repliers.relieve();
+    /// Sees to it, on a thread of its own, that answers do not wait for a caller who does not read.
+    pub(super) fn start_relief(&self) -> io::Result<()> {
+        let repliers = Arc::clone(&self.repliers);
+        std::thread::Builder::new()
+            .name("relief".to_owned())
+            .spawn(move || repliers.keep_relieved())
+            .map(drop)
     }
 
     /// Ends the threads that write.

@@ -2,14 +2,20 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::telemetry::Reporter;
 
 /// Threads that are kept although there is no work for them. More than these only cost memory, and starting one again
 /// takes little against the wait of a caller for whom so many are needed.
 const MOST_IDLE: usize = 16;
+
+/// How long jobs may wait for a thread that turns out to be blocked, before another is set to work.
+const RELIEF_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A pool of named threads that all do the same with each job. Threads are started when there is work for them, up to
 /// a maximum, end when there is not, and are joined by [`Workers::join`].
@@ -18,13 +24,15 @@ pub struct Workers<J> {
     name: &'static str,
     most_threads: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Of starting one.
+    /// Rate-limits the line on threads that cannot be started.
     failures: Reporter,
 }
 
 struct Shared<J> {
     state: Mutex<State<J>>,
     work: Condvar,
+    /// Wakes [`Workers::keep_relieved`].
+    backlog: Condvar,
     handle: Box<dyn Fn(J) + Send + Sync>,
 }
 
@@ -34,6 +42,8 @@ struct State<J> {
     idle: usize,
     /// Wake-ups given and not yet taken; a condition variable alone also wakes without any.
     wake_ups: usize,
+    /// Nobody looks after jobs that wait.
+    relief_sleeps: bool,
     closed: bool,
 }
 
@@ -62,11 +72,13 @@ impl<J: Send + 'static> Workers<J> {
             jobs: VecDeque::new(),
             idle: 0,
             wake_ups: 0,
+            relief_sleeps: false,
             closed: false,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
+            backlog: Condvar::new(),
             handle: Box::new(handle),
         });
         Self {
@@ -84,25 +96,38 @@ impl<J: Send + 'static> Workers<J> {
     }
 
     /// Queues several jobs, in order, and wakes one thread for them all: a thread that is awake takes the next job for
-    /// much less than it costs to wake another one. [`Workers::relieve`] helps where a job turns out to block.
+    /// much less than it costs to wake another one. [`Workers::keep_relieved`] helps where a job turns out to block.
     pub fn submit_all(&self, jobs: impl IntoIterator<Item = J>) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.jobs.extend(jobs);
+        // One waits for the thread that is woken now.
+        if state.jobs.len() > 1 && state.relief_sleeps {
+            state.relief_sleeps = false;
+            self.shared.backlog.notify_one();
+        }
         self.wake_or_start(state);
     }
 
-    /// Sets another thread to work if jobs still wait. To be called every few milliseconds.
-    pub fn relieve(&self) {
-        let state = self.shared.lock();
-        if !state.jobs.is_empty() {
-            self.wake_or_start(state);
+    /// Sets another thread to work now and then while jobs wait, until [`Workers::join`]. Sleeps while there are none.
+    pub fn keep_relieved(&self) {
+        let mut state = self.shared.state.lock();
+        while !state.closed {
+            if state.jobs.is_empty() {
+                state.relief_sleeps = true;
+                self.shared.backlog.wait(&mut state);
+            }
+            MutexGuard::unlocked(&mut state, || std::thread::sleep(RELIEF_INTERVAL));
+            if !state.jobs.is_empty() {
+                self.wake_or_start(state);
+                state = self.shared.state.lock();
+            }
         }
     }
 
     /// The name of the pool, how many threads it has, and how many jobs wait for one.
     pub fn state(&self) -> (&'static str, usize, usize) {
-        let jobs = self.shared.lock().jobs.len();
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.shared.state.lock().jobs.len();
+        let threads = self.threads.lock();
         let running = threads.iter().filter(|thread| !thread.is_finished());
         (self.name, running.count(), jobs)
     }
@@ -117,7 +142,7 @@ impl<J: Send + 'static> Workers<J> {
             return;
         }
         drop(state);
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
         if threads.len() < self.most_threads {
             let shared = Arc::clone(&self.shared);
@@ -138,10 +163,10 @@ impl<J: Send + 'static> Workers<J> {
 
     /// Lets the threads finish all queued jobs and waits for their end.
     pub fn join(&self) {
-        self.shared.lock().closed = true;
+        self.shared.state.lock().closed = true;
         self.shared.work.notify_all();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.backlog.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             // A thread cannot panic: each job is caught.
             let _ = thread.join();
@@ -150,11 +175,6 @@ impl<J: Send + 'static> Workers<J> {
 }
 
 impl<J> Shared<J> {
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
-        // Nothing panics while it holds this lock, and no state would be half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn work(&self) {
         while let Some(job) = self.next_job() {
             if catch_unwind(AssertUnwindSafe(|| (self.handle)(job))).is_err() {
@@ -164,7 +184,7 @@ impl<J> Shared<J> {
     }
 
     fn next_job(&self) -> Option<J> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
@@ -173,10 +193,8 @@ impl<J> Shared<J> {
                 return None;
             }
             state.idle += 1;
-            state = self
-                .work
-                .wait_while(state, |state| state.wake_ups == 0 && !state.closed)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.work
+                .wait_while(&mut state, |state| state.wake_ups == 0 && !state.closed);
             state.wake_ups = state.wake_ups.saturating_sub(1);
         }
     }
@@ -205,25 +223,27 @@ mod tests {
     }
 
     #[test]
-    fn jobs_behind_one_that_blocks_are_done_when_the_pool_is_relieved() {
+    fn jobs_behind_one_that_blocks_are_done_by_another_thread() {
         let (unblock, blocked) = channel::<()>();
         let blocked = Mutex::new(blocked);
         let (done, results) = channel();
-        let workers = Workers::new("test", 2, move |job: u32| {
+        let workers = Arc::new(Workers::new("test", 2, move |job: u32| {
             if job == 0 {
-                let _ = blocked
-                    .lock()
-                    .expect("one job blocks")
-                    .recv_timeout(PATIENCE);
+                let _ = blocked.lock().recv_timeout(PATIENCE);
             }
             done.send(job).expect("the test waits");
-        });
+        }));
+        let relief = {
+            let workers = Arc::clone(&workers);
+            std::thread::spawn(move || workers.keep_relieved())
+        };
         workers.submit_all([0, 1, 2]);
-        while results.try_recv() != Ok(2) {
-            workers.relieve();
-        }
+        assert_eq!(results.recv_timeout(PATIENCE), Ok(1));
+        assert_eq!(results.recv_timeout(PATIENCE), Ok(2));
         unblock.send(()).expect("the job waits");
         assert_eq!(results.recv_timeout(PATIENCE), Ok(0));
+        workers.join();
+        relief.join().expect("it does not panic");
     }
 
     #[test]
@@ -236,7 +256,7 @@ mod tests {
             }
         });
         let running = || {
-            let threads = workers.threads.lock().expect("no job panics");
+            let threads = workers.threads.lock();
             threads
                 .iter()
                 .filter(|thread| !thread.is_finished())
@@ -246,7 +266,6 @@ mod tests {
             (0..most).for_each(|_| workers.submit(()));
             let start = Instant::now();
             while running() < most {
-                workers.relieve();
                 assert!(start.elapsed() < PATIENCE);
             }
             gate.wait();
