@@ -15,6 +15,7 @@
 //! * [`store`]: all SQL, and what its errors mean.
 //! * [`metrics`]: what is counted and timed on the way.
 //! * [`error`]: what can go wrong, and what the caller sees of it.
+//! * [`backoff`]: the pauses between tries.
 //! * [`incident`]: what the caller's answer and the operator's log have in common.
 //!
 //! # What keeps the promises
@@ -83,6 +84,7 @@ pub mod store;
 
 pub mod metrics;
 
+pub mod backoff;
 pub mod error;
 pub mod incident;
 
