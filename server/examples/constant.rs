@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service};
@@ -20,11 +20,15 @@ impl Service for Constant {
         exchange.answer(self.0.clone().into());
     }
 
-    fn page(&self, _request: PageRequest) -> Result<Vec<Message<'static>>, server::error::Error> {
+    fn page(
+        &self,
+        _request: PageRequest,
+        _deadline: Instant,
+    ) -> Result<Vec<Message<'static>>, server::error::Error> {
         Ok(Vec::new())
     }
 
-    fn ready(&self) -> Result<(), server::error::Error> {
+    fn ready(&self, _deadline: Instant) -> Result<(), server::error::Error> {
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use mysql::prelude::Queryable;
@@ -28,11 +28,15 @@ impl Service for OnePerMessage {
         self.0.submit((post, exchange));
     }
 
-    fn page(&self, _request: PageRequest) -> Result<Vec<Message<'static>>, error::Error> {
+    fn page(
+        &self,
+        _request: PageRequest,
+        _deadline: Instant,
+    ) -> Result<Vec<Message<'static>>, error::Error> {
         Ok(Vec::new())
     }
 
-    fn ready(&self) -> Result<(), error::Error> {
+    fn ready(&self, _deadline: Instant) -> Result<(), error::Error> {
         Ok(())
     }
 }

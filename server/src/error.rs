@@ -24,6 +24,12 @@ pub enum Error {
     #[error("The body is larger than {0} bytes. Send a shorter text.")]
     BodyTooLarge(usize),
 
+    /// The database takes texts of so many bytes at most from this user. Nothing was stored.
+    #[error(
+        "The database takes no message as large as this now. Send a text of at most {0} bytes in UTF-8."
+    )]
+    TooLargeForDatabase(usize),
+
     /// The body is declared to be something other than JSON.
     #[error("Send the message as JSON, with `Content-Type: application/json`.")]
     NotJson,
@@ -92,7 +98,7 @@ impl Error {
             Self::Malformed(_) => 400,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::BodyTooLarge(_) => 413,
+            Self::BodyTooLarge(_) | Self::TooLargeForDatabase(_) => 413,
             Self::NotJson => 415,
             Self::OutsideLimit(_) | Self::KeyReused => 422,
             Self::Defect(_) => 500,
@@ -128,6 +134,7 @@ impl Error {
             | Self::NotFound
             | Self::MethodNotAllowed(_)
             | Self::BodyTooLarge(_)
+            | Self::TooLargeForDatabase(_)
             | Self::NotJson
             | Self::OutsideLimit(_)
             | Self::KeyReused => None,

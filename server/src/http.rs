@@ -53,11 +53,12 @@ pub trait Service: Send + Sync + 'static {
     /// Takes a message, without blocking. The exchange is answered later, from any thread.
     fn post(&self, post: Post, exchange: Exchange);
 
-    /// Messages of the history, oldest first. May block on the database.
-    fn page(&self, request: PageRequest) -> Result<Vec<Message<'static>>, Error>;
+    /// Messages of the history, oldest first. May block on the database, until the deadline.
+    fn page(&self, request: PageRequest, deadline: Instant)
+    -> Result<Vec<Message<'static>>, Error>;
 
-    /// Whether the database takes writes. May block on the database.
-    fn ready(&self) -> Result<(), Error>;
+    /// Whether the database takes writes. May block on the database, until the deadline.
+    fn ready(&self, deadline: Instant) -> Result<(), Error>;
 
     /// Brings the gauges of its metrics up to date. Does not ask the database.
     fn observe(&self) {}
@@ -169,10 +170,11 @@ impl Edge {
         };
         let readers = pool("reader", Desk::wait_and_handle);
         let askers = pool("asker", Desk::handle_at_once);
-        let clerk = {
+        let alone = |name| {
             let desk = Arc::clone(&desk);
-            Workers::new("clerk", 1, move |exchange| desk.handle_at_once(exchange))
+            Workers::new(name, 1, move |exchange| desk.handle_at_once(exchange))
         };
+        let (clerk, prober) = (alone("clerk"), alone("prober"));
         let nudge = {
             let (outbox, pools) = (
                 Arc::clone(&self.outbox),
@@ -191,6 +193,7 @@ impl Edge {
             readers,
             askers,
             clerk,
+            prober: Arc::new(prober),
             outbox: Arc::clone(&self.outbox),
             burst: nudge.burst_sign(),
             given_up: Reporter::default(),
@@ -204,6 +207,7 @@ impl Edge {
             reception.readers.join();
             reception.askers.join();
             reception.clerk.join();
+            reception.prober.join();
             self.outbox.join();
         }
         served.and(finished)
@@ -304,6 +308,9 @@ struct Reception<S> {
     askers: Arc<Workers<Exchange>>,
     /// For metrics, whose files of the system take a while: apart, so that they are shown whatever holds up the others.
     clerk: Workers<Exchange>,
+    /// For `/readyz`: apart, so that pages that wait for the database do not hold it up. One at a time is enough: each has a
+    /// deadline from its arrival on.
+    prober: Arc<Workers<Exchange>>,
     outbox: Arc<Outbox>,
     burst: BurstSign,
     /// Of connections on which nothing more is served.
@@ -340,9 +347,13 @@ impl<S: Service> Reception<S> {
             return self.readers.submit(exchange);
         }
         match endpoint {
-            Endpoint::Page | Endpoint::Ready => {
+            Endpoint::Page => {
                 let askers = Arc::clone(&self.askers);
                 exchange.in_turn(move |exchange| askers.submit(exchange));
+            }
+            Endpoint::Ready => {
+                let prober = Arc::clone(&self.prober);
+                exchange.in_turn(move |exchange| prober.submit(exchange));
             }
             Endpoint::Metrics => self.clerk.submit(exchange),
             Endpoint::PostMessage | Endpoint::Health | Endpoint::Other => {
@@ -369,7 +380,7 @@ impl<S: Service> Reception<S> {
     fn observe(&self) {
         let metrics = &self.desk.metrics.edge;
         self.outbox.observe(metrics);
-        for pool in [&*self.readers, &self.askers, &self.clerk] {
+        for pool in [&*self.readers, &self.askers, &self.clerk, &self.prober] {
             pool.observe(metrics);
         }
     }

@@ -1,7 +1,8 @@
 //! The server's process: options, start, signals, exit code. No logic.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use clap::Parser;
 use server::config::Config;
@@ -81,8 +82,11 @@ fn run(config: &Config) -> Result<(), Failure> {
     let edge = Edge::new(socket, config.edge_limits(), metrics).map_err(failed("cannot serve"))?;
     let address = edge.address().map_err(failed("cannot serve"))?;
     let stopper = edge.stopper().map_err(failed("cannot serve"))?;
+    let asked_to_stop = Arc::new(OnceLock::new());
+    let asked = Arc::clone(&asked_to_stop);
     let on_signal = move || {
         for signal in &mut signals {
+            asked.get_or_init(Instant::now);
             stopper.stop();
             tracing::info!(signal, "stopping: finishing what was taken");
         }
@@ -97,7 +101,8 @@ fn run(config: &Config) -> Result<(), Failure> {
         .map_err(failed("cannot serve"))?;
     // Unless a slow caller still holds a thread; all that was taken is stored in any case.
     if let Some(messenger) = Arc::into_inner(messenger) {
-        messenger.finish();
+        let asked = asked_to_stop.get().copied();
+        messenger.finish(asked.unwrap_or_else(Instant::now) + config.shutdown_timeout);
     }
     tracing::info!("stopped");
     Ok(())

@@ -1,13 +1,16 @@
 //! The service behind the edge: messages into the writer's queue, pages out of the store.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use mysql::Conn;
 
 use crate::error::Error;
 use crate::http::{Exchange, PageRequest, Service, answer_all};
-use crate::incident::Reporter;
+use crate::incident::Access;
 use crate::message::{Message, Post};
 use crate::metrics::Metrics;
-use crate::store::{self, Connection, Store};
+use crate::store::{self, Store};
 use crate::writer::{Writer, WriterLimits};
 
 /// Stores messages and shows them.
@@ -15,8 +18,6 @@ pub struct Messenger {
     store: Store,
     writer: Writer<Exchange>,
     metrics: Arc<Metrics>,
-    /// Of questions that the database did not answer.
-    failures: Reporter,
 }
 
 impl Messenger {
@@ -35,35 +36,33 @@ impl Messenger {
             store,
             writer,
             metrics,
-            failures: Reporter::default(),
         })
     }
 
-    /// Stores what waits, and ends the writer.
-    pub fn finish(self) {
-        self.writer.finish();
+    /// Stores what waits, and ends the writer, unless it still waits for the database at the deadline.
+    pub fn finish(self, deadline: Instant) {
+        self.writer.finish(deadline);
     }
 
-    fn read<T>(
+    fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&mut Connection) -> Result<T, mysql::Error>,
+        access: Access,
+        deadline: Instant,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let mut connection = self
-            .store
-            .connection()
-            .map_err(|error| self.away("no connection to the database", &error))?;
-        query(&mut connection).map_err(|error| {
-            connection.give_up();
-            self.away("the database does not answer", &error)
-        })
-    }
-
-    fn away(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) -> Error {
-        let log = |incident| tracing::warn!(instance = %incident, error, "{what}");
-        let incident = self.failures.report(log);
-        match self.store.nowhere() {
-            None => Error::DatabaseAway(incident),
-            Some(nowhere) => Error::NoPrimary(nowhere.in_general(), incident),
+        let outage = self.store.outage();
+        match self.store.read(deadline, query) {
+            Ok(answer) => {
+                outage.succeed(access);
+                Ok(answer)
+            }
+            Err(error) => {
+                let incident = outage.fail(access, &error);
+                Err(match self.store.nowhere() {
+                    None => Error::DatabaseAway(incident),
+                    Some(nowhere) => Error::NoPrimary(nowhere.in_general(), incident),
+                })
+            }
         }
     }
 }
@@ -78,16 +77,22 @@ impl Service for Messenger {
         }
     }
 
-    fn page(&self, request: PageRequest) -> Result<Vec<Message<'static>>, Error> {
-        self.read(|connection| store::page(connection, request.before, request.limit))
+    fn page(
+        &self,
+        request: PageRequest,
+        deadline: Instant,
+    ) -> Result<Vec<Message<'static>>, Error> {
+        self.read(Access::Read, deadline, move |connection| {
+            store::page(connection, request.before, request.limit)
+        })
     }
 
-    fn ready(&self) -> Result<(), Error> {
-        self.read(|connection| store::check_writable(connection))
+    fn ready(&self, deadline: Instant) -> Result<(), Error> {
+        self.read(Access::CheckWritable, deadline, store::check_writable)
     }
 
     fn observe(&self) {
         self.writer.observe();
-        self.store.observe(&self.metrics.database);
+        self.store.observe();
     }
 }

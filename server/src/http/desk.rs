@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::incident::Reporter;
@@ -14,6 +14,9 @@ use super::exchange::Exchange;
 use super::request::{PageRequest, Route};
 use super::unread::Unread;
 use super::{EdgeLimits, Service};
+
+/// Whoever asks whether the server is ready takes no answer for a no, and does not wait for long.
+const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What is done with a request.
 pub(super) struct Desk<S> {
@@ -84,11 +87,17 @@ impl<S: Service> Desk<S> {
             Route::Page(query) => {
                 let page = PageRequest::parse(query)
                     .and_then(|request| self.unread.check_room().and(Ok(request)))
-                    .and_then(|request| self.service.page(request));
+                    .and_then(|request| {
+                        let deadline = received + self.limits.request_timeout;
+                        self.service.page(request, deadline)
+                    });
                 exchange.answer(Answer::from(page).held_by(&self.unread));
             }
             Route::Ready => {
-                let ready = self.unless_stopping().and_then(|()| self.service.ready());
+                let ready = self.unless_stopping().and_then(|()| {
+                    let patience = self.limits.request_timeout.min(READY_TIMEOUT);
+                    self.service.ready(received + patience)
+                });
                 exchange.answer(ready.map_or_else(Answer::from, |()| Answer::ready()));
             }
             Route::Metrics => {

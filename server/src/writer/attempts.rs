@@ -1,14 +1,17 @@
 //! Attempts that failed: what is known after them, and when the next one follows.
 
+use std::fmt;
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::incident::Incident;
-use crate::store::Trouble;
+use crate::store::{self, Trouble};
 
-/// Pauses between attempts: the first one follows at once, for a connection may just have been closed while idle.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// Longer pauses would not spare the database, and recovery should be noticed soon.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Pauses between attempts. Longer ones would not spare the database, and recovery should be noticed soon.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_millis(10),
+    longest: Duration::from_millis(500),
+};
 
 /// What is known of a batch from earlier attempts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,12 +24,14 @@ pub(super) struct Past {
 }
 
 /// An attempt that failed.
+#[derive(Debug)]
 pub(super) struct Failure {
     pub(super) trouble: Trouble,
     pub(super) finding: Finding,
+    /// By which the database names the error, if it answered.
+    pub(super) code: Option<u16>,
     /// For the log.
     pub(super) said: String,
-    pub(super) incident: Incident,
 }
 
 /// What an attempt that failed says of the batch, by itself.
@@ -42,58 +47,40 @@ pub(super) enum Finding {
 
 impl Past {
     /// The only place that decides whether a caller may be told that nothing is stored.
-    pub(super) fn learn_of(&mut self, failure: &Failure) {
+    pub(super) fn learn_of(&mut self, failure: &Failure, incident: Incident) {
         self.attempts += 1;
         self.outcome_unknown = match failure.finding {
             Finding::Unchanged => self.outcome_unknown,
             Finding::NotStored => false,
             Finding::InDoubt => true,
         };
-        self.incident = Some(failure.incident);
+        self.incident = Some(incident);
     }
 
-    /// How long to wait before the next attempt. Grows, and is random, so that replicas do not come back all at once.
+    /// How long to wait before the next attempt. The second one follows at once, for a connection may just have been
+    /// closed while idle.
     pub(super) fn pause(&self) -> Duration {
         match self.attempts {
             0 | 1 => Duration::ZERO,
-            more => (FIRST_PAUSE * 2_u32.saturating_pow((more - 2).min(16)))
-                .min(LONGEST_PAUSE)
-                .mul_f64(rand::random_range(0.5..1.0)),
+            more => PAUSES.pause(more - 2),
         }
     }
 }
 
 impl Failure {
-    pub(super) fn new(trouble: Trouble, finding: Finding, said: String) -> Self {
-        Self {
-            trouble,
-            finding,
-            said,
-            incident: Incident::draw(),
-        }
-    }
-
     pub(super) fn of(error: &mysql::Error, finding: Finding) -> Self {
-        Self::new(Trouble::of(error), finding, error.to_string())
-    }
-
-    /// `past` is what is known with this failure.
-    pub(super) fn log(&self, messages: usize, past: Past) {
-        let (trouble, cause, instance) = (self.trouble.name(), &self.said, self.incident);
-        let (attempt, outcome_unknown) = (past.attempts, past.outcome_unknown);
-        if self.trouble == Trouble::Refused {
-            tracing::error!(%instance, messages, attempt, cause, "the database refuses a batch");
-        } else {
-            tracing::warn!(
-                %instance,
-                messages,
-                attempt,
-                %trouble,
-                outcome_unknown,
-                cause,
-                "trying a batch again"
-            );
+        Self {
+            trouble: Trouble::of(error),
+            finding,
+            code: store::code(error),
+            said: error.to_string(),
         }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} ({})", self.said, self.trouble.name())
     }
 }
 
@@ -104,7 +91,13 @@ mod tests {
     fn unknown_after(findings: &[Finding]) -> bool {
         let mut past = Past::default();
         for &finding in findings {
-            past.learn_of(&Failure::new(Trouble::Connection, finding, String::new()));
+            let failure = Failure {
+                trouble: Trouble::Connection,
+                finding,
+                code: None,
+                said: String::new(),
+            };
+            past.learn_of(&failure, Incident::draw());
         }
         past.outcome_unknown
     }
