@@ -42,7 +42,11 @@ struct Inside {
 
 impl Door {
     pub(crate) fn new(database: &Database, standing: Standing) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), database, standing)
+    }
+
+    pub(crate) fn at(address: SocketAddr, database: &Database, standing: Standing) -> Self {
+        let listener = TcpListener::bind(address).expect("the port is free");
         let address = listener.local_addr().expect("it is bound");
         let inside = Arc::new(Inside {
             database: Opts::from_url(&database.url()).expect("DATABASE_URL is a mysql:// URL"),
