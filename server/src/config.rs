@@ -70,7 +70,7 @@ pub struct Config {
     #[arg(long, env = "SEND_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub send_timeout: Duration,
 
-    /// How long connecting to the database may take
+    /// How long connecting to the database may take. The addresses of a name share it
     #[arg(long, env = "CONNECT_TIMEOUT", default_value = "3s", value_parser = duration, value_name = "TIME")]
     pub connect_timeout: Duration,
 

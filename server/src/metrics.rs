@@ -277,7 +277,7 @@ impl WriterMetrics {
         let failures = counters(
             registry,
             "batch_failures_total",
-            "Attempts to store a batch that failed, by cause; all but `refused` are tried again",
+            "Attempts to store a batch that failed, by cause; all but `refused` and `unknown` are tried again",
             &["cause"],
         );
         let resolved = counters(

@@ -57,7 +57,7 @@ type Deliver<A> = Box<dyn Fn(Vec<(A, Result<Window, Error>)>) + Send>;
 pub struct Writer<A> {
     queue: Sender<Waiting<A>>,
     thread: JoinHandle<()>,
-    /// Nothing comes out; it is closed when the thread ends.
+    /// Closed when the thread ends; nothing is ever sent.
     ended: Receiver<Infallible>,
     /// Of the full queue.
     refusals: Reporter,
@@ -84,6 +84,7 @@ impl<A: Send + 'static> Writer<A> {
             known_users: Vec::new(),
             deliver: Box::new(deliver) as Deliver<A>,
             refusals: Reporter::default(),
+            splits: Reporter::default(),
             late: Reporter::default(),
             metrics: Arc::clone(&metrics),
         };
@@ -152,9 +153,11 @@ struct Scribe<A> {
     /// The users of the batch before. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
     deliver: Deliver<A>,
-    /// Of messages that the database refuses.
+    /// Rate-limits the line about messages that the database refuses.
     refusals: Reporter,
-    /// Of messages that waited too long.
+    /// Rate-limits the line about batches that are too large.
+    splits: Reporter,
+    /// Rate-limits the line about messages that waited too long.
     late: Reporter,
     metrics: Arc<Metrics>,
 }
@@ -236,7 +239,7 @@ impl<A> Scribe<A> {
             Trouble::Refused => self.refusals.report(|incident| {
                 tracing::error!(instance = %incident, messages, cause = failure.said, "the database refuses a batch");
             }),
-            Trouble::TooLarge => self.refusals.report(|incident| {
+            Trouble::TooLarge => self.splits.report(|incident| {
                 tracing::warn!(instance = %incident, messages, cause = failure.said, "a batch is too large for the database");
             }),
             _ => self.store.outage().fail(Access::Write, failure),

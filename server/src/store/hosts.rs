@@ -223,8 +223,9 @@ impl Host {
             return Conn::new(self.options.clone());
         }
         let host = self.options.get_ip_or_hostname();
-        // Without an address the driver says what is wrong.
-        let addresses = (&*host, self.options.get_tcp_port()).to_socket_addrs();
+        // Without an address the driver says what is wrong. It writes IPv6 addresses in brackets.
+        let addresses =
+            (host.trim_matches(['[', ']']), self.options.get_tcp_port()).to_socket_addrs();
         let addresses: Vec<_> = addresses.into_iter().flatten().collect();
         let mut connection = Err(DriverError::CouldNotConnect(None).into());
         for options in to_each_address(&self.options, &addresses) {

@@ -150,8 +150,10 @@ impl Store {
     /// # Errors
     /// The text of it, if there is none.
     pub fn writing_connection(&self) -> Result<WritingConnection, String> {
-        let mut session = Session::open(&self.hosts, &self.metrics.writing)
-            .map_err(|nowhere| nowhere.to_string())?;
+        let (metrics, asked) = (&self.metrics.writing, Instant::now());
+        let mut session =
+            Session::open(&self.hosts, metrics).map_err(|nowhere| nowhere.to_string())?;
+        metrics.wait.observe(asked.elapsed().as_secs_f64());
         let packet = run_all(&mut session, &self.writing_session())
             .map_err(|stopped| stopped.error)
             .and_then(|()| max_packet(&mut session));
