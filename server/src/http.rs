@@ -174,7 +174,7 @@ impl Edge {
             let desk = Arc::clone(&desk);
             Workers::new(name, 1, move |exchange| desk.handle_at_once(exchange))
         };
-        let (clerk, prober) = (alone("clerk"), alone("prober"));
+        let (clerk, readiness) = (alone("clerk"), alone("readiness"));
         let nudge = {
             let (outbox, pools) = (
                 Arc::clone(&self.outbox),
@@ -193,7 +193,7 @@ impl Edge {
             readers,
             askers,
             clerk,
-            prober: Arc::new(prober),
+            readiness: Arc::new(readiness),
             outbox: Arc::clone(&self.outbox),
             burst: nudge.burst_sign(),
             given_up: Reporter::default(),
@@ -207,7 +207,7 @@ impl Edge {
             reception.readers.join();
             reception.askers.join();
             reception.clerk.join();
-            reception.prober.join();
+            reception.readiness.join();
             self.outbox.join();
         }
         served.and(finished)
@@ -310,7 +310,7 @@ struct Reception<S> {
     clerk: Workers<Exchange>,
     /// For `/readyz`: apart, so that pages that wait for the database do not hold it up. One at a time is enough: each has a
     /// deadline from its arrival on.
-    prober: Arc<Workers<Exchange>>,
+    readiness: Arc<Workers<Exchange>>,
     outbox: Arc<Outbox>,
     burst: BurstSign,
     /// Of connections on which nothing more is served.
@@ -352,8 +352,8 @@ impl<S: Service> Reception<S> {
                 exchange.in_turn(move |exchange| askers.submit(exchange));
             }
             Endpoint::Ready => {
-                let prober = Arc::clone(&self.prober);
-                exchange.in_turn(move |exchange| prober.submit(exchange));
+                let readiness = Arc::clone(&self.readiness);
+                exchange.in_turn(move |exchange| readiness.submit(exchange));
             }
             Endpoint::Metrics => self.clerk.submit(exchange),
             Endpoint::PostMessage | Endpoint::Health | Endpoint::Other => {
@@ -380,7 +380,7 @@ impl<S: Service> Reception<S> {
     fn observe(&self) {
         let metrics = &self.desk.metrics.edge;
         self.outbox.observe(metrics);
-        for pool in [&*self.readers, &self.askers, &self.clerk, &self.prober] {
+        for pool in [&*self.readers, &self.askers, &self.clerk, &self.readiness] {
             pool.observe(metrics);
         }
     }

@@ -79,7 +79,7 @@ impl Store {
         Self {
             hosts: Arc::new(hosts),
             reading,
-            queries: Arc::new(Workers::new("query", threads, |query: Query| query())),
+            queries: Arc::new(Workers::new("database", threads, |query: Query| query())),
             timeouts,
             metrics: metrics.clone(),
             outage: Arc::default(),
