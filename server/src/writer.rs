@@ -26,7 +26,7 @@ use crate::store::{
     self, LEAST_PACKET, Locked, NotCommitted, Remedy, RowHeads, Session, Store, Trouble,
 };
 
-use attempts::{Failure, Finding, Past};
+use attempts::{CommitStatus, Failure, RetryState};
 use intake::{Intake, Waiting, statement_bytes};
 
 /// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
@@ -77,7 +77,7 @@ impl<A: Send + 'static> Writer<A> {
     ) -> std::io::Result<Self> {
         let (queue, waiting) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
-        let mut scribe = Scribe {
+        let mut writer = WriterThread {
             store,
             intake: Intake::new(waiting, limits),
             connection: None,
@@ -92,7 +92,7 @@ impl<A: Send + 'static> Writer<A> {
             .name("writer".to_owned())
             .spawn(move || {
                 let _alive: Sender<Infallible> = alive;
-                scribe.work();
+                writer.work();
             })?;
         Ok(Self {
             queue,
@@ -146,7 +146,7 @@ impl<A: Send + 'static> Writer<A> {
 }
 
 /// The state of the writer's thread.
-struct Scribe<A> {
+struct WriterThread<A> {
     store: Store,
     intake: Intake<A>,
     connection: Option<Session>,
@@ -162,13 +162,13 @@ struct Scribe<A> {
     metrics: Arc<Metrics>,
 }
 
-impl<A> Scribe<A> {
+impl<A> WriterThread<A> {
     fn work(&mut self) {
         let keep_alive = self.store.timeouts().keep_alive();
         loop {
             match self.intake.next_batch(keep_alive) {
-                Ok(batch) => self.survive(|scribe| {
-                    scribe.store(batch, Past::default());
+                Ok(batch) => self.survive(|writer| {
+                    writer.store(batch, RetryState::default());
                 }),
                 Err(RecvTimeoutError::Timeout) => self.survive(Self::keep_alive),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -185,13 +185,13 @@ impl<A> Scribe<A> {
     }
 
     /// Stores a batch and answers all of it, however often it must be tried. Gives the failure that ended it, if one did.
-    fn store(&mut self, mut batch: Vec<Waiting<A>>, mut past: Past) -> Option<Failure> {
+    fn store(&mut self, mut batch: Vec<Waiting<A>>, mut retry: RetryState) -> Option<Failure> {
         loop {
-            self.answer_the_late(&mut batch, past);
+            self.answer_the_late(&mut batch, retry);
             if batch.is_empty() {
                 return None;
             }
-            let mut failure = match self.attempt(&mut batch, past) {
+            let mut failure = match self.attempt(&mut batch, retry) {
                 Ok(windows) => {
                     self.store.outage().succeed(Access::Write);
                     let callers = batch.into_iter().map(|waiting| waiting.answer_to);
@@ -200,33 +200,33 @@ impl<A> Scribe<A> {
                 }
                 Err(failure) => failure,
             };
-            if failure.trouble == Trouble::Duplicate && past.attempts > 0 {
+            if failure.trouble == Trouble::Duplicate && retry.attempts > 0 {
                 // The ids were looked up under the lock, and were not there.
                 failure.trouble = Trouble::Refused;
             }
             let incident = self.report(&failure, batch.len());
-            past.learn_of(&failure, incident);
+            retry.learn_of(&failure, incident);
             let metrics = &self.metrics.writer;
             metrics.failed(failure.trouble);
             // What was unknown before was resolved with the lock, or is counted.
-            if past.outcome_unknown && failure.finding != Finding::Unchanged {
+            if retry.outcome_unknown && failure.commit_status != CommitStatus::Unchanged {
                 metrics.unknown.inc_by(batch.len() as u64);
             }
             let remedy = failure.trouble.remedy();
             self.clean_up(remedy);
             match remedy {
-                Remedy::TryAgain | Remedy::Reconnect => std::thread::sleep(past.pause()),
+                Remedy::TryAgain | Remedy::Reconnect => std::thread::sleep(retry.pause()),
                 Remedy::Split | Remedy::TrySingly if batch.len() == 1 => {
-                    self.give_up(batch, past, failure.trouble, incident);
+                    self.give_up(batch, retry, failure.trouble, incident);
                     return Some(failure);
                 }
                 Remedy::Split => {
                     let second_half = batch.split_off(batch.len() / 2);
-                    self.store(batch, past);
-                    return self.store(second_half, past);
+                    self.store(batch, retry);
+                    return self.store(second_half, retry);
                 }
                 Remedy::TrySingly => {
-                    self.store_singly(batch, past, &failure, incident);
+                    self.store_singly(batch, retry, &failure, incident);
                     return Some(failure);
                 }
             }
@@ -251,27 +251,33 @@ impl<A> Scribe<A> {
     fn store_singly(
         &mut self,
         batch: Vec<Waiting<A>>,
-        past: Past,
+        retry: RetryState,
         together: &Failure,
         incident: Incident,
     ) {
         let mut alike = 0;
         let mut rest = batch.into_iter();
         while let Some(waiting) = rest.next() {
-            alike = match self.store(vec![waiting], past) {
+            alike = match self.store(vec![waiting], retry) {
                 Some(alone) if alone.code == together.code => alike + 1,
                 _ => 0,
             };
             if alike == MOST_ALIKE && together.trouble == Trouble::Unknown {
-                return self.give_up(rest.collect(), past, together.trouble, incident);
+                return self.give_up(rest.collect(), retry, together.trouble, incident);
             }
         }
     }
 
     /// Answers messages that need not be tried again.
-    fn give_up(&self, batch: Vec<Waiting<A>>, past: Past, trouble: Trouble, incident: Incident) {
+    fn give_up(
+        &self,
+        batch: Vec<Waiting<A>>,
+        retry: RetryState,
+        trouble: Trouble,
+        incident: Incident,
+    ) {
         let metrics = &self.metrics.writer;
-        if past.outcome_unknown {
+        if retry.outcome_unknown {
             metrics.unknown_given_up.inc_by(batch.len() as u64);
             return self.answer(batch, &Error::OutcomeUnknown(incident));
         }
@@ -293,11 +299,11 @@ impl<A> Scribe<A> {
     fn attempt(
         &mut self,
         batch: &mut Vec<Waiting<A>>,
-        past: Past,
+        retry: RetryState,
     ) -> Result<Vec<Result<Window, Error>>, Failure> {
         let mut heads = RowHeads::default();
         heads.extend(batch.iter().map(|waiting| &waiting.post));
-        let look_up = ids_to_look_up(batch, past);
+        let look_up = ids_to_look_up(batch, retry);
         let connection = connected(
             &mut self.connection,
             &self.store,
@@ -306,7 +312,7 @@ impl<A> Scribe<A> {
         if statement_bytes(batch) > self.intake.max_packet {
             return Err(Failure {
                 trouble: Trouble::TooLarge,
-                finding: Finding::Unchanged,
+                commit_status: CommitStatus::Unchanged,
                 code: None,
                 said: format!("max_allowed_packet is {}", self.intake.max_packet),
             });
@@ -322,12 +328,12 @@ impl<A> Scribe<A> {
         let metrics = &self.metrics.writer;
         let asked = Instant::now();
         let locked = Locked::begin(connection, users, &look_up)
-            .map_err(|error| Failure::of(&error, Finding::Unchanged))?;
+            .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
         let got = Instant::now();
-        if past.outcome_unknown {
+        if retry.outcome_unknown {
             metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
         }
-        if past.attempts == 0 {
+        if retry.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
             // processor to spare it costs nothing.
             std::thread::yield_now();
@@ -342,20 +348,20 @@ impl<A> Scribe<A> {
         let tail = locked
             .insert_and_commit(&heads, &numbered)
             .map_err(|NotCommitted { error, in_doubt }| {
-                let finding = if some_stored || in_doubt {
-                    Finding::InDoubt
+                let commit_status = if some_stored || in_doubt {
+                    CommitStatus::InDoubt
                 } else {
-                    Finding::NotStored
+                    CommitStatus::NotStored
                 };
-                Failure::of(&error, finding)
+                Failure::of(&error, commit_status)
             })?
             .tail;
-        metrics.committed(&numbered, past.outcome_unknown, [asked, got, sent]);
+        metrics.committed(&numbered, retry.outcome_unknown, [asked, got, sent]);
 
         let users = numbered.counts.keys().take(MOST_KNOWN_USERS);
         self.known_users = users.map(|&user| user.to_owned()).collect();
         let old = read_again(connection, &numbered)
-            .map_err(|error| Failure::of(&error, Finding::InDoubt))?;
+            .map_err(|error| Failure::of(&error, CommitStatus::InDoubt))?;
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
         let window = |fate: &Fate| match *fate {
             Fate::New(index) => Ok(history.window(tail.len() + index)),
@@ -390,18 +396,18 @@ impl<A> Scribe<A> {
     }
 
     /// Drops those whose callers do not wait any longer. Never out of a batch that is under way.
-    fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, past: Past) {
+    fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, retry: RetryState) {
         let now = Instant::now();
         let late: Vec<_> = batch
             .extract_if(.., |waiting| waiting.post.deadline <= now)
             .collect();
         if !late.is_empty() {
-            let incident = past
+            let incident = retry
                 .incident
                 .or_else(|| self.store.outage().incident())
                 .unwrap_or_else(|| self.report_waiting_in_vain(late.len()));
             let metrics = &self.metrics.writer;
-            let (error, counter) = if past.outcome_unknown {
+            let (error, counter) = if retry.outcome_unknown {
                 (Error::OutcomeUnknown(incident), &metrics.unknown_given_up)
             } else {
                 (Error::DatabaseAway(incident), &metrics.refused_late)
@@ -429,11 +435,11 @@ impl<A> Scribe<A> {
 }
 
 /// Those that may be stored already. Before the first attempt others hardly ever are, and then the unique key tells.
-fn ids_to_look_up<A>(batch: &[Waiting<A>], past: Past) -> Vec<Uuid> {
+fn ids_to_look_up<A>(batch: &[Waiting<A>], retry: RetryState) -> Vec<Uuid> {
     batch
         .iter()
         .map(|waiting| waiting.post.request_id)
-        .filter(|id| past.attempts > 0 || matches!(id, RequestId::Caller(_)))
+        .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Caller(_)))
         .map(RequestId::uuid)
         .collect()
 }
@@ -473,7 +479,7 @@ fn connected<'c>(
             }
             Err(said) => Err(Failure {
                 trouble: Trouble::Connection,
-                finding: Finding::Unchanged,
+                commit_status: CommitStatus::Unchanged,
                 code: None,
                 said,
             }),

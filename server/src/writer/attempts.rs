@@ -15,7 +15,7 @@ const PAUSES: Backoff = Backoff {
 
 /// What is known of a batch from earlier attempts.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Past {
+pub(super) struct RetryState {
     pub(super) attempts: u32,
     /// Some of the batch may be stored, or will be. Resolved by the next attempt that gets the lock.
     pub(super) outcome_unknown: bool,
@@ -27,7 +27,7 @@ pub(super) struct Past {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) trouble: Trouble,
-    pub(super) finding: Finding,
+    pub(super) commit_status: CommitStatus,
     /// By which the database names the error, if it answered.
     pub(super) code: Option<u16>,
     /// For the log.
@@ -36,7 +36,7 @@ pub(super) struct Failure {
 
 /// What an attempt that failed says of the batch, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum CommitStatus {
     /// It did not come as far as the lock.
     Unchanged,
     /// With the lock it found nothing of the batch, and it stored nothing.
@@ -45,14 +45,14 @@ pub(super) enum Finding {
     InDoubt,
 }
 
-impl Past {
+impl RetryState {
     /// The only place that decides whether a caller may be told that nothing is stored.
     pub(super) fn learn_of(&mut self, failure: &Failure, incident: Incident) {
         self.attempts += 1;
-        self.outcome_unknown = match failure.finding {
-            Finding::Unchanged => self.outcome_unknown,
-            Finding::NotStored => false,
-            Finding::InDoubt => true,
+        self.outcome_unknown = match failure.commit_status {
+            CommitStatus::Unchanged => self.outcome_unknown,
+            CommitStatus::NotStored => false,
+            CommitStatus::InDoubt => true,
         };
         self.incident = Some(incident);
     }
@@ -68,10 +68,10 @@ impl Past {
 }
 
 impl Failure {
-    pub(super) fn of(error: &mysql::Error, finding: Finding) -> Self {
+    pub(super) fn of(error: &mysql::Error, commit_status: CommitStatus) -> Self {
         Self {
             trouble: Trouble::of(error),
-            finding,
+            commit_status,
             code: store::code(error),
             said: error.to_string(),
         }
@@ -88,25 +88,28 @@ impl fmt::Display for Failure {
 mod tests {
     use super::*;
 
-    fn unknown_after(findings: &[Finding]) -> bool {
-        let mut past = Past::default();
-        for &finding in findings {
+    fn unknown_after(statuses: &[CommitStatus]) -> bool {
+        let mut retry = RetryState::default();
+        for &commit_status in statuses {
             let failure = Failure {
                 trouble: Trouble::Connection,
-                finding,
+                commit_status,
                 code: None,
                 said: String::new(),
             };
-            past.learn_of(&failure, Incident::draw());
+            retry.learn_of(&failure, Incident::draw());
         }
-        past.outcome_unknown
+        retry.outcome_unknown
     }
 
     #[test]
     fn what_is_in_doubt_stays_so_until_an_attempt_with_the_lock_finds_that_it_is_not_stored() {
-        let (unchanged, not_stored, in_doubt) =
-            (Finding::Unchanged, Finding::NotStored, Finding::InDoubt);
-        for (findings, unknown) in [
+        let (unchanged, not_stored, in_doubt) = (
+            CommitStatus::Unchanged,
+            CommitStatus::NotStored,
+            CommitStatus::InDoubt,
+        );
+        for (statuses, unknown) in [
             (&[unchanged][..], false),
             (&[not_stored], false),
             (&[in_doubt], true),
@@ -116,7 +119,7 @@ mod tests {
             (&[in_doubt, not_stored, unchanged], false),
             (&[in_doubt, unchanged, not_stored, in_doubt], true),
         ] {
-            assert_eq!(unknown_after(findings), unknown, "{findings:?}");
+            assert_eq!(unknown_after(statuses), unknown, "{statuses:?}");
         }
     }
 }
