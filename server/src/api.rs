@@ -16,8 +16,8 @@ impl Service for Messenger {
 
     const CONTRACT: &'static str = include_str!("openapi.json");
 
-    fn ready(&self, _deadline: Instant) -> Result<(), Problem> {
-        Ok(self.check_writable()?)
+    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
+        Ok(self.check_writable(deadline)?)
     }
 
     fn observe(&self) {
@@ -63,7 +63,7 @@ fn request_id<'a>(mut keys: impl Iterator<Item = &'a str>) -> Result<RequestId, 
 /// `GET /messages`: a page of the history, oldest first.
 fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem> {
     let request = PageRequest::parse(exchange.query())?;
-    let messages = messenger.page(request.before, request.limit)?;
+    let messages = messenger.page(request.before, request.limit, exchange.deadline())?;
     Ok(Response::json(&messages))
 }
 

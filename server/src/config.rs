@@ -41,7 +41,7 @@ pub struct Config {
     #[arg(long, default_value_t = 1 << 20, value_parser = at_least_one, value_name = "BYTES")]
     pub batch_bytes: usize,
 
-    /// How long connecting to the database may take
+    /// How long connecting to the database may take. The addresses of a name share it
     #[arg(long, default_value = "3s", value_parser = duration, value_name = "TIME")]
     pub connect_timeout: Duration,
 

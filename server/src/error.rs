@@ -11,6 +11,12 @@ pub enum Error {
     #[error("{0}")]
     Malformed(String),
 
+    /// The database takes texts of so many bytes at most from this user. Nothing was stored.
+    #[error(
+        "The database takes no message as large as this now. Send a text of at most {0} bytes in UTF-8."
+    )]
+    TooLargeForDatabase(usize),
+
     /// Well-formed, but outside a limit of the contract.
     #[error("{0}")]
     OutsideLimit(String),
@@ -55,6 +61,7 @@ impl Error {
     pub fn status(&self) -> (u16, Option<Incident>) {
         match *self {
             Self::Malformed(_) => (400, None),
+            Self::TooLargeForDatabase(_) => (413, None),
             Self::OutsideLimit(_) | Self::KeyReused => (422, None),
             Self::Defect(incident) => (500, Some(incident)),
             Self::Busy(incident) | Self::DatabaseAway(incident) | Self::NoPrimary(_, incident) => {

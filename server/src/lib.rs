@@ -33,6 +33,7 @@ pub mod messenger;
 pub mod writer;
 pub mod numbering;
 pub mod store;
+pub mod backoff;
 pub mod error;
 pub mod metrics;
 

@@ -1,22 +1,22 @@
 //! The service: messages into the writer's queue, pages out of the store.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::message::{Message, Post};
 use crate::metrics::Metrics;
-use crate::store::{self, Connection, Store};
+use crate::store::{self, Store};
 use crate::writer::{Writer, WriterLimits};
 use foundation::http::{Exchange, answer_all};
-use foundation::telemetry::Reporter;
+use foundation::telemetry::Access;
+use mysql::Conn;
 
 /// Stores messages and shows them.
 pub struct Messenger {
     store: Store,
     writer: Writer<Exchange>,
     metrics: Arc<Metrics>,
-    /// Of questions that the database did not answer.
-    failures: Reporter,
 }
 
 impl Messenger {
@@ -35,13 +35,12 @@ impl Messenger {
             store,
             writer,
             metrics,
-            failures: Reporter::default(),
         })
     }
 
-    /// Stores what waits, and ends the writer.
-    pub fn finish(self) {
-        self.writer.finish();
+    /// Stores what waits, and ends the writer, unless it still waits for the database at the deadline.
+    pub fn finish(self, deadline: Instant) {
+        self.writer.finish(deadline);
     }
 
     /// Stores a message and answers when that is done, or refuses it. Does not block.
@@ -54,48 +53,54 @@ impl Messenger {
         }
     }
 
-    /// The last `limit` messages with a number below `before`, oldest first. Blocks on the database.
+    /// The last `limit` messages with a number below `before`, oldest first. Blocks on the database, until the deadline.
     ///
     /// # Errors
     /// [`Error::DatabaseAway`], [`Error::NoPrimary`]
-    pub fn page(&self, before: Option<u64>, limit: u64) -> Result<Vec<Message<'static>>, Error> {
-        self.read(|connection| store::page(connection, before, limit))
+    pub fn page(
+        &self,
+        before: Option<u64>,
+        limit: u64,
+        deadline: Instant,
+    ) -> Result<Vec<Message<'static>>, Error> {
+        self.read(Access::Read, deadline, move |connection| {
+            store::page(connection, before, limit)
+        })
     }
 
-    /// Asks whether the database takes writes. Blocks on it.
+    /// Asks whether the database takes writes. Blocks on it, until the deadline.
     ///
     /// # Errors
     /// [`Error::DatabaseAway`], [`Error::NoPrimary`]
-    pub fn check_writable(&self) -> Result<(), Error> {
-        self.read(|connection| store::check_writable(connection))
+    pub fn check_writable(&self, deadline: Instant) -> Result<(), Error> {
+        self.read(Access::CheckWritable, deadline, store::check_writable)
     }
 
     /// Brings the gauges up to date.
     pub fn observe_gauges(&self) {
         self.writer.observe();
-        self.store.observe(&self.metrics.database);
+        self.store.observe();
     }
 
-    fn read<T>(
+    fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&mut Connection) -> Result<T, mysql::Error>,
+        access: Access,
+        deadline: Instant,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let mut connection = self
-            .store
-            .connection()
-            .map_err(|error| self.away("no connection to the database", &error))?;
-        query(&mut connection).map_err(|error| {
-            connection.give_up();
-            self.away("the database does not answer", &error)
-        })
-    }
-
-    fn away(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) -> Error {
-        let log = |incident| tracing::warn!(instance = %incident, error, "{what}");
-        let incident = self.failures.report(log);
-        match self.store.nowhere() {
-            None => Error::DatabaseAway(incident),
-            Some(nowhere) => Error::NoPrimary(nowhere.in_general(), incident),
+        let outage = self.store.outage();
+        match self.store.read(deadline, query) {
+            Ok(answer) => {
+                outage.succeed(access);
+                Ok(answer)
+            }
+            Err(error) => {
+                let incident = outage.fail(access, &error);
+                Err(match self.store.nowhere() {
+                    None => Error::DatabaseAway(incident),
+                    Some(nowhere) => Error::NoPrimary(nowhere.in_general(), incident),
+                })
+            }
         }
     }
 }

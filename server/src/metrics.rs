@@ -68,7 +68,7 @@ impl WriterMetrics {
         );
         let failures = registry.counters(
             "batch_failures_total",
-            "Attempts to store a batch that failed, by cause; all but `refused` are tried again",
+            "Attempts to store a batch that failed, by cause; all but `refused` and `unknown` are tried again",
             &["cause"],
         );
         let resolved = registry.counters("unknown_outcomes_resolved_total",
@@ -160,6 +160,7 @@ impl WriterMetrics {
 }
 
 /// Connections to the database.
+#[derive(Clone)]
 pub struct DatabaseMetrics {
     /// The writer's one connection.
     pub writing: PoolMetrics,
@@ -173,6 +174,8 @@ pub struct PoolMetrics {
     idle: IntGauge,
     in_use: IntGauge,
     limit: IntGauge,
+    /// Connections that are open now; shown as those that are idle and those in use.
+    pub open: IntGauge,
     /// Connections made.
     pub opened: IntCounter,
     /// Connections that could not be made.
@@ -224,6 +227,7 @@ impl DatabaseMetrics {
             idle: connections.with_label_values(&[name, "idle"]),
             in_use: connections.with_label_values(&[name, "in_use"]),
             limit: limit.with_label_values(&[name]),
+            open: IntGauge::new("open", "not shown").expect("the name is a constant"),
             opened: opened.with_label_values(&[name]),
             not_opened: not_opened.with_label_values(&[name]),
             lost: lost.with_label_values(&[name]),
@@ -239,9 +243,12 @@ impl DatabaseMetrics {
 
 impl PoolMetrics {
     /// The state of the pool.
-    pub fn set_connections(&self, open: u32, idle: u32, limit: u32) {
-        self.idle.set(idle.into());
-        self.in_use.set(open.saturating_sub(idle).into());
+    pub fn set_connections(&self, in_use: i64, limit: u8) {
+        let open = self.open.get();
+        // A place in use may still be without a connection.
+        let in_use = in_use.min(open);
+        self.in_use.set(in_use);
+        self.idle.set(open - in_use);
         self.limit.set(limit.into());
     }
 }

@@ -21,10 +21,10 @@ use uuid::Uuid;
 use crate::message::{Message, PREDECESSORS};
 use crate::numbering::{Found, Ledger, Numbered};
 
-pub use hosts::{NoConnection, Nowhere};
-pub use pool::{Connection, Session, Store, Timeouts};
+pub use hosts::Nowhere;
+pub use pool::{NotRead, Session, Store, Timeouts, WritingConnection};
 pub use setup::SetupError;
-pub use sql::RowHeads;
+pub use sql::{FRAME, LEAST_PACKET, RowHeads, most_bytes, most_text_bytes};
 pub use standing::Unfit;
 pub use url::DatabaseUrls;
 
@@ -159,13 +159,17 @@ pub enum Trouble {
     Storage,
     /// The request ids are there already: another replica took the batch for lost, and stored it.
     Duplicate,
-    /// It will never take this.
+    /// The statement is larger than what it takes at once.
+    TooLarge,
+    /// It will never take this message.
     Refused,
+    /// It did not say whether that lies with the message.
+    Unknown,
 }
 
 impl Trouble {
     /// Each of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::LockTimeout,
         Self::Conflict,
         Self::Connection,
@@ -173,34 +177,58 @@ impl Trouble {
         Self::ReadOnly,
         Self::Storage,
         Self::Duplicate,
+        Self::TooLarge,
         Self::Refused,
+        Self::Unknown,
     ];
 
-    /// Numbers by the error references of MySQL and MariaDB.
+    /// Numbers by the error references of MySQL and MariaDB, and where the number is not known the class of SQL states.
     #[must_use]
     pub fn of(error: &mysql::Error) -> Self {
         let mysql::Error::MySqlError(error) = error else {
             return Self::Connection;
         };
         match error.code {
-            1062 if error.message.contains(REQUEST_ID) => Self::Duplicate,
+            1062 if key(&error.message) == Some(REQUEST_ID) => Self::Duplicate,
             1205 => Self::LockTimeout,
             // Record changed; no room for more locks; deadlock.
             1020 | 1206 | 1213 => Self::Conflict,
-            // Network trouble as the server sees it; statement or connection killed; a statement's time is over, by an
-            // option of the server; idle for too long. The numbers of clients: from a proxy that is one.
-            1158..=1161 | 1317 | 1927 | 1969 | 3024 | 4031 | 2000..=2999 => Self::Connection,
-            // Too many connections; shutdown; not yet a cluster member; user has too many connections; offline mode.
-            1040 | 1053 | 1047 | 1203 | 3032
+            // Network trouble as the server sees it; connection aborted; statement or connection killed; a statement's
+            // time is over, by an option of the server; session killed; idle for too long. The numbers of clients: from a
+            // proxy that is one.
+            1158..=1161 | 1184 | 1317 | 1927 | 1969 | 3024 | 3169 | 4031 | 2000..=2999 => {
+                Self::Connection
+            }
+            // Too many connections; out of memory; shutdown; not yet a cluster member; host blocked after too many failed
+            // connections; user has too many connections, or has used up a resource; too many transactions; offline mode;
+            // not available.
+            1040 | 1041 | 1053 | 1047 | 1129 | 1203 | 1226 | 1637 | 3032 | 3168
             // The replication group does not let a transaction begin, or wait for what came before.
             | 3796..=3799
+            // No server's number: ProxySQL and others that stand between have no connection to the database.
+            | 7000..
             // Error during COMMIT; rolled back by replication, which may have passed it on before: not known.
             | 1180 | 3101 => Self::Unavailable,
             // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
             1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
             // Error writing a temporary file; disk full, table full, error writing a file, error from the storage engine.
             3 | 1021 | 1114 | 1026 | 1030 => Self::Storage,
-            _ => Self::Refused,
+            1153 => Self::TooLarge,
+            // A string that the column's character set does not have; a check constraint. Their state tells nothing.
+            1366 | 3819 => Self::Refused,
+            _ => Self::of_state(&error.state),
+        }
+    }
+
+    fn of_state(state: &str) -> Self {
+        match state.get(..2) {
+            Some("08") => Self::Connection,
+            Some("40") => Self::Conflict,
+            // Data, integrity, a trigger's own.
+            Some("22" | "23" | "45") => Self::Refused,
+            // Not the message's fault as far as is known; that of the statement (42) never is: what callers sent stands in
+            // it as literals only.
+            _ => Self::Unknown,
         }
     }
 
@@ -213,7 +241,8 @@ impl Trouble {
             Self::Connection | Self::Unavailable | Self::ReadOnly | Self::Storage => {
                 Remedy::Reconnect
             }
-            Self::Refused => Remedy::GiveUp,
+            Self::TooLarge => Remedy::Split,
+            Self::Refused | Self::Unknown => Remedy::TrySingly,
         }
     }
 
@@ -235,9 +264,28 @@ impl Trouble {
             Self::ReadOnly => "read_only",
             Self::Storage => "storage",
             Self::Duplicate => "duplicate",
+            Self::TooLarge => "too_large",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
         }
     }
+}
+
+/// The number of an error that the database gave.
+#[must_use]
+pub fn code(error: &mysql::Error) -> Option<u16> {
+    match error {
+        mysql::Error::MySqlError(error) => Some(error.code),
+        _ => None,
+    }
+}
+
+/// The key's name in the message of error 1062, which ends with it in quotes. `MySQL` puts the table's before it. What
+/// stands earlier is the caller's: the name of a user may look like a key.
+fn key(message: &str) -> Option<&str> {
+    let (before, _end) = message.rsplit_once('\'')?;
+    let (_before, key) = before.rsplit_once('\'')?;
+    key.rsplit('.').next()
 }
 
 /// What to do after an error.
@@ -247,8 +295,10 @@ pub enum Remedy {
     TryAgain,
     /// The connection is of no use, or its server does not take writes now: drop it and connect again.
     Reconnect,
-    /// The database refuses what was sent: [`rollback`]; it will be refused again.
-    GiveUp,
+    /// The database takes less at once: [`rollback`] and try again with less.
+    Split,
+    /// The database refuses something in it: [`rollback`] and try each message by itself.
+    TrySingly,
 }
 
 type Results<'c> = mysql::QueryResult<'c, 'c, 'c, mysql::Text>;
@@ -373,4 +423,69 @@ fn run_all(connection: &mut Conn, statements: &str) -> Result<(), Stopped> {
         at += 1;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(code: u16, state: &str, message: &str) -> Trouble {
+        Trouble::of(&mysql::Error::MySqlError(mysql::MySqlError {
+            state: state.to_owned(),
+            message: message.to_owned(),
+            code,
+        }))
+    }
+
+    #[test]
+    fn a_duplicate_is_told_by_the_key_and_not_by_what_callers_sent() {
+        let id = Trouble::Duplicate;
+        for (entry, key, expected) in [
+            ("x", "request_id", id),
+            ("x", "messages.request_id", id),
+            ("it's 'quoted' for key 'user_seq'", "request_id", id),
+            ("x", "messages.user_seq", Trouble::Refused),
+            ("request_id", "user_seq", Trouble::Refused),
+            ("x' for key 'request_id", "user_seq", Trouble::Refused),
+            (
+                "x' for key 'messages.request_id'",
+                "messages.user_seq",
+                Trouble::Refused,
+            ),
+            ("x' for key 'request_id'-", "messages.seq", Trouble::Refused),
+        ] {
+            let message = format!("Duplicate entry '{entry}' for key '{key}'");
+            assert_eq!(trouble(1062, "23000", &message), expected, "{message}");
+        }
+        assert_eq!(trouble(1062, "23000", "without quotes"), Trouble::Refused);
+        assert_eq!(trouble(1062, "23000", "request_id'"), Trouble::Refused);
+    }
+
+    #[test]
+    fn what_lies_with_the_database_or_the_way_to_it_is_never_taken_for_a_fault_of_the_message() {
+        // Of servers, of ProxySQL, and numbers of tomorrow.
+        for (code, state) in [
+            (1041, "HY000"),
+            (1129, "HY000"),
+            (1184, "08S01"),
+            (1226, "42000"),
+            (1637, "HY000"),
+            (3168, "HY000"),
+            (3169, "HY000"),
+            (9001, "HY000"),
+            (65_000, "42000"),
+            (6999, "08S01"),
+        ] {
+            let remedy = trouble(code, state, "").remedy();
+            assert_eq!(remedy, Remedy::Reconnect, "{code}");
+        }
+        assert_eq!(trouble(6999, "40001", "").remedy(), Remedy::TryAgain);
+        assert_eq!(trouble(1153, "08S01", "").remedy(), Remedy::Split);
+        for state in ["HY000", "42000", "42S02", "XA100", "", "é"] {
+            assert_eq!(trouble(6999, state, ""), Trouble::Unknown, "{state}");
+        }
+        for state in ["22001", "23000", "45000"] {
+            assert_eq!(trouble(6999, state, ""), Trouble::Refused, "{state}");
+        }
+    }
 }

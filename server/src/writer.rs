@@ -8,29 +8,36 @@ mod attempts;
 mod intake;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use uuid::Uuid;
 
 use crate::error::Error;
 use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
 use crate::numbering::{Fate, Numbered, number};
-use crate::store::{self, Connection, Locked, NotCommitted, Remedy, RowHeads, Store, Trouble};
-use foundation::telemetry::{Incident, Reporter};
+use crate::store::{
+    self, LEAST_PACKET, Locked, NotCommitted, Remedy, RowHeads, Session, Store, Trouble,
+};
+use foundation::telemetry::{Access, Incident, Reporter};
 
-use attempts::{Failure, Finding, Past};
-use intake::{Intake, Waiting};
+use attempts::{CommitStatus, Failure, RetryState};
+use intake::{Intake, Waiting, statement_bytes};
 
 /// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
 const MOST_KNOWN_USERS: usize = 32;
 
 /// Replies to repeats that are read at once: ten messages each, and long ones take memory.
 const MOST_READ_AGAIN: usize = 16;
+
+/// So many messages in a row that fail by themselves as the batch did: then it lies with the database. One may be what
+/// it does not take.
+const MOST_ALIKE: usize = 2;
 
 /// Limits of the writer.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +57,8 @@ type Deliver<A> = Box<dyn Fn(Vec<(A, Result<Window, Error>)>) + Send>;
 pub struct Writer<A> {
     queue: Sender<Waiting<A>>,
     thread: JoinHandle<()>,
+    /// Closed when the thread ends; nothing is ever sent.
+    ended: Receiver<Infallible>,
     /// Of the full queue.
     refusals: Reporter,
     metrics: Arc<Metrics>,
@@ -67,24 +76,28 @@ impl<A: Send + 'static> Writer<A> {
         deliver: impl Fn(Vec<(A, Result<Window, Error>)>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = bounded(limits.queue_messages);
-        let limits = WriterLimits {
-            batch_bytes: limits.batch_bytes.min(store.most_batch_bytes()),
-            ..limits
-        };
-        let mut scribe = Scribe {
+        let (alive, ended) = bounded(0);
+        let mut writer = WriterThread {
             store,
             intake: Intake::new(waiting, limits),
             connection: None,
             known_users: Vec::new(),
             deliver: Box::new(deliver) as Deliver<A>,
+            refusals: Reporter::default(),
+            splits: Reporter::default(),
+            late: Reporter::default(),
             metrics: Arc::clone(&metrics),
         };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || scribe.work())?;
+            .spawn(move || {
+                let _alive: Sender<Infallible> = alive;
+                writer.work();
+            })?;
         Ok(Self {
             queue,
             thread,
+            ended,
             refusals: Reporter::default(),
             metrics,
         })
@@ -121,32 +134,42 @@ impl<A: Send + 'static> Writer<A> {
         ))
     }
 
-    /// Stores what waits, and ends the thread.
-    pub fn finish(self) {
+    /// Stores what waits, and ends the thread. After the deadline it is left alone: it waits for the database.
+    pub fn finish(self, deadline: Instant) {
         drop(self.queue);
-        if self.thread.join().is_err() {
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_deadline(deadline) {
+            tracing::warn!("the writer still waits for the database");
+        } else if self.thread.join().is_err() {
             tracing::error!("the writer panicked");
         }
     }
 }
 
 /// The state of the writer's thread.
-struct Scribe<A> {
+struct WriterThread<A> {
     store: Store,
     intake: Intake<A>,
-    connection: Option<Connection>,
+    connection: Option<Session>,
     /// The users of the batch before. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
     deliver: Deliver<A>,
+    /// Rate-limits the line about messages that the database refuses.
+    refusals: Reporter,
+    /// Rate-limits the line about batches that are too large.
+    splits: Reporter,
+    /// Rate-limits the line about messages that waited too long.
+    late: Reporter,
     metrics: Arc<Metrics>,
 }
 
-impl<A> Scribe<A> {
+impl<A> WriterThread<A> {
     fn work(&mut self) {
         let keep_alive = self.store.timeouts().keep_alive();
         loop {
             match self.intake.next_batch(keep_alive) {
-                Ok(batch) => self.survive(|scribe| scribe.store(batch, Past::default())),
+                Ok(batch) => self.survive(|writer| {
+                    writer.store(batch, RetryState::default());
+                }),
                 Err(RecvTimeoutError::Timeout) => self.survive(Self::keep_alive),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -161,59 +184,113 @@ impl<A> Scribe<A> {
         }
     }
 
-    /// Stores a batch and answers all of it, however often it must be tried.
-    fn store(&mut self, mut batch: Vec<Waiting<A>>, mut past: Past) {
+    /// Stores a batch and answers all of it, however often it must be tried. Gives the failure that ended it, if one did.
+    fn store(&mut self, mut batch: Vec<Waiting<A>>, mut retry: RetryState) -> Option<Failure> {
         loop {
-            self.answer_the_late(&mut batch, past);
+            self.answer_the_late(&mut batch, retry);
             if batch.is_empty() {
-                return;
+                return None;
             }
-            let mut failure = match self.attempt(&mut batch, past) {
+            let mut failure = match self.attempt(&mut batch, retry) {
                 Ok(windows) => {
-                    (self.deliver)(
-                        batch
-                            .into_iter()
-                            .map(|waiting| waiting.answer_to)
-                            .zip(windows)
-                            .collect(),
-                    );
-                    return;
+                    self.store.outage().succeed(Access::Write);
+                    let callers = batch.into_iter().map(|waiting| waiting.answer_to);
+                    (self.deliver)(callers.zip(windows).collect());
+                    return None;
                 }
                 Err(failure) => failure,
             };
-            if failure.trouble == Trouble::Duplicate && past.attempts > 0 {
+            if failure.trouble == Trouble::Duplicate && retry.attempts > 0 {
                 // The ids were looked up under the lock, and were not there.
                 failure.trouble = Trouble::Refused;
             }
-            past.learn_of(&failure);
+            let incident = self.report(&failure, batch.len());
+            retry.learn_of(&failure, incident);
             let metrics = &self.metrics.writer;
             metrics.failed(failure.trouble);
             // What was unknown before was resolved with the lock, or is counted.
-            if past.outcome_unknown && failure.finding != Finding::Unchanged {
+            if retry.outcome_unknown && failure.commit_status != CommitStatus::Unchanged {
                 metrics.unknown.inc_by(batch.len() as u64);
             }
-            failure.log(batch.len(), past);
             let remedy = failure.trouble.remedy();
             self.clean_up(remedy);
-            if remedy == Remedy::GiveUp {
-                return self.store_singly(batch, past, failure.incident);
+            match remedy {
+                Remedy::TryAgain | Remedy::Reconnect => std::thread::sleep(retry.pause()),
+                Remedy::Split | Remedy::TrySingly if batch.len() == 1 => {
+                    self.give_up(batch, retry, failure.trouble, incident);
+                    return Some(failure);
+                }
+                Remedy::Split => {
+                    let second_half = batch.split_off(batch.len() / 2);
+                    self.store(batch, retry);
+                    return self.store(second_half, retry);
+                }
+                Remedy::TrySingly => {
+                    self.store_singly(batch, retry, &failure, incident);
+                    return Some(failure);
+                }
             }
-            std::thread::sleep(past.pause());
         }
     }
 
-    /// One message that the database refuses must not harm the others.
-    fn store_singly(&mut self, batch: Vec<Waiting<A>>, past: Past, refusal: Incident) {
-        if batch.len() > 1 {
-            for waiting in batch {
-                self.store(vec![waiting], past);
-            }
-        } else {
-            if past.outcome_unknown {
-                self.metrics.writer.unknown_given_up.inc();
-            }
-            self.answer(batch, &Error::Defect(refusal));
+    /// Logs the failure of an attempt, unless it is one of many.
+    fn report(&self, failure: &Failure, messages: usize) -> Incident {
+        match failure.trouble {
+            Trouble::Refused => self.refusals.report(|incident| {
+                tracing::error!(instance = %incident, messages, cause = failure.said, "the database refuses a batch");
+            }),
+            Trouble::TooLarge => self.splits.report(|incident| {
+                tracing::warn!(instance = %incident, messages, cause = failure.said, "a batch is too large for the database");
+            }),
+            _ => self.store.outage().fail(Access::Write, failure),
         }
+    }
+
+    /// One message that the database refuses must not harm the others. But where it refuses one after the other, and does
+    /// not say that it lies with them, the rest need not be tried.
+    fn store_singly(
+        &mut self,
+        batch: Vec<Waiting<A>>,
+        retry: RetryState,
+        together: &Failure,
+        incident: Incident,
+    ) {
+        let mut alike = 0;
+        let mut rest = batch.into_iter();
+        while let Some(waiting) = rest.next() {
+            alike = match self.store(vec![waiting], retry) {
+                Some(alone) if alone.code == together.code => alike + 1,
+                _ => 0,
+            };
+            if alike == MOST_ALIKE && together.trouble == Trouble::Unknown {
+                return self.give_up(rest.collect(), retry, together.trouble, incident);
+            }
+        }
+    }
+
+    /// Answers messages that need not be tried again.
+    fn give_up(
+        &self,
+        batch: Vec<Waiting<A>>,
+        retry: RetryState,
+        trouble: Trouble,
+        incident: Incident,
+    ) {
+        let metrics = &self.metrics.writer;
+        if retry.outcome_unknown {
+            metrics.unknown_given_up.inc_by(batch.len() as u64);
+            return self.answer(batch, &Error::OutcomeUnknown(incident));
+        }
+        let error = match trouble {
+            Trouble::Refused => Error::Defect(incident),
+            Trouble::TooLarge => {
+                let message = batch.first().map(|waiting| &waiting.post.message);
+                let room = |message| store::most_text_bytes(message, self.intake.max_packet);
+                Error::TooLargeForDatabase(message.map_or(0, room))
+            }
+            _ => Error::DatabaseAway(incident),
+        };
+        self.answer(batch, &error);
     }
 
     /// One transaction: lock, number, insert, commit. Gives one answer for each message.
@@ -222,27 +299,41 @@ impl<A> Scribe<A> {
     fn attempt(
         &mut self,
         batch: &mut Vec<Waiting<A>>,
-        past: Past,
+        retry: RetryState,
     ) -> Result<Vec<Result<Window, Error>>, Failure> {
         let mut heads = RowHeads::default();
         heads.extend(batch.iter().map(|waiting| &waiting.post));
-        let look_up = ids_to_look_up(batch, past);
-        let known = self.known_users.iter().map(String::as_str);
+        let look_up = ids_to_look_up(batch, retry);
+        let connection = connected(
+            &mut self.connection,
+            &self.store,
+            &mut self.intake.max_packet,
+        )?;
+        if statement_bytes(batch) > self.intake.max_packet {
+            return Err(Failure {
+                trouble: Trouble::TooLarge,
+                commit_status: CommitStatus::Unchanged,
+                code: None,
+                said: format!("max_allowed_packet is {}", self.intake.max_packet),
+            });
+        }
+        // On a connection that takes less than it should they would not fit.
+        let fits = self.intake.max_packet >= LEAST_PACKET;
+        let known = self.known_users.iter().filter(|_| fits).map(String::as_str);
         let users = batch
             .iter()
             .map(|waiting| waiting.post.message.user())
             .chain(known);
-        let connection = connected(&mut self.connection, &self.store)?;
 
         let metrics = &self.metrics.writer;
         let asked = Instant::now();
         let locked = Locked::begin(connection, users, &look_up)
-            .map_err(|error| Failure::of(&error, Finding::Unchanged))?;
+            .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
         let got = Instant::now();
-        if past.outcome_unknown {
+        if retry.outcome_unknown {
             metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
         }
-        if past.attempts == 0 {
+        if retry.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
             // processor to spare it costs nothing.
             std::thread::yield_now();
@@ -257,20 +348,20 @@ impl<A> Scribe<A> {
         let tail = locked
             .insert_and_commit(&heads, &numbered)
             .map_err(|NotCommitted { error, in_doubt }| {
-                let finding = if some_stored || in_doubt {
-                    Finding::InDoubt
+                let commit_status = if some_stored || in_doubt {
+                    CommitStatus::InDoubt
                 } else {
-                    Finding::NotStored
+                    CommitStatus::NotStored
                 };
-                Failure::of(&error, finding)
+                Failure::of(&error, commit_status)
             })?
             .tail;
-        metrics.committed(&numbered, past.outcome_unknown, [asked, got, sent]);
+        metrics.committed(&numbered, retry.outcome_unknown, [asked, got, sent]);
 
         let users = numbered.counts.keys().take(MOST_KNOWN_USERS);
         self.known_users = users.map(|&user| user.to_owned()).collect();
         let old = read_again(connection, &numbered)
-            .map_err(|error| Failure::of(&error, Finding::InDoubt))?;
+            .map_err(|error| Failure::of(&error, CommitStatus::InDoubt))?;
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
         let window = |fate: &Fate| match *fate {
             Fate::New(index) => Ok(history.window(tail.len() + index)),
@@ -285,14 +376,16 @@ impl<A> Scribe<A> {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        if remedy == Remedy::Reconnect || store::rollback(connection).is_err() {
-            connection.give_up();
-            self.connection = None;
+        if (remedy == Remedy::Reconnect || store::rollback(connection).is_err())
+            && let Some(session) = self.connection.take()
+        {
+            session.give_up();
         }
     }
 
     /// A writer that is silent for long is taken for frozen by the database, and loses its connection.
     fn keep_alive(&mut self) {
+        self.store.outage().settle();
         if self
             .connection
             .as_mut()
@@ -303,17 +396,18 @@ impl<A> Scribe<A> {
     }
 
     /// Drops those whose callers do not wait any longer. Never out of a batch that is under way.
-    fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, past: Past) {
+    fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, retry: RetryState) {
         let now = Instant::now();
         let late: Vec<_> = batch
             .extract_if(.., |waiting| waiting.post.deadline <= now)
             .collect();
         if !late.is_empty() {
-            let incident = past
+            let incident = retry
                 .incident
-                .unwrap_or_else(|| report_waiting_in_vain(late.len()));
+                .or_else(|| self.store.outage().incident())
+                .unwrap_or_else(|| self.report_waiting_in_vain(late.len()));
             let metrics = &self.metrics.writer;
-            let (error, counter) = if past.outcome_unknown {
+            let (error, counter) = if retry.outcome_unknown {
                 (Error::OutcomeUnknown(incident), &metrics.unknown_given_up)
             } else {
                 (Error::DatabaseAway(incident), &metrics.refused_late)
@@ -321,6 +415,13 @@ impl<A> Scribe<A> {
             counter.inc_by(late.len() as u64);
             self.answer(late, &error);
         }
+    }
+
+    /// Their time was over before their batch was tried: those before them took long.
+    fn report_waiting_in_vain(&self, messages: usize) -> Incident {
+        self.late.report(|incident| {
+            tracing::warn!(instance = %incident, messages, "waited too long in the queue");
+        })
     }
 
     fn answer(&self, batch: Vec<Waiting<A>>, error: &Error) {
@@ -334,18 +435,18 @@ impl<A> Scribe<A> {
 }
 
 /// Those that may be stored already. Before the first attempt others hardly ever are, and then the unique key tells.
-fn ids_to_look_up<A>(batch: &[Waiting<A>], past: Past) -> Vec<Uuid> {
+fn ids_to_look_up<A>(batch: &[Waiting<A>], retry: RetryState) -> Vec<Uuid> {
     batch
         .iter()
         .map(|waiting| waiting.post.request_id)
-        .filter(|id| past.attempts > 0 || matches!(id, RequestId::Caller(_)))
+        .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Caller(_)))
         .map(RequestId::uuid)
         .collect()
 }
 
 /// The replies of then to all repeated requests of a batch.
 fn read_again(
-    connection: &mut Connection,
+    connection: &mut Session,
     numbered: &Numbered<'_>,
 ) -> Result<HashMap<u64, Window>, mysql::Error> {
     let repeated: Vec<u64> = numbered.fates.iter().filter_map(Fate::repeated).collect();
@@ -365,21 +466,23 @@ fn read_again(
 }
 
 fn connected<'c>(
-    connection: &'c mut Option<Connection>,
+    connection: &'c mut Option<Session>,
     store: &Store,
-) -> Result<&'c mut Connection, Failure> {
+    max_packet: &mut usize,
+) -> Result<&'c mut Session, Failure> {
     match connection {
         Some(connection) => Ok(connection),
         None => match store.writing_connection() {
-            Ok(new) => Ok(connection.insert(new)),
-            Err(said) => Err(Failure::new(Trouble::Connection, Finding::Unchanged, said)),
+            Ok(new) => {
+                *max_packet = new.max_packet;
+                Ok(connection.insert(new.session))
+            }
+            Err(said) => Err(Failure {
+                trouble: Trouble::Connection,
+                commit_status: CommitStatus::Unchanged,
+                code: None,
+                said,
+            }),
         },
     }
-}
-
-/// Their time was over before their batch was tried: those before them took long.
-fn report_waiting_in_vain(messages: usize) -> Incident {
-    let incident = Incident::draw();
-    tracing::warn!(instance = %incident, messages, "waited too long in the queue");
-    incident
 }

@@ -174,11 +174,12 @@ impl Edge {
         })
     }
 
-    /// Answers requests until it is stopped, and then all that it has taken.
+    /// Answers requests until it is stopped, and then all that it has taken. Gives the moment at which the time to shut down
+    /// is over.
     ///
     /// # Errors
     /// [`ServeError`]
-    pub fn serve<S: Service>(self, service: Arc<S>) -> Result<(), ServeError> {
+    pub fn serve<S: Service>(self, service: Arc<S>) -> Result<Instant, ServeError> {
         let dispatcher = Dispatcher::new(
             service,
             self.limits,
@@ -195,7 +196,12 @@ impl Edge {
         if self.outbox.unanswered() == 0 {
             dispatcher.join();
         }
-        served.and(finished)
+        served.and(finished).map(|()| self.deadline_to_stop())
+    }
+
+    fn deadline_to_stop(&self) -> Instant {
+        let deadline = || Instant::now() + self.limits.shutdown_timeout;
+        *self.stop_deadline.get_or_init(deadline)
     }
 
     /// How receiving ended, and then whether all that was taken is answered.
@@ -250,9 +256,7 @@ impl Edge {
 
     /// Waits until what was taken is answered, and what still comes on open connections is refused.
     fn finish<S: Service>(&self, dispatcher: &Dispatcher<S>) -> Result<(), ServeError> {
-        let deadline = *self
-            .stop_deadline
-            .get_or_init(|| Instant::now() + self.limits.shutdown_timeout);
+        let deadline = self.deadline_to_stop();
         while Instant::now() < deadline {
             dispatcher.listen_for_silence();
             std::thread::sleep(QUIET);

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -57,7 +58,8 @@ pub fn exit_code(ended: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Serves what `start` gives, from then until SIGTERM or SIGINT, and calls `finish` when all that was taken is answered.
+/// Serves what `start` gives, from then until SIGTERM or SIGINT. Calls `finish` when all that was taken is answered, with the
+/// moment at which the time to shut down is over.
 ///
 /// # Errors
 /// [`Failure`]
@@ -65,7 +67,7 @@ pub fn run<S: Service>(
     options: &HttpArgs,
     registry: Registry,
     start: impl FnOnce(&Registry) -> Result<S, Failure>,
-    finish: impl FnOnce(S),
+    finish: impl FnOnce(S, Instant),
 ) -> Result<(), Failure> {
     // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
     http::claim_descriptors();
@@ -104,11 +106,12 @@ pub fn run<S: Service>(
         .map_err(Failure::of(cannot_serve))?;
     tracing::info!(%address, "ready");
 
-    edge.serve(Arc::clone(&service))
+    let deadline = edge
+        .serve(Arc::clone(&service))
         .map_err(Failure::of(cannot_serve))?;
     // Unless a slow client still holds a thread; all that was taken is done in any case.
     if let Some(service) = Arc::into_inner(service) {
-        finish(service);
+        finish(service, deadline);
     }
     tracing::info!("stopped");
     Ok(())

@@ -1,30 +1,35 @@
 //! The hosts of the database, and the one of them that takes writes.
 //!
-//! One host is asked for connections, and that is all: it may be a proxy that knows better. Of several, the one that took
-//! writes last is asked first. If it does not say soon that it still does, the others are asked as well, all at once, and
-//! the first that does is the one. So a frozen host costs little time, and a failover is followed within a pause.
+//! The host that took writes last is asked first for a connection. If it does not give one soon, the others are asked as
+//! well, all at once, and the first that does is the one. So a frozen host costs little time, and a failover is followed
+//! within a pause. Of several, each must say that it takes writes; a single one is not asked: it may be a proxy that knows
+//! better.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mysql::{Conn, Opts, OptsBuilder};
+use mysql::{Conn, DriverError, Error, Opts, OptsBuilder};
+use parking_lot::Mutex;
+
+use crate::backoff::Backoff;
 
 use super::Timeouts;
 use super::standing::{self, Unfit};
 
 /// A healthy host says within this time that it takes writes.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// Between two searches while no host takes writes, at first and later. A hundred replicas that lose the primary at
-/// once soon come back at different times, and then ask each host about 130 times a second together.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Between two lines in the log that say so.
-const REPORT: Duration = Duration::from_secs(5);
+/// Between two searches while no host takes writes. A hundred replicas that lose the primary at once soon come back at
+/// different times, and then ask each host about 130 times a second together.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(1),
+};
 
 /// At least one.
 pub(super) struct Hosts {
@@ -38,9 +43,14 @@ pub(super) struct Hosts {
 
 impl Hosts {
     /// Connects to none.
-    pub(super) fn new(options: impl IntoIterator<Item = Opts>, timeouts: Timeouts) -> Self {
+    pub(super) fn new(options: Vec<Opts>, timeouts: Timeouts) -> Self {
+        let check = match options.as_slice() {
+            [_only] => Check::Nothing,
+            _ => Check::TakesWrites,
+        };
+        let host = |options| Arc::new(Host::new(options, check));
         Self {
-            all: options.into_iter().map(Host::new).map(Arc::new).collect(),
+            all: options.into_iter().map(host).collect(),
             patience: timeouts.connect,
             search: Mutex::default(),
             nowhere: Mutex::default(),
@@ -51,50 +61,54 @@ impl Hosts {
     pub(super) fn without_database(&self, timeouts: Timeouts) -> Self {
         let without =
             |host: &Arc<Host>| OptsBuilder::from_opts(host.options.clone()).db_name(None::<String>);
-        Self::new(self.all.iter().map(without).map(Opts::from), timeouts)
+        let options = self.all.iter().map(without).map(Opts::from);
+        Self::new(options.collect(), timeouts)
     }
 
-    /// A connection to the host that takes writes, known since it was made to do so. Waits as long as connecting may
-    /// take; while no host takes writes, it fails at once until the next search is due.
-    pub(super) fn connect(&self) -> Result<Conn, NoConnection> {
-        let mut connection = self.choose()?;
-        standing::wait_for_backlog(&mut connection)?;
-        Ok(connection)
-    }
-
-    fn choose(&self) -> Result<Conn, NoConnection> {
-        if let [only] = self.all.as_slice() {
-            return Ok(Conn::new(only.options.clone())?);
-        }
-        let mut search = lock(&self.search);
+    /// A connection to the host that takes writes, of several known since it was made to do so. Waits as long as
+    /// connecting may take, and again as long if others connect as well; after a failure it fails at once until the next
+    /// search is due.
+    pub(super) fn connect(&self) -> Result<Conn, Nowhere> {
+        let mut search = self.search.lock();
         if let (false, Some(nowhere)) = (search.is_due(), self.nowhere()) {
-            return Err(NoConnection::Nowhere(nowhere));
+            return Err(nowhere);
         }
         match self.find(search.current) {
             Ok((index, connection)) => {
-                search.found(index, &self.all[index].name);
-                *lock(&self.nowhere) = None;
+                let is_new = search.found(index);
+                *self.nowhere.lock() = None;
+                if is_new && self.all.len() > 1 {
+                    tracing::info!(
+                        host = self.all[index].name,
+                        "this database host takes writes"
+                    );
+                }
                 Ok(connection)
             }
             Err(nowhere) => {
-                search.failed(&nowhere, self.nowhere());
-                *lock(&self.nowhere) = Some(nowhere.clone());
-                Err(NoConnection::Nowhere(nowhere))
+                search.failed();
+                *self.nowhere.lock() = Some(nowhere.clone());
+                Err(nowhere)
             }
         }
     }
 
+    /// What is wrong with the hosts, while none gives a connection. Does not wait for a search.
+    fn nowhere(&self) -> Option<Nowhere> {
+        self.nowhere.lock().clone()
+    }
+
     /// What is wrong with the hosts, while none of several takes writes. Does not wait for a search.
-    pub(super) fn nowhere(&self) -> Option<Nowhere> {
-        lock(&self.nowhere).clone()
+    pub(super) fn no_primary(&self) -> Option<Nowhere> {
+        self.nowhere().filter(|_| self.all.len() > 1)
     }
 
     /// Whether a connection is fit for use: alive, and where there are several hosts, one to the host that takes writes.
-    pub(super) fn check(&self, connection: &mut Conn) -> Result<(), NoConnection> {
+    pub(super) fn check(&self, connection: &mut Conn) -> Result<(), Unfit> {
         if self.all.len() == 1 {
             Ok(connection.ping()?)
         } else {
-            Ok(standing::check(connection)?)
+            standing::check(connection)
         }
     }
 
@@ -130,15 +144,18 @@ impl Hosts {
     }
 }
 
-/// What a panic leaves behind is whole: nothing is changed in several steps.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a host must say of itself before it is the one.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    Nothing,
+    TakesWrites,
 }
 
 struct Host {
     /// For the log.
     name: String,
     options: Opts,
+    check: Check,
     /// A frozen host answers late or never; meanwhile it is not asked again.
     asked: AtomicBool,
 }
@@ -146,7 +163,7 @@ struct Host {
 type Answer = (usize, Result<Conn, Unfit>);
 
 impl Host {
-    fn new(options: Opts) -> Self {
+    fn new(options: Opts, check: Check) -> Self {
         let name = match options.get_socket() {
             Some(socket) => socket.to_owned(),
             None => format!(
@@ -158,34 +175,112 @@ impl Host {
         Self {
             name,
             options,
+            check,
             asked: AtomicBool::new(false),
         }
     }
 
     /// In a thread of its own, which ends when the host has answered, or has not in the time that a statement may take.
     fn ask(self: &Arc<Self>, index: usize, answer_to: &Sender<Answer>) {
+        self.ask_for(index, answer_to, Self::connect);
+    }
+
+    fn ask_for(
+        self: &Arc<Self>,
+        index: usize,
+        answer_to: &Sender<Answer>,
+        connect: impl FnOnce(&Self) -> Result<Conn, Unfit> + Send + 'static,
+    ) {
         if self.asked.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (host, answer_to) = (Arc::clone(self), answer_to.clone());
+        let asked = Asked(Arc::clone(self));
+        let answer_to = answer_to.clone();
         let question = move || {
-            let answer = host.connect();
-            host.asked.store(false, Ordering::Relaxed);
+            let answer = connect(&asked.0);
+            drop(asked);
             // If another host was faster, nobody waits for this one.
             let _ = answer_to.send((index, answer));
         };
         let thread = thread::Builder::new().name(format!("host {index}"));
         if let Err(error) = thread.spawn(question) {
             tracing::warn!(%error, "cannot ask the database host {}", self.name);
-            self.asked.store(false, Ordering::Relaxed);
         }
     }
 
     fn connect(&self) -> Result<Conn, Unfit> {
-        let mut connection = Conn::new(self.options.clone())?;
-        standing::check(&mut connection)?;
+        let mut connection = self.open()?;
+        match self.check {
+            Check::Nothing => {}
+            Check::TakesWrites => standing::check(&mut connection)?,
+        }
+        standing::wait_for_backlog(&mut connection)?;
         Ok(connection)
     }
+
+    fn open(&self) -> Result<Conn, Error> {
+        if self.options.get_socket().is_some() {
+            return Conn::new(self.options.clone());
+        }
+        let host = self.options.get_ip_or_hostname();
+        // Without an address the driver says what is wrong. It writes IPv6 addresses in brackets.
+        let addresses =
+            (host.trim_matches(['[', ']']), self.options.get_tcp_port()).to_socket_addrs();
+        let addresses: Vec<_> = addresses.into_iter().flatten().collect();
+        let mut connection = Err(DriverError::CouldNotConnect(None).into());
+        for options in to_each_address(&self.options, &addresses) {
+            connection = Conn::new(options);
+            if !matches!(
+                connection,
+                Err(Error::DriverError(
+                    DriverError::CouldNotConnect(_) | DriverError::ConnectTimeout
+                ))
+            ) {
+                break;
+            }
+        }
+        connection
+    }
+}
+
+/// The host is being asked until this is dropped, by a panic as well.
+struct Asked(Arc<Host>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.asked.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Options with which the driver tries all addresses of a host's name, one after the other, each for its share of the time
+/// to connect. The last share is for what follows on the connection.
+///
+/// By itself the driver gives up at the first address that fails. Where the socket is bound, be it to any address, it goes
+/// on to the others of that family; and the name stays what a certificate is checked against.
+fn to_each_address(options: &Opts, addresses: &[SocketAddr]) -> Vec<Opts> {
+    let (Ok(count @ 2..), Some(timeout)) = (
+        u32::try_from(addresses.len()),
+        options.get_tcp_connect_timeout(),
+    ) else {
+        return vec![options.clone()];
+    };
+    let mut families: Vec<IpAddr> = Vec::new();
+    for address in addresses {
+        let any = match address {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        if !families.contains(&any) {
+            families.push(any);
+        }
+    }
+    let bound = |any: IpAddr| {
+        OptsBuilder::from_opts(options.clone())
+            .tcp_connect_timeout(Some(timeout / (count + 1)))
+            .bind_address(Some(SocketAddr::from((any, 0))))
+            .into()
+    };
+    families.into_iter().map(bound).collect()
 }
 
 /// How finding the host goes.
@@ -193,90 +288,44 @@ impl Host {
 struct Search {
     /// Index of the one that took writes last, or is asked first.
     current: usize,
-    outage: Option<Outage>,
-    /// One was found before.
     found_before: bool,
-}
-
-/// While no host takes writes.
-struct Outage {
-    since: Instant,
-    searches: u32,
-    not_before: Instant,
-    reported: Instant,
+    failures: u32,
+    not_before: Option<Instant>,
 }
 
 impl Search {
     fn is_due(&self) -> bool {
-        let not_before = self.outage.as_ref().map(|outage| outage.not_before);
-        not_before.is_none_or(|not_before| not_before <= Instant::now())
+        self.not_before
+            .is_none_or(|not_before| not_before <= Instant::now())
     }
 
-    fn found(&mut self, index: usize, name: &str) {
-        let waited = self.outage.take().map(|outage| outage.since.elapsed());
-        if waited.is_some() || index != self.current || !self.found_before {
-            tracing::info!(host = name, ?waited, "this database host takes writes");
-        }
-        self.current = index;
-        self.found_before = true;
+    /// Gives whether this is another one than before, or the first at all.
+    fn found(&mut self, index: usize) -> bool {
+        let is_new = index != self.current || !self.found_before;
+        *self = Self {
+            current: index,
+            found_before: true,
+            ..Self::default()
+        };
+        is_new
     }
 
-    fn failed(&mut self, nowhere: &Nowhere, before: Option<Nowhere>) {
-        let now = Instant::now();
-        let outage = self.outage.get_or_insert(Outage {
-            since: now,
-            searches: 0,
-            not_before: now,
-            reported: now,
-        });
-        let changed = before.is_none_or(|before| before.to_string() != nowhere.to_string());
-        if changed || outage.reported.elapsed() >= REPORT {
-            let waited = outage.since.elapsed();
-            tracing::warn!(%nowhere, ?waited, "waiting for a database host that takes writes");
-            outage.reported = now;
-        }
-        outage.not_before = now + pause(outage.searches);
-        outage.searches += 1;
+    fn failed(&mut self) {
+        self.not_before = Some(Instant::now() + PAUSES.pause(self.failures));
+        self.failures += 1;
     }
 }
 
-/// Random, so that replicas that lost the primary together do not search together.
-fn pause(searches: u32) -> Duration {
-    (FIRST_PAUSE * 2_u32.saturating_pow(searches.min(16)))
-        .min(LONGEST_PAUSE)
-        .mul_f64(rand::random_range(0.5..1.0))
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum NoConnection {
-    /// What the only host says, or the driver of it.
-    #[error(transparent)]
-    OneHost(#[from] mysql::Error),
-    /// It is to a host that is not the one to write to any more.
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
-    /// None of several hosts takes writes.
-    #[error("no database host takes writes: {0}")]
-    Nowhere(Nowhere),
-}
-
-impl NoConnection {
-    /// The errors, if they are all there is; of each host one.
-    pub(super) fn errors(&self) -> Option<Vec<&mysql::Error>> {
-        match self {
-            Self::OneHost(error) => Some(vec![error]),
-            Self::Unfit(unfit) => unfit.error().map(|error| vec![error]),
-            Self::Nowhere(nowhere) => nowhere.0.iter().map(|(_, unfit)| unfit.error()).collect(),
-        }
-    }
-}
-
-/// What is wrong with each of the hosts.
+/// Why there is no connection: what is wrong with each of the hosts.
 #[derive(Debug, Clone)]
 pub struct Nowhere(Arc<[(String, Unfit)]>);
 
 impl Nowhere {
+    /// The errors, if they are all there is; of each host one.
+    pub(super) fn errors(&self) -> Option<Vec<&Error>> {
+        self.0.iter().map(|(_, unfit)| unfit.error()).collect()
+    }
+
     /// Without names, for callers, as in `2 read-only, 1 not answering`.
     #[must_use]
     pub fn in_general(&self) -> String {
@@ -291,8 +340,14 @@ impl Nowhere {
     }
 }
 
+impl std::error::Error for Nowhere {}
+
 impl fmt::Display for Nowhere {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [(_, unfit)] = &*self.0 {
+            return unfit.fmt(to);
+        }
+        to.write_str("no database host takes writes: ")?;
         for (index, (name, unfit)) in self.0.iter().enumerate() {
             let separator = if index > 0 { "; " } else { "" };
             write!(to, "{separator}{name}: {unfit}")?;
@@ -303,22 +358,64 @@ impl fmt::Display for Nowhere {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST_PAUSE, LONGEST_PAUSE, pause};
+    use super::*;
+
+    fn host(address: SocketAddr, timeout: Duration) -> Arc<Host> {
+        let options = OptsBuilder::new()
+            .ip_or_hostname(Some(address.ip().to_string()))
+            .tcp_port(address.port())
+            .prefer_socket(false)
+            .tcp_connect_timeout(Some(timeout))
+            .read_timeout(Some(timeout));
+        Arc::new(Host::new(options.into(), Check::Nothing))
+    }
 
     #[test]
-    fn pauses_grow_up_to_a_bound_and_differ() {
-        for searches in 0..100 {
-            let pauses: Vec<_> = (0..32).map(|_| pause(searches)).collect();
-            assert!(
-                pauses
-                    .iter()
-                    .all(|&pause| pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE)
-            );
-            assert!(
-                pauses.iter().any(|pause| pause != &pauses[0]),
-                "replicas would come back together"
-            );
+    fn a_panic_while_a_host_is_asked_does_not_exclude_it() {
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let host = host(nobody, Duration::from_secs(1));
+        let (answer_to, answers) = channel();
+        for _ in 0..3 {
+            host.ask_for(0, &answer_to, |_| panic!("by the test"));
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while host.asked.load(Ordering::Relaxed) && Instant::now() < deadline {
+                thread::yield_now();
+            }
         }
-        assert!(pause(99) >= LONGEST_PAUSE / 2);
+        host.ask(0, &answer_to);
+        let answer = answers.recv_timeout(Duration::from_secs(10));
+        assert!(matches!(answer, Ok((0, Err(Unfit::Failed(_))))));
+    }
+
+    #[test]
+    fn each_address_of_a_name_gets_a_share_of_the_time_and_the_name_stays() {
+        let v4 = |last| SocketAddr::from(([127, 0, 0, last], 3306));
+        let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 3306));
+        let options: Opts = OptsBuilder::new()
+            .ip_or_hostname(Some("db.example"))
+            .tcp_connect_timeout(Some(Duration::from_secs(3)))
+            .into();
+        let tried = |addresses: &[SocketAddr]| -> Vec<(Option<bool>, Duration)> {
+            let tried = to_each_address(&options, addresses);
+            let binds = |options: &Opts| options.bind_address().map(SocketAddr::is_ipv6);
+            assert!(
+                tried
+                    .iter()
+                    .all(|options| options.get_ip_or_hostname() == "db.example")
+            );
+            let share = |options: &Opts| options.get_tcp_connect_timeout().unwrap_or_default();
+            tried
+                .iter()
+                .map(|options| (binds(options), share(options)))
+                .collect()
+        };
+        let (whole, third) = (Duration::from_secs(3), Duration::from_secs(1));
+        assert_eq!(tried(&[]), [(None, whole)]);
+        assert_eq!(tried(&[v4(1)]), [(None, whole)]);
+        assert_eq!(tried(&[v4(1), v4(2)]), [(Some(false), third)]);
+        assert_eq!(
+            tried(&[v6, v4(1)]),
+            [(Some(true), third), (Some(false), third)]
+        );
     }
 }

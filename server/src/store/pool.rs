@@ -1,23 +1,24 @@
 //! Connections: how they are set up, pooled, and given up.
 
+use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use mysql::Conn;
-use r2d2_mysql::r2d2::event::{AcquireEvent, CheckoutEvent, TimeoutEvent};
-use r2d2_mysql::r2d2::{self, ManageConnection, Pool, PooledConnection};
+use mysql::prelude::Queryable;
+use r2d2_mysql::r2d2::{ManageConnection, Pool};
 
 use crate::metrics::{DatabaseMetrics, PoolMetrics};
+use foundation::http::Workers;
+use foundation::telemetry::Outage;
 
-use super::hosts::{Hosts, NoConnection, Nowhere};
+use super::hosts::{Hosts, Nowhere};
 use super::run_all;
 
 /// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
-const READING_CONNECTIONS: u32 = 4;
-/// The packet in which a batch travels is this many times as large as its users and texts: hexadecimal takes two bytes
-/// for one, and no row is without its numbers.
-const PACKET_PER_BATCH: usize = 4;
+const READING_CONNECTIONS: u8 = 4;
 
 /// Each statement sees what was committed when it began, so what is read after the lock was got is the present; and no
 /// gap is locked.
@@ -52,99 +53,135 @@ impl Timeouts {
     }
 }
 
-/// A database with the tables in it, and pools of connections to it.
+/// A database with the tables in it, and connections to it.
 #[derive(Clone)]
 pub struct Store {
     hosts: Arc<Hosts>,
-    writing: Pool<Sessions>,
-    reading: Pool<Sessions>,
+    reading: Pool<Slots>,
+    /// Does what may hang on the database, so that those who wait for it can go away.
+    queries: Arc<Workers<Query>>,
     timeouts: Timeouts,
-    /// Bytes of users and texts that fit into one packet together.
-    most_batch_bytes: usize,
+    metrics: DatabaseMetrics,
+    outage: Arc<Outage>,
 }
+
+type Query = Box<dyn FnOnce() + Send>;
 
 impl Store {
     /// Connects when it must.
-    pub(super) fn new(
-        hosts: Hosts,
-        timeouts: Timeouts,
-        max_packet: usize,
-        metrics: &DatabaseMetrics,
-    ) -> Self {
-        let hosts = Arc::new(hosts);
-        let pool = |connections, metrics: &PoolMetrics| {
-            Pool::builder()
-                .max_size(connections)
-                .min_idle(Some(0))
-                .connection_timeout(timeouts.connect)
-                .error_handler(Box::new(LogErrors))
-                .event_handler(Box::new(Watch(metrics.clone())))
-                .build_unchecked(Sessions {
-                    hosts: Arc::clone(&hosts),
-                    metrics: metrics.clone(),
-                })
-        };
+    pub(super) fn new(hosts: Hosts, timeouts: Timeouts, metrics: &DatabaseMetrics) -> Self {
+        let reading = Pool::builder()
+            .max_size(READING_CONNECTIONS.into())
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .build_unchecked(Slots);
+        let threads = READING_CONNECTIONS.into();
         Self {
-            writing: pool(1, &metrics.writing),
-            reading: pool(READING_CONNECTIONS, &metrics.reading),
-            hosts,
+            hosts: Arc::new(hosts),
+            reading,
+            queries: Arc::new(Workers::new("database", threads, |query: Query| query())),
             timeouts,
-            most_batch_bytes: max_packet / PACKET_PER_BATCH,
+            metrics: metrics.clone(),
+            outage: Arc::default(),
         }
     }
 
-    /// A connection for reading, to the host that takes writes: what another shows may be old. Waits as long as
-    /// connecting may take, but not while it is known that no host takes writes.
+    /// What `query` gives on a connection to the host that takes writes: what another shows may be old. Nothing is waited
+    /// for after the deadline: neither a free connection, nor its check, nor a new one, nor the query.
     ///
     /// # Errors
-    /// If the database cannot be reached, or all connections are in use for that long.
-    pub fn connection(&self) -> Result<Connection, r2d2::Error> {
-        match self.hosts.nowhere() {
-            None => self.reading.get(),
-            Some(_) => self.reading.get_timeout(Duration::ZERO),
+    /// [`NotRead`]
+    pub fn read<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+    ) -> Result<T, NotRead> {
+        let metrics = self.metrics.reading.clone();
+        let asked = Instant::now();
+        let slot = self.reading.get_timeout(deadline - asked);
+        let Ok(mut slot) = slot else {
+            metrics.timeouts.inc();
+            return Err(NotRead::AllBusy);
+        };
+        let hosts = Arc::clone(&self.hosts);
+        let (answer_to, answer) = bounded(1);
+        self.queries.submit(Box::new(move || {
+            let answer = match slot.connected(&hosts, &metrics, deadline) {
+                Ok(mut session) => {
+                    metrics.wait.observe(asked.elapsed().as_secs_f64());
+                    match query(&mut session) {
+                        Ok(answer) => {
+                            slot.0 = Some(session);
+                            Ok(answer)
+                        }
+                        Err(error) => {
+                            session.give_up();
+                            Err(NotRead::Failed(error))
+                        }
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            // Free again before whoever waits goes on.
+            drop(slot);
+            let _ = answer_to.send(answer);
+        }));
+        match answer.recv_deadline(deadline) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(NotRead::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(NotRead::Panicked),
         }
+    }
+
+    /// What fails and succeeds on the database, for the log.
+    #[must_use]
+    pub fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     /// What is wrong with the hosts, while none of several takes writes.
     #[must_use]
     pub fn nowhere(&self) -> Option<Nowhere> {
-        self.hosts.nowhere()
+        self.hosts.no_primary()
     }
 
     /// A connection set up for writing; the writer keeps it.
     ///
     /// # Errors
     /// The text of it, if there is none.
-    pub fn writing_connection(&self) -> Result<Connection, String> {
-        let mut session = self.writing.get().map_err(|error| error.to_string())?;
-        run_all(&mut session, &self.writing_session()).map_err(|stopped| {
-            session.give_up();
-            stopped.error.to_string()
-        })?;
-        Ok(session)
+    pub fn writing_connection(&self) -> Result<WritingConnection, String> {
+        let (metrics, asked) = (&self.metrics.writing, Instant::now());
+        let mut session =
+            Session::open(&self.hosts, metrics).map_err(|nowhere| nowhere.to_string())?;
+        metrics.wait.observe(asked.elapsed().as_secs_f64());
+        let packet = run_all(&mut session, &self.writing_session())
+            .map_err(|stopped| stopped.error)
+            .and_then(|()| max_packet(&mut session));
+        match packet {
+            Ok(max_packet) => Ok(WritingConnection {
+                session,
+                max_packet,
+            }),
+            Err(error) => {
+                session.give_up();
+                Err(error.to_string())
+            }
+        }
     }
 
-    /// Brings the gauges of the pools up to date.
-    pub fn observe(&self, metrics: &DatabaseMetrics) {
-        for (pool, metrics) in [
-            (&self.writing, &metrics.writing),
-            (&self.reading, &metrics.reading),
-        ] {
-            let state = pool.state();
-            metrics.set_connections(state.connections, state.idle_connections, pool.max_size());
-        }
+    /// Brings the gauges of the connections up to date.
+    pub fn observe(&self) {
+        self.metrics.writing.set_connections(1, 1);
+        let slots = self.reading.state();
+        let in_use = slots.connections.saturating_sub(slots.idle_connections);
+        let reading = &self.metrics.reading;
+        reading.set_connections(in_use.into(), READING_CONNECTIONS);
     }
 
     /// How long it may take.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
-    }
-
-    /// Bytes of users and texts that fit into one packet together.
-    #[must_use]
-    pub fn most_batch_bytes(&self) -> usize {
-        self.most_batch_bytes
     }
 
     fn writing_session(&self) -> String {
@@ -164,21 +201,65 @@ impl Store {
     }
 }
 
-/// A connection, and whether it may be used again. `r2d2_mysql` asks the server at each check-in; that costs a round
-/// trip, and takes the late answer to a statement that timed out for a sign of health.
+/// The largest statement that the server takes on this connection, in bytes. Set for good when the connection is made.
+pub(super) fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
+    let bytes: Option<usize> = connection.query_first("SELECT @@max_allowed_packet")?;
+    bytes.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRead {
+    /// Until the deadline.
+    #[error("all connections for reading are in use")]
+    AllBusy,
+    /// No host gives a connection.
+    #[error("{0}")]
+    NoConnection(Nowhere),
+    /// The database did, or the way to it.
+    #[error("{0}")]
+    Failed(mysql::Error),
+    /// There was no answer until the deadline.
+    #[error("no answer in time")]
+    Late,
+    /// The driver did, or a thread could not be started.
+    #[error("the query panicked")]
+    Panicked,
+}
+
+/// An open connection.
 pub struct Session {
     connection: Conn,
-    broken: bool,
     metrics: PoolMetrics,
 }
 
 impl Session {
-    /// Not to be used again.
-    pub fn give_up(&mut self) {
-        if !self.broken {
-            self.metrics.lost.inc();
+    fn open(hosts: &Hosts, metrics: &PoolMetrics) -> Result<Self, Nowhere> {
+        match hosts.connect() {
+            Ok(connection) => {
+                metrics.opened.inc();
+                metrics.open.inc();
+                Ok(Self {
+                    connection,
+                    metrics: metrics.clone(),
+                })
+            }
+            Err(nowhere) => {
+                metrics.not_opened.inc();
+                Err(nowhere)
+            }
         }
-        self.broken = true;
+    }
+
+    /// Closes it, as it failed.
+    pub fn give_up(self) {
+        self.metrics.lost.inc();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.metrics.open.dec();
     }
 }
 
@@ -196,64 +277,59 @@ impl DerefMut for Session {
     }
 }
 
-/// A connection of the pool.
-pub type Connection = PooledConnection<Sessions>;
-
-/// Makes connections for the pool.
-pub struct Sessions {
-    hosts: Arc<Hosts>,
-    metrics: PoolMetrics,
+/// A connection set up for writing.
+pub struct WritingConnection {
+    /// The connection.
+    pub session: Session,
+    /// The largest statement that it takes, in bytes.
+    pub max_packet: usize,
 }
 
-impl ManageConnection for Sessions {
-    type Connection = Session;
-    type Error = NoConnection;
+/// A place in the pool, with a connection or without. What holds it may connect, and is waited for; the pool itself would
+/// go on trying to connect in the background although nobody asks, and log each failure.
+pub(super) struct Slot(Option<Session>);
 
-    fn connect(&self) -> Result<Session, NoConnection> {
-        let connection = self.hosts.connect().inspect_err(|_logged_by_the_pool| {
-            self.metrics.not_opened.inc();
-        })?;
-        Ok(Session {
-            connection,
-            broken: false,
-            metrics: self.metrics.clone(),
-        })
-    }
-
-    fn is_valid(&self, session: &mut Session) -> Result<(), NoConnection> {
-        self.hosts
-            .check(&mut session.connection)
-            .inspect_err(|_logged_by_the_pool| session.give_up())
-    }
-
-    fn has_broken(&self, session: &mut Session) -> bool {
-        session.broken
-    }
-}
-
-#[derive(Debug)]
-struct LogErrors;
-
-impl r2d2::HandleError<NoConnection> for LogErrors {
-    fn handle_error(&self, error: NoConnection) {
-        tracing::warn!(%error, "cannot connect to the database");
+impl Slot {
+    /// Takes the connection out, checked, or a new one. Begins nothing after the deadline.
+    fn connected(
+        &mut self,
+        hosts: &Hosts,
+        metrics: &PoolMetrics,
+        deadline: Instant,
+    ) -> Result<Session, NotRead> {
+        let in_time = || {
+            (Instant::now() < deadline)
+                .then_some(())
+                .ok_or(NotRead::Late)
+        };
+        in_time()?;
+        if let Some(mut session) = self.0.take() {
+            if hosts.check(&mut session).is_ok() {
+                return Ok(session);
+            }
+            session.give_up();
+            in_time()?;
+        }
+        Session::open(hosts, metrics).map_err(NotRead::NoConnection)
     }
 }
 
-/// Counts what happens in a pool.
-#[derive(Debug)]
-struct Watch(PoolMetrics);
+/// Makes places for the pool.
+pub(super) struct Slots;
 
-impl r2d2::HandleEvent for Watch {
-    fn handle_acquire(&self, _event: AcquireEvent) {
-        self.0.opened.inc();
+impl ManageConnection for Slots {
+    type Connection = Slot;
+    type Error = Infallible;
+
+    fn connect(&self) -> Result<Slot, Infallible> {
+        Ok(Slot(None))
     }
 
-    fn handle_checkout(&self, event: CheckoutEvent) {
-        self.0.wait.observe(event.duration().as_secs_f64());
+    fn is_valid(&self, _slot: &mut Slot) -> Result<(), Infallible> {
+        Ok(())
     }
 
-    fn handle_timeout(&self, _event: TimeoutEvent) {
-        self.0.timeouts.inc();
+    fn has_broken(&self, _slot: &mut Slot) -> bool {
+        false
     }
 }

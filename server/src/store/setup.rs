@@ -9,8 +9,10 @@ use mysql::{Conn, DriverError};
 
 use crate::metrics::Metrics;
 
-use super::hosts::{Hosts, NoConnection};
-use super::{DatabaseUrls, Remedy, Store, Timeouts, Trouble, rights, run_all};
+use super::hosts::{Hosts, Nowhere};
+use super::{
+    DatabaseUrls, LEAST_PACKET, Remedy, Store, Timeouts, Trouble, code, pool, rights, run_all,
+};
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
@@ -42,15 +44,8 @@ impl Store {
         }
         check_tables(&mut connection, url)?;
         rights::check(&mut connection).map_err(refused)?;
-        let packet: Option<usize> = connection
-            .query_first("SELECT @@max_allowed_packet")
-            .map_err(refused)?;
-        Ok(Self::new(
-            hosts,
-            timeouts,
-            packet.unwrap_or_default(),
-            &metrics.database,
-        ))
+        check_packet(&mut connection, url)?;
+        Ok(Self::new(hosts, timeouts, &metrics.database))
     }
 }
 
@@ -132,6 +127,17 @@ fn check_tables(connection: &mut Conn, url: &DatabaseUrls) -> Result<(), SetupEr
     connection.query_drop(columns).map_err(refused)
 }
 
+/// Whether the largest message fits into one statement.
+fn check_packet(connection: &mut Conn, url: &DatabaseUrls) -> Result<(), SetupError> {
+    match pool::max_packet(connection).map_err(|error| refused(url, &error))? {
+        bytes if bytes < LEAST_PACKET => Err(SetupError::PacketTooSmall {
+            url: url.clone(),
+            bytes,
+        }),
+        _enough => Ok(()),
+    }
+}
+
 fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
     SetupError::Refused {
         url: url.clone(),
@@ -161,16 +167,16 @@ fn said(error: &mysql::Error) -> String {
 }
 
 /// What all hosts refuse for good.
-fn refusal(error: &NoConnection) -> Option<&mysql::Error> {
+fn refusal(error: &Nowhere) -> Option<&mysql::Error> {
     let errors = error.errors()?;
     let for_good = errors.iter().all(|error| !may_come_up(error));
     errors.first().copied().filter(|_| for_good)
 }
 
-fn why(error: &NoConnection) -> String {
-    match error {
-        NoConnection::OneHost(error) => said(error),
-        other => other.to_string(),
+fn why(error: &Nowhere) -> String {
+    match error.errors().as_deref() {
+        Some([only]) => said(only),
+        _ => error.to_string(),
     }
 }
 
@@ -216,13 +222,6 @@ fn advice(error: &mysql::Error) -> &'static str {
     }
 }
 
-fn code(error: &mysql::Error) -> Option<u16> {
-    match error {
-        mysql::Error::MySqlError(error) => Some(error.code),
-        _ => None,
-    }
-}
-
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -258,5 +257,16 @@ pub enum SetupError {
         url: DatabaseUrls,
         /// What is wrong with it.
         detail: String,
+    },
+    /// A statement with the largest message is more than it takes.
+    #[error(
+        "the database at {url} cannot be used: its max_allowed_packet is {bytes}, which the largest messages do not fit \
+         into; set it to {LEAST_PACKET} or more"
+    )]
+    PacketTooSmall {
+        /// Without the password.
+        url: DatabaseUrls,
+        /// What it takes in one packet.
+        bytes: usize,
     },
 }

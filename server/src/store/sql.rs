@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::message::{PREDECESSORS, Post};
+use crate::message::{NewMessage, PREDECESSORS, Post, TEXT_LIMIT, USER_LIMIT};
 use crate::numbering::{Ledger, Numbered};
 
 const NO_FAILURE: &str = "a String takes all that is written to it";
@@ -32,6 +32,30 @@ impl<'a> Extend<&'a Post> for RowHeads {
             head
         }));
     }
+}
+
+/// What a batch's statements take beside its messages, in bytes.
+pub const FRAME: usize = 1024;
+/// What a message takes beside user and text: literals for id, numbers and dates, in its own row and in its user's counter.
+const ROW: usize = 256;
+
+/// What the database must take in one packet, so that the largest message fits. In steps of 1,024, as it is set. The
+/// users of the batch before fit as well, as they stand in the statement that has no text.
+pub const LEAST_PACKET: usize =
+    (FRAME + ROW + 4 * (4 * USER_LIMIT) + 2 * (4 * TEXT_LIMIT)).next_multiple_of(1024);
+
+/// What a message adds to a statement at most, in bytes. Hexadecimal takes two for one, and the user stands in two rows.
+#[must_use]
+pub fn most_bytes(message: &NewMessage) -> usize {
+    ROW + 4 * message.user().len() + 2 * message.text().len()
+}
+
+/// How long the text of a message too large may be at most, in bytes, so that a statement takes it.
+#[must_use]
+pub fn most_text_bytes(too_large: &NewMessage, max_packet: usize) -> usize {
+    let beside = FRAME + ROW + 4 * too_large.user().len();
+    // Who stands between may take less than the database.
+    (max_packet.saturating_sub(beside) / 2).min(too_large.text().len() - 1)
 }
 
 /// The transaction up to the point where it holds the lock and knows all it needs.
@@ -150,5 +174,59 @@ fn push_list<T>(
             sql.push(',');
         }
         push(sql, item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::RequestId;
+    use crate::numbering::number;
+
+    fn ledger() -> Ledger {
+        Ledger {
+            total: u64::MAX / 2,
+            of_user: [].into(),
+            last_sent_at: DateTime::UNIX_EPOCH,
+            tail: Vec::new(),
+            found: [].into(),
+            now: Utc::now(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_statement_is_larger_than_what_its_messages_are_counted_for(
+            lengths in prop_oneof![
+                prop::collection::vec((1..=2_usize, 1..=4_usize), 1..60),
+                prop::collection::vec((1..=USER_LIMIT, 1..=TEXT_LIMIT), 1..20),
+            ],
+        ) {
+            // Each user is another, and takes four bytes a character.
+            let posts: Vec<Post> = (0_u32..)
+                .zip(&lengths)
+                .map(|(index, &(user, text))| {
+                    let own = char::from_u32(0x1_F300 + index).expect("an emoji");
+                    let user = String::from(own).repeat(user);
+                    Post {
+                        message: NewMessage::new(user, "🌍".repeat(text)).expect("within the limits"),
+                        request_id: RequestId::draw(),
+                        deadline: Instant::now(),
+                    }
+                })
+                .collect();
+            let counted: usize = FRAME + posts.iter().map(|post| most_bytes(&post.message)).sum::<usize>();
+            let (ledger, mut heads) = (ledger(), RowHeads::default());
+            heads.extend(&posts);
+            let numbered = number(&posts, &ledger);
+            prop_assert!(insert_and_commit(&heads, &numbered, &ledger).len() <= counted);
+            let users: Vec<&str> = posts.iter().map(|post| post.message.user()).collect();
+            let ids: Vec<Uuid> = posts.iter().map(|post| post.request_id.uuid()).collect();
+            prop_assert!(lock_and_read(&users, &ids).len() <= counted);
+        }
     }
 }

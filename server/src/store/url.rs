@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use mysql::{Opts, OptsBuilder};
+use url::Url;
 
 use super::{SetupError, Timeouts, tls};
 
@@ -84,6 +85,9 @@ impl fmt::Debug for DatabaseUrls {
 
 const SCHEME: &str = "mysql://";
 
+const PERCENT_ENCODE: &str =
+    "if its user or password contains one of # / ? @ %, write that as %23 %2F %3F %40 %25";
+
 /// Where a host is, and who we are there.
 #[derive(Clone)]
 // An error in parsing would be shown together with the value, password and all. `options` refuses instead.
@@ -91,11 +95,13 @@ struct DatabaseUrl(String);
 
 impl DatabaseUrl {
     fn options(&self, timeouts: Timeouts) -> Result<Opts, SetupError> {
+        self.check_password().map_err(SetupError::Url)?;
         let (url, tls) = tls::take_options(&self.0).map_err(SetupError::Url)?;
         tls.as_ref()
             .map_or(Ok(()), tls::check_files)
             .map_err(SetupError::Url)?;
-        let options = Opts::from_url(&url).map_err(|error| SetupError::Url(error.to_string()))?;
+        let options = Opts::from_url(&url)
+            .map_err(|error| SetupError::Url(format!("{error}; {PERCENT_ENCODE}")))?;
         if options.get_db_name().is_none_or(str::is_empty) {
             return Err(SetupError::Url(
                 "it names no database; add one, as in …:3306/dummy_messenger".to_owned(),
@@ -110,11 +116,29 @@ impl DatabaseUrl {
         Ok(OptsBuilder::from_opts(options)
             // What the server says of its socket's path need not be true on this machine.
             .prefer_socket(false)
+            // What the server takes is asked for where it matters; what it sends is always taken.
+            .max_allowed_packet(Some(usize::MAX))
             .ssl_opts(tls)
             .tcp_connect_timeout(Some(timeouts.connect))
             .read_timeout(Some(timeouts.answer))
             .write_timeout(Some(timeouts.answer))
             .into())
+    }
+
+    /// Where one of these signs stands in a password as it is, another host, port or database would be asked, or none, and
+    /// the log would show part of the password.
+    fn check_password(&self) -> Result<(), String> {
+        let rest = self.0.strip_prefix(SCHEME).unwrap_or(&self.0);
+        let behind = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+        let (name, query) = behind.split_once('?').unwrap_or((behind, ""));
+        // In the value of an option an @ is one.
+        let in_no_option = query
+            .split_once('@')
+            .is_some_and(|(before, _)| !before.contains('='));
+        if name.contains('@') || in_no_option || behind.contains('#') {
+            return Err(PERCENT_ENCODE.to_owned());
+        }
+        Ok(())
     }
 
     fn asks_for_tls(&self) -> bool {
@@ -124,30 +148,17 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(options) = tls::take_options(&self.0)
-            .and_then(|(url, _)| Opts::from_url(&url).map_err(|error| error.to_string()))
-        else {
-            return write!(to, "(not a URL)");
+        let url = self.check_password().ok().and(Url::parse(&self.0).ok());
+        let Some(mut url) = url.filter(|url| url.scheme() == "mysql") else {
+            return to.write_str("(not a URL)");
         };
-        let user = options.get_user().unwrap_or_default();
-        let password = if options.get_pass().is_some() {
-            ":***"
-        } else {
-            ""
-        };
-        let database = options.get_db_name().unwrap_or_default();
-        let host = options.get_ip_or_hostname();
-        match options.get_socket() {
-            Some(socket) => write!(
-                to,
-                "mysql://{user}{password}@{host}/{database}?socket={socket}"
-            ),
-            None => write!(
-                to,
-                "mysql://{user}{password}@{host}:{}/{database}",
-                options.get_tcp_port()
-            ),
+        if url.password().is_some() {
+            let _ = url.set_password(Some("***"));
         }
+        if url.port().is_none() {
+            let _ = url.set_port(Some(3306));
+        }
+        url.fmt(to)
     }
 }
 
@@ -157,15 +168,16 @@ mod tests {
 
     use super::{DatabaseUrl, DatabaseUrls, Timeouts};
 
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::from_secs(1),
+        answer: Duration::from_secs(1),
+    };
+
     #[test]
     fn tls_on_a_unix_socket_is_refused_and_each_alone_is_taken() {
-        let timeouts = Timeouts {
-            connect: Duration::from_secs(1),
-            answer: Duration::from_secs(1),
-        };
         let options = |query: &str| {
             let url = format!("mysql://u:p@localhost/name?{query}");
-            DatabaseUrl(url).options(timeouts).map(drop)
+            DatabaseUrl(url).options(TIMEOUTS).map(drop)
         };
         let both = options("socket=/run/s.sock&ssl-mode=required").expect_err("it cannot be");
         assert!(both.to_string().contains("Unix socket"), "{both}");
@@ -175,6 +187,29 @@ mod tests {
             "socket=/run/s.sock&ssl-mode=disabled",
         ] {
             assert!(options(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_password_with_a_sign_of_urls_in_it_is_refused_with_advice_and_not_shown() {
+        for sign in [
+            "#", "/", "?", "1#", "1/", "1?", "1/2?", "a@b#", "a@b/", "a@b?",
+        ] {
+            let url = DatabaseUrl(format!("mysql://u:{sign}geheim@localhost/name"));
+            let error = url.options(TIMEOUTS).expect_err(&url.0).to_string();
+            assert!(error.contains("%23"), "{sign}: {error}");
+            let shown = url.to_string();
+            assert!(!shown.contains("geheim"), "{sign}: {shown}");
+        }
+        for good in [
+            "mysql://u:a@b@localhost/name",
+            "mysql://u:%23%2F%3F%40%25@localhost/name",
+            "mysql://u:%@localhost/name",
+            "mysql://localhost/name?socket=/a@b",
+            "mysql://u:p@localhost/name?socket=/a@b",
+        ] {
+            let url = DatabaseUrl(good.to_owned());
+            assert!(url.options(TIMEOUTS).is_ok(), "{good}");
         }
     }
 
@@ -194,7 +229,7 @@ mod tests {
         );
         assert_eq!(
             urls.to_string(),
-            "mysql://u:***@one:3306/x, mysql://u:***@two:3307/x, mysql://@three:3306/x"
+            "mysql://u:***@one:3306/x, mysql://u:***@two:3307/x, mysql://three:3306/x"
         );
     }
 }

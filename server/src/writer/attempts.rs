@@ -1,18 +1,21 @@
 //! Attempts that failed: what is known after them, and when the next one follows.
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::store::Trouble;
+use crate::backoff::Backoff;
+use crate::store::{self, Trouble};
 use foundation::telemetry::Incident;
 
-/// Pauses between attempts: the first one follows at once, for a connection may just have been closed while idle.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// Longer pauses would not spare the database, and recovery should be noticed soon.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Pauses between attempts. Longer ones would not spare the database, and recovery should be noticed soon.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_millis(10),
+    longest: Duration::from_millis(500),
+};
 
 /// What is known of a batch from earlier attempts.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Past {
+pub(super) struct RetryState {
     pub(super) attempts: u32,
     /// Some of the batch may be stored, or will be. Resolved by the next attempt that gets the lock.
     pub(super) outcome_unknown: bool,
@@ -21,17 +24,19 @@ pub(super) struct Past {
 }
 
 /// An attempt that failed.
+#[derive(Debug)]
 pub(super) struct Failure {
     pub(super) trouble: Trouble,
-    pub(super) finding: Finding,
+    pub(super) commit_status: CommitStatus,
+    /// By which the database names the error, if it answered.
+    pub(super) code: Option<u16>,
     /// For the log.
     pub(super) said: String,
-    pub(super) incident: Incident,
 }
 
 /// What an attempt that failed says of the batch, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum CommitStatus {
     /// It did not come as far as the lock.
     Unchanged,
     /// With the lock it found nothing of the batch, and it stored nothing.
@@ -40,60 +45,42 @@ pub(super) enum Finding {
     InDoubt,
 }
 
-impl Past {
+impl RetryState {
     /// The only place that decides whether a caller may be told that nothing is stored.
-    pub(super) fn learn_of(&mut self, failure: &Failure) {
+    pub(super) fn learn_of(&mut self, failure: &Failure, incident: Incident) {
         self.attempts += 1;
-        self.outcome_unknown = match failure.finding {
-            Finding::Unchanged => self.outcome_unknown,
-            Finding::NotStored => false,
-            Finding::InDoubt => true,
+        self.outcome_unknown = match failure.commit_status {
+            CommitStatus::Unchanged => self.outcome_unknown,
+            CommitStatus::NotStored => false,
+            CommitStatus::InDoubt => true,
         };
-        self.incident = Some(failure.incident);
+        self.incident = Some(incident);
     }
 
-    /// How long to wait before the next attempt. Grows, and is random, so that replicas do not come back all at once.
+    /// How long to wait before the next attempt. The second one follows at once, for a connection may just have been
+    /// closed while idle.
     pub(super) fn pause(&self) -> Duration {
         match self.attempts {
             0 | 1 => Duration::ZERO,
-            more => (FIRST_PAUSE * 2_u32.saturating_pow((more - 2).min(16)))
-                .min(LONGEST_PAUSE)
-                .mul_f64(rand::random_range(0.5..1.0)),
+            more => PAUSES.pause(more - 2),
         }
     }
 }
 
 impl Failure {
-    pub(super) fn new(trouble: Trouble, finding: Finding, said: String) -> Self {
+    pub(super) fn of(error: &mysql::Error, commit_status: CommitStatus) -> Self {
         Self {
-            trouble,
-            finding,
-            said,
-            incident: Incident::draw(),
+            trouble: Trouble::of(error),
+            commit_status,
+            code: store::code(error),
+            said: error.to_string(),
         }
     }
+}
 
-    pub(super) fn of(error: &mysql::Error, finding: Finding) -> Self {
-        Self::new(Trouble::of(error), finding, error.to_string())
-    }
-
-    /// `past` is what is known with this failure.
-    pub(super) fn log(&self, messages: usize, past: Past) {
-        let (trouble, cause, instance) = (self.trouble.name(), &self.said, self.incident);
-        let (attempt, outcome_unknown) = (past.attempts, past.outcome_unknown);
-        if self.trouble == Trouble::Refused {
-            tracing::error!(%instance, messages, attempt, cause, "the database refuses a batch");
-        } else {
-            tracing::warn!(
-                %instance,
-                messages,
-                attempt,
-                %trouble,
-                outcome_unknown,
-                cause,
-                "trying a batch again"
-            );
-        }
+impl fmt::Display for Failure {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} ({})", self.said, self.trouble.name())
     }
 }
 
@@ -101,19 +88,28 @@ impl Failure {
 mod tests {
     use super::*;
 
-    fn unknown_after(findings: &[Finding]) -> bool {
-        let mut past = Past::default();
-        for &finding in findings {
-            past.learn_of(&Failure::new(Trouble::Connection, finding, String::new()));
+    fn unknown_after(statuses: &[CommitStatus]) -> bool {
+        let mut retry = RetryState::default();
+        for &commit_status in statuses {
+            let failure = Failure {
+                trouble: Trouble::Connection,
+                commit_status,
+                code: None,
+                said: String::new(),
+            };
+            retry.learn_of(&failure, Incident::draw());
         }
-        past.outcome_unknown
+        retry.outcome_unknown
     }
 
     #[test]
     fn what_is_in_doubt_stays_so_until_an_attempt_with_the_lock_finds_that_it_is_not_stored() {
-        let (unchanged, not_stored, in_doubt) =
-            (Finding::Unchanged, Finding::NotStored, Finding::InDoubt);
-        for (findings, unknown) in [
+        let (unchanged, not_stored, in_doubt) = (
+            CommitStatus::Unchanged,
+            CommitStatus::NotStored,
+            CommitStatus::InDoubt,
+        );
+        for (statuses, unknown) in [
             (&[unchanged][..], false),
             (&[not_stored], false),
             (&[in_doubt], true),
@@ -123,7 +119,7 @@ mod tests {
             (&[in_doubt, not_stored, unchanged], false),
             (&[in_doubt, unchanged, not_stored, in_doubt], true),
         ] {
-            assert_eq!(unknown_after(findings), unknown, "{findings:?}");
+            assert_eq!(unknown_after(statuses), unknown, "{statuses:?}");
         }
     }
 }

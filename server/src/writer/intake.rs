@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::WriterLimits;
 use crate::message::Post;
+use crate::store::{FRAME, most_bytes};
 
 /// A message that waits, and what its answer goes to.
 pub(super) struct Waiting<A> {
@@ -19,6 +20,8 @@ pub(super) struct Intake<A> {
     /// Taken from the queue, and not fit for the batch of then: the first of the next one.
     held_back: Option<Waiting<A>>,
     limits: WriterLimits,
+    /// The largest statement that the database takes.
+    pub(super) max_packet: usize,
 }
 
 impl<A> Intake<A> {
@@ -27,6 +30,7 @@ impl<A> Intake<A> {
             queue,
             held_back: None,
             limits,
+            max_packet: usize::MAX,
         }
     }
 
@@ -44,18 +48,24 @@ impl<A> Intake<A> {
         Ok(batch)
     }
 
-    /// Adds what waits, up to the limits, and up to the first that may not join.
+    /// Adds what waits, up to the limits, and up to the first that may not join or does not fit.
     pub(super) fn fill(&mut self, batch: &mut Vec<Waiting<A>>, may_join: impl Fn(&Post) -> bool) {
         let mut bytes: usize = batch
             .iter()
             .map(|waiting| waiting.post.message.weight())
             .sum();
+        let mut packet = statement_bytes(batch);
         while self.held_back.is_none()
             && batch.len() < self.limits.batch_messages
             && bytes < self.limits.batch_bytes
         {
             match self.queue.try_recv() {
                 Ok(next) if may_join(&next.post) => {
+                    packet += most_bytes(&next.post.message);
+                    if packet > self.max_packet {
+                        self.held_back = Some(next);
+                        break;
+                    }
                     bytes += next.post.message.weight();
                     batch.push(next);
                 }
@@ -64,4 +74,12 @@ impl<A> Intake<A> {
             }
         }
     }
+}
+
+/// The largest statement of a batch, in bytes, at most.
+pub(super) fn statement_bytes<A>(batch: &[Waiting<A>]) -> usize {
+    let messages = batch
+        .iter()
+        .map(|waiting| most_bytes(&waiting.post.message));
+    FRAME + messages.sum::<usize>()
 }

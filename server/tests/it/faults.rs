@@ -74,6 +74,55 @@ fn a_message_that_the_database_refuses_harms_no_other() {
     );
 }
 
+/// Every message with this text fails with this error.
+fn refuse(database: &Database, text: &str, error: u16) {
+    let signal = signal(error);
+    database
+        .connect()
+        .query_drop(format!(
+            "CREATE TRIGGER refusal BEFORE INSERT ON messages FOR EACH ROW
+             BEGIN IF NEW.text LIKE '{text}' THEN {signal}; END IF; END"
+        ))
+        .expect("the table is there");
+}
+
+#[test]
+fn an_error_that_nobody_knows_and_all_messages_meet_is_not_held_against_each_of_them() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    refuse(&database, "number %", 1105);
+    let texts: Vec<String> = (0..100).map(|index| format!("number {index}")).collect();
+    let mut callers = one_batch(&database, &replica, &texts);
+    for caller in &mut callers {
+        let answer = caller.receive();
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    assert_eq!(database.count(), 1);
+    let failures = &scrape(&replica)[r#"batch_failures_total{cause="unknown"}"#];
+    assert_eq!(failures, "3", "the batch, and two of it by themselves");
+}
+
+#[test]
+fn a_message_that_meets_an_error_that_nobody_knows_harms_no_other() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    refuse(&database, "refuse me", 1105);
+    for bad in [0, 4, 9] {
+        let text = |index| match index {
+            index if index == bad => "refuse me".to_owned(),
+            index => format!("{index}"),
+        };
+        let texts: Vec<String> = (0..10).map(text).collect();
+        let mut callers = one_batch(&database, &replica, &texts);
+        for (index, caller) in callers.iter_mut().enumerate() {
+            let expected = if index == bad { 503 } else { 200 };
+            assert_eq!(caller.receive().status, expected, "{index} of {bad}");
+        }
+    }
+    assert_eq!(database.count(), 30);
+    database.assert_in_order();
+}
+
 #[test]
 fn a_connection_killed_in_mid_transaction_loses_and_doubles_nothing() {
     let database = Database::new();

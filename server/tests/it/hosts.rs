@@ -1,11 +1,15 @@
 //! Several hosts of one database: the one that takes writes is found and followed, and nothing is lost on the way.
 
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use uuid::Uuid;
 
-use crate::harness::{Caller, Database, Door, PATIENCE, Replica, Standing, eventually};
+use crate::harness::{Caller, Database, Door, PATIENCE, Replica, Standing, eventually, skip};
 
 fn doors<const N: usize>(database: &Database, standings: [Standing; N]) -> [Door; N] {
     standings.map(|standing| Door::new(database, standing))
@@ -60,10 +64,56 @@ fn a_frozen_host_leaves_the_others_time_however_little_there_is() {
 }
 
 #[test]
+fn a_name_with_a_silent_address_leads_to_the_next_one() {
+    let database = Database::new();
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    listener.bind(&free.into()).expect("a port is free");
+    // Not one more than this fits into its queue.
+    listener.listen(0).expect("it is bound");
+    let silent = listener.local_addr().expect("it is bound");
+    let silent = silent.as_socket().expect("it has a port");
+    let other = SocketAddr::from(([127, 0, 0, 9], silent.port()));
+    let door = Door::at(other, &database, Standing::TakesWrites);
+    let mut queued = Vec::new();
+    eventually("nobody is let in any more", || {
+        let connection = TcpStream::connect_timeout(&silent, Duration::from_millis(100));
+        let is_full = connection.is_err();
+        queued.extend(connection);
+        is_full
+    });
+    let names = tempfile::tempdir().expect("a folder can be made");
+    let hosts = names.path().join("hosts");
+    fs::write(&hosts, "127.0.0.1 two.test\n127.0.0.9 two.test\n").expect("the folder is there");
+    let with_names = |command: &str| {
+        let mut in_own_mounts = Command::new("unshare");
+        in_own_mounts
+            .args(["--mount", "sh", "-c"])
+            .arg(format!("mount --bind \"$0\" /etc/hosts && exec {command}"))
+            .arg(&hosts);
+        in_own_mounts
+    };
+    let resolved = with_names("getent ahostsv4 two.test").output();
+    if !resolved.is_ok_and(|said| said.stdout.starts_with(b"127.0.0.1 ")) {
+        skip("no names can be made up here; it takes root");
+        return;
+    }
+    let url = door.url().replace("127.0.0.9:", "two.test:");
+    let mut replica = Replica::run(
+        with_names("\"$1\" --connect-timeout 1s")
+            .arg(env!("CARGO_BIN_EXE_server"))
+            .env("LISTEN", "127.0.0.1:0")
+            .env("DATABASE_URL", url),
+    );
+    replica.wait_until_ready();
+    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+}
+
+#[test]
 fn hosts_may_be_given_one_by_one() {
     let database = Database::new();
     let doors = doors(&database, [Standing::Away, Standing::TakesWrites]);
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_server"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
     command.args(["--listen", "127.0.0.1:0"]);
     for door in &doors {
         command.args(["--database-url", &door.url()]);

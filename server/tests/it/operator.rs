@@ -54,7 +54,7 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
     second.send_post("ann", "has no place in it", "");
     for (answer, said) in [
         (caller.receive(), "Lock wait timeout"),
-        (second.receive(), "waited too long"),
+        (second.receive(), "Lock wait timeout"),
         (second.receive(), "the queue is full"),
     ] {
         assert_eq!(answer.status, 503);
@@ -69,7 +69,7 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
         .expect("the table is there");
     let unanswered = caller.get("/messages");
     assert_eq!(unanswered.status, 503);
-    assert!(cause(&replica, &unanswered).contains("the database does not answer"));
+    assert!(cause(&replica, &unanswered).contains("the database fails"));
 
     let malformed = caller.post("", "x");
     assert_eq!(malformed.json().get("instance"), None, "the caller's own");

@@ -148,7 +148,7 @@ fn the_password_is_shown_nowhere() {
         let _ = database.connect().query_drop(format!("KILL {id}"));
     }
     caller.send_post("ann", "cannot be stored any more", "");
-    replica.wait_for_line("cannot connect to the database");
+    replica.wait_for_line("the database fails");
     assert_eq!(replica.caller().get("/readyz").status, 503);
     assert_masked(&replica.log());
 

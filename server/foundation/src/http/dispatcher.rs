@@ -19,8 +19,8 @@ use super::workers::Workers;
 use super::{EdgeLimits, Service};
 use crate::telemetry::{Incident, Registry, Reporter, TEXT_FORMAT};
 
-/// How long `/readyz` may take: a balancer that asks it waits no longer.
-const READY_WITHIN: Duration = Duration::from_millis(1500);
+/// How long `/readyz` may take: whoever asks takes no answer for a no, and does not wait for long.
+const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What the receivers hand requests to. All requests of a connection come through one entrance and one receiver, so their
 /// tickets are drawn in the order of their arrival.
@@ -33,6 +33,9 @@ pub(super) struct Dispatcher<S: Service> {
     query_pool: Arc<Workers<(Target<S>, Exchange)>>,
     /// Renders the metrics, for which the system reads files: apart, so that they are shown whatever holds up the others.
     metrics_pool: Workers<(Target<S>, Exchange)>,
+    /// Asks whether the service is ready: apart, so that pages that wait for the database do not hold it up. One at a time is
+    /// enough, as each has a deadline from its arrival on.
+    readiness_pool: Arc<Workers<(Target<S>, Exchange)>>,
     outbox: Arc<Outbox>,
     /// Logs connections on which nothing more is served.
     given_up: Reporter,
@@ -73,6 +76,7 @@ impl<S: Service> Dispatcher<S> {
             body_pool: Arc::new(pool("body", limits.workers, Handlers::wait_and_handle)),
             query_pool: Arc::new(pool("query", limits.workers, Handlers::handle_at_once)),
             metrics_pool: pool("metrics", 1, Handlers::handle_at_once),
+            readiness_pool: Arc::new(pool("readiness", 1, Handlers::handle_at_once)),
             handlers,
             outbox,
             given_up: Reporter::default(),
@@ -109,7 +113,10 @@ impl<S: Service> Dispatcher<S> {
         }
         match target {
             Target::Ready | Target::Service(Handler::Blocking(_)) => {
-                let pool = Arc::clone(&self.query_pool);
+                let pool = Arc::clone(match target {
+                    Target::Ready => &self.readiness_pool,
+                    _ => &self.query_pool,
+                });
                 exchange.in_turn(move |exchange| pool.submit((target, exchange)));
             }
             Target::Metrics => {
@@ -144,7 +151,12 @@ impl<S: Service> Dispatcher<S> {
     fn observe(&self) {
         let metrics = &self.handlers.metrics;
         self.outbox.observe(metrics);
-        for pool in [&*self.body_pool, &self.query_pool, &self.metrics_pool] {
+        for pool in [
+            &*self.body_pool,
+            &self.query_pool,
+            &self.metrics_pool,
+            &self.readiness_pool,
+        ] {
             metrics.set_workers(pool.state());
         }
     }
@@ -169,6 +181,7 @@ impl<S: Service> Dispatcher<S> {
         self.body_pool.join();
         self.query_pool.join();
         self.metrics_pool.join();
+        self.readiness_pool.join();
         self.outbox.join();
     }
 }
@@ -241,7 +254,8 @@ impl<S: Service> Handlers<S> {
                 exchange.answer(response.held_by(&self.unread));
             }
             Target::Ready => {
-                let deadline = exchange.received() + READY_WITHIN;
+                let timeout = self.limits.request_timeout.min(READY_TIMEOUT);
+                let deadline = exchange.received() + timeout;
                 let ready = self.service.ready(deadline);
                 exchange.answer(ready.map(|()| Response::json(&Ready { status: "ready" })));
             }

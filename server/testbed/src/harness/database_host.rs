@@ -45,7 +45,12 @@ struct Shared {
 impl DatabaseHost {
     /// Makes a host with this database.
     pub fn new(database: &Database, status: HostStatus) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), database, status)
+    }
+
+    /// As [`Self::new`], at this address.
+    pub fn at(address: SocketAddr, database: &Database, status: HostStatus) -> Self {
+        let listener = TcpListener::bind(address).expect("the port is free");
         let address = listener.local_addr().expect("it is bound");
         let url = database.url();
         let shared = Arc::new(Shared {
