@@ -58,9 +58,9 @@ impl Messenger {
             }
             Err(error) => {
                 let incident = outage.fail(access, &error);
-                Err(match self.store.nowhere() {
+                Err(match self.store.no_primary() {
                     None => Error::DatabaseAway(incident),
-                    Some(nowhere) => Error::NoPrimary(nowhere.in_general(), incident),
+                    Some(no_primary) => Error::NoPrimary(no_primary.in_general(), incident),
                 })
             }
         }

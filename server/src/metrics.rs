@@ -13,7 +13,7 @@ use prometheus::{
 
 use crate::message::Post;
 use crate::numbering::{Fate, Ledger, Numbered};
-use crate::store::Trouble;
+use crate::store::ErrorClass;
 use crate::{BUILD, VERSION};
 
 /// Stands before each name.
@@ -257,7 +257,7 @@ pub struct WriterMetrics {
     pub refused_full: IntCounter,
     /// Refused since their time was over.
     pub refused_late: IntCounter,
-    failures: Vec<(Trouble, IntCounter)>,
+    failures: Vec<(ErrorClass, IntCounter)>,
     /// Messages that may be stored or not.
     pub unknown: IntCounter,
     unknown_stored: IntCounter,
@@ -287,7 +287,7 @@ impl WriterMetrics {
              anew, or given up with 504 or 500",
             &["as"],
         );
-        let failure = |trouble: Trouble| (trouble, failures.with_label_values(&[trouble.name()]));
+        let failure = |class: ErrorClass| (class, failures.with_label_values(&[class.name()]));
         Self {
             queue: gauge(
                 registry,
@@ -335,7 +335,7 @@ impl WriterMetrics {
             ),
             refused_full: refused.with_label_values(&["queue_full"]),
             refused_late: refused.with_label_values(&["late"]),
-            failures: Trouble::ALL.map(failure).into(),
+            failures: ErrorClass::ALL.map(failure).into(),
             unknown: counter(
                 registry,
                 "unknown_outcomes_total",
@@ -348,8 +348,8 @@ impl WriterMetrics {
     }
 
     /// An attempt to store a batch failed.
-    pub fn failed(&self, trouble: Trouble) {
-        let counter = self.failures.iter().find(|(each, _)| *each == trouble);
+    pub fn failed(&self, class: ErrorClass) {
+        let counter = self.failures.iter().find(|(each, _)| *each == class);
         counter.expect("there is one for each").1.inc();
     }
 

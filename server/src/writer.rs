@@ -23,7 +23,7 @@ use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
 use crate::numbering::{Fate, Numbered, number};
 use crate::store::{
-    self, LEAST_PACKET, Locked, NotCommitted, Remedy, RowHeads, Session, Store, Trouble,
+    self, ErrorClass, LEAST_PACKET, Locked, NotCommitted, Recovery, RowHeads, Session, Store,
 };
 
 use attempts::{CommitStatus, Failure, RetryState};
@@ -180,7 +180,7 @@ impl<A> WriterThread<A> {
     fn survive(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!("the writer panicked; it goes on with the next batch");
-            self.clean_up(Remedy::Reconnect);
+            self.clean_up(Recovery::Reconnect);
         }
     }
 
@@ -200,32 +200,32 @@ impl<A> WriterThread<A> {
                 }
                 Err(failure) => failure,
             };
-            if failure.trouble == Trouble::Duplicate && retry.attempts > 0 {
+            if failure.class == ErrorClass::Duplicate && retry.attempts > 0 {
                 // The ids were looked up under the lock, and were not there.
-                failure.trouble = Trouble::Refused;
+                failure.class = ErrorClass::Refused;
             }
             let incident = self.report(&failure, batch.len());
             retry.learn_of(&failure, incident);
             let metrics = &self.metrics.writer;
-            metrics.failed(failure.trouble);
+            metrics.failed(failure.class);
             // What was unknown before was resolved with the lock, or is counted.
             if retry.outcome_unknown && failure.commit_status != CommitStatus::Unchanged {
                 metrics.unknown.inc_by(batch.len() as u64);
             }
-            let remedy = failure.trouble.remedy();
-            self.clean_up(remedy);
-            match remedy {
-                Remedy::TryAgain | Remedy::Reconnect => std::thread::sleep(retry.pause()),
-                Remedy::Split | Remedy::TrySingly if batch.len() == 1 => {
-                    self.give_up(batch, retry, failure.trouble, incident);
+            let recovery = failure.class.recovery();
+            self.clean_up(recovery);
+            match recovery {
+                Recovery::TryAgain | Recovery::Reconnect => std::thread::sleep(retry.pause()),
+                Recovery::Split | Recovery::TrySingly if batch.len() == 1 => {
+                    self.give_up(batch, retry, failure.class, incident);
                     return Some(failure);
                 }
-                Remedy::Split => {
+                Recovery::Split => {
                     let second_half = batch.split_off(batch.len() / 2);
                     self.store(batch, retry);
                     return self.store(second_half, retry);
                 }
-                Remedy::TrySingly => {
+                Recovery::TrySingly => {
                     self.store_singly(batch, retry, &failure, incident);
                     return Some(failure);
                 }
@@ -235,11 +235,11 @@ impl<A> WriterThread<A> {
 
     /// Logs the failure of an attempt, unless it is one of many.
     fn report(&self, failure: &Failure, messages: usize) -> Incident {
-        match failure.trouble {
-            Trouble::Refused => self.refusals.report(|incident| {
+        match failure.class {
+            ErrorClass::Refused => self.refusals.report(|incident| {
                 tracing::error!(instance = %incident, messages, cause = failure.said, "the database refuses a batch");
             }),
-            Trouble::TooLarge => self.splits.report(|incident| {
+            ErrorClass::TooLarge => self.splits.report(|incident| {
                 tracing::warn!(instance = %incident, messages, cause = failure.said, "a batch is too large for the database");
             }),
             _ => self.store.outage().fail(Access::Write, failure),
@@ -262,8 +262,8 @@ impl<A> WriterThread<A> {
                 Some(alone) if alone.code == together.code => alike + 1,
                 _ => 0,
             };
-            if alike == MOST_ALIKE && together.trouble == Trouble::Unknown {
-                return self.give_up(rest.collect(), retry, together.trouble, incident);
+            if alike == MOST_ALIKE && together.class == ErrorClass::Unknown {
+                return self.give_up(rest.collect(), retry, together.class, incident);
             }
         }
     }
@@ -273,7 +273,7 @@ impl<A> WriterThread<A> {
         &self,
         batch: Vec<Waiting<A>>,
         retry: RetryState,
-        trouble: Trouble,
+        class: ErrorClass,
         incident: Incident,
     ) {
         let metrics = &self.metrics.writer;
@@ -281,9 +281,9 @@ impl<A> WriterThread<A> {
             metrics.unknown_given_up.inc_by(batch.len() as u64);
             return self.answer(batch, &Error::OutcomeUnknown(incident));
         }
-        let error = match trouble {
-            Trouble::Refused => Error::Defect(incident),
-            Trouble::TooLarge => {
+        let error = match class {
+            ErrorClass::Refused => Error::Defect(incident),
+            ErrorClass::TooLarge => {
                 let message = batch.first().map(|waiting| &waiting.post.message);
                 let room = |message| store::most_text_bytes(message, self.intake.max_packet);
                 Error::TooLargeForDatabase(message.map_or(0, room))
@@ -311,7 +311,7 @@ impl<A> WriterThread<A> {
         )?;
         if statement_bytes(batch) > self.intake.max_packet {
             return Err(Failure {
-                trouble: Trouble::TooLarge,
+                class: ErrorClass::TooLarge,
                 commit_status: CommitStatus::Unchanged,
                 code: None,
                 said: format!("max_allowed_packet is {}", self.intake.max_packet),
@@ -372,11 +372,11 @@ impl<A> WriterThread<A> {
     }
 
     /// Leaves the connection as the next attempt needs it.
-    fn clean_up(&mut self, remedy: Remedy) {
+    fn clean_up(&mut self, recovery: Recovery) {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        if (remedy == Remedy::Reconnect || store::rollback(connection).is_err())
+        if (recovery == Recovery::Reconnect || store::rollback(connection).is_err())
             && let Some(session) = self.connection.take()
         {
             session.give_up();
@@ -391,7 +391,7 @@ impl<A> WriterThread<A> {
             .as_mut()
             .is_some_and(|connection| connection.ping().is_err())
         {
-            self.clean_up(Remedy::Reconnect);
+            self.clean_up(Recovery::Reconnect);
         }
     }
 
@@ -478,7 +478,7 @@ fn connected<'c>(
                 Ok(connection.insert(new.session))
             }
             Err(said) => Err(Failure {
-                trouble: Trouble::Connection,
+                class: ErrorClass::Connection,
                 commit_status: CommitStatus::Unchanged,
                 code: None,
                 said,
