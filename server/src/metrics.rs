@@ -12,7 +12,7 @@ use prometheus::{
 };
 
 use crate::message::Post;
-use crate::numbering::{Fate, Ledger, Numbered};
+use crate::numbering::{Assignment, LockedState, Numbered};
 use crate::store::ErrorClass;
 use crate::{BUILD, VERSION};
 
@@ -359,21 +359,21 @@ impl WriterMetrics {
         self.lock_wait.observe((got - asked).as_secs_f64());
         self.lock_hold.observe(got.elapsed().as_secs_f64());
         self.commit.observe(sent.elapsed().as_secs_f64());
-        let messages = u32::try_from(numbered.fates.len()).unwrap_or(u32::MAX);
+        let messages = u32::try_from(numbered.assignments.len()).unwrap_or(u32::MAX);
         self.batch_messages.observe(messages.into());
         self.stored.inc_by(numbered.new.len() as u64);
         // After a lost answer a repeat is a message of this batch, most likely.
         if numbered.repeats() > 0 && !was_unknown {
-            let repeat = |fate: &&Fate| matches!(fate, Fate::Repeat(_));
+            let repeat = |assignment: &&Assignment| matches!(assignment, Assignment::Repeat(_));
             self.repeated
-                .inc_by(numbered.fates.iter().filter(repeat).count() as u64);
+                .inc_by(numbered.assignments.iter().filter(repeat).count() as u64);
         }
     }
 
     /// Posts of unknown outcome were looked up.
-    pub fn resolved<'a>(&self, posts: impl Iterator<Item = &'a Post>, ledger: &Ledger) {
+    pub fn resolved<'a>(&self, posts: impl Iterator<Item = &'a Post>, state: &LockedState) {
         for post in posts {
-            if ledger.found.contains_key(&post.request_id.uuid()) {
+            if state.found.contains_key(&post.request_id.uuid()) {
                 self.unknown_stored.inc();
             } else {
                 self.unknown_not_stored.inc();

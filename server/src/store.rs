@@ -19,7 +19,7 @@ use mysql::{Conn, Row};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
-use crate::numbering::{Found, Ledger, Numbered};
+use crate::numbering::{Found, LockedState, Numbered};
 
 pub use hosts::NoPrimary;
 pub use pool::{NotRead, Session, Store, Timeouts, WritingConnection};
@@ -35,7 +35,7 @@ pub use url::DatabaseUrls;
 pub struct Locked<'c> {
     connection: &'c mut Conn,
     /// What stood in the tables when the lock was got.
-    pub ledger: Ledger,
+    pub state: LockedState,
 }
 
 impl<'c> Locked<'c> {
@@ -54,12 +54,12 @@ impl<'c> Locked<'c> {
         users.sort_unstable();
         users.dedup();
         let statements = sql::lock_and_read(&users, look_up);
-        let mut ledger = read_ledger(connection, &statements, !look_up.is_empty())?;
+        let mut state = read_state(connection, &statements, !look_up.is_empty())?;
         for user in users {
             // Who has no row has no message.
-            ledger.of_user.entry(user.to_owned()).or_default();
+            state.of_user.entry(user.to_owned()).or_default();
         }
-        Ok(Self { connection, ledger })
+        Ok(Self { connection, state })
     }
 
     /// Stores the new messages and the counters, and commits. One round trip. Gives back what was read under the lock.
@@ -70,10 +70,10 @@ impl<'c> Locked<'c> {
         self,
         heads: &RowHeads,
         numbered: &Numbered<'_>,
-    ) -> Result<Ledger, NotCommitted> {
-        let statements = sql::insert_and_commit(heads, numbered, &self.ledger);
+    ) -> Result<LockedState, NotCommitted> {
+        let statements = sql::insert_and_commit(heads, numbered, &self.state);
         match run_all(self.connection, &statements) {
-            Ok(()) => Ok(self.ledger),
+            Ok(()) => Ok(self.state),
             Err(Stopped { at, error }) => {
                 // It is the last statement, and no `;` stands in a literal.
                 let commit = statements.matches(';').count();
@@ -303,11 +303,11 @@ pub enum Recovery {
 
 type Results<'c> = mysql::QueryResult<'c, 'c, 'c, mysql::Text>;
 
-fn read_ledger(
+fn read_state(
     connection: &mut Conn,
     statements: &str,
     looks_up: bool,
-) -> Result<Ledger, mysql::Error> {
+) -> Result<LockedState, mysql::Error> {
     let mut results = connection.query_iter(statements)?;
     next_set(&mut results, Ok)?; // BEGIN
     let counter = |mut row: Row| {
@@ -334,7 +334,7 @@ fn read_ledger(
     } else {
         HashMap::new()
     };
-    Ok(Ledger {
+    Ok(LockedState {
         total,
         of_user,
         last_sent_at,

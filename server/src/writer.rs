@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::incident::{Access, Incident, Reporter};
 use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
 use crate::metrics::Metrics;
-use crate::numbering::{Fate, Numbered, number};
+use crate::numbering::{Assignment, Numbered, number};
 use crate::store::{
     self, ErrorClass, LEAST_PACKET, Locked, NotCommitted, Recovery, RowHeads, Session, Store,
 };
@@ -331,7 +331,7 @@ impl<A> WriterThread<A> {
             .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
         let got = Instant::now();
         if retry.outcome_unknown {
-            metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
+            metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.state);
         }
         if retry.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
@@ -339,11 +339,11 @@ impl<A> WriterThread<A> {
             std::thread::yield_now();
             let punctual = batch.len();
             self.intake
-                .fill(batch, |post| locked.ledger.can_number(post));
+                .fill(batch, |post| locked.state.can_number(post));
             heads.extend(batch[punctual..].iter().map(|waiting| &waiting.post));
         }
-        let numbered = number(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
-        let some_stored = !locked.ledger.found.is_empty();
+        let numbered = number(batch.iter().map(|waiting| &waiting.post), &locked.state);
+        let some_stored = !locked.state.found.is_empty();
         let sent = Instant::now();
         let tail = locked
             .insert_and_commit(&heads, &numbered)
@@ -363,12 +363,12 @@ impl<A> WriterThread<A> {
         let old = read_again(connection, &numbered)
             .map_err(|error| Failure::of(&error, CommitStatus::InDoubt))?;
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
-        let window = |fate: &Fate| match *fate {
-            Fate::New(index) => Ok(history.window(tail.len() + index)),
-            Fate::KeyReused => Err(Error::KeyReused),
-            Fate::Repeat(seq) => Ok(old[&seq].clone()),
+        let window = |assignment: &Assignment| match *assignment {
+            Assignment::New(index) => Ok(history.window(tail.len() + index)),
+            Assignment::KeyReused => Err(Error::KeyReused),
+            Assignment::Repeat(seq) => Ok(old[&seq].clone()),
         };
-        Ok(numbered.fates.iter().map(window).collect())
+        Ok(numbered.assignments.iter().map(window).collect())
     }
 
     /// Leaves the connection as the next attempt needs it.
@@ -449,7 +449,11 @@ fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,
 ) -> Result<HashMap<u64, Window>, mysql::Error> {
-    let repeated: Vec<u64> = numbered.fates.iter().filter_map(Fate::repeated).collect();
+    let repeated: Vec<u64> = numbered
+        .assignments
+        .iter()
+        .filter_map(Assignment::repeated)
+        .collect();
     let mut replies = HashMap::new();
     for some in repeated.chunks(MOST_READ_AGAIN) {
         let messages = store::windows(connection, some)?;
