@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service};
 use server::listener;
-use server::message::{Message, Post, RenderedHistory, Window};
+use server::message::{Message, RenderedHistory, Submission, Window};
 use server::metrics::Metrics;
 
 struct Constant(Window);
 
 impl Service for Constant {
-    fn post(&self, _post: Post, exchange: Exchange) {
+    fn post(&self, _post: Submission, exchange: Exchange) {
         exchange.answer(self.0.clone().into());
     }
 

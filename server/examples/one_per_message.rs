@@ -15,16 +15,16 @@ use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
 use server::http::{Edge, EdgeLimits, Exchange, PageRequest, Service, answer_all};
 use server::incident::Incident;
-use server::message::{Message, Post, RenderedHistory, Window};
+use server::message::{Message, RenderedHistory, Submission, Window};
 use server::metrics::Metrics;
 use server::store::{Store, Timeouts};
 use server::workers::Workers;
 use server::{error, listener};
 
-struct OnePerMessage(Workers<(Post, Exchange)>);
+struct OnePerMessage(Workers<(Submission, Exchange)>);
 
 impl Service for OnePerMessage {
-    fn post(&self, post: Post, exchange: Exchange) {
+    fn post(&self, post: Submission, exchange: Exchange) {
         self.0.submit((post, exchange));
     }
 
@@ -44,7 +44,7 @@ impl Service for OnePerMessage {
 type Connections = Pool<MySqlConnectionManager>;
 type Row = (u64, String, u64, String, NaiveDateTime);
 
-fn store(connections: &Connections, post: &Post) -> Result<Window, Box<dyn Error>> {
+fn store(connections: &Connections, post: &Submission) -> Result<Window, Box<dyn Error>> {
     let (user, text) = (post.message.user(), post.message.text());
     let mut connection = connections.get()?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;
@@ -122,7 +122,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let workers = Workers::new(
         "transaction",
         most as usize,
-        move |(post, exchange): (Post, Exchange)| {
+        move |(post, exchange): (Submission, Exchange)| {
             let reply = store(&connections, &post)
                 .map_err(|_cause| error::Error::DatabaseAway(Incident::draw()));
             answer_all([(exchange, reply)]);

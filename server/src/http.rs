@@ -32,7 +32,7 @@ use socket2::Socket;
 use crate::error::Error;
 use crate::incident::Reporter;
 use crate::listener::{self, BurstSign, Nudge};
-use crate::message::{Message, Post};
+use crate::message::{Message, Submission};
 use crate::metrics::{Endpoint, Metrics};
 use crate::workers::Workers;
 
@@ -51,7 +51,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// What stands behind the edge.
 pub trait Service: Send + Sync + 'static {
     /// Takes a message, without blocking. The exchange is answered later, from any thread.
-    fn post(&self, post: Post, exchange: Exchange);
+    fn post(&self, post: Submission, exchange: Exchange);
 
     /// Messages of the history, oldest first. May block on the database, until the deadline.
     fn page(&self, request: PageRequest, deadline: Instant)

@@ -8,7 +8,7 @@ use mysql::Conn;
 use crate::error::Error;
 use crate::http::{Exchange, PageRequest, Service, answer_all};
 use crate::incident::Access;
-use crate::message::{Message, Post};
+use crate::message::{Message, Submission};
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::writer::{Writer, WriterLimits};
@@ -68,7 +68,7 @@ impl Messenger {
 }
 
 impl Service for Messenger {
-    fn post(&self, post: Post, exchange: Exchange) {
+    fn post(&self, post: Submission, exchange: Exchange) {
         if let Err((error, exchange)) = self.writer.submit(post, exchange) {
             if let Error::Busy(_) = error {
                 self.metrics.writer.refused_full.inc();

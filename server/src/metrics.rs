@@ -11,7 +11,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::message::Post;
+use crate::message::Submission;
 use crate::numbering::{Assignment, LockedState, Numbered};
 use crate::store::ErrorClass;
 use crate::{BUILD, VERSION};
@@ -371,7 +371,7 @@ impl WriterMetrics {
     }
 
     /// Posts of unknown outcome were looked up.
-    pub fn resolved<'a>(&self, posts: impl Iterator<Item = &'a Post>, state: &LockedState) {
+    pub fn resolved<'a>(&self, posts: impl Iterator<Item = &'a Submission>, state: &LockedState) {
         for post in posts {
             if state.found.contains_key(&post.request_id.uuid()) {
                 self.unknown_stored.inc();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::message::{Message, Post, RequestId};
+use crate::message::{Message, RequestId, Submission};
 
 /// What stands in the database, read under the lock: true until the transaction ends.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct LockedState {
 impl LockedState {
     /// Whether enough was read to number this message, on its first attempt.
     #[must_use]
-    pub fn can_number(&self, post: &Post) -> bool {
+    pub fn can_number(&self, post: &Submission) -> bool {
         matches!(post.request_id, RequestId::Server(_))
             && self.of_user.contains_key(post.message.user())
     }
@@ -95,7 +95,10 @@ impl Numbered<'_> {
 
 /// Numbers the posts in their order. All get one date: the clock's, or that of the last message if the clock went back.
 #[must_use]
-pub fn number<'a>(posts: impl IntoIterator<Item = &'a Post>, state: &LockedState) -> Numbered<'a> {
+pub fn number<'a>(
+    posts: impl IntoIterator<Item = &'a Submission>,
+    state: &LockedState,
+) -> Numbered<'a> {
     let sent_at = state.now.max(state.last_sent_at);
     let mut numbered = Numbered {
         new: Vec::new(),
@@ -152,8 +155,8 @@ mod tests {
     use super::*;
     use crate::message::NewMessage;
 
-    fn post(user: u8, text: u8, id: u8) -> Post {
-        Post {
+    fn post(user: u8, text: u8, id: u8) -> Submission {
+        Submission {
             message: NewMessage::new(format!("user {user}"), format!("text {text}"))
                 .expect("within the limits"),
             request_id: RequestId::Caller(Uuid::from_u128(id.into())),
@@ -192,7 +195,7 @@ mod tests {
             now in 0..2000_i64,
         ) {
             let state = state(total, counts.map(u64::from), found, now);
-            let posts: Vec<Post> = requests.iter().map(|&(user, text, id)| post(user, text, id)).collect();
+            let posts: Vec<Submission> = requests.iter().map(|&(user, text, id)| post(user, text, id)).collect();
             let numbered = number(&posts, &state);
 
             prop_assert!(numbered.new.iter().map(|message| message.seq).eq(total + 1..=numbered.total(&state)));

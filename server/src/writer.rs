@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::incident::{Access, Incident, Reporter};
-use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
+use crate::message::{PREDECESSORS, RenderedHistory, RequestId, Submission, Window};
 use crate::metrics::Metrics;
 use crate::numbering::{Assignment, Numbered, number};
 use crate::store::{
@@ -107,9 +107,12 @@ impl<A: Send + 'static> Writer<A> {
     ///
     /// # Errors
     /// [`Error::Busy`] if the queue is full; gives `answer_to` back.
-    pub fn submit(&self, post: Post, answer_to: A) -> Result<(), (Error, A)> {
+    pub fn submit(&self, submission: Submission, answer_to: A) -> Result<(), (Error, A)> {
         self.queue
-            .try_send(Waiting { post, answer_to })
+            .try_send(Waiting {
+                submission,
+                answer_to,
+            })
             .map_err(|error| match error {
                 TrySendError::Full(waiting) => (self.busy(), waiting.answer_to),
                 TrySendError::Disconnected(waiting) => (self.gone(), waiting.answer_to),
@@ -284,7 +287,7 @@ impl<A> WriterThread<A> {
         let error = match class {
             ErrorClass::Refused => Error::Defect(incident),
             ErrorClass::TooLarge => {
-                let message = batch.first().map(|waiting| &waiting.post.message);
+                let message = batch.first().map(|waiting| &waiting.submission.message);
                 let room = |message| store::most_text_bytes(message, self.intake.max_packet);
                 Error::TooLargeForDatabase(message.map_or(0, room))
             }
@@ -302,7 +305,7 @@ impl<A> WriterThread<A> {
         retry: RetryState,
     ) -> Result<Vec<Result<Window, Error>>, Failure> {
         let mut heads = RowHeads::default();
-        heads.extend(batch.iter().map(|waiting| &waiting.post));
+        heads.extend(batch.iter().map(|waiting| &waiting.submission));
         let look_up = ids_to_look_up(batch, retry);
         let connection = connected(
             &mut self.connection,
@@ -322,7 +325,7 @@ impl<A> WriterThread<A> {
         let known = self.known_users.iter().filter(|_| fits).map(String::as_str);
         let users = batch
             .iter()
-            .map(|waiting| waiting.post.message.user())
+            .map(|waiting| waiting.submission.message.user())
             .chain(known);
 
         let metrics = &self.metrics.writer;
@@ -331,7 +334,10 @@ impl<A> WriterThread<A> {
             .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
         let got = Instant::now();
         if retry.outcome_unknown {
-            metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.state);
+            metrics.resolved(
+                batch.iter().map(|waiting| &waiting.submission),
+                &locked.state,
+            );
         }
         if retry.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
@@ -339,10 +345,13 @@ impl<A> WriterThread<A> {
             std::thread::yield_now();
             let punctual = batch.len();
             self.intake
-                .fill(batch, |post| locked.state.can_number(post));
-            heads.extend(batch[punctual..].iter().map(|waiting| &waiting.post));
+                .fill(batch, |submission| locked.state.can_number(submission));
+            heads.extend(batch[punctual..].iter().map(|waiting| &waiting.submission));
         }
-        let numbered = number(batch.iter().map(|waiting| &waiting.post), &locked.state);
+        let numbered = number(
+            batch.iter().map(|waiting| &waiting.submission),
+            &locked.state,
+        );
         let some_stored = !locked.state.found.is_empty();
         let sent = Instant::now();
         let tail = locked
@@ -399,7 +408,7 @@ impl<A> WriterThread<A> {
     fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, retry: RetryState) {
         let now = Instant::now();
         let late: Vec<_> = batch
-            .extract_if(.., |waiting| waiting.post.deadline <= now)
+            .extract_if(.., |waiting| waiting.submission.deadline <= now)
             .collect();
         if !late.is_empty() {
             let incident = retry
@@ -438,7 +447,7 @@ impl<A> WriterThread<A> {
 fn ids_to_look_up<A>(batch: &[Waiting<A>], retry: RetryState) -> Vec<Uuid> {
     batch
         .iter()
-        .map(|waiting| waiting.post.request_id)
+        .map(|waiting| waiting.submission.request_id)
         .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Caller(_)))
         .map(RequestId::uuid)
         .collect()

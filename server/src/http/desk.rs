@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::incident::Reporter;
-use crate::message::{NewMessage, Post};
+use crate::message::{NewMessage, Submission};
 use crate::metrics::Metrics;
 
 use super::answer::Answer;
@@ -122,12 +122,17 @@ impl<S: Service> Desk<S> {
         }
     }
 
-    fn parse(&self, exchange: &Exchange, body: &[u8], received: Instant) -> Result<Post, Error> {
+    fn parse(
+        &self,
+        exchange: &Exchange,
+        body: &[u8],
+        received: Instant,
+    ) -> Result<Submission, Error> {
         self.unless_stopping()?;
         exchange.check_content_type()?;
         let request_id = exchange.request_id()?;
         let message = NewMessage::parse(body)?;
-        Ok(Post {
+        Ok(Submission {
             message,
             request_id,
             deadline: received + self.limits.request_timeout,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::message::{NewMessage, PREDECESSORS, Post, TEXT_LIMIT, USER_LIMIT};
+use crate::message::{NewMessage, PREDECESSORS, Submission, TEXT_LIMIT, USER_LIMIT};
 use crate::numbering::{LockedState, Numbered};
 
 const NO_FAILURE: &str = "a String takes all that is written to it";
@@ -17,9 +17,9 @@ pub struct RowHeads {
     heads: Vec<String>,
 }
 
-impl<'a> Extend<&'a Post> for RowHeads {
+impl<'a> Extend<&'a Submission> for RowHeads {
     /// Renders user, text and request id of each post.
-    fn extend<I: IntoIterator<Item = &'a Post>>(&mut self, posts: I) {
+    fn extend<I: IntoIterator<Item = &'a Submission>>(&mut self, posts: I) {
         self.heads.extend(posts.into_iter().map(|post| {
             let mut head = String::with_capacity(2 * post.message.weight() + 96);
             head.push('(');
@@ -207,12 +207,12 @@ mod tests {
             ],
         ) {
             // Each user is another, and takes four bytes a character.
-            let posts: Vec<Post> = (0_u32..)
+            let posts: Vec<Submission> = (0_u32..)
                 .zip(&lengths)
                 .map(|(index, &(user, text))| {
                     let own = char::from_u32(0x1_F300 + index).expect("an emoji");
                     let user = String::from(own).repeat(user);
-                    Post {
+                    Submission {
                         message: NewMessage::new(user, "🌍".repeat(text)).expect("within the limits"),
                         request_id: RequestId::draw(),
                         deadline: Instant::now(),
