@@ -56,6 +56,7 @@ type Deliver<A> = Box<dyn Fn(Vec<(A, Result<Window, Error>)>) + Send>;
 /// The way into the queue, and the thread behind it.
 pub struct Writer<A> {
     queue: Sender<Waiting<A>>,
+    store: Store,
     thread: JoinHandle<()>,
     /// Closed when the thread ends; nothing is ever sent.
     ended: Receiver<Infallible>,
@@ -78,7 +79,7 @@ impl<A: Send + 'static> Writer<A> {
         let (queue, waiting) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
         let mut writer = WriterThread {
-            store,
+            store: store.clone(),
             intake: Intake::new(waiting, limits),
             connection: None,
             known_users: Vec::new(),
@@ -96,6 +97,7 @@ impl<A: Send + 'static> Writer<A> {
             })?;
         Ok(Self {
             queue,
+            store,
             thread,
             ended,
             refusals: Reporter::default(),
@@ -126,9 +128,13 @@ impl<A: Send + 'static> Writer<A> {
     }
 
     fn busy(&self) -> Error {
-        Error::Busy(self.refusals.report(|incident| {
-            tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
-        }))
+        let report = || {
+            self.refusals.report(|incident| {
+                tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
+            })
+        };
+        // In an outage of the database that is the cause.
+        Error::Busy(self.store.outage().incident().unwrap_or_else(report))
     }
 
     fn gone(&self) -> Error {
