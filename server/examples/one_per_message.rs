@@ -18,12 +18,12 @@ use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
-use server::message::{Message, Post, RenderedHistory, Window};
+use server::message::{Message, RenderedHistory, Submission, Window};
 use server::metrics::Metrics;
 use server::store::{Store, Timeouts};
 use server::{api, error};
 
-struct OnePerMessage(Workers<(Post, Exchange)>);
+struct OnePerMessage(Workers<(Submission, Exchange)>);
 
 impl Service for OnePerMessage {
     const ENDPOINTS: &'static [Endpoint<Self>] =
@@ -45,7 +45,7 @@ fn post(service: &OnePerMessage, exchange: Exchange) {
 type Connections = Pool<MySqlConnectionManager>;
 type Row = (u64, String, u64, String, NaiveDateTime);
 
-fn store(connections: &Connections, post: &Post) -> Result<Window, Box<dyn Error>> {
+fn store(connections: &Connections, post: &Submission) -> Result<Window, Box<dyn Error>> {
     let (user, text) = (post.message.user(), post.message.text());
     let mut connection = connections.get()?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;
@@ -128,7 +128,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let workers = Workers::new(
         "transaction",
         most as usize,
-        move |(post, exchange): (Post, Exchange)| {
+        move |(post, exchange): (Submission, Exchange)| {
             let reply = store(&connections, &post)
                 .map_err(|_cause| error::Error::DatabaseAway(Incident::draw()));
             exchange.answer(reply);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::message::{NewMessage, Post, RequestId, Window};
+use crate::message::{NewMessage, RequestId, Submission, Window};
 use crate::messenger::Messenger;
 use foundation::http::{Endpoint, Exchange, Handler, Part, Problem, Response, Service};
 
@@ -40,11 +40,11 @@ fn post(messenger: &Messenger, mut exchange: Exchange) {
 ///
 /// # Errors
 /// What the contract says of a body or a key that it does not take.
-pub fn parse_post(exchange: &Exchange) -> Result<Post, Problem> {
+pub fn parse_post(exchange: &Exchange) -> Result<Submission, Problem> {
     let body = exchange.json_body()?;
     let request_id = request_id(exchange.headers("Idempotency-Key"))?;
     let message = NewMessage::parse(body)?;
-    Ok(Post {
+    Ok(Submission {
         message,
         request_id,
         deadline: exchange.deadline(),

@@ -154,7 +154,7 @@ impl RequestId {
 
 /// A message on its way into the database.
 #[derive(Debug)]
-pub struct Post {
+pub struct Submission {
     /// What to store.
     pub message: NewMessage,
     /// The fence against storing it twice.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::message::{Message, Post};
+use crate::message::{Message, Submission};
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::writer::{Writer, WriterLimits};
@@ -44,7 +44,7 @@ impl Messenger {
     }
 
     /// Stores a message and answers when that is done, or refuses it. Does not block.
-    pub fn submit(&self, post: Post, exchange: Exchange) {
+    pub fn submit(&self, post: Submission, exchange: Exchange) {
         if let Err((error, exchange)) = self.writer.submit(post, exchange) {
             if let Error::Busy(_) = error {
                 self.metrics.writer.refused_full.inc();
@@ -96,9 +96,9 @@ impl Messenger {
             }
             Err(error) => {
                 let incident = outage.fail(access, &error);
-                Err(match self.store.nowhere() {
+                Err(match self.store.no_primary() {
                     None => Error::DatabaseAway(incident),
-                    Some(nowhere) => Error::NoPrimary(nowhere.in_general(), incident),
+                    Some(no_primary) => Error::NoPrimary(no_primary.in_general(), incident),
                 })
             }
         }

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use crate::message::Post;
-use crate::numbering::{Fate, Ledger, Numbered};
-use crate::store::Trouble;
+use crate::message::Submission;
+use crate::numbering::{Assignment, LockedState, Numbered};
+use crate::store::ErrorClass;
 use foundation::telemetry::{Registry, size};
 
 /// Seconds, for one round trip to the database.
@@ -51,7 +51,7 @@ pub struct WriterMetrics {
     pub refused_full: IntCounter,
     /// Refused since their time was over.
     pub refused_late: IntCounter,
-    failures: Vec<(Trouble, IntCounter)>,
+    failures: Vec<(ErrorClass, IntCounter)>,
     /// Messages that may be stored or not.
     pub unknown: IntCounter,
     unknown_stored: IntCounter,
@@ -76,7 +76,7 @@ impl WriterMetrics {
              anew, or given up with 504 or 500",
             &["as"],
         );
-        let failure = |trouble: Trouble| (trouble, failures.with_label_values(&[trouble.name()]));
+        let failure = |class: ErrorClass| (class, failures.with_label_values(&[class.name()]));
         Self {
             queue: registry.gauge("queue_messages",
                 "Messages that wait for the writer",
@@ -108,7 +108,7 @@ impl WriterMetrics {
             ),
             refused_full: refused.with_label_values(&["queue_full"]),
             refused_late: refused.with_label_values(&["late"]),
-            failures: Trouble::ALL.map(failure).into(),
+            failures: ErrorClass::ALL.map(failure).into(),
             unknown: registry.counter("unknown_outcomes_total",
                 "Messages of which a lost answer of the database left open whether they are stored",
             ),
@@ -119,8 +119,8 @@ impl WriterMetrics {
     }
 
     /// An attempt to store a batch failed.
-    pub fn failed(&self, trouble: Trouble) {
-        let counter = self.failures.iter().find(|(each, _)| *each == trouble);
+    pub fn failed(&self, class: ErrorClass) {
+        let counter = self.failures.iter().find(|(each, _)| *each == class);
         counter.expect("there is one for each").1.inc();
     }
 
@@ -130,21 +130,21 @@ impl WriterMetrics {
         self.lock_wait.observe((got - asked).as_secs_f64());
         self.lock_hold.observe(got.elapsed().as_secs_f64());
         self.commit.observe(sent.elapsed().as_secs_f64());
-        let messages = u32::try_from(numbered.fates.len()).unwrap_or(u32::MAX);
+        let messages = u32::try_from(numbered.assignments.len()).unwrap_or(u32::MAX);
         self.batch_messages.observe(messages.into());
         self.stored.inc_by(numbered.new.len() as u64);
         // After a lost answer a repeat is a message of this batch, most likely.
         if numbered.repeats() > 0 && !was_unknown {
-            let repeat = |fate: &&Fate| matches!(fate, Fate::Repeat(_));
+            let repeat = |assignment: &&Assignment| matches!(assignment, Assignment::Repeat(_));
             self.repeated
-                .inc_by(numbered.fates.iter().filter(repeat).count() as u64);
+                .inc_by(numbered.assignments.iter().filter(repeat).count() as u64);
         }
     }
 
     /// Posts of unknown outcome were looked up.
-    pub fn resolved<'a>(&self, posts: impl Iterator<Item = &'a Post>, ledger: &Ledger) {
+    pub fn resolved<'a>(&self, posts: impl Iterator<Item = &'a Submission>, state: &LockedState) {
         for post in posts {
-            if ledger.found.contains_key(&post.request_id.uuid()) {
+            if state.found.contains_key(&post.request_id.uuid()) {
                 self.unknown_stored.inc();
             } else {
                 self.unknown_not_stored.inc();

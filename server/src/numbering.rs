@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::message::{Message, Post, RequestId};
+use crate::message::{Message, RequestId, Submission};
 
 /// What stands in the database, read under the lock: true until the transaction ends.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct LockedState {
     /// How many messages there are, which is the highest `seq`.
     pub total: u64,
     /// How many messages each user has, for the users that were asked for.
@@ -24,10 +24,10 @@ pub struct Ledger {
     pub now: DateTime<Utc>,
 }
 
-impl Ledger {
+impl LockedState {
     /// Whether enough was read to number this message, on its first attempt.
     #[must_use]
-    pub fn can_number(&self, post: &Post) -> bool {
+    pub fn can_number(&self, post: &Submission) -> bool {
         matches!(post.request_id, RequestId::Server(_))
             && self.of_user.contains_key(post.message.user())
     }
@@ -46,7 +46,7 @@ pub struct Found {
 
 /// What becomes of one message of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Assignment {
     /// It is stored now, as `Numbered::new[index]`.
     New(usize),
     /// The same request with the same message is stored already, with this `seq`.
@@ -55,7 +55,7 @@ pub enum Fate {
     KeyReused,
 }
 
-impl Fate {
+impl Assignment {
     /// The `seq` of a message that was stored before this batch.
     #[must_use]
     pub fn repeated(&self) -> Option<u64> {
@@ -69,12 +69,12 @@ impl Fate {
 /// A batch with its numbers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Numbered<'a> {
-    /// The messages to store, consecutive from `Ledger::total + 1`.
+    /// The messages to store, consecutive from `LockedState::total + 1`.
     pub new: Vec<Message<'a>>,
     /// Which of the posts each of `new` is.
     pub origin: Vec<usize>,
     /// One for each post, in order.
-    pub fates: Vec<Fate>,
+    pub assignments: Vec<Assignment>,
     /// The new count of each user of `new`.
     pub counts: HashMap<&'a str, u64>,
 }
@@ -83,42 +83,45 @@ impl Numbered<'_> {
     /// How many posts ask for what was asked before.
     #[must_use]
     pub fn repeats(&self) -> usize {
-        self.fates.len() - self.new.len()
+        self.assignments.len() - self.new.len()
     }
 
     /// How many messages there are with these.
     #[must_use]
-    pub fn total(&self, ledger: &Ledger) -> u64 {
-        ledger.total + self.new.len() as u64
+    pub fn total(&self, state: &LockedState) -> u64 {
+        state.total + self.new.len() as u64
     }
 }
 
 /// Numbers the posts in their order. All get one date: the clock's, or that of the last message if the clock went back.
 #[must_use]
-pub fn number<'a>(posts: impl IntoIterator<Item = &'a Post>, ledger: &Ledger) -> Numbered<'a> {
-    let sent_at = ledger.now.max(ledger.last_sent_at);
+pub fn number<'a>(
+    posts: impl IntoIterator<Item = &'a Submission>,
+    state: &LockedState,
+) -> Numbered<'a> {
+    let sent_at = state.now.max(state.last_sent_at);
     let mut numbered = Numbered {
         new: Vec::new(),
         origin: Vec::new(),
-        fates: Vec::new(),
+        assignments: Vec::new(),
         counts: HashMap::new(),
     };
     let mut first_with = HashMap::new();
     for (index, post) in posts.into_iter().enumerate() {
         let (user, text) = (post.message.user(), post.message.text());
         let id = post.request_id.uuid();
-        let fate = if let Some(found) = ledger.found.get(&id) {
+        let assignment = if let Some(found) = state.found.get(&id) {
             if found.user == user && found.text == text {
-                Fate::Repeat(found.seq)
+                Assignment::Repeat(found.seq)
             } else {
-                Fate::KeyReused
+                Assignment::KeyReused
             }
         } else if let Some(&place) = first_with.get(&id) {
             let first: &Message<'_> = &numbered.new[place];
             if first.user == user && first.text == text {
-                Fate::New(place)
+                Assignment::New(place)
             } else {
-                Fate::KeyReused
+                Assignment::KeyReused
             }
         } else {
             let place = numbered.new.len();
@@ -126,19 +129,19 @@ pub fn number<'a>(posts: impl IntoIterator<Item = &'a Post>, ledger: &Ledger) ->
             let count = numbered
                 .counts
                 .entry(user)
-                .or_insert_with(|| ledger.of_user.get(user).copied().unwrap_or_default());
+                .or_insert_with(|| state.of_user.get(user).copied().unwrap_or_default());
             *count += 1;
             numbered.new.push(Message {
-                seq: ledger.total + 1 + place as u64,
+                seq: state.total + 1 + place as u64,
                 user: user.into(),
                 user_seq: *count,
                 text: text.into(),
                 sent_at,
             });
             numbered.origin.push(index);
-            Fate::New(place)
+            Assignment::New(place)
         };
-        numbered.fates.push(fate);
+        numbered.assignments.push(assignment);
     }
     numbered
 }
@@ -152,8 +155,8 @@ mod tests {
     use super::*;
     use crate::message::NewMessage;
 
-    fn post(user: u8, text: u8, id: u8) -> Post {
-        Post {
+    fn post(user: u8, text: u8, id: u8) -> Submission {
+        Submission {
             message: NewMessage::new(format!("user {user}"), format!("text {text}"))
                 .expect("within the limits"),
             request_id: RequestId::Caller(Uuid::from_u128(id.into())),
@@ -161,7 +164,7 @@ mod tests {
         }
     }
 
-    fn ledger(total: u64, counts: [u64; 3], found: Option<(u8, u8, u8)>, now: i64) -> Ledger {
+    fn state(total: u64, counts: [u64; 3], found: Option<(u8, u8, u8)>, now: i64) -> LockedState {
         let found = found.map(|(user, text, id)| {
             let found = Found {
                 seq: 1,
@@ -170,7 +173,7 @@ mod tests {
             };
             (Uuid::from_u128(id.into()), found)
         });
-        Ledger {
+        LockedState {
             total,
             of_user: (0..3)
                 .map(|user| (format!("user {user}"), counts[user]))
@@ -191,33 +194,33 @@ mod tests {
             (total, counts) in (0..100_u64, any::<[u8; 3]>()),
             now in 0..2000_i64,
         ) {
-            let ledger = ledger(total, counts.map(u64::from), found, now);
-            let posts: Vec<Post> = requests.iter().map(|&(user, text, id)| post(user, text, id)).collect();
-            let numbered = number(&posts, &ledger);
+            let state = state(total, counts.map(u64::from), found, now);
+            let posts: Vec<Submission> = requests.iter().map(|&(user, text, id)| post(user, text, id)).collect();
+            let numbered = number(&posts, &state);
 
-            prop_assert!(numbered.new.iter().map(|message| message.seq).eq(total + 1..=numbered.total(&ledger)));
-            let mut counts = ledger.of_user.clone();
+            prop_assert!(numbered.new.iter().map(|message| message.seq).eq(total + 1..=numbered.total(&state)));
+            let mut counts = state.of_user.clone();
             for message in &numbered.new {
                 let count = counts.get_mut(message.user.as_ref()).expect("all three are there");
                 *count += 1;
                 prop_assert_eq!(message.user_seq, *count);
                 prop_assert_eq!(numbered.counts[message.user.as_ref()] >= *count, true);
-                prop_assert!(message.sent_at >= ledger.now);
-                prop_assert!(message.sent_at >= ledger.last_sent_at);
+                prop_assert!(message.sent_at >= state.now);
+                prop_assert!(message.sent_at >= state.last_sent_at);
             }
             for (user, count) in &numbered.counts {
                 prop_assert_eq!(*count, counts[*user], "the counter is not that of the last message");
             }
 
-            prop_assert_eq!(numbered.fates.len(), posts.len());
+            prop_assert_eq!(numbered.assignments.len(), posts.len());
             let mut seen: HashMap<u8, (u8, u8)> = found.into_iter().map(|(user, text, id)| (id, (user, text))).collect();
-            for (&(user, text, id), fate) in requests.iter().zip(&numbered.fates) {
+            for (&(user, text, id), assignment) in requests.iter().zip(&numbered.assignments) {
                 let first = *seen.entry(id).or_insert((user, text));
                 let is_found = found.is_some_and(|(_, _, found)| found == id);
-                match *fate {
-                    Fate::KeyReused => prop_assert_ne!(first, (user, text)),
-                    Fate::Repeat(seq) => prop_assert_eq!((first, is_found, seq), ((user, text), true, 1)),
-                    Fate::New(index) => {
+                match *assignment {
+                    Assignment::KeyReused => prop_assert_ne!(first, (user, text)),
+                    Assignment::Repeat(seq) => prop_assert_eq!((first, is_found, seq), ((user, text), true, 1)),
+                    Assignment::New(index) => {
                         prop_assert_eq!((first, is_found), ((user, text), false));
                         let origin = requests[numbered.origin[index]];
                         prop_assert_eq!(origin, (user, text, id));

@@ -4,10 +4,10 @@
 
 mod hosts;
 mod pool;
+mod primary;
 mod rights;
 mod setup;
 mod sql;
-mod standing;
 mod tls;
 mod url;
 
@@ -19,13 +19,13 @@ use mysql::{Conn, Row};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
-use crate::numbering::{Found, Ledger, Numbered};
+use crate::numbering::{Found, LockedState, Numbered};
 
-pub use hosts::Nowhere;
+pub use hosts::NoPrimary;
 pub use pool::{NotRead, Session, Store, Timeouts, WritingConnection};
+pub use primary::Unfit;
 pub use setup::SetupError;
 pub use sql::{FRAME, LEAST_PACKET, RowHeads, most_bytes, most_text_bytes};
-pub use standing::Unfit;
 pub use url::DatabaseUrls;
 
 /// The writer's lock, held until the transaction ends.
@@ -35,7 +35,7 @@ pub use url::DatabaseUrls;
 pub struct Locked<'c> {
     connection: &'c mut Conn,
     /// What stood in the tables when the lock was got.
-    pub ledger: Ledger,
+    pub state: LockedState,
 }
 
 impl<'c> Locked<'c> {
@@ -54,31 +54,31 @@ impl<'c> Locked<'c> {
         users.sort_unstable();
         users.dedup();
         let statements = sql::lock_and_read(&users, look_up);
-        let mut ledger = read_ledger(connection, &statements, !look_up.is_empty())?;
+        let mut state = read_state(connection, &statements, !look_up.is_empty())?;
         for user in users {
             // Who has no row has no message.
-            ledger.of_user.entry(user.to_owned()).or_default();
+            state.of_user.entry(user.to_owned()).or_default();
         }
-        Ok(Self { connection, ledger })
+        Ok(Self { connection, state })
     }
 
     /// Stores the new messages and the counters, and commits. One round trip. Gives back what was read under the lock.
     ///
     /// # Errors
-    /// Where [`Trouble::remedy`] is not to reconnect, the transaction may still be open: [`rollback`].
+    /// Where [`ErrorClass::recovery`] is not to reconnect, the transaction may still be open: [`rollback`].
     pub fn insert_and_commit(
         self,
         heads: &RowHeads,
         numbered: &Numbered<'_>,
-    ) -> Result<Ledger, NotCommitted> {
-        let statements = sql::insert_and_commit(heads, numbered, &self.ledger);
+    ) -> Result<LockedState, NotCommitted> {
+        let statements = sql::insert_and_commit(heads, numbered, &self.state);
         match run_all(self.connection, &statements) {
-            Ok(()) => Ok(self.ledger),
+            Ok(()) => Ok(self.state),
             Err(Stopped { at, error }) => {
                 // It is the last statement, and no `;` stands in a literal.
                 let commit = statements.matches(';').count();
                 Err(NotCommitted {
-                    in_doubt: at >= commit || Trouble::of(&error).may_hide_a_loss(),
+                    in_doubt: at >= commit || ErrorClass::of(&error).may_hide_a_loss(),
                     error,
                 })
             }
@@ -144,7 +144,7 @@ const REQUEST_ID: &str = "request_id";
 
 /// Why the database did not do what was asked, as the operator counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ErrorClass {
     /// The lock was not free in time.
     LockTimeout,
     /// Another transaction was in the way, and the database ended ours.
@@ -167,7 +167,7 @@ pub enum Trouble {
     Unknown,
 }
 
-impl Trouble {
+impl ErrorClass {
     /// Each of them.
     pub const ALL: [Self; 10] = [
         Self::LockTimeout,
@@ -234,15 +234,15 @@ impl Trouble {
 
     /// What to do about it.
     #[must_use]
-    pub fn remedy(self) -> Remedy {
+    pub fn recovery(self) -> Recovery {
         match self {
-            Self::LockTimeout | Self::Conflict | Self::Duplicate => Remedy::TryAgain,
+            Self::LockTimeout | Self::Conflict | Self::Duplicate => Recovery::TryAgain,
             // After a time-out the driver would read the late answer as the next statement's.
             Self::Connection | Self::Unavailable | Self::ReadOnly | Self::Storage => {
-                Remedy::Reconnect
+                Recovery::Reconnect
             }
-            Self::TooLarge => Remedy::Split,
-            Self::Refused | Self::Unknown => Remedy::TrySingly,
+            Self::TooLarge => Recovery::Split,
+            Self::Refused | Self::Unknown => Recovery::TrySingly,
         }
     }
 
@@ -290,7 +290,7 @@ fn key(message: &str) -> Option<&str> {
 
 /// What to do after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remedy {
+pub enum Recovery {
     /// The transaction failed, another may succeed: [`rollback`] and try again.
     TryAgain,
     /// The connection is of no use, or its server does not take writes now: drop it and connect again.
@@ -303,11 +303,11 @@ pub enum Remedy {
 
 type Results<'c> = mysql::QueryResult<'c, 'c, 'c, mysql::Text>;
 
-fn read_ledger(
+fn read_state(
     connection: &mut Conn,
     statements: &str,
     looks_up: bool,
-) -> Result<Ledger, mysql::Error> {
+) -> Result<LockedState, mysql::Error> {
     let mut results = connection.query_iter(statements)?;
     next_set(&mut results, Ok)?; // BEGIN
     let counter = |mut row: Row| {
@@ -334,7 +334,7 @@ fn read_ledger(
     } else {
         HashMap::new()
     };
-    Ok(Ledger {
+    Ok(LockedState {
         total,
         of_user,
         last_sent_at,
@@ -429,8 +429,8 @@ fn run_all(connection: &mut Conn, statements: &str) -> Result<(), Stopped> {
 mod tests {
     use super::*;
 
-    fn trouble(code: u16, state: &str, message: &str) -> Trouble {
-        Trouble::of(&mysql::Error::MySqlError(mysql::MySqlError {
+    fn class(code: u16, state: &str, message: &str) -> ErrorClass {
+        ErrorClass::of(&mysql::Error::MySqlError(mysql::MySqlError {
             state: state.to_owned(),
             message: message.to_owned(),
             code,
@@ -439,26 +439,30 @@ mod tests {
 
     #[test]
     fn a_duplicate_is_told_by_the_key_and_not_by_what_callers_sent() {
-        let id = Trouble::Duplicate;
+        let id = ErrorClass::Duplicate;
         for (entry, key, expected) in [
             ("x", "request_id", id),
             ("x", "messages.request_id", id),
             ("it's 'quoted' for key 'user_seq'", "request_id", id),
-            ("x", "messages.user_seq", Trouble::Refused),
-            ("request_id", "user_seq", Trouble::Refused),
-            ("x' for key 'request_id", "user_seq", Trouble::Refused),
+            ("x", "messages.user_seq", ErrorClass::Refused),
+            ("request_id", "user_seq", ErrorClass::Refused),
+            ("x' for key 'request_id", "user_seq", ErrorClass::Refused),
             (
                 "x' for key 'messages.request_id'",
                 "messages.user_seq",
-                Trouble::Refused,
+                ErrorClass::Refused,
             ),
-            ("x' for key 'request_id'-", "messages.seq", Trouble::Refused),
+            (
+                "x' for key 'request_id'-",
+                "messages.seq",
+                ErrorClass::Refused,
+            ),
         ] {
             let message = format!("Duplicate entry '{entry}' for key '{key}'");
-            assert_eq!(trouble(1062, "23000", &message), expected, "{message}");
+            assert_eq!(class(1062, "23000", &message), expected, "{message}");
         }
-        assert_eq!(trouble(1062, "23000", "without quotes"), Trouble::Refused);
-        assert_eq!(trouble(1062, "23000", "request_id'"), Trouble::Refused);
+        assert_eq!(class(1062, "23000", "without quotes"), ErrorClass::Refused);
+        assert_eq!(class(1062, "23000", "request_id'"), ErrorClass::Refused);
     }
 
     #[test]
@@ -476,16 +480,16 @@ mod tests {
             (65_000, "42000"),
             (6999, "08S01"),
         ] {
-            let remedy = trouble(code, state, "").remedy();
-            assert_eq!(remedy, Remedy::Reconnect, "{code}");
+            let recovery = class(code, state, "").recovery();
+            assert_eq!(recovery, Recovery::Reconnect, "{code}");
         }
-        assert_eq!(trouble(6999, "40001", "").remedy(), Remedy::TryAgain);
-        assert_eq!(trouble(1153, "08S01", "").remedy(), Remedy::Split);
+        assert_eq!(class(6999, "40001", "").recovery(), Recovery::TryAgain);
+        assert_eq!(class(1153, "08S01", "").recovery(), Recovery::Split);
         for state in ["HY000", "42000", "42S02", "XA100", "", "é"] {
-            assert_eq!(trouble(6999, state, ""), Trouble::Unknown, "{state}");
+            assert_eq!(class(6999, state, ""), ErrorClass::Unknown, "{state}");
         }
         for state in ["22001", "23000", "45000"] {
-            assert_eq!(trouble(6999, state, ""), Trouble::Refused, "{state}");
+            assert_eq!(class(6999, state, ""), ErrorClass::Refused, "{state}");
         }
     }
 }

@@ -18,11 +18,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::message::{PREDECESSORS, Post, RenderedHistory, RequestId, Window};
+use crate::message::{PREDECESSORS, RenderedHistory, RequestId, Submission, Window};
 use crate::metrics::Metrics;
-use crate::numbering::{Fate, Numbered, number};
+use crate::numbering::{Assignment, Numbered, number};
 use crate::store::{
-    self, LEAST_PACKET, Locked, NotCommitted, Remedy, RowHeads, Session, Store, Trouble,
+    self, ErrorClass, LEAST_PACKET, Locked, NotCommitted, Recovery, RowHeads, Session, Store,
 };
 use foundation::telemetry::{Access, Incident, Reporter};
 
@@ -56,6 +56,7 @@ type Deliver<A> = Box<dyn Fn(Vec<(A, Result<Window, Error>)>) + Send>;
 /// The way into the queue, and the thread behind it.
 pub struct Writer<A> {
     queue: Sender<Waiting<A>>,
+    store: Store,
     thread: JoinHandle<()>,
     /// Closed when the thread ends; nothing is ever sent.
     ended: Receiver<Infallible>,
@@ -78,7 +79,7 @@ impl<A: Send + 'static> Writer<A> {
         let (queue, waiting) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
         let mut writer = WriterThread {
-            store,
+            store: store.clone(),
             intake: Intake::new(waiting, limits),
             connection: None,
             known_users: Vec::new(),
@@ -96,6 +97,7 @@ impl<A: Send + 'static> Writer<A> {
             })?;
         Ok(Self {
             queue,
+            store,
             thread,
             ended,
             refusals: Reporter::default(),
@@ -107,9 +109,12 @@ impl<A: Send + 'static> Writer<A> {
     ///
     /// # Errors
     /// [`Error::Busy`] if the queue is full; gives `answer_to` back.
-    pub fn submit(&self, post: Post, answer_to: A) -> Result<(), (Error, A)> {
+    pub fn submit(&self, submission: Submission, answer_to: A) -> Result<(), (Error, A)> {
         self.queue
-            .try_send(Waiting { post, answer_to })
+            .try_send(Waiting {
+                submission,
+                answer_to,
+            })
             .map_err(|error| match error {
                 TrySendError::Full(waiting) => (self.busy(), waiting.answer_to),
                 TrySendError::Disconnected(waiting) => (self.gone(), waiting.answer_to),
@@ -123,9 +128,13 @@ impl<A: Send + 'static> Writer<A> {
     }
 
     fn busy(&self) -> Error {
-        Error::Busy(self.refusals.report(|incident| {
-            tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
-        }))
+        let report = || {
+            self.refusals.report(|incident| {
+                tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
+            })
+        };
+        // In an outage of the database that is the cause.
+        Error::Busy(self.store.outage().incident().unwrap_or_else(report))
     }
 
     fn gone(&self) -> Error {
@@ -180,7 +189,7 @@ impl<A> WriterThread<A> {
     fn survive(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!("the writer panicked; it goes on with the next batch");
-            self.clean_up(Remedy::Reconnect);
+            self.clean_up(Recovery::Reconnect);
         }
     }
 
@@ -200,32 +209,32 @@ impl<A> WriterThread<A> {
                 }
                 Err(failure) => failure,
             };
-            if failure.trouble == Trouble::Duplicate && retry.attempts > 0 {
+            if failure.class == ErrorClass::Duplicate && retry.attempts > 0 {
                 // The ids were looked up under the lock, and were not there.
-                failure.trouble = Trouble::Refused;
+                failure.class = ErrorClass::Refused;
             }
             let incident = self.report(&failure, batch.len());
             retry.learn_of(&failure, incident);
             let metrics = &self.metrics.writer;
-            metrics.failed(failure.trouble);
+            metrics.failed(failure.class);
             // What was unknown before was resolved with the lock, or is counted.
             if retry.outcome_unknown && failure.commit_status != CommitStatus::Unchanged {
                 metrics.unknown.inc_by(batch.len() as u64);
             }
-            let remedy = failure.trouble.remedy();
-            self.clean_up(remedy);
-            match remedy {
-                Remedy::TryAgain | Remedy::Reconnect => std::thread::sleep(retry.pause()),
-                Remedy::Split | Remedy::TrySingly if batch.len() == 1 => {
-                    self.give_up(batch, retry, failure.trouble, incident);
+            let recovery = failure.class.recovery();
+            self.clean_up(recovery);
+            match recovery {
+                Recovery::TryAgain | Recovery::Reconnect => std::thread::sleep(retry.pause()),
+                Recovery::Split | Recovery::TrySingly if batch.len() == 1 => {
+                    self.give_up(batch, retry, failure.class, incident);
                     return Some(failure);
                 }
-                Remedy::Split => {
+                Recovery::Split => {
                     let second_half = batch.split_off(batch.len() / 2);
                     self.store(batch, retry);
                     return self.store(second_half, retry);
                 }
-                Remedy::TrySingly => {
+                Recovery::TrySingly => {
                     self.store_singly(batch, retry, &failure, incident);
                     return Some(failure);
                 }
@@ -235,11 +244,11 @@ impl<A> WriterThread<A> {
 
     /// Logs the failure of an attempt, unless it is one of many.
     fn report(&self, failure: &Failure, messages: usize) -> Incident {
-        match failure.trouble {
-            Trouble::Refused => self.refusals.report(|incident| {
+        match failure.class {
+            ErrorClass::Refused => self.refusals.report(|incident| {
                 tracing::error!(instance = %incident, messages, cause = failure.said, "the database refuses a batch");
             }),
-            Trouble::TooLarge => self.splits.report(|incident| {
+            ErrorClass::TooLarge => self.splits.report(|incident| {
                 tracing::warn!(instance = %incident, messages, cause = failure.said, "a batch is too large for the database");
             }),
             _ => self.store.outage().fail(Access::Write, failure),
@@ -262,8 +271,8 @@ impl<A> WriterThread<A> {
                 Some(alone) if alone.code == together.code => alike + 1,
                 _ => 0,
             };
-            if alike == MOST_ALIKE && together.trouble == Trouble::Unknown {
-                return self.give_up(rest.collect(), retry, together.trouble, incident);
+            if alike == MOST_ALIKE && together.class == ErrorClass::Unknown {
+                return self.give_up(rest.collect(), retry, together.class, incident);
             }
         }
     }
@@ -273,7 +282,7 @@ impl<A> WriterThread<A> {
         &self,
         batch: Vec<Waiting<A>>,
         retry: RetryState,
-        trouble: Trouble,
+        class: ErrorClass,
         incident: Incident,
     ) {
         let metrics = &self.metrics.writer;
@@ -281,10 +290,10 @@ impl<A> WriterThread<A> {
             metrics.unknown_given_up.inc_by(batch.len() as u64);
             return self.answer(batch, &Error::OutcomeUnknown(incident));
         }
-        let error = match trouble {
-            Trouble::Refused => Error::Defect(incident),
-            Trouble::TooLarge => {
-                let message = batch.first().map(|waiting| &waiting.post.message);
+        let error = match class {
+            ErrorClass::Refused => Error::Defect(incident),
+            ErrorClass::TooLarge => {
+                let message = batch.first().map(|waiting| &waiting.submission.message);
                 let room = |message| store::most_text_bytes(message, self.intake.max_packet);
                 Error::TooLargeForDatabase(message.map_or(0, room))
             }
@@ -302,7 +311,7 @@ impl<A> WriterThread<A> {
         retry: RetryState,
     ) -> Result<Vec<Result<Window, Error>>, Failure> {
         let mut heads = RowHeads::default();
-        heads.extend(batch.iter().map(|waiting| &waiting.post));
+        heads.extend(batch.iter().map(|waiting| &waiting.submission));
         let look_up = ids_to_look_up(batch, retry);
         let connection = connected(
             &mut self.connection,
@@ -311,7 +320,7 @@ impl<A> WriterThread<A> {
         )?;
         if statement_bytes(batch) > self.intake.max_packet {
             return Err(Failure {
-                trouble: Trouble::TooLarge,
+                class: ErrorClass::TooLarge,
                 commit_status: CommitStatus::Unchanged,
                 code: None,
                 said: format!("max_allowed_packet is {}", self.intake.max_packet),
@@ -322,7 +331,7 @@ impl<A> WriterThread<A> {
         let known = self.known_users.iter().filter(|_| fits).map(String::as_str);
         let users = batch
             .iter()
-            .map(|waiting| waiting.post.message.user())
+            .map(|waiting| waiting.submission.message.user())
             .chain(known);
 
         let metrics = &self.metrics.writer;
@@ -331,7 +340,10 @@ impl<A> WriterThread<A> {
             .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
         let got = Instant::now();
         if retry.outcome_unknown {
-            metrics.resolved(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
+            metrics.resolved(
+                batch.iter().map(|waiting| &waiting.submission),
+                &locked.state,
+            );
         }
         if retry.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
@@ -339,11 +351,14 @@ impl<A> WriterThread<A> {
             std::thread::yield_now();
             let punctual = batch.len();
             self.intake
-                .fill(batch, |post| locked.ledger.can_number(post));
-            heads.extend(batch[punctual..].iter().map(|waiting| &waiting.post));
+                .fill(batch, |submission| locked.state.can_number(submission));
+            heads.extend(batch[punctual..].iter().map(|waiting| &waiting.submission));
         }
-        let numbered = number(batch.iter().map(|waiting| &waiting.post), &locked.ledger);
-        let some_stored = !locked.ledger.found.is_empty();
+        let numbered = number(
+            batch.iter().map(|waiting| &waiting.submission),
+            &locked.state,
+        );
+        let some_stored = !locked.state.found.is_empty();
         let sent = Instant::now();
         let tail = locked
             .insert_and_commit(&heads, &numbered)
@@ -363,20 +378,20 @@ impl<A> WriterThread<A> {
         let old = read_again(connection, &numbered)
             .map_err(|error| Failure::of(&error, CommitStatus::InDoubt))?;
         let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
-        let window = |fate: &Fate| match *fate {
-            Fate::New(index) => Ok(history.window(tail.len() + index)),
-            Fate::KeyReused => Err(Error::KeyReused),
-            Fate::Repeat(seq) => Ok(old[&seq].clone()),
+        let window = |assignment: &Assignment| match *assignment {
+            Assignment::New(index) => Ok(history.window(tail.len() + index)),
+            Assignment::KeyReused => Err(Error::KeyReused),
+            Assignment::Repeat(seq) => Ok(old[&seq].clone()),
         };
-        Ok(numbered.fates.iter().map(window).collect())
+        Ok(numbered.assignments.iter().map(window).collect())
     }
 
     /// Leaves the connection as the next attempt needs it.
-    fn clean_up(&mut self, remedy: Remedy) {
+    fn clean_up(&mut self, recovery: Recovery) {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        if (remedy == Remedy::Reconnect || store::rollback(connection).is_err())
+        if (recovery == Recovery::Reconnect || store::rollback(connection).is_err())
             && let Some(session) = self.connection.take()
         {
             session.give_up();
@@ -391,7 +406,7 @@ impl<A> WriterThread<A> {
             .as_mut()
             .is_some_and(|connection| connection.ping().is_err())
         {
-            self.clean_up(Remedy::Reconnect);
+            self.clean_up(Recovery::Reconnect);
         }
     }
 
@@ -399,7 +414,7 @@ impl<A> WriterThread<A> {
     fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, retry: RetryState) {
         let now = Instant::now();
         let late: Vec<_> = batch
-            .extract_if(.., |waiting| waiting.post.deadline <= now)
+            .extract_if(.., |waiting| waiting.submission.deadline <= now)
             .collect();
         if !late.is_empty() {
             let incident = retry
@@ -438,7 +453,7 @@ impl<A> WriterThread<A> {
 fn ids_to_look_up<A>(batch: &[Waiting<A>], retry: RetryState) -> Vec<Uuid> {
     batch
         .iter()
-        .map(|waiting| waiting.post.request_id)
+        .map(|waiting| waiting.submission.request_id)
         .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Caller(_)))
         .map(RequestId::uuid)
         .collect()
@@ -449,7 +464,11 @@ fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,
 ) -> Result<HashMap<u64, Window>, mysql::Error> {
-    let repeated: Vec<u64> = numbered.fates.iter().filter_map(Fate::repeated).collect();
+    let repeated: Vec<u64> = numbered
+        .assignments
+        .iter()
+        .filter_map(Assignment::repeated)
+        .collect();
     let mut replies = HashMap::new();
     for some in repeated.chunks(MOST_READ_AGAIN) {
         let messages = store::windows(connection, some)?;
@@ -478,7 +497,7 @@ fn connected<'c>(
                 Ok(connection.insert(new.session))
             }
             Err(said) => Err(Failure {
-                trouble: Trouble::Connection,
+                class: ErrorClass::Connection,
                 commit_status: CommitStatus::Unchanged,
                 code: None,
                 said,

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use crate::backoff::Backoff;
 
 use super::Timeouts;
-use super::standing::{self, Unfit};
+use super::primary::{self, Unfit};
 
 /// A healthy host says within this time that it takes writes.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -34,11 +34,11 @@ const PAUSES: Backoff = Backoff {
 /// At least one.
 pub(super) struct Hosts {
     all: Vec<Arc<Host>>,
-    patience: Duration,
+    connect_timeout: Duration,
     /// Locked during a search: whoever else wants a connection wants the same host.
     search: Mutex<Search>,
     /// Locked for a moment only.
-    nowhere: Mutex<Option<Nowhere>>,
+    last_failure: Mutex<Option<NoPrimary>>,
 }
 
 impl Hosts {
@@ -51,9 +51,9 @@ impl Hosts {
         let host = |options| Arc::new(Host::new(options, check));
         Self {
             all: options.into_iter().map(host).collect(),
-            patience: timeouts.connect,
+            connect_timeout: timeouts.connect,
             search: Mutex::default(),
-            nowhere: Mutex::default(),
+            last_failure: Mutex::default(),
         }
     }
 
@@ -68,15 +68,15 @@ impl Hosts {
     /// A connection to the host that takes writes, of several known since it was made to do so. Waits as long as
     /// connecting may take, and again as long if others connect as well; after a failure it fails at once until the next
     /// search is due.
-    pub(super) fn connect(&self) -> Result<Conn, Nowhere> {
+    pub(super) fn connect(&self) -> Result<Conn, NoPrimary> {
         let mut search = self.search.lock();
-        if let (false, Some(nowhere)) = (search.is_due(), self.nowhere()) {
-            return Err(nowhere);
+        if let (false, Some(no_primary)) = (search.is_due(), self.last_failure()) {
+            return Err(no_primary);
         }
         match self.find(search.current) {
             Ok((index, connection)) => {
                 let is_new = search.found(index);
-                *self.nowhere.lock() = None;
+                *self.last_failure.lock() = None;
                 if is_new && self.all.len() > 1 {
                     tracing::info!(
                         host = self.all[index].name,
@@ -85,22 +85,22 @@ impl Hosts {
                 }
                 Ok(connection)
             }
-            Err(nowhere) => {
+            Err(no_primary) => {
                 search.failed();
-                *self.nowhere.lock() = Some(nowhere.clone());
-                Err(nowhere)
+                *self.last_failure.lock() = Some(no_primary.clone());
+                Err(no_primary)
             }
         }
     }
 
     /// What is wrong with the hosts, while none gives a connection. Does not wait for a search.
-    fn nowhere(&self) -> Option<Nowhere> {
-        self.nowhere.lock().clone()
+    fn last_failure(&self) -> Option<NoPrimary> {
+        self.last_failure.lock().clone()
     }
 
     /// What is wrong with the hosts, while none of several takes writes. Does not wait for a search.
-    pub(super) fn no_primary(&self) -> Option<Nowhere> {
-        self.nowhere().filter(|_| self.all.len() > 1)
+    pub(super) fn no_primary(&self) -> Option<NoPrimary> {
+        self.last_failure().filter(|_| self.all.len() > 1)
     }
 
     /// Whether a connection is fit for use: alive, and where there are several hosts, one to the host that takes writes.
@@ -108,17 +108,17 @@ impl Hosts {
         if self.all.len() == 1 {
             Ok(connection.ping()?)
         } else {
-            standing::check(connection)
+            primary::check(connection)
         }
     }
 
-    fn find(&self, first: usize) -> Result<(usize, Conn), Nowhere> {
-        let deadline = Instant::now() + self.patience;
+    fn find(&self, first: usize) -> Result<(usize, Conn), NoPrimary> {
+        let deadline = Instant::now() + self.connect_timeout;
         let mut reasons: Vec<Unfit> = self.all.iter().map(|_| Unfit::Silent).collect();
         let (answer_to, answers) = channel();
         self.all[first].ask(first, &answer_to);
         // The others need time as well.
-        match answers.recv_timeout(HEAD_START.min(self.patience / 2)) {
+        match answers.recv_timeout(HEAD_START.min(self.connect_timeout / 2)) {
             Ok((_, Ok(connection))) => return Ok((first, connection)),
             Ok((_, Err(reason))) => reasons[first] = reason,
             Err(_late) => {}
@@ -140,7 +140,7 @@ impl Hosts {
             }
         }
         let names = self.all.iter().map(|host| host.name.clone());
-        Err(Nowhere(names.zip(reasons).collect()))
+        Err(NoPrimary(names.zip(reasons).collect()))
     }
 }
 
@@ -212,9 +212,9 @@ impl Host {
         let mut connection = self.open()?;
         match self.check {
             Check::Nothing => {}
-            Check::TakesWrites => standing::check(&mut connection)?,
+            Check::TakesWrites => primary::check(&mut connection)?,
         }
-        standing::wait_for_backlog(&mut connection)?;
+        primary::wait_for_backlog(&mut connection)?;
         Ok(connection)
     }
 
@@ -318,9 +318,9 @@ impl Search {
 
 /// Why there is no connection: what is wrong with each of the hosts.
 #[derive(Debug, Clone)]
-pub struct Nowhere(Arc<[(String, Unfit)]>);
+pub struct NoPrimary(Arc<[(String, Unfit)]>);
 
-impl Nowhere {
+impl NoPrimary {
     /// The errors, if they are all there is; of each host one.
     pub(super) fn errors(&self) -> Option<Vec<&Error>> {
         self.0.iter().map(|(_, unfit)| unfit.error()).collect()
@@ -340,9 +340,9 @@ impl Nowhere {
     }
 }
 
-impl std::error::Error for Nowhere {}
+impl std::error::Error for NoPrimary {}
 
-impl fmt::Display for Nowhere {
+impl fmt::Display for NoPrimary {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [(_, unfit)] = &*self.0 {
             return unfit.fmt(to);

@@ -14,7 +14,7 @@ use crate::metrics::{DatabaseMetrics, PoolMetrics};
 use foundation::http::Workers;
 use foundation::telemetry::Outage;
 
-use super::hosts::{Hosts, Nowhere};
+use super::hosts::{Hosts, NoPrimary};
 use super::run_all;
 
 /// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
@@ -141,7 +141,7 @@ impl Store {
 
     /// What is wrong with the hosts, while none of several takes writes.
     #[must_use]
-    pub fn nowhere(&self) -> Option<Nowhere> {
+    pub fn no_primary(&self) -> Option<NoPrimary> {
         self.hosts.no_primary()
     }
 
@@ -152,7 +152,7 @@ impl Store {
     pub fn writing_connection(&self) -> Result<WritingConnection, String> {
         let (metrics, asked) = (&self.metrics.writing, Instant::now());
         let mut session =
-            Session::open(&self.hosts, metrics).map_err(|nowhere| nowhere.to_string())?;
+            Session::open(&self.hosts, metrics).map_err(|no_primary| no_primary.to_string())?;
         metrics.wait.observe(asked.elapsed().as_secs_f64());
         let packet = run_all(&mut session, &self.writing_session())
             .map_err(|stopped| stopped.error)
@@ -215,7 +215,7 @@ pub enum NotRead {
     AllBusy,
     /// No host gives a connection.
     #[error("{0}")]
-    NoConnection(Nowhere),
+    NoConnection(NoPrimary),
     /// The database did, or the way to it.
     #[error("{0}")]
     Failed(mysql::Error),
@@ -234,7 +234,7 @@ pub struct Session {
 }
 
 impl Session {
-    fn open(hosts: &Hosts, metrics: &PoolMetrics) -> Result<Self, Nowhere> {
+    fn open(hosts: &Hosts, metrics: &PoolMetrics) -> Result<Self, NoPrimary> {
         match hosts.connect() {
             Ok(connection) => {
                 metrics.opened.inc();
@@ -244,9 +244,9 @@ impl Session {
                     metrics: metrics.clone(),
                 })
             }
-            Err(nowhere) => {
+            Err(no_primary) => {
                 metrics.not_opened.inc();
-                Err(nowhere)
+                Err(no_primary)
             }
         }
     }

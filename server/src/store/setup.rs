@@ -9,9 +9,9 @@ use mysql::{Conn, DriverError};
 
 use crate::metrics::Metrics;
 
-use super::hosts::{Hosts, Nowhere};
+use super::hosts::{Hosts, NoPrimary};
 use super::{
-    DatabaseUrls, LEAST_PACKET, Remedy, Store, Timeouts, Trouble, code, pool, rights, run_all,
+    DatabaseUrls, ErrorClass, LEAST_PACKET, Recovery, Store, Timeouts, code, pool, rights, run_all,
 };
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
@@ -167,13 +167,13 @@ fn said(error: &mysql::Error) -> String {
 }
 
 /// What all hosts refuse for good.
-fn refusal(error: &Nowhere) -> Option<&mysql::Error> {
+fn refusal(error: &NoPrimary) -> Option<&mysql::Error> {
     let errors = error.errors()?;
     let for_good = errors.iter().all(|error| !may_come_up(error));
     errors.first().copied().filter(|_| for_good)
 }
 
-fn why(error: &Nowhere) -> String {
+fn why(error: &NoPrimary) -> String {
     match error.errors().as_deref() {
         Some([only]) => said(only),
         _ => error.to_string(),
@@ -183,7 +183,7 @@ fn why(error: &Nowhere) -> String {
 /// Whether the database may be up a little later.
 fn may_come_up(error: &mysql::Error) -> bool {
     match error {
-        mysql::Error::MySqlError(_) => Trouble::of(error).remedy() == Remedy::Reconnect,
+        mysql::Error::MySqlError(_) => ErrorClass::of(error).recovery() == Recovery::Reconnect,
         mysql::Error::IoError(_) => true,
         // A time-out while it is slow to answer; but to TLS a certificate that is refused is invalid data.
         mysql::Error::CodecError(error) => error

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::message::{NewMessage, PREDECESSORS, Post, TEXT_LIMIT, USER_LIMIT};
-use crate::numbering::{Ledger, Numbered};
+use crate::message::{NewMessage, PREDECESSORS, Submission, TEXT_LIMIT, USER_LIMIT};
+use crate::numbering::{LockedState, Numbered};
 
 const NO_FAILURE: &str = "a String takes all that is written to it";
 
@@ -17,9 +17,9 @@ pub struct RowHeads {
     heads: Vec<String>,
 }
 
-impl<'a> Extend<&'a Post> for RowHeads {
+impl<'a> Extend<&'a Submission> for RowHeads {
     /// Renders user, text and request id of each post.
-    fn extend<I: IntoIterator<Item = &'a Post>>(&mut self, posts: I) {
+    fn extend<I: IntoIterator<Item = &'a Submission>>(&mut self, posts: I) {
         self.heads.extend(posts.into_iter().map(|post| {
             let mut head = String::with_capacity(2 * post.message.weight() + 96);
             head.push('(');
@@ -86,7 +86,7 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
 pub(super) fn insert_and_commit(
     heads: &RowHeads,
     numbered: &Numbered<'_>,
-    ledger: &Ledger,
+    state: &LockedState,
 ) -> String {
     let length: usize = heads.heads.iter().map(|head| head.len() + 80).sum();
     let mut sql = String::with_capacity(length + 96 * numbered.counts.len() + 512);
@@ -103,7 +103,7 @@ pub(super) fn insert_and_commit(
                 write!(sql, "{},{},{sent_at})", message.seq, message.user_seq).expect(NO_FAILURE);
             },
         );
-        let total = numbered.total(ledger);
+        let total = numbered.total(state);
         write!(
             sql,
             ";INSERT INTO counters (user, messages, last_sent_at) VALUES ('',{total},{sent_at})"
@@ -187,8 +187,8 @@ mod tests {
     use crate::message::RequestId;
     use crate::numbering::number;
 
-    fn ledger() -> Ledger {
-        Ledger {
+    fn state() -> LockedState {
+        LockedState {
             total: u64::MAX / 2,
             of_user: [].into(),
             last_sent_at: DateTime::UNIX_EPOCH,
@@ -207,12 +207,12 @@ mod tests {
             ],
         ) {
             // Each user is another, and takes four bytes a character.
-            let posts: Vec<Post> = (0_u32..)
+            let posts: Vec<Submission> = (0_u32..)
                 .zip(&lengths)
                 .map(|(index, &(user, text))| {
                     let own = char::from_u32(0x1_F300 + index).expect("an emoji");
                     let user = String::from(own).repeat(user);
-                    Post {
+                    Submission {
                         message: NewMessage::new(user, "🌍".repeat(text)).expect("within the limits"),
                         request_id: RequestId::draw(),
                         deadline: Instant::now(),
@@ -220,10 +220,10 @@ mod tests {
                 })
                 .collect();
             let counted: usize = FRAME + posts.iter().map(|post| most_bytes(&post.message)).sum::<usize>();
-            let (ledger, mut heads) = (ledger(), RowHeads::default());
+            let (state, mut heads) = (state(), RowHeads::default());
             heads.extend(&posts);
-            let numbered = number(&posts, &ledger);
-            prop_assert!(insert_and_commit(&heads, &numbered, &ledger).len() <= counted);
+            let numbered = number(&posts, &state);
+            prop_assert!(insert_and_commit(&heads, &numbered, &state).len() <= counted);
             let users: Vec<&str> = posts.iter().map(|post| post.message.user()).collect();
             let ids: Vec<Uuid> = posts.iter().map(|post| post.request_id.uuid()).collect();
             prop_assert!(lock_and_read(&users, &ids).len() <= counted);

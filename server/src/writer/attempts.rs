@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::store::{self, Trouble};
+use crate::store::{self, ErrorClass};
 use foundation::telemetry::Incident;
 
 /// Pauses between attempts. Longer ones would not spare the database, and recovery should be noticed soon.
@@ -26,7 +26,7 @@ pub(super) struct RetryState {
 /// An attempt that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub(super) trouble: Trouble,
+    pub(super) class: ErrorClass,
     pub(super) commit_status: CommitStatus,
     /// By which the database names the error, if it answered.
     pub(super) code: Option<u16>,
@@ -70,7 +70,7 @@ impl RetryState {
 impl Failure {
     pub(super) fn of(error: &mysql::Error, commit_status: CommitStatus) -> Self {
         Self {
-            trouble: Trouble::of(error),
+            class: ErrorClass::of(error),
             commit_status,
             code: store::code(error),
             said: error.to_string(),
@@ -80,7 +80,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{} ({})", self.said, self.trouble.name())
+        write!(to, "{} ({})", self.said, self.class.name())
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
         let mut retry = RetryState::default();
         for &commit_status in statuses {
             let failure = Failure {
-                trouble: Trouble::Connection,
+                class: ErrorClass::Connection,
                 commit_status,
                 code: None,
                 said: String::new(),

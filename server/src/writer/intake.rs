@@ -5,12 +5,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::WriterLimits;
-use crate::message::Post;
+use crate::message::Submission;
 use crate::store::{FRAME, most_bytes};
 
 /// A message that waits, and what its answer goes to.
 pub(super) struct Waiting<A> {
-    pub(super) post: Post,
+    pub(super) submission: Submission,
     pub(super) answer_to: A,
 }
 
@@ -49,10 +49,14 @@ impl<A> Intake<A> {
     }
 
     /// Adds what waits, up to the limits, and up to the first that may not join or does not fit.
-    pub(super) fn fill(&mut self, batch: &mut Vec<Waiting<A>>, may_join: impl Fn(&Post) -> bool) {
+    pub(super) fn fill(
+        &mut self,
+        batch: &mut Vec<Waiting<A>>,
+        may_join: impl Fn(&Submission) -> bool,
+    ) {
         let mut bytes: usize = batch
             .iter()
-            .map(|waiting| waiting.post.message.weight())
+            .map(|waiting| waiting.submission.message.weight())
             .sum();
         let mut packet = statement_bytes(batch);
         while self.held_back.is_none()
@@ -60,13 +64,13 @@ impl<A> Intake<A> {
             && bytes < self.limits.batch_bytes
         {
             match self.queue.try_recv() {
-                Ok(next) if may_join(&next.post) => {
-                    packet += most_bytes(&next.post.message);
+                Ok(next) if may_join(&next.submission) => {
+                    packet += most_bytes(&next.submission.message);
                     if packet > self.max_packet {
                         self.held_back = Some(next);
                         break;
                     }
-                    bytes += next.post.message.weight();
+                    bytes += next.submission.message.weight();
                     batch.push(next);
                 }
                 Ok(next) => self.held_back = Some(next),
@@ -80,6 +84,6 @@ impl<A> Intake<A> {
 pub(super) fn statement_bytes<A>(batch: &[Waiting<A>]) -> usize {
     let messages = batch
         .iter()
-        .map(|waiting| most_bytes(&waiting.post.message));
+        .map(|waiting| most_bytes(&waiting.submission.message));
     FRAME + messages.sum::<usize>()
 }
