@@ -28,6 +28,10 @@ pub enum Error {
     #[error("Send the message as JSON, with `Content-Type: application/json`.")]
     NotJson,
 
+    /// The body is declared to be compressed, or otherwise encoded.
+    #[error("Send the message as it is, without a `Content-Encoding`.")]
+    Encoded,
+
     /// Well-formed, but outside a limit of the contract.
     #[error("{0}")]
     OutsideLimit(String),
@@ -93,7 +97,7 @@ impl Error {
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTooLarge(_) => 413,
-            Self::NotJson => 415,
+            Self::NotJson | Self::Encoded => 415,
             Self::OutsideLimit(_) | Self::KeyReused => 422,
             Self::Defect(_) => 500,
             Self::ConnectionGivenUp(_)
@@ -129,6 +133,7 @@ impl Error {
             | Self::MethodNotAllowed(_)
             | Self::BodyTooLarge(_)
             | Self::NotJson
+            | Self::Encoded
             | Self::OutsideLimit(_)
             | Self::KeyReused => None,
         }

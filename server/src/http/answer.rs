@@ -26,6 +26,8 @@ pub struct Answer {
     pub(super) content_type: &'static str,
     pub(super) body: Body,
     pub(super) allow: Option<&'static str>,
+    /// The codings that a body may have (RFC 9110, section 15.5.16).
+    pub(super) accept_encoding: Option<&'static str>,
     pub(super) retry_after: Option<Duration>,
     pub(super) incident: Option<Incident>,
     /// Of a page: its bytes count as long as the answer lives.
@@ -70,6 +72,7 @@ impl Answer {
             content_type: JSON,
             body,
             allow: None,
+            accept_encoding: None,
             retry_after: None,
             incident: None,
             held: None,
@@ -144,6 +147,7 @@ impl From<Error> for Answer {
                 Error::MethodNotAllowed(allowed) => Some(allowed),
                 _ => None,
             },
+            accept_encoding: matches!(error, Error::Encoded).then_some("identity"),
             retry_after: error.retry_after(),
             incident: error.incident(),
             held: None,
@@ -203,6 +207,9 @@ impl Answer {
         );
         if let Some(allow) = self.allow {
             headers.extend(["\r\nAllow: ", allow]);
+        }
+        if let Some(codings) = self.accept_encoding {
+            headers.extend(["\r\nAccept-Encoding: ", codings]);
         }
         if let Some(pause) = self.retry_after {
             headers.extend(["\r\nRetry-After: ", &pause.as_secs().to_string()]);

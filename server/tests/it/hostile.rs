@@ -245,8 +245,8 @@ fn nothing_is_taken_behind_a_request_without_a_clear_end() {
 }
 
 fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
-    let smuggled = "POST /messages HTTP/1.1\r\nContent-Length: 35\r\n\r\n{\"user\":\"mallory\",\"text\":\"smuggled\"}";
-    let head = format!("POST /messages HTTP/1.1\r\n{framing}");
+    let smuggled = "POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 35\r\n\r\n{\"user\":\"mallory\",\"text\":\"smuggled\"}";
+    let head = format!("POST /messages HTTP/1.1\r\nHost: x\r\n{framing}");
     let refuses = |answer: &Answer, status| {
         assert!(is_problem(answer, status), "{framing:?}: {answer:?}");
         assert!(
@@ -275,7 +275,7 @@ fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
 fn requests_sent_ahead_by_one_who_does_not_read_are_not_kept() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let requests = "GET /healthz HTTP/1.1\r\n\r\n".repeat(1000);
+    let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let before = Holdings::of(&replica);
     let mut flood = TcpStream::connect(replica.address()).expect("the server listens");
     for _ in 0..100 {
@@ -304,7 +304,8 @@ fn what_tiny_http_does_not_survive_is_kept_from_it() {
     for length in [2 << 30, 1 << 40, u64::MAX / 2, u64::MAX] {
         let mut caller = replica.caller();
         caller.send_raw(
-            format!("POST /messages HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+            format!("POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
+                .as_bytes(),
         );
         assert!(is_problem(&caller.receive(), 413), "{length}");
         assert_eq!(replica.caller().post("good", "x").status, 200);
@@ -324,7 +325,8 @@ fn a_quality_that_is_no_number_does_not_end_the_process() {
         let codings = format!("a;q={nan},a;q=.1,a;q=.5,").repeat(11);
         for framing in ["Content-Length: 65537", "Content-Length: 9000000000"] {
             let mut caller = replica.caller();
-            let request = format!("POST /messages HTTP/1.1\r\n{framing}\r\nTE: {codings}\r\n\r\n");
+            let request =
+                format!("POST /messages HTTP/1.1\r\nHost: x\r\n{framing}\r\nTE: {codings}\r\n\r\n");
             caller.send_raw(request.as_bytes());
             assert_eq!(caller.receive().status, 100, "an interim answer");
             assert!(is_problem(&caller.receive(), 413), "{nan}, {framing}");

@@ -69,6 +69,7 @@ pub(super) fn all() -> Vec<Case> {
         framings(),
         lengths(),
         chunks(),
+        hosts(),
         queries(),
         other_protocols(),
         cut_off(),
@@ -436,6 +437,10 @@ const HEADERS: &Table = &[
         Content-Type: application/jsonx
         Content-Type: application/x-www-form-urlencoded
         Content-Type: multipart/form-data; boundary=x
+        Content-Encoding: gzip
+        Content-Encoding: br
+        Content-Encoding: identity, gzip
+        Content-Encoding: identity~0d~0aContent-Encoding: deflate
     ",
     ),
     (
@@ -460,7 +465,7 @@ const HEADERS: &Table = &[
         Connection: upgrade~0d~0aUpgrade: h2c~0d~0aHTTP2-Settings: AAMAAABk
         Connection: upgrade~0d~0aUpgrade: websocket
         Connection: keep-alive, close
-        Content-Encoding: gzip
+        Content-Encoding: identity
     ",
     ),
 ];
@@ -643,6 +648,66 @@ fn chunks() -> Vec<Case> {
     cases
 }
 
+/// What stands in the place of `Host` (RFC 9112, section 3.2), and of the version.
+const HOSTS: &Table = &[
+    (
+        Problem(400),
+        "
+        HTTP/1.1~0d~0aX: no host
+        HTTP/1.1~0d~0aHost:
+        HTTP/1.1~0d~0aHost: x~0d~0aHost: x
+        HTTP/1.0~0d~0aHost: x~0d~0aHost: y
+        HTTP/1.1~0d~0aHost: x, y
+        HTTP/1.1~0d~0aHost: x y
+        HTTP/1.1~0d~0aHost: x/y
+        HTTP/1.1~0d~0aHost: x?y
+        HTTP/1.1~0d~0aHost: x#y
+        HTTP/1.1~0d~0aHost: http://x
+        HTTP/1.1~0d~0aHost: user@x
+        HTTP/1.1~0d~0aHost: x:y
+        HTTP/1.1~0d~0aHost: x:1:2
+        HTTP/1.1~0d~0aHost: x:-1
+        HTTP/1.1~0d~0aHost: x:65536
+        HTTP/1.1~0d~0aHost: :80
+        HTTP/1.1~0d~0aHost: ::1
+        HTTP/1.1~0d~0aHost: [::1
+        HTTP/1.1~0d~0aHost: [x]
+        HTTP/1.1~0d~0aHost: [::1]x
+        HTTP/1.1~0d~0aHost: <x>
+        HTTP/1.1~0d~0aHost: x%zz
+        HTTP/1.0~0d~0aHost: x y
+    ",
+    ),
+    (
+        Taken(200),
+        "
+        HTTP/1.0~0d~0aX: no host
+        HTTP/1.0~0d~0aHost: x
+        HTTP/1.1~0d~0aHost: x:
+        HTTP/1.1~0d~0aHost: x:65535
+        HTTP/1.1~0d~0aHost: a-b_c.example.:80
+        HTTP/1.1~0d~0aHost: 127.0.0.1:8001
+        HTTP/1.1~0d~0aHost: [::1]
+        HTTP/1.1~0d~0aHost: [::ffff:127.0.0.1]:8001
+    ",
+    ),
+];
+
+fn hosts() -> Vec<Case> {
+    let of = |(expected, lines): (Expected, Vec<u8>)| {
+        let length = format!("\r\nContent-Length: {}\r\n\r\n{GOOD}", GOOD.len());
+        let bytes = [b"POST /messages ", lines.as_slice(), length.as_bytes()].concat();
+        let absolute = [
+            b"POST http://x/messages ",
+            lines.as_slice(),
+            length.as_bytes(),
+        ]
+        .concat();
+        [bytes, absolute].map(|bytes| Case::new("host", &lines, &bytes, Open, expected))
+    };
+    each(HOSTS).flat_map(of).collect()
+}
+
 const QUERIES: &Table = &[
     (
         Problem(400),
@@ -683,7 +748,12 @@ const QUERIES: &Table = &[
 
 fn queries() -> Vec<Case> {
     let of = |(expected, query): (Expected, Vec<u8>)| {
-        let bytes = [b"GET /messages?", query.as_slice(), b" HTTP/1.1\r\n\r\n"].concat();
+        let bytes = [
+            b"GET /messages?",
+            query.as_slice(),
+            b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        ]
+        .concat();
         Case::new("query", &query, &bytes, Open, expected)
     };
     let long = [(Problem(400), vec![b'x'; 10_000])];
