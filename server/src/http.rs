@@ -40,6 +40,7 @@ use crate::workers::Workers;
 
 use desk::Desk;
 use door::{Door, Entrance};
+use drains::Abandoned;
 use in_order::Standing;
 use outbox::Outbox;
 
@@ -84,6 +85,7 @@ pub struct Edge {
     door: Door,
     entrance: Arc<Entrance>,
     outbox: Arc<Outbox>,
+    abandoned: Arc<Abandoned>,
     stopping: Arc<AtomicBool>,
     stop_deadline: Arc<OnceLock<Instant>>,
     limits: EdgeLimits,
@@ -121,13 +123,20 @@ impl Edge {
     /// If a thread cannot be started, or the socket is not bound.
     pub fn new(listener: Socket, limits: EdgeLimits, metrics: Arc<Metrics>) -> io::Result<Self> {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
-        let outbox = Outbox::new(limits.workers, send_timeout, Arc::clone(&metrics));
         let stopping = Arc::default();
         let door = Door::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
+        let abandoned = Arc::new(Abandoned::new(door.ends()));
+        let outbox = Outbox::new(
+            limits.workers,
+            send_timeout,
+            Arc::clone(&abandoned),
+            Arc::clone(&metrics),
+        );
         Ok(Self {
             entrance: door.open()?,
             door,
             outbox: Arc::new(outbox),
+            abandoned,
             stopping,
             stop_deadline: Arc::default(),
             limits,
@@ -169,6 +178,7 @@ impl Edge {
             service,
             self.limits,
             Arc::clone(&self.stopping),
+            Arc::clone(&self.abandoned),
             Arc::clone(&self.metrics),
         ));
         let pool = |name, handle: fn(&Desk<S>, Exchange)| {
@@ -247,6 +257,9 @@ impl Edge {
             let cause = self.door.wait_for_end(&entrance, watchdog);
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(());
+            }
+            if self.abandoned.are_too_many() {
+                return Err(ServeError::Deaf(cause));
             }
             match self.door.reopen(&cause, watchdog, &serve) {
                 Ok(Some(next)) => entrance = next,

@@ -142,6 +142,7 @@ pub struct EdgeMetrics {
     pub ignored: IntCounter,
     /// Connections that were not served for want of descriptors or threads.
     pub turned_away: IntCounter,
+    connections_abandoned: IntGauge,
     requests_open: IntGauge,
     connections_waiting: IntGauge,
     worker_threads: IntGaugeVec,
@@ -197,6 +198,11 @@ impl EdgeMetrics {
                 "connections_turned_away_total",
                 "Connections for which there were no file descriptors or threads left; they got 503",
             ),
+            connections_abandoned: gauge(
+                registry,
+                "connections_abandoned",
+                "Connections that cost a thread and two descriptors until the server is restarted",
+            ),
             requests_open: gauge(
                 registry,
                 "requests_open",
@@ -239,6 +245,11 @@ impl EdgeMetrics {
     pub fn set_open(&self, requests: usize, connections: usize) {
         self.requests_open.set(size(requests));
         self.connections_waiting.set(size(connections));
+    }
+
+    /// Connections that are not given back until the process ends.
+    pub fn set_abandoned(&self, connections: usize) {
+        self.connections_abandoned.set(size(connections));
     }
 
     /// The state of a pool of worker threads.

@@ -10,6 +10,7 @@ use crate::message::{NewMessage, Post};
 use crate::metrics::Metrics;
 
 use super::answer::Answer;
+use super::drains::Abandoned;
 use super::exchange::Exchange;
 use super::request::{PageRequest, Route};
 use super::unread::Unread;
@@ -20,12 +21,15 @@ pub(super) struct Desk<S> {
     service: Arc<S>,
     pub(super) limits: EdgeLimits,
     stopping: Arc<AtomicBool>,
+    abandoned: Arc<Abandoned>,
     /// Requests whose bodies are still on their way.
     pub(super) being_read: Arc<AtomicUsize>,
     /// Of the stopping server.
     refusals: Reporter,
     /// Of bodies that nobody had the time to read.
     unheard: Reporter,
+    /// Rate-limits the line on failing health.
+    sickness: Reporter,
     unread: Unread,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -35,15 +39,18 @@ impl<S: Service> Desk<S> {
         service: Arc<S>,
         limits: EdgeLimits,
         stopping: Arc<AtomicBool>,
+        abandoned: Arc<Abandoned>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             service,
             limits,
             stopping,
+            abandoned,
             being_read: Arc::default(),
             refusals: Reporter::default(),
             unheard: Reporter::default(),
+            sickness: Reporter::default(),
             unread: Unread::default(),
             metrics,
         }
@@ -95,11 +102,21 @@ impl<S: Service> Desk<S> {
                 self.service.observe();
                 exchange.answer(Answer::metrics(self.metrics.render()));
             }
-            Route::Health => exchange.answer(Answer::up()),
+            Route::Health => exchange.answer(self.health()),
             Route::Contract => exchange.answer(Answer::contract()),
             Route::Unknown => exchange.answer(Error::NotFound.into()),
             Route::WrongMethod(allowed) => exchange.answer(Error::MethodNotAllowed(allowed).into()),
         }
+    }
+
+    fn health(&self) -> Answer {
+        if !self.abandoned.are_many() {
+            return Answer::up();
+        }
+        let incident = self.sickness.report(|incident| {
+            tracing::error!(instance = %incident, "many connections had to be abandoned: the server needs a restart");
+        });
+        Error::Full(incident).into()
     }
 
     fn unless_stopping(&self) -> Result<(), Error> {

@@ -259,6 +259,7 @@ mod tests {
 
     use tiny_http::TestRequest;
 
+    use super::super::drains::Abandoned;
     use super::*;
     use crate::metrics::Metrics;
 
@@ -266,7 +267,9 @@ mod tests {
 
     #[test]
     fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
-        let outbox = Arc::new(Outbox::new(1, Duration::MAX, Metrics::new()));
+        let abandoned = Arc::new(Abandoned::new(crossbeam_channel::unbounded().0));
+        let outbox = Outbox::new(1, Duration::MAX, abandoned, Metrics::new());
+        let outbox = Arc::new(outbox);
         let count = Arc::default();
         let being_read = || {
             let opened = Exchange::open(TestRequest::new().into(), &outbox);

@@ -14,11 +14,11 @@ use crate::workers::Workers;
 
 use super::access_log::Entry;
 use super::answer::{Answer, Clock, Connection};
-use super::drains::Drains;
+use super::drains::{Abandoned, Drains};
 use super::exchange::{Afterwards, Open};
 use super::in_order::{Fate, InOrder, Standing, Ticket, Turn};
 use super::request::{self, Rest};
-use super::sockets;
+use super::sockets::{self, Shutdown};
 
 /// The status of an interim answer (RFC 9110, section 15.2.1).
 const CONTINUE: u16 = 100;
@@ -47,9 +47,14 @@ pub(super) enum Item {
 
 impl Outbox {
     /// A caller may take `send_timeout` to accept a reply.
-    pub(super) fn new(most_threads: usize, send_timeout: Duration, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        most_threads: usize,
+        send_timeout: Duration,
+        abandoned: Arc<Abandoned>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let lines = Arc::new(InOrder::new());
-        let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines)));
+        let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines), abandoned));
         let replier = Replier {
             lines: Arc::clone(&lines),
             drains: Arc::clone(&drains),
@@ -287,7 +292,7 @@ impl Replier {
         let written = allowance.write_all(&mut writer, &bytes);
         self.end_if_broken_off(&written, connection);
         if afterwards == Afterwards::ShutDown {
-            shut_down(&self.lines, connection);
+            self.drains.shut_down(writer, connection);
         }
         written
     }
@@ -330,7 +335,7 @@ impl Allowance {
 
 /// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
 pub(super) fn shut_down(lines: &Lines, connection: SocketAddr) {
-    sockets::shut_down(connection);
+    sockets::shut_down(connection, Shutdown::Both);
     lines.give_up(connection, Instant::now());
 }
 

@@ -410,6 +410,9 @@ const HEADERS: &Table = &[
         X: ~00
         X: y~0aContent-Length: 1
         X: y~0dContent-Length: 1
+        X-Request-Id: y~0aSet-Cookie: z
+        X-Request-Id: y~0dSet-Cookie: z
+        Idempotency-Key: 123e4567-e89b-42d3-a456-426614174000~0aSet-Cookie: z
         X: ~1b[31m
         Idempotency-Key:
         Idempotency-Key: x
@@ -521,6 +524,13 @@ const FRAMINGS: &Table = &[
         Transfer-Encoding: identity
         Transfer-Encoding: gzip, chunked
         Transfer-Encoding: chunked, gzip
+        Transfer-Encoding: chunked, identity
+        Transfer-Encoding: identity, chunked
+        Transfer-Encoding: chunked identity
+        Transfer-Encoding: chunked~09x
+        Transfer-Encoding: ~7fchunked
+        Transfer-Encoding: chunked~0dX: y
+        Transfer-Encoding: chunked~0aX: y
         Transfer-Encoding: chunked, chunked
         Transfer-Encoding: chunked,
         Transfer-Encoding: chunked;q=1
@@ -620,6 +630,10 @@ const CHUNKS: &Table = &[
     ),
 ];
 
+fn single_chunk() -> String {
+    format!("{:x}\r\n{GOOD}\r\n0\r\n\r\n", GOOD.len())
+}
+
 fn chunks() -> Vec<Case> {
     let of = |ending: Ending, expected: Expected, chunks: &[u8]| {
         let bytes = post(b"Transfer-Encoding: chunked\r\n", chunks);
@@ -643,6 +657,12 @@ fn chunks() -> Vec<Case> {
         (single.join("\r\n") + "\r\n0\r\n\r\n").as_bytes(),
     ));
     cases.push(of(Open, Taken(200), extension.as_bytes()));
+    // White space around a value is no part of it.
+    let spaced = post(
+        b"Transfer-Encoding:\tChunked \t\r\n",
+        single_chunk().as_bytes(),
+    );
+    cases.push(Case::new("chunks", b"spaced", &spaced, Open, Taken(200)));
     let blanks = "1\r\n \r\n".repeat((64 << 10) + 1) + "0\r\n\r\n";
     cases.push(of(Open, Problem(413), blanks.as_bytes()));
     cases
