@@ -41,6 +41,7 @@ use listener::AcceptWatchdog;
 
 use dispatcher::Dispatcher;
 use door::{Door, Entrance};
+use drains::Abandoned;
 use metrics::EdgeMetrics;
 use outbox::Outbox;
 
@@ -95,6 +96,7 @@ pub struct Edge {
     door: Door,
     entrance: Arc<Entrance>,
     outbox: Arc<Outbox>,
+    abandoned: Arc<Abandoned>,
     stopping: Arc<AtomicBool>,
     stop_deadline: Arc<OnceLock<Instant>>,
     limits: EdgeLimits,
@@ -134,13 +136,20 @@ impl Edge {
     pub fn new(listener: Socket, limits: EdgeLimits, registry: Registry) -> io::Result<Self> {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
         let metrics = Arc::new(EdgeMetrics::new(&registry));
-        let outbox = Outbox::new(limits.workers, send_timeout, Arc::clone(&metrics));
         let stopping = Arc::default();
         let door = Door::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
+        let abandoned = Arc::new(Abandoned::new(door.ends()));
+        let outbox = Outbox::new(
+            limits.workers,
+            send_timeout,
+            Arc::clone(&abandoned),
+            Arc::clone(&metrics),
+        );
         Ok(Self {
             entrance: door.open()?,
             door,
             outbox: Arc::new(outbox),
+            abandoned,
             stopping,
             stop_deadline: Arc::default(),
             limits,
@@ -184,6 +193,7 @@ impl Edge {
             service,
             self.limits,
             Arc::clone(&self.stopping),
+            Arc::clone(&self.abandoned),
             self.registry.clone(),
             Arc::clone(&self.metrics),
             Arc::clone(&self.outbox),
@@ -245,6 +255,9 @@ impl Edge {
             let cause = self.door.wait_for_end(&entrance, watchdog);
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(());
+            }
+            if self.abandoned.are_too_many() {
+                return Err(ServeError::Deaf(cause));
             }
             match self.door.reopen(&cause, watchdog, &serve) {
                 Ok(Some(next)) => entrance = next,

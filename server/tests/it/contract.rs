@@ -134,7 +134,8 @@ fn a_body_is_taken_up_to_64_kib() {
 
     for (length, status) in [(64 << 10, 200), ((64 << 10) + 1, 413)] {
         let mut caller = replica.caller();
-        caller.send_raw(b"POST /messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+        caller
+            .send_raw(b"POST /messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
         for chunk in padded(length).chunks(1000) {
             caller.send_raw(format!("{:x}\r\n", chunk.len()).as_bytes());
             caller.send_raw(chunk);
@@ -145,10 +146,12 @@ fn a_body_is_taken_up_to_64_kib() {
     }
 
     let mut caller = replica.caller();
-    caller.send_raw(b"POST /messages HTTP/1.1\r\nContent-Length: 2147483648\r\n\r\n");
+    caller.send_raw(b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2147483648\r\n\r\n");
     assert_problem(&caller.receive(), 413, "65536 bytes");
     let mut caller = replica.caller();
-    caller.send_raw(b"POST /messages HTTP/1.1\r\nContent-Length: 9223372036854775807\r\n\r\n");
+    caller.send_raw(
+        b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 9223372036854775807\r\n\r\n",
+    );
     assert_problem(&caller.receive(), 413, "65536 bytes");
     assert_eq!(replica.caller().post("ann", "still here").own_seq(), 3);
 }
@@ -359,4 +362,19 @@ fn the_history_is_read_in_pages() {
         400,
         "`before` and `limit` only",
     );
+}
+
+#[test]
+fn a_refused_content_encoding_comes_with_the_one_that_is_taken() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let mut caller = replica.caller();
+    caller.send_post("ann", "x", "Content-Encoding: gzip\r\n");
+    let refusal = caller.receive();
+    assert_eq!(
+        (refusal.status, refusal.header("Accept-Encoding")),
+        (415, Some("identity"))
+    );
+    caller.send_post("ann", "x", "Content-Encoding: identity\r\n");
+    assert_eq!(caller.receive().own_seq(), 1);
 }

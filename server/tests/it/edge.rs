@@ -114,7 +114,7 @@ fn pipelined_requests_are_answered_in_their_order() {
     let post = |text: &str| {
         let body = format!(r#"{{"user":"ann","text":"{text}"}}"#);
         format!(
-            "POST /messages HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
     };
@@ -123,10 +123,10 @@ fn pipelined_requests_are_answered_in_their_order() {
         // The second and the last are answered without the database, so they are ready first.
         let all = [
             post("one"),
-            "GET /healthz HTTP/1.1\r\n\r\n".to_owned(),
+            "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
             post("two"),
             post("three"),
-            "GET /nowhere HTTP/1.1\r\n\r\n".to_owned(),
+            "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
         ];
         caller.send_raw(all.concat().as_bytes());
         let answers: Vec<_> = (0..5).map(|_| caller.receive()).collect();
@@ -172,7 +172,9 @@ fn a_new_connection_from_the_address_of_a_lost_one_gets_its_own_answers() {
 
     let address = address.as_socket().expect("it is TCP");
     let mut caller = Caller::on(connect_from(address, &replica).into()).expect("it is open");
-    caller.send_raw(b"GET /healthz HTTP/1.1\r\n\r\nGET /messages HTTP/1.1\r\n\r\n");
+    caller.send_raw(
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /messages HTTP/1.1\r\nHost: x\r\n\r\n",
+    );
     // With the one that asks.
     eventually("all three have come", || {
         scrape(&replica)["requests_open"] == "4"
@@ -182,7 +184,7 @@ fn a_new_connection_from_the_address_of_a_lost_one_gets_its_own_answers() {
         scrape(&replica)["answers_undelivered_total"] != "0"
     });
 
-    caller.send_raw(b"GET /openapi.json HTTP/1.1\r\n\r\n");
+    caller.send_raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(caller.receive().json()["status"], "up");
     // It may have been for nobody, so the database was not asked.
     let page = caller.receive();
@@ -204,10 +206,10 @@ fn http_1_0_and_connection_close_are_honoured() {
             Some("keep-alive"),
         ),
         (
-            "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n",
+            "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
             Some("close"),
         ),
-        ("GET /healthz HTTP/1.1\r\n\r\n", None),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", None),
     ] {
         let mut caller = replica.caller();
         caller.send_raw(request.as_bytes());
@@ -262,7 +264,8 @@ fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
 /// The head of a message with a body of this length, of which nothing follows.
 fn send_head(caller: &mut Caller, length: usize) {
     caller.send_raw(
-        format!("POST /messages HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+        format!("POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
+            .as_bytes(),
     );
 }
 
@@ -371,7 +374,9 @@ fn what_follows_a_body_of_unclear_length_is_announced_to_be_closed() {
         "Transfer-Encoding: gzip, chunked",
     ] {
         let mut caller = replica.caller();
-        caller.send_raw(format!("POST /messages HTTP/1.1\r\n{framing}\r\n\r\n12345").as_bytes());
+        caller.send_raw(
+            format!("POST /messages HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n12345").as_bytes(),
+        );
         let answer = caller.receive();
         assert_eq!(answer.status, 400, "{framing}");
         assert!(

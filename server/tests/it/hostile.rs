@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Answer, Caller, Database, PATIENCE, Replica, eventually};
+use crate::metrics::scrape;
 
 use cases::{Case, Ending, Expected};
 
@@ -227,6 +228,15 @@ fn nothing_is_taken_behind_a_request_without_a_clear_end() {
             "Content-Length: 98 \0\r\n\r\n",
             "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             "Transfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: identity\r\nContent-Length: 0\r\n\r\n",
+            "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\tx\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked;x\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding:\r\n\r\n0\r\n\r\n",
+            "X: y\rTransfer-Encoding: chunked\r\n\r\n",
+            "X: y\nTransfer-Encoding: chunked\r\n\r\n",
             "X: y\nContent-Length: 98\r\n\r\n",
             "Transfer-Encoding: chunked\r\n\r\n5 \nx\r\n\r\n",
             "Transfer-Encoding: chunked\r\n\r\nx\r\n\r\n",
@@ -245,8 +255,8 @@ fn nothing_is_taken_behind_a_request_without_a_clear_end() {
 }
 
 fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
-    let smuggled = "POST /messages HTTP/1.1\r\nContent-Length: 35\r\n\r\n{\"user\":\"mallory\",\"text\":\"smuggled\"}";
-    let head = format!("POST /messages HTTP/1.1\r\n{framing}");
+    let smuggled = "POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 35\r\n\r\n{\"user\":\"mallory\",\"text\":\"smuggled\"}";
+    let head = format!("POST /messages HTTP/1.1\r\nHost: x\r\n{framing}");
     let refuses = |answer: &Answer, status| {
         assert!(is_problem(answer, status), "{framing:?}: {answer:?}");
         assert!(
@@ -275,7 +285,7 @@ fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
 fn requests_sent_ahead_by_one_who_does_not_read_are_not_kept() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let requests = "GET /healthz HTTP/1.1\r\n\r\n".repeat(1000);
+    let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let before = Holdings::of(&replica);
     let mut flood = TcpStream::connect(replica.address()).expect("the server listens");
     for _ in 0..100 {
@@ -293,6 +303,10 @@ fn requests_sent_ahead_by_one_who_does_not_read_are_not_kept() {
     let mut flood = Caller::on(flood).expect("it is open");
     let refused = std::iter::from_fn(|| Some(flood.receive().status)).find(|&status| status != 200);
     assert_eq!(refused, Some(503));
+    assert_ne!(scrape(&replica)["requests_ignored_total"], "0");
+    let log = replica.log();
+    let lines = log.matches("ignoring requests").count();
+    assert!((1..10).contains(&lines), "{log}");
 }
 
 /// These cost a thread and two descriptors each: `tiny_http` allocates the declared length to read the rest, or waits for
@@ -304,7 +318,8 @@ fn what_tiny_http_does_not_survive_is_kept_from_it() {
     for length in [2 << 30, 1 << 40, u64::MAX / 2, u64::MAX] {
         let mut caller = replica.caller();
         caller.send_raw(
-            format!("POST /messages HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+            format!("POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
+                .as_bytes(),
         );
         assert!(is_problem(&caller.receive(), 413), "{length}");
         assert_eq!(replica.caller().post("good", "x").status, 200);
@@ -313,6 +328,30 @@ fn what_tiny_http_does_not_survive_is_kept_from_it() {
     caller.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     assert_eq!(replica.caller().post("good", "x").status, 200);
     assert_eq!(database.count(), 5);
+}
+
+#[test]
+fn a_server_that_had_to_abandon_too_many_connections_turns_sick_and_ends() {
+    let database = Database::new();
+    let mut replica = Replica::start(&database);
+    let mut witness = replica.caller();
+    let abandon = || {
+        let mut caller = replica.caller();
+        let head = "POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n";
+        caller.send_raw(head.as_bytes());
+        assert!(is_problem(&caller.receive(), 413));
+        assert!(caller.is_closed_by_the_server());
+    };
+    (0..63).for_each(|_| abandon());
+    assert_eq!(witness.get("/healthz").status, 200);
+    abandon();
+    assert!(is_problem(&witness.get("/healthz"), 503));
+    assert_eq!(witness.post("good", "x").status, 200);
+    (0..64).for_each(|_| abandon());
+    drop(witness);
+    assert_eq!(replica.exit_status().code(), Some(1));
+    let said = "too many connections had to be abandoned";
+    assert!(replica.log().contains(said), "{}", replica.log());
 }
 
 /// `tiny_http` sorts by these qualities; the sort may panic at one that is no number, and a second time in a destructor.
@@ -324,7 +363,8 @@ fn a_quality_that_is_no_number_does_not_end_the_process() {
         let codings = format!("a;q={nan},a;q=.1,a;q=.5,").repeat(11);
         for framing in ["Content-Length: 65537", "Content-Length: 9000000000"] {
             let mut caller = replica.caller();
-            let request = format!("POST /messages HTTP/1.1\r\n{framing}\r\nTE: {codings}\r\n\r\n");
+            let request =
+                format!("POST /messages HTTP/1.1\r\nHost: x\r\n{framing}\r\nTE: {codings}\r\n\r\n");
             caller.send_raw(request.as_bytes());
             assert_eq!(caller.receive().status, 100, "an interim answer");
             assert!(is_problem(&caller.receive(), 413), "{nan}, {framing}");

@@ -201,7 +201,7 @@ fn metrics_are_shown_while_the_queue_is_full_and_the_database_does_not_answer() 
         .query_drop("LOCK TABLES messages WRITE, counters WRITE")
         .expect("the tables are there");
     let mut asker = replica.caller();
-    asker.send_raw(b"GET /messages HTTP/1.1\r\n\r\n");
+    asker.send_raw(b"GET /messages HTTP/1.1\r\nHost: x\r\n\r\n");
     let mut callers = [(); 3].map(|()| replica.caller());
     callers[0].send_post("ann", "is with the writer", "");
     eventually("both wait for the database", || {

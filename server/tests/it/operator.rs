@@ -82,7 +82,11 @@ fn a_caller_that_sends_too_much_ahead_is_told_the_line_of_the_log() {
     let holder = database.hold_the_lock();
     let mut caller = replica.caller();
     caller.send_post("ann", "keeps the others waiting", "");
-    caller.send_raw("GET /healthz HTTP/1.1\r\n\r\n".repeat(128).as_bytes());
+    caller.send_raw(
+        "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+            .repeat(128)
+            .as_bytes(),
+    );
     // With the one that asks.
     eventually("all have come", || {
         scrape(&replica)["requests_open"] == "130"

@@ -29,7 +29,7 @@ fn start_limited(database: &Database, limits: &str) -> Replica {
 
 fn is_served(replica: &Replica) -> bool {
     let mut caller = replica.caller();
-    caller.send_raw(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n");
+    caller.send_raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     caller.receive().status == 200
 }
 
@@ -138,7 +138,7 @@ fn store_long_messages(caller: &mut Caller) {
 /// Asks for a hundred pages on one connection, and reads none.
 fn ask_and_do_not_read(replica: &Replica) -> TcpStream {
     let mut stream = connect_deaf(replica.address());
-    let questions = b"GET /messages?limit=100 HTTP/1.1\r\n\r\n".repeat(100);
+    let questions = b"GET /messages?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
     stream
         .write_all(&questions)
         .expect("the server reads heads");
@@ -303,11 +303,11 @@ impl Siege {
         let silent: Vec<_> = (0..self.silent).map(connect).collect();
         let mut slow: Vec<_> = (0..self.slow).map(connect).collect();
         for stream in slow.iter_mut().skip(1).step_by(2) {
-            let head = b"POST /messages HTTP/1.1\r\nContent-Length: 60000\r\n\r\n";
+            let head = b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n";
             stream.write_all(head).expect("the server reads heads");
         }
         let mut deaf: Vec<_> = (0..self.deaf).map(|_| connect_deaf(address)).collect();
-        let questions = b"GET /messages?limit=100 HTTP/1.1\r\n\r\n".repeat(60);
+        let questions = b"GET /messages?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(60);
         for stream in &mut deaf {
             // What does not fit on the way is left out.
             let _ = stream.write(&questions);

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::drains::Abandoned;
 use super::exchange::Exchange;
+use super::full::no_room;
 use super::in_order::Standing;
 use super::metrics::EdgeMetrics;
 use super::outbox::{Outbox, connection_given_up};
@@ -48,6 +50,7 @@ impl<S: Service> Dispatcher<S> {
         service: Arc<S>,
         limits: EdgeLimits,
         stopping: Arc<AtomicBool>,
+        abandoned: Arc<Abandoned>,
         registry: Registry,
         metrics: Arc<EdgeMetrics>,
         outbox: Arc<Outbox>,
@@ -58,9 +61,11 @@ impl<S: Service> Dispatcher<S> {
             service,
             limits,
             stopping,
+            abandoned,
             being_read: Arc::default(),
             refusals: Reporter::default(),
             unheard: Reporter::default(),
+            sickness: Reporter::default(),
             unread: Unread::default(),
             registry,
             metrics,
@@ -191,12 +196,15 @@ struct Handlers<S> {
     service: Arc<S>,
     limits: EdgeLimits,
     stopping: Arc<AtomicBool>,
+    abandoned: Arc<Abandoned>,
     /// Counts requests whose bodies are still on their way.
     being_read: Arc<AtomicUsize>,
     /// Logs requests that are refused since the server stops.
     refusals: Reporter,
     /// Logs bodies that nobody had the time to read.
     unheard: Reporter,
+    /// Rate-limits the line on failing health.
+    sickness: Reporter,
     unread: Unread,
     registry: Registry,
     metrics: Arc<EdgeMetrics>,
@@ -259,14 +267,7 @@ impl<S: Service> Handlers<S> {
                 let ready = self.service.ready(deadline);
                 exchange.answer(ready.map(|()| Response::json(&Ready { status: "ready" })));
             }
-            Target::Health => {
-                let program = self.registry.program();
-                exchange.answer(Response::json(&Health {
-                    status: "up",
-                    version: program.version,
-                    build: program.build,
-                }));
-            }
+            Target::Health => exchange.answer(self.health()),
             Target::Metrics => {
                 self.service.observe();
                 exchange.answer(Response::bytes(TEXT_FORMAT, self.registry.render()));
@@ -276,6 +277,21 @@ impl<S: Service> Handlers<S> {
                 exchange.answer(Response::bytes("application/json", S::CONTRACT.as_bytes()));
             }
         }
+    }
+
+    fn health(&self) -> Result<Response, Problem> {
+        if self.abandoned.are_many() {
+            let incident = self.sickness.report(|incident| {
+                tracing::error!(instance = %incident, "many connections had to be abandoned: the server needs a restart");
+            });
+            return Err(no_room().with_incident(incident));
+        }
+        let program = self.registry.program();
+        Ok(Response::json(&Health {
+            status: "up",
+            version: program.version,
+            build: program.build,
+        }))
     }
 
     fn shutting_down(&self) -> Problem {

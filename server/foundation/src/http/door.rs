@@ -63,11 +63,16 @@ impl Door {
     }
 
     pub(super) fn start_watchdog(&self) -> io::Result<AcceptWatchdog> {
-        let ends = self.ends.0.clone();
+        let ends = self.ends();
         AcceptWatchdog::start(&self.listener, move || {
             let error = io::Error::other("connections are made, and nobody takes them");
             let _door_is_gone = ends.send(error);
         })
+    }
+
+    /// Takes why no more connections are to be served.
+    pub(super) fn ends(&self) -> Sender<io::Error> {
+        self.ends.0.clone()
     }
 
     pub(super) fn listener(&self) -> &Socket {

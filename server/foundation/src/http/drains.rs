@@ -1,18 +1,23 @@
 //! What callers may still send of bodies that are not wanted.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
 use tiny_http::{ReadWrite, Request};
 
 use super::metrics::EdgeMetrics;
 use super::workers::Workers;
+use crate::telemetry::Reporter;
 
 use super::exchange::Afterwards;
 use super::outbox::{self, Lines};
 use super::request;
+use super::sockets::{self, Shutdown};
 
 /// When `tiny_http` reads the rest of an unread body, it asks for a buffer of its whole declared length. Up to here the
 /// system grants that without spending memory; for more than there is, the process would be aborted.
@@ -21,22 +26,76 @@ const MOST_TO_DRAIN: usize = 256 << 20;
 /// How long a refused body may take to its end. Whoever still sends then has had the time to read the refusal.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 
+/// How long a connection that was given up stays open for its caller to read why. If it was shut down at once, and its
+/// caller still sent something, the system would take back what is not read yet (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Connections whose thread and descriptors are not given back until the process ends, see [`Drains::abandon`]. With half
+/// of these `/healthz` fails; with all, the process ends, while it still has descriptors and threads.
+const MOST_ABANDONED: usize = 128;
+
+/// Counts connections that are abandoned.
+pub(super) struct Abandoned {
+    count: AtomicUsize,
+    /// Takes why no more connections can be served.
+    ends: Sender<io::Error>,
+}
+
+impl Abandoned {
+    pub(super) fn new(ends: Sender<io::Error>) -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            ends,
+        }
+    }
+
+    /// Whether a restart would do the process good.
+    pub(super) fn are_many(&self) -> bool {
+        self.count() >= MOST_ABANDONED / 2
+    }
+
+    /// Whether the process has to end.
+    pub(super) fn are_too_many(&self) -> bool {
+        self.count() >= MOST_ABANDONED
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    fn add_one(&self) {
+        let count = 1 + self.count.fetch_add(1, Ordering::AcqRel);
+        if count == MOST_ABANDONED {
+            let error = io::Error::other("too many connections had to be abandoned");
+            let _edge_is_gone = self.ends.send(error);
+        }
+    }
+}
+
 /// Threads that read such bodies. Apart from the others, because the caller decides how long it takes.
 pub(super) struct Drains {
     workers: Workers<Box<dyn FnOnce() + Send>>,
     lines: Arc<Lines>,
+    abandoned: Arc<Abandoned>,
+    /// Rate-limits the line on connections that are abandoned.
+    abandonments: Reporter,
 }
 
 impl Drains {
-    pub(super) fn new(most_threads: usize, lines: Arc<Lines>) -> Self {
+    pub(super) fn new(most_threads: usize, lines: Arc<Lines>, abandoned: Arc<Abandoned>) -> Self {
         let workers = Workers::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
-        Self { workers, lines }
+        Self {
+            workers,
+            lines,
+            abandoned,
+            abandonments: Reporter::default(),
+        }
     }
 
     /// For a request that gets no answer.
     pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
         if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
-            return self.give_up(request, peer);
+            return self.abandon(request, peer);
         }
         let in_memory = request::is_in_memory(&request);
         // Without this `tiny_http` would answer 500. It reads the rest of the body meanwhile.
@@ -58,31 +117,53 @@ impl Drains {
         afterwards: Afterwards,
     ) {
         if declared > MOST_TO_DRAIN {
-            return self.give_up(stream, connection);
+            return self.abandon(stream, connection);
         }
         let lines = Arc::clone(&self.lines);
         self.workers.submit(Box::new(move || {
             let is_at_its_end = drain(&mut stream, Instant::now() + LONGEST_DRAIN);
             if afterwards == Afterwards::ShutDown || !is_at_its_end {
-                outbox::shut_down(&lines, connection);
+                lines.give_up(connection, Instant::now());
+                sockets::shut_down(connection, Shutdown::Write);
+                linger(&lines, connection);
             }
+        }));
+    }
+
+    /// Ends a connection, of which `held` is the reader or the writer, when its caller has had the time to read what was
+    /// written.
+    pub(super) fn shut_down<T: Send + 'static>(&self, held: T, connection: SocketAddr) {
+        sockets::shut_down(connection, Shutdown::Write);
+        let lines = Arc::clone(&self.lines);
+        self.workers.submit(Box::new(move || {
+            linger(&lines, connection);
+            drop(held);
         }));
     }
 
     /// Keeps `tiny_http` from reading the rest of a body. Costs the thread and the descriptors of this connection, until
     /// the process ends.
-    fn give_up<T>(&self, rest: T, connection: SocketAddr) {
-        tracing::warn!(
-            "refused a body of more than {MOST_TO_DRAIN} bytes; its connection is given up"
-        );
-        outbox::shut_down(&self.lines, connection);
-        std::mem::forget(rest);
+    fn abandon<T: Send + 'static>(&self, rest: T, connection: SocketAddr) {
+        self.abandonments.report(|incident| {
+            tracing::warn!(
+                %incident, peer = %connection,
+                "a body of more than {MOST_TO_DRAIN} bytes: its connection costs a thread until the server is restarted"
+            );
+        });
+        self.abandoned.add_one();
+        self.shut_down(ManuallyDrop::new(rest), connection);
     }
 
     /// Brings the gauges up to date.
     pub(super) fn observe(&self, metrics: &EdgeMetrics) {
         metrics.set_workers(self.workers.state());
+        metrics.set_abandoned(self.abandoned.count());
     }
+}
+
+fn linger(lines: &Lines, connection: SocketAddr) {
+    std::thread::sleep(LINGER);
+    outbox::shut_down(lines, connection);
 }
 
 /// Reads to the end, and tells whether it came before `deadline` and before more than [`MOST_TO_DRAIN`].
@@ -102,8 +183,6 @@ fn drain(from: &mut dyn Read, deadline: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

@@ -319,6 +319,7 @@ mod tests {
 
     use tiny_http::TestRequest;
 
+    use super::super::drains::Abandoned;
     use super::*;
     use crate::http::metrics::EdgeMetrics;
     use crate::telemetry::{Program, Registry};
@@ -327,13 +328,14 @@ mod tests {
 
     #[test]
     fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
+        let abandoned = Arc::new(Abandoned::new(crossbeam_channel::unbounded().0));
         let registry = Registry::new(Program {
             name: "test",
             version: "",
             build: "",
         });
         let metrics = Arc::new(EdgeMetrics::new(&registry));
-        let outbox = Arc::new(Outbox::new(1, Duration::MAX, metrics));
+        let outbox = Arc::new(Outbox::new(1, Duration::MAX, abandoned, metrics));
         let count = Arc::default();
         let being_read = || {
             let opened = Exchange::open(TestRequest::new().into(), 0, Vec::new(), &outbox);

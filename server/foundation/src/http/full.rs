@@ -74,7 +74,8 @@ impl Refusals {
     }
 }
 
-fn no_room() -> Problem {
+/// Tells a client that it cannot be served for now.
+pub(super) fn no_room() -> Problem {
     Problem::new(
         503,
         "This server has no room for another connection. This attempt stored nothing; try another replica, or again later.",

@@ -46,6 +46,7 @@ pub(super) struct EdgeMetrics {
     pub(super) ignored: IntCounter,
     /// Counts connections that were not served for want of descriptors or threads.
     pub(super) turned_away: IntCounter,
+    connections_abandoned: IntGauge,
     requests_open: IntGauge,
     connections_waiting: IntGauge,
     worker_threads: IntGaugeVec,
@@ -87,6 +88,10 @@ impl EdgeMetrics {
             turned_away: registry.counter(
                 "connections_turned_away_total",
                 "Connections for which there were no file descriptors or threads left; they got 503",
+            ),
+            connections_abandoned: registry.gauge(
+                "connections_abandoned",
+                "Connections that cost a thread and two descriptors until the server is restarted",
             ),
             requests_open: registry.gauge(
                 "requests_open",
@@ -151,6 +156,11 @@ impl EdgeMetrics {
     pub(super) fn set_open(&self, requests: usize, connections: usize) {
         self.requests_open.set(size(requests));
         self.connections_waiting.set(size(connections));
+    }
+
+    /// Shows connections that are not given back until the process ends.
+    pub(super) fn set_abandoned(&self, connections: usize) {
+        self.connections_abandoned.set(size(connections));
     }
 
     /// Shows the state of a pool of worker threads.

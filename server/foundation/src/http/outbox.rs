@@ -11,14 +11,14 @@ use super::workers::Workers;
 use crate::telemetry::Reporter;
 
 use super::access_log::Entry;
-use super::drains::Drains;
+use super::drains::{Abandoned, Drains};
 use super::exchange::{Afterwards, Open};
 use super::in_order::{Fate, InOrder, Standing, Ticket, Turn};
 use super::metrics::EdgeMetrics;
 use super::problem::Problem;
 use super::request::{self, Rest};
 use super::response::{Clock, Connection, Response as Answer};
-use super::sockets;
+use super::sockets::{self, Shutdown};
 
 /// The status of an interim answer (RFC 9110, section 15.2.1).
 const CONTINUE: u16 = 100;
@@ -50,10 +50,11 @@ impl Outbox {
     pub(super) fn new(
         most_threads: usize,
         send_timeout: Duration,
+        abandoned: Arc<Abandoned>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
         let lines = Arc::new(InOrder::new());
-        let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines)));
+        let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines), abandoned));
         let replier = Replier {
             lines: Arc::clone(&lines),
             drains: Arc::clone(&drains),
@@ -304,7 +305,7 @@ impl Replier {
         let written = allowance.write_all(&mut writer, &bytes);
         self.end_if_broken_off(&written, connection);
         if afterwards == Afterwards::ShutDown {
-            shut_down(&self.lines, connection);
+            self.drains.shut_down(writer, connection);
         }
         written
     }
@@ -347,7 +348,7 @@ impl Allowance {
 
 /// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
 pub(super) fn shut_down(lines: &Lines, connection: SocketAddr) {
-    sockets::shut_down(connection);
+    sockets::shut_down(connection, Shutdown::Both);
     lines.give_up(connection, Instant::now());
 }
 

@@ -139,8 +139,8 @@ pub fn parse_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
-/// Refuses what `tiny_http` reads in a way of its own, so that it may end elsewhere than others think (RFC 9112, sections
-/// 2.2, 2.3 and 6.3).
+/// Refuses what `tiny_http` reads in a way of its own, so that it may end elsewhere or be meant for another than others think
+/// (RFC 9112, sections 2.2, 2.3, 3.2 and 6.3).
 pub(super) fn check_framing(request: &Request) -> Result<(), Problem> {
     let refuse = |detail: &'static str| Err(Problem::new(400, detail));
     // `parse` would take a sign.
@@ -151,6 +151,16 @@ pub(super) fn check_framing(request: &Request) -> Result<(), Problem> {
     }
     if !request.headers().iter().all(is_clean) {
         return refuse("A header has no name, or contains a control character.");
+    }
+    let mut hosts = headers(request, "Host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if *request.http_version() == HTTPVersion(1, 0) => {}
+        (Some(host), None) if is_host(host) => {}
+        _ => {
+            return refuse(
+                "Send one `Host`, with the name of this server, and the port if need be.",
+            );
+        }
     }
     let mut lengths = headers(request, "Content-Length");
     let mut encodings = headers(request, "Transfer-Encoding");
@@ -177,8 +187,27 @@ fn is_clean(header: &Header) -> bool {
     !name.is_empty() && name.bytes().all(taken) && value.bytes().all(taken)
 }
 
-/// Takes JSON, and a body that is not declared to be anything.
+/// Whether it is a host and perhaps a port (RFC 9110, section 7.2).
+fn is_host(value: &str) -> bool {
+    let (host, port) = match value.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (value, ""),
+    };
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = port.is_empty() || port.parse::<u16>().is_ok();
+    // The standard of URLs allows a comma, behind which another host may stand.
+    is_port && fits && !host.contains(',') && url::Host::parse(host).is_ok()
+}
+
+/// Takes JSON, and a body that is not declared to be anything; and neither compressed.
 pub(super) fn check_content_type(request: &Request) -> Result<(), Problem> {
+    let mut codings = headers(request, "Content-Encoding").flat_map(|value| value.split(','));
+    if codings.any(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
+        return Err(
+            Problem::new(415, "Send the body as it is, without a `Content-Encoding`.")
+                .with_header("Accept-Encoding", "identity"),
+        );
+    }
     let Some(value) = header(request, "Content-Type") else {
         return Ok(());
     };

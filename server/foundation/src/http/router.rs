@@ -90,7 +90,7 @@ const CONTRACT: &str = "/openapi.json";
 
 /// The last stands for all that is no endpoint.
 const OF_EACH_SERVER: [Label; 5] = [
-    Label::of("GET", HEALTH, &[200]),
+    Label::of("GET", HEALTH, &[200, 503]),
     Label::of("GET", READY, &[200, 503]),
     Label::of("GET", METRICS, &[200]),
     Label::of("GET", CONTRACT, &[200]),

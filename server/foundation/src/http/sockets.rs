@@ -3,18 +3,19 @@
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;
 
-use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, shutdown};
+pub(super) use nix::sys::socket::Shutdown;
+use nix::sys::socket::{SockaddrStorage, getpeername, shutdown};
 use rlimit::Resource;
 
 /// Descriptors that are looked at where the system sets no limit.
 const MOST_DESCRIPTORS: RawFd = 1 << 20;
 
-/// Ends the connection with `peer` in both directions, whoever still holds it: nothing that is written to it from now on
-/// is sent, and who reads from it soon finds its end.
+/// Ends the connection with `peer`, whoever still holds it. With [`Shutdown::Write`] nothing that is written to it from now
+/// on is sent; with [`Shutdown::Both`] who reads from it soon finds its end as well.
 ///
 /// To be called by whoever holds the reader or the writer of that connection: while one of them is held, no other
 /// connection has this peer. A socket whose connection was reset already has no peer, and is not found.
-pub(super) fn shut_down(peer: SocketAddr) {
+pub(super) fn shut_down(peer: SocketAddr, how: Shutdown) {
     // Without opening anything: descriptors may be what there is none of.
     let most = Resource::NOFILE.get_hard().ok();
     let most = most.and_then(|most| RawFd::try_from(most).ok());
@@ -22,7 +23,7 @@ pub(super) fn shut_down(peer: SocketAddr) {
         .find(|&descriptor| peer_of(descriptor) == Some(peer));
     if let Some(descriptor) = found {
         // Fails if the peer was faster.
-        let _ = shutdown(descriptor, Shutdown::Both);
+        let _ = shutdown(descriptor, how);
     }
 }
 
@@ -51,9 +52,14 @@ mod tests {
                 (near, listener.accept().expect("one waits").0)
             };
             let [(mut one, mut one_s), (mut other, mut other_s)] = [connect(), connect()];
-            shut_down(one.local_addr().expect("it is connected"));
+            let peer = one.local_addr().expect("it is connected");
+            shut_down(peer, Shutdown::Write);
             assert!(one_s.write(b"x").is_err(), "nothing is sent");
             assert_eq!(one.read(&mut [0]).ok(), Some(0));
+            one.write_all(b"x").expect("it is open in this direction");
+            assert_eq!(one_s.read(&mut [0]).ok(), Some(1));
+            shut_down(peer, Shutdown::Both);
+            assert_eq!(one_s.read(&mut [0]).ok(), Some(0));
             other_s.write_all(b"x").expect("it is open");
             assert_eq!(other.read(&mut [0]).ok(), Some(1));
         }

@@ -69,6 +69,7 @@ pub(super) fn all() -> Vec<Case> {
         framings(),
         lengths(),
         chunks(),
+        hosts(),
         queries(),
         other_protocols(),
         cut_off(),
@@ -409,6 +410,9 @@ const HEADERS: &Table = &[
         X: ~00
         X: y~0aContent-Length: 1
         X: y~0dContent-Length: 1
+        X-Request-Id: y~0aSet-Cookie: z
+        X-Request-Id: y~0dSet-Cookie: z
+        Idempotency-Key: 123e4567-e89b-42d3-a456-426614174000~0aSet-Cookie: z
         X: ~1b[31m
         Idempotency-Key:
         Idempotency-Key: x
@@ -436,6 +440,10 @@ const HEADERS: &Table = &[
         Content-Type: application/jsonx
         Content-Type: application/x-www-form-urlencoded
         Content-Type: multipart/form-data; boundary=x
+        Content-Encoding: gzip
+        Content-Encoding: br
+        Content-Encoding: identity, gzip
+        Content-Encoding: identity~0d~0aContent-Encoding: deflate
     ",
     ),
     (
@@ -460,7 +468,7 @@ const HEADERS: &Table = &[
         Connection: upgrade~0d~0aUpgrade: h2c~0d~0aHTTP2-Settings: AAMAAABk
         Connection: upgrade~0d~0aUpgrade: websocket
         Connection: keep-alive, close
-        Content-Encoding: gzip
+        Content-Encoding: identity
     ",
     ),
 ];
@@ -516,6 +524,13 @@ const FRAMINGS: &Table = &[
         Transfer-Encoding: identity
         Transfer-Encoding: gzip, chunked
         Transfer-Encoding: chunked, gzip
+        Transfer-Encoding: chunked, identity
+        Transfer-Encoding: identity, chunked
+        Transfer-Encoding: chunked identity
+        Transfer-Encoding: chunked~09x
+        Transfer-Encoding: ~7fchunked
+        Transfer-Encoding: chunked~0dX: y
+        Transfer-Encoding: chunked~0aX: y
         Transfer-Encoding: chunked, chunked
         Transfer-Encoding: chunked,
         Transfer-Encoding: chunked;q=1
@@ -615,6 +630,10 @@ const CHUNKS: &Table = &[
     ),
 ];
 
+fn single_chunk() -> String {
+    format!("{:x}\r\n{GOOD}\r\n0\r\n\r\n", GOOD.len())
+}
+
 fn chunks() -> Vec<Case> {
     let of = |ending: Ending, expected: Expected, chunks: &[u8]| {
         let bytes = post(b"Transfer-Encoding: chunked\r\n", chunks);
@@ -638,9 +657,75 @@ fn chunks() -> Vec<Case> {
         (single.join("\r\n") + "\r\n0\r\n\r\n").as_bytes(),
     ));
     cases.push(of(Open, Taken(200), extension.as_bytes()));
+    // White space around a value is no part of it.
+    let spaced = post(
+        b"Transfer-Encoding:\tChunked \t\r\n",
+        single_chunk().as_bytes(),
+    );
+    cases.push(Case::new("chunks", b"spaced", &spaced, Open, Taken(200)));
     let blanks = "1\r\n \r\n".repeat((64 << 10) + 1) + "0\r\n\r\n";
     cases.push(of(Open, Problem(413), blanks.as_bytes()));
     cases
+}
+
+/// What stands in the place of `Host` (RFC 9112, section 3.2), and of the version.
+const HOSTS: &Table = &[
+    (
+        Problem(400),
+        "
+        HTTP/1.1~0d~0aX: no host
+        HTTP/1.1~0d~0aHost:
+        HTTP/1.1~0d~0aHost: x~0d~0aHost: x
+        HTTP/1.0~0d~0aHost: x~0d~0aHost: y
+        HTTP/1.1~0d~0aHost: x, y
+        HTTP/1.1~0d~0aHost: x y
+        HTTP/1.1~0d~0aHost: x/y
+        HTTP/1.1~0d~0aHost: x?y
+        HTTP/1.1~0d~0aHost: x#y
+        HTTP/1.1~0d~0aHost: http://x
+        HTTP/1.1~0d~0aHost: user@x
+        HTTP/1.1~0d~0aHost: x:y
+        HTTP/1.1~0d~0aHost: x:1:2
+        HTTP/1.1~0d~0aHost: x:-1
+        HTTP/1.1~0d~0aHost: x:65536
+        HTTP/1.1~0d~0aHost: :80
+        HTTP/1.1~0d~0aHost: ::1
+        HTTP/1.1~0d~0aHost: [::1
+        HTTP/1.1~0d~0aHost: [x]
+        HTTP/1.1~0d~0aHost: [::1]x
+        HTTP/1.1~0d~0aHost: <x>
+        HTTP/1.1~0d~0aHost: x%zz
+        HTTP/1.0~0d~0aHost: x y
+    ",
+    ),
+    (
+        Taken(200),
+        "
+        HTTP/1.0~0d~0aX: no host
+        HTTP/1.0~0d~0aHost: x
+        HTTP/1.1~0d~0aHost: x:
+        HTTP/1.1~0d~0aHost: x:65535
+        HTTP/1.1~0d~0aHost: a-b_c.example.:80
+        HTTP/1.1~0d~0aHost: 127.0.0.1:8001
+        HTTP/1.1~0d~0aHost: [::1]
+        HTTP/1.1~0d~0aHost: [::ffff:127.0.0.1]:8001
+    ",
+    ),
+];
+
+fn hosts() -> Vec<Case> {
+    let of = |(expected, lines): (Expected, Vec<u8>)| {
+        let length = format!("\r\nContent-Length: {}\r\n\r\n{GOOD}", GOOD.len());
+        let bytes = [b"POST /messages ", lines.as_slice(), length.as_bytes()].concat();
+        let absolute = [
+            b"POST http://x/messages ",
+            lines.as_slice(),
+            length.as_bytes(),
+        ]
+        .concat();
+        [bytes, absolute].map(|bytes| Case::new("host", &lines, &bytes, Open, expected))
+    };
+    each(HOSTS).flat_map(of).collect()
 }
 
 const QUERIES: &Table = &[
@@ -683,7 +768,12 @@ const QUERIES: &Table = &[
 
 fn queries() -> Vec<Case> {
     let of = |(expected, query): (Expected, Vec<u8>)| {
-        let bytes = [b"GET /messages?", query.as_slice(), b" HTTP/1.1\r\n\r\n"].concat();
+        let bytes = [
+            b"GET /messages?",
+            query.as_slice(),
+            b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        ]
+        .concat();
         Case::new("query", &query, &bytes, Open, expected)
     };
     let long = [(Problem(400), vec![b'x'; 10_000])];
