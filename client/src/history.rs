@@ -1,4 +1,4 @@
-//! What happened in a run, small enough to keep every request: about a hundred bytes each, whatever the replies were.
+//! Keeps what happened in a run, small enough to keep every request: about a hundred bytes each, whatever the replies were.
 //!
 //! Neighbouring replies share nine of their ten messages, so each message is kept once ([`Seen`]). A reply of the right
 //! shape is then told by its last number and its length; any other shape is kept whole ([`Irregular`]), so that nothing a
@@ -44,7 +44,7 @@ pub(crate) struct JudgeSettings {
     /// The URLs of the replicas.
     pub(crate) replicas: Vec<String>,
     pub(crate) users: Vec<String>,
-    /// Whether others write to the same database.
+    /// Set if others write to the same database.
     pub(crate) shared: bool,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct JudgeSettings {
 pub(crate) struct History {
     pub(crate) settings: JudgeSettings,
     pub(crate) window: Window,
-    /// Whether the history was not written to its end, so that requests are missing.
+    /// Set if the history was not written to its end, so that requests are missing.
     pub(crate) cut: bool,
     /// All requests, in order of completion.
     pub(crate) ops: Vec<Op>,
@@ -65,10 +65,10 @@ pub(crate) struct History {
     pub(crate) pages: Vec<Page>,
     /// How many replies no one can read, those of earlier attempts included.
     pub(crate) unreadable: u64,
-    /// Some of these replies: the request, and what is wrong.
+    /// The faults of some of these replies: the request, and what is wrong.
     pub(crate) faults: Vec<(u32, String)>,
     pub(crate) names: UserNames,
-    /// Some of the texts that this run did not send, by digest.
+    /// A part of the texts that this run did not send, by digest.
     pub(crate) foreign: HashMap<u64, String>,
 }
 

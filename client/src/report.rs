@@ -51,7 +51,7 @@ impl Results<'_> {
     }
 }
 
-/// What a run was to do, and what was measured.
+/// The settings and the figures of a run.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     pub(crate) settings: Settings,

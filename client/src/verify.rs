@@ -122,7 +122,7 @@ impl Check {
             Self::NothingInvented => "no message is shown that nobody sent",
             Self::FailedAbsent => "what was refused is shown nowhere",
             Self::NothingLost => "an answered message is in every reply that covers its seq",
-            Self::NoHole => "each seq that no reply shows may be a message of unknown fate",
+            Self::NoHole => "each seq that no reply shows may be a message of unknown outcome",
             Self::UserSeq => "each user's messages are numbered one by one along seq",
             Self::Counters => "no user was counted up more often than messages may be there",
             Self::SentAt => "sent_at never goes back along seq",

@@ -20,13 +20,13 @@ pub(crate) struct Document {
     /// The program and its version.
     pub(crate) program: String,
     pub(crate) verdict: VerdictWord,
-    /// What the run was to do; absent where only a history was judged.
+    /// The settings of the run; absent where only a history was judged.
     pub(crate) settings: Option<Settings>,
-    /// What was measured; absent where only a history was judged.
+    /// The figures of the run; absent where only a history was judged.
     pub(crate) figures: Option<Figures>,
     /// Every check, in order; empty with `--no-check`.
     pub(crate) checks: Vec<CheckResult>,
-    /// What the verdict rests on; absent with `--no-check`.
+    /// The evidence that the verdict rests on; absent with `--no-check`.
     pub(crate) coverage: Option<CoverageFigures>,
     pub(crate) thresholds: Vec<ThresholdResult>,
 }

@@ -28,7 +28,7 @@ pub(crate) struct Shape {
     pub(crate) others: u32,
     /// The number of messages in a full reply.
     pub(crate) window: usize,
-    /// Whether the replicas show pages.
+    /// Set if the replicas show pages.
     pub(crate) pages: bool,
 }
 

@@ -265,7 +265,7 @@ fn check_users(
     }
 }
 
-/// What is left over when the holes and the messages are matched.
+/// The rest that is left over when the holes and the messages are matched.
 #[derive(Debug, Default)]
 struct Matching<'a> {
     /// The first number without a message, and the message after its hole.

@@ -25,7 +25,7 @@ pub(super) struct Counter<'a> {
     pub(super) last: Option<&'a Seen>,
     /// The first message that was shown, if nobody knows how many were before it.
     pub(super) first: Option<&'a Seen>,
-    /// Whether a contested or lost message broke the chain, or a fault was found, so that gaps say nothing any more.
+    /// Set if a contested or lost message broke the chain, or a fault was found, so that gaps say nothing any more.
     pub(super) broken: bool,
     /// How many numbers nobody saw, up to the last message.
     unseen: u64,

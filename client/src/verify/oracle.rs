@@ -11,7 +11,7 @@ use super::Verdict;
 use crate::history::{Outcome, Reason};
 use crate::selftest::{Message, Model, Request, Shape, verdict};
 
-/// Whether some order of effects, in line with time, gives each answered request just its reply.
+/// Returns whether some order of effects, in line with time, gives each answered request just its reply.
 fn is_linearizable(model: &Model) -> bool {
     let open: Vec<&Request> = model
         .requests
@@ -49,7 +49,7 @@ fn search<'a>(
     false
 }
 
-/// The dates known after the last request's reply, if that is what this log gives.
+/// Returns the dates known after the last request's reply, if that is what this log gives.
 fn explains(
     model: &Model,
     log: &[&Request],
@@ -151,7 +151,7 @@ fn distort(reply: &mut Vec<Message>, at: usize, other: String, random: &mut ChaC
     }
 }
 
-/// Whether judge and oracle agree on this many histories, and how many of them are valid and invalid.
+/// Asserts that judge and oracle agree on this many histories; returns how many of them are valid and invalid.
 fn agreed(seeds: Range<u64>, shape: impl Fn(&mut ChaCha8Rng) -> Shape) -> (u32, u32) {
     let (mut valid, mut invalid) = (0, 0);
     for seed in seeds {

@@ -146,7 +146,7 @@ fn proxy_answers<const STATUS: u16>(log: &mut Log, post: &Post) -> Answer {
     }
 }
 
-/// What a proxy answers that gave up waiting, or that has lost the replica.
+/// The answers of a proxy that gave up waiting, or that has lost the replica.
 const PROXIES: [(Behaviour, &str); 6] = [
     (proxy_answers::<408>, "answered 408 Request Timeout"),
     (proxy_answers::<460>, "answered 460"),
@@ -187,7 +187,7 @@ fn what_a_proxy_answers_for_a_stored_message_is_repeated_with_its_key() {
     }
 }
 
-/// A proxy that does not pass a request on.
+/// Answers as a proxy does that does not pass a request on.
 fn proxy_refuses<const STATUS: u16>(log: &mut Log, post: &Post) -> Answer {
     if now_and_then(post) {
         Answer::Proxy(STATUS)

@@ -8,7 +8,7 @@ use crate::honest::{Server, honest};
 use crate::outputs::Folder;
 use crate::program::{client_at, command, ended};
 
-/// Every option with a variable, and the command that it belongs to: none is the run.
+/// Returns every option with a variable, and the command that it belongs to: none is the run.
 fn options() -> Vec<(Option<String>, Arg)> {
     let program = client::command();
     let run = program.get_arguments().map(|option| (None, option.clone()));
@@ -22,7 +22,7 @@ fn options() -> Vec<(Option<String>, Arg)> {
         .collect()
 }
 
-/// What the commands need to have something to do.
+/// A server and files, so that the commands have something to do.
 struct World {
     server: Server,
     folder: Folder,
@@ -63,7 +63,7 @@ impl World {
     }
 }
 
-/// The faults of all options with these values.
+/// Returns the faults of all options with these values.
 fn faults(values: impl Fn(&Arg) -> Vec<String>) -> Vec<String> {
     let world = World::new();
     let mut faults = Vec::new();

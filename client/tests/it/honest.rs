@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
-/// As on the wire.
+/// A message as it is on the wire.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Message {
     pub(crate) seq: u64,
@@ -22,19 +22,19 @@ pub(crate) struct Message {
     pub(crate) sent_at: String,
 }
 
-/// What a replica is asked.
+/// A request to a replica.
 #[derive(Debug)]
 pub(crate) struct Post {
-    /// Which replica, from 0.
+    /// The number of the replica, from 0.
     pub(crate) replica: usize,
-    /// How many requests came to all replicas before.
+    /// The number of requests that came to all replicas before.
     pub(crate) number: u64,
     pub(crate) user: String,
     pub(crate) text: String,
     pub(crate) key: Option<String>,
 }
 
-/// What a replica does about it.
+/// An answer of a replica.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Messages(Vec<Message>),
@@ -44,11 +44,11 @@ pub(crate) enum Answer {
     Proxy(u16),
     /// A 200 of this Content-Type.
     Typed(&'static str, Vec<u8>),
-    /// Whatever this is.
+    /// Bytes that may be anything.
     Bytes(&'static [u8]),
-    /// Closes the connection without a word.
+    /// The connection is closed without a word.
     Hang,
-    /// Never answers.
+    /// Nothing is ever answered.
     Stall,
 }
 
@@ -72,32 +72,32 @@ impl Nobody {
     }
 }
 
-/// How a server answers: `honest`, or a lie.
+/// The way a server answers: `honest`, or a lie.
 pub(crate) type Behaviour = fn(&mut Log, &Post) -> Answer;
 
-/// What a replica answers to `GET /messages`: `honest_page`, or a lie.
+/// The way a replica answers `GET /messages`: `honest_page`, or a lie.
 pub(crate) type PageBehaviour = fn(&Log, usize) -> Answer;
 
-/// The database.
+/// The database that all replicas share.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) messages: Vec<Message>,
     pub(crate) counters: HashMap<String, u64>,
     pub(crate) keys: HashMap<String, usize>,
-    /// For a liar whose replicas have each a log of their own.
+    /// The logs of a liar whose replicas have each a log of their own.
     pub(crate) apart: HashMap<usize, Log>,
-    /// How many pages were asked for.
+    /// The number of pages that were asked for.
     pub(crate) pages: u64,
 }
 
 impl Log {
-    /// Whether this is a repetition of a request whose message is stored.
+    /// Returns whether this is a repetition of a request whose message is stored.
     pub(crate) fn knows(&self, post: &Post) -> bool {
         let mut key = post.key.iter();
         key.any(|key| self.keys.contains_key(key))
     }
 
-    /// Stores a message, and gives its place.
+    /// Stores a message, and returns its place.
     pub(crate) fn store(&mut self, post: &Post) -> usize {
         if let Some(place) = post.key.as_ref().and_then(|key| self.keys.get(key)) {
             return *place;
@@ -118,13 +118,13 @@ impl Log {
         place
     }
 
-    /// The last ten messages, up to this place.
+    /// Returns the last ten messages, up to this place.
     pub(crate) fn window(&self, place: usize) -> Vec<Message> {
         self.messages[(place + 1).saturating_sub(10)..=place].to_vec()
     }
 }
 
-/// Microseconds of a day that never goes back.
+/// Formats an instant of a day that never goes back.
 pub(crate) fn time(number: u64) -> String {
     let (second, micro) = (number / 1000, number % 1000 * 1000);
     format!(
@@ -135,13 +135,13 @@ pub(crate) fn time(number: u64) -> String {
     )
 }
 
-/// Keeps every promise.
+/// Answers as a server does that keeps every promise.
 pub(crate) fn honest(log: &mut Log, post: &Post) -> Answer {
     let place = log.store(post);
     Answer::Messages(log.window(place))
 }
 
-/// The last hundred messages.
+/// Answers with the last hundred messages.
 pub(crate) fn honest_page(log: &Log, replica: usize) -> Answer {
     let log = log.apart.get(&replica).unwrap_or(log);
     Answer::Messages(log.messages[log.messages.len().saturating_sub(100)..].to_vec())
@@ -207,12 +207,12 @@ impl Server {
         }
     }
 
-    /// How many requests have come.
+    /// Returns how many requests have come.
     pub(crate) fn requests(&self) -> u64 {
         self.log.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
-    /// How many pages were asked for.
+    /// Returns how many pages were asked for.
     pub(crate) fn pages(&self) -> u64 {
         let log = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
         log.0.pages
@@ -220,15 +220,15 @@ impl Server {
 
     /// Waits until so many requests have come.
     pub(crate) fn wait_for(&self, requests: u64) {
-        let (log, bell) = &*self.log;
+        let (log, arrived) = &*self.log;
         let log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = bell.wait_timeout_while(log, DEADLINE, |(_, number)| *number < requests);
+        let waited = arrived.wait_timeout_while(log, DEADLINE, |(_, number)| *number < requests);
         let (log, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(log.1 >= requests, "{requests} requests were expected");
     }
 }
 
-/// A test that waits longer has failed.
+/// The longest time that a test waits; one that waits longer has failed.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Drop for Server {
@@ -240,7 +240,7 @@ impl Drop for Server {
     }
 }
 
-/// The log, how many requests came, and a bell for each.
+/// The log, how many requests came, and a condition that each notifies.
 type SharedLog = Arc<(Mutex<(Log, u64)>, Condvar)>;
 
 async fn accept(
@@ -274,7 +274,7 @@ impl Received {
         Some(found.1)
     }
 
-    /// The next one of a connection, of which `bytes` were read already; none at its end.
+    /// Reads the next request of a connection, of which `bytes` were read already; none at its end.
     async fn next(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Self> {
         let end = loop {
             if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -297,14 +297,14 @@ impl Received {
     }
 }
 
-/// What the replica does about a request; none if it is none.
+/// Returns what the replica does about a request; none if it is none.
 fn answer(
     received: &Received,
     replica: usize,
     log: &SharedLog,
     (behaviour, page): (Behaviour, PageBehaviour),
 ) -> Option<Answer> {
-    let (log, bell) = &**log;
+    let (log, arrived) = &**log;
     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
     let (log, number) = &mut *log;
     if received.head.starts_with("GET /messages?limit=100 ") {
@@ -320,11 +320,11 @@ fn answer(
         key: received.header("idempotency-key").map(str::to_owned),
     };
     *number += 1;
-    bell.notify_all();
+    arrived.notify_all();
     Some(behaviour(log, &post))
 }
 
-/// One connection: as many requests as come. Ends with the connection.
+/// Serves one connection: as many requests as come. Ends with the connection.
 async fn serve(
     mut stream: TcpStream,
     replica: usize,

@@ -12,7 +12,7 @@ fn run(page: PageBehaviour, arguments: &[&str]) -> Ended {
     client_at(&server.urls, &[&RUN[..], arguments].concat())
 }
 
-/// The second replica shows an honest page changed in this way.
+/// Answers with an honest page, which the second replica changes in this way.
 fn changed(log: &Log, replica: usize, change: impl FnOnce(&mut Vec<Message>)) -> Answer {
     match honest_page(log, replica) {
         Answer::Messages(mut messages) if replica == 1 => {
@@ -23,7 +23,7 @@ fn changed(log: &Log, replica: usize, change: impl FnOnce(&mut Vec<Message>)) ->
     }
 }
 
-/// As a connection does that reads within a transaction that is never ended.
+/// Answers as a replica does that reads within a transaction which is never ended.
 fn is_stale(log: &Log, replica: usize) -> Answer {
     changed(log, replica, |messages| messages.truncate(50))
 }

@@ -22,12 +22,13 @@ const POOL_SIZE_ROUNDS: u32 = 3;
 /// The servers, and what each needs.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind<'a> {
-    /// As it ships.
+    /// The server as it ships.
     Server(&'a Database),
-    /// The same, far from the database.
+    /// The server, far from the database.
     Distant(&'a Distance),
+    /// The constant reply.
     Constant,
-    /// With so many connections.
+    /// One transaction a message, with so many connections.
     OnePerMessage(&'a Database, u32),
 }
 
@@ -67,7 +68,7 @@ impl Bench {
         })
     }
 
-    /// The server, a constant, one transaction a message: under load, and with a single caller.
+    /// Compares the server, a constant and one transaction a message: under load, and with a single caller.
     pub(crate) fn three_servers(&mut self) -> Result<Report, Box<dyn Error>> {
         let databases = [
             self.database.create("server")?,

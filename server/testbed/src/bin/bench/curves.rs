@@ -20,7 +20,7 @@ const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
 const ROUND_TRIPS: [u64; 4] = [0, 1, 5, 20];
 
 impl Bench {
-    /// One table a condition.
+    /// Makes one table a condition.
     pub(crate) fn curves(&mut self, curves: &[Curve]) -> Result<Report, Box<dyn Error>> {
         let mut tables = Vec::new();
         let mut notes = Vec::new();
@@ -122,7 +122,7 @@ impl Bench {
         Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
     }
 
-    /// What a replica keeps of the messages that went through it: one after the other, nothing to interleave.
+    /// Measures what a replica keeps of the messages that went through it: one after the other, nothing to interleave.
     fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("memory")?;
         let replicas = start(Kind::Server(&database), REPLICAS)?;

@@ -18,9 +18,9 @@ const LONGEST_NAME: usize = 64;
 pub(crate) struct DatabaseServer {
     url: String,
     name: String,
-    /// As it names itself.
+    /// Its version, as it names itself.
     pub(crate) version: String,
-    /// `None` if nobody told, and its pid file cannot be read.
+    /// Its process id; `None` if nobody told, and its pid file cannot be read.
     pub(crate) process: Option<u32>,
     connection: Conn,
 }
@@ -60,7 +60,7 @@ impl DatabaseServer {
         })
     }
 
-    /// COMMITs so far, of all its clients.
+    /// The number of COMMITs so far, of all its clients.
     pub(crate) fn commits(&mut self) -> Result<f64, Box<dyn Error>> {
         let status: Option<(String, f64)> = self
             .connection
@@ -68,7 +68,7 @@ impl DatabaseServer {
         Ok(status.ok_or("the database does not count COMMITs")?.1)
     }
 
-    /// An empty database, with a name of its own that ends with `suffix`.
+    /// Makes an empty database, with a name of its own that ends with `suffix`.
     pub(crate) fn create(&mut self, suffix: &str) -> Result<Database, Box<dyn Error>> {
         let suffix = format!("_bench_{}_{suffix}", std::process::id());
         let kept = LONGEST_NAME.saturating_sub(suffix.len());

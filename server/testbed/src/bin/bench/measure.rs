@@ -20,7 +20,7 @@ const WARM_UP: u32 = 500;
 pub(crate) struct Contestant<'a> {
     pub(crate) name: String,
     pub(crate) replicas: &'a [Service],
-    /// Whether it works with the database. If not, what the database does meanwhile is none of its.
+    /// Tells whether it works with the database. If not, what the database does meanwhile is none of its.
     pub(crate) stores: bool,
     pub(crate) load: Load,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Load {
     pub(crate) amount: Amount,
 }
 
-/// How much of it.
+/// How much the client sends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Amount {
     Time(Duration),
@@ -43,7 +43,7 @@ pub(crate) enum Amount {
     Requests(u32),
 }
 
-/// One contestant in one round. What could not be read is absent.
+/// The figures of one contestant in one round. What could not be read is absent.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Measurement {
     pub(crate) messages_per_second: f64,
@@ -51,13 +51,13 @@ pub(crate) struct Measurement {
     pub(crate) p99_ms: Option<f64>,
     /// Requests that failed, or whose outcome is not known.
     pub(crate) failed: f64,
-    /// Of the whole process, start and statistics included.
+    /// The processor time of the whole client, start and statistics included.
     pub(crate) client_cpu_us_per_request: Option<f64>,
-    /// Of all replicas together.
+    /// The processor time of all replicas together.
     pub(crate) servers_cpu_us_per_request: Option<f64>,
     pub(crate) database_cpu_us_per_request: Option<f64>,
     pub(crate) messages_per_batch: Option<f64>,
-    /// Of the largest replica, while the client was connected.
+    /// The memory of the largest replica, while the client was connected.
     pub(crate) replica_memory_mb: Option<f64>,
 }
 
@@ -89,7 +89,7 @@ impl Bench {
         Ok(series)
     }
 
-    /// The seed is the round's, so that all get the same traffic in it.
+    /// Measures one contestant once. The seed is the round's, so that all get the same traffic in it.
     fn measure(
         &mut self,
         contestant: &Contestant<'_>,
