@@ -5,6 +5,7 @@
 mod hosts;
 mod pool;
 mod rights;
+mod session;
 mod setup;
 mod sql;
 mod standing;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use mysql::{Conn, Opts, OptsBuilder};
 
 use super::Timeouts;
+use super::session::SessionSettings;
 use super::standing::{self, Unfit};
 
 /// A healthy host says within this time that it takes writes.
@@ -39,8 +40,10 @@ pub(super) struct Hosts {
 impl Hosts {
     /// Connects to none.
     pub(super) fn new(options: impl IntoIterator<Item = Opts>, timeouts: Timeouts) -> Self {
+        let settings = Arc::new(SessionSettings::new(timeouts));
+        let host = |options| Arc::new(Host::new(options, Arc::clone(&settings)));
         Self {
-            all: options.into_iter().map(Host::new).map(Arc::new).collect(),
+            all: options.into_iter().map(host).collect(),
             patience: timeouts.connect,
             search: Mutex::default(),
             nowhere: Mutex::default(),
@@ -64,7 +67,7 @@ impl Hosts {
 
     fn choose(&self) -> Result<Conn, NoConnection> {
         if let [only] = self.all.as_slice() {
-            return Ok(Conn::new(only.options.clone())?);
+            return Ok(only.open()?);
         }
         let mut search = lock(&self.search);
         if let (false, Some(nowhere)) = (search.is_due(), self.nowhere()) {
@@ -139,6 +142,7 @@ struct Host {
     /// For the log.
     name: String,
     options: Opts,
+    settings: Arc<SessionSettings>,
     /// A frozen host answers late or never; meanwhile it is not asked again.
     asked: AtomicBool,
 }
@@ -146,7 +150,7 @@ struct Host {
 type Answer = (usize, Result<Conn, Unfit>);
 
 impl Host {
-    fn new(options: Opts) -> Self {
+    fn new(options: Opts, settings: Arc<SessionSettings>) -> Self {
         let name = match options.get_socket() {
             Some(socket) => socket.to_owned(),
             None => format!(
@@ -158,6 +162,7 @@ impl Host {
         Self {
             name,
             options,
+            settings,
             asked: AtomicBool::new(false),
         }
     }
@@ -182,8 +187,15 @@ impl Host {
     }
 
     fn connect(&self) -> Result<Conn, Unfit> {
-        let mut connection = Conn::new(self.options.clone())?;
+        let mut connection = self.open()?;
         standing::check(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// The only place where connections to the database are made.
+    fn open(&self) -> Result<Conn, mysql::Error> {
+        let mut connection = Conn::new(self.options.clone())?;
+        self.settings.pin(&mut connection)?;
         Ok(connection)
     }
 }

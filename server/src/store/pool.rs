@@ -5,23 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mysql::Conn;
+use mysql::prelude::Queryable;
 use r2d2_mysql::r2d2::event::{AcquireEvent, CheckoutEvent, TimeoutEvent};
 use r2d2_mysql::r2d2::{self, ManageConnection, Pool, PooledConnection};
 
 use crate::metrics::{DatabaseMetrics, PoolMetrics};
 
 use super::hosts::{Hosts, NoConnection, Nowhere};
-use super::run_all;
 
 /// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u32 = 4;
 /// The packet in which a batch travels is this many times as large as its users and texts: hexadecimal takes two bytes
 /// for one, and no row is without its numbers.
 const PACKET_PER_BATCH: usize = 4;
-
-/// Each statement sees what was committed when it began, so what is read after the lock was got is the present; and no
-/// gap is locked.
-pub(super) const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// How long the database may take.
 #[derive(Debug, Clone, Copy)]
@@ -35,13 +31,13 @@ pub struct Timeouts {
 impl Timeouts {
     /// How long to wait for the lock, in seconds. Shorter than for an answer: an answer that says that the wait is
     /// over leaves no doubt, a lost connection does.
-    fn lock_wait_seconds(&self) -> u64 {
+    pub(super) fn lock_wait_seconds(&self) -> u64 {
         (self.answer.as_secs() / 2).max(1)
     }
 
     /// How long a writer may hold the lock without a word, in seconds: after this the database rolls it back, and the
     /// others go on. Longer than any pause of a healthy writer.
-    fn silence_seconds(&self) -> u64 {
+    pub(super) fn silence_seconds(&self) -> u64 {
         self.lock_wait_seconds()
     }
 
@@ -117,10 +113,14 @@ impl Store {
     /// The text of it, if there is none.
     pub fn writing_connection(&self) -> Result<Connection, String> {
         let mut session = self.writing.get().map_err(|error| error.to_string())?;
-        run_all(&mut session, &self.writing_session()).map_err(|stopped| {
-            session.give_up();
-            stopped.error.to_string()
-        })?;
+        // Others wait for a writer that is silent while it holds the lock.
+        let silence = self.timeouts.silence_seconds();
+        session
+            .query_drop(format!("SET SESSION wait_timeout = {silence}"))
+            .map_err(|error| {
+                session.give_up();
+                error.to_string()
+            })?;
         Ok(session)
     }
 
@@ -145,22 +145,6 @@ impl Store {
     #[must_use]
     pub fn most_batch_bytes(&self) -> usize {
         self.most_batch_bytes
-    }
-
-    fn writing_session(&self) -> String {
-        let (lock_wait, silence) = (
-            self.timeouts.lock_wait_seconds(),
-            self.timeouts.silence_seconds(),
-        );
-        // Strict: a value that does not fit is an error. UTC, for SYSDATE.
-        format!(
-            "{ISOLATION};
-             SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
-                 time_zone = '+00:00',
-                 innodb_lock_wait_timeout = {lock_wait},
-                 wait_timeout = {silence},
-                 net_read_timeout = {silence}"
-        )
     }
 }
 

@@ -3,8 +3,6 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::pool::ISOLATION;
-
 /// Each needs the rights of a statement of ours, and neither finds, writes nor locks a row.
 const ALL_THAT_IS_NEEDED: [&str; 3] = [
     "SELECT messages FROM counters WHERE FALSE FOR UPDATE",
@@ -27,7 +25,6 @@ const UNLOGGABLE: u16 = 1665;
 /// # Errors
 /// What the database says of the first right that is missing.
 pub(super) fn check(connection: &mut Conn) -> Result<(), mysql::Error> {
-    connection.query_drop(ISOLATION)?;
     ALL_THAT_IS_NEEDED
         .iter()
         .try_for_each(|statement| match connection.query_drop(statement) {

@@ -97,7 +97,7 @@ fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
     connection.query_drop(format!("USE `{quoted}`"))
 }
 
-/// Whether all of the schema is there. Its last statement puts the lock row in.
+/// Whether all of the schema is there. The last thing that it makes is the lock row.
 fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
     let relations: Option<u8> = connection.query_first(
         "SELECT COUNT(*)
@@ -137,6 +137,7 @@ fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
         url: url.clone(),
         error: said(error),
         advice: match error {
+            mysql::Error::DriverError(DriverError::SetupError) => NO_ROWS,
             mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
             mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
                 WRONG_CERTIFICATE
@@ -146,6 +147,7 @@ fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
     }
 }
 
+const NO_ROWS: &str = "; it sends no rows, see its setting sql_select_limit, and its init_connect";
 const TLS_IS_ASKED_FOR: &str = "; TLS is asked for by the ssl- options of the database URL";
 const WRONG_CERTIFICATE: &str = "; in the database URL, ssl-ca names the authority that signs its certificate, and \
     ssl-mode=verify_ca accepts any host name";

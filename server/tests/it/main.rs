@@ -21,4 +21,5 @@ mod outages;
 mod overload;
 mod replicas;
 mod rights;
+mod settings;
 mod tls;
