@@ -9,6 +9,7 @@ mod session;
 mod setup;
 mod sql;
 mod standing;
+mod tables;
 mod tls;
 mod url;
 

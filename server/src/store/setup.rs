@@ -10,7 +10,7 @@ use mysql::{Conn, DriverError};
 use crate::metrics::Metrics;
 
 use super::hosts::{Hosts, NoConnection};
-use super::{DatabaseUrls, Remedy, Store, Timeouts, Trouble, rights, run_all};
+use super::{DatabaseUrls, Remedy, Store, Timeouts, Trouble, rights, run_all, tables};
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
@@ -40,8 +40,18 @@ impl Store {
             tracing::info!("creating the tables");
             run_all(&mut connection, SCHEMA).map_err(|stopped| refused(stopped.error))?;
         }
-        check_tables(&mut connection, url)?;
-        rights::check(&mut connection).map_err(refused)?;
+        let unfit = match tables::fault(&mut connection).map_err(refused)? {
+            None => rights::rehearse(&mut connection)
+                .map_err(refused)?
+                .map(str::to_owned),
+            fault => fault,
+        };
+        if let Some(detail) = unfit {
+            return Err(SetupError::Unfit {
+                url: url.clone(),
+                detail,
+            });
+        }
         let packet: Option<usize> = connection
             .query_first("SELECT @@max_allowed_packet")
             .map_err(refused)?;
@@ -109,27 +119,6 @@ fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
     }
     let lock: Option<u8> = connection.query_first("SELECT 1 FROM counters WHERE user = ''")?;
     Ok(lock.is_some())
-}
-
-fn check_tables(connection: &mut Conn, url: &DatabaseUrls) -> Result<(), SetupError> {
-    let refused = |error| refused(url, &error);
-    let other_engine: Option<String> = connection
-        .query_first(
-            "SELECT CONCAT('the engine of table ', table_name, ' is ', engine)
-             FROM information_schema.tables
-             WHERE table_schema = DATABASE() AND table_name IN ('messages', 'counters') AND engine <> 'InnoDB'",
-        )
-        .map_err(refused)?;
-    if let Some(detail) = other_engine {
-        return Err(SetupError::Unfit {
-            url: url.clone(),
-            detail,
-        });
-    }
-    let columns = "SELECT id, seq, messages.user, user_seq, text, sent_at, request_id, counters.messages, last_sent_at, repeats
-                   FROM messages, counters
-                   LIMIT 0";
-    connection.query_drop(columns).map_err(refused)
 }
 
 fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
@@ -254,7 +243,7 @@ pub enum SetupError {
         advice: &'static str,
     },
     /// The tables are there, and cannot keep the promises.
-    #[error("the database at {url} cannot be used: {detail}, and only InnoDB has transactions")]
+    #[error("the database at {url} cannot be used: {detail}")]
     Unfit {
         /// Without the password.
         url: DatabaseUrls,

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod altered;
 mod any_text;
 mod contract;
 mod crashes;
