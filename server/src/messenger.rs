@@ -83,6 +83,9 @@ impl Service for Messenger {
     }
 
     fn ready(&self) -> Result<(), Error> {
+        self.store
+            .check_writing()
+            .map_err(|error| self.away("no connection to the database for writing", &error))?;
         self.read(|connection| store::check_writable(connection))
     }
 

@@ -15,6 +15,9 @@ use super::hosts::{Hosts, NoConnection, Nowhere};
 
 /// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u32 = 4;
+const WRITING_CONNECTIONS: u32 = 1;
+/// Most connections of a replica that serves.
+pub(super) const CONNECTIONS: u32 = READING_CONNECTIONS + WRITING_CONNECTIONS;
 /// The packet in which a batch travels is this many times as large as its users and texts: hexadecimal takes two bytes
 /// for one, and no row is without its numbers.
 const PACKET_PER_BATCH: usize = 4;
@@ -81,7 +84,7 @@ impl Store {
                 })
         };
         Self {
-            writing: pool(1, &metrics.writing),
+            writing: pool(WRITING_CONNECTIONS, &metrics.writing),
             reading: pool(READING_CONNECTIONS, &metrics.reading),
             hosts,
             timeouts,
@@ -95,10 +98,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached, or all connections are in use for that long.
     pub fn connection(&self) -> Result<Connection, r2d2::Error> {
-        match self.hosts.nowhere() {
-            None => self.reading.get(),
-            Some(_) => self.reading.get_timeout(Duration::ZERO),
-        }
+        self.get(&self.reading)
     }
 
     /// What is wrong with the hosts, while none of several takes writes.
@@ -122,6 +122,25 @@ impl Store {
                 error.to_string()
             })?;
         Ok(session)
+    }
+
+    /// Makes sure that the writer has a connection, or will get one: the account may have no more of them than readers
+    /// and other replicas have taken. Waits as [`Self::connection`] does.
+    ///
+    /// # Errors
+    /// If there is none to be had.
+    pub fn check_writing(&self) -> Result<(), r2d2::Error> {
+        if self.writing.state().connections > 0 {
+            return Ok(());
+        }
+        self.get(&self.writing).map(drop)
+    }
+
+    fn get(&self, pool: &Pool<Sessions>) -> Result<Connection, r2d2::Error> {
+        match self.hosts.nowhere() {
+            None => pool.get(),
+            Some(_) => pool.get_timeout(Duration::ZERO),
+        }
     }
 
     /// Brings the gauges of the pools up to date.

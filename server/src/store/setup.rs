@@ -10,6 +10,7 @@ use mysql::{Conn, DriverError};
 use crate::metrics::Metrics;
 
 use super::hosts::{Hosts, NoConnection};
+use super::pool::CONNECTIONS;
 use super::{DatabaseUrls, Remedy, Store, Timeouts, Trouble, rights, run_all, tables};
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
@@ -33,62 +34,115 @@ impl Store {
         let options = url.options(timeouts)?;
         let name = options[0].get_db_name().unwrap_or_default().to_owned();
         let hosts = Hosts::new(options, timeouts);
-        let mut connection = wait_for(url, &hosts.without_database(timeouts), patience)?;
-        let refused = |error| refused(url, &error);
-        enter(&mut connection, &name).map_err(refused)?;
-        if !is_complete(&mut connection).map_err(refused)? {
-            tracing::info!("creating the tables");
-            run_all(&mut connection, SCHEMA).map_err(|stopped| refused(stopped.error))?;
+        let servers = hosts.without_database(timeouts);
+        let start = Instant::now();
+        let mut reported = None;
+        loop {
+            let (cause, waited) = match prepare(&servers, url, &name) {
+                Ok(max_packet) => {
+                    return Ok(Self::new(hosts, timeouts, max_packet, &metrics.database));
+                }
+                Err(NotReady::ForGood(error)) => return Err(error),
+                Err(NotReady::ForNow(cause)) => (cause, start.elapsed()),
+            };
+            if waited >= patience {
+                return Err(SetupError::NotUp {
+                    url: url.clone(),
+                    waited,
+                    error: cause,
+                });
+            }
+            if reported.is_none_or(|last: Instant| last.elapsed() >= STARTUP_REPORT) {
+                tracing::info!(%url, error = cause, "waiting for the database");
+                reported = Some(Instant::now());
+            }
+            std::thread::sleep(STARTUP_PAUSE.min(patience.saturating_sub(waited)));
         }
-        let unfit = match tables::fault(&mut connection).map_err(refused)? {
-            None => rights::rehearse(&mut connection)
-                .map_err(refused)?
-                .map(str::to_owned),
-            fault => fault,
-        };
-        if let Some(detail) = unfit {
-            return Err(SetupError::Unfit {
-                url: url.clone(),
-                detail,
-            });
-        }
-        let packet: Option<usize> = connection
-            .query_first("SELECT @@max_allowed_packet")
-            .map_err(refused)?;
-        Ok(Self::new(
-            hosts,
-            timeouts,
-            packet.unwrap_or_default(),
-            &metrics.database,
-        ))
     }
 }
 
-fn wait_for(url: &DatabaseUrls, servers: &Hosts, patience: Duration) -> Result<Conn, SetupError> {
-    let start = Instant::now();
-    let mut reported = None;
-    loop {
-        let error = match servers.connect() {
-            Ok(connection) => return Ok(connection),
-            Err(error) => error,
-        };
-        if let Some(error) = refusal(&error) {
-            return Err(refused(url, error));
-        }
-        let waited = start.elapsed();
-        if waited >= patience {
-            return Err(SetupError::NotUp {
-                url: url.clone(),
-                waited,
-                error: why(&error),
-            });
-        }
-        if reported.is_none_or(|last: Instant| last.elapsed() >= STARTUP_REPORT) {
-            tracing::info!(%url, error = why(&error), "waiting for the database");
-            reported = Some(Instant::now());
-        }
-        std::thread::sleep(STARTUP_PAUSE.min(patience.saturating_sub(waited)));
+/// Why the database cannot be used.
+enum NotReady {
+    /// It may be ready a little later.
+    ForNow(String),
+    ForGood(SetupError),
+}
+
+/// Gives the size of the largest packet that the database takes.
+fn prepare(servers: &Hosts, url: &DatabaseUrls, name: &str) -> Result<usize, NotReady> {
+    let mut connection = servers.connect().map_err(|error| match refusal(&error) {
+        Some(error) => NotReady::ForGood(refused(url, error)),
+        None => NotReady::ForNow(why(&error)),
+    })?;
+    create_and_check(&mut connection, name).map_err(|fault| match fault {
+        Fault::Database(error) if may_succeed_later(&error) => NotReady::ForNow(said(&error)),
+        Fault::Database(error) => NotReady::ForGood(refused(url, &error)),
+        Fault::Unfit(detail) => NotReady::ForGood(SetupError::Unfit {
+            url: url.clone(),
+            detail,
+        }),
+    })
+}
+
+/// Why the database cannot be set up.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Database(#[from] mysql::Error),
+    /// It could not keep the promises.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+fn create_and_check(connection: &mut Conn, name: &str) -> Result<usize, Fault> {
+    check_connection_limit(connection)?;
+    enter(connection, name)?;
+    if !is_complete(connection)? {
+        tracing::info!("creating the tables");
+        run_all(connection, SCHEMA).map_err(|stopped| stopped.error)?;
     }
+    if let Some(fault) = tables::fault(connection)? {
+        return Err(Fault::Unfit(fault));
+    }
+    if let Some(fault) = rights::rehearse(connection)? {
+        return Err(Fault::Unfit(fault.to_owned()));
+    }
+    warn_of_lost_durability(connection)?;
+    let packet: Option<usize> = connection.query_first("SELECT @@max_allowed_packet")?;
+    Ok(packet.unwrap_or_default())
+}
+
+/// Without it readers could take all connections, and the writer would get none.
+fn check_connection_limit(connection: &mut Conn) -> Result<(), Fault> {
+    // The session's value is the limit in effect: the account's, or else the server's for each user; 0 is none.
+    let limit: Option<i64> = connection.query_first("SELECT @@SESSION.max_user_connections")?;
+    match limit {
+        Some(limit) if (1..i64::from(CONNECTIONS)).contains(&limit) => Err(Fault::Unfit(format!(
+            "max_user_connections is {limit} for this user, and each replica takes up to {CONNECTIONS} connections"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Promise 6 is the database's to keep. What it trades for speed is the operator's decision, and he should know.
+fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), mysql::Error> {
+    let settings: Option<(i64, i64, i64)> = connection.query_first(
+        "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog",
+    )?;
+    let (flush, log_bin, sync) = settings.unwrap_or((1, 0, 0));
+    let weak = [
+        ("innodb_flush_log_at_trx_commit", flush, flush != 1),
+        // With a binary log, recovery undoes what it lacks.
+        ("sync_binlog", sync, log_bin != 0 && sync != 1),
+    ];
+    for (setting, value, _) in weak.into_iter().filter(|(.., weak)| *weak) {
+        tracing::warn!(
+            setting,
+            value,
+            "a crash of the database can lose messages that were answered; 1 prevents it"
+        );
+    }
+    Ok(())
 }
 
 const UNKNOWN_DATABASE: u16 = 1049;
@@ -165,10 +219,28 @@ fn why(error: &NoConnection) -> String {
     }
 }
 
+/// Whether what was refused may be done a little later. Not on a server that takes no writes, which may be so for good.
+fn may_succeed_later(error: &mysql::Error) -> bool {
+    let passing = [
+        Trouble::LockTimeout,
+        Trouble::Conflict,
+        Trouble::Connection,
+        Trouble::Unavailable,
+    ];
+    is_account_limit(error) || passing.contains(&Trouble::of(error))
+}
+
+/// The account has used up what it may have at a time, or in an hour.
+fn is_account_limit(error: &mysql::Error) -> bool {
+    code(error) == Some(1226)
+}
+
 /// Whether the database may be up a little later.
 fn may_come_up(error: &mysql::Error) -> bool {
     match error {
-        mysql::Error::MySqlError(_) => Trouble::of(error).remedy() == Remedy::Reconnect,
+        mysql::Error::MySqlError(_) => {
+            is_account_limit(error) || Trouble::of(error).remedy() == Remedy::Reconnect
+        }
         mysql::Error::IoError(_) => true,
         // A time-out while it is slow to answer; but to TLS a certificate that is refused is invalid data.
         mysql::Error::CodecError(error) => error
@@ -242,7 +314,7 @@ pub enum SetupError {
         /// What to change, where that is known.
         advice: &'static str,
     },
-    /// The tables are there, and cannot keep the promises.
+    /// It answered, and could not keep the promises.
     #[error("the database at {url} cannot be used: {detail}")]
     Unfit {
         /// Without the password.
