@@ -2,6 +2,17 @@
 -- The server applies this file at start where something of it is missing; `mysql DATABASE < schema.sql` does the same.
 -- It runs unchanged on MySQL and on MariaDB, and may run twice, or twice at once.
 
+-- The session is the same whatever the server's settings, as each session of the server is (server/src/store/session.rs);
+-- they stay as they are set here until the session ends. A name in a smaller character set would lose characters, in
+-- another SQL mode some of what follows means something else, and without autocommit the lock would be rolled back.
+SET NAMES utf8mb4 COLLATE utf8mb4_bin;
+SET SESSION TRANSACTION READ WRITE;
+SET SESSION
+  autocommit = 1,
+  completion_type = 0,
+  sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+  unique_checks = 1;
+
 CREATE TABLE IF NOT EXISTS messages (
   -- Physical order of the inserts. A rollback burns values, so it is not the message's number.
   id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
@@ -117,3 +128,5 @@ WHERE messages.user IS NULL AND counters.user <> '' AND counters.messages <> 0;
 
 -- The lock. Last, because the server takes its presence for a sign that all the rest is there.
 INSERT IGNORE INTO counters (user, messages) VALUES ('', 0);
+-- Whoever runs this file may have begun a transaction around it.
+COMMIT;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::message::{Message, Submission};
 use crate::metrics::Metrics;
-use crate::store::{self, Store};
+use crate::store::{self, NotRead, Store};
 use crate::writer::{Writer, WriterLimits};
 use foundation::http::{Exchange, answer_all};
 use foundation::telemetry::Access;
@@ -63,9 +63,8 @@ impl Messenger {
         limit: u64,
         deadline: Instant,
     ) -> Result<Vec<Message<'static>>, Error> {
-        self.read(Access::Read, deadline, move |connection| {
-            store::page(connection, before, limit)
-        })
+        let page = move |connection: &mut Conn| store::page(connection, before, limit);
+        self.explain(Access::Read, self.store.read(deadline, page))
     }
 
     /// Asks whether the database takes writes. Blocks on it, until the deadline.
@@ -73,7 +72,9 @@ impl Messenger {
     /// # Errors
     /// [`Error::DatabaseAway`], [`Error::NoPrimary`]
     pub fn check_writable(&self, deadline: Instant) -> Result<(), Error> {
-        self.read(Access::CheckWritable, deadline, store::check_writable)
+        let checked = self.store.check_writer(deadline);
+        let checked = checked.and_then(|()| self.store.read(deadline, store::check_writable));
+        self.explain(Access::CheckWritable, checked)
     }
 
     /// Brings the gauges up to date.
@@ -82,14 +83,10 @@ impl Messenger {
         self.store.observe();
     }
 
-    fn read<T: Send + 'static>(
-        &self,
-        access: Access,
-        deadline: Instant,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, Error> {
+    /// Logs what comes of asking the database.
+    fn explain<T>(&self, access: Access, asked: Result<T, NotRead>) -> Result<T, Error> {
         let outage = self.store.outage();
-        match self.store.read(deadline, query) {
+        match asked {
             Ok(answer) => {
                 outage.succeed(access);
                 Ok(answer)

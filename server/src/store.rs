@@ -6,8 +6,10 @@ mod hosts;
 mod pool;
 mod primary;
 mod rights;
+mod session;
 mod setup;
 mod sql;
+mod tables;
 mod tls;
 mod url;
 

@@ -21,6 +21,7 @@ use crate::backoff::Backoff;
 
 use super::Timeouts;
 use super::primary::{self, Unfit};
+use super::session::SessionSettings;
 
 /// A healthy host says within this time that it takes writes.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -48,7 +49,8 @@ impl Hosts {
             [_only] => Check::Nothing,
             _ => Check::TakesWrites,
         };
-        let host = |options| Arc::new(Host::new(options, check));
+        let settings = Arc::new(SessionSettings::new(timeouts));
+        let host = |options| Arc::new(Host::new(options, check, Arc::clone(&settings)));
         Self {
             all: options.into_iter().map(host).collect(),
             connect_timeout: timeouts.connect,
@@ -156,6 +158,7 @@ struct Host {
     name: String,
     options: Opts,
     check: Check,
+    settings: Arc<SessionSettings>,
     /// A frozen host answers late or never; meanwhile it is not asked again.
     asked: AtomicBool,
 }
@@ -163,7 +166,7 @@ struct Host {
 type Answer = (usize, Result<Conn, Unfit>);
 
 impl Host {
-    fn new(options: Opts, check: Check) -> Self {
+    fn new(options: Opts, check: Check, settings: Arc<SessionSettings>) -> Self {
         let name = match options.get_socket() {
             Some(socket) => socket.to_owned(),
             None => format!(
@@ -176,6 +179,7 @@ impl Host {
             name,
             options,
             check,
+            settings,
             asked: AtomicBool::new(false),
         }
     }
@@ -208,8 +212,10 @@ impl Host {
         }
     }
 
+    /// The only place where connections to the database are made.
     fn connect(&self) -> Result<Conn, Unfit> {
         let mut connection = self.open()?;
+        self.settings.pin(&mut connection)?;
         match self.check {
             Check::Nothing => {}
             Check::TakesWrites => primary::check(&mut connection)?,
@@ -367,7 +373,15 @@ mod tests {
             .prefer_socket(false)
             .tcp_connect_timeout(Some(timeout))
             .read_timeout(Some(timeout));
-        Arc::new(Host::new(options.into(), Check::Nothing))
+        let settings = SessionSettings::new(Timeouts {
+            connect: timeout,
+            answer: timeout,
+        });
+        Arc::new(Host::new(
+            options.into(),
+            Check::Nothing,
+            Arc::new(settings),
+        ))
     }
 
     #[test]

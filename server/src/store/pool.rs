@@ -15,14 +15,12 @@ use foundation::http::Workers;
 use foundation::telemetry::Outage;
 
 use super::hosts::{Hosts, NoPrimary};
-use super::run_all;
 
 /// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u8 = 4;
-
-/// Each statement sees what was committed when it began, so what is read after the lock was got is the present; and no
-/// gap is locked.
-pub(super) const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+const WRITING_CONNECTIONS: u8 = 1;
+/// Most connections of a replica that serves.
+pub(super) const CONNECTIONS: u8 = READING_CONNECTIONS + WRITING_CONNECTIONS;
 
 /// How long the database may take.
 #[derive(Debug, Clone, Copy)]
@@ -36,13 +34,13 @@ pub struct Timeouts {
 impl Timeouts {
     /// How long to wait for the lock, in seconds. Shorter than for an answer: an answer that says that the wait is
     /// over leaves no doubt, a lost connection does.
-    fn lock_wait_seconds(&self) -> u64 {
+    pub(super) fn lock_wait_seconds(&self) -> u64 {
         (self.answer.as_secs() / 2).max(1)
     }
 
     /// How long a writer may hold the lock without a word, in seconds: after this the database rolls it back, and the
     /// others go on. Longer than any pause of a healthy writer.
-    fn silence_seconds(&self) -> u64 {
+    pub(super) fn silence_seconds(&self) -> u64 {
         self.lock_wait_seconds()
     }
 
@@ -104,27 +102,49 @@ impl Store {
             return Err(NotRead::AllBusy);
         };
         let hosts = Arc::clone(&self.hosts);
-        let (answer_to, answer) = bounded(1);
-        self.queries.submit(Box::new(move || {
-            let answer = match slot.connected(&hosts, &metrics, deadline) {
-                Ok(mut session) => {
-                    metrics.wait.observe(asked.elapsed().as_secs_f64());
-                    match query(&mut session) {
-                        Ok(answer) => {
-                            slot.0 = Some(session);
-                            Ok(answer)
-                        }
-                        Err(error) => {
-                            session.give_up();
-                            Err(NotRead::Failed(error))
-                        }
-                    }
+        self.until(deadline, move || {
+            let mut session = slot.connected(&hosts, &metrics, deadline)?;
+            metrics.wait.observe(asked.elapsed().as_secs_f64());
+            match query(&mut session) {
+                Ok(answer) => {
+                    slot.0 = Some(session);
+                    Ok(answer)
                 }
-                Err(error) => Err(error),
-            };
-            // Free again before whoever waits goes on.
-            drop(slot);
-            let _ = answer_to.send(answer);
+                Err(error) => {
+                    session.give_up();
+                    Err(NotRead::Failed(error))
+                }
+            }
+        })
+    }
+
+    /// Makes sure that the writer has a connection, or will get one: the account may have no more of them than readers and
+    /// other replicas have taken.
+    ///
+    /// # Errors
+    /// [`NotRead`]
+    pub fn check_writer(&self, deadline: Instant) -> Result<(), NotRead> {
+        let metrics = self.metrics.writing.clone();
+        if metrics.open.get() > 0 {
+            return Ok(());
+        }
+        let hosts = Arc::clone(&self.hosts);
+        self.until(deadline, move || {
+            let session = Session::open(&hosts, &metrics);
+            session.map(drop).map_err(NotRead::NoConnection)
+        })
+    }
+
+    /// Has `work` done by a thread that may hang on the database, and waits for it until the deadline.
+    fn until<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce() -> Result<T, NotRead> + Send + 'static,
+    ) -> Result<T, NotRead> {
+        let (answer_to, answer) = bounded(1);
+        // What `work` holds is free again before whoever waits goes on.
+        self.queries.submit(Box::new(move || {
+            let _ = answer_to.send(work());
         }));
         match answer.recv_deadline(deadline) {
             Ok(answer) => answer,
@@ -154,8 +174,10 @@ impl Store {
         let mut session =
             Session::open(&self.hosts, metrics).map_err(|no_primary| no_primary.to_string())?;
         metrics.wait.observe(asked.elapsed().as_secs_f64());
-        let packet = run_all(&mut session, &self.writing_session())
-            .map_err(|stopped| stopped.error)
+        // Others wait for a writer that is silent while it holds the lock.
+        let wait_timeout = self.timeouts.silence_seconds();
+        let packet = session
+            .query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))
             .and_then(|()| max_packet(&mut session));
         match packet {
             Ok(max_packet) => Ok(WritingConnection {
@@ -182,22 +204,6 @@ impl Store {
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
-    }
-
-    fn writing_session(&self) -> String {
-        let (lock_wait, silence) = (
-            self.timeouts.lock_wait_seconds(),
-            self.timeouts.silence_seconds(),
-        );
-        // Strict: a value that does not fit is an error. UTC, for SYSDATE.
-        format!(
-            "{ISOLATION};
-             SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
-                 time_zone = '+00:00',
-                 innodb_lock_wait_timeout = {lock_wait},
-                 wait_timeout = {silence},
-                 net_read_timeout = {silence}"
-        )
     }
 }
 

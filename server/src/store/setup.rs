@@ -10,8 +10,10 @@ use mysql::{Conn, DriverError};
 use crate::metrics::Metrics;
 
 use super::hosts::{Hosts, NoPrimary};
+use super::pool::CONNECTIONS;
 use super::{
     DatabaseUrls, ErrorClass, LEAST_PACKET, Recovery, Store, Timeouts, code, pool, rights, run_all,
+    tables,
 };
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
@@ -35,45 +37,117 @@ impl Store {
         let options = url.options(timeouts)?;
         let name = options[0].get_db_name().unwrap_or_default().to_owned();
         let hosts = Hosts::new(options, timeouts);
-        let mut connection = wait_for(url, &hosts.without_database(timeouts), patience)?;
-        let refused = |error| refused(url, &error);
-        enter(&mut connection, &name).map_err(refused)?;
-        if !is_complete(&mut connection).map_err(refused)? {
-            tracing::info!("creating the tables");
-            run_all(&mut connection, SCHEMA).map_err(|stopped| refused(stopped.error))?;
+        let servers = hosts.without_database(timeouts);
+        let start = Instant::now();
+        let mut reported = None;
+        loop {
+            let (cause, waited) = match prepare(&servers, url, &name) {
+                Ok(()) => return Ok(Self::new(hosts, timeouts, &metrics.database)),
+                Err(NotReady::ForGood(error)) => return Err(error),
+                Err(NotReady::ForNow(cause)) => (cause, start.elapsed()),
+            };
+            if waited >= patience {
+                return Err(SetupError::NotUp {
+                    url: url.clone(),
+                    waited,
+                    error: cause,
+                });
+            }
+            if reported.is_none_or(|last: Instant| last.elapsed() >= STARTUP_REPORT) {
+                tracing::info!(%url, error = cause, "waiting for the database");
+                reported = Some(Instant::now());
+            }
+            std::thread::sleep(STARTUP_PAUSE.min(patience.saturating_sub(waited)));
         }
-        check_tables(&mut connection, url)?;
-        rights::check(&mut connection).map_err(refused)?;
-        check_packet(&mut connection, url)?;
-        Ok(Self::new(hosts, timeouts, &metrics.database))
     }
 }
 
-fn wait_for(url: &DatabaseUrls, servers: &Hosts, patience: Duration) -> Result<Conn, SetupError> {
-    let start = Instant::now();
-    let mut reported = None;
-    loop {
-        let error = match servers.connect() {
-            Ok(connection) => return Ok(connection),
-            Err(error) => error,
-        };
-        if let Some(error) = refusal(&error) {
-            return Err(refused(url, error));
-        }
-        let waited = start.elapsed();
-        if waited >= patience {
-            return Err(SetupError::NotUp {
-                url: url.clone(),
-                waited,
-                error: why(&error),
-            });
-        }
-        if reported.is_none_or(|last: Instant| last.elapsed() >= STARTUP_REPORT) {
-            tracing::info!(%url, error = why(&error), "waiting for the database");
-            reported = Some(Instant::now());
-        }
-        std::thread::sleep(STARTUP_PAUSE.min(patience.saturating_sub(waited)));
+/// Why the database cannot be used.
+enum NotReady {
+    /// It may be ready a little later.
+    ForNow(String),
+    ForGood(SetupError),
+}
+
+/// Creates what is absent, and checks what is there.
+fn prepare(servers: &Hosts, url: &DatabaseUrls, name: &str) -> Result<(), NotReady> {
+    let mut connection = servers.connect().map_err(|error| match refusal(&error) {
+        Some(error) => NotReady::ForGood(refused(url, error)),
+        None => NotReady::ForNow(why(&error)),
+    })?;
+    create_and_check(&mut connection, name).map_err(|fault| match fault {
+        Fault::Database(error) if may_succeed_later(&error) => NotReady::ForNow(said(&error)),
+        Fault::Database(error) => NotReady::ForGood(refused(url, &error)),
+        Fault::Unfit(detail) => NotReady::ForGood(SetupError::Unfit {
+            url: url.clone(),
+            detail,
+        }),
+    })
+}
+
+/// Why the database cannot be set up.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Database(#[from] mysql::Error),
+    /// It could not keep the promises.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+fn create_and_check(connection: &mut Conn, name: &str) -> Result<(), Fault> {
+    check_connection_limit(connection)?;
+    enter(connection, name)?;
+    if !is_complete(connection)? {
+        tracing::info!("creating the tables");
+        run_all(connection, SCHEMA).map_err(|stopped| stopped.error)?;
     }
+    if let Some(fault) = tables::fault(connection)? {
+        return Err(Fault::Unfit(fault));
+    }
+    if let Some(fault) = rights::rehearse(connection)? {
+        return Err(Fault::Unfit(fault.to_owned()));
+    }
+    warn_of_lost_durability(connection)?;
+    match pool::max_packet(connection)? {
+        small if small < LEAST_PACKET => Err(Fault::Unfit(format!(
+            "its max_allowed_packet is {small}, and the largest message takes {LEAST_PACKET} bytes"
+        ))),
+        _enough => Ok(()),
+    }
+}
+
+/// Without it readers could take all connections, and the writer would get none.
+fn check_connection_limit(connection: &mut Conn) -> Result<(), Fault> {
+    // The session's value is the limit in effect: the account's, or else the server's for each user; 0 is none.
+    let limit: Option<i64> = connection.query_first("SELECT @@SESSION.max_user_connections")?;
+    match limit {
+        Some(limit) if (1..i64::from(CONNECTIONS)).contains(&limit) => Err(Fault::Unfit(format!(
+            "max_user_connections is {limit} for this user, and each replica takes up to {CONNECTIONS} connections"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Promise 6 is the database's to keep. What it trades for speed is the operator's decision, and he should know.
+fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), mysql::Error> {
+    let settings: Option<(i64, i64, i64)> = connection.query_first(
+        "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog",
+    )?;
+    let (flush, log_bin, sync) = settings.unwrap_or((1, 0, 0));
+    let weak = [
+        ("innodb_flush_log_at_trx_commit", flush, flush != 1),
+        // With a binary log, recovery undoes what it lacks.
+        ("sync_binlog", sync, log_bin != 0 && sync != 1),
+    ];
+    for (setting, value, _) in weak.into_iter().filter(|(.., weak)| *weak) {
+        tracing::warn!(
+            setting,
+            value,
+            "a crash of the database can lose messages that were answered; 1 prevents it"
+        );
+    }
+    Ok(())
 }
 
 const UNKNOWN_DATABASE: u16 = 1049;
@@ -92,7 +166,7 @@ fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
     connection.query_drop(format!("USE `{quoted}`"))
 }
 
-/// Whether all of the schema is there. Its last statement puts the lock row in.
+/// Whether all of the schema is there. The last thing that it makes is the lock row.
 fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
     let relations: Option<u8> = connection.query_first(
         "SELECT COUNT(*)
@@ -106,43 +180,12 @@ fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
     Ok(lock.is_some())
 }
 
-fn check_tables(connection: &mut Conn, url: &DatabaseUrls) -> Result<(), SetupError> {
-    let refused = |error| refused(url, &error);
-    let other_engine: Option<String> = connection
-        .query_first(
-            "SELECT CONCAT('the engine of table ', table_name, ' is ', engine)
-             FROM information_schema.tables
-             WHERE table_schema = DATABASE() AND table_name IN ('messages', 'counters') AND engine <> 'InnoDB'",
-        )
-        .map_err(refused)?;
-    if let Some(detail) = other_engine {
-        return Err(SetupError::Unfit {
-            url: url.clone(),
-            detail,
-        });
-    }
-    let columns = "SELECT id, seq, messages.user, user_seq, text, sent_at, request_id, counters.messages, last_sent_at, repeats
-                   FROM messages, counters
-                   LIMIT 0";
-    connection.query_drop(columns).map_err(refused)
-}
-
-/// Whether the largest message fits into one statement.
-fn check_packet(connection: &mut Conn, url: &DatabaseUrls) -> Result<(), SetupError> {
-    match pool::max_packet(connection).map_err(|error| refused(url, &error))? {
-        bytes if bytes < LEAST_PACKET => Err(SetupError::PacketTooSmall {
-            url: url.clone(),
-            bytes,
-        }),
-        _enough => Ok(()),
-    }
-}
-
 fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
     SetupError::Refused {
         url: url.clone(),
         error: said(error),
         advice: match error {
+            mysql::Error::DriverError(DriverError::SetupError) => NO_ROWS,
             mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
             mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
                 WRONG_CERTIFICATE
@@ -152,6 +195,7 @@ fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
     }
 }
 
+const NO_ROWS: &str = "; it sends no rows, see its setting sql_select_limit, and its init_connect";
 const TLS_IS_ASKED_FOR: &str = "; TLS is asked for by the ssl- options of the database URL";
 const WRONG_CERTIFICATE: &str = "; in the database URL, ssl-ca names the authority that signs its certificate, and \
     ssl-mode=verify_ca accepts any host name";
@@ -180,10 +224,28 @@ fn why(error: &NoPrimary) -> String {
     }
 }
 
+/// Whether what was refused may be done a little later. Not on a server that takes no writes, which may be so for good.
+fn may_succeed_later(error: &mysql::Error) -> bool {
+    let passing = [
+        ErrorClass::LockTimeout,
+        ErrorClass::Conflict,
+        ErrorClass::Connection,
+        ErrorClass::Unavailable,
+    ];
+    is_account_limit(error) || passing.contains(&ErrorClass::of(error))
+}
+
+/// The account has used up what it may have at a time, or in an hour.
+fn is_account_limit(error: &mysql::Error) -> bool {
+    code(error) == Some(1226)
+}
+
 /// Whether the database may be up a little later.
 fn may_come_up(error: &mysql::Error) -> bool {
     match error {
-        mysql::Error::MySqlError(_) => ErrorClass::of(error).recovery() == Recovery::Reconnect,
+        mysql::Error::MySqlError(_) => {
+            is_account_limit(error) || ErrorClass::of(error).recovery() == Recovery::Reconnect
+        }
         mysql::Error::IoError(_) => true,
         // A time-out while it is slow to answer; but to TLS a certificate that is refused is invalid data.
         mysql::Error::CodecError(error) => error
@@ -250,23 +312,12 @@ pub enum SetupError {
         /// What to change, where that is known.
         advice: &'static str,
     },
-    /// The tables are there, and cannot keep the promises.
-    #[error("the database at {url} cannot be used: {detail}, and only InnoDB has transactions")]
+    /// It answered, and could not keep the promises.
+    #[error("the database at {url} cannot be used: {detail}")]
     Unfit {
         /// Without the password.
         url: DatabaseUrls,
         /// What is wrong with it.
         detail: String,
-    },
-    /// A statement with the largest message is more than it takes.
-    #[error(
-        "the database at {url} cannot be used: its max_allowed_packet is {bytes}, which the largest messages do not fit \
-         into; set it to {LEAST_PACKET} or more"
-    )]
-    PacketTooSmall {
-        /// Without the password.
-        url: DatabaseUrls,
-        /// What it takes in one packet.
-        bytes: usize,
     },
 }

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod altered;
 mod any_text;
 mod contract;
 mod crashes;
@@ -22,4 +23,5 @@ mod outages;
 mod overload;
 mod replicas;
 mod rights;
+mod settings;
 mod tls;

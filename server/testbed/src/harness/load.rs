@@ -14,6 +14,20 @@ use super::{Answer, Caller, Exchange, Replica, eventually};
 /// The time before a repetition, so that a server in trouble is not pressed.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Different code point by code point, and alike to a database that folds case or accents or knows fewer characters.
+const USERS: [&str; 10] = [
+    "bob",
+    "Bob",
+    "bób",
+    "\u{431}\u{43e}\u{431}",
+    "😀",
+    "🙈",
+    "?",
+    "é",
+    "e",
+    "straße",
+];
+
 /// What all clients share.
 #[derive(Debug)]
 struct Shared {
@@ -99,16 +113,16 @@ impl Sender {
     }
 
     fn send(&mut self, post: usize) -> Exchange {
-        let user = format!("user {}", (self.number + post) % 10);
-        let text = format!("{}/{post}", self.number);
+        let user = USERS[(self.number + post) % USERS.len()];
+        let text = format!("{}/{post} é😀", self.number);
         let key = Uuid::new_v4().to_string();
         let sent = Instant::now();
         loop {
-            match self.attempt(&user, &text, &key) {
+            match self.attempt(user, &text, &key) {
                 Ok(reply) if reply.status == 200 => {
                     return Exchange {
                         text,
-                        user,
+                        user: user.to_owned(),
                         sent,
                         answered: Instant::now(),
                         reply,
