@@ -80,7 +80,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{} ({})", self.said, self.class.name())
+        let doubt = match self.commit_status {
+            CommitStatus::InDoubt => "; outcome unknown",
+            CommitStatus::Unchanged | CommitStatus::NotStored => "",
+        };
+        write!(to, "{} ({}{doubt})", self.said, self.class.name())
     }
 }
 

@@ -114,6 +114,9 @@ impl Outage {
             ongoing.reported = now;
             drop(guard);
             tracing::warn!(instance = %incident, failures, ?lasted, %cause, "the database still fails");
+        } else {
+            drop(guard);
+            tracing::debug!(instance = %incident, %cause, "the database fails again");
         }
         incident
     }
