@@ -111,7 +111,7 @@ fn create_and_check(connection: &mut Conn, name: &str) -> Result<(), Fault> {
     warn_of_lost_durability(connection)?;
     match pool::max_packet(connection)? {
         small if small < LEAST_PACKET => Err(Fault::Unfit(format!(
-            "its max_allowed_packet is {small}, and the largest message takes {LEAST_PACKET} bytes"
+            "its max_allowed_packet is {small}, which the largest messages do not fit into; set it to {LEAST_PACKET} or more"
         ))),
         _enough => Ok(()),
     }
@@ -185,7 +185,6 @@ fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
         url: url.clone(),
         error: said(error),
         advice: match error {
-            mysql::Error::DriverError(DriverError::SetupError) => NO_ROWS,
             mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
             mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
                 WRONG_CERTIFICATE
@@ -195,7 +194,6 @@ fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
     }
 }
 
-const NO_ROWS: &str = "; it sends no rows, see its setting sql_select_limit, and its init_connect";
 const TLS_IS_ASKED_FOR: &str = "; TLS is asked for by the ssl- options of the database URL";
 const WRONG_CERTIFICATE: &str = "; in the database URL, ssl-ca names the authority that signs its certificate, and \
     ssl-mode=verify_ca accepts any host name";

@@ -114,7 +114,7 @@ fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
         .expect("the table is there");
     let mut callers = [(); 4].map(|()| replica.caller());
     for caller in &mut callers {
-        caller.send_raw(b"GET /messages HTTP/1.1\r\n\r\n");
+        caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
     eventually("four pages are asked for at once", || {
         let waiting = "SELECT COUNT(*) FROM information_schema.processlist
@@ -151,13 +151,13 @@ fn readiness_on_a_frozen_database_is_answered_within_two_seconds_however_many_pa
     let replica = on_a_frozen_database(&mut server, &["--workers=4"]);
     let mut pages = [(); 12].map(|()| replica.caller());
     for page in &mut pages {
-        page.send_raw(b"GET /messages HTTP/1.1\r\n\r\n");
+        page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
     let mut callers = [(); 3].map(|()| replica.caller());
     for _ in 0..2 {
         let start = Instant::now();
         for caller in &mut callers {
-            caller.send_raw(b"GET /readyz HTTP/1.1\r\n\r\n");
+            caller.send_raw(b"GET /readyz HTTP/1.1\r\nHost: replica\r\n\r\n");
         }
         for caller in &mut callers {
             assert_eq!(caller.receive().status, 503);
@@ -176,7 +176,7 @@ fn a_page_of_a_frozen_database_is_answered_within_the_time_of_a_request() {
     let mut callers = [(); 6].map(|()| replica.caller());
     let start = Instant::now();
     for caller in &mut callers {
-        caller.send_raw(b"GET /messages HTTP/1.1\r\n\r\n");
+        caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
     for caller in &mut callers {
         assert_eq!(caller.receive().status, 503);
@@ -193,7 +193,7 @@ fn a_stop_while_the_database_is_frozen_takes_no_longer_than_it_may() {
     let options = ["--shutdown-timeout=3s", "--request-timeout=1s"];
     let mut replica = on_a_frozen_database(&mut server, &options);
     let mut page = replica.caller();
-    page.send_raw(b"GET /messages HTTP/1.1\r\n\r\n");
+    page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     // The writer looks after its connection now and then, and hangs on it.
     assert_eq!(page.receive().status, 503);
     assert_eq!(page.get("/readyz").status, 503);

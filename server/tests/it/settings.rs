@@ -192,11 +192,11 @@ const SETTINGS: [(Of, &[&str], Wanted); 41] = [
     // MariaDB's documentation, max_session_mem_used.
     (MariaDb, &["max_session_mem_used = 8192"], Refusal),
     // Nobody wants it, but it is allowed: no statement gives a row.
-    (Both, &["sql_select_limit = 0"], Refusal),
+    (Both, &["sql_select_limit = 0"], Promises),
     (
         Both,
         &["init_connect = 'SET sql_select_limit = 0'"],
-        Refusal,
+        Promises,
     ),
 ];
 
