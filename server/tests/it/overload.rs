@@ -183,6 +183,35 @@ fn nothing_is_asked_of_the_database_for_a_caller_that_is_gone() {
     assert!(pages(200) < 10, "{} pages were asked", pages(200));
 }
 
+/// Bytes that the system holds on the way out, in the fullest of all connections to this port.
+fn most_held_by_the_system(port: u16) -> u64 {
+    let connections = fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+    let local = format!(":{port:04X}");
+    let held = connections.lines().filter_map(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        columns.next().filter(|address| address.ends_with(&local))?;
+        let (out, _) = columns.nth(2)?.split_once(':')?;
+        u64::from_str_radix(out, 16).ok()
+    });
+    held.max().expect("there is the listener")
+}
+
+#[test]
+fn what_the_system_holds_for_one_who_does_not_read_is_bounded() {
+    let database = Database::new();
+    let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
+    store_long_messages(&mut replica.caller());
+    let port = replica.address().port();
+    let _deaf = ask_and_do_not_read(&replica);
+    let (mut held, mut looks) = (0, 0);
+    eventually("a page is on its way, and what follows has had the time", || {
+        held = held.max(most_held_by_the_system(port));
+        looks += usize::from(held > 64 << 10);
+        looks == 50
+    });
+    assert!(held <= 512 << 10, "{held} bytes");
+}
+
 /// Whether a reply, from its headers on, has the length that it declares.
 fn is_whole(reply: &str) -> bool {
     let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
