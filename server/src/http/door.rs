@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use socket2::Socket;
@@ -24,6 +24,8 @@ const LOOKS_BEFORE_SLEEP: usize = 2;
 /// How often it is seen whether there is room again. Each time that there is costs a thread for a while, see
 /// [`Entrance::receive`].
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+/// How long there may be no room although most connections have ended. With more the process ends itself.
+const LONGEST_WITHOUT_ROOM: Duration = Duration::from_secs(15);
 /// How often callers are attended to who are turned away.
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
 /// Threads that the system must grant before connections are taken again. `tiny_http` starts the first five of them at
@@ -135,11 +137,16 @@ impl Door {
         }
     }
 
+    fn port(&self) -> io::Result<u16> {
+        let address = self.listener.local_addr()?.as_socket();
+        Ok(address.ok_or(io::ErrorKind::Unsupported)?.port())
+    }
+
     fn turn_away_for_want_of_room(&self, refusals: &mut Refusals) -> io::Result<()> {
         // This also ends an accept loop that is slow and not dead.
         self.listener.set_nonblocking(true)?;
         descriptors::use_what_is_kept_back();
-        let mut turns = 0;
+        let (since, mut turns) = (Instant::now(), 0);
         while !self.stopping.load(Ordering::Acquire) {
             match refusals.attend(&self.listener) {
                 Err(_) if self.stopping.load(Ordering::Acquire) => break,
@@ -150,6 +157,14 @@ impl Door {
             if REFUSAL_INTERVAL * turns >= ROOM_INTERVAL {
                 if descriptors::has_room() && workers::can_start(ROOM_FOR_THREADS) {
                     break;
+                }
+                // Until then clients may have closed connections whose replies are on the way.
+                if since.elapsed() >= LONGEST_WITHOUT_ROOM
+                    && descriptors::are_held_by_the_dead(self.port()?)
+                {
+                    return Err(io::Error::other(
+                        "connections that ended are not given back",
+                    ));
                 }
                 turns = 0;
             }

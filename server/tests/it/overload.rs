@@ -82,6 +82,22 @@ fn connections_beyond_the_descriptors_by_one_are_turned_away_until_there_is_room
     flood_descriptors(65);
 }
 
+/// `tiny_http` waits for itself, and keeps thread and descriptors for ever.
+#[test]
+fn a_server_whose_descriptors_are_held_by_the_dead_ends() {
+    let database = Database::new();
+    let mut replica = start_limited(&database, "-n 64");
+    for _ in 0..30 {
+        let mut caller = replica.caller();
+        caller.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    }
+    replica.wait_for_line("no room for more connections");
+    assert_eq!(replica.caller().get("/healthz").status, 503);
+    assert_eq!(replica.exit_status().code(), Some(1));
+    let said = "connections that ended are not given back";
+    assert!(replica.log().contains(said), "{}", replica.log());
+}
+
 /// The limit is one of a user's, and none of root's: the replica runs as a user that nobody is.
 #[test]
 fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
@@ -204,11 +220,14 @@ fn what_the_system_holds_for_one_who_does_not_read_is_bounded() {
     let port = replica.address().port();
     let _deaf = ask_and_do_not_read(&replica);
     let (mut held, mut looks) = (0, 0);
-    eventually("a page is on its way, and what follows has had the time", || {
-        held = held.max(most_held_by_the_system(port));
-        looks += usize::from(held > 64 << 10);
-        looks == 50
-    });
+    eventually(
+        "a page is on its way, and what follows has had the time",
+        || {
+            held = held.max(most_held_by_the_system(port));
+            looks += usize::from(held > 64 << 10);
+            looks == 50
+        },
+    );
     assert!(held <= 512 << 10, "{held} bytes");
 }
 
