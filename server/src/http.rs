@@ -4,22 +4,22 @@
 //! would bite, and the comment there says which. What is not limited: the number of connections, and the number and length
 //! of header lines. On the open internet a reverse proxy belongs in front.
 //!
-//! One thread receives (another, for a while, each time that connections were too many, see `door.rs`), and never blocks on
+//! One thread receives (another, for a while, each time that connections were too many, see `acceptor.rs`), and never blocks on
 //! a caller: it parses what is in memory, and passes on to [`Workers`] what has to be read from a slow connection, or asks the
 //! database. Replies are written by other workers.
 
+mod acceptor;
 mod access_log;
 mod answer;
+mod body_drain;
 mod desk;
-mod door;
-mod drains;
 mod exchange;
-mod full;
-mod in_order;
-mod outbox;
+mod load_shedding;
+mod pipeline;
 mod request;
+mod response_budget;
+mod response_queue;
 mod sockets;
-mod unread;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,11 +38,11 @@ use crate::message::{Message, Post};
 use crate::metrics::{Endpoint, Metrics};
 use crate::workers::Workers;
 
+use acceptor::{AcceptLoop, Acceptor};
+use body_drain::Abandoned;
 use desk::Desk;
-use door::{Door, Entrance};
-use drains::Abandoned;
-use in_order::Standing;
-use outbox::Outbox;
+use pipeline::Standing;
+use response_queue::ResponseQueue;
 
 pub use answer::Answer;
 pub use exchange::{Exchange, answer_all};
@@ -82,9 +82,9 @@ pub struct EdgeLimits {
 
 /// An HTTP server on a bound socket.
 pub struct Edge {
-    door: Door,
-    entrance: Arc<Entrance>,
-    outbox: Arc<Outbox>,
+    acceptor: Acceptor,
+    accept_loop: Arc<AcceptLoop>,
+    responses: Arc<ResponseQueue>,
     abandoned: Arc<Abandoned>,
     stopping: Arc<AtomicBool>,
     stop_deadline: Arc<OnceLock<Instant>>,
@@ -124,18 +124,18 @@ impl Edge {
     pub fn new(listener: Socket, limits: EdgeLimits, metrics: Arc<Metrics>) -> io::Result<Self> {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
         let stopping = Arc::default();
-        let door = Door::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
-        let abandoned = Arc::new(Abandoned::new(door.ends()));
-        let outbox = Outbox::new(
+        let acceptor = Acceptor::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
+        let abandoned = Arc::new(Abandoned::new(acceptor.ends()));
+        let responses = ResponseQueue::new(
             limits.workers,
             send_timeout,
             Arc::clone(&abandoned),
             Arc::clone(&metrics),
         );
         Ok(Self {
-            entrance: door.open()?,
-            door,
-            outbox: Arc::new(outbox),
+            accept_loop: acceptor.open()?,
+            acceptor,
+            responses: Arc::new(responses),
             abandoned,
             stopping,
             stop_deadline: Arc::default(),
@@ -149,7 +149,7 @@ impl Edge {
     /// # Errors
     /// As the system says.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.door
+        self.acceptor
             .listener()
             .local_addr()?
             .as_socket()
@@ -165,7 +165,7 @@ impl Edge {
             stopping: Arc::clone(&self.stopping),
             stop_deadline: Arc::clone(&self.stop_deadline),
             shutdown_timeout: self.limits.shutdown_timeout,
-            listener: self.door.listener().try_clone()?,
+            listener: self.acceptor.listener().try_clone()?,
         })
     }
 
@@ -192,26 +192,26 @@ impl Edge {
             let desk = Arc::clone(&desk);
             Workers::new("clerk", 1, move |exchange| desk.handle_at_once(exchange))
         };
-        self.outbox.start_relief().map_err(ServeError::Start)?;
-        let watchdog = self.door.start_watchdog().map_err(ServeError::Start)?;
+        self.responses.start_relief().map_err(ServeError::Start)?;
+        let watchdog = self.acceptor.start_watchdog().map_err(ServeError::Start)?;
         let reception = Reception {
             desk,
             readers,
             askers,
             clerk,
-            outbox: Arc::clone(&self.outbox),
+            responses: Arc::clone(&self.responses),
             given_up: Reporter::default(),
             heard: AtomicBool::new(false),
         };
 
         let (served, finished) = self.receive(&reception, &watchdog);
         watchdog.stop();
-        if self.outbox.unanswered() == 0 {
+        if self.responses.unanswered() == 0 {
             // So the threads are idle. Otherwise one may hang on its caller for long.
             reception.readers.join();
             reception.askers.join();
             reception.clerk.join();
-            self.outbox.join();
+            self.responses.join();
         }
         served.and(finished)
     }
@@ -223,46 +223,46 @@ impl Edge {
         watchdog: &AcceptWatchdog,
     ) -> (Result<(), ServeError>, Result<(), ServeError>) {
         let over = AtomicBool::new(false);
-        let entrances = Mutex::new(Vec::new());
+        let accept_loops = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let served = self.keep_the_door(watchdog, |entrance| {
-                entrances.lock().push(Arc::downgrade(&entrance));
+            let served = self.keep_accepting(watchdog, |accept_loop| {
+                accept_loops.lock().push(Arc::downgrade(&accept_loop));
                 let over = &over;
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
                     .spawn_scoped(scope, move || {
-                        entrance.receive(over, |request| reception.receive(request));
+                        accept_loop.receive(over, |request| reception.receive(request));
                     })
                     .map(drop)
             });
             self.stopping.store(true, Ordering::Release);
             let finished = self.finish(reception);
             over.store(true, Ordering::Release);
-            for entrance in entrances.lock().iter().filter_map(Weak::upgrade) {
-                entrance.wake();
+            for accept_loop in accept_loops.lock().iter().filter_map(Weak::upgrade) {
+                accept_loop.wake();
             }
             (served, finished)
         })
     }
 
-    /// Until it is stopped, with as many entrances as it takes, one after the other; `serve` starts a thread for each.
-    fn keep_the_door(
+    /// Until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a thread for each.
+    fn keep_accepting(
         &self,
         watchdog: &AcceptWatchdog,
-        serve: impl Fn(Arc<Entrance>) -> io::Result<()>,
+        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
     ) -> Result<(), ServeError> {
-        let mut entrance = Arc::clone(&self.entrance);
-        serve(Arc::clone(&entrance)).map_err(ServeError::Start)?;
+        let mut accept_loop = Arc::clone(&self.accept_loop);
+        serve(Arc::clone(&accept_loop)).map_err(ServeError::Start)?;
         loop {
-            let cause = self.door.wait_for_end(&entrance, watchdog);
+            let cause = self.acceptor.wait_for_end(&accept_loop, watchdog);
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
             if self.abandoned.are_too_many() {
                 return Err(ServeError::Deaf(cause));
             }
-            match self.door.reopen(&cause, watchdog, &serve) {
-                Ok(Some(next)) => entrance = next,
+            match self.acceptor.reopen(&cause, watchdog, &serve) {
+                Ok(Some(next)) => accept_loop = next,
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(ServeError::Deaf(error)),
             }
@@ -305,8 +305,8 @@ impl Stopper {
     }
 }
 
-/// What each receiver hands its requests to. All requests of a connection come through one entrance and one receiver,
-/// so their tickets are drawn in the order of their arrival.
+/// What each receiver hands its requests to. All requests of a connection come through one accept loop and one receiver,
+/// so their slots are drawn in the order of their arrival.
 struct Reception<S> {
     desk: Arc<Desk<S>>,
     /// For bodies that are still on their way.
@@ -315,7 +315,7 @@ struct Reception<S> {
     askers: Arc<Workers<Exchange>>,
     /// For metrics, whose files of the system take a while: apart, so that they are shown whatever holds up the others.
     clerk: Workers<Exchange>,
-    outbox: Arc<Outbox>,
+    responses: Arc<ResponseQueue>,
     /// Of connections on which nothing more is served.
     given_up: Reporter,
     /// Set with each request.
@@ -325,7 +325,7 @@ struct Reception<S> {
 impl<S: Service> Reception<S> {
     fn receive(&self, request: tiny_http::Request) {
         self.heard.store(true, Ordering::Relaxed);
-        let Some((mut exchange, standing)) = Exchange::open(request, &self.outbox) else {
+        let Some((mut exchange, standing)) = Exchange::open(request, &self.responses) else {
             return;
         };
         match standing {
@@ -378,7 +378,7 @@ impl<S: Service> Reception<S> {
     /// Brings the gauges up to date.
     fn observe(&self) {
         let metrics = &self.desk.metrics.edge;
-        self.outbox.observe(metrics);
+        self.responses.observe(metrics);
         for pool in [&*self.readers, &self.askers, &self.clerk] {
             pool.observe(metrics);
         }
@@ -387,6 +387,6 @@ impl<S: Service> Reception<S> {
     /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
     fn unanswered(&self) -> usize {
         let being_read = self.desk.being_read.load(Ordering::Acquire);
-        self.outbox.unanswered().saturating_sub(being_read)
+        self.responses.unanswered().saturating_sub(being_read)
     }
 }

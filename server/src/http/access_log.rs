@@ -8,7 +8,7 @@ use tracing::{Level, field};
 use crate::message::RequestId;
 
 use super::answer::Answer;
-use super::exchange::Open;
+use super::exchange::InFlight;
 use super::request;
 
 /// Characters of a path or a header that are shown.
@@ -26,7 +26,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// None unless the log is asked for each request.
-    pub(super) fn if_wanted(open: &Open) -> Option<Self> {
+    pub(super) fn if_wanted(open: &InFlight) -> Option<Self> {
         tracing::enabled!(Level::DEBUG).then(|| Self::of(open))
     }
 
@@ -45,7 +45,7 @@ impl Entry {
         );
     }
 
-    fn of(open: &Open) -> Self {
+    fn of(open: &InFlight) -> Self {
         let clip = |text: &str| text.chars().take(MOST_SHOWN).collect();
         let path = open.request.url().split('?').next().unwrap_or_default();
         Self {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::unread::{Held, Unread};
+use super::response_budget::{Held, ResponseBudget};
 use crate::error::Error;
 use crate::incident::Incident;
 use crate::message::{Message, Window};
@@ -80,7 +80,7 @@ impl Answer {
     }
 
     /// Counts its bytes as unread until it is written: here, and in the copy that is written.
-    pub(super) fn held_by(self, unread: &Unread) -> Self {
+    pub(super) fn held_by(self, unread: &ResponseBudget) -> Self {
         let length: usize = self.body().iter().map(|part| part.len()).sum();
         Self {
             held: Some(unread.hold(2 * length)),

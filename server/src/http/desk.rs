@@ -10,10 +10,10 @@ use crate::message::{NewMessage, Post};
 use crate::metrics::Metrics;
 
 use super::answer::Answer;
-use super::drains::Abandoned;
+use super::body_drain::Abandoned;
 use super::exchange::Exchange;
 use super::request::{PageRequest, Route};
-use super::unread::Unread;
+use super::response_budget::ResponseBudget;
 use super::{EdgeLimits, Service};
 
 /// What is done with a request.
@@ -30,7 +30,7 @@ pub(super) struct Desk<S> {
     unheard: Reporter,
     /// Rate-limits the line on failing health.
     sickness: Reporter,
-    unread: Unread,
+    unread: ResponseBudget,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -51,7 +51,7 @@ impl<S: Service> Desk<S> {
             refusals: Reporter::default(),
             unheard: Reporter::default(),
             sickness: Reporter::default(),
-            unread: Unread::default(),
+            unread: ResponseBudget::default(),
             metrics,
         }
     }

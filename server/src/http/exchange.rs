@@ -12,14 +12,14 @@ use crate::message::RequestId;
 use crate::metrics::Endpoint;
 
 use super::answer::Answer;
-use super::in_order::{Standing, Ticket};
-use super::outbox::Outbox;
+use super::pipeline::{Slot, Standing};
 use super::request::{self, Rest, Route};
+use super::response_queue::ResponseQueue;
 
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {
-    open: Option<Open>,
-    outbox: Arc<Outbox>,
+    open: Option<InFlight>,
+    responses: Arc<ResponseQueue>,
     being_read: Option<BeingRead>,
 }
 
@@ -47,25 +47,25 @@ pub(super) enum Afterwards {
 }
 
 /// A request whose answer is not written yet.
-pub(super) struct Open {
+pub(super) struct InFlight {
     pub(super) request: Request,
     /// The address of its peer.
     pub(super) connection: SocketAddr,
     /// Its place among the requests of its connection.
-    pub(super) ticket: Ticket<SocketAddr>,
+    pub(super) slot: Slot<SocketAddr>,
     pub(super) arrived: Instant,
     pub(super) endpoint: Endpoint,
-    /// What its caller may still send of the body.
+    /// What its client may still send of the body.
     pub(super) rest: Rest,
-    /// The answer asks the caller to close the connection.
+    /// The answer asks the client to close the connection.
     pub(super) close: bool,
     pub(super) afterwards: Afterwards,
     /// The message that it brings, once it is parsed.
     pub(super) message: Option<RequestId>,
 }
 
-impl Open {
-    /// Its body is not read, and its caller asked to close the connection.
+impl InFlight {
+    /// Its body is not read, and its client asked to close the connection.
     pub(super) fn leave_unread(&mut self) {
         self.close = true;
         if !request::is_in_memory(&self.request) {
@@ -77,22 +77,25 @@ impl Open {
 impl Exchange {
     /// Gives a request its place among those of its connection. Also tells how that stands. None if the connection was
     /// given up and goes on sending all the same.
-    pub(super) fn open(request: Request, outbox: &Arc<Outbox>) -> Option<(Self, Standing)> {
+    pub(super) fn open(
+        request: Request,
+        responses: &Arc<ResponseQueue>,
+    ) -> Option<(Self, Standing)> {
         let arrived = Instant::now();
         // Always there on TCP.
         let connection = request
             .remote_addr()
             .copied()
             .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let Some((ticket, standing)) = outbox.enter(connection, arrived) else {
-            outbox.ignore(request, connection);
+        let Some((slot, standing)) = responses.reserve(connection, arrived) else {
+            responses.ignore(request, connection);
             return None;
         };
-        let open = Open {
+        let open = InFlight {
             endpoint: Route::of(&request).endpoint(),
             request,
             connection,
-            ticket,
+            slot,
             arrived,
             rest: Rest::None,
             close: false,
@@ -101,13 +104,13 @@ impl Exchange {
         };
         let exchange = Self {
             open: Some(open),
-            outbox: Arc::clone(outbox),
+            responses: Arc::clone(responses),
             being_read: None,
         };
         Some((exchange, standing))
     }
 
-    /// Refuses a request unread, and asks the caller to close the connection.
+    /// Refuses a request unread, and asks the client to close the connection.
     pub(super) fn refuse(mut self, error: Error) {
         self.open_mut().leave_unread();
         self.answer(error.into());
@@ -115,7 +118,7 @@ impl Exchange {
 
     /// Nothing that follows on its connection is served, and when it is answered the connection is shut down.
     pub(super) fn give_up_connection(&mut self) {
-        self.outbox.give_up(self.connection());
+        self.responses.give_up(self.connection());
         self.open_mut().afterwards = Afterwards::ShutDown;
     }
 
@@ -127,22 +130,22 @@ impl Exchange {
     /// Answers, from any thread and without blocking.
     pub fn answer(mut self, answer: Answer) {
         if let Some(open) = self.take() {
-            self.outbox.answer(open, answer);
+            self.responses.answer(open, answer);
         }
     }
 
     /// Calls `ask`, from any thread, when all answers before are written: whoever asks for much at once gets one thing
     /// after the other. If they cannot be written, it is not called: most likely nobody would receive what it leads to.
     pub(super) fn in_turn(mut self, ask: impl FnOnce(Self) + Send + 'static) {
-        if self.outbox.is_next(self.open_ref()) {
+        if self.responses.is_next(self.open_ref()) {
             return ask(self);
         }
         if let Some(open) = self.take() {
-            let outbox = Arc::clone(&self.outbox);
-            self.outbox.ask_in_turn(open, move |open| {
+            let responses = Arc::clone(&self.responses);
+            self.responses.ask_in_turn(open, move |open| {
                 ask(Self {
                     open: Some(open),
-                    outbox,
+                    responses,
                     being_read: None,
                 });
             });
@@ -200,13 +203,13 @@ impl Exchange {
         self.open_mut().message = Some(message);
     }
 
-    /// The answer will ask the caller to close the connection.
+    /// The answer will ask the client to close the connection.
     pub(super) fn close_after(&mut self) {
         self.open_mut().close = true;
     }
 
     /// From now on it is owed an answer, whatever became of its body.
-    fn take(&mut self) -> Option<Open> {
+    fn take(&mut self) -> Option<InFlight> {
         self.being_read = None;
         self.open.take()
     }
@@ -215,13 +218,13 @@ impl Exchange {
         &self.open_ref().request
     }
 
-    fn open_ref(&self) -> &Open {
+    fn open_ref(&self) -> &InFlight {
         self.open
             .as_ref()
             .expect("only `answer` and `drop` take it, and both end the exchange")
     }
 
-    fn open_mut(&mut self) -> &mut Open {
+    fn open_mut(&mut self) -> &mut InFlight {
         self.open
             .as_mut()
             .expect("only `answer` and `drop` take it, and both end the exchange")
@@ -231,24 +234,24 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(open) = self.take() {
-            self.outbox.answer_dropped(open);
+            self.responses.answer_dropped(open);
         }
     }
 }
 
 /// Answers several exchanges at once: cheaper than each by itself.
 pub fn answer_all<A: Into<Answer>>(answers: impl IntoIterator<Item = (Exchange, A)>) {
-    let mut outbox = None;
+    let mut responses = None;
     let answers: Vec<_> = answers
         .into_iter()
         .filter_map(|(mut exchange, answer)| {
             let open = exchange.take()?;
-            outbox.get_or_insert_with(|| Arc::clone(&exchange.outbox));
+            responses.get_or_insert_with(|| Arc::clone(&exchange.responses));
             Some((open, answer.into()))
         })
         .collect();
-    if let Some(outbox) = outbox {
-        outbox.answer_all(answers);
+    if let Some(responses) = responses {
+        responses.answer_all(answers);
     }
 }
 
@@ -259,7 +262,7 @@ mod tests {
 
     use tiny_http::TestRequest;
 
-    use super::super::drains::Abandoned;
+    use super::super::body_drain::Abandoned;
     use super::*;
     use crate::metrics::Metrics;
 
@@ -268,11 +271,11 @@ mod tests {
     #[test]
     fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
         let abandoned = Arc::new(Abandoned::new(crossbeam_channel::unbounded().0));
-        let outbox = Outbox::new(1, Duration::MAX, abandoned, Metrics::new());
-        let outbox = Arc::new(outbox);
+        let responses = ResponseQueue::new(1, Duration::MAX, abandoned, Metrics::new());
+        let responses = Arc::new(responses);
         let count = Arc::default();
         let being_read = || {
-            let opened = Exchange::open(TestRequest::new().into(), &outbox);
+            let opened = Exchange::open(TestRequest::new().into(), &responses);
             let (mut exchange, _) = opened.expect("nothing was sent ahead");
             exchange.wait_for_body(&count);
             assert_eq!(count.load(Ordering::Acquire), 1);

@@ -129,7 +129,7 @@ fn parse_number(name: &str, value: &str) -> Result<u64, Error> {
     }
 }
 
-/// Whether [`read_body`] returns without waiting for the caller: the body is in memory, or is refused unread.
+/// Whether [`read_body`] returns without waiting for the client: the body is in memory, or is refused unread.
 pub(super) fn needs_no_waiting(request: &Request, limit: usize) -> bool {
     is_in_memory(request) || request.body_length().is_some_and(|length| length > limit)
 }
@@ -300,7 +300,7 @@ pub(super) fn check_content_type(request: &Request) -> Result<(), Error> {
     if is_json { Ok(()) } else { Err(Error::NotJson) }
 }
 
-/// The caller's `Idempotency-Key`, or an id drawn here.
+/// The client's `Idempotency-Key`, or an id drawn here.
 pub(super) fn request_id(request: &Request) -> Result<RequestId, Error> {
     let mut keys = headers(request, "Idempotency-Key");
     match (keys.next(), keys.next()) {
@@ -310,7 +310,7 @@ pub(super) fn request_id(request: &Request) -> Result<RequestId, Error> {
     }
 }
 
-/// `X-Request-Id`, by which callers and proxies find a request again, if it is fit for a log.
+/// `X-Request-Id`, by which clients and proxies find a request again, if it is fit for a log.
 pub(super) fn caller_s_id(request: &Request, most: usize) -> Option<&str> {
     let fit = |id: &&str| id.len() <= most && id.bytes().all(|byte| byte.is_ascii_graphic());
     header(request, "X-Request-Id").filter(fit)
@@ -333,7 +333,7 @@ fn wants_upgrade(request: &Request) -> bool {
         .is_some_and(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
-/// Whether the caller may have given a transfer coding a quality that is not a number.
+/// Whether the client may have given a transfer coding a quality that is not a number.
 pub(super) fn may_rate_with_nan(request: &Request) -> bool {
     headers(request, "TE").any(|value| value.to_ascii_lowercase().contains("nan"))
 }
