@@ -4,28 +4,29 @@
 //! would bite, and the comment there says which. What is not limited: the number of connections, and the number and length
 //! of header lines. On the open internet a reverse proxy belongs in front.
 //!
-//! One thread receives (another, for a while, each time that connections were too many, see `door.rs`), and never blocks on
+//! One thread receives (another, for a while, each time that connections were too many, see `acceptor.rs`), and never blocks on
 //! a client: it parses what is in memory, and passes on to [`Workers`] what has to be read from a slow connection, or asks
 //! the database. Responses are written by other workers.
 
-mod access_log;
-mod descriptors;
+mod acceptor;
 mod dispatcher;
-mod door;
-mod drains;
-mod exchange;
-mod full;
-mod in_order;
-mod listener;
-mod metrics;
-mod outbox;
-mod problem;
-mod request;
-mod response;
 mod router;
+mod pipeline;
+mod exchange;
+mod request;
+mod in_flight;
+mod response;
+mod problem;
+mod response_queue;
+mod body_drain;
+mod access_log;
+mod response_budget;
+mod load_shedding;
+mod listener;
 mod sockets;
-mod unread;
+mod descriptors;
 mod workers;
+mod metrics;
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,13 +38,12 @@ use parking_lot::Mutex;
 use socket2::Socket;
 
 use crate::telemetry::Registry;
-use listener::AcceptWatchdog;
-
+use acceptor::{AcceptLoop, Acceptor};
+use body_drain::Abandoned;
 use dispatcher::Dispatcher;
-use door::{Door, Entrance};
-use drains::Abandoned;
+use listener::AcceptWatchdog;
 use metrics::EdgeMetrics;
-use outbox::Outbox;
+use response_queue::ResponseQueue;
 
 pub use descriptors::claim as claim_descriptors;
 pub use exchange::{Exchange, answer_all};
@@ -93,9 +93,9 @@ pub struct EdgeLimits {
 
 /// An HTTP server on a bound socket.
 pub struct Edge {
-    door: Door,
-    entrance: Arc<Entrance>,
-    outbox: Arc<Outbox>,
+    acceptor: Acceptor,
+    accept_loop: Arc<AcceptLoop>,
+    responses: Arc<ResponseQueue>,
     abandoned: Arc<Abandoned>,
     stopping: Arc<AtomicBool>,
     stop_deadline: Arc<OnceLock<Instant>>,
@@ -137,18 +137,18 @@ impl Edge {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
         let metrics = Arc::new(EdgeMetrics::new(&registry));
         let stopping = Arc::default();
-        let door = Door::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
-        let abandoned = Arc::new(Abandoned::new(door.ends()));
-        let outbox = Outbox::new(
+        let acceptor = Acceptor::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
+        let abandoned = Arc::new(Abandoned::new(acceptor.ends()));
+        let responses = ResponseQueue::new(
             limits.workers,
             send_timeout,
             Arc::clone(&abandoned),
             Arc::clone(&metrics),
         );
         Ok(Self {
-            entrance: door.open()?,
-            door,
-            outbox: Arc::new(outbox),
+            accept_loop: acceptor.open()?,
+            acceptor,
+            responses: Arc::new(responses),
             abandoned,
             stopping,
             stop_deadline: Arc::default(),
@@ -163,7 +163,7 @@ impl Edge {
     /// # Errors
     /// As the system says.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.door
+        self.acceptor
             .listener()
             .local_addr()?
             .as_socket()
@@ -179,7 +179,7 @@ impl Edge {
             stopping: Arc::clone(&self.stopping),
             stop_deadline: Arc::clone(&self.stop_deadline),
             shutdown_timeout: self.limits.shutdown_timeout,
-            listener: self.door.listener().try_clone()?,
+            listener: self.acceptor.listener().try_clone()?,
         })
     }
 
@@ -196,14 +196,14 @@ impl Edge {
             Arc::clone(&self.abandoned),
             self.registry.clone(),
             Arc::clone(&self.metrics),
-            Arc::clone(&self.outbox),
+            Arc::clone(&self.responses),
         );
-        self.outbox.start_relief().map_err(ServeError::Start)?;
-        let watchdog = self.door.start_watchdog().map_err(ServeError::Start)?;
+        self.responses.start_relief().map_err(ServeError::Start)?;
+        let watchdog = self.acceptor.start_watchdog().map_err(ServeError::Start)?;
         let (served, finished) = self.receive(&dispatcher, &watchdog);
         watchdog.stop();
         // Otherwise a thread may hang on its client for long.
-        if self.outbox.unanswered() == 0 {
+        if self.responses.unanswered() == 0 {
             dispatcher.join();
         }
         served.and(finished).map(|()| self.deadline_to_stop())
@@ -221,46 +221,46 @@ impl Edge {
         watchdog: &AcceptWatchdog,
     ) -> (Result<(), ServeError>, Result<(), ServeError>) {
         let over = AtomicBool::new(false);
-        let entrances = Mutex::new(Vec::new());
+        let accept_loops = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let served = self.keep_the_door(watchdog, |entrance| {
-                entrances.lock().push(Arc::downgrade(&entrance));
+            let served = self.keep_accepting(watchdog, |accept_loop| {
+                accept_loops.lock().push(Arc::downgrade(&accept_loop));
                 let over = &over;
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
                     .spawn_scoped(scope, move || {
-                        entrance.receive(over, |request| dispatcher.receive(request));
+                        accept_loop.receive(over, |request| dispatcher.receive(request));
                     })
                     .map(drop)
             });
             self.stopping.store(true, Ordering::Release);
             let finished = self.finish(dispatcher);
             over.store(true, Ordering::Release);
-            for entrance in entrances.lock().iter().filter_map(Weak::upgrade) {
-                entrance.wake();
+            for accept_loop in accept_loops.lock().iter().filter_map(Weak::upgrade) {
+                accept_loop.wake();
             }
             (served, finished)
         })
     }
 
-    /// Until it is stopped, with as many entrances as it takes, one after the other; `serve` starts a thread for each.
-    fn keep_the_door(
+    /// Until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a thread for each.
+    fn keep_accepting(
         &self,
         watchdog: &AcceptWatchdog,
-        serve: impl Fn(Arc<Entrance>) -> io::Result<()>,
+        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
     ) -> Result<(), ServeError> {
-        let mut entrance = Arc::clone(&self.entrance);
-        serve(Arc::clone(&entrance)).map_err(ServeError::Start)?;
+        let mut accept_loop = Arc::clone(&self.accept_loop);
+        serve(Arc::clone(&accept_loop)).map_err(ServeError::Start)?;
         loop {
-            let cause = self.door.wait_for_end(&entrance, watchdog);
+            let cause = self.acceptor.wait_for_end(&accept_loop, watchdog);
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
             if self.abandoned.are_too_many() {
                 return Err(ServeError::Deaf(cause));
             }
-            match self.door.reopen(&cause, watchdog, &serve) {
-                Ok(Some(next)) => entrance = next,
+            match self.acceptor.reopen(&cause, watchdog, &serve) {
+                Ok(Some(next)) => accept_loop = next,
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(ServeError::Deaf(error)),
             }

@@ -82,6 +82,22 @@ fn connections_beyond_the_descriptors_by_one_are_turned_away_until_there_is_room
     flood_descriptors(65);
 }
 
+/// `tiny_http` waits for itself, and keeps thread and descriptors for ever.
+#[test]
+fn a_server_whose_descriptors_are_held_by_the_dead_ends() {
+    let database = Database::new();
+    let mut replica = start_limited(&database, "-n 64");
+    for _ in 0..30 {
+        let mut caller = replica.caller();
+        caller.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    }
+    replica.wait_for_line("no room for more connections");
+    assert_eq!(replica.caller().get("/healthz").status, 503);
+    assert_eq!(replica.exit_status().code(), Some(1));
+    let said = "connections that ended are not given back";
+    assert!(replica.log().contains(said), "{}", replica.log());
+}
+
 /// The limit is one of a user's, and none of root's: the replica runs as a user that nobody is.
 #[test]
 fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
@@ -181,6 +197,38 @@ fn nothing_is_asked_of_the_database_for_a_caller_that_is_gone() {
     eventually("all are done with", || pages(200) + pages(503) == 100);
     // What the system takes into its own memory counts as answered.
     assert!(pages(200) < 10, "{} pages were asked", pages(200));
+}
+
+/// Bytes that the system holds on the way out, in the fullest of all connections to this port.
+fn most_held_by_the_system(port: u16) -> u64 {
+    let connections = fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+    let local = format!(":{port:04X}");
+    let held = connections.lines().filter_map(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        columns.next().filter(|address| address.ends_with(&local))?;
+        let (out, _) = columns.nth(2)?.split_once(':')?;
+        u64::from_str_radix(out, 16).ok()
+    });
+    held.max().expect("there is the listener")
+}
+
+#[test]
+fn what_the_system_holds_for_one_who_does_not_read_is_bounded() {
+    let database = Database::new();
+    let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
+    store_long_messages(&mut replica.caller());
+    let port = replica.address().port();
+    let _deaf = ask_and_do_not_read(&replica);
+    let (mut held, mut looks) = (0, 0);
+    eventually(
+        "a page is on its way, and what follows has had the time",
+        || {
+            held = held.max(most_held_by_the_system(port));
+            looks += usize::from(held > 64 << 10);
+            looks == 50
+        },
+    );
+    assert!(held <= 512 << 10, "{held} bytes");
 }
 
 /// Whether a reply, from its headers on, has the length that it declares.

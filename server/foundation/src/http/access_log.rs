@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{Level, field};
 use uuid::Uuid;
 
-use super::exchange::Open;
+use super::in_flight::InFlight;
 use super::request;
 use super::response::Response;
 
@@ -25,7 +25,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// None unless the log is asked for each request.
-    pub(super) fn if_wanted(open: &Open) -> Option<Self> {
+    pub(super) fn if_wanted(open: &InFlight) -> Option<Self> {
         tracing::enabled!(Level::DEBUG).then(|| Self::of(open))
     }
 
@@ -44,7 +44,7 @@ impl Entry {
         );
     }
 
-    fn of(open: &Open) -> Self {
+    fn of(open: &InFlight) -> Self {
         let clip = |text: &str| text.chars().take(MOST_SHOWN).collect();
         let path = open.request.url().split('?').next().unwrap_or_default();
         Self {

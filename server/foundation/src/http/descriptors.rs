@@ -11,6 +11,9 @@ const MOST_KEPT_BACK: u64 = 128;
 /// connections would exhaust it again.
 const ROOM: u64 = 16;
 
+/// A state of connections, as the kernel numbers it: the other side has closed it, and this one has not.
+const CLOSE_WAIT: &str = "08";
+
 /// Raises the limit to the most that the system grants, less what is kept back. Where that is forbidden, the limit stays
 /// as it is, and the log says so.
 pub fn claim() {
@@ -38,6 +41,24 @@ pub(super) fn has_room() -> bool {
         return true;
     };
     open().is_none_or(|open| open + most / ROOM <= most - kept_back(most))
+}
+
+/// Whether connections to `port` that their clients have closed, and that stay open here for ever, hold half of all
+/// descriptors, two each. `tiny_http` waits for itself when a request line asks for HTTP/2 or HTTP/3.
+#[must_use]
+pub(super) fn are_held_by_the_dead(port: u16) -> bool {
+    let Ok((_, most)) = Resource::NOFILE.get() else {
+        return false;
+    };
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    let is_dead = |line: &&str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let local = columns.next().and_then(|local| local.split_once(':'));
+        local.is_some_and(|(_, local)| u16::from_str_radix(local, 16) == Ok(port))
+            && columns.nth(1) == Some(CLOSE_WAIT)
+    };
+    let lines = tables.iter().flatten().flat_map(|table| table.lines());
+    4 * lines.filter(is_dead).count() as u64 >= most
 }
 
 /// How many there are, and how many may be, for the log.

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::drains::Abandoned;
+use super::body_drain::Abandoned;
 use super::exchange::Exchange;
-use super::full::no_room;
-use super::in_order::Standing;
+use super::load_shedding::no_room;
 use super::metrics::EdgeMetrics;
-use super::outbox::{Outbox, connection_given_up};
+use super::pipeline::Standing;
 use super::problem::Problem;
 use super::response::Response;
+use super::response_budget::ResponseBudget;
+use super::response_queue::{ResponseQueue, connection_given_up};
 use super::router::{Handler, Router, Target};
-use super::unread::Unread;
 use super::workers::Workers;
 use super::{EdgeLimits, Service};
 use crate::telemetry::{Incident, Registry, Reporter, TEXT_FORMAT};
@@ -24,8 +24,8 @@ use crate::telemetry::{Incident, Registry, Reporter, TEXT_FORMAT};
 /// How long `/readyz` may take: whoever asks takes no answer for a no, and does not wait for long.
 const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// What the receivers hand requests to. All requests of a connection come through one entrance and one receiver, so their
-/// tickets are drawn in the order of their arrival.
+/// What the receivers hand requests to. All requests of a connection come through one accept loop and one receiver, so their
+/// slots are drawn in the order of their arrival.
 pub(super) struct Dispatcher<S: Service> {
     router: Router<S>,
     handlers: Arc<Handlers<S>>,
@@ -38,7 +38,7 @@ pub(super) struct Dispatcher<S: Service> {
     /// Asks whether the service is ready: apart, so that pages that wait for the database do not hold it up. One at a time is
     /// enough, as each has a deadline from its arrival on.
     readiness_pool: Arc<Workers<(Target<S>, Exchange)>>,
-    outbox: Arc<Outbox>,
+    responses: Arc<ResponseQueue>,
     /// Logs connections on which nothing more is served.
     given_up: Reporter,
     /// Set with each request.
@@ -53,7 +53,7 @@ impl<S: Service> Dispatcher<S> {
         abandoned: Arc<Abandoned>,
         registry: Registry,
         metrics: Arc<EdgeMetrics>,
-        outbox: Arc<Outbox>,
+        responses: Arc<ResponseQueue>,
     ) -> Self {
         let router = Router::new(S::ENDPOINTS);
         metrics.count_by(&router.labels);
@@ -66,7 +66,7 @@ impl<S: Service> Dispatcher<S> {
             refusals: Reporter::default(),
             unheard: Reporter::default(),
             sickness: Reporter::default(),
-            unread: Unread::default(),
+            unread: ResponseBudget::default(),
             registry,
             metrics,
         });
@@ -83,7 +83,7 @@ impl<S: Service> Dispatcher<S> {
             metrics_pool: pool("metrics", 1, Handlers::handle_at_once),
             readiness_pool: Arc::new(pool("readiness", 1, Handlers::handle_at_once)),
             handlers,
-            outbox,
+            responses,
             given_up: Reporter::default(),
             heard: AtomicBool::new(false),
         }
@@ -94,7 +94,7 @@ impl<S: Service> Dispatcher<S> {
         self.heard.store(true, Ordering::Relaxed);
         let routed = self.router.route(request.method().as_str(), request.url());
         let Some((mut exchange, standing)) =
-            Exchange::open(request, routed.label, routed.parameters, &self.outbox)
+            Exchange::open(request, routed.label, routed.parameters, &self.responses)
         else {
             return;
         };
@@ -155,7 +155,7 @@ impl<S: Service> Dispatcher<S> {
     /// Brings the gauges up to date.
     fn observe(&self) {
         let metrics = &self.handlers.metrics;
-        self.outbox.observe(metrics);
+        self.responses.observe(metrics);
         for pool in [
             &*self.body_pool,
             &self.query_pool,
@@ -178,7 +178,7 @@ impl<S: Service> Dispatcher<S> {
     /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
     pub(super) fn unanswered(&self) -> usize {
         let being_read = self.handlers.being_read.load(Ordering::Acquire);
-        self.outbox.unanswered().saturating_sub(being_read)
+        self.responses.unanswered().saturating_sub(being_read)
     }
 
     /// Ends all threads, which must be idle.
@@ -187,7 +187,7 @@ impl<S: Service> Dispatcher<S> {
         self.query_pool.join();
         self.metrics_pool.join();
         self.readiness_pool.join();
-        self.outbox.join();
+        self.responses.join();
     }
 }
 
@@ -205,7 +205,7 @@ struct Handlers<S> {
     unheard: Reporter,
     /// Rate-limits the line on failing health.
     sickness: Reporter,
-    unread: Unread,
+    unread: ResponseBudget,
     registry: Registry,
     metrics: Arc<EdgeMetrics>,
 }

@@ -11,16 +11,17 @@ use serde::de::DeserializeOwned;
 use tiny_http::Request;
 use uuid::Uuid;
 
-use super::in_order::{Standing, Ticket};
-use super::outbox::Outbox;
+use super::in_flight::{Afterwards, InFlight};
+use super::pipeline::Standing;
 use super::problem::Problem;
 use super::request::{self, Rest, path_and_query};
 use super::response::Response;
+use super::response_queue::ResponseQueue;
 
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {
-    open: Option<Open>,
-    outbox: Arc<Outbox>,
+    open: Option<InFlight>,
+    responses: Arc<ResponseQueue>,
     being_read: Option<BeingRead>,
     parameters: Vec<(String, String)>,
     body: Result<Vec<u8>, Problem>,
@@ -43,44 +44,6 @@ impl Drop for BeingRead {
     }
 }
 
-/// What becomes of a connection when an answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Afterwards {
-    KeepOpen,
-    ShutDown,
-}
-
-/// A request whose answer is not written yet.
-pub(super) struct Open {
-    pub(super) request: Request,
-    /// The address of its peer.
-    pub(super) connection: SocketAddr,
-    /// Its place among the requests of its connection.
-    pub(super) ticket: Ticket<SocketAddr>,
-    pub(super) arrived: Instant,
-    /// When its body was there, if that was waited for.
-    received: Instant,
-    /// What it is counted by.
-    pub(super) label: usize,
-    /// What its caller may still send of the body.
-    pub(super) rest: Rest,
-    /// The answer asks the caller to close the connection.
-    pub(super) close: bool,
-    pub(super) afterwards: Afterwards,
-    /// What it stores, for the log.
-    pub(super) resource: Option<Uuid>,
-}
-
-impl Open {
-    /// Its body is not read, and its caller asked to close the connection.
-    pub(super) fn leave_unread(&mut self) {
-        self.close = true;
-        if !request::is_in_memory(&self.request) {
-            self.rest = Rest::OnItsWay;
-        }
-    }
-}
-
 impl Exchange {
     /// Gives a request its place among those of its connection. Also tells how that stands. None if the connection was
     /// given up and goes on sending all the same.
@@ -88,7 +51,7 @@ impl Exchange {
         request: Request,
         label: usize,
         parameters: Vec<(String, String)>,
-        outbox: &Arc<Outbox>,
+        responses: &Arc<ResponseQueue>,
     ) -> Option<(Self, Standing)> {
         let arrived = Instant::now();
         // Always there on TCP.
@@ -96,15 +59,15 @@ impl Exchange {
             .remote_addr()
             .copied()
             .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let Some((ticket, standing)) = outbox.enter(connection, arrived) else {
-            outbox.ignore(request, connection);
+        let Some((slot, standing)) = responses.reserve(connection, arrived) else {
+            responses.ignore(request, connection);
             return None;
         };
-        let open = Open {
+        let open = InFlight {
             label,
             request,
             connection,
-            ticket,
+            slot,
             arrived,
             received: arrived,
             rest: Rest::None,
@@ -114,7 +77,7 @@ impl Exchange {
         };
         let exchange = Self {
             open: Some(open),
-            outbox: Arc::clone(outbox),
+            responses: Arc::clone(responses),
             being_read: None,
             parameters,
             body: Ok(Vec::new()),
@@ -126,7 +89,7 @@ impl Exchange {
     /// Answers, from any thread and without blocking.
     pub fn answer(mut self, response: impl Into<Response>) {
         if let Some(open) = self.take() {
-            self.outbox.answer(open, response.into());
+            self.responses.answer(open, response.into());
         }
     }
 
@@ -200,7 +163,7 @@ impl Exchange {
 
     /// Nothing that follows on its connection is served, and when it is answered the connection is shut down.
     pub(super) fn give_up_connection(&mut self) {
-        self.outbox.give_up(self.connection());
+        self.responses.give_up(self.connection());
         self.open_mut().afterwards = Afterwards::ShutDown;
     }
 
@@ -212,12 +175,12 @@ impl Exchange {
     /// Calls `ask`, from any thread, when all answers before are written: whoever asks for much at once gets one thing
     /// after the other. If they cannot be written, it is not called: most likely nobody would receive what it leads to.
     pub(super) fn in_turn(mut self, ask: impl FnOnce(Self) + Send + 'static) {
-        if self.outbox.is_next(self.open_ref()) {
+        if self.responses.is_next(self.open_ref()) {
             return ask(self);
         }
         if let Some(open) = self.take() {
-            let outbox = Arc::clone(&self.outbox);
-            outbox.ask_in_turn(open, move |open| {
+            let responses = Arc::clone(&self.responses);
+            responses.ask_in_turn(open, move |open| {
                 self.open = Some(open);
                 ask(self);
             });
@@ -266,7 +229,7 @@ impl Exchange {
     }
 
     /// From now on it is owed an answer, whatever became of its body.
-    fn take(&mut self) -> Option<Open> {
+    fn take(&mut self) -> Option<InFlight> {
         self.being_read = None;
         self.open.take()
     }
@@ -275,13 +238,13 @@ impl Exchange {
         &self.open_ref().request
     }
 
-    fn open_ref(&self) -> &Open {
+    fn open_ref(&self) -> &InFlight {
         self.open
             .as_ref()
             .expect("only `answer` and `drop` take it, and both end the exchange")
     }
 
-    fn open_mut(&mut self) -> &mut Open {
+    fn open_mut(&mut self) -> &mut InFlight {
         self.open
             .as_mut()
             .expect("only `answer` and `drop` take it, and both end the exchange")
@@ -291,24 +254,24 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(open) = self.take() {
-            self.outbox.answer_dropped(open);
+            self.responses.answer_dropped(open);
         }
     }
 }
 
 /// Answers several exchanges at once: cheaper than each by itself.
 pub fn answer_all<A: Into<Response>>(answers: impl IntoIterator<Item = (Exchange, A)>) {
-    let mut outbox = None;
+    let mut responses = None;
     let answers: Vec<_> = answers
         .into_iter()
         .filter_map(|(mut exchange, answer)| {
             let open = exchange.take()?;
-            outbox.get_or_insert_with(|| Arc::clone(&exchange.outbox));
+            responses.get_or_insert_with(|| Arc::clone(&exchange.responses));
             Some((open, answer.into()))
         })
         .collect();
-    if let Some(outbox) = outbox {
-        outbox.answer_all(answers);
+    if let Some(responses) = responses {
+        responses.answer_all(answers);
     }
 }
 
@@ -319,7 +282,7 @@ mod tests {
 
     use tiny_http::TestRequest;
 
-    use super::super::drains::Abandoned;
+    use super::super::body_drain::Abandoned;
     use super::*;
     use crate::http::metrics::EdgeMetrics;
     use crate::telemetry::{Program, Registry};
@@ -335,10 +298,10 @@ mod tests {
             build: "",
         });
         let metrics = Arc::new(EdgeMetrics::new(&registry));
-        let outbox = Arc::new(Outbox::new(1, Duration::MAX, abandoned, metrics));
+        let responses = Arc::new(ResponseQueue::new(1, Duration::MAX, abandoned, metrics));
         let count = Arc::default();
         let being_read = || {
-            let opened = Exchange::open(TestRequest::new().into(), 0, Vec::new(), &outbox);
+            let opened = Exchange::open(TestRequest::new().into(), 0, Vec::new(), &responses);
             let (mut exchange, _) = opened.expect("nothing was sent ahead");
             exchange.wait_for_body(&count);
             assert_eq!(count.load(Ordering::Acquire), 1);

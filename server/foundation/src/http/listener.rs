@@ -15,6 +15,10 @@ use super::descriptors;
 /// Connections that the kernel holds ready before they are accepted; it takes the less of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// Bytes of replies that the system holds for one connection, of which it counts double for its own records. Left to itself
+/// it would take up to `net.ipv4.tcp_wmem` for each client that does not read. The longest reply to a message fits.
+const SEND_BUFFER: usize = 128 << 10;
+
 /// How long nudges follow an arrival. A burst of connections lasts some milliseconds.
 const BURST: Duration = Duration::from_millis(50);
 /// Pause between two nudges in a burst: each frees one connection that starves in it.
@@ -63,6 +67,7 @@ pub fn listen(
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(send_timeout))?;
     socket.set_keepalive(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::unread::{Held, Unread};
+use super::response_budget::{Held, ResponseBudget};
 use crate::telemetry::Incident;
 
 const JSON: &str = "application/json";
@@ -113,7 +113,7 @@ impl Response {
     }
 
     /// Counts its bytes as unread until it is written: here, and in the copy that is written.
-    pub(super) fn held_by(self, unread: &Unread) -> Self {
+    pub(super) fn held_by(self, unread: &ResponseBudget) -> Self {
         let held = Some(unread.hold(2 * self.length()));
         Self { held, ..self }
     }

@@ -3,9 +3,12 @@
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;
 
+use nix::errno::Errno;
 pub(super) use nix::sys::socket::Shutdown;
 use nix::sys::socket::{SockaddrStorage, getpeername, shutdown};
 use rlimit::Resource;
+
+use super::descriptors;
 
 /// Descriptors that are looked at where the system sets no limit.
 const MOST_DESCRIPTORS: RawFd = 1 << 20;
@@ -16,20 +19,28 @@ const MOST_DESCRIPTORS: RawFd = 1 << 20;
 /// To be called by whoever holds the reader or the writer of that connection: while one of them is held, no other
 /// connection has this peer. A socket whose connection was reset already has no peer, and is not found.
 pub(super) fn shut_down(peer: SocketAddr, how: Shutdown) {
-    // Without opening anything: descriptors may be what there is none of.
+    // Without opening anything: descriptors may be what there is none of. The lowest ones are given first, so those that
+    // are open stand close together.
     let most = Resource::NOFILE.get_hard().ok();
     let most = most.and_then(|most| RawFd::try_from(most).ok());
-    let found = (0..most.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS))
-        .find(|&descriptor| peer_of(descriptor) == Some(peer));
-    if let Some(descriptor) = found {
-        // Fails if the peer was faster.
-        let _ = shutdown(descriptor, how);
+    let mut left = descriptors::open().unwrap_or(u64::MAX);
+    for descriptor in 0..most.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS) {
+        match getpeername::<SockaddrStorage>(descriptor) {
+            Err(Errno::EBADF) => continue,
+            Ok(address) if as_std(&address) == Some(peer) => {
+                // Fails if the peer was faster.
+                let _ = shutdown(descriptor, how);
+                return;
+            }
+            _other => left -= 1,
+        }
+        if left == 0 {
+            return;
+        }
     }
 }
 
-/// None for all but connected sockets.
-fn peer_of(descriptor: RawFd) -> Option<SocketAddr> {
-    let address: SockaddrStorage = getpeername(descriptor).ok()?;
+fn as_std(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().copied().map(SocketAddrV4::from);
     let v6 = address.as_sockaddr_in6().copied().map(SocketAddrV6::from);
     v4.map(SocketAddr::from).or(v6.map(SocketAddr::from))

@@ -1,4 +1,4 @@
-//! A pool of threads for work that may block on a caller.
+//! A pool of threads for work that may block on a client.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::telemetry::Reporter;
 
 /// Threads that are kept although there is no work for them. More than these only cost memory, and starting one again
-/// takes little against the wait of a caller for whom so many are needed.
+/// takes little against the wait of a client for whom so many are needed.
 const MOST_IDLE: usize = 16;
 
 /// How long jobs may wait for a thread that turns out to be blocked, before another is set to work.

@@ -11,23 +11,22 @@ use super::workers::Workers;
 use crate::telemetry::Reporter;
 
 use super::access_log::Entry;
-use super::drains::{Abandoned, Drains};
-use super::exchange::{Afterwards, Open};
-use super::in_order::{Fate, InOrder, Standing, Ticket, Turn};
+use super::body_drain::{Abandoned, BodyDrain};
+use super::in_flight::{Afterwards, InFlight, Item, ResponsePipelines, shut_down};
 use super::metrics::EdgeMetrics;
+use super::pipeline::{Fate, Pipelines, Slot, Standing, Turn};
 use super::problem::Problem;
 use super::request::{self, Rest};
 use super::response::{Clock, Connection, Response as Answer};
-use super::sockets::{self, Shutdown};
 
 /// The status of an interim answer (RFC 9110, section 15.2.1).
 const CONTINUE: u16 = 100;
 
 /// Where answers wait to be written.
-pub(super) struct Outbox {
-    lines: Arc<Lines>,
-    repliers: Arc<Workers<(Open, Item)>>,
-    drains: Arc<Drains>,
+pub(super) struct ResponseQueue {
+    pipelines: Arc<ResponsePipelines>,
+    repliers: Arc<Workers<(InFlight, Item)>>,
+    body_drain: Arc<BodyDrain>,
     /// Rate-limits the line on requests that were dropped without an answer.
     dropped: Reporter,
     /// Rate-limits the line on requests that get no answer.
@@ -35,29 +34,23 @@ pub(super) struct Outbox {
     metrics: Arc<EdgeMetrics>,
 }
 
-/// The requests of each connection, in the order in which they came.
-pub(super) type Lines = InOrder<SocketAddr, (Open, Item)>;
-
-/// What takes the place of a request in the line of its connection.
-pub(super) enum Item {
-    Answer(Answer),
-    /// To be asked in its turn.
-    Question(Box<dyn FnOnce(Open) + Send>),
-}
-
-impl Outbox {
-    /// A caller may take `send_timeout` to accept a reply.
+impl ResponseQueue {
+    /// A client may take `send_timeout` to accept a reply.
     pub(super) fn new(
         most_threads: usize,
         send_timeout: Duration,
         abandoned: Arc<Abandoned>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
-        let lines = Arc::new(InOrder::new());
-        let drains = Arc::new(Drains::new(most_threads, Arc::clone(&lines), abandoned));
+        let pipelines = Arc::new(Pipelines::new());
+        let body_drain = Arc::new(BodyDrain::new(
+            most_threads,
+            Arc::clone(&pipelines),
+            abandoned,
+        ));
         let replier = Replier {
-            lines: Arc::clone(&lines),
-            drains: Arc::clone(&drains),
+            pipelines: Arc::clone(&pipelines),
+            body_drain: Arc::clone(&body_drain),
             clock: Clock::new(),
             send_timeout,
             given_up: Reporter::default(),
@@ -67,32 +60,32 @@ impl Outbox {
             replier.take(open, item);
         });
         Self {
-            lines,
+            pipelines,
             repliers: Arc::new(repliers),
-            drains,
+            body_drain,
             dropped: Reporter::default(),
             ignored: Reporter::default(),
             metrics,
         }
     }
 
-    /// The next place in the line of `connection`, see [`InOrder::enter`].
-    pub(super) fn enter(
+    /// The next place in the pipeline of `connection`, see [`Pipelines::reserve`].
+    pub(super) fn reserve(
         &self,
         connection: SocketAddr,
         now: Instant,
-    ) -> Option<(Ticket<SocketAddr>, Standing)> {
-        self.lines.enter(connection, now)
+    ) -> Option<(Slot<SocketAddr>, Standing)> {
+        self.pipelines.reserve(connection, now)
     }
 
     /// Whether all answers before it are written.
-    pub(super) fn is_next(&self, open: &Open) -> bool {
-        self.lines.is_first(open.ticket)
+    pub(super) fn is_next(&self, open: &InFlight) -> bool {
+        self.pipelines.is_first(open.slot)
     }
 
     /// Nothing more is served on this connection.
     pub(super) fn give_up(&self, connection: SocketAddr) {
-        self.lines.give_up(connection, Instant::now());
+        self.pipelines.give_up(connection, Instant::now());
     }
 
     /// For a request that gets neither a place nor an answer.
@@ -101,16 +94,16 @@ impl Outbox {
         self.ignored.report(|incident| {
             tracing::warn!(%incident, %peer, "ignoring requests on a connection that was given up");
         });
-        self.drains.ignore(request, peer);
+        self.body_drain.ignore(request, peer);
     }
 
     /// Has the answer written in its turn.
-    pub(super) fn answer(&self, open: Open, answer: Answer) {
+    pub(super) fn answer(&self, open: InFlight, answer: Answer) {
         self.repliers.submit((open, Item::Answer(answer)));
     }
 
     /// As [`Self::answer`], for several.
-    pub(super) fn answer_all(&self, answers: Vec<(Open, Answer)>) {
+    pub(super) fn answer_all(&self, answers: Vec<(InFlight, Answer)>) {
         let jobs = answers
             .into_iter()
             .map(|(open, answer)| (open, Item::Answer(answer)));
@@ -118,7 +111,7 @@ impl Outbox {
     }
 
     /// Answers 500 to a request that was dropped without an answer.
-    pub(super) fn answer_dropped(&self, open: Open) {
+    pub(super) fn answer_dropped(&self, open: InFlight) {
         let incident = self.dropped.report(|incident| {
             tracing::error!(instance = %incident, "a request was dropped without an answer");
         });
@@ -130,11 +123,11 @@ impl Outbox {
     }
 
     /// Calls `ask` when all answers before are written, and never if they cannot be.
-    pub(super) fn ask_in_turn(&self, open: Open, ask: impl FnOnce(Open) + Send + 'static) {
+    pub(super) fn ask_in_turn(&self, open: InFlight, ask: impl FnOnce(InFlight) + Send + 'static) {
         self.repliers.submit((open, Item::Question(Box::new(ask))));
     }
 
-    /// Sees to it, on a thread of its own, that answers do not wait for a caller who does not read.
+    /// Sees to it, on a thread of its own, that answers do not wait for a client who does not read.
     pub(super) fn start_relief(&self) -> io::Result<()> {
         let repliers = Arc::clone(&self.repliers);
         std::thread::Builder::new()
@@ -150,21 +143,21 @@ impl Outbox {
 
     /// Requests that have come, and whose answers are not written yet.
     pub(super) fn unanswered(&self) -> usize {
-        self.lines.open()
+        self.pipelines.open()
     }
 
     /// Brings the gauges up to date.
     pub(super) fn observe(&self, metrics: &EdgeMetrics) {
-        metrics.set_open(self.lines.open(), self.lines.connections());
+        metrics.set_open(self.pipelines.open(), self.pipelines.connections());
         metrics.set_workers(self.repliers.state());
-        self.drains.observe(metrics);
+        self.body_drain.observe(metrics);
     }
 }
 
 /// What the threads that write share.
 struct Replier {
-    lines: Arc<Lines>,
-    drains: Arc<Drains>,
+    pipelines: Arc<ResponsePipelines>,
+    body_drain: Arc<BodyDrain>,
     clock: Clock,
     send_timeout: Duration,
     /// Of connections on which an answer could not be delivered.
@@ -181,7 +174,7 @@ pub(super) fn connection_given_up() -> Problem {
     )
 }
 
-/// The time that a caller has to accept a reply as a whole.
+/// The time that a client has to accept a reply as a whole.
 struct Allowance {
     begun: Instant,
     length: Duration,
@@ -189,9 +182,9 @@ struct Allowance {
 
 impl Replier {
     /// Puts an item into its place, and sees to all whose turn has come by that.
-    fn take(&self, open: Open, item: Item) {
-        self.lines
-            .leave(open.ticket, (open, item), |turn| match turn {
+    fn take(&self, open: InFlight, item: Item) {
+        self.pipelines
+            .complete(open.slot, (open, item), |turn| match turn {
                 Turn::Write((open, Item::Answer(answer)))
                 | Turn::Try((open, Item::Answer(answer))) => self.deliver(open, &answer),
                 Turn::Write((open, Item::Question(ask))) => {
@@ -206,7 +199,7 @@ impl Replier {
             });
     }
 
-    fn refuse_question(&self, open: &Open) -> Answer {
+    fn refuse_question(&self, open: &InFlight) -> Answer {
         let incident = self.given_up.report(|incident| {
             tracing::info!(
                 instance = %incident, peer = %open.connection,
@@ -216,8 +209,8 @@ impl Replier {
         connection_given_up().with_incident(incident).into()
     }
 
-    /// A caller that is gone, or does not read in time, is no error of ours.
-    fn deliver(&self, open: Open, answer: &Answer) -> Fate {
+    /// A client that is gone, or does not read in time, is no error of ours.
+    fn deliver(&self, open: InFlight, answer: &Answer) -> Fate {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
         let entry = Entry::if_wanted(&open);
@@ -235,7 +228,7 @@ impl Replier {
         }
     }
 
-    fn write(&self, open: Open, answer: &Answer) -> io::Result<()> {
+    fn write(&self, open: InFlight, answer: &Answer) -> io::Result<()> {
         let date = self.clock.date();
         let allowance = Allowance {
             begun: Instant::now(),
@@ -247,15 +240,15 @@ impl Replier {
         }
     }
 
-    /// For a caller whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
+    /// For a client whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
     /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
     /// writer without; its own headers say nothing of the body, so ours stand behind the name of the server here.
     ///
-    /// For all but an interim answer `upgrade` sorts the codings that the caller takes. With one of quality NaN the sort
-    /// may panic, and again in the destructor, which would abort the process. So such a caller gets an interim answer first.
+    /// For all but an interim answer `upgrade` sorts the codings that the client takes. With one of quality NaN the sort
+    /// may panic, and again in the destructor, which would abort the process. So such a client gets an interim answer first.
     fn write_and_drain(
         &self,
-        open: Open,
+        open: InFlight,
         answer: &Answer,
         date: &str,
         allowance: &Allowance,
@@ -282,14 +275,15 @@ impl Replier {
             .check()
             .and_then(|()| allowance.write_all(&mut stream, &rest));
         self.end_if_broken_off(&written, connection);
-        self.drains.drain(stream, declared, connection, afterwards);
+        self.body_drain
+            .drain(stream, declared, connection, afterwards);
         written
     }
 
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
     fn write_in_one_piece(
         &self,
-        open: Open,
+        open: InFlight,
         answer: &Answer,
         date: &str,
         allowance: &Allowance,
@@ -305,7 +299,7 @@ impl Replier {
         let written = allowance.write_all(&mut writer, &bytes);
         self.end_if_broken_off(&written, connection);
         if afterwards == Afterwards::ShutDown {
-            self.drains.shut_down(writer, connection);
+            self.body_drain.shut_down(writer, connection);
         }
         written
     }
@@ -316,7 +310,7 @@ impl Replier {
             .as_ref()
             .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
         {
-            shut_down(&self.lines, connection);
+            shut_down(&self.pipelines, connection);
         }
     }
 }
@@ -344,12 +338,6 @@ impl Allowance {
             Err(io::ErrorKind::WouldBlock.into())
         }
     }
-}
-
-/// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
-pub(super) fn shut_down(lines: &Lines, connection: SocketAddr) {
-    sockets::shut_down(connection, Shutdown::Both);
-    lines.give_up(connection, Instant::now());
 }
 
 fn is_head_only(request: &Request) -> bool {

@@ -1,4 +1,4 @@
-//! What callers may still send of bodies that are not wanted.
+//! What clients may still send of bodies that are not wanted.
 
 use std::io::{self, ErrorKind, Read};
 use std::mem::ManuallyDrop;
@@ -14,8 +14,7 @@ use super::metrics::EdgeMetrics;
 use super::workers::Workers;
 use crate::telemetry::Reporter;
 
-use super::exchange::Afterwards;
-use super::outbox::{self, Lines};
+use super::in_flight::{Afterwards, ResponsePipelines, shut_down};
 use super::request;
 use super::sockets::{self, Shutdown};
 
@@ -26,11 +25,11 @@ const MOST_TO_DRAIN: usize = 256 << 20;
 /// How long a refused body may take to its end. Whoever still sends then has had the time to read the refusal.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 
-/// How long a connection that was given up stays open for its caller to read why. If it was shut down at once, and its
-/// caller still sent something, the system would take back what is not read yet (RFC 9112, section 9.6).
+/// How long a connection that was given up stays open for its client to read why. If it was shut down at once, and its
+/// client still sent something, the system would take back what is not read yet (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Connections whose thread and descriptors are not given back until the process ends, see [`Drains::abandon`]. With half
+/// Connections whose thread and descriptors are not given back until the process ends, see [`BodyDrain::abandon`]. With half
 /// of these `/healthz` fails; with all, the process ends, while it still has descriptors and threads.
 const MOST_ABANDONED: usize = 128;
 
@@ -72,21 +71,25 @@ impl Abandoned {
     }
 }
 
-/// Threads that read such bodies. Apart from the others, because the caller decides how long it takes.
-pub(super) struct Drains {
+/// Threads that read such bodies. Apart from the others, because the client decides how long it takes.
+pub(super) struct BodyDrain {
     workers: Workers<Box<dyn FnOnce() + Send>>,
-    lines: Arc<Lines>,
+    pipelines: Arc<ResponsePipelines>,
     abandoned: Arc<Abandoned>,
     /// Rate-limits the line on connections that are abandoned.
     abandonments: Reporter,
 }
 
-impl Drains {
-    pub(super) fn new(most_threads: usize, lines: Arc<Lines>, abandoned: Arc<Abandoned>) -> Self {
+impl BodyDrain {
+    pub(super) fn new(
+        most_threads: usize,
+        pipelines: Arc<ResponsePipelines>,
+        abandoned: Arc<Abandoned>,
+    ) -> Self {
         let workers = Workers::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
         Self {
             workers,
-            lines,
+            pipelines,
             abandoned,
             abandonments: Reporter::default(),
         }
@@ -119,24 +122,24 @@ impl Drains {
         if declared > MOST_TO_DRAIN {
             return self.abandon(stream, connection);
         }
-        let lines = Arc::clone(&self.lines);
+        let pipelines = Arc::clone(&self.pipelines);
         self.workers.submit(Box::new(move || {
             let is_at_its_end = drain(&mut stream, Instant::now() + LONGEST_DRAIN);
             if afterwards == Afterwards::ShutDown || !is_at_its_end {
-                lines.give_up(connection, Instant::now());
+                pipelines.give_up(connection, Instant::now());
                 sockets::shut_down(connection, Shutdown::Write);
-                linger(&lines, connection);
+                linger(&pipelines, connection);
             }
         }));
     }
 
-    /// Ends a connection, of which `held` is the reader or the writer, when its caller has had the time to read what was
+    /// Ends a connection, of which `held` is the reader or the writer, when its client has had the time to read what was
     /// written.
     pub(super) fn shut_down<T: Send + 'static>(&self, held: T, connection: SocketAddr) {
         sockets::shut_down(connection, Shutdown::Write);
-        let lines = Arc::clone(&self.lines);
+        let pipelines = Arc::clone(&self.pipelines);
         self.workers.submit(Box::new(move || {
-            linger(&lines, connection);
+            linger(&pipelines, connection);
             drop(held);
         }));
     }
@@ -161,9 +164,9 @@ impl Drains {
     }
 }
 
-fn linger(lines: &Lines, connection: SocketAddr) {
+fn linger(pipelines: &ResponsePipelines, connection: SocketAddr) {
     std::thread::sleep(LINGER);
-    outbox::shut_down(lines, connection);
+    shut_down(pipelines, connection);
 }
 
 /// Reads to the end, and tells whether it came before `deadline` and before more than [`MOST_TO_DRAIN`].

@@ -1,4 +1,4 @@
-//! Callers for whom there is no room.
+//! Clients for whom there is no room.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -12,30 +12,30 @@ use super::problem::Problem;
 use super::response::{Clock, Connection, Response};
 use crate::telemetry::Incident;
 
-/// Most callers that are attended to at once. What exceeds it waits in the kernel's backlog.
-const MOST_CALLERS: usize = 32;
+/// Most clients that are attended to at once. What exceeds it waits in the kernel's backlog.
+const MOST_CLIENTS: usize = 32;
 /// How long one may take to send a request and to read the refusal. With more, those who say nothing would keep others
 /// from theirs for long.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Answers 503 to whoever connects while connections cannot be served, on one thread and without ever waiting.
-pub(super) struct Refusals {
-    callers: Vec<Caller>,
+pub(super) struct LoadShedding {
+    clients: Vec<Client>,
     incident: Incident,
     clock: Clock,
     metrics: Arc<EdgeMetrics>,
 }
 
-struct Caller {
+struct Client {
     socket: Socket,
     since: Instant,
     is_answered: bool,
 }
 
-impl Refusals {
+impl LoadShedding {
     pub(super) fn new(incident: Incident, metrics: Arc<EdgeMetrics>) -> Self {
         Self {
-            callers: Vec::new(),
+            clients: Vec::new(),
             incident,
             clock: Clock::new(),
             metrics,
@@ -52,13 +52,13 @@ impl Refusals {
             Connection::Close,
             &self.clock.date(),
         );
-        self.callers.retain_mut(|caller| caller.attend(&refusal));
-        while self.callers.len() < MOST_CALLERS {
+        self.clients.retain_mut(|client| client.attend(&refusal));
+        while self.clients.len() < MOST_CLIENTS {
             match listener.accept() {
                 Ok((socket, _)) => {
                     self.metrics.turned_away.inc();
                     if socket.set_nonblocking(true).is_ok() {
-                        self.callers.push(Caller {
+                        self.clients.push(Client {
                             socket,
                             since: Instant::now(),
                             is_answered: false,
@@ -82,7 +82,7 @@ pub(super) fn no_room() -> Problem {
     )
 }
 
-impl Caller {
+impl Client {
     /// Whether it is to be attended to again. It is answered once it has sent something, for an answer to nothing
     /// confuses clients; and then heard to its end, for the kernel takes the answer back if a request stays unread.
     fn attend(&mut self, refusal: &[u8]) -> bool {

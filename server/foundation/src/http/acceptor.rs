@@ -5,14 +5,14 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use socket2::Socket;
 use tiny_http::{Request, Server};
 
-use super::full::Refusals;
 use super::listener::AcceptWatchdog;
+use super::load_shedding::LoadShedding;
 use super::metrics::EdgeMetrics;
 use super::{descriptors, workers};
 use crate::telemetry::Incident;
@@ -22,17 +22,19 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often a receiver that finds nothing lets others run before it sleeps.
 const LOOKS_BEFORE_SLEEP: usize = 2;
 /// How often it is seen whether there is room again. Each time that there is costs a thread for a while, see
-/// [`Entrance::receive`].
+/// [`AcceptLoop::receive`].
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
-/// How often callers are attended to who are turned away.
+/// How long there may be no room although most connections have ended. With more the process ends itself.
+const LONGEST_WITHOUT_ROOM: Duration = Duration::from_secs(15);
+/// How often clients are attended to who are turned away.
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
 /// Threads that the system must grant before connections are taken again. `tiny_http` starts the first five of them at
 /// once, and panics where it gets none.
 const ROOM_FOR_THREADS: usize = 16;
 
-/// Opens entrances, one after the other. `tiny_http` accepts no more after any error, for want of file descriptors or of
+/// Opens accept loops, one after the other. `tiny_http` accepts no more after any error, for want of file descriptors or of
 /// threads above all; its connections go on, and another `Server` on the same socket takes further ones.
-pub(super) struct Door {
+pub(super) struct Acceptor {
     listener: Socket,
     stopping: Arc<AtomicBool>,
     ends: (Sender<io::Error>, Receiver<io::Error>),
@@ -40,7 +42,7 @@ pub(super) struct Door {
 }
 
 /// One accept loop, and the connections that came through it.
-pub(super) struct Entrance {
+pub(super) struct AcceptLoop {
     server: Server,
     is_closed: AtomicBool,
     ends: Sender<io::Error>,
@@ -48,7 +50,7 @@ pub(super) struct Entrance {
     idle_timeout: Duration,
 }
 
-impl Door {
+impl Acceptor {
     pub(super) fn new(
         listener: Socket,
         stopping: Arc<AtomicBool>,
@@ -66,7 +68,7 @@ impl Door {
         let ends = self.ends();
         AcceptWatchdog::start(&self.listener, move || {
             let error = io::Error::other("connections are made, and nobody takes them");
-            let _door_is_gone = ends.send(error);
+            let _acceptor_is_gone = ends.send(error);
         })
     }
 
@@ -79,13 +81,13 @@ impl Door {
         &self.listener
     }
 
-    /// Takes connections from now on; [`Entrance::receive`] gives their requests.
-    pub(super) fn open(&self) -> io::Result<Arc<Entrance>> {
+    /// Takes connections from now on; [`AcceptLoop::receive`] gives their requests.
+    pub(super) fn open(&self) -> io::Result<Arc<AcceptLoop>> {
         let accepting: TcpListener = self.listener.try_clone()?.into();
         let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(accepting, None)))
             .map_err(|_panic| io::Error::other("the system gives no more threads"))?
             .map_err(io::Error::other)?;
-        Ok(Arc::new(Entrance {
+        Ok(Arc::new(AcceptLoop {
             server,
             is_closed: AtomicBool::new(false),
             ends: self.ends.0.clone(),
@@ -93,26 +95,30 @@ impl Door {
         }))
     }
 
-    /// Waits until no more connections are taken through `entrance`, and tells why.
-    pub(super) fn wait_for_end(&self, entrance: &Entrance, watchdog: &AcceptWatchdog) -> io::Error {
+    /// Waits until no more connections are taken through `accept loop`, and tells why.
+    pub(super) fn wait_for_end(
+        &self,
+        accept_loop: &AcceptLoop,
+        watchdog: &AcceptWatchdog,
+    ) -> io::Error {
         let told = self.ends.1.recv();
         // The accept loop tells of its end unless it panicked, and the watchdog unless it was told before.
         let watchdog_tells = watchdog.pause();
-        let receiver_tells = entrance.is_closed.swap(true, Ordering::AcqRel);
+        let receiver_tells = accept_loop.is_closed.swap(true, Ordering::AcqRel);
         if watchdog_tells && receiver_tells {
             let _the_same = self.ends.1.recv();
         }
         told.unwrap_or_else(io::Error::other)
     }
 
-    /// Turns callers away until there is room, and opens another entrance, for which `serve` gets a thread. None if the
+    /// Turns clients away until there is room, and opens another accept loop, for which `serve` gets a thread. None if the
     /// server stops.
     pub(super) fn reopen(
         &self,
         cause: &io::Error,
         watchdog: &AcceptWatchdog,
-        serve: impl Fn(Arc<Entrance>) -> io::Result<()>,
-    ) -> io::Result<Option<Arc<Entrance>>> {
+        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
+    ) -> io::Result<Option<Arc<AcceptLoop>>> {
         let incident = Incident::draw();
         tracing::error!(
             %incident,
@@ -120,30 +126,35 @@ impl Door {
             descriptors = descriptors::shown(),
             "no room for more connections: new ones get 503, those that are open are served"
         );
-        let mut refusals = Refusals::new(incident, Arc::clone(&self.metrics));
+        let mut refusals = LoadShedding::new(incident, Arc::clone(&self.metrics));
         loop {
             self.turn_away_for_want_of_room(&mut refusals)?;
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(None);
             }
-            let opened = self.open().and_then(|entrance| {
-                serve(Arc::clone(&entrance))?;
-                Ok(entrance)
+            let opened = self.open().and_then(|accept_loop| {
+                serve(Arc::clone(&accept_loop))?;
+                Ok(accept_loop)
             });
             // Otherwise there was not enough room after all.
-            if let Ok(entrance) = opened {
+            if let Ok(accept_loop) = opened {
                 watchdog.resume();
                 tracing::info!(%incident, "there is room: taking connections again");
-                return Ok(Some(entrance));
+                return Ok(Some(accept_loop));
             }
         }
     }
 
-    fn turn_away_for_want_of_room(&self, refusals: &mut Refusals) -> io::Result<()> {
+    fn port(&self) -> io::Result<u16> {
+        let address = self.listener.local_addr()?.as_socket();
+        Ok(address.ok_or(io::ErrorKind::Unsupported)?.port())
+    }
+
+    fn turn_away_for_want_of_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
         // This also ends an accept loop that is slow and not dead.
         self.listener.set_nonblocking(true)?;
         descriptors::use_what_is_kept_back();
-        let mut turns = 0;
+        let (since, mut turns) = (Instant::now(), 0);
         while !self.stopping.load(Ordering::Acquire) {
             match refusals.attend(&self.listener) {
                 Err(_) if self.stopping.load(Ordering::Acquire) => break,
@@ -155,6 +166,14 @@ impl Door {
                 if descriptors::has_room() && workers::can_start(ROOM_FOR_THREADS) {
                     break;
                 }
+                // Until then clients may have closed connections whose replies are on the way.
+                if since.elapsed() >= LONGEST_WITHOUT_ROOM
+                    && descriptors::are_held_by_the_dead(self.port()?)
+                {
+                    return Err(io::Error::other(
+                        "connections that ended are not given back",
+                    ));
+                }
                 turns = 0;
             }
         }
@@ -163,7 +182,7 @@ impl Door {
     }
 }
 
-impl Entrance {
+impl AcceptLoop {
     /// Hands over the requests on its connections, in the order in which they came. Ends when `over` is set, or when no
     /// more connections are taken through it and those that were have long been silent.
     pub(super) fn receive(&self, over: &AtomicBool, hand_over: impl Fn(Request)) {
@@ -183,14 +202,14 @@ impl Entrance {
                 // tiny_http tells of the end of its accept loop once.
                 Err(error) => {
                     if !self.is_closed.swap(true, Ordering::AcqRel) {
-                        let _door_is_gone = self.ends.send(error);
+                        let _acceptor_is_gone = self.ends.send(error);
                     }
                 }
             }
         }
     }
 
-    /// Lets [`Entrance::receive`] see that it is over.
+    /// Lets [`AcceptLoop::receive`] see that it is over.
     pub(super) fn wake(&self) {
         // Once for each time that it asks the server before it looks again.
         for _ in 0..=LOOKS_BEFORE_SLEEP {

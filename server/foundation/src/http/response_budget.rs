@@ -1,4 +1,4 @@
-//! Pages of the history that callers asked for and have not read yet.
+//! Pages of the history that clients asked for and have not read yet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// Counts their bytes.
 #[derive(Default)]
-pub(super) struct Unread {
+pub(super) struct ResponseBudget {
     bytes: Arc<AtomicUsize>,
     refusals: Reporter,
 }
@@ -23,7 +23,7 @@ pub(super) struct Held {
     bytes: Arc<AtomicUsize>,
 }
 
-impl Unread {
+impl ResponseBudget {
     /// To be asked before a page is made. A few that are made at the same time may exceed the limit together.
     ///
     /// # Errors

@@ -1,0 +1,66 @@
+//! Requests that are not answered yet, in the pipelines of their connections.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tiny_http::Request;
+use uuid::Uuid;
+
+use super::pipeline::{Pipelines, Slot};
+use super::request::{self, Rest};
+use super::response::Response;
+use super::sockets::{self, Shutdown};
+
+/// What becomes of a connection when a response is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    KeepOpen,
+    ShutDown,
+}
+
+/// A request whose response is not written yet.
+pub(super) struct InFlight {
+    pub(super) request: Request,
+    /// The address of its peer.
+    pub(super) connection: SocketAddr,
+    /// Its place among the requests of its connection.
+    pub(super) slot: Slot<SocketAddr>,
+    pub(super) arrived: Instant,
+    /// When its body was there, if that was waited for.
+    pub(super) received: Instant,
+    /// What it is counted by.
+    pub(super) label: usize,
+    /// What its client may still send of the body.
+    pub(super) rest: Rest,
+    /// The response asks the client to close the connection.
+    pub(super) close: bool,
+    pub(super) afterwards: Afterwards,
+    /// What it stores, for the log.
+    pub(super) resource: Option<Uuid>,
+}
+
+impl InFlight {
+    /// Its body is not read, and its client is asked to close the connection.
+    pub(super) fn leave_unread(&mut self) {
+        self.close = true;
+        if !request::is_in_memory(&self.request) {
+            self.rest = Rest::OnItsWay;
+        }
+    }
+}
+
+/// The requests of each connection, in the order in which they came.
+pub(super) type ResponsePipelines = Pipelines<SocketAddr, (InFlight, Item)>;
+
+/// What takes the place of a request in the pipeline of its connection.
+pub(super) enum Item {
+    Answer(Response),
+    /// To be asked in its turn.
+    Question(Box<dyn FnOnce(InFlight) + Send>),
+}
+
+/// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
+pub(super) fn shut_down(pipelines: &ResponsePipelines, connection: SocketAddr) {
+    sockets::shut_down(connection, Shutdown::Both);
+    pipelines.give_up(connection, Instant::now());
+}
