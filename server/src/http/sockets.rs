@@ -5,7 +5,8 @@ use std::os::fd::RawFd;
 
 pub(super) use nix::sys::socket::Shutdown;
 use nix::sys::socket::{SockaddrStorage, getpeername, shutdown};
-use rlimit::Resource;
+
+use crate::descriptors;
 
 /// Descriptors that are looked at where the system sets no limit.
 const MOST_DESCRIPTORS: RawFd = 1 << 20;
@@ -17,8 +18,7 @@ const MOST_DESCRIPTORS: RawFd = 1 << 20;
 /// connection has this peer. A socket whose connection was reset already has no peer, and is not found.
 pub(super) fn shut_down(peer: SocketAddr, how: Shutdown) {
     // Without opening anything: descriptors may be what there is none of.
-    let most = Resource::NOFILE.get_hard().ok();
-    let most = most.and_then(|most| RawFd::try_from(most).ok());
+    let most = descriptors::most().and_then(|most| RawFd::try_from(most).ok());
     let found = (0..most.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS))
         .find(|&descriptor| peer_of(descriptor) == Some(peer));
     if let Some(descriptor) = found {
