@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use tiny_http::{ReadWrite, Request};
 
+use super::descriptors;
 use super::metrics::EdgeMetrics;
 use super::workers::Workers;
 use crate::telemetry::Reporter;
@@ -32,30 +33,35 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Connections whose thread and descriptors are not given back until the process ends, see [`BodyDrain::abandon`]. With half
 /// of these `/healthz` fails; with all, the process ends, while it still has descriptors and threads.
 const MOST_ABANDONED: usize = 128;
+/// One such connection in so many descriptors is too many. Each takes two.
+const ABANDONED_SHARE: u64 = 8;
 
 /// Counts connections that are abandoned.
 pub(super) struct Abandoned {
     count: AtomicUsize,
+    most: usize,
     /// Takes why no more connections can be served.
     ends: Sender<io::Error>,
 }
 
 impl Abandoned {
     pub(super) fn new(ends: Sender<io::Error>) -> Self {
+        let few = descriptors::most().map(|most| usize::try_from(most / ABANDONED_SHARE));
         Self {
             count: AtomicUsize::new(0),
+            most: MOST_ABANDONED.min(few.and_then(Result::ok).unwrap_or(usize::MAX)),
             ends,
         }
     }
 
     /// Whether a restart would do the process good.
     pub(super) fn are_many(&self) -> bool {
-        self.count() >= MOST_ABANDONED / 2
+        self.count() >= self.most / 2
     }
 
     /// Whether the process has to end.
     pub(super) fn are_too_many(&self) -> bool {
-        self.count() >= MOST_ABANDONED
+        self.count() >= self.most
     }
 
     pub(super) fn count(&self) -> usize {
@@ -64,7 +70,7 @@ impl Abandoned {
 
     fn add_one(&self) {
         let count = 1 + self.count.fetch_add(1, Ordering::AcqRel);
-        if count == MOST_ABANDONED {
+        if count == self.most {
             let error = io::Error::other("too many connections had to be abandoned");
             let _edge_is_gone = self.ends.send(error);
         }

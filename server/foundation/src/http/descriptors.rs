@@ -37,19 +37,13 @@ fn set_limit(of: impl Fn(u64) -> u64) {
 /// Whether there is room for new connections. Where the system does not tell, there is.
 #[must_use]
 pub(super) fn has_room() -> bool {
-    let Ok((_, most)) = Resource::NOFILE.get() else {
-        return true;
-    };
-    open().is_none_or(|open| open + most / ROOM <= most - kept_back(most))
+    most().is_none_or(|most| open().is_none_or(|open| open + most / ROOM <= most - kept_back(most)))
 }
 
 /// Whether connections to `port` that their clients have closed, and that stay open here for ever, hold half of all
 /// descriptors, two each. `tiny_http` waits for itself when a request line asks for HTTP/2 or HTTP/3.
 #[must_use]
 pub(super) fn are_held_by_the_dead(port: u16) -> bool {
-    let Ok((_, most)) = Resource::NOFILE.get() else {
-        return false;
-    };
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
     let is_dead = |line: &&str| {
         let mut columns = line.split_whitespace().skip(1);
@@ -58,17 +52,21 @@ pub(super) fn are_held_by_the_dead(port: u16) -> bool {
             && columns.nth(1) == Some(CLOSE_WAIT)
     };
     let lines = tables.iter().flatten().flat_map(|table| table.lines());
-    4 * lines.filter(is_dead).count() as u64 >= most
+    let dead = lines.filter(is_dead).count() as u64;
+    most().is_some_and(|most| 4 * dead >= most)
+}
+
+/// How many descriptors there may be at most, where the system tells.
+#[must_use]
+pub(super) fn most() -> Option<u64> {
+    Resource::NOFILE.get_hard().ok()
 }
 
 /// How many there are, and how many may be, for the log.
 #[must_use]
 pub(super) fn shown() -> String {
-    let open = open().map_or_else(|| "?".to_owned(), |open| open.to_string());
-    let most = Resource::NOFILE
-        .get()
-        .map_or_else(|_| "?".to_owned(), |(_, most)| most.to_string());
-    format!("{open} of {most}")
+    let shown = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
+    format!("{} of {}", shown(open()), shown(most()))
 }
 
 /// How many descriptors are open, where the system tells.

@@ -6,7 +6,6 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 pub(super) use nix::sys::socket::Shutdown;
 use nix::sys::socket::{SockaddrStorage, getpeername, shutdown};
-use rlimit::Resource;
 
 use super::descriptors;
 
@@ -21,8 +20,7 @@ const MOST_DESCRIPTORS: RawFd = 1 << 20;
 pub(super) fn shut_down(peer: SocketAddr, how: Shutdown) {
     // Without opening anything: descriptors may be what there is none of. The lowest ones are given first, so those that
     // are open stand close together.
-    let most = Resource::NOFILE.get_hard().ok();
-    let most = most.and_then(|most| RawFd::try_from(most).ok());
+    let most = descriptors::most().and_then(|most| RawFd::try_from(most).ok());
     let mut left = descriptors::open().unwrap_or(u64::MAX);
     for descriptor in 0..most.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS) {
         match getpeername::<SockaddrStorage>(descriptor) {
