@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use foundation::http::{
-    Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service, Workers, claim_descriptors,
-    listen,
+    Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service, claim_descriptors, listen,
 };
+use foundation::mysql::{Database, Timeouts};
 use foundation::telemetry::{self, Incident, LogFormat, LogLevel, Program, Registry};
+use foundation::thread_pool::ThreadPool;
 use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
 use server::message::{Message, RenderedHistory, Submission, Window};
-use server::metrics::Metrics;
-use server::store::{Store, Timeouts};
+use server::store::SCHEMA;
 use server::{api, error};
 
-struct OnePerMessage(Workers<(Submission, Exchange)>);
+struct OnePerMessage(ThreadPool<(Submission, Exchange)>);
 
 impl Service for OnePerMessage {
     const ENDPOINTS: &'static [Endpoint<Self>] =
@@ -114,8 +114,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         version: server::VERSION,
         build: server::BUILD,
     });
-    let metrics = Metrics::new(&registry);
-    Store::open(&url.parse()?, timeouts, Duration::from_secs(30), &metrics)?;
+    let startup_timeout = Duration::from_secs(30);
+    Database::open(&url.parse()?, timeouts, startup_timeout, &SCHEMA, &registry)?;
     let options = OptsBuilder::from_opts(mysql::Opts::from_url(&url)?)
         .prefer_socket(false)
         .init(vec![
@@ -125,7 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .max_size(most)
         .test_on_check_out(false)
         .build(MySqlConnectionManager::new(options))?;
-    let workers = Workers::new(
+    let workers = ThreadPool::new(
         "transaction",
         most as usize,
         move |(post, exchange): (Submission, Exchange)| {

@@ -33,7 +33,6 @@ pub mod messenger;
 pub mod writer;
 pub mod numbering;
 pub mod store;
-pub mod backoff;
 pub mod error;
 pub mod metrics;
 

@@ -8,8 +8,8 @@ use foundation::service::{self, Failure};
 use foundation::telemetry::{self, Program, Registry};
 use server::config::Config;
 use server::messenger::Messenger;
-use server::metrics::Metrics;
-use server::store::{SetupError, Store};
+use server::metrics::WriterMetrics;
+use server::store::{SCHEMA, Store};
 use server::{BUILD, VERSION};
 
 const PROGRAM: Program = Program {
@@ -33,17 +33,8 @@ fn main() -> ExitCode {
 }
 
 fn start(config: &Config, registry: &Registry) -> Result<Messenger, Failure> {
-    let metrics = Arc::new(Metrics::new(registry));
-    let store = Store::open(
-        &config.database_urls(),
-        config.database_timeouts(),
-        config.startup_timeout,
-        &metrics,
-    )
-    .map_err(|error| match error {
-        SetupError::Url(_) => Failure::misconfigured(&error),
-        _ => Failure::new(&error),
-    })?;
-    Messenger::start(store, config.writer_limits(), metrics)
+    let database = config.database.open(&SCHEMA, registry)?;
+    let metrics = Arc::new(WriterMetrics::new(registry));
+    Messenger::start(Store::new(database), config.writer_limits(), metrics)
         .map_err(|error| Failure::new(&format!("cannot start the writer: {error}")))
 }

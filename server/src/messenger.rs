@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::message::{Message, Submission};
-use crate::metrics::Metrics;
-use crate::store::{self, NotRead, Store};
+use crate::metrics::WriterMetrics;
+use crate::store::{self, Store};
 use crate::writer::{Writer, WriterLimits};
 use foundation::http::{Exchange, answer_all};
-use foundation::telemetry::Access;
+use foundation::mysql::{Access, NotRead};
 use mysql::Conn;
 
 /// Stores messages and shows them.
 pub struct Messenger {
     store: Store,
     writer: Writer<Exchange>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<WriterMetrics>,
 }
 
 impl Messenger {
@@ -27,7 +27,7 @@ impl Messenger {
     pub fn start(
         store: Store,
         limits: WriterLimits,
-        metrics: Arc<Metrics>,
+        metrics: Arc<WriterMetrics>,
     ) -> std::io::Result<Self> {
         let (shared, deliver) = (Arc::clone(&metrics), answer_all);
         let writer = Writer::start(store.clone(), limits, shared, deliver)?;
@@ -47,7 +47,7 @@ impl Messenger {
     pub fn submit(&self, post: Submission, exchange: Exchange) {
         if let Err((error, exchange)) = self.writer.submit(post, exchange) {
             if let Error::Busy(_) = error {
-                self.metrics.writer.refused_full.inc();
+                self.metrics.refused_full.inc();
             }
             exchange.answer(error);
         }

@@ -2,40 +2,16 @@
 
 use std::time::Instant;
 
+use foundation::mysql::{DATABASE_SECONDS, ErrorClass};
+use foundation::telemetry::{Registry, size};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::message::Submission;
 use crate::numbering::{Assignment, LockedState, Numbered};
-use crate::store::ErrorClass;
-use foundation::telemetry::{Registry, size};
 
-/// Seconds, for one round trip to the database.
-const DATABASE_SECONDS: &[f64] = &[
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
-    10.0,
-];
 const MESSAGES: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
 ];
-
-/// The metrics of the messenger.
-pub struct Metrics {
-    /// How messages are stored.
-    pub writer: WriterMetrics,
-    /// Connections to the database.
-    pub database: DatabaseMetrics,
-}
-
-impl Metrics {
-    /// Registers all metrics of the messenger.
-    #[must_use]
-    pub fn new(registry: &Registry) -> Self {
-        Self {
-            writer: WriterMetrics::new(registry),
-            database: DatabaseMetrics::new(registry),
-        }
-    }
-}
 
 /// How messages are stored.
 pub struct WriterMetrics {
@@ -61,7 +37,9 @@ pub struct WriterMetrics {
 }
 
 impl WriterMetrics {
-    fn new(registry: &Registry) -> Self {
+    /// Registers all metrics of the writer.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
         let refused = registry.counters("messages_refused_total",
             "Messages answered with 503 and not stored by this replica: the queue was full, or their time was over (late)",
             &["reason"],
@@ -156,99 +134,5 @@ impl WriterMetrics {
     pub fn set_queue(&self, waiting: usize, limit: usize) {
         self.queue.set(size(waiting));
         self.queue_limit.set(size(limit));
-    }
-}
-
-/// Connections to the database.
-#[derive(Clone)]
-pub struct DatabaseMetrics {
-    /// The writer's one connection.
-    pub writing: PoolMetrics,
-    /// Those for pages and for `/readyz`.
-    pub reading: PoolMetrics,
-}
-
-/// A pool of connections to the database.
-#[derive(Debug, Clone)]
-pub struct PoolMetrics {
-    idle: IntGauge,
-    in_use: IntGauge,
-    limit: IntGauge,
-    /// Connections that are open now; shown as those that are idle and those in use.
-    pub open: IntGauge,
-    /// Connections made.
-    pub opened: IntCounter,
-    /// Connections that could not be made.
-    pub not_opened: IntCounter,
-    /// Connections that had to be given up.
-    pub lost: IntCounter,
-    /// Waiting for a connection of the pool.
-    pub wait: Histogram,
-    /// Waiting in vain.
-    pub timeouts: IntCounter,
-}
-
-impl DatabaseMetrics {
-    fn new(registry: &Registry) -> Self {
-        let connections = registry.gauges(
-            "database_connections",
-            "Open connections to the database, in use or idle",
-            &["pool", "state"],
-        );
-        let limit = registry.gauges(
-            "database_connections_limit",
-            "Most connections that may be open",
-            &["pool"],
-        );
-        let counted = |name, meaning| registry.counters(name, meaning, &["pool"]);
-        let opened = counted(
-            "database_connections_opened_total",
-            "Connections made to the database",
-        );
-        let not_opened = counted(
-            "database_connect_failures_total",
-            "Failed attempts to connect to the database",
-        );
-        let lost = counted(
-            "database_connections_lost_total",
-            "Connections given up after an error",
-        );
-        let timeouts = counted(
-            "database_connection_timeouts_total",
-            "Waits for a connection that were given up",
-        );
-        let wait = registry.histograms(
-            "database_connection_wait_seconds",
-            "Waiting for a connection, idle or new",
-            &["pool"],
-            DATABASE_SECONDS,
-        );
-        let pool = |name: &str| PoolMetrics {
-            idle: connections.with_label_values(&[name, "idle"]),
-            in_use: connections.with_label_values(&[name, "in_use"]),
-            limit: limit.with_label_values(&[name]),
-            open: IntGauge::new("open", "not shown").expect("the name is a constant"),
-            opened: opened.with_label_values(&[name]),
-            not_opened: not_opened.with_label_values(&[name]),
-            lost: lost.with_label_values(&[name]),
-            wait: wait.with_label_values(&[name]),
-            timeouts: timeouts.with_label_values(&[name]),
-        };
-        Self {
-            writing: pool("writing"),
-            reading: pool("reading"),
-        }
-    }
-}
-
-impl PoolMetrics {
-    /// The state of the pool.
-    pub fn set_connections(&self, in_use: i64, limit: u8) {
-        let open = self.open.get();
-        // A place in use may still be without a connection.
-        let in_use = in_use.min(open);
-        self.in_use.set(in_use);
-        self.idle.set(open - in_use);
-        self.limit.set(limit.into());
     }
 }

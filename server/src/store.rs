@@ -2,33 +2,173 @@
 //!
 //! Every statement is understood by MySQL and by MariaDB. What callers sent stands in it as hexadecimal literals only.
 
-mod hosts;
-mod pool;
-mod primary;
-mod rights;
-mod session;
-mod setup;
+mod rehearsal;
 mod sql;
 mod tables;
-mod tls;
-mod url;
 
 use std::collections::HashMap;
+use std::time::Instant;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use mysql::prelude::{FromValue, Queryable};
+use foundation::mysql::{
+    Database, ErrorClass, NoPrimary, NotRead, Outage, Pool, PoolMetrics, Schema, Session, Stopped,
+    Timeouts, column, max_packet, next_set, run_all, time,
+};
+use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
 use crate::numbering::{Found, LockedState, Numbered};
 
-pub use hosts::NoPrimary;
-pub use pool::{NotRead, Session, Store, Timeouts, WritingConnection};
-pub use primary::Unfit;
-pub use setup::SetupError;
 pub use sql::{FRAME, LEAST_PACKET, RowHeads, most_bytes, most_text_bytes};
-pub use url::DatabaseUrls;
+
+/// Connections that pages and `/readyz` share. The writer has one of its own, so that no reader takes it away.
+const READING_CONNECTIONS: u8 = 4;
+const WRITING_CONNECTIONS: u8 = 1;
+
+/// The tables of the messenger.
+pub const SCHEMA: Schema = Schema {
+    sql: include_str!("../../schema.sql"),
+    is_complete,
+    fault,
+    connections: READING_CONNECTIONS + WRITING_CONNECTIONS,
+    rights: "grant this user SELECT and INSERT on messages, SELECT, INSERT and UPDATE on counters, and SELECT on \
+             ordering_violations; to create what is absent also CREATE, CREATE VIEW and DROP on the database, or create \
+             it yourself from schema.sql",
+};
+
+/// Whether all of the schema is there. The last thing that it makes is the lock row.
+fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
+    let relations: Option<u8> = connection.query_first(
+        "SELECT COUNT(*)
+         FROM information_schema.tables
+         WHERE table_schema = DATABASE() AND table_name IN ('messages', 'counters', 'ordering_violations')",
+    )?;
+    if relations != Some(3) {
+        return Ok(false);
+    }
+    let lock: Option<u8> = connection.query_first("SELECT 1 FROM counters WHERE user = ''")?;
+    Ok(lock.is_some())
+}
+
+/// What keeps the database from holding messages in order, if anything does.
+fn fault(connection: &mut Conn) -> Result<Option<String>, mysql::Error> {
+    if let Some(fault) = tables::fault(connection)? {
+        return Ok(Some(fault));
+    }
+    if let Some(fault) = rehearsal::rehearse(connection)? {
+        return Ok(Some(fault.to_owned()));
+    }
+    let packet = max_packet(connection)?;
+    Ok((packet < LEAST_PACKET).then(|| {
+        format!(
+            "its max_allowed_packet is {packet}, which the largest messages do not fit into; set it to {LEAST_PACKET} or \
+             more"
+        )
+    }))
+}
+
+/// The database of the messages.
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+    reading: Pool,
+    writing: PoolMetrics,
+}
+
+/// A connection set up for writing.
+pub struct WritingConnection {
+    /// The connection.
+    pub session: Session,
+    /// The largest statement that it takes, in bytes.
+    pub max_packet: usize,
+}
+
+impl Store {
+    /// Connects when it must.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self {
+            reading: database.pool("reading", READING_CONNECTIONS),
+            writing: database.metrics("writing"),
+            database,
+        }
+    }
+
+    /// What `query` gives on a connection for reading. Nothing is waited for after the deadline.
+    ///
+    /// # Errors
+    /// [`NotRead`]
+    pub fn read<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+    ) -> Result<T, NotRead> {
+        self.reading.run(deadline, query)
+    }
+
+    /// Makes sure that the writer has a connection, or will get one: the account may have no more of them than readers and
+    /// other replicas have taken.
+    ///
+    /// # Errors
+    /// [`NotRead`]
+    pub fn check_writer(&self, deadline: Instant) -> Result<(), NotRead> {
+        if self.writing.open.get() > 0 {
+            return Ok(());
+        }
+        self.reading.check_connecting(deadline, &self.writing)
+    }
+
+    /// A connection set up for writing; the writer keeps it.
+    ///
+    /// # Errors
+    /// The text of it, if there is none.
+    pub fn writing_connection(&self) -> Result<WritingConnection, String> {
+        let mut session = self
+            .database
+            .connect(&self.writing)
+            .map_err(|no_primary| no_primary.to_string())?;
+        // Others wait for a writer that is silent while it holds the lock.
+        let wait_timeout = self.database.timeouts().wait_timeout_seconds();
+        let packet = session
+            .query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))
+            .and_then(|()| max_packet(&mut session));
+        match packet {
+            Ok(max_packet) => Ok(WritingConnection {
+                session,
+                max_packet,
+            }),
+            Err(error) => {
+                session.give_up();
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// What fails and succeeds on the database, for the log.
+    #[must_use]
+    pub fn outage(&self) -> &Outage {
+        self.database.outage()
+    }
+
+    /// What is wrong with the hosts, while none of several takes writes.
+    #[must_use]
+    pub fn no_primary(&self) -> Option<NoPrimary> {
+        self.database.no_primary()
+    }
+
+    /// How long the database may take.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.database.timeouts()
+    }
+
+    /// Brings the gauges of the connections up to date.
+    pub fn observe(&self) {
+        self.writing.set_connections(1, WRITING_CONNECTIONS);
+        self.reading.observe();
+    }
+}
 
 /// The writer's lock, held until the transaction ends.
 ///
@@ -141,170 +281,6 @@ pub fn check_writable(connection: &mut Conn) -> Result<(), mysql::Error> {
     connection.query_drop("UPDATE counters SET repeats = repeats WHERE user = '' AND FALSE")
 }
 
-/// The unique key that fences messages against being stored twice. The others guard the numbers.
-const REQUEST_ID: &str = "request_id";
-
-/// Why the database did not do what was asked, as the operator counts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// The lock was not free in time.
-    LockTimeout,
-    /// Another transaction was in the way, and the database ended ours.
-    Conflict,
-    /// Lost, killed, timed out, or never made.
-    Connection,
-    /// Starting, stopping, with too many connections, or on its way out of its group.
-    Unavailable,
-    /// It takes no writes now.
-    ReadOnly,
-    /// It has no space, or cannot write.
-    Storage,
-    /// The request ids are there already: another replica took the batch for lost, and stored it.
-    Duplicate,
-    /// The statement is larger than what it takes at once.
-    TooLarge,
-    /// It will never take this message.
-    Refused,
-    /// It did not say whether that lies with the message.
-    Unknown,
-}
-
-impl ErrorClass {
-    /// Each of them.
-    pub const ALL: [Self; 10] = [
-        Self::LockTimeout,
-        Self::Conflict,
-        Self::Connection,
-        Self::Unavailable,
-        Self::ReadOnly,
-        Self::Storage,
-        Self::Duplicate,
-        Self::TooLarge,
-        Self::Refused,
-        Self::Unknown,
-    ];
-
-    /// Numbers by the error references of MySQL and MariaDB, and where the number is not known the class of SQL states.
-    #[must_use]
-    pub fn of(error: &mysql::Error) -> Self {
-        let mysql::Error::MySqlError(error) = error else {
-            return Self::Connection;
-        };
-        match error.code {
-            1062 if key(&error.message) == Some(REQUEST_ID) => Self::Duplicate,
-            1205 => Self::LockTimeout,
-            // Record changed; no room for more locks; deadlock.
-            1020 | 1206 | 1213 => Self::Conflict,
-            // Network trouble as the server sees it; connection aborted; statement or connection killed; a statement's
-            // time is over, by an option of the server; session killed; idle for too long. The numbers of clients: from a
-            // proxy that is one.
-            1158..=1161 | 1184 | 1317 | 1927 | 1969 | 3024 | 3169 | 4031 | 2000..=2999 => {
-                Self::Connection
-            }
-            // Too many connections; out of memory; shutdown; not yet a cluster member; host blocked after too many failed
-            // connections; user has too many connections, or has used up a resource; too many transactions; offline mode;
-            // not available.
-            1040 | 1041 | 1053 | 1047 | 1129 | 1203 | 1226 | 1637 | 3032 | 3168
-            // The replication group does not let a transaction begin, or wait for what came before.
-            | 3796..=3799
-            // No server's number: ProxySQL and others that stand between have no connection to the database.
-            | 7000..
-            // Error during COMMIT; rolled back by replication, which may have passed it on before: not known.
-            | 1180 | 3101 => Self::Unavailable,
-            // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
-            1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
-            // Error writing a temporary file; disk full, table full, error writing a file, error from the storage engine.
-            3 | 1021 | 1114 | 1026 | 1030 => Self::Storage,
-            1153 => Self::TooLarge,
-            // A string that the column's character set does not have; a check constraint. Their state tells nothing.
-            1366 | 3819 => Self::Refused,
-            _ => Self::of_state(&error.state),
-        }
-    }
-
-    fn of_state(state: &str) -> Self {
-        match state.get(..2) {
-            Some("08") => Self::Connection,
-            Some("40") => Self::Conflict,
-            // Data, integrity, a trigger's own.
-            Some("22" | "23" | "45") => Self::Refused,
-            // Not the message's fault as far as is known; that of the statement (42) never is: what callers sent stands in
-            // it as literals only.
-            _ => Self::Unknown,
-        }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn recovery(self) -> Recovery {
-        match self {
-            Self::LockTimeout | Self::Conflict | Self::Duplicate => Recovery::TryAgain,
-            // After a time-out the driver would read the late answer as the next statement's.
-            Self::Connection | Self::Unavailable | Self::ReadOnly | Self::Storage => {
-                Recovery::Reconnect
-            }
-            Self::TooLarge => Recovery::Split,
-            Self::Refused | Self::Unknown => Recovery::TrySingly,
-        }
-    }
-
-    /// Whether the database may have run all that it was sent, as when the connection is lost.
-    fn may_hide_a_loss(self) -> bool {
-        // A proxy that has lost its own connection may say so: ProxySQL passes on 2013, MaxScale, with `error_on_write`,
-        // says 1290.
-        matches!(self, Self::Connection | Self::Unavailable | Self::ReadOnly)
-    }
-
-    /// In the metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LockTimeout => "lock_timeout",
-            Self::Conflict => "conflict",
-            Self::Connection => "connection",
-            Self::Unavailable => "unavailable",
-            Self::ReadOnly => "read_only",
-            Self::Storage => "storage",
-            Self::Duplicate => "duplicate",
-            Self::TooLarge => "too_large",
-            Self::Refused => "refused",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// The number of an error that the database gave.
-#[must_use]
-pub fn code(error: &mysql::Error) -> Option<u16> {
-    match error {
-        mysql::Error::MySqlError(error) => Some(error.code),
-        _ => None,
-    }
-}
-
-/// The key's name in the message of error 1062, which ends with it in quotes. `MySQL` puts the table's before it. What
-/// stands earlier is the caller's: the name of a user may look like a key.
-fn key(message: &str) -> Option<&str> {
-    let (before, _end) = message.rsplit_once('\'')?;
-    let (_before, key) = before.rsplit_once('\'')?;
-    key.rsplit('.').next()
-}
-
-/// What to do after an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recovery {
-    /// The transaction failed, another may succeed: [`rollback`] and try again.
-    TryAgain,
-    /// The connection is of no use, or its server does not take writes now: drop it and connect again.
-    Reconnect,
-    /// The database takes less at once: [`rollback`] and try again with less.
-    Split,
-    /// The database refuses something in it: [`rollback`] and try each message by itself.
-    TrySingly,
-}
-
-type Results<'c> = mysql::QueryResult<'c, 'c, 'c, mysql::Text>;
-
 fn read_state(
     connection: &mut Conn,
     statements: &str,
@@ -374,124 +350,4 @@ fn found(mut row: Row) -> Result<(Uuid, Found), mysql::Error> {
         text: column(&mut row, 3)?,
     };
     Ok((id, found))
-}
-
-fn time(row: &mut Row, index: usize) -> Result<DateTime<Utc>, mysql::Error> {
-    Ok(column::<NaiveDateTime>(row, index)?.and_utc())
-}
-
-fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, mysql::Error> {
-    match row.take_opt(index) {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => Err(error.into()),
-        None => Err(mysql::Error::FromRowError(row.clone())),
-    }
-}
-
-/// Reads one result set to its end.
-fn next_set<T>(
-    results: &mut Results<'_>,
-    read: impl Fn(Row) -> Result<T, mysql::Error>,
-) -> Result<Vec<T>, mysql::Error> {
-    match results.iter() {
-        Some(rows) => read_all(rows, read),
-        None => Err(mysql::DriverError::UnexpectedPacket.into()),
-    }
-}
-
-fn read_all<T>(
-    rows: impl Iterator<Item = Result<Row, mysql::Error>>,
-    read: impl Fn(Row) -> Result<T, mysql::Error>,
-) -> Result<Vec<T>, mysql::Error> {
-    rows.map(|row| row.and_then(&read)).collect()
-}
-
-/// The end of several statements at one of them.
-struct Stopped {
-    /// How many were run before it.
-    at: usize,
-    error: mysql::Error,
-}
-
-/// Runs all of several statements. `query_drop` would lose the error of any but the first.
-fn run_all(connection: &mut Conn, statements: &str) -> Result<(), Stopped> {
-    let mut at = 0;
-    let mut results = connection
-        .query_iter(statements)
-        .map_err(|error| Stopped { at, error })?;
-    while let Some(mut rows) = results.iter() {
-        rows.try_for_each(|row| row.map(drop))
-            .map_err(|error| Stopped { at, error })?;
-        at += 1;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(code: u16, state: &str, message: &str) -> ErrorClass {
-        ErrorClass::of(&mysql::Error::MySqlError(mysql::MySqlError {
-            state: state.to_owned(),
-            message: message.to_owned(),
-            code,
-        }))
-    }
-
-    #[test]
-    fn a_duplicate_is_told_by_the_key_and_not_by_what_callers_sent() {
-        let id = ErrorClass::Duplicate;
-        for (entry, key, expected) in [
-            ("x", "request_id", id),
-            ("x", "messages.request_id", id),
-            ("it's 'quoted' for key 'user_seq'", "request_id", id),
-            ("x", "messages.user_seq", ErrorClass::Refused),
-            ("request_id", "user_seq", ErrorClass::Refused),
-            ("x' for key 'request_id", "user_seq", ErrorClass::Refused),
-            (
-                "x' for key 'messages.request_id'",
-                "messages.user_seq",
-                ErrorClass::Refused,
-            ),
-            (
-                "x' for key 'request_id'-",
-                "messages.seq",
-                ErrorClass::Refused,
-            ),
-        ] {
-            let message = format!("Duplicate entry '{entry}' for key '{key}'");
-            assert_eq!(class(1062, "23000", &message), expected, "{message}");
-        }
-        assert_eq!(class(1062, "23000", "without quotes"), ErrorClass::Refused);
-        assert_eq!(class(1062, "23000", "request_id'"), ErrorClass::Refused);
-    }
-
-    #[test]
-    fn what_lies_with_the_database_or_the_way_to_it_is_never_taken_for_a_fault_of_the_message() {
-        // Of servers, of ProxySQL, and numbers of tomorrow.
-        for (code, state) in [
-            (1041, "HY000"),
-            (1129, "HY000"),
-            (1184, "08S01"),
-            (1226, "42000"),
-            (1637, "HY000"),
-            (3168, "HY000"),
-            (3169, "HY000"),
-            (9001, "HY000"),
-            (65_000, "42000"),
-            (6999, "08S01"),
-        ] {
-            let recovery = class(code, state, "").recovery();
-            assert_eq!(recovery, Recovery::Reconnect, "{code}");
-        }
-        assert_eq!(class(6999, "40001", "").recovery(), Recovery::TryAgain);
-        assert_eq!(class(1153, "08S01", "").recovery(), Recovery::Split);
-        for state in ["HY000", "42000", "42S02", "XA100", "", "é"] {
-            assert_eq!(class(6999, state, ""), ErrorClass::Unknown, "{state}");
-        }
-        for state in ["22001", "23000", "45000"] {
-            assert_eq!(class(6999, state, ""), ErrorClass::Refused, "{state}");
-        }
-    }
 }

@@ -19,12 +19,11 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::message::{PREDECESSORS, RenderedHistory, RequestId, Submission, Window};
-use crate::metrics::Metrics;
+use crate::metrics::WriterMetrics;
 use crate::numbering::{Assignment, Numbered, number};
-use crate::store::{
-    self, ErrorClass, LEAST_PACKET, Locked, NotCommitted, Recovery, RowHeads, Session, Store,
-};
-use foundation::telemetry::{Access, Incident, Reporter};
+use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, RowHeads, Store};
+use foundation::mysql::{Access, ErrorClass, Recovery, Session};
+use foundation::telemetry::{Incident, Reporter};
 
 use attempts::{CommitStatus, Failure, RetryState};
 use intake::{Intake, Waiting, statement_bytes};
@@ -62,7 +61,7 @@ pub struct Writer<A> {
     ended: Receiver<Infallible>,
     /// Of the full queue.
     refusals: Reporter,
-    metrics: Arc<Metrics>,
+    metrics: Arc<WriterMetrics>,
 }
 
 impl<A: Send + 'static> Writer<A> {
@@ -73,7 +72,7 @@ impl<A: Send + 'static> Writer<A> {
     pub fn start(
         store: Store,
         limits: WriterLimits,
-        metrics: Arc<Metrics>,
+        metrics: Arc<WriterMetrics>,
         deliver: impl Fn(Vec<(A, Result<Window, Error>)>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = bounded(limits.queue_messages);
@@ -124,7 +123,7 @@ impl<A: Send + 'static> Writer<A> {
     /// Brings the gauges of the queue up to date.
     pub fn observe(&self) {
         let limit = self.queue.capacity().unwrap_or(usize::MAX);
-        self.metrics.writer.set_queue(self.queue.len(), limit);
+        self.metrics.set_queue(self.queue.len(), limit);
     }
 
     fn busy(&self) -> Error {
@@ -168,7 +167,7 @@ struct WriterThread<A> {
     splits: Reporter,
     /// Rate-limits the line about messages that waited too long.
     late: Reporter,
-    metrics: Arc<Metrics>,
+    metrics: Arc<WriterMetrics>,
 }
 
 impl<A> WriterThread<A> {
@@ -215,7 +214,7 @@ impl<A> WriterThread<A> {
             }
             let incident = self.report(&failure, batch.len());
             retry.learn_of(&failure, incident);
-            let metrics = &self.metrics.writer;
+            let metrics = &self.metrics;
             metrics.failed(failure.class);
             // What was unknown before was resolved with the lock, or is counted.
             if retry.outcome_unknown && failure.commit_status != CommitStatus::Unchanged {
@@ -285,7 +284,7 @@ impl<A> WriterThread<A> {
         class: ErrorClass,
         incident: Incident,
     ) {
-        let metrics = &self.metrics.writer;
+        let metrics = &self.metrics;
         if retry.outcome_unknown {
             metrics.unknown_given_up.inc_by(batch.len() as u64);
             return self.answer(batch, &Error::OutcomeUnknown(incident));
@@ -334,7 +333,7 @@ impl<A> WriterThread<A> {
             .map(|waiting| waiting.submission.message.user())
             .chain(known);
 
-        let metrics = &self.metrics.writer;
+        let metrics = &self.metrics;
         let asked = Instant::now();
         let locked = Locked::begin(connection, users, &look_up)
             .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
@@ -421,7 +420,7 @@ impl<A> WriterThread<A> {
                 .incident
                 .or_else(|| self.store.outage().incident())
                 .unwrap_or_else(|| self.report_waiting_in_vain(late.len()));
-            let metrics = &self.metrics.writer;
+            let metrics = &self.metrics;
             let (error, counter) = if retry.outcome_unknown {
                 (Error::OutcomeUnknown(incident), &metrics.unknown_given_up)
             } else {

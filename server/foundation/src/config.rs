@@ -8,7 +8,8 @@ use clap::builder::{OsStr, Resettable};
 use clap::{Args, Command, Parser};
 
 use crate::http::EdgeLimits;
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::mysql::{Database, DatabaseUrls, Schema, SetupError, Timeouts};
+use crate::telemetry::{LogFormat, LogLevel, Registry};
 
 /// Options of the edge.
 #[derive(Debug, Clone, Args)]
@@ -54,6 +55,56 @@ impl HttpArgs {
             request_timeout: self.request_timeout,
             shutdown_timeout: self.shutdown_timeout,
         }
+    }
+}
+
+/// Options of the database.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// The database, as `mysql://user:password@host:3306/name`, or `mysql://user@localhost/name?socket=/path` for a
+    /// Unix socket. Once for each host, or with commas between, if it has several: the one that takes writes is found,
+    /// and followed when another takes over. Database and tables are created if they are absent
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        required = true,
+        value_name = "URL"
+    )]
+    pub database_url: Vec<DatabaseUrls>,
+
+    /// How long connecting to the database may take. The addresses of a name share it
+    #[arg(long, default_value = "3s", value_parser = duration, value_name = "TIME")]
+    pub connect_timeout: Duration,
+
+    /// How long the database may take for one answer before the connection counts as lost. Half of it is the longest
+    /// wait for a lock
+    #[arg(long, default_value = "8s", value_parser = at_least_two_seconds, value_name = "TIME")]
+    pub database_timeout: Duration,
+
+    /// How long to wait at start for a database that is not up yet
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub startup_timeout: Duration,
+}
+
+impl DatabaseArgs {
+    /// All hosts of the database.
+    #[must_use]
+    pub fn urls(&self) -> DatabaseUrls {
+        self.database_url.iter().cloned().collect()
+    }
+
+    /// Opens the database.
+    ///
+    /// # Errors
+    /// [`SetupError`]
+    pub fn open(&self, schema: &Schema, registry: &Registry) -> Result<Database, SetupError> {
+        let timeouts = Timeouts {
+            connect: self.connect_timeout,
+            answer: self.database_timeout,
+        };
+        let (urls, startup_timeout) = (self.urls(), self.startup_timeout);
+        Database::open(&urls, timeouts, startup_timeout, schema, registry)
     }
 }
 
@@ -118,6 +169,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{error}; write it like 10s or 500ms")),
     }
+}
+
+fn at_least_two_seconds(text: &str) -> Result<Duration, String> {
+    // The database counts the wait for a lock in whole seconds.
+    duration(text).and_then(|duration| match duration {
+        short if short < Duration::from_secs(2) => Err("must be at least 2s".to_owned()),
+        enough => Ok(enough),
+    })
 }
 
 /// Reads a number that is not zero.

@@ -5,7 +5,7 @@
 //! of header lines. On the open internet a reverse proxy belongs in front.
 //!
 //! One thread receives (another, for a while, each time that connections were too many, see `acceptor.rs`), and never blocks on
-//! a client: it parses what is in memory, and passes on to [`Workers`] what has to be read from a slow connection, or asks
+//! a client: it parses what is in memory, and passes on to [`ThreadPool`](crate::thread_pool::ThreadPool) what has to be read from a slow connection, or asks
 //! the database. Responses are written by other workers.
 
 mod acceptor;
@@ -25,7 +25,7 @@ mod load_shedding;
 mod listener;
 mod sockets;
 mod descriptors;
-mod workers;
+
 mod metrics;
 
 use std::io;
@@ -52,7 +52,6 @@ pub use problem::Problem;
 pub use request::parse_object;
 pub use response::{Part, Response};
 pub use router::{Endpoint, Handler};
-pub use workers::Workers;
 
 /// While it stops, the edge goes on answering until it has heard nothing for this long.
 const QUIET: Duration = Duration::from_millis(100);

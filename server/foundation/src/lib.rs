@@ -1,14 +1,17 @@
 //! What every server here stands on. A service is thin: its endpoints, its domain, its SQL.
 //!
-//! * [`telemetry`]: the log, incidents, the registry of metrics.
+//! * [`service`]: the life of a process: listen, signals, serve, finish, exit status.
+//! * [`config`]: options that every server has, and how options are read.
 //! * [`http`]: the edge. Bytes in, a request to a [`http::Service`], a response out. Alone knows `tiny_http`.
-//! * [`config`]: options that every server has.
-//! * [`service`]: the life of a process: listen, signals, serve, finish.
-
-pub mod telemetry;
-
-pub mod http;
-
-pub mod config;
+//! * [`mysql`]: the database: hosts, connections, set-up, what its errors mean.
+//! * [`telemetry`]: the log, incidents, the registry of metrics.
+//! * [`thread_pool`]: threads for work that may block.
+//! * [`backoff`]: pauses between tries.
 
 pub mod service;
+pub mod config;
+pub mod http;
+pub mod mysql;
+pub mod telemetry;
+pub mod thread_pool;
+pub mod backoff;

@@ -9,6 +9,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::HttpArgs;
 use crate::http::{self, Edge, Service};
+use crate::mysql::SetupError;
 use crate::telemetry::Registry;
 
 const FAILED: u8 = 1;
@@ -33,16 +34,22 @@ impl Failure {
         }
     }
 
-    /// An option is wrong: exit status 2.
-    pub fn misconfigured(message: &impl ToString) -> Self {
-        Self {
-            message: message.to_string(),
-            code: MISCONFIGURED,
-        }
-    }
-
     fn of<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Self {
         move |error| Self::new(&format!("{what}: {error}"))
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        Self {
+            message: error.to_string(),
+            code: match error {
+                SetupError::Url(_) => MISCONFIGURED,
+                SetupError::NotUp { .. }
+                | SetupError::Refused { .. }
+                | SetupError::Unfit { .. } => FAILED,
+            },
+        }
     }
 }
 

@@ -4,6 +4,6 @@ mod incident;
 mod log;
 mod metrics;
 
-pub use incident::{Access, Incident, Outage, Reporter};
+pub use incident::{Incident, Reporter};
 pub use log::{LogFormat, LogLevel, start};
 pub use metrics::{Program, Registry, TEXT_FORMAT, size};

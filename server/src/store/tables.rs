@@ -4,10 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use foundation::mysql::column;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
-
-use super::column;
 
 /// By table and name, as [`COLUMNS_THERE`] describes them.
 const COLUMNS: [(&str, &str, &str); 11] = [

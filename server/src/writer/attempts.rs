@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::backoff::Backoff;
-use crate::store::{self, ErrorClass};
+use foundation::backoff::Backoff;
+use foundation::mysql::{ErrorClass, code};
 use foundation::telemetry::Incident;
 
 /// Pauses between attempts. Longer ones would not spare the database, and recovery should be noticed soon.
@@ -72,7 +72,7 @@ impl Failure {
         Self {
             class: ErrorClass::of(error),
             commit_status,
-            code: store::code(error),
+            code: code(error),
             said: error.to_string(),
         }
     }

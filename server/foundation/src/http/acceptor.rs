@@ -11,11 +11,12 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use socket2::Socket;
 use tiny_http::{Request, Server};
 
+use super::descriptors;
 use super::listener::AcceptWatchdog;
 use super::load_shedding::LoadShedding;
 use super::metrics::EdgeMetrics;
-use super::{descriptors, workers};
 use crate::telemetry::Incident;
+use crate::thread_pool;
 
 /// How often a receiver that hears nothing looks whether it is still needed.
 const TICK: Duration = Duration::from_secs(1);
@@ -163,7 +164,7 @@ impl Acceptor {
             std::thread::sleep(REFUSAL_INTERVAL);
             turns += 1;
             if REFUSAL_INTERVAL * turns >= ROOM_INTERVAL {
-                if descriptors::has_room() && workers::can_start(ROOM_FOR_THREADS) {
+                if descriptors::has_room() && thread_pool::can_start(ROOM_FOR_THREADS) {
                     break;
                 }
                 // Until then clients may have closed connections whose replies are on the way.

@@ -12,8 +12,8 @@ use tiny_http::{ReadWrite, Request};
 
 use super::descriptors;
 use super::metrics::EdgeMetrics;
-use super::workers::Workers;
 use crate::telemetry::Reporter;
+use crate::thread_pool::ThreadPool;
 
 use super::in_flight::{Afterwards, ResponsePipelines, shut_down};
 use super::request;
@@ -79,7 +79,7 @@ impl Abandoned {
 
 /// Threads that read such bodies. Apart from the others, because the client decides how long it takes.
 pub(super) struct BodyDrain {
-    workers: Workers<Box<dyn FnOnce() + Send>>,
+    workers: ThreadPool<Box<dyn FnOnce() + Send>>,
     pipelines: Arc<ResponsePipelines>,
     abandoned: Arc<Abandoned>,
     /// Rate-limits the line on connections that are abandoned.
@@ -92,7 +92,7 @@ impl BodyDrain {
         pipelines: Arc<ResponsePipelines>,
         abandoned: Arc<Abandoned>,
     ) -> Self {
-        let workers = Workers::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
+        let workers = ThreadPool::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
         Self {
             workers,
             pipelines,

@@ -17,9 +17,9 @@ use super::response::Response;
 use super::response_budget::ResponseBudget;
 use super::response_queue::{ResponseQueue, connection_given_up};
 use super::router::{Handler, Router, Target};
-use super::workers::Workers;
 use super::{EdgeLimits, Service};
 use crate::telemetry::{Incident, Registry, Reporter, TEXT_FORMAT};
+use crate::thread_pool::ThreadPool;
 
 /// How long `/readyz` may take: whoever asks takes no answer for a no, and does not wait for long.
 const READY_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -30,14 +30,14 @@ pub(super) struct Dispatcher<S: Service> {
     router: Router<S>,
     handlers: Arc<Handlers<S>>,
     /// Waits for bodies that are still on their way.
-    body_pool: Arc<Workers<(Target<S>, Exchange)>>,
+    body_pool: Arc<ThreadPool<(Target<S>, Exchange)>>,
     /// Runs what asks the database: apart, so that slow clients do not hold it up.
-    query_pool: Arc<Workers<(Target<S>, Exchange)>>,
+    query_pool: Arc<ThreadPool<(Target<S>, Exchange)>>,
     /// Renders the metrics, for which the system reads files: apart, so that they are shown whatever holds up the others.
-    metrics_pool: Workers<(Target<S>, Exchange)>,
+    metrics_pool: ThreadPool<(Target<S>, Exchange)>,
     /// Asks whether the service is ready: apart, so that pages that wait for the database do not hold it up. One at a time is
     /// enough, as each has a deadline from its arrival on.
-    readiness_pool: Arc<Workers<(Target<S>, Exchange)>>,
+    readiness_pool: Arc<ThreadPool<(Target<S>, Exchange)>>,
     responses: Arc<ResponseQueue>,
     /// Logs connections on which nothing more is served.
     given_up: Reporter,
@@ -72,7 +72,7 @@ impl<S: Service> Dispatcher<S> {
         });
         let pool = |name, threads, handle: fn(&Handlers<S>, Target<S>, Exchange)| {
             let handlers = Arc::clone(&handlers);
-            Workers::new(name, threads, move |(target, exchange)| {
+            ThreadPool::new(name, threads, move |(target, exchange)| {
                 handle(&handlers, target, exchange);
             })
         };

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Method, Request, Response};
 
-use super::workers::Workers;
 use crate::telemetry::Reporter;
+use crate::thread_pool::ThreadPool;
 
 use super::access_log::Entry;
 use super::body_drain::{Abandoned, BodyDrain};
@@ -25,7 +25,7 @@ const CONTINUE: u16 = 100;
 /// Where answers wait to be written.
 pub(super) struct ResponseQueue {
     pipelines: Arc<ResponsePipelines>,
-    repliers: Arc<Workers<(InFlight, Item)>>,
+    repliers: Arc<ThreadPool<(InFlight, Item)>>,
     body_drain: Arc<BodyDrain>,
     /// Rate-limits the line on requests that were dropped without an answer.
     dropped: Reporter,
@@ -56,7 +56,7 @@ impl ResponseQueue {
             given_up: Reporter::default(),
             metrics: Arc::clone(&metrics),
         };
-        let repliers = Workers::new("replier", most_threads, move |(open, item)| {
+        let repliers = ThreadPool::new("replier", most_threads, move |(open, item)| {
             replier.take(open, item);
         });
         Self {

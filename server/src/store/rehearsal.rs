@@ -1,14 +1,11 @@
 //! Whether the database lets us do what we will have to, and does it.
 
+use foundation::mysql::{ErrorClass, Recovery, run_all};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
-use super::{ErrorClass, Recovery, rollback, run_all};
-
-/// A right is missing: access to the database denied, statement denied on a table, on a column, for want of a
-/// privilege.
-pub(super) const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
+use super::rollback;
 
 /// Writes a message and a counter, reads them back, and undoes it all: what would else fail at the first message, or
 /// be changed by a trigger, shows at start. Triggers cannot be looked up without the right to make them. A database

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use mysql::{Opts, OptsBuilder};
 use url::Url;
 
-use super::{SetupError, Timeouts, tls};
+use super::timeouts::Timeouts;
+use super::tls;
 
 /// The hosts of one database, in the order in which they are tried. Shows itself without the passwords.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ impl FromIterator<DatabaseUrls> for DatabaseUrls {
 
 impl DatabaseUrls {
     /// For each host, in order.
-    pub(super) fn options(&self, timeouts: Timeouts) -> Result<Vec<Opts>, SetupError> {
+    pub(super) fn options(&self, timeouts: Timeouts) -> Result<Vec<Opts>, String> {
         let all: Vec<Opts> = self
             .0
             .iter()
@@ -52,9 +53,7 @@ impl DatabaseUrls {
             .zip(names.skip(1))
             .any(|(one, other)| one != other)
         {
-            return Err(SetupError::Url(
-                "the hosts of one database must all name the same database".to_owned(),
-            ));
+            return Err("the hosts of one database must all name the same database".to_owned());
         }
         Ok(all)
     }
@@ -94,24 +93,16 @@ const PERCENT_ENCODE: &str =
 struct DatabaseUrl(String);
 
 impl DatabaseUrl {
-    fn options(&self, timeouts: Timeouts) -> Result<Opts, SetupError> {
-        self.check_password().map_err(SetupError::Url)?;
-        let (url, tls) = tls::take_options(&self.0).map_err(SetupError::Url)?;
-        tls.as_ref()
-            .map_or(Ok(()), tls::check_files)
-            .map_err(SetupError::Url)?;
-        let options = Opts::from_url(&url)
-            .map_err(|error| SetupError::Url(format!("{error}; {PERCENT_ENCODE}")))?;
+    fn options(&self, timeouts: Timeouts) -> Result<Opts, String> {
+        self.check_password()?;
+        let (url, tls) = tls::take_options(&self.0)?;
+        tls.as_ref().map_or(Ok(()), tls::check_files)?;
+        let options = Opts::from_url(&url).map_err(|error| format!("{error}; {PERCENT_ENCODE}"))?;
         if options.get_db_name().is_none_or(str::is_empty) {
-            return Err(SetupError::Url(
-                "it names no database; add one, as in …:3306/dummy_messenger".to_owned(),
-            ));
+            return Err("it names no database; add one, as in …:3306/dummy_messenger".to_owned());
         }
         if tls.is_some() && options.get_socket().is_some() {
-            return Err(SetupError::Url(
-                "it asks for TLS, which there is none of on a Unix socket; leave out the options ssl-…, or socket"
-                    .to_owned(),
-            ));
+            return Err("it asks for TLS, which there is none of on a Unix socket; leave out the options ssl-…, or socket".to_owned());
         }
         Ok(OptsBuilder::from_opts(options)
             // What the server says of its socket's path need not be true on this machine.
@@ -180,7 +171,7 @@ mod tests {
             DatabaseUrl(url).options(TIMEOUTS).map(drop)
         };
         let both = options("socket=/run/s.sock&ssl-mode=required").expect_err("it cannot be");
-        assert!(both.to_string().contains("Unix socket"), "{both}");
+        assert!(both.contains("Unix socket"), "{both}");
         for good in [
             "socket=/run/s.sock",
             "ssl-mode=required",
@@ -196,7 +187,7 @@ mod tests {
             "#", "/", "?", "1#", "1/", "1?", "1/2?", "a@b#", "a@b/", "a@b?",
         ] {
             let url = DatabaseUrl(format!("mysql://u:{sign}geheim@localhost/name"));
-            let error = url.options(TIMEOUTS).expect_err(&url.0).to_string();
+            let error = url.options(TIMEOUTS).expect_err(&url.0);
             assert!(error.contains("%23"), "{sign}: {error}");
             let shown = url.to_string();
             assert!(!shown.contains("geheim"), "{sign}: {shown}");

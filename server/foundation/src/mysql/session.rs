@@ -6,7 +6,8 @@
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
-use super::{Timeouts, column, next_set};
+use super::results::{column, next_set};
+use super::timeouts::Timeouts;
 
 /// Seconds after which the database may close a connection without work. Longer than the pool keeps one, ten minutes.
 const IDLE_SECONDS: u64 = 900;
@@ -68,7 +69,10 @@ fn variables(timeouts: Timeouts) -> Vec<Variable> {
     use KnownTo::{Both, MariaDb, MySql};
     let plain = Variable::plain;
     let checked = Variable::only_checked;
-    let (lock_wait, silence) = (timeouts.lock_wait_seconds(), timeouts.silence_seconds());
+    let (lock_wait, silence) = (
+        timeouts.lock_wait_seconds(),
+        timeouts.wait_timeout_seconds(),
+    );
     vec![
         // Off, pages show the first snapshot of their connection for ever, and what set-up writes is rolled back.
         plain("autocommit", 1),

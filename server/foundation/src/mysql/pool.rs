@@ -3,84 +3,47 @@
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use mysql::Conn;
 use mysql::prelude::Queryable;
-use r2d2_mysql::r2d2::{ManageConnection, Pool};
+use r2d2_mysql::r2d2::{self, ManageConnection};
 
-use crate::metrics::{DatabaseMetrics, PoolMetrics};
-use foundation::http::Workers;
-use foundation::telemetry::Outage;
+use crate::thread_pool::ThreadPool;
 
 use super::hosts::{Hosts, NoPrimary};
+use super::metrics::PoolMetrics;
 
-/// For pages and `/readyz`. The writer has one of its own, so that no reader takes it away.
-const READING_CONNECTIONS: u8 = 4;
-const WRITING_CONNECTIONS: u8 = 1;
-/// Most connections of a replica that serves.
-pub(super) const CONNECTIONS: u8 = READING_CONNECTIONS + WRITING_CONNECTIONS;
-
-/// How long the database may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// To connect.
-    pub connect: Duration,
-    /// For one answer.
-    pub answer: Duration,
-}
-
-impl Timeouts {
-    /// How long to wait for the lock, in seconds. Shorter than for an answer: an answer that says that the wait is
-    /// over leaves no doubt, a lost connection does.
-    pub(super) fn lock_wait_seconds(&self) -> u64 {
-        (self.answer.as_secs() / 2).max(1)
-    }
-
-    /// How long a writer may hold the lock without a word, in seconds: after this the database rolls it back, and the
-    /// others go on. Longer than any pause of a healthy writer.
-    pub(super) fn silence_seconds(&self) -> u64 {
-        self.lock_wait_seconds()
-    }
-
-    /// How often a writer without work speaks, so that its connection is kept.
-    #[must_use]
-    pub fn keep_alive(&self) -> Duration {
-        Duration::from_secs(self.silence_seconds()) / 3
-    }
-}
-
-/// A database with the tables in it, and connections to it.
+/// A pool of connections to the host that takes writes. A clone is the same pool.
 #[derive(Clone)]
-pub struct Store {
+pub struct Pool {
     hosts: Arc<Hosts>,
-    reading: Pool<Slots>,
-    /// Does what may hang on the database, so that those who wait for it can go away.
-    queries: Arc<Workers<Query>>,
-    timeouts: Timeouts,
-    metrics: DatabaseMetrics,
-    outage: Arc<Outage>,
+    slots: r2d2::Pool<Slots>,
+    /// Do what may hang on the database, so that those who wait for it can go away.
+    threads: Arc<ThreadPool<Query>>,
+    metrics: PoolMetrics,
+    size: u8,
 }
 
 type Query = Box<dyn FnOnce() + Send>;
 
-impl Store {
+impl Pool {
     /// Connects when it must.
-    pub(super) fn new(hosts: Hosts, timeouts: Timeouts, metrics: &DatabaseMetrics) -> Self {
-        let reading = Pool::builder()
-            .max_size(READING_CONNECTIONS.into())
+    pub(super) fn new(hosts: Arc<Hosts>, size: u8, metrics: PoolMetrics) -> Self {
+        let slots = r2d2::Pool::builder()
+            .max_size(size.into())
             .min_idle(Some(0))
             .test_on_check_out(false)
             .build_unchecked(Slots);
-        let threads = READING_CONNECTIONS.into();
         Self {
-            hosts: Arc::new(hosts),
-            reading,
-            queries: Arc::new(Workers::new("database", threads, |query: Query| query())),
-            timeouts,
-            metrics: metrics.clone(),
-            outage: Arc::default(),
+            hosts,
+            slots,
+            threads: Arc::new(ThreadPool::new("database", size.into(), |query: Query| {
+                query();
+            })),
+            metrics,
+            size,
         }
     }
 
@@ -89,14 +52,14 @@ impl Store {
     ///
     /// # Errors
     /// [`NotRead`]
-    pub fn read<T: Send + 'static>(
+    pub fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
     ) -> Result<T, NotRead> {
-        let metrics = self.metrics.reading.clone();
+        let metrics = self.metrics.clone();
         let asked = Instant::now();
-        let slot = self.reading.get_timeout(deadline - asked);
+        let slot = self.slots.get_timeout(deadline - asked);
         let Ok(mut slot) = slot else {
             metrics.timeouts.inc();
             return Err(NotRead::AllBusy);
@@ -118,17 +81,16 @@ impl Store {
         })
     }
 
-    /// Makes sure that the writer has a connection, or will get one: the account may have no more of them than readers and
-    /// other replicas have taken.
+    /// Makes a connection that is counted by `metrics`, and drops it.
     ///
     /// # Errors
     /// [`NotRead`]
-    pub fn check_writer(&self, deadline: Instant) -> Result<(), NotRead> {
-        let metrics = self.metrics.writing.clone();
-        if metrics.open.get() > 0 {
-            return Ok(());
-        }
-        let hosts = Arc::clone(&self.hosts);
+    pub fn check_connecting(
+        &self,
+        deadline: Instant,
+        metrics: &PoolMetrics,
+    ) -> Result<(), NotRead> {
+        let (hosts, metrics) = (Arc::clone(&self.hosts), metrics.clone());
         self.until(deadline, move || {
             let session = Session::open(&hosts, &metrics);
             session.map(drop).map_err(NotRead::NoConnection)
@@ -143,7 +105,7 @@ impl Store {
     ) -> Result<T, NotRead> {
         let (answer_to, answer) = bounded(1);
         // What `work` holds is free again before whoever waits goes on.
-        self.queries.submit(Box::new(move || {
+        self.threads.submit(Box::new(move || {
             let _ = answer_to.send(work());
         }));
         match answer.recv_deadline(deadline) {
@@ -153,62 +115,19 @@ impl Store {
         }
     }
 
-    /// What fails and succeeds on the database, for the log.
-    #[must_use]
-    pub fn outage(&self) -> &Outage {
-        &self.outage
-    }
-
-    /// What is wrong with the hosts, while none of several takes writes.
-    #[must_use]
-    pub fn no_primary(&self) -> Option<NoPrimary> {
-        self.hosts.no_primary()
-    }
-
-    /// A connection set up for writing; the writer keeps it.
-    ///
-    /// # Errors
-    /// The text of it, if there is none.
-    pub fn writing_connection(&self) -> Result<WritingConnection, String> {
-        let (metrics, asked) = (&self.metrics.writing, Instant::now());
-        let mut session =
-            Session::open(&self.hosts, metrics).map_err(|no_primary| no_primary.to_string())?;
-        metrics.wait.observe(asked.elapsed().as_secs_f64());
-        // Others wait for a writer that is silent while it holds the lock.
-        let wait_timeout = self.timeouts.silence_seconds();
-        let packet = session
-            .query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))
-            .and_then(|()| max_packet(&mut session));
-        match packet {
-            Ok(max_packet) => Ok(WritingConnection {
-                session,
-                max_packet,
-            }),
-            Err(error) => {
-                session.give_up();
-                Err(error.to_string())
-            }
-        }
-    }
-
     /// Brings the gauges of the connections up to date.
     pub fn observe(&self) {
-        self.metrics.writing.set_connections(1, 1);
-        let slots = self.reading.state();
+        let slots = self.slots.state();
         let in_use = slots.connections.saturating_sub(slots.idle_connections);
-        let reading = &self.metrics.reading;
-        reading.set_connections(in_use.into(), READING_CONNECTIONS);
-    }
-
-    /// How long it may take.
-    #[must_use]
-    pub fn timeouts(&self) -> Timeouts {
-        self.timeouts
+        self.metrics.set_connections(in_use.into(), self.size);
     }
 }
 
 /// The largest statement that the server takes on this connection, in bytes. Set for good when the connection is made.
-pub(super) fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
+///
+/// # Errors
+/// As the database says.
+pub fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
     let bytes: Option<usize> = connection.query_first("SELECT @@max_allowed_packet")?;
     bytes.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
@@ -240,7 +159,7 @@ pub struct Session {
 }
 
 impl Session {
-    fn open(hosts: &Hosts, metrics: &PoolMetrics) -> Result<Self, NoPrimary> {
+    pub(super) fn open(hosts: &Hosts, metrics: &PoolMetrics) -> Result<Self, NoPrimary> {
         match hosts.connect() {
             Ok(connection) => {
                 metrics.opened.inc();
@@ -281,14 +200,6 @@ impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut Conn {
         &mut self.connection
     }
-}
-
-/// A connection set up for writing.
-pub struct WritingConnection {
-    /// The connection.
-    pub session: Session,
-    /// The largest statement that it takes, in bytes.
-    pub max_packet: usize,
 }
 
 /// A place in the pool, with a connection or without. What holds it may connect, and is waited for; the pool itself would

@@ -2,51 +2,77 @@
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, DriverError};
 
-use crate::metrics::Metrics;
+use crate::telemetry::Registry;
 
+use super::error::{DENIED, ErrorClass, Recovery, code};
 use super::hosts::{Hosts, NoPrimary};
-use super::pool::CONNECTIONS;
-use super::{
-    DatabaseUrls, ErrorClass, LEAST_PACKET, Recovery, Store, Timeouts, code, pool, rights, run_all,
-    tables,
-};
-
-const SCHEMA: &str = include_str!("../../../schema.sql");
+use super::metrics::{DatabaseMetrics, PoolMetrics};
+use super::outage::Outage;
+use super::pool::{Pool, Session};
+use super::results::run_all;
+use super::timeouts::Timeouts;
+use super::url::DatabaseUrls;
 
 /// Between two tries to reach a database that is not up yet.
 const STARTUP_PAUSE: Duration = Duration::from_millis(250);
 /// Between two lines in the log that say so.
 const STARTUP_REPORT: Duration = Duration::from_secs(5);
 
-impl Store {
-    /// Waits until the database is up, creates what is absent, and checks what is there.
+/// The tables of a service, and what it needs of the database that holds them.
+#[derive(Clone, Copy)]
+pub struct Schema {
+    /// Makes all that is absent; may run twice, or twice at once.
+    pub sql: &'static str,
+    /// Whether all of it is there.
+    pub is_complete: fn(&mut Conn) -> Result<bool, mysql::Error>,
+    /// What is wrong with what is there, if anything is: then the start is refused.
+    pub fault: fn(&mut Conn) -> Result<Option<String>, mysql::Error>,
+    /// Most connections that one process takes.
+    pub connections: u8,
+    /// What to do where a right is missing.
+    pub rights: &'static str,
+}
+
+/// A database with the tables of a service in it.
+#[derive(Clone)]
+pub struct Database {
+    hosts: Arc<Hosts>,
+    timeouts: Timeouts,
+    metrics: DatabaseMetrics,
+    outage: Arc<Outage>,
+}
+
+impl Database {
+    /// Waits for at most `startup_timeout` until the database is up, creates what is absent, and checks what is there.
     ///
     /// # Errors
     /// [`SetupError`]
     pub fn open(
         url: &DatabaseUrls,
         timeouts: Timeouts,
-        patience: Duration,
-        metrics: &Metrics,
+        startup_timeout: Duration,
+        schema: &Schema,
+        registry: &Registry,
     ) -> Result<Self, SetupError> {
-        let options = url.options(timeouts)?;
+        let options = url.options(timeouts).map_err(SetupError::Url)?;
         let name = options[0].get_db_name().unwrap_or_default().to_owned();
         let hosts = Hosts::new(options, timeouts);
         let servers = hosts.without_database(timeouts);
         let start = Instant::now();
         let mut reported = None;
         loop {
-            let (cause, waited) = match prepare(&servers, url, &name) {
-                Ok(()) => return Ok(Self::new(hosts, timeouts, &metrics.database)),
+            let (cause, waited) = match prepare(&servers, url, &name, schema) {
+                Ok(()) => break,
                 Err(NotReady::ForGood(error)) => return Err(error),
                 Err(NotReady::ForNow(cause)) => (cause, start.elapsed()),
             };
-            if waited >= patience {
+            if waited >= startup_timeout {
                 return Err(SetupError::NotUp {
                     url: url.clone(),
                     waited,
@@ -57,8 +83,55 @@ impl Store {
                 tracing::info!(%url, error = cause, "waiting for the database");
                 reported = Some(Instant::now());
             }
-            std::thread::sleep(STARTUP_PAUSE.min(patience.saturating_sub(waited)));
+            std::thread::sleep(STARTUP_PAUSE.min(startup_timeout.saturating_sub(waited)));
         }
+        Ok(Self {
+            hosts: Arc::new(hosts),
+            timeouts,
+            metrics: DatabaseMetrics::new(registry),
+            outage: Arc::default(),
+        })
+    }
+
+    /// A pool of at most `size` connections, with this name in the metrics.
+    #[must_use]
+    pub fn pool(&self, name: &str, size: u8) -> Pool {
+        Pool::new(Arc::clone(&self.hosts), size, self.metrics(name))
+    }
+
+    /// What counts connections that stand by themselves, see [`Self::connect`].
+    #[must_use]
+    pub fn metrics(&self, name: &str) -> PoolMetrics {
+        self.metrics.of(name)
+    }
+
+    /// A connection of no pool, counted by `metrics`.
+    ///
+    /// # Errors
+    /// What is wrong with each host.
+    pub fn connect(&self, metrics: &PoolMetrics) -> Result<Session, NoPrimary> {
+        let asked = Instant::now();
+        let session = Session::open(&self.hosts, metrics)?;
+        metrics.wait.observe(asked.elapsed().as_secs_f64());
+        Ok(session)
+    }
+
+    /// What fails and succeeds on the database, for the log.
+    #[must_use]
+    pub fn outage(&self) -> &Outage {
+        &self.outage
+    }
+
+    /// What is wrong with the hosts, while none of several takes writes.
+    #[must_use]
+    pub fn no_primary(&self) -> Option<NoPrimary> {
+        self.hosts.no_primary()
+    }
+
+    /// How long the database may take.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 }
 
@@ -70,66 +143,62 @@ enum NotReady {
 }
 
 /// Creates what is absent, and checks what is there.
-fn prepare(servers: &Hosts, url: &DatabaseUrls, name: &str) -> Result<(), NotReady> {
+fn prepare(
+    servers: &Hosts,
+    url: &DatabaseUrls,
+    name: &str,
+    schema: &Schema,
+) -> Result<(), NotReady> {
+    let refused = |error: &_| NotReady::ForGood(refused(url, error, schema));
     let mut connection = servers.connect().map_err(|error| match refusal(&error) {
-        Some(error) => NotReady::ForGood(refused(url, error)),
+        Some(error) => refused(error),
         None => NotReady::ForNow(why(&error)),
     })?;
-    create_and_check(&mut connection, name).map_err(|fault| match fault {
-        Fault::Database(error) if may_succeed_later(&error) => NotReady::ForNow(said(&error)),
-        Fault::Database(error) => NotReady::ForGood(refused(url, &error)),
-        Fault::Unfit(detail) => NotReady::ForGood(SetupError::Unfit {
+    match create_and_check(&mut connection, name, schema) {
+        Ok(None) => Ok(()),
+        Ok(Some(detail)) => Err(NotReady::ForGood(SetupError::Unfit {
             url: url.clone(),
             detail,
-        }),
-    })
+        })),
+        Err(error) if may_succeed_later(&error) => Err(NotReady::ForNow(said(&error))),
+        Err(error) => Err(refused(&error)),
+    }
 }
 
-/// Why the database cannot be set up.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error(transparent)]
-    Database(#[from] mysql::Error),
-    /// It could not keep the promises.
-    #[error("{0}")]
-    Unfit(String),
-}
-
-fn create_and_check(connection: &mut Conn, name: &str) -> Result<(), Fault> {
-    check_connection_limit(connection)?;
+/// Gives what is wrong with the database, if anything is.
+fn create_and_check(
+    connection: &mut Conn,
+    name: &str,
+    schema: &Schema,
+) -> Result<Option<String>, mysql::Error> {
+    if let Some(fault) = too_few_connections(connection, schema.connections)? {
+        return Ok(Some(fault));
+    }
     enter(connection, name)?;
-    if !is_complete(connection)? {
+    if !(schema.is_complete)(connection)? {
         tracing::info!("creating the tables");
-        run_all(connection, SCHEMA).map_err(|stopped| stopped.error)?;
+        run_all(connection, schema.sql).map_err(|stopped| stopped.error)?;
     }
-    if let Some(fault) = tables::fault(connection)? {
-        return Err(Fault::Unfit(fault));
-    }
-    if let Some(fault) = rights::rehearse(connection)? {
-        return Err(Fault::Unfit(fault.to_owned()));
+    if let Some(fault) = (schema.fault)(connection)? {
+        return Ok(Some(fault));
     }
     warn_of_lost_durability(connection)?;
-    match pool::max_packet(connection)? {
-        small if small < LEAST_PACKET => Err(Fault::Unfit(format!(
-            "its max_allowed_packet is {small}, which the largest messages do not fit into; set it to {LEAST_PACKET} or more"
-        ))),
-        _enough => Ok(()),
-    }
+    Ok(None)
 }
 
 /// Without it readers could take all connections, and the writer would get none.
-fn check_connection_limit(connection: &mut Conn) -> Result<(), Fault> {
+fn too_few_connections(connection: &mut Conn, needed: u8) -> Result<Option<String>, mysql::Error> {
     // The session's value is the limit in effect: the account's, or else the server's for each user; 0 is none.
     let limit: Option<i64> = connection.query_first("SELECT @@SESSION.max_user_connections")?;
-    match limit {
-        Some(limit) if (1..i64::from(CONNECTIONS)).contains(&limit) => Err(Fault::Unfit(format!(
-            "max_user_connections is {limit} for this user, and each replica takes up to {CONNECTIONS} connections"
-        ))),
-        _ => Ok(()),
-    }
+    let too_few = limit.filter(|limit| (1..needed.into()).contains(limit));
+    Ok(too_few.map(|limit| {
+        format!(
+            "max_user_connections is {limit} for this user, and each replica takes up to {needed} connections"
+        )
+    }))
 }
 
-/// Promise 6 is the database's to keep. What it trades for speed is the operator's decision, and he should know.
+/// What the database trades for speed is the operator's decision, who should know.
 fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), mysql::Error> {
     let settings: Option<(i64, i64, i64)> = connection.query_first(
         "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog",
@@ -166,21 +235,7 @@ fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
     connection.query_drop(format!("USE `{quoted}`"))
 }
 
-/// Whether all of the schema is there. The last thing that it makes is the lock row.
-fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
-    let relations: Option<u8> = connection.query_first(
-        "SELECT COUNT(*)
-         FROM information_schema.tables
-         WHERE table_schema = DATABASE() AND table_name IN ('messages', 'counters', 'ordering_violations')",
-    )?;
-    if relations != Some(3) {
-        return Ok(false);
-    }
-    let lock: Option<u8> = connection.query_first("SELECT 1 FROM counters WHERE user = ''")?;
-    Ok(lock.is_some())
-}
-
-fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
+fn refused(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> SetupError {
     SetupError::Refused {
         url: url.clone(),
         error: said(error),
@@ -189,13 +244,14 @@ fn refused(url: &DatabaseUrls, error: &mysql::Error) -> SetupError {
             mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
                 WRONG_CERTIFICATE
             }
+            _ if code(error).is_some_and(|code| DENIED.contains(&code)) => schema.rights,
             _ => advice(error),
         },
     }
 }
 
-const TLS_IS_ASKED_FOR: &str = "; TLS is asked for by the ssl- options of the database URL";
-const WRONG_CERTIFICATE: &str = "; in the database URL, ssl-ca names the authority that signs its certificate, and \
+const TLS_IS_ASKED_FOR: &str = "TLS is asked for by the ssl- options of the database URL";
+const WRONG_CERTIFICATE: &str = "in the database URL, ssl-ca names the authority that signs its certificate, and \
     ssl-mode=verify_ca accepts any host name";
 
 /// The error without the driver's wrapping.
@@ -263,21 +319,16 @@ fn may_come_up(error: &mysql::Error) -> bool {
 }
 
 fn advice(error: &mysql::Error) -> &'static str {
-    let wrong_user = "; check user and password of the database URL, and its ssl- options if the user must use TLS";
+    let wrong_user = "check user and password of the database URL, and its ssl- options if the user must use TLS";
     if let mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) = error {
         // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
         return wrong_user;
     }
     match code(error) {
         Some(1045 | 1698) => wrong_user,
-        Some(code) if rights::DENIED.contains(&code) => {
-            "; grant this user SELECT and INSERT on messages, SELECT, INSERT and UPDATE on counters, and SELECT on \
-             ordering_violations; to create what is absent also CREATE, CREATE VIEW and DROP on the database, or create \
-             it yourself from schema.sql"
-        }
-        Some(1054 | 1146) => "; its tables are not those of schema.sql, use another database",
-        Some(3159) => "; ask for TLS, as by ?ssl-ca=/path/to/ca.pem in the database URL",
-        Some(1286) => "; the server needs the InnoDB storage engine",
+        Some(1054 | 1146) => "its tables are not those of schema.sql, use another database",
+        Some(3159) => "ask for TLS, as by ?ssl-ca=/path/to/ca.pem in the database URL",
+        Some(1286) => "the server needs the InnoDB storage engine",
         _ => "",
     }
 }
@@ -301,7 +352,7 @@ pub enum SetupError {
         error: String,
     },
     /// It answered, and refused.
-    #[error("the database at {url} refused: {error}{advice}")]
+    #[error("the database at {url} refused: {error}{}{advice}", if advice.is_empty() { "" } else { "; " })]
     Refused {
         /// Without the password.
         url: DatabaseUrls,

@@ -19,9 +19,9 @@ use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
 
-use super::Timeouts;
 use super::primary::{self, Unfit};
 use super::session::SessionSettings;
+use super::timeouts::Timeouts;
 
 /// A healthy host says within this time that it takes writes.
 const HEAD_START: Duration = Duration::from_millis(250);

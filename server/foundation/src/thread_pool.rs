@@ -18,8 +18,8 @@ const MOST_IDLE: usize = 16;
 const RELIEF_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A pool of named threads that all do the same with each job. Threads are started when there is work for them, up to
-/// a maximum, end when there is not, and are joined by [`Workers::join`].
-pub struct Workers<J> {
+/// a maximum, end when there is not, and are joined by [`ThreadPool::join`].
+pub struct ThreadPool<J> {
     shared: Arc<Shared<J>>,
     name: &'static str,
     most_threads: usize,
@@ -31,7 +31,7 @@ pub struct Workers<J> {
 struct Shared<J> {
     state: Mutex<State<J>>,
     work: Condvar,
-    /// Wakes [`Workers::keep_relieved`].
+    /// Wakes [`ThreadPool::keep_relieved`].
     backlog: Condvar,
     handle: Box<dyn Fn(J) + Send + Sync>,
 }
@@ -49,7 +49,7 @@ struct State<J> {
 
 /// Whether the system grants so many more threads.
 #[must_use]
-pub(super) fn can_start(threads: usize) -> bool {
+pub(crate) fn can_start(threads: usize) -> bool {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
         // So that all are there at the same time.
@@ -61,7 +61,7 @@ pub(super) fn can_start(threads: usize) -> bool {
     })
 }
 
-impl<J: Send + 'static> Workers<J> {
+impl<J: Send + 'static> ThreadPool<J> {
     /// A pool whose threads, `most_threads` at most, call `handle` with each job.
     pub fn new(
         name: &'static str,
@@ -96,7 +96,7 @@ impl<J: Send + 'static> Workers<J> {
     }
 
     /// Queues several jobs, in order, and wakes one thread for them all: a thread that is awake takes the next job for
-    /// much less than it costs to wake another one. [`Workers::keep_relieved`] helps where a job turns out to block.
+    /// much less than it costs to wake another one. [`ThreadPool::keep_relieved`] helps where a job turns out to block.
     pub fn submit_all(&self, jobs: impl IntoIterator<Item = J>) {
         let mut state = self.shared.state.lock();
         state.jobs.extend(jobs);
@@ -108,7 +108,7 @@ impl<J: Send + 'static> Workers<J> {
         self.wake_or_start(state);
     }
 
-    /// Sets another thread to work now and then while jobs wait, until [`Workers::join`]. Sleeps while there are none.
+    /// Sets another thread to work now and then while jobs wait, until [`ThreadPool::join`]. Sleeps while there are none.
     pub fn keep_relieved(&self) {
         let mut state = self.shared.state.lock();
         while !state.closed {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_job_that_panics_does_not_cost_its_thread() {
         let (done, results) = channel();
-        let workers = Workers::new("test", 1, move |job: u32| {
+        let workers = ThreadPool::new("test", 1, move |job: u32| {
             assert!(job != 0, "a job that panics");
             done.send(job).expect("the test waits");
         });
@@ -227,7 +227,7 @@ mod tests {
         let (unblock, blocked) = channel::<()>();
         let blocked = Mutex::new(blocked);
         let (done, results) = channel();
-        let workers = Arc::new(Workers::new("test", 2, move |job: u32| {
+        let workers = Arc::new(ThreadPool::new("test", 2, move |job: u32| {
             if job == 0 {
                 let _ = blocked.lock().recv_timeout(PATIENCE);
             }
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn threads_beyond_the_idle_ones_end_and_are_started_again() {
         let (most, gate) = (3 * MOST_IDLE, Arc::new(Barrier::new(3 * MOST_IDLE + 1)));
-        let workers = Workers::new("test", most, {
+        let workers = ThreadPool::new("test", most, {
             let gate = Arc::clone(&gate);
             move |()| {
                 gate.wait();
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn joining_waits_for_all_that_was_submitted() {
         let (done, results) = channel();
-        let workers = Workers::new("test", 4, move |job: u32| {
+        let workers = ThreadPool::new("test", 4, move |job: u32| {
             done.send(job).expect("the test waits");
         });
         (0..100).for_each(|job| workers.submit(job));

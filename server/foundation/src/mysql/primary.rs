@@ -3,12 +3,12 @@
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, MySqlError, Row};
 
-use super::rights::DENIED;
-use super::{column, next_set};
+use super::error::DENIED;
+use super::results::{column, next_set};
 
 /// Why a host is not the one to write to.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub(super) enum Unfit {
     /// There is no connection, or it failed.
     #[error("{0}")]
     Failed(#[from] Error),

@@ -1,0 +1,26 @@
+//! The database: its hosts, connections that are all set up alike, and what its errors mean.
+//!
+//! Every statement is understood by MySQL and by MariaDB.
+
+mod setup;
+mod url;
+mod tls;
+mod timeouts;
+mod hosts;
+mod primary;
+mod session;
+mod pool;
+mod results;
+mod error;
+mod outage;
+mod metrics;
+
+pub use error::{ErrorClass, Recovery, code};
+pub use hosts::NoPrimary;
+pub use metrics::{DATABASE_SECONDS, PoolMetrics};
+pub use outage::{Access, Outage};
+pub use pool::{NotRead, Pool, Session, max_packet};
+pub use results::{Results, Stopped, column, next_set, run_all, time};
+pub use setup::{Database, Schema, SetupError};
+pub use timeouts::Timeouts;
+pub use url::DatabaseUrls;

@@ -1,0 +1,237 @@
+//! What the errors of the database mean.
+
+/// The unique key that fences requests against being done twice, by whatever service: it has this name in each schema.
+const REQUEST_ID: &str = "request_id";
+
+/// The numbers that say that a right is missing: access to the database denied, statement denied on a table, on a column,
+/// for want of a privilege.
+pub(super) const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
+
+/// Why the database did not do what was asked, as the operator counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The lock was not free in time.
+    LockTimeout,
+    /// Another transaction was in the way, and the database ended ours.
+    Conflict,
+    /// Lost, killed, timed out, or never made.
+    Connection,
+    /// Starting, stopping, with too many connections, or on its way out of its group.
+    Unavailable,
+    /// It takes no writes now.
+    ReadOnly,
+    /// It has no space, or cannot write.
+    Storage,
+    /// The request ids are there already: another replica took the batch for lost, and stored it.
+    Duplicate,
+    /// The statement is larger than what it takes at once.
+    TooLarge,
+    /// It will never take this message.
+    Refused,
+    /// It did not say whether that lies with the message.
+    Unknown,
+}
+
+impl ErrorClass {
+    /// Each of them.
+    pub const ALL: [Self; 10] = [
+        Self::LockTimeout,
+        Self::Conflict,
+        Self::Connection,
+        Self::Unavailable,
+        Self::ReadOnly,
+        Self::Storage,
+        Self::Duplicate,
+        Self::TooLarge,
+        Self::Refused,
+        Self::Unknown,
+    ];
+
+    /// Numbers by the error references of MySQL and MariaDB, and where the number is not known the class of SQL states.
+    #[must_use]
+    pub fn of(error: &mysql::Error) -> Self {
+        let mysql::Error::MySqlError(error) = error else {
+            return Self::Connection;
+        };
+        match error.code {
+            1062 if key(&error.message) == Some(REQUEST_ID) => Self::Duplicate,
+            1205 => Self::LockTimeout,
+            // Record changed; no room for more locks; deadlock.
+            1020 | 1206 | 1213 => Self::Conflict,
+            // Network trouble as the server sees it; connection aborted; statement or connection killed; a statement's
+            // time is over, by an option of the server; session killed; idle for too long. The numbers of clients: from a
+            // proxy that is one.
+            1158..=1161 | 1184 | 1317 | 1927 | 1969 | 3024 | 3169 | 4031 | 2000..=2999 => {
+                Self::Connection
+            }
+            // Too many connections; out of memory; shutdown; not yet a cluster member; host blocked after too many failed
+            // connections; user has too many connections, or has used up a resource; too many transactions; offline mode;
+            // not available.
+            1040 | 1041 | 1053 | 1047 | 1129 | 1203 | 1226 | 1637 | 3032 | 3168
+            // The replication group does not let a transaction begin, or wait for what came before.
+            | 3796..=3799
+            // No server's number: ProxySQL and others that stand between have no connection to the database.
+            | 7000..
+            // Error during COMMIT; rolled back by replication, which may have passed it on before: not known.
+            | 1180 | 3101 => Self::Unavailable,
+            // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
+            1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
+            // Error writing a temporary file; disk full, table full, error writing a file, error from the storage engine.
+            3 | 1021 | 1114 | 1026 | 1030 => Self::Storage,
+            1153 => Self::TooLarge,
+            // A string that the column's character set does not have; a check constraint. Their state tells nothing.
+            1366 | 3819 => Self::Refused,
+            _ => Self::of_state(&error.state),
+        }
+    }
+
+    fn of_state(state: &str) -> Self {
+        match state.get(..2) {
+            Some("08") => Self::Connection,
+            Some("40") => Self::Conflict,
+            // Data, integrity, a trigger's own.
+            Some("22" | "23" | "45") => Self::Refused,
+            // Not the message's fault as far as is known; that of the statement (42) never is: what callers sent stands in
+            // it as literals only.
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn recovery(self) -> Recovery {
+        match self {
+            Self::LockTimeout | Self::Conflict | Self::Duplicate => Recovery::TryAgain,
+            // After a time-out the driver would read the late answer as the next statement's.
+            Self::Connection | Self::Unavailable | Self::ReadOnly | Self::Storage => {
+                Recovery::Reconnect
+            }
+            Self::TooLarge => Recovery::Split,
+            Self::Refused | Self::Unknown => Recovery::TrySingly,
+        }
+    }
+
+    /// Whether the database may have run all that it was sent, as when the connection is lost.
+    #[must_use]
+    pub fn may_hide_a_loss(self) -> bool {
+        // A proxy that has lost its own connection may say so: ProxySQL passes on 2013, MaxScale, with `error_on_write`,
+        // says 1290.
+        matches!(self, Self::Connection | Self::Unavailable | Self::ReadOnly)
+    }
+
+    /// In the metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LockTimeout => "lock_timeout",
+            Self::Conflict => "conflict",
+            Self::Connection => "connection",
+            Self::Unavailable => "unavailable",
+            Self::ReadOnly => "read_only",
+            Self::Storage => "storage",
+            Self::Duplicate => "duplicate",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The number of an error that the database gave.
+#[must_use]
+pub fn code(error: &mysql::Error) -> Option<u16> {
+    match error {
+        mysql::Error::MySqlError(error) => Some(error.code),
+        _ => None,
+    }
+}
+
+/// The key's name in the message of error 1062, which ends with it in quotes. `MySQL` puts the table's before it. What
+/// stands earlier is the caller's: the name of a user may look like a key.
+fn key(message: &str) -> Option<&str> {
+    let (before, _end) = message.rsplit_once('\'')?;
+    let (_before, key) = before.rsplit_once('\'')?;
+    key.rsplit('.').next()
+}
+
+/// What to do after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// The transaction failed, another may succeed: `ROLLBACK` and try again.
+    TryAgain,
+    /// The connection is of no use, or its server does not take writes now: drop it and connect again.
+    Reconnect,
+    /// The database takes less at once: `ROLLBACK` and try again with less.
+    Split,
+    /// The database refuses something in it: `ROLLBACK` and try each message by itself.
+    TrySingly,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(code: u16, state: &str, message: &str) -> ErrorClass {
+        ErrorClass::of(&mysql::Error::MySqlError(mysql::MySqlError {
+            state: state.to_owned(),
+            message: message.to_owned(),
+            code,
+        }))
+    }
+
+    #[test]
+    fn a_duplicate_is_told_by_the_key_and_not_by_what_callers_sent() {
+        let id = ErrorClass::Duplicate;
+        for (entry, key, expected) in [
+            ("x", "request_id", id),
+            ("x", "messages.request_id", id),
+            ("it's 'quoted' for key 'user_seq'", "request_id", id),
+            ("x", "messages.user_seq", ErrorClass::Refused),
+            ("request_id", "user_seq", ErrorClass::Refused),
+            ("x' for key 'request_id", "user_seq", ErrorClass::Refused),
+            (
+                "x' for key 'messages.request_id'",
+                "messages.user_seq",
+                ErrorClass::Refused,
+            ),
+            (
+                "x' for key 'request_id'-",
+                "messages.seq",
+                ErrorClass::Refused,
+            ),
+        ] {
+            let message = format!("Duplicate entry '{entry}' for key '{key}'");
+            assert_eq!(class(1062, "23000", &message), expected, "{message}");
+        }
+        assert_eq!(class(1062, "23000", "without quotes"), ErrorClass::Refused);
+        assert_eq!(class(1062, "23000", "request_id'"), ErrorClass::Refused);
+    }
+
+    #[test]
+    fn what_lies_with_the_database_or_the_way_to_it_is_never_taken_for_a_fault_of_the_message() {
+        // Of servers, of ProxySQL, and numbers of tomorrow.
+        for (code, state) in [
+            (1041, "HY000"),
+            (1129, "HY000"),
+            (1184, "08S01"),
+            (1226, "42000"),
+            (1637, "HY000"),
+            (3168, "HY000"),
+            (3169, "HY000"),
+            (9001, "HY000"),
+            (65_000, "42000"),
+            (6999, "08S01"),
+        ] {
+            let recovery = class(code, state, "").recovery();
+            assert_eq!(recovery, Recovery::Reconnect, "{code}");
+        }
+        assert_eq!(class(6999, "40001", "").recovery(), Recovery::TryAgain);
+        assert_eq!(class(1153, "08S01", "").recovery(), Recovery::Split);
+        for state in ["HY000", "42000", "42S02", "XA100", "", "é"] {
+            assert_eq!(class(6999, state, ""), ErrorClass::Unknown, "{state}");
+        }
+        for state in ["22001", "23000", "45000"] {
+            assert_eq!(class(6999, state, ""), ErrorClass::Refused, "{state}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Outages of the database, and what the log tells of them.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::telemetry::Incident;
+
+/// An outage that lasts is logged once in this time.
+const OUTAGE_REPORT_INTERVAL: Duration = Duration::from_secs(60);
+/// An outage is over when nothing has failed for this long after a success. So what comes and goes is one outage.
+const SETTLING_TIME: Duration = Duration::from_secs(1);
+
+/// What the database is asked to do. Each needs all that those before it need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// To show messages.
+    Read,
+    /// To say whether it takes writes.
+    CheckWritable,
+    /// To store messages.
+    Write,
+}
+
+/// Logs an outage of the database, however many requests meet it: one line when it begins, one a minute while requests
+/// still fail, and one when it is over. Its incident stands in each of these lines, and in the answers to all that failed.
+#[derive(Debug, Default)]
+pub struct Outage {
+    ongoing: Mutex<Option<Ongoing>>,
+}
+
+#[derive(Debug)]
+struct Ongoing {
+    incident: Incident,
+    since: Instant,
+    reported: Instant,
+    failures: u64,
+    /// The most demanding that has failed. A success of something less does not end the outage.
+    failed: Access,
+    /// The first success after the last failure.
+    recovered: Option<Instant>,
+}
+
+impl Outage {
+    /// Counts a failure, and logs it if it is the first, or the first in a minute. Gives the outage's incident.
+    pub fn fail(&self, access: Access, cause: &dyn fmt::Display) -> Incident {
+        self.settle();
+        let now = Instant::now();
+        let mut guard = self.ongoing.lock();
+        let Some(ongoing) = &mut *guard else {
+            let incident = Incident::draw();
+            *guard = Some(Ongoing {
+                incident,
+                since: now,
+                reported: now,
+                failures: 1,
+                failed: access,
+                recovered: None,
+            });
+            drop(guard);
+            tracing::warn!(instance = %incident, %cause, "the database fails");
+            return incident;
+        };
+        ongoing.failures += 1;
+        ongoing.failed = ongoing.failed.max(access);
+        ongoing.recovered = None;
+        let (incident, failures, lasted) =
+            (ongoing.incident, ongoing.failures, ongoing.since.elapsed());
+        if now.duration_since(ongoing.reported) >= OUTAGE_REPORT_INTERVAL {
+            ongoing.reported = now;
+            drop(guard);
+            tracing::warn!(instance = %incident, failures, ?lasted, %cause, "the database still fails");
+        } else {
+            drop(guard);
+            tracing::debug!(instance = %incident, %cause, "the database fails again");
+        }
+        incident
+    }
+
+    /// Notes a success. It ends the outage unless something fails again soon.
+    pub fn succeed(&self, access: Access) {
+        if let Some(ongoing) = &mut *self.ongoing.lock()
+            && access >= ongoing.failed
+        {
+            ongoing.recovered.get_or_insert_with(Instant::now);
+        }
+        self.settle();
+    }
+
+    /// The incident of the outage that is under way.
+    pub fn incident(&self) -> Option<Incident> {
+        let ongoing = self.ongoing.lock();
+        let unsettled = ongoing
+            .as_ref()
+            .filter(|ongoing| ongoing.recovered.is_none());
+        unsettled.map(|ongoing| ongoing.incident)
+    }
+
+    /// Logs the end of an outage if it is over. To be called now and then, as nothing else may happen any more.
+    pub fn settle(&self) {
+        let over = self.ongoing.lock().take_if(|ongoing| {
+            ongoing
+                .recovered
+                .is_some_and(|at| at.elapsed() >= SETTLING_TIME)
+        });
+        if let Some(over) = over {
+            let took = over.recovered.map(|at| at.duration_since(over.since));
+            tracing::info!(instance = %over.incident, failures = over.failures, ?took, "the database works again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many seconds ago, all that this outage knows has happened.
+    fn age(outage: &Outage, seconds: u64) {
+        let mut ongoing = outage.ongoing.lock();
+        let ongoing = ongoing.as_mut().expect("an outage is under way");
+        let back = |time: Instant| {
+            time.checked_sub(Duration::from_secs(seconds))
+                .expect("the clock began long ago")
+        };
+        ongoing.since = back(ongoing.since);
+        ongoing.reported = back(ongoing.reported);
+        ongoing.recovered = ongoing.recovered.map(back);
+    }
+
+    #[test]
+    fn what_fails_again_soon_after_a_success_is_the_same_outage() {
+        let outage = Outage::default();
+        let first = outage.fail(Access::Write, &"away");
+        for _ in 0..100 {
+            outage.succeed(Access::Write);
+            assert_eq!(outage.fail(Access::Write, &"away"), first);
+        }
+        outage.succeed(Access::Write);
+        assert_eq!(outage.incident(), None, "nobody need wait for the end");
+        age(&outage, 1);
+        assert_ne!(outage.fail(Access::Write, &"away"), first);
+    }
+
+    #[test]
+    fn an_outage_that_lasts_is_logged_once_a_minute() {
+        let outage = Outage::default();
+        outage.fail(Access::Write, &"away");
+        let reported = || {
+            outage
+                .ongoing
+                .lock()
+                .as_ref()
+                .map(|ongoing| ongoing.reported)
+        };
+        for seconds in [0, 30, 29] {
+            age(&outage, seconds);
+            let before = reported();
+            outage.fail(Access::Write, &"away");
+            assert_eq!(reported(), before);
+        }
+        age(&outage, 1);
+        let before = reported();
+        outage.fail(Access::Write, &"away");
+        assert!(reported() > before, "a minute is over");
+    }
+
+    #[test]
+    fn a_success_of_something_less_does_not_end_an_outage() {
+        for (failed, succeeds, ends) in [
+            (Access::Write, Access::Read, false),
+            (Access::Write, Access::CheckWritable, false),
+            (Access::CheckWritable, Access::Read, false),
+            (Access::Read, Access::Read, true),
+            (Access::Read, Access::Write, true),
+        ] {
+            let outage = Outage::default();
+            let first = outage.fail(failed, &"away");
+            outage.succeed(succeeds);
+            age(&outage, 1);
+            let second = outage.fail(failed, &"away");
+            assert_eq!(first != second, ends, "{failed:?}, {succeeds:?}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Reading what the database sends.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use mysql::prelude::{FromValue, Queryable};
+use mysql::{Conn, Row};
+
+/// The result sets of one round trip.
+pub type Results<'c> = mysql::QueryResult<'c, 'c, 'c, mysql::Text>;
+
+/// Reads a date and time of a row as UTC.
+///
+/// # Errors
+/// If the column is none.
+pub fn time(row: &mut Row, index: usize) -> Result<DateTime<Utc>, mysql::Error> {
+    Ok(column::<NaiveDateTime>(row, index)?.and_utc())
+}
+
+/// Takes a column out of a row.
+///
+/// # Errors
+/// If there is none, or it is of another type.
+pub fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, mysql::Error> {
+    match row.take_opt(index) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(mysql::Error::FromRowError(row.clone())),
+    }
+}
+
+/// Reads one result set to its end.
+///
+/// # Errors
+/// As the database says, or if there is none.
+pub fn next_set<T>(
+    results: &mut Results<'_>,
+    read: impl Fn(Row) -> Result<T, mysql::Error>,
+) -> Result<Vec<T>, mysql::Error> {
+    match results.iter() {
+        Some(rows) => read_all(rows, read),
+        None => Err(mysql::DriverError::UnexpectedPacket.into()),
+    }
+}
+
+fn read_all<T>(
+    rows: impl Iterator<Item = Result<Row, mysql::Error>>,
+    read: impl Fn(Row) -> Result<T, mysql::Error>,
+) -> Result<Vec<T>, mysql::Error> {
+    rows.map(|row| row.and_then(&read)).collect()
+}
+
+/// The end of several statements at one of them.
+#[derive(Debug)]
+pub struct Stopped {
+    /// How many were run before it.
+    pub at: usize,
+    /// What went wrong.
+    pub error: mysql::Error,
+}
+
+/// Runs all of several statements. `query_drop` would lose the error of any but the first.
+///
+/// # Errors
+/// [`Stopped`] at the first that fails; the database runs none of those behind it.
+pub fn run_all(connection: &mut Conn, statements: &str) -> Result<(), Stopped> {
+    let mut at = 0;
+    let mut results = connection
+        .query_iter(statements)
+        .map_err(|error| Stopped { at, error })?;
+    while let Some(mut rows) = results.iter() {
+        rows.try_for_each(|row| row.map(drop))
+            .map_err(|error| Stopped { at, error })?;
+        at += 1;
+    }
+    Ok(())
+}
