@@ -12,9 +12,9 @@ use foundation::http::{
     Edge, EdgeLimits, Endpoint, Handler, Problem, Service, claim_descriptors, listen,
 };
 use foundation::telemetry::{self, LogFormat, LogLevel, Program, Registry};
-use server::message::{Message, RenderedHistory, Window};
+use server::message::{Message, RenderedHistory, ReplyBody};
 
-struct Constant(Window);
+struct Constant(ReplyBody);
 
 impl Service for Constant {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[Endpoint::post(

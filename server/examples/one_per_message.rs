@@ -19,7 +19,7 @@ use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
-use server::message::{Message, RenderedHistory, Submission, Window};
+use server::message::{Message, RenderedHistory, ReplyBody, Submission};
 use server::store::SCHEMA;
 use server::{api, error};
 
@@ -45,7 +45,7 @@ fn post(service: &OnePerMessage, exchange: Exchange) {
 type Connections = Pool<MySqlConnectionManager>;
 type Row = (u64, String, u64, String, NaiveDateTime);
 
-fn store(connections: &Connections, post: &Submission) -> Result<Window, Box<dyn Error>> {
+fn store(connections: &Connections, post: &Submission) -> Result<ReplyBody, Box<dyn Error>> {
     let (user, text) = (post.message.user(), post.message.text());
     let mut connection = connections.get()?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;

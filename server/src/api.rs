@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::message::{NewMessage, RequestId, Submission, Window};
+use crate::message::{NewMessage, ReplyBody, RequestId, Submission};
 use crate::messenger::Messenger;
 use foundation::http::{Endpoint, Exchange, Handler, Part, Problem, Response, Service};
 
@@ -67,8 +67,8 @@ fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem>
     Ok(Response::json(&messages))
 }
 
-impl From<Window> for Response {
-    fn from(window: Window) -> Self {
+impl From<ReplyBody> for Response {
+    fn from(window: ReplyBody) -> Self {
         let (buffer, range) = window.into_parts();
         Self::json_part(Part {
             before: "[",

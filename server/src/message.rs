@@ -1,4 +1,4 @@
-//! Messages: as a caller sends them, and as they are stored and shown.
+//! Messages: as a client sends them, and as they are stored and shown.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -108,11 +108,11 @@ fn outside(detail: String) -> Error {
     Error::OutsideLimit(detail)
 }
 
-/// What makes two attempts the same request: a caller's `Idempotency-Key`, or a UUID that the server draws.
+/// What makes two attempts the same request: a client's `Idempotency-Key`, or a UUID that the server draws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestId {
-    /// Chosen by the caller, who may have used it before.
-    Caller(Uuid),
+    /// Chosen by the client, who may have used it before.
+    Client(Uuid),
     /// Drawn by the server for this message, so before the first attempt it is stored nowhere.
     Server(Uuid),
 }
@@ -135,7 +135,7 @@ impl RequestId {
             .and_then(|rest| rest.strip_suffix('"'))
             .unwrap_or(header);
         match Uuid::try_parse(bare) {
-            Ok(uuid) if bare.len() == UUID_LENGTH => Ok(Self::Caller(uuid)),
+            Ok(uuid) if bare.len() == UUID_LENGTH => Ok(Self::Client(uuid)),
             _ => Err(Error::Malformed(
                 "`Idempotency-Key` is not a UUID like 123e4567-e89b-42d3-a456-426614174000."
                     .to_owned(),
@@ -147,7 +147,7 @@ impl RequestId {
     #[must_use]
     pub fn uuid(self) -> Uuid {
         match self {
-            Self::Caller(uuid) | Self::Server(uuid) => uuid,
+            Self::Client(uuid) | Self::Server(uuid) => uuid,
         }
     }
 }
@@ -196,7 +196,7 @@ pub struct RenderedHistory {
 
 /// What one reply shows: consecutive messages as JSON, with commas between, without the brackets around.
 #[derive(Debug, Clone)]
-pub struct Window {
+pub struct ReplyBody {
     history: Arc<RenderedHistory>,
     /// Which part of its JSON.
     shown: Range<usize>,
@@ -225,16 +225,16 @@ impl RenderedHistory {
     /// # Panics
     /// If there is no such message.
     #[must_use]
-    pub fn window(self: &Arc<Self>, index: usize) -> Window {
+    pub fn window(self: &Arc<Self>, index: usize) -> ReplyBody {
         let first = &self.places[index.saturating_sub(PREDECESSORS)];
-        Window {
+        ReplyBody {
             shown: first.start..self.places[index].end,
             history: Arc::clone(self),
         }
     }
 }
 
-impl Window {
+impl ReplyBody {
     /// The buffer that it shares with others, and its place there.
     #[must_use]
     pub fn into_parts(self) -> (Arc<RenderedHistory>, Range<usize>) {

@@ -32,7 +32,7 @@ pub struct WriterMetrics {
     pub unknown: IntCounter,
     unknown_stored: IntCounter,
     unknown_not_stored: IntCounter,
-    /// Of these, those whose callers could not be told.
+    /// Counts messages of unknown outcome whose clients could not be told.
     pub unknown_given_up: IntCounter,
 }
 

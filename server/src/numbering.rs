@@ -159,7 +159,7 @@ mod tests {
         Submission {
             message: NewMessage::new(format!("user {user}"), format!("text {text}"))
                 .expect("within the limits"),
-            request_id: RequestId::Caller(Uuid::from_u128(id.into())),
+            request_id: RequestId::Client(Uuid::from_u128(id.into())),
             deadline: Instant::now(),
         }
     }

@@ -1,6 +1,6 @@
 //! The store: all SQL, and what its errors mean.
 //!
-//! Every statement is understood by MySQL and by MariaDB. What callers sent stands in it as hexadecimal literals only.
+//! Every statement is understood by MySQL and by MariaDB. What clients sent stands in it as hexadecimal literals only.
 
 mod rehearsal;
 mod sql;

@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::message::{PREDECESSORS, RenderedHistory, RequestId, Submission, Window};
+use crate::message::{PREDECESSORS, RenderedHistory, ReplyBody, RequestId, Submission};
 use crate::metrics::WriterMetrics;
 use crate::numbering::{Assignment, Numbered, number};
 use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, RowHeads, Store};
@@ -50,7 +50,7 @@ pub struct WriterLimits {
 }
 
 /// Takes the answers of a batch, and does not block.
-type Deliver<A> = Box<dyn Fn(Vec<(A, Result<Window, Error>)>) + Send>;
+type Deliver<A> = Box<dyn Fn(Vec<(A, Result<ReplyBody, Error>)>) + Send>;
 
 /// The way into the queue, and the thread behind it.
 pub struct Writer<A> {
@@ -59,7 +59,7 @@ pub struct Writer<A> {
     thread: JoinHandle<()>,
     /// Closed when the thread ends; nothing is ever sent.
     ended: Receiver<Infallible>,
-    /// Of the full queue.
+    /// Rate-limits the line on the full queue.
     refusals: Reporter,
     metrics: Arc<WriterMetrics>,
 }
@@ -73,7 +73,7 @@ impl<A: Send + 'static> Writer<A> {
         store: Store,
         limits: WriterLimits,
         metrics: Arc<WriterMetrics>,
-        deliver: impl Fn(Vec<(A, Result<Window, Error>)>) + Send + 'static,
+        deliver: impl Fn(Vec<(A, Result<ReplyBody, Error>)>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
@@ -184,7 +184,7 @@ impl<A> WriterThread<A> {
         }
     }
 
-    /// A panic costs the batch, if there is one, whose callers are answered when it is dropped, and the connection.
+    /// A panic costs the batch, if there is one, whose clients are answered when it is dropped, and the connection.
     fn survive(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!("the writer panicked; it goes on with the next batch");
@@ -200,10 +200,10 @@ impl<A> WriterThread<A> {
                 return None;
             }
             let mut failure = match self.attempt(&mut batch, retry) {
-                Ok(windows) => {
+                Ok(replies) => {
                     self.store.outage().succeed(Access::Write);
-                    let callers = batch.into_iter().map(|waiting| waiting.answer_to);
-                    (self.deliver)(callers.zip(windows).collect());
+                    let clients = batch.into_iter().map(|waiting| waiting.answer_to);
+                    (self.deliver)(clients.zip(replies).collect());
                     return None;
                 }
                 Err(failure) => failure,
@@ -308,7 +308,7 @@ impl<A> WriterThread<A> {
         &mut self,
         batch: &mut Vec<Waiting<A>>,
         retry: RetryState,
-    ) -> Result<Vec<Result<Window, Error>>, Failure> {
+    ) -> Result<Vec<Result<ReplyBody, Error>>, Failure> {
         let mut heads = RowHeads::default();
         heads.extend(batch.iter().map(|waiting| &waiting.submission));
         let look_up = ids_to_look_up(batch, retry);
@@ -409,7 +409,7 @@ impl<A> WriterThread<A> {
         }
     }
 
-    /// Drops those whose callers do not wait any longer. Never out of a batch that is under way.
+    /// Drops those whose clients do not wait any longer. Never out of a batch that is under way.
     fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, retry: RetryState) {
         let now = Instant::now();
         let late: Vec<_> = batch
@@ -453,7 +453,7 @@ fn ids_to_look_up<A>(batch: &[Waiting<A>], retry: RetryState) -> Vec<Uuid> {
     batch
         .iter()
         .map(|waiting| waiting.submission.request_id)
-        .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Caller(_)))
+        .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Client(_)))
         .map(RequestId::uuid)
         .collect()
 }
@@ -462,7 +462,7 @@ fn ids_to_look_up<A>(batch: &[Waiting<A>], retry: RetryState) -> Vec<Uuid> {
 fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,
-) -> Result<HashMap<u64, Window>, mysql::Error> {
+) -> Result<HashMap<u64, ReplyBody>, mysql::Error> {
     let repeated: Vec<u64> = numbered
         .assignments
         .iter()
@@ -475,7 +475,7 @@ fn read_again(
             // Its predecessors stand before it, for there is no hole.
             let last = messages.partition_point(|message| message.seq < seq);
             let shown = &messages[last.saturating_sub(PREDECESSORS)..=last];
-            // Each in a buffer of its own: a caller who does not read keeps no more than what is his.
+            // Each in a buffer of its own: a client who does not read keeps no more than what is his.
             let reply = RenderedHistory::new(shown).window(shown.len() - 1);
             replies.insert(seq, reply);
         }

@@ -86,7 +86,7 @@ pub struct EdgeLimits {
     pub workers: usize,
     /// How long a body may take; and from there to the moment from which nobody waits for the message any more.
     pub request_timeout: Duration,
-    /// From [`Stopper::stop`] to the moment at which requests under way are given up.
+    /// The time from [`Stopper::stop`] to the moment at which requests under way are given up.
     pub shutdown_timeout: Duration,
 }
 
@@ -242,7 +242,7 @@ impl Edge {
         })
     }
 
-    /// Until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a thread for each.
+    /// Accepts connections until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a thread for each.
     fn keep_accepting(
         &self,
         watchdog: &AcceptWatchdog,

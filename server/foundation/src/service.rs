@@ -13,7 +13,7 @@ use crate::mysql::SetupError;
 use crate::telemetry::Registry;
 
 const FAILED: u8 = 1;
-/// As clap ends on a wrong option.
+/// An option is wrong: clap ends with the same.
 const MISCONFIGURED: u8 = 2;
 /// The port belongs to another process.
 const ADDRESS_TAKEN: u8 = 3;

@@ -32,7 +32,7 @@ const CHANGED: &str = "what is written to the tables messages and counters comes
 
 /// A user's name does not begin with a blank, so nobody has this one.
 const USER: &str = " rehearsal ";
-/// Of two and of four bytes in UTF-8.
+/// Has a character of two and one of four bytes in UTF-8.
 const TEXT: &str = "é😀";
 const SENT_AT: &str = "'2000-01-01 00:00:00.000001'";
 

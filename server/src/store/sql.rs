@@ -1,4 +1,4 @@
-//! The text of the statements. Nothing is escaped: what callers sent is written in hexadecimal.
+//! The text of the statements. Nothing is escaped: what clients sent is written in hexadecimal.
 
 use std::fmt::Write;
 
@@ -146,7 +146,7 @@ pub(super) fn page(before: Option<u64>, limit: u64) -> String {
     format!("{MESSAGES}{below} ORDER BY seq DESC LIMIT {limit}")
 }
 
-/// With the index by name: on a young table the statistics lag behind, and the optimizer would read all of it.
+/// Reads messages, with the index by name: on a young table the statistics lag behind, and the optimizer would read all of it.
 const MESSAGES: &str = "SELECT seq, user, user_seq, text, sent_at FROM messages FORCE INDEX (seq)";
 
 fn literal(time: DateTime<Utc>) -> String {

@@ -8,7 +8,7 @@ use foundation::mysql::column;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
-/// By table and name, as [`COLUMNS_THERE`] describes them.
+/// The columns by table and name, as [`COLUMNS_THERE`] describes them.
 const COLUMNS: [(&str, &str, &str); 11] = [
     ("messages", "id", "bigint unsigned NOT NULL AUTO_INCREMENT"),
     ("messages", "seq", "bigint unsigned NOT NULL"),
@@ -35,7 +35,7 @@ const COLUMNS: [(&str, &str, &str); 11] = [
     ("counters", "repeats", "bigint unsigned NOT NULL DEFAULT"),
 ];
 
-/// By table and name, with their columns.
+/// The unique keys by table and name, with their columns.
 const UNIQUE_KEYS: [(&str, &str, &str); 5] = [
     ("messages", "PRIMARY", "id"),
     ("messages", "seq", "seq"),

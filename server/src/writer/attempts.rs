@@ -28,9 +28,9 @@ pub(super) struct RetryState {
 pub(super) struct Failure {
     pub(super) class: ErrorClass,
     pub(super) commit_status: CommitStatus,
-    /// By which the database names the error, if it answered.
+    /// The number by which the database names the error, if it answered.
     pub(super) code: Option<u16>,
-    /// For the log.
+    /// What the log tells of it.
     pub(super) said: String,
 }
 
@@ -39,14 +39,14 @@ pub(super) struct Failure {
 pub(super) enum CommitStatus {
     /// It did not come as far as the lock.
     Unchanged,
-    /// With the lock it found nothing of the batch, and it stored nothing.
+    /// The attempt got the lock, found nothing of the batch, and it stored nothing.
     NotStored,
     /// Some of the batch is stored, or may be now or later.
     InDoubt,
 }
 
 impl RetryState {
-    /// The only place that decides whether a caller may be told that nothing is stored.
+    /// The only place that decides whether a client may be told that nothing is stored.
     pub(super) fn learn_of(&mut self, failure: &Failure, incident: Incident) {
         self.attempts += 1;
         self.outcome_unknown = match failure.commit_status {

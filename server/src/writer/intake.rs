@@ -37,11 +37,11 @@ impl<A> Intake<A> {
     /// All that waits, up to the limits; waits for the first.
     pub(super) fn next_batch(
         &mut self,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Waiting<A>>, RecvTimeoutError> {
         let first = match self.held_back.take() {
             Some(first) => first,
-            None => self.queue.recv_timeout(patience)?,
+            None => self.queue.recv_timeout(timeout)?,
         };
         let mut batch = vec![first];
         self.fill(&mut batch, |_| true);

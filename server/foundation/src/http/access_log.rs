@@ -19,7 +19,7 @@ pub(super) struct Entry {
     method: String,
     path: String,
     resource: Option<Uuid>,
-    /// The caller's own name for this request.
+    /// The client's own name for this request.
     named: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Entry {
             method: clip(open.request.method().as_str()),
             path: clip(path),
             resource: open.resource,
-            named: request::caller_s_id(&open.request, MOST_SHOWN).map(str::to_owned),
+            named: request::client_s_id(&open.request, MOST_SHOWN).map(str::to_owned),
         }
     }
 }

@@ -101,7 +101,7 @@ impl BodyDrain {
         }
     }
 
-    /// For a request that gets no answer.
+    /// Ends a request that gets no answer.
     pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
         if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
             return self.abandon(request, peer);

@@ -11,7 +11,7 @@ use super::body_drain::Abandoned;
 use super::exchange::Exchange;
 use super::load_shedding::no_room;
 use super::metrics::EdgeMetrics;
-use super::pipeline::Standing;
+use super::pipeline::ConnectionStatus;
 use super::problem::Problem;
 use super::response::Response;
 use super::response_budget::ResponseBudget;
@@ -93,14 +93,14 @@ impl<S: Service> Dispatcher<S> {
     pub(super) fn receive(&self, request: tiny_http::Request) {
         self.heard.store(true, Ordering::Relaxed);
         let routed = self.router.route(request.method().as_str(), request.url());
-        let Some((mut exchange, standing)) =
+        let Some((mut exchange, status)) =
             Exchange::open(request, routed.label, routed.parameters, &self.responses)
         else {
             return;
         };
-        match standing {
-            Standing::Open => {}
-            Standing::GivenUp => {
+        match status {
+            ConnectionStatus::Open => {}
+            ConnectionStatus::GivenUp => {
                 exchange.give_up_connection();
                 let problem = self.refuse_given_up(&exchange);
                 return exchange.refuse(problem);

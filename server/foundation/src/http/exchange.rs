@@ -12,7 +12,7 @@ use tiny_http::Request;
 use uuid::Uuid;
 
 use super::in_flight::{Afterwards, InFlight};
-use super::pipeline::Standing;
+use super::pipeline::ConnectionStatus;
 use super::problem::Problem;
 use super::request::{self, Rest, path_and_query};
 use super::response::Response;
@@ -52,14 +52,14 @@ impl Exchange {
         label: usize,
         parameters: Vec<(String, String)>,
         responses: &Arc<ResponseQueue>,
-    ) -> Option<(Self, Standing)> {
+    ) -> Option<(Self, ConnectionStatus)> {
         let arrived = Instant::now();
         // Always there on TCP.
         let connection = request
             .remote_addr()
             .copied()
             .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let Some((slot, standing)) = responses.reserve(connection, arrived) else {
+        let Some((slot, status)) = responses.reserve(connection, arrived) else {
             responses.ignore(request, connection);
             return None;
         };
@@ -83,7 +83,7 @@ impl Exchange {
             body: Ok(Vec::new()),
             deadline: arrived,
         };
-        Some((exchange, standing))
+        Some((exchange, status))
     }
 
     /// Answers, from any thread and without blocking.
@@ -208,7 +208,7 @@ impl Exchange {
         }
     }
 
-    /// From now on it is there.
+    /// Notes that the body is there from now on.
     pub(super) fn received_now(&mut self) {
         self.open_mut().received = Instant::now();
     }
@@ -223,12 +223,12 @@ impl Exchange {
         self.open_ref().connection
     }
 
-    /// The answer will ask the caller to close the connection.
+    /// The answer will ask the client to close the connection.
     pub(super) fn close_after(&mut self) {
         self.open_mut().close = true;
     }
 
-    /// From now on it is owed an answer, whatever became of its body.
+    /// Takes the request out: from now on it is owed an answer, whatever became of its body.
     fn take(&mut self) -> Option<InFlight> {
         self.being_read = None;
         self.open.take()

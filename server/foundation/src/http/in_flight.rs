@@ -54,8 +54,8 @@ pub(super) type ResponsePipelines = Pipelines<SocketAddr, (InFlight, Item)>;
 
 /// What takes the place of a request in the pipeline of its connection.
 pub(super) enum Item {
-    Answer(Response),
-    /// To be asked in its turn.
+    Response(Response),
+    /// A question to be asked in its turn.
     Question(Box<dyn FnOnce(InFlight) + Send>),
 }
 

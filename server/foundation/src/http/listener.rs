@@ -38,7 +38,7 @@ const LOOK_SHARE: u32 = 50;
 const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a listener that is to be closed may take to accept what waits.
-const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Nudges before a listener is closed; each takes a fraction of a millisecond.
 const LAST_NUDGES: usize = 100;
 
@@ -244,7 +244,7 @@ fn is_served(mut probe: &TcpStream) -> bool {
 /// As the system says.
 pub(super) fn close(listener: &Socket, deadline: Instant) -> io::Result<()> {
     if let Ok(address) = reachable(listener) {
-        let deadline = deadline.min(Instant::now() + ACCEPT_PATIENCE);
+        let deadline = deadline.min(Instant::now() + ACCEPT_TIMEOUT);
         // Connections are accepted in the order in which they were made, so when the first of these is served, all
         // before it are accepted. Each one frees another that starves, as those of the watchdog do.
         let _all_served = (0..LAST_NUDGES).all(|_| nudge_and_wait(address, deadline).is_ok());

@@ -16,7 +16,7 @@ use crate::telemetry::Incident;
 const MOST_CLIENTS: usize = 32;
 /// How long one may take to send a request and to read the refusal. With more, those who say nothing would keep others
 /// from theirs for long.
-const PATIENCE: Duration = Duration::from_millis(200);
+const CLIENT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Answers 503 to whoever connects while connections cannot be served, on one thread and without ever waiting.
 pub(super) struct LoadShedding {
@@ -101,11 +101,11 @@ impl Client {
                     }
                 }
                 // However fast it sends, others wait too.
-                Ok(_) if self.since.elapsed() >= PATIENCE => return false,
+                Ok(_) if self.since.elapsed() >= CLIENT_TIMEOUT => return false,
                 Ok(_) => {}
                 Err(error) => {
                     return error.kind() == io::ErrorKind::WouldBlock
-                        && self.since.elapsed() < PATIENCE;
+                        && self.since.elapsed() < CLIENT_TIMEOUT;
                 }
             }
         }

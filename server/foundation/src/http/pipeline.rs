@@ -27,7 +27,7 @@ const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 /// before it. One thread writes for a pipeline at a time.
 ///
 /// An item may also be a question for which its client is to wait until all before it is written: it is
-/// [`Fate::Deferred`] when its turn comes, and its answer takes its place.
+/// [`WriteOutcome::Deferred`] when its turn comes, and its answer takes its place.
 pub(super) struct Pipelines<C, T> {
     state: Mutex<State<C, T>>,
 }
@@ -75,7 +75,7 @@ impl<T> Pipeline<T> {
 
 /// How a connection stands when one of its requests comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ConnectionStatus {
     Open,
     /// Nothing more is served on it.
     GivenUp,
@@ -92,7 +92,7 @@ pub(super) enum Turn<T> {
 
 /// What became of an item whose turn had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum WriteOutcome {
     /// It is done with.
     Done,
     /// Its place waits for another item, which is left with the same slot.
@@ -122,27 +122,31 @@ impl<C: Copy + Eq + Hash, T> Pipelines<C, T> {
 
     /// The next place in the pipeline of `connection`, and how that stands. None if it was given up and is told so already, or
     /// cannot be told: then its requests do not even get an answer.
-    pub(super) fn reserve(&self, connection: C, now: Instant) -> Option<(Slot<C>, Standing)> {
+    pub(super) fn reserve(
+        &self,
+        connection: C,
+        now: Instant,
+    ) -> Option<(Slot<C>, ConnectionStatus)> {
         let mut state = self.state.lock();
         state.sweep(now);
         let pipeline = state.by_connection.entry(connection).or_default();
-        let mut standing = Standing::Open;
+        let mut status = ConnectionStatus::Open;
         if pipeline.is_given_up(now) {
             if !pipeline.waiting.is_empty() {
                 return None;
             }
-            standing = Standing::GivenUp;
+            status = ConnectionStatus::GivenUp;
         } else if pipeline.waiting.len() == MOST_AHEAD {
             pipeline.given_up_since = Some(now);
-            standing = Standing::GivenUp;
+            status = ConnectionStatus::GivenUp;
         }
         let place = pipeline.first + pipeline.waiting.len() as u64;
         pipeline.waiting.push_back(None);
         state.open += 1;
-        Some((Slot { connection, place }, standing))
+        Some((Slot { connection, place }, status))
     }
 
-    /// From now on nothing more is served on this connection.
+    /// Sees to it that from now on nothing more is served on this connection.
     pub(super) fn give_up(&self, connection: C, now: Instant) {
         let mut state = self.state.lock();
         state
@@ -160,7 +164,12 @@ impl<C: Copy + Eq + Hash, T> Pipelines<C, T> {
     }
 
     /// Puts an item into its place, and writes all that are at the head of the pipeline now, unless another thread does.
-    pub(super) fn complete(&self, slot: Slot<C>, item: T, mut write: impl FnMut(Turn<T>) -> Fate) {
+    pub(super) fn complete(
+        &self,
+        slot: Slot<C>,
+        item: T,
+        mut write: impl FnMut(Turn<T>) -> WriteOutcome,
+    ) {
         let mut state = self.state.lock();
         let Some(pipeline) = state.by_connection.get_mut(&slot.connection) else {
             return;
@@ -174,13 +183,13 @@ impl<C: Copy + Eq + Hash, T> Pipelines<C, T> {
         pipeline.being_written = true;
         let mut last = None;
         while let Some(turn) = state.next_turn(slot.connection, last) {
-            let fate = MutexGuard::unlocked(&mut state, || {
+            let outcome = MutexGuard::unlocked(&mut state, || {
                 catch_unwind(AssertUnwindSafe(|| write(turn))).unwrap_or_else(|_panic| {
                     tracing::error!("a panic while an answer was written; the server goes on");
-                    Fate::Done
+                    WriteOutcome::Done
                 })
             });
-            last = Some(fate);
+            last = Some(outcome);
         }
     }
 
@@ -203,14 +212,14 @@ impl<C: Copy + Eq + Hash, T> Pipelines<C, T> {
 impl<C: Copy + Eq + Hash, T> State<C, T> {
     /// Settles what became of the item at the head of a pipeline, and takes the one that is there then. If there is none, the
     /// pipeline is not being written any more.
-    fn next_turn(&mut self, connection: C, last: Option<Fate>) -> Option<Turn<T>> {
+    fn next_turn(&mut self, connection: C, last: Option<WriteOutcome>) -> Option<Turn<T>> {
         let pipeline = self.by_connection.get_mut(&connection)?;
         let end = pipeline.first + pipeline.waiting.len() as u64;
         // At the first loss: whoever comes to this pipeline later is another client.
-        if last == Some(Fate::Lost) && pipeline.first >= pipeline.lost_below {
+        if last == Some(WriteOutcome::Lost) && pipeline.first >= pipeline.lost_below {
             pipeline.lost_below = end;
         }
-        if last.is_some_and(|fate| fate != Fate::Deferred) {
+        if last.is_some_and(|outcome| outcome != WriteOutcome::Deferred) {
             pipeline.waiting.pop_front();
             pipeline.first += 1;
             self.open -= 1;
@@ -242,12 +251,14 @@ impl<C: Copy + Eq + Hash, T> State<C, T> {
 mod tests {
     use std::time::Instant;
 
-    use super::{Fate, GIVEN_UP_FOR, MOST_AHEAD, Pipelines, SWEEP_AT, Slot, Standing, Turn};
+    use super::{
+        ConnectionStatus, GIVEN_UP_FOR, MOST_AHEAD, Pipelines, SWEEP_AT, Slot, Turn, WriteOutcome,
+    };
 
     fn reserve<C: Copy + Eq + std::hash::Hash, T>(
         pipelines: &Pipelines<C, T>,
         connection: C,
-    ) -> (Slot<C>, Standing) {
+    ) -> (Slot<C>, ConnectionStatus) {
         let reserved = pipelines.reserve(connection, Instant::now());
         reserved.expect("the pipeline is not full")
     }
@@ -263,7 +274,7 @@ mod tests {
                 Turn::Write(item) => write(item),
                 Turn::Try(_) => panic!("nothing is lost"),
             }
-            Fate::Done
+            WriteOutcome::Done
         });
     }
 
@@ -325,9 +336,9 @@ mod tests {
             };
             turns.push(item);
             if item == "question" {
-                Fate::Deferred
+                WriteOutcome::Deferred
             } else {
-                Fate::Done
+                WriteOutcome::Done
             }
         });
         assert_eq!(turns, ["first", "question"]);
@@ -348,7 +359,7 @@ mod tests {
         let mut turns = Vec::new();
         let mut lose = |turn| {
             turns.push(turn);
-            Fate::Lost
+            WriteOutcome::Lost
         };
         pipelines.complete(first, 1, &mut lose);
 
@@ -367,12 +378,12 @@ mod tests {
         let now = Instant::now();
         let (first, _) = reserve(&pipelines, "a");
         for _ in 1..MOST_AHEAD {
-            assert_eq!(reserve(&pipelines, "a").1, Standing::Open);
+            assert_eq!(reserve(&pipelines, "a").1, ConnectionStatus::Open);
         }
-        assert_eq!(reserve(&pipelines, "a").1, Standing::GivenUp);
+        assert_eq!(reserve(&pipelines, "a").1, ConnectionStatus::GivenUp);
         assert!(pipelines.reserve("a", now).is_none());
         assert_eq!(pipelines.open(), MOST_AHEAD + 1);
-        assert_eq!(reserve(&pipelines, "b").1, Standing::Open);
+        assert_eq!(reserve(&pipelines, "b").1, ConnectionStatus::Open);
 
         complete(&pipelines, first, (), |()| ());
         assert!(pipelines.reserve("a", now).is_none(), "also with a place");
@@ -383,14 +394,17 @@ mod tests {
         let pipelines = Pipelines::new();
         let now = Instant::now();
         pipelines.give_up("a", now);
-        let standing = |time| {
-            let (slot, standing) = pipelines.reserve("a", time)?;
+        let status = |time| {
+            let (slot, status) = pipelines.reserve("a", time)?;
             complete(&pipelines, slot, (), |()| ());
-            Some(standing)
+            Some(status)
         };
-        assert_eq!(standing(now), Some(Standing::GivenUp));
-        assert_eq!(standing(now + GIVEN_UP_FOR / 2), Some(Standing::GivenUp));
-        assert_eq!(standing(now + GIVEN_UP_FOR), Some(Standing::Open));
+        assert_eq!(status(now), Some(ConnectionStatus::GivenUp));
+        assert_eq!(
+            status(now + GIVEN_UP_FOR / 2),
+            Some(ConnectionStatus::GivenUp)
+        );
+        assert_eq!(status(now + GIVEN_UP_FOR), Some(ConnectionStatus::Open));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn path_and_query(target: &str) -> (&str, &str) {
     origin_form.split_once('?').unwrap_or((origin_form, ""))
 }
 
-/// Whether [`read_body`] returns without waiting for the caller: the body is in memory, or is refused unread.
+/// Whether [`read_body`] returns without waiting for the client: the body is in memory, or is refused unread.
 pub(super) fn needs_no_waiting(request: &Request, limit: usize) -> bool {
     is_in_memory(request) || request.body_length().is_some_and(|length| length > limit)
 }
@@ -226,8 +226,8 @@ pub(super) fn check_content_type(request: &Request) -> Result<(), Problem> {
     ))
 }
 
-/// `X-Request-Id`, by which callers and proxies find a request again, if it is fit for a log.
-pub(super) fn caller_s_id(request: &Request, most: usize) -> Option<&str> {
+/// `X-Request-Id`, by which clients and proxies find a request again, if it is fit for a log.
+pub(super) fn client_s_id(request: &Request, most: usize) -> Option<&str> {
     let fit = |id: &&str| id.len() <= most && id.bytes().all(|byte| byte.is_ascii_graphic());
     header(request, "X-Request-Id").filter(fit)
 }
@@ -249,7 +249,7 @@ fn wants_upgrade(request: &Request) -> bool {
         .is_some_and(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
-/// Whether the caller may have given a transfer coding a quality that is not a number.
+/// Whether the client may have given a transfer coding a quality that is not a number.
 pub(super) fn may_rate_with_nan(request: &Request) -> bool {
     headers(request, "TE").any(|value| value.to_ascii_lowercase().contains("nan"))
 }

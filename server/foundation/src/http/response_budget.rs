@@ -24,7 +24,7 @@ pub(super) struct Held {
 }
 
 impl ResponseBudget {
-    /// To be asked before a page is made. A few that are made at the same time may exceed the limit together.
+    /// Says whether a page may be made. A few that are made at the same time may exceed the limit together.
     ///
     /// # Errors
     /// The incident, if there is no room.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tiny_http::{Header, Method, Request, Response};
+use tiny_http::{Header, Method, Request};
 
 use crate::telemetry::Reporter;
 use crate::thread_pool::ThreadPool;
@@ -14,10 +14,10 @@ use super::access_log::Entry;
 use super::body_drain::{Abandoned, BodyDrain};
 use super::in_flight::{Afterwards, InFlight, Item, ResponsePipelines, shut_down};
 use super::metrics::EdgeMetrics;
-use super::pipeline::{Fate, Pipelines, Slot, Standing, Turn};
+use super::pipeline::{ConnectionStatus, Pipelines, Slot, Turn, WriteOutcome};
 use super::problem::Problem;
 use super::request::{self, Rest};
-use super::response::{Clock, Connection, Response as Answer};
+use super::response::{Clock, Connection, Response};
 
 /// The status of an interim answer (RFC 9110, section 15.2.1).
 const CONTINUE: u16 = 100;
@@ -74,7 +74,7 @@ impl ResponseQueue {
         &self,
         connection: SocketAddr,
         now: Instant,
-    ) -> Option<(Slot<SocketAddr>, Standing)> {
+    ) -> Option<(Slot<SocketAddr>, ConnectionStatus)> {
         self.pipelines.reserve(connection, now)
     }
 
@@ -88,7 +88,7 @@ impl ResponseQueue {
         self.pipelines.give_up(connection, Instant::now());
     }
 
-    /// For a request that gets neither a place nor an answer.
+    /// Ends a request that gets neither a place nor an answer.
     pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
         self.metrics.ignored.inc();
         self.ignored.report(|incident| {
@@ -98,15 +98,15 @@ impl ResponseQueue {
     }
 
     /// Has the answer written in its turn.
-    pub(super) fn answer(&self, open: InFlight, answer: Answer) {
-        self.repliers.submit((open, Item::Answer(answer)));
+    pub(super) fn answer(&self, open: InFlight, answer: Response) {
+        self.repliers.submit((open, Item::Response(answer)));
     }
 
-    /// As [`Self::answer`], for several.
-    pub(super) fn answer_all(&self, answers: Vec<(InFlight, Answer)>) {
+    /// Has several answers written, each in its turn.
+    pub(super) fn answer_all(&self, answers: Vec<(InFlight, Response)>) {
         let jobs = answers
             .into_iter()
-            .map(|(open, answer)| (open, Item::Answer(answer)));
+            .map(|(open, answer)| (open, Item::Response(answer)));
         self.repliers.submit_all(jobs);
     }
 
@@ -160,7 +160,7 @@ struct Replier {
     body_drain: Arc<BodyDrain>,
     clock: Clock,
     send_timeout: Duration,
-    /// Of connections on which an answer could not be delivered.
+    /// Rate-limits the line on connections on which an answer could not be delivered.
     given_up: Reporter,
     metrics: Arc<EdgeMetrics>,
 }
@@ -185,11 +185,11 @@ impl Replier {
     fn take(&self, open: InFlight, item: Item) {
         self.pipelines
             .complete(open.slot, (open, item), |turn| match turn {
-                Turn::Write((open, Item::Answer(answer)))
-                | Turn::Try((open, Item::Answer(answer))) => self.deliver(open, &answer),
+                Turn::Write((open, Item::Response(answer)))
+                | Turn::Try((open, Item::Response(answer))) => self.deliver(open, &answer),
                 Turn::Write((open, Item::Question(ask))) => {
                     ask(open);
-                    Fate::Deferred
+                    WriteOutcome::Deferred
                 }
                 Turn::Try((mut open, Item::Question(_))) => {
                     open.leave_unread();
@@ -199,7 +199,7 @@ impl Replier {
             });
     }
 
-    fn refuse_question(&self, open: &InFlight) -> Answer {
+    fn refuse_question(&self, open: &InFlight) -> Response {
         let incident = self.given_up.report(|incident| {
             tracing::info!(
                 instance = %incident, peer = %open.connection,
@@ -210,7 +210,7 @@ impl Replier {
     }
 
     /// A client that is gone, or does not read in time, is no error of ours.
-    fn deliver(&self, open: InFlight, answer: &Answer) -> Fate {
+    fn deliver(&self, open: InFlight, answer: &Response) -> WriteOutcome {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
         let entry = Entry::if_wanted(&open);
@@ -221,14 +221,14 @@ impl Replier {
             entry.log(answer, took, delivered);
         }
         if delivered {
-            Fate::Done
+            WriteOutcome::Done
         } else {
             metrics.undelivered.inc();
-            Fate::Lost
+            WriteOutcome::Lost
         }
     }
 
-    fn write(&self, open: InFlight, answer: &Answer) -> io::Result<()> {
+    fn write(&self, open: InFlight, answer: &Response) -> io::Result<()> {
         let date = self.clock.date();
         let allowance = Allowance {
             begun: Instant::now(),
@@ -240,7 +240,7 @@ impl Replier {
         }
     }
 
-    /// For a client whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
+    /// Answers a client whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
     /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
     /// writer without; its own headers say nothing of the body, so ours stand behind the name of the server here.
     ///
@@ -249,7 +249,7 @@ impl Replier {
     fn write_and_drain(
         &self,
         open: InFlight,
-        answer: &Answer,
+        answer: &Response,
         date: &str,
         allowance: &Allowance,
     ) -> io::Result<()> {
@@ -258,7 +258,7 @@ impl Replier {
         let head_only = is_head_only(&open.request);
         let (first, rest) = if request::may_rate_with_nan(&open.request) {
             let whole = answer.render(head_only, Connection::Close, date);
-            (Response::empty(CONTINUE), whole)
+            (tiny_http::Response::empty(CONTINUE), whole)
         } else {
             let headers = format!("DummyMessenger\r\n{}", answer.headers(Connection::Close));
             let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
@@ -267,7 +267,10 @@ impl Replier {
             } else {
                 answer.body().concat()
             };
-            (Response::empty(answer.status).with_header(server), body)
+            (
+                tiny_http::Response::empty(answer.status).with_header(server),
+                body,
+            )
         };
         // Says nothing of how writing the head went.
         let mut stream = open.request.upgrade("HTTP/1.1", first);
@@ -284,7 +287,7 @@ impl Replier {
     fn write_in_one_piece(
         &self,
         open: InFlight,
-        answer: &Answer,
+        answer: &Response,
         date: &str,
         allowance: &Allowance,
     ) -> io::Result<()> {

@@ -99,10 +99,10 @@ const OF_EACH_SERVER: [Label; 5] = [
 
 /// Finds the endpoint that a request asks for.
 pub(super) struct Router<S: 'static> {
-    /// Of each path, the labels of its methods.
+    /// Holds for each path the labels of its methods.
     paths: matchit::Router<Vec<usize>>,
     endpoints: &'static [Endpoint<S>],
-    /// Of each method on each path; the last stands for all that is no endpoint.
+    /// One for each method on each path; the last stands for all that is no endpoint.
     pub(super) labels: Vec<Label>,
     nothing_here: String,
 }

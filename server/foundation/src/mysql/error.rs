@@ -91,7 +91,7 @@ impl ErrorClass {
             Some("40") => Self::Conflict,
             // Data, integrity, a trigger's own.
             Some("22" | "23" | "45") => Self::Refused,
-            // Not the message's fault as far as is known; that of the statement (42) never is: what callers sent stands in
+            // Not the message's fault as far as is known; that of the statement (42) never is: what clients sent stands in
             // it as literals only.
             _ => Self::Unknown,
         }
@@ -119,7 +119,7 @@ impl ErrorClass {
         matches!(self, Self::Connection | Self::Unavailable | Self::ReadOnly)
     }
 
-    /// In the metrics.
+    /// The name of the class in the metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ pub fn code(error: &mysql::Error) -> Option<u16> {
 }
 
 /// The key's name in the message of error 1062, which ends with it in quotes. `MySQL` puts the table's before it. What
-/// stands earlier is the caller's: the name of a user may look like a key.
+/// stands earlier is the client's: the name of a user may look like a key.
 fn key(message: &str) -> Option<&str> {
     let (before, _end) = message.rsplit_once('\'')?;
     let (_before, key) = before.rsplit_once('\'')?;

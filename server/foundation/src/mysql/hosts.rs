@@ -32,7 +32,7 @@ const PAUSES: Backoff = Backoff {
     longest: Duration::from_secs(1),
 };
 
-/// At least one.
+/// The hosts of the database, at least one.
 pub(super) struct Hosts {
     all: Vec<Arc<Host>>,
     connect_timeout: Duration,
@@ -154,7 +154,7 @@ enum Check {
 }
 
 struct Host {
-    /// For the log.
+    /// The name of the host in the log.
     name: String,
     options: Opts,
     check: Check,
@@ -184,7 +184,7 @@ impl Host {
         }
     }
 
-    /// In a thread of its own, which ends when the host has answered, or has not in the time that a statement may take.
+    /// Asks the host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may take.
     fn ask(self: &Arc<Self>, index: usize, answer_to: &Sender<Answer>) {
         self.ask_for(index, answer_to, Self::connect);
     }
@@ -261,7 +261,7 @@ impl Drop for Asked {
 /// Options with which the driver tries all addresses of a host's name, one after the other, each for its share of the time
 /// to connect. The last share is for what follows on the connection.
 ///
-/// By itself the driver gives up at the first address that fails. Where the socket is bound, be it to any address, it goes
+/// Left to itself, the driver gives up at the first address that fails. Where the socket is bound, be it to any address, it goes
 /// on to the others of that family; and the name stays what a certificate is checked against.
 fn to_each_address(options: &Opts, addresses: &[SocketAddr]) -> Vec<Opts> {
     let (Ok(count @ 2..), Some(timeout)) = (
@@ -332,7 +332,7 @@ impl NoPrimary {
         self.0.iter().map(|(_, unfit)| unfit.error()).collect()
     }
 
-    /// Without names, for callers, as in `2 read-only, 1 not answering`.
+    /// Says it without names, for clients, as in `2 read-only, 1 not answering`.
     #[must_use]
     pub fn in_general(&self) -> String {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

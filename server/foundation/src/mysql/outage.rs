@@ -15,11 +15,11 @@ const SETTLING_TIME: Duration = Duration::from_secs(1);
 /// What the database is asked to do. Each needs all that those before it need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// To show messages.
+    /// It is asked to show what is stored.
     Read,
-    /// To say whether it takes writes.
+    /// It is asked whether it takes writes.
     CheckWritable,
-    /// To store messages.
+    /// It is asked to store something.
     Write,
 }
 

@@ -135,7 +135,7 @@ pub fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
 /// Why nothing was read.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRead {
-    /// Until the deadline.
+    /// No connection was free until the deadline.
     #[error("all connections for reading are in use")]
     AllBusy,
     /// No host gives a connection.

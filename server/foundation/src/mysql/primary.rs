@@ -26,7 +26,7 @@ pub(super) enum Unfit {
     Minority {
         /// Online or recovering.
         reached: u64,
-        /// With those that it cannot reach.
+        /// All members, with those that it cannot reach.
         members: u64,
     },
     /// Row locks are local to a member.
@@ -51,7 +51,7 @@ impl Unfit {
         }
     }
 
-    /// Without names, for callers.
+    /// Says it without names, for clients.
     pub(super) fn in_general(&self) -> &'static str {
         match self {
             Self::Failed(Error::MySqlError(_)) => "refusing connections",

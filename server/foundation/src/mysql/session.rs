@@ -24,9 +24,9 @@ enum KnownTo {
 struct Variable {
     known_to: KnownTo,
     name: &'static str,
-    /// In the SET statement; none if another statement sets it, or if only the operator may.
+    /// The value in the SET statement; none if another statement sets it, or if only the operator may.
     set_to: Option<String>,
-    /// As the database shows it afterwards.
+    /// The value as the database shows it afterwards.
     shown_as: String,
 }
 

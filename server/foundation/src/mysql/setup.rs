@@ -186,7 +186,7 @@ fn create_and_check(
     Ok(None)
 }
 
-/// Without it readers could take all connections, and the writer would get none.
+/// Says if the account may have too few connections: readers could take all connections, and the writer would get none.
 fn too_few_connections(connection: &mut Conn, needed: u8) -> Result<Option<String>, mysql::Error> {
     // The session's value is the limit in effect: the account's, or else the server's for each user; 0 is none.
     let limit: Option<i64> = connection.query_first("SELECT @@SESSION.max_user_connections")?;
@@ -344,7 +344,7 @@ pub enum SetupError {
         "no database at {url} after {waited:?}: {error}; is it running, and is the address right?"
     )]
     NotUp {
-        /// Without the password.
+        /// The URL, shown without the password.
         url: DatabaseUrls,
         /// How long it was tried.
         waited: Duration,
@@ -354,7 +354,7 @@ pub enum SetupError {
     /// It answered, and refused.
     #[error("the database at {url} refused: {error}{}{advice}", if advice.is_empty() { "" } else { "; " })]
     Refused {
-        /// Without the password.
+        /// The URL, shown without the password.
         url: DatabaseUrls,
         /// What it said.
         error: String,
@@ -364,7 +364,7 @@ pub enum SetupError {
     /// It answered, and could not keep the promises.
     #[error("the database at {url} cannot be used: {detail}")]
     Unfit {
-        /// Without the password.
+        /// The URL, shown without the password.
         url: DatabaseUrls,
         /// What is wrong with it.
         detail: String,

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// How long the database may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// To connect.
+    /// The longest time to connect.
     pub connect: Duration,
-    /// For one answer.
+    /// The longest time for one answer.
     pub answer: Duration,
 }
 

@@ -40,7 +40,7 @@ impl FromIterator<DatabaseUrls> for DatabaseUrls {
 }
 
 impl DatabaseUrls {
-    /// For each host, in order.
+    /// The driver's options for each host, in order.
     pub(super) fn options(&self, timeouts: Timeouts) -> Result<Vec<Opts>, String> {
         let all: Vec<Opts> = self
             .0

@@ -10,7 +10,7 @@ use uuid::Uuid;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One occurrence of a trouble. Stands in the log line of the cause, and as `instance` (RFC 9457, section 3.1.5) in
-/// every answer that it led to, so that a caller and the operator speak of the same.
+/// every answer that it led to, so that a client and the operator speak of the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incident(Uuid);
 

@@ -23,7 +23,7 @@ pub enum LogLevel {
 /// What a line looks like.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LogFormat {
-    /// For people; coloured on a terminal.
+    /// A line for people; coloured on a terminal.
     Text,
     /// One JSON object a line.
     Json,
