@@ -37,9 +37,7 @@ fn set_limit(of: impl Fn(u64) -> u64) {
 /// Whether there is room for new connections. Where the system does not tell, there is.
 #[must_use]
 pub fn has_room() -> bool {
-    most().is_none_or(|most| {
-        open().is_none_or(|open| open + most / ROOM <= most - kept_back(most))
-    })
+    most().is_none_or(|most| open().is_none_or(|open| open + most / ROOM <= most - kept_back(most)))
 }
 
 /// Whether connections to `port` that their clients have closed, and that stay open here for ever, hold half of all
