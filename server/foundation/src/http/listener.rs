@@ -19,23 +19,25 @@ const BACKLOG: i32 = 4096;
 /// it would take up to `net.ipv4.tcp_wmem` for each client that does not read. The longest reply to a message fits.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// How long nudges follow an arrival. A burst of connections lasts some milliseconds.
-const BURST: Duration = Duration::from_millis(50);
-/// Pause between two nudges in a burst: each frees one connection that starves in it.
+/// Nudges that follow an arrival at once: each frees one connection that starves, and there may be more to come.
+const FIRST_NUDGES: u64 = 100;
+/// Pause between two of these.
 const PAUSE_IN_BURST: Duration = Duration::from_micros(500);
-/// Pause between two nudges while it is waited for the last one to be served.
+/// Pause between two nudges in the time after a burst: some that came in it were no use.
 const PAUSE_BEHIND_BURST: Duration = Duration::from_millis(20);
-/// How often it is seen whether connections have arrived unnoticed, in the time after a nudge, and otherwise.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-const LOOK_INTERVAL_AT_REST: Duration = Duration::from_millis(250);
-/// How long after a nudge it is not quiet: as long as `tiny_http` keeps threads, among which connections may starve.
+/// How long after an arrival nudges go on: as long as `tiny_http` keeps threads, among which connections may starve.
 const UNREST: Duration = Duration::from_secs(5);
-/// A look takes at most one part in so many of the time.
-const LOOK_SHARE: u32 = 50;
+/// Descriptors that nudges on their way may hold.
+const OWN_DESCRIPTORS: u64 = 6;
+/// How often it is seen whether connections have arrived unnoticed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Pauses that a nudge waits to be served, added up, after which nobody can be served any more. Pauses are counted and
 /// not the time, which also goes by while the process is frozen.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
+
+/// How often a nudge is watched.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a listener that is to be closed may take to accept what waits.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -144,10 +146,6 @@ impl Shared {
     fn pause(&self) -> bool {
         self.paused.swap(true, Ordering::AcqRel)
     }
-
-    fn may_nudge(&self) -> bool {
-        !self.paused.load(Ordering::Acquire) && !self.stopped.load(Ordering::Acquire)
-    }
 }
 
 /// What the thread of the watchdog needs.
@@ -160,33 +158,49 @@ struct Watch {
 
 impl Watch {
     fn keep(&self, stalled: impl Fn()) {
-        let (mut known, mut last_nudge) = (None, Instant::now());
+        let look_interval = LOOK_INTERVAL.min(self.idle_timeout / 4);
+        let (mut known, mut owed) = (0, 0);
+        let (mut last_arrival, mut last_nudge) = (Instant::now(), Instant::now());
+        let mut probe = Probe::default();
         while !self.shared.stopped.load(Ordering::Acquire) {
-            if !self.shared.may_nudge() {
+            if self.shared.paused.load(Ordering::Acquire) {
+                probe = Probe::default();
                 std::thread::sleep(PAUSE_BEHIND_BURST);
                 continue;
             }
-            let look = Instant::now();
-            let open = descriptors::open();
-            let quiet = last_nudge.elapsed();
-            let interval = if quiet < UNREST {
-                LOOK_INTERVAL.max(look.elapsed() * LOOK_SHARE)
-            } else {
-                LOOK_INTERVAL_AT_REST
-            };
+            let is_unrest = last_arrival.elapsed() < UNREST || probe.waiting.is_some();
             // Where the system does not tell, there may always be more.
-            let are_more = open.is_none() || open > known;
-            known = open;
-            // A nudge in time keeps `accept` from reaching the time-out of its socket.
-            let is_due = quiet >= self.idle_timeout / 2;
-            if are_more || is_due || self.waits_for_arrival(interval.min(self.idle_timeout / 4)) {
-                if !self.nudge() && !self.shared.pause() {
-                    stalled();
-                }
-                last_nudge = Instant::now();
-                // So that no nudge is counted among the connections.
-                std::thread::sleep(PAUSE_BEHIND_BURST);
+            let open = descriptors::open().unwrap_or(known + 1);
+            if open > known + if is_unrest { OWN_DESCRIPTORS } else { 0 } {
+                // Two each, so there is a nudge for each connection, and one that is no use.
+                owed += open - known;
+                last_arrival = Instant::now();
+                known = open;
             }
+            known = known.min(open);
+            let pause = if owed > 0 {
+                PAUSE_IN_BURST
+            } else if is_unrest {
+                PAUSE_BEHIND_BURST
+            // A nudge in time keeps `accept` from reaching the time-out of its socket.
+            } else if last_nudge.elapsed() >= self.idle_timeout / 2 {
+                PAUSE_IN_BURST
+            } else {
+                if self.waits_for_arrival(look_interval) {
+                    owed = FIRST_NUDGES;
+                    last_arrival = Instant::now();
+                }
+                continue;
+            };
+            // Fails while the server stops, or if the system has no more to give to anybody.
+            let nudge = TcpStream::connect_timeout(&self.address, PAUSE_BEHIND_BURST).ok();
+            owed = owed.saturating_sub(1);
+            last_nudge = Instant::now();
+            probe.look_after(nudge, pause);
+            if probe.unserved > STALLED_AFTER && !self.shared.pause() {
+                stalled();
+            }
+            std::thread::sleep(pause);
         }
     }
 
@@ -196,35 +210,36 @@ impl Watch {
         let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
         poll(&mut listener, time.as_ref()).is_ok_and(|ready| ready > 0)
     }
+}
 
-    /// Frees whoever starves. Nudges for the time of a burst, and then until one nudge is served; tells whether that was.
-    fn nudge(&self) -> bool {
-        let begun = Instant::now();
-        let (mut probe, mut unserved) = (None, Duration::ZERO);
-        while self.shared.may_nudge() && unserved < STALLED_AFTER {
-            let in_burst = begun.elapsed() < BURST;
-            // Fails while the server stops, or if the system has no more to give to anybody.
-            let nudge = TcpStream::connect_timeout(&self.address, PAUSE_BEHIND_BURST).ok();
-            if !in_burst && probe.is_none() {
-                probe = nudge;
-            } else if let Some(nudge) = nudge {
-                // Without this, each would leave a port of this machine in TIME_WAIT for a minute.
-                let _ = Socket::from(nudge).set_linger(Some(Duration::ZERO));
-            }
-            let pause = if in_burst {
-                PAUSE_IN_BURST
-            } else {
-                PAUSE_BEHIND_BURST
-            };
-            std::thread::sleep(pause);
-            if let Some(probe) = &probe {
-                if is_served(probe) {
-                    return true;
-                }
-                unserved += pause;
-            }
+/// A nudge that is watched until it is served.
+#[derive(Default)]
+struct Probe {
+    waiting: Option<TcpStream>,
+    unserved: Duration,
+    since_last: Option<Instant>,
+}
+
+impl Probe {
+    /// Takes one nudge in a while, drops the others, and adds up how long the one has waited.
+    fn look_after(&mut self, nudge: Option<TcpStream>, pause: Duration) {
+        if self.waiting.take_if(|probe| is_served(probe)).is_some() {
+            self.unserved = Duration::ZERO;
         }
-        unserved < STALLED_AFTER
+        if self.waiting.is_some() {
+            self.unserved += pause;
+        } else if self
+            .since_last
+            .is_none_or(|last| last.elapsed() >= PROBE_INTERVAL)
+        {
+            self.since_last = Some(Instant::now());
+            self.waiting = nudge;
+            return;
+        }
+        if let Some(nudge) = nudge {
+            // Without this, each would leave a port of this machine in TIME_WAIT for a minute.
+            let _ = Socket::from(nudge).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 
