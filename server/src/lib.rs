@@ -8,9 +8,11 @@
 //! * [`messenger`]: the service. Puts messages into the writer's queue, reads pages of the history.
 //! * [`writer`]: one thread a replica; combines what waits into one transaction.
 //! * [`numbering`]: which number each message of a batch gets. Pure.
-//! * [`store`]: all SQL, and what its errors mean.
-//! * [`metrics`]: what is counted and timed on the way.
+//! * [`store`]: all SQL, and what is checked of the tables at start.
 //! * [`error`]: what can go wrong, and what the client sees of it.
+//! * [`metrics`]: what is counted and timed on the way.
+//!
+//! They stand on [`foundation`]: HTTP, connections to the database, the life of the process.
 //!
 //! # What keeps the promises
 //!
