@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Connections that were given up are looked through when there are this many.
+/// Pipelines are looked through for empty ones when there are this many.
 const SWEEP_AT: usize = 4096;
 
 /// Most requests of one connection that may wait for their answers. `tiny_http` takes what is sent ahead without end,
@@ -226,18 +226,15 @@ impl<C: Copy + Eq + Hash, T> State<C, T> {
         }
         let head = pipeline.waiting.front_mut().and_then(Option::take);
         pipeline.being_written = head.is_some();
-        let turn = head.map(if pipeline.first < pipeline.lost_below {
+        head.map(if pipeline.first < pipeline.lost_below {
             Turn::Try
         } else {
             Turn::Write
-        });
-        if !pipeline.is_open() && pipeline.given_up_since.is_none() {
-            self.by_connection.remove(&connection);
-        }
-        turn
+        })
     }
 
-    /// Forgets connections that were given up, now and then.
+    /// Forgets empty pipelines now and then, for most of their connections are closed, and nothing tells. At once would cost
+    /// each request an allocation.
     fn sweep(&mut self, now: Instant) {
         if self.by_connection.len() >= self.sweep_at {
             self.by_connection
@@ -422,19 +419,18 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_forgotten_when_they_are_empty_and_given_up_ones_a_while_later() {
+    fn empty_pipelines_are_forgotten_and_open_and_given_up_ones_are_kept() {
         let pipelines = Pipelines::new();
-        let (first, _) = reserve(&pipelines, 0);
-        complete(&pipelines, first, (), |()| ());
-        assert_eq!(pipelines.state.lock().by_connection.len(), 0);
-
         let now = Instant::now();
-        (0..SWEEP_AT).for_each(|connection| pipelines.give_up(connection, now));
-        pipelines.reserve(SWEEP_AT, now).expect("it is another one");
-        assert_eq!(pipelines.state.lock().by_connection.len(), SWEEP_AT + 1);
-        let later = now + GIVEN_UP_FOR;
-        (0..SWEEP_AT).for_each(|connection| pipelines.give_up(SWEEP_AT + connection, now));
-        pipelines.reserve(0, later).expect("it is forgotten");
-        assert_eq!(pipelines.state.lock().by_connection.len(), 2);
+        let (kept, _) = reserve(&pipelines, 0);
+        pipelines.give_up(1, now);
+        for connection in 2..=2 * SWEEP_AT {
+            let (slot, _) = reserve(&pipelines, connection);
+            complete(&pipelines, slot, (), |()| ());
+        }
+        assert!(pipelines.state.lock().by_connection.len() <= SWEEP_AT);
+        complete(&pipelines, kept, (), |()| ());
+        let reserved = pipelines.reserve(1, now).map(|(_, status)| status);
+        assert_eq!(reserved, Some(ConnectionStatus::GivenUp));
     }
 }

@@ -1,6 +1,7 @@
 //! Requests: where they go, and what their headers and bodies say.
 
 use std::io::{self, ErrorKind, Read, Take};
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
@@ -196,7 +197,14 @@ fn is_host(value: &str) -> bool {
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
     let fits = port.is_empty() || port.parse::<u16>().is_ok();
     // The standard of URLs allows a comma, behind which another host may stand.
-    is_port && fits && !host.contains(',') && url::Host::parse(host).is_ok()
+    is_port && fits && (is_usual(host) || !host.contains(',') && url::Host::parse(host).is_ok())
+}
+
+/// Whether it is an IPv4 address or a plain name, for which nothing has to be looked up in tables.
+fn is_usual(host: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-' || byte == b'.';
+    host.parse::<Ipv4Addr>().is_ok()
+        || (!host.is_empty() && !host.contains("--") && host.bytes().all(is_plain))
 }
 
 /// Takes JSON, and a body that is not declared to be anything; and neither compressed.
