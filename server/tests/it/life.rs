@@ -1,9 +1,12 @@
 //! Start, stop, and what is wrong if it does not start.
 
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Socket, Type};
+use testbed::{PATIENCE, Process};
 
 use crate::harness::{Caller, Database, Replica, eventually};
 
@@ -243,4 +246,26 @@ fn a_server_waits_for_a_database_that_is_not_up_yet() {
     assert_eq!(replica.exit_status().code(), Some(1));
     assert!(replica.log().contains("is it running"), "{}", replica.log());
     drop(database);
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_any_more_goes_on_and_stops_in_order() {
+    let database = Database::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .env("DATABASE_URL", database.url())
+        .stderr(Stdio::piped());
+    let mut server = Process::start(&mut command).expect("the server's binary can be started");
+    let log = server.child().stderr.take().expect("stderr is piped");
+    let mut lines = BufReader::new(log).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("ready")));
+    drop(lines);
+    server.terminate().expect("it runs");
+    let status = server.end(PATIENCE).expect("it is our child");
+    assert_eq!(
+        status.and_then(|status| status.code()),
+        Some(0),
+        "{status:?}"
+    );
 }

@@ -37,6 +37,8 @@ pub fn start(level: LogLevel, format: LogFormat) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from(level))
         .with_target(false)
+        // What cannot be logged would else be told to stderr, which ends the process if nobody reads that any more.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
