@@ -39,7 +39,7 @@ impl Messenger {
     }
 
     /// Stores what waits, and ends the writer, unless it still waits for the database at the deadline.
-    pub fn finish(self, deadline: Instant) {
+    pub fn end(self, deadline: Instant) {
         self.writer.finish(deadline);
     }
 
