@@ -21,7 +21,6 @@ impl Service for Constant {
         "/messages",
         Handler::Inline(|constant, exchange| exchange.answer(constant.0.clone())),
     )];
-    const CONTRACT: &'static str = "{}";
 
     fn ready(&self, _deadline: Instant) -> Result<(), Problem> {
         Ok(())

@@ -28,7 +28,6 @@ struct OnePerMessage(ThreadPool<(Submission, Exchange)>);
 impl Service for OnePerMessage {
     const ENDPOINTS: &'static [Endpoint<Self>] =
         &[Endpoint::post("/messages", Handler::Inline(post))];
-    const CONTRACT: &'static str = "{}";
 
     fn ready(&self, _deadline: Instant) -> Result<(), Problem> {
         Ok(())

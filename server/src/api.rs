@@ -14,7 +14,7 @@ impl Service for Messenger {
         Endpoint::get("/messages", Handler::Blocking(page)).with_statuses(&[200, 400, 422, 503]),
     ];
 
-    const CONTRACT: &'static str = include_str!("openapi.json");
+    const CONTRACT: Option<&'static str> = Some(include_str!("openapi.json"));
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
         Ok(self.check_writable(deadline)?)
@@ -22,6 +22,10 @@ impl Service for Messenger {
 
     fn observe(&self) {
         self.observe_gauges();
+    }
+
+    fn finish(self, deadline: Instant) {
+        self.end(deadline);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Options of the messenger, beside those of every server.
 
 use clap::{Parser, ValueEnum};
-use foundation::config::{DatabaseArgs, HttpArgs, LogArgs, at_least_one};
+use foundation::config::{DatabaseArgs, HttpArgs, LogArgs, ServerArgs, at_least_one};
 
 use crate::writer::WriterLimits;
 use crate::{BUILD, VERSION};
@@ -10,13 +10,9 @@ use crate::{BUILD, VERSION};
 #[derive(Debug, Parser)]
 #[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DUMMY_MESSENGER_BUILD"), ")"), next_line_help = false)]
 pub struct Config {
-    /// Options of the edge.
+    /// Options that every server has.
     #[command(flatten)]
-    pub http: HttpArgs,
-
-    /// Options of the database.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub server: ServerArgs,
 
     /// Most messages that wait for the database; more are refused with 503
     #[arg(long, default_value_t = 4096, value_parser = at_least_one, value_name = "COUNT")]
@@ -29,23 +25,22 @@ pub struct Config {
     /// Bytes of users and texts that end a batch
     #[arg(long, default_value_t = 1 << 20, value_parser = at_least_one, value_name = "BYTES")]
     pub batch_bytes: usize,
-
-    /// Options of the log.
-    #[command(flatten)]
-    pub log: LogArgs,
 }
 
 impl Config {
     /// Logs what is in effect, each option by its name. The database's URLs show themselves without passwords.
     pub fn log(&self) {
         let Self {
-            http,
-            database,
+            server,
             queue_messages,
             batch_messages,
             batch_bytes,
-            log,
         } = self;
+        let ServerArgs {
+            http,
+            database,
+            log,
+        } = server;
         let DatabaseArgs {
             database_url: _,
             connect_timeout,

@@ -1,6 +1,7 @@
 //! What can go wrong with a message, and what its client sees of it.
 
 use foundation::http::{Problem, Response};
+use foundation::mysql::DatabaseAway;
 use foundation::telemetry::Incident;
 
 /// Why a request was not answered with 200. The text is for the client: it tells what to change, and nothing of the
@@ -68,6 +69,15 @@ impl Error {
                 (503, Some(incident))
             }
             Self::OutcomeUnknown(incident) => (504, Some(incident)),
+        }
+    }
+}
+
+impl From<DatabaseAway> for Error {
+    fn from(away: DatabaseAway) -> Self {
+        match away.no_primary {
+            None => Self::DatabaseAway(away.incident),
+            Some(hosts) => Self::NoPrimary(hosts, away.incident),
         }
     }
 }

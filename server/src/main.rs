@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foundation::config;
 use foundation::service::{self, Failure};
-use foundation::telemetry::{self, Program, Registry};
+use foundation::telemetry::{Program, Registry};
 use server::config::Config;
 use server::messenger::Messenger;
 use server::metrics::WriterMetrics;
@@ -20,20 +20,12 @@ const PROGRAM: Program = Program {
 
 fn main() -> ExitCode {
     let config: Config = config::parse("MESSENGER", "127.0.0.1:8001");
-    telemetry::start(config.log.log_level, config.log.log_format);
-    config.log();
-    let start = |registry: &Registry| start(&config, registry);
-    let registry = Registry::new(PROGRAM);
-    service::exit_code(service::run(
-        &config.http,
-        registry,
-        start,
-        Messenger::finish,
-    ))
+    service::main(PROGRAM, &config.server, |registry| start(&config, registry))
 }
 
 fn start(config: &Config, registry: &Registry) -> Result<Messenger, Failure> {
-    let database = config.database.open(&SCHEMA, registry)?;
+    config.log();
+    let database = config.server.database.open(&SCHEMA, registry)?;
     let metrics = Arc::new(WriterMetrics::new(registry));
     Messenger::start(Store::new(database), config.writer_limits(), metrics)
         .map_err(|error| Failure::new(&format!("cannot start the writer: {error}")))

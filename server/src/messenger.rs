@@ -9,7 +9,7 @@ use crate::metrics::WriterMetrics;
 use crate::store::{self, Store};
 use crate::writer::{Writer, WriterLimits};
 use foundation::http::{Exchange, answer_all};
-use foundation::mysql::{Access, NotRead};
+use foundation::mysql::Access;
 use mysql::Conn;
 
 /// Stores messages and shows them.
@@ -39,7 +39,7 @@ impl Messenger {
     }
 
     /// Stores what waits, and ends the writer, unless it still waits for the database at the deadline.
-    pub fn finish(self, deadline: Instant) {
+    pub fn end(self, deadline: Instant) {
         self.writer.finish(deadline);
     }
 
@@ -64,7 +64,7 @@ impl Messenger {
         deadline: Instant,
     ) -> Result<Vec<Message<'static>>, Error> {
         let page = move |connection: &mut Conn| store::page(connection, before, limit);
-        self.explain(Access::Read, self.store.read(deadline, page))
+        Ok(self.store.read(Access::Read, deadline, page)?)
     }
 
     /// Asks whether the database takes writes. Blocks on it, until the deadline.
@@ -72,32 +72,15 @@ impl Messenger {
     /// # Errors
     /// [`Error::DatabaseAway`], [`Error::NoPrimary`]
     pub fn check_writable(&self, deadline: Instant) -> Result<(), Error> {
-        let checked = self.store.check_writer(deadline);
-        let checked = checked.and_then(|()| self.store.read(deadline, store::check_writable));
-        self.explain(Access::CheckWritable, checked)
+        self.store.check_writer(deadline)?;
+        Ok(self
+            .store
+            .read(Access::CheckWritable, deadline, store::check_writable)?)
     }
 
     /// Brings the gauges up to date.
     pub fn observe_gauges(&self) {
         self.writer.observe();
         self.store.observe();
-    }
-
-    /// Logs what comes of asking the database.
-    fn explain<T>(&self, access: Access, asked: Result<T, NotRead>) -> Result<T, Error> {
-        let outage = self.store.outage();
-        match asked {
-            Ok(answer) => {
-                outage.succeed(access);
-                Ok(answer)
-            }
-            Err(error) => {
-                let incident = outage.fail(access, &error);
-                Err(match self.store.no_primary() {
-                    None => Error::DatabaseAway(incident),
-                    Some(no_primary) => Error::NoPrimary(no_primary.in_general(), incident),
-                })
-            }
-        }
     }
 }

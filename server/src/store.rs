@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use foundation::mysql::{
-    Database, ErrorClass, NoPrimary, NotRead, Outage, Pool, PoolMetrics, Schema, Session, Stopped,
-    Timeouts, column, max_packet, next_set, run_all, time,
+    Access, Database, DatabaseAway, ErrorClass, Outage, Pool, PoolMetrics, Schema, Session,
+    Stopped, Timeouts, column, has_relations, max_packet, next_set, run_all, time,
 };
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
@@ -39,12 +39,7 @@ pub const SCHEMA: Schema = Schema {
 
 /// Whether all of the schema is there. The last thing that it makes is the lock row.
 fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
-    let relations: Option<u8> = connection.query_first(
-        "SELECT COUNT(*)
-         FROM information_schema.tables
-         WHERE table_schema = DATABASE() AND table_name IN ('messages', 'counters', 'ordering_violations')",
-    )?;
-    if relations != Some(3) {
+    if !has_relations(connection, &["messages", "counters", "ordering_violations"])? {
         return Ok(false);
     }
     let lock: Option<u8> = connection.query_first("SELECT 1 FROM counters WHERE user = ''")?;
@@ -98,25 +93,27 @@ impl Store {
     /// What `query` gives on a connection for reading. Nothing is waited for after the deadline.
     ///
     /// # Errors
-    /// [`NotRead`]
+    /// [`DatabaseAway`]
     pub fn read<T: Send + 'static>(
         &self,
+        access: Access,
         deadline: Instant,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, NotRead> {
-        self.reading.run(deadline, query)
+    ) -> Result<T, DatabaseAway> {
+        self.reading.run(access, deadline, query)
     }
 
     /// Makes sure that the writer has a connection, or will get one: the account may have no more of them than readers and
     /// other replicas have taken.
     ///
     /// # Errors
-    /// [`NotRead`]
-    pub fn check_writer(&self, deadline: Instant) -> Result<(), NotRead> {
+    /// [`DatabaseAway`]
+    pub fn check_writer(&self, deadline: Instant) -> Result<(), DatabaseAway> {
         if self.writing.open.get() > 0 {
             return Ok(());
         }
-        self.reading.check_connecting(deadline, &self.writing)
+        self.reading
+            .check_connecting(Access::CheckWritable, deadline, &self.writing)
     }
 
     /// A connection set up for writing; the writer keeps it.
@@ -149,12 +146,6 @@ impl Store {
     #[must_use]
     pub fn outage(&self) -> &Outage {
         self.database.outage()
-    }
-
-    /// What is wrong with the hosts, while none of several takes writes.
-    #[must_use]
-    pub fn no_primary(&self) -> Option<NoPrimary> {
-        self.database.no_primary()
     }
 
     /// How long the database may take.

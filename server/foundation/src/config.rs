@@ -11,6 +11,23 @@ use crate::http::EdgeLimits;
 use crate::mysql::{Database, DatabaseUrls, Schema, SetupError, Timeouts};
 use crate::telemetry::{LogFormat, LogLevel, Registry};
 
+/// All options that every server has: those of a server that has no others.
+#[derive(Debug, Clone, Parser)]
+#[command(about = None)]
+pub struct ServerArgs {
+    /// Options of the edge.
+    #[command(flatten)]
+    pub http: HttpArgs,
+
+    /// Options of the database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+
+    /// Options of the log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
 /// Options of the edge.
 #[derive(Debug, Clone, Args)]
 pub struct HttpArgs {
@@ -197,22 +214,14 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Parser)]
-    struct Options {
-        #[command(flatten)]
-        http: HttpArgs,
-        #[command(flatten)]
-        log: LogArgs,
-    }
-
     #[test]
     fn each_option_has_a_variable_with_the_program_s_prefix_or_one_of_its_own() {
-        let command = with_variables(Options::command(), "NOTES");
+        let command = with_variables(ServerArgs::command(), "NOTES");
         for option in command.get_arguments() {
             let variable = option.get_env().and_then(|name| name.to_str());
             let variable = variable.expect("it has one");
             assert!(
-                variable == "LISTEN" || variable.starts_with("NOTES_"),
+                ["LISTEN", "DATABASE_URL"].contains(&variable) || variable.starts_with("NOTES_"),
                 "{variable}"
             );
         }

@@ -63,8 +63,8 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// All endpoints. A new one goes here.
     const ENDPOINTS: &'static [Endpoint<Self>];
 
-    /// The contract as `OpenAPI` 3.1, in JSON.
-    const CONTRACT: &'static str;
+    /// The contract as `OpenAPI` 3.1, in JSON, for `/openapi.json`.
+    const CONTRACT: Option<&'static str> = None;
 
     /// Whether the service can do its work, asked for `/readyz`. May block on the database until `deadline`.
     ///
@@ -74,6 +74,12 @@ pub trait Service: Send + Sync + Sized + 'static {
 
     /// Brings the gauges of its metrics up to date, before they are shown. Does not ask the database.
     fn observe(&self) {}
+
+    /// Ends what works in the background, when all that was taken is answered. `deadline` is the moment at which the time to
+    /// shut down is over.
+    fn finish(self, deadline: Instant) {
+        let _ = deadline;
+    }
 }
 
 /// Limits of the edge.

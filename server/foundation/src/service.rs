@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::config::HttpArgs;
+use crate::config::ServerArgs;
 use crate::http::{self, Edge, Service};
 use crate::mysql::SetupError;
-use crate::telemetry::Registry;
+use crate::telemetry::{self, Program, Registry};
 
 const FAILED: u8 = 1;
 /// An option is wrong: clap ends with the same.
@@ -53,10 +52,16 @@ impl From<SetupError> for Failure {
     }
 }
 
-/// The exit status of a process; a failure is logged.
+/// All that a server does: begins to log, serves what `start` gives, until SIGTERM or SIGINT, and ends with the exit status
+/// that says how that went. A failure is logged.
 #[must_use]
-pub fn exit_code(ended: Result<(), Failure>) -> ExitCode {
-    match ended {
+pub fn main<S: Service>(
+    program: Program,
+    options: &ServerArgs,
+    start: impl FnOnce(&Registry) -> Result<S, Failure>,
+) -> ExitCode {
+    telemetry::start(options.log.log_level, options.log.log_format);
+    match run(options, Registry::new(program), start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{}", failure.message);
@@ -65,19 +70,14 @@ pub fn exit_code(ended: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Serves what `start` gives, from then until SIGTERM or SIGINT. Calls `finish` when all that was taken is answered, with the
-/// moment at which the time to shut down is over.
-///
-/// # Errors
-/// [`Failure`]
-pub fn run<S: Service>(
-    options: &HttpArgs,
+fn run<S: Service>(
+    options: &ServerArgs,
     registry: Registry,
     start: impl FnOnce(&Registry) -> Result<S, Failure>,
-    finish: impl FnOnce(S, Instant),
 ) -> Result<(), Failure> {
     // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
     http::claim_descriptors();
+    let options = &options.http;
     let address = options.listen;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "open to the network: without authentication, whoever reaches it can write and read");
@@ -118,7 +118,7 @@ pub fn run<S: Service>(
         .map_err(Failure::of(cannot_serve))?;
     // Unless a slow client still holds a thread; all that was taken is done in any case.
     if let Some(service) = Arc::into_inner(service) {
-        finish(service, deadline);
+        service.finish(deadline);
     }
     tracing::info!("stopped");
     Ok(())

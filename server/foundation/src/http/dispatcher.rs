@@ -70,18 +70,31 @@ impl<S: Service> Dispatcher<S> {
             registry,
             metrics,
         });
-        let pool = |name, threads, handle: fn(&Handlers<S>, Target<S>, Exchange)| {
+        let pool = |name, threads| {
             let handlers = Arc::clone(&handlers);
             ThreadPool::new(name, threads, move |(target, exchange)| {
-                handle(&handlers, target, exchange);
+                handlers.handle(target, exchange);
+            })
+        };
+        let query_pool = Arc::new(pool("query", limits.workers));
+        let body_pool = {
+            let (handlers, query_pool) = (Arc::clone(&handlers), Arc::clone(&query_pool));
+            ThreadPool::new("body", limits.workers, move |(target, exchange)| {
+                match (handlers.wait_for_body(exchange), &target) {
+                    (None, _) => {}
+                    (Some(exchange), Target::Service(endpoint)) if endpoint.blocks() => {
+                        query_pool.submit((target, exchange));
+                    }
+                    (Some(exchange), _) => handlers.handle(target, exchange),
+                }
             })
         };
         Self {
             router,
-            body_pool: Arc::new(pool("body", limits.workers, Handlers::wait_and_handle)),
-            query_pool: Arc::new(pool("query", limits.workers, Handlers::handle_at_once)),
-            metrics_pool: pool("metrics", 1, Handlers::handle_at_once),
-            readiness_pool: Arc::new(pool("readiness", 1, Handlers::handle_at_once)),
+            body_pool: Arc::new(body_pool),
+            query_pool,
+            metrics_pool: pool("metrics", 1),
+            readiness_pool: Arc::new(pool("readiness", 1)),
             handlers,
             responses,
             given_up: Reporter::default(),
@@ -112,27 +125,50 @@ impl<S: Service> Dispatcher<S> {
             return exchange.refuse(problem);
         }
         let target = routed.target;
-        if !exchange.needs_no_waiting(self.handlers.limits.body) {
-            exchange.wait_for_body(&self.handlers.being_read);
-            return self.body_pool.submit((target, exchange));
+        if exchange.needs_no_waiting(self.handlers.limits.body) {
+            // In any case: what stays in the connection would be taken for the next request.
+            exchange.read_body(self.handlers.limits.body, exchange.received());
+            self.dispatch(target, exchange);
+        } else {
+            self.have_body_read(target, exchange);
         }
+    }
+
+    /// The body of what may block is not read before its turn: one of a connection is kept at a time.
+    fn have_body_read(&self, target: Target<S>, exchange: Exchange) {
+        let (body_pool, being_read) = (
+            Arc::clone(&self.body_pool),
+            Arc::clone(&self.handlers.being_read),
+        );
+        let in_turn = matches!(&target, Target::Service(endpoint) if endpoint.blocks());
+        let have_read = move |mut exchange: Exchange| {
+            exchange.wait_for_body(&being_read);
+            body_pool.submit((target, exchange));
+        };
+        if in_turn {
+            exchange.in_turn(have_read);
+        } else {
+            have_read(exchange);
+        }
+    }
+
+    /// Hands on a request whose body is read.
+    fn dispatch(&self, target: Target<S>, exchange: Exchange) {
         match target {
-            Target::Ready | Target::Service(Handler::Blocking(_)) => {
-                let pool = Arc::clone(match target {
-                    Target::Ready => &self.readiness_pool,
-                    _ => &self.query_pool,
-                });
+            Target::Service(endpoint) if endpoint.blocks() => {
+                let pool = Arc::clone(&self.query_pool);
+                exchange.in_turn(move |exchange| pool.submit((target, exchange)));
+            }
+            Target::Ready => {
+                let pool = Arc::clone(&self.readiness_pool);
                 exchange.in_turn(move |exchange| pool.submit((target, exchange)));
             }
             Target::Metrics => {
                 self.observe();
                 self.metrics_pool.submit((target, exchange));
             }
-            Target::Health
-            | Target::Contract
-            | Target::Service(Handler::Inline(_))
-            | Target::Refused(_) => {
-                let handle = AssertUnwindSafe(|| self.handlers.handle_at_once(target, exchange));
+            Target::Health | Target::Contract | Target::Service(_) | Target::Refused(_) => {
+                let handle = AssertUnwindSafe(|| self.handlers.handle(target, exchange));
                 if catch_unwind(handle).is_err() {
                     // An exchange that is dropped by a panic answers 500 by itself.
                     tracing::error!("a request panicked; the server goes on");
@@ -223,24 +259,23 @@ struct Health {
 }
 
 impl<S: Service> Handlers<S> {
-    /// Handles a request whose body is still on its way. Until it is there, the request does not count as taken.
-    fn wait_and_handle(&self, target: Target<S>, mut exchange: Exchange) {
+    /// Reads a body that is still on its way. Until it is there, the request does not count as taken. None if the request was
+    /// answered instead.
+    fn wait_for_body(&self, mut exchange: Exchange) -> Option<Exchange> {
         let deadline = exchange.received() + self.limits.request_timeout;
         if deadline <= Instant::now() {
             let incident = self.unheard.report(|incident| {
-                tracing::warn!(instance = %incident, "refusing bodies: all workers wait for slow clients");
+                tracing::warn!(
+                    instance = %incident,
+                    "refusing bodies: their time was over before a worker was free, or their turn had come"
+                );
             });
-            return exchange.refuse(busy(incident));
+            exchange.refuse(busy(incident));
+            return None;
         }
         exchange.read_body(self.limits.body, deadline);
         exchange.received_now();
-        self.handle(target, exchange);
-    }
-
-    fn handle_at_once(&self, target: Target<S>, mut exchange: Exchange) {
-        // In any case: what stays in the connection would be taken for the next request.
-        exchange.read_body(self.limits.body, exchange.received());
-        self.handle(target, exchange);
+        Some(exchange)
     }
 
     fn handle(&self, target: Target<S>, mut exchange: Exchange) {
@@ -250,17 +285,21 @@ impl<S: Service> Handlers<S> {
         }
         exchange.wait_until(exchange.received() + self.limits.request_timeout);
         match target {
-            Target::Ready | Target::Service(Handler::Inline(_)) if stopping => {
-                exchange.answer(self.shutting_down());
-            }
-            Target::Service(Handler::Inline(handle)) => handle(&self.service, exchange),
-            Target::Service(Handler::Blocking(handle)) => {
-                let response: Response = match self.unread.check_room() {
-                    Ok(()) => handle(&self.service, &exchange).into(),
-                    Err(incident) => busy(incident).into(),
-                };
-                exchange.answer(response.held_by(&self.unread));
-            }
+            Target::Ready if stopping => exchange.answer(self.shutting_down()),
+            Target::Service(endpoint) => match endpoint.handler {
+                Handler::Inline(_) if stopping => exchange.answer(self.shutting_down()),
+                Handler::Inline(handle) => handle(&self.service, exchange),
+                Handler::Blocking(_) if stopping && endpoint.writes() => {
+                    exchange.answer(self.shutting_down());
+                }
+                Handler::Blocking(handle) => {
+                    let response: Response = match self.unread.check_room() {
+                        Ok(()) => handle(&self.service, &exchange).into(),
+                        Err(incident) => busy(incident).into(),
+                    };
+                    exchange.answer(response.held_by(&self.unread));
+                }
+            },
             Target::Ready => {
                 let timeout = self.limits.request_timeout.min(READY_TIMEOUT);
                 let deadline = exchange.received() + timeout;
@@ -273,9 +312,7 @@ impl<S: Service> Handlers<S> {
                 exchange.answer(Response::bytes(TEXT_FORMAT, self.registry.render()));
             }
             Target::Refused(problem) => exchange.answer(problem),
-            Target::Contract => {
-                exchange.answer(Response::bytes("application/json", S::CONTRACT.as_bytes()));
-            }
+            Target::Contract => exchange.answer(contract::<S>()),
         }
     }
 
@@ -304,6 +341,11 @@ impl<S: Service> Handlers<S> {
         )
         .with_incident(incident)
     }
+}
+
+fn contract<S: Service>() -> Result<Response, Problem> {
+    let contract = S::CONTRACT.ok_or_else(|| Problem::new(404, "There is no contract here."))?;
+    Ok(Response::bytes("application/json", contract.as_bytes()))
 }
 
 fn busy(incident: Incident) -> Problem {

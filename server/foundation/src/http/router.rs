@@ -19,19 +19,12 @@ pub struct Endpoint<S: 'static> {
 /// What answers a request.
 pub enum Handler<S: 'static> {
     /// Runs on the thread that receives all requests, so it must not block. It may keep the exchange, which is answered
-    /// later, from any thread.
+    /// later, from any thread. While the server stops it is not called.
     Inline(fn(&S, Exchange)),
-    /// May block on the database: runs on the query pool.
+    /// May block on the database: runs on the query pool, for one request of a connection after the other. While the server
+    /// stops it is called for GET and HEAD only.
     Blocking(fn(&S, &Exchange) -> Result<Response, Problem>),
 }
-
-impl<S> Clone for Handler<S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Handler<S> {}
 
 impl<S> Endpoint<S> {
     /// An endpoint for GET and HEAD. In `path`, a segment `{name}` matches any one segment: see [`Exchange::parameter`].
@@ -63,13 +56,25 @@ impl<S> Endpoint<S> {
     }
 }
 
+impl<S> Endpoint<S> {
+    /// Whether what answers it may block.
+    pub(super) fn blocks(&self) -> bool {
+        matches!(self.handler, Handler::Blocking(_))
+    }
+
+    /// Whether a request for it may change something (RFC 9110, section 9.2.1).
+    pub(super) fn writes(&self) -> bool {
+        self.method != "GET"
+    }
+}
+
 /// Where a request goes.
 pub(super) enum Target<S: 'static> {
     Health,
     Ready,
     Metrics,
     Contract,
-    Service(Handler<S>),
+    Service(&'static Endpoint<S>),
     /// There is no such path, or no such method on it.
     Refused(Problem),
 }
@@ -168,7 +173,7 @@ impl<S> Router<S> {
             READY => Target::Ready,
             METRICS => Target::Metrics,
             CONTRACT => Target::Contract,
-            _ => Target::Service(self.endpoints[label].handler),
+            _ => Target::Service(&self.endpoints[label]),
         }
     }
 }

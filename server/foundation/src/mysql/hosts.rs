@@ -333,8 +333,7 @@ impl NoPrimary {
     }
 
     /// Says it without names, for clients, as in `2 read-only, 1 not answering`.
-    #[must_use]
-    pub fn in_general(&self) -> String {
+    pub(super) fn in_general(&self) -> String {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for (_, unfit) in self.0.iter() {
             *counts.entry(unfit.in_general()).or_default() += 1;

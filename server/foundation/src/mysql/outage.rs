@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::http::Problem;
 use crate::telemetry::Incident;
 
 /// An outage that lasts is logged once in this time.
@@ -108,6 +109,28 @@ impl Outage {
             let took = over.recovered.map(|at| at.duration_since(over.since));
             tracing::info!(instance = %over.incident, failures = over.failures, ?took, "the database works again");
         }
+    }
+}
+
+/// The database did not do what was asked in time. The log tells why, by the incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseAway {
+    /// The outage that it belongs to.
+    pub incident: Incident,
+    /// How many hosts are in which state, while none of several takes writes: for clients, without names.
+    pub no_primary: Option<String>,
+}
+
+impl From<DatabaseAway> for Problem {
+    /// 503. Whether something was stored it leaves open: a request that writes must be one that may be sent again.
+    fn from(away: DatabaseAway) -> Self {
+        let detail = match away.no_primary {
+            None => "The database does not answer, or takes no writes now. Try again later.".into(),
+            Some(hosts) => {
+                format!("No host of the database takes writes now: {hosts}. Try again later.")
+            }
+        };
+        Self::new(503, detail).with_incident(away.incident)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::thread_pool::ThreadPool;
 
 use super::hosts::{Hosts, NoPrimary};
 use super::metrics::PoolMetrics;
+use super::outage::{Access, DatabaseAway, Outage};
 
 /// A pool of connections to the host that takes writes. A clone is the same pool.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ pub struct Pool {
     /// Do what may hang on the database, so that those who wait for it can go away.
     threads: Arc<ThreadPool<Query>>,
     metrics: PoolMetrics,
+    outage: Arc<Outage>,
     size: u8,
 }
 
@@ -30,7 +32,12 @@ type Query = Box<dyn FnOnce() + Send>;
 
 impl Pool {
     /// Connects when it must.
-    pub(super) fn new(hosts: Arc<Hosts>, size: u8, metrics: PoolMetrics) -> Self {
+    pub(super) fn new(
+        hosts: Arc<Hosts>,
+        size: u8,
+        metrics: PoolMetrics,
+        outage: Arc<Outage>,
+    ) -> Self {
         let slots = r2d2::Pool::builder()
             .max_size(size.into())
             .min_idle(Some(0))
@@ -43,26 +50,43 @@ impl Pool {
                 query();
             })),
             metrics,
+            outage,
             size,
         }
     }
 
     /// What `query` gives on a connection to the host that takes writes: what another shows may be old. Nothing is waited
-    /// for after the deadline: neither a free connection, nor its check, nor a new one, nor the query.
+    /// for after the deadline: neither a free connection, nor its check, nor a new one, nor the query. What comes of it is
+    /// noted as an [`Outage`] counts it; an error that says nothing of the database is `query`'s own to make a value of.
     ///
     /// # Errors
-    /// [`NotRead`]
+    /// [`DatabaseAway`]. What `query` writes may have been done all the same.
     pub fn run<T: Send + 'static>(
+        &self,
+        access: Access,
+        deadline: Instant,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+    ) -> Result<T, DatabaseAway> {
+        match self.run_once(deadline, query) {
+            Ok(answer) => {
+                self.outage.succeed(access);
+                Ok(answer)
+            }
+            Err(cause) => Err(self.away(access, &cause)),
+        }
+    }
+
+    fn run_once<T: Send + 'static>(
         &self,
         deadline: Instant,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, NotRead> {
+    ) -> Result<T, NotRun> {
         let metrics = self.metrics.clone();
         let asked = Instant::now();
         let slot = self.slots.get_timeout(deadline - asked);
         let Ok(mut slot) = slot else {
             metrics.timeouts.inc();
-            return Err(NotRead::AllBusy);
+            return Err(NotRun::AllBusy);
         };
         let hosts = Arc::clone(&self.hosts);
         self.until(deadline, move || {
@@ -75,7 +99,7 @@ impl Pool {
                 }
                 Err(error) => {
                     session.give_up();
-                    Err(NotRead::Failed(error))
+                    Err(NotRun::Failed(error))
                 }
             }
         })
@@ -84,25 +108,35 @@ impl Pool {
     /// Makes a connection that is counted by `metrics`, and drops it.
     ///
     /// # Errors
-    /// [`NotRead`]
+    /// [`DatabaseAway`], noted as a failure of `access`.
     pub fn check_connecting(
         &self,
+        access: Access,
         deadline: Instant,
         metrics: &PoolMetrics,
-    ) -> Result<(), NotRead> {
+    ) -> Result<(), DatabaseAway> {
         let (hosts, metrics) = (Arc::clone(&self.hosts), metrics.clone());
-        self.until(deadline, move || {
+        let checked = self.until(deadline, move || {
             let session = Session::open(&hosts, &metrics);
-            session.map(drop).map_err(NotRead::NoConnection)
-        })
+            session.map(drop).map_err(NotRun::NoConnection)
+        });
+        checked.map_err(|cause| self.away(access, &cause))
+    }
+
+    fn away(&self, access: Access, cause: &NotRun) -> DatabaseAway {
+        let no_primary = self.hosts.no_primary();
+        DatabaseAway {
+            incident: self.outage.fail(access, cause),
+            no_primary: no_primary.map(|no_primary| no_primary.in_general()),
+        }
     }
 
     /// Has `work` done by a thread that may hang on the database, and waits for it until the deadline.
     fn until<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce() -> Result<T, NotRead> + Send + 'static,
-    ) -> Result<T, NotRead> {
+        work: impl FnOnce() -> Result<T, NotRun> + Send + 'static,
+    ) -> Result<T, NotRun> {
         let (answer_to, answer) = bounded(1);
         // What `work` holds is free again before whoever waits goes on.
         self.threads.submit(Box::new(move || {
@@ -110,8 +144,8 @@ impl Pool {
         }));
         match answer.recv_deadline(deadline) {
             Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(NotRead::Late),
-            Err(RecvTimeoutError::Disconnected) => Err(NotRead::Panicked),
+            Err(RecvTimeoutError::Timeout) => Err(NotRun::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(NotRun::Panicked),
         }
     }
 
@@ -132,11 +166,11 @@ pub fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
     bytes.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
 
-/// Why nothing was read.
+/// Why a query gave nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum NotRead {
+enum NotRun {
     /// No connection was free until the deadline.
-    #[error("all connections for reading are in use")]
+    #[error("all connections of the pool are in use")]
     AllBusy,
     /// No host gives a connection.
     #[error("{0}")]
@@ -213,11 +247,11 @@ impl Slot {
         hosts: &Hosts,
         metrics: &PoolMetrics,
         deadline: Instant,
-    ) -> Result<Session, NotRead> {
+    ) -> Result<Session, NotRun> {
         let in_time = || {
             (Instant::now() < deadline)
                 .then_some(())
-                .ok_or(NotRead::Late)
+                .ok_or(NotRun::Late)
         };
         in_time()?;
         if let Some(mut session) = self.0.take() {
@@ -227,7 +261,7 @@ impl Slot {
             session.give_up();
             in_time()?;
         }
-        Session::open(hosts, metrics).map_err(NotRead::NoConnection)
+        Session::open(hosts, metrics).map_err(NotRun::NoConnection)
     }
 }
 

@@ -39,6 +39,20 @@ pub struct Schema {
     pub rights: &'static str,
 }
 
+/// Whether all of these tables and views are in the connection's database. Made for [`Schema::is_complete`].
+///
+/// # Errors
+/// As the database says.
+pub fn has_relations(connection: &mut Conn, names: &[&'static str]) -> Result<bool, mysql::Error> {
+    let found: Option<usize> = connection.query_first(format!(
+        "SELECT COUNT(*)
+         FROM information_schema.tables
+         WHERE table_schema = DATABASE() AND table_name IN ('{}')",
+        names.join("', '")
+    ))?;
+    Ok(found == Some(names.len()))
+}
+
 /// A database with the tables of a service in it.
 #[derive(Clone)]
 pub struct Database {
@@ -96,7 +110,12 @@ impl Database {
     /// A pool of at most `size` connections, with this name in the metrics.
     #[must_use]
     pub fn pool(&self, name: &str, size: u8) -> Pool {
-        Pool::new(Arc::clone(&self.hosts), size, self.metrics(name))
+        Pool::new(
+            Arc::clone(&self.hosts),
+            size,
+            self.metrics(name),
+            Arc::clone(&self.outage),
+        )
     }
 
     /// What counts connections that stand by themselves, see [`Self::connect`].
@@ -120,12 +139,6 @@ impl Database {
     #[must_use]
     pub fn outage(&self) -> &Outage {
         &self.outage
-    }
-
-    /// What is wrong with the hosts, while none of several takes writes.
-    #[must_use]
-    pub fn no_primary(&self) -> Option<NoPrimary> {
-        self.hosts.no_primary()
     }
 
     /// How long the database may take.

@@ -26,6 +26,18 @@ pub struct Program {
     pub build: &'static str,
 }
 
+impl Program {
+    /// A program of this name, of a build that has none of its own.
+    #[must_use]
+    pub const fn new(name: &'static str, version: &'static str) -> Self {
+        Self {
+            name,
+            version,
+            build: "unknown",
+        }
+    }
+}
+
 /// All metrics of a program. A clone is the same registry.
 #[derive(Debug, Clone)]
 pub struct Registry {
