@@ -146,7 +146,9 @@ impl Bench {
             })
             .collect();
         let title = "the best pool size of (c)";
-        let series = self.interleave(title, &contestants, POOL_SIZE_ROUNDS)?;
+        let series = self
+            .database
+            .interleave(title, &contestants, POOL_SIZE_ROUNDS)?;
         let best = Table::new(
             String::new(),
             POOL_SIZES.map(|size| size.to_string()),
@@ -161,7 +163,7 @@ impl Bench {
         title: &str,
         contestants: &[Contestant<'_>],
     ) -> Result<Table, Box<dyn Error>> {
-        let series = self.interleave(title, contestants, self.rounds)?;
+        let series = self.database.interleave(title, contestants, self.rounds)?;
         let names = contestants.iter().map(|contestant| contestant.name.clone());
         let replicas = contestants
             .iter()

@@ -137,7 +137,7 @@ impl Bench {
             },
         });
         let title = "along messages";
-        let series = self.interleave(title, &contestants, 1)?;
+        let series = self.database.interleave(title, &contestants, 1)?;
         let names = contestants.into_iter().map(|contestant| contestant.name);
         let table = Table::new(format!("{title}, once"), names, series);
         Ok(table.ratio("memory, last / first", (1, memory), (0, memory)))

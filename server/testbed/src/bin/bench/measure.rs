@@ -9,7 +9,7 @@ use serde::Serialize;
 use testbed::tool::say;
 use testbed::{ClientRun, Service, client, resident_mb, usage};
 
-use crate::comparisons::Bench;
+use crate::database::DatabaseServer;
 
 /// A first round that does not count: connections are opened, caches filled, statistics made.
 const REHEARSAL: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ pub(crate) struct Measurement {
     pub(crate) replica_memory_mb: Option<f64>,
 }
 
-impl Bench {
+impl DatabaseServer {
     /// Measures everybody once a round, one after the other. Gives each contestant's measurements in the order of the rounds.
     pub(crate) fn interleave(
         &mut self,
@@ -97,7 +97,7 @@ impl Bench {
         seed: u32,
     ) -> Result<Measurement, Box<dyn Error>> {
         let replicas = contestant.replicas;
-        let database = self.database.process.filter(|_| contestant.stores);
+        let database = self.process.filter(|_| contestant.stores);
         let cpu_of_replicas = || {
             let each = replicas.iter().map(|replica| usage(replica.process.id()));
             each.map(|usage| usage.map(|usage| usage.cpu_us))
@@ -105,7 +105,7 @@ impl Bench {
         };
         let cpu_of_database = || Some(usage(database?)?.cpu_us);
 
-        let commits = self.database.commits()?;
+        let commits = self.commits()?;
         let (servers_before, database_before) = (cpu_of_replicas(), cpu_of_database());
         let warm_up = (WARM_UP / load.coroutines).max(1);
         let mut memory: Option<f64> = None;
@@ -120,7 +120,7 @@ impl Bench {
             memory = now.chain(memory).max_by(f64::total_cmp);
         })?;
         let (servers_after, database_after) = (cpu_of_replicas(), cpu_of_database());
-        let commits = self.database.commits()? - commits;
+        let commits = self.commits()? - commits;
 
         let figures = &run.results.figures;
         let total = &figures.total;
