@@ -101,7 +101,7 @@ impl Mode {
 mod tests {
     use super::{check_files, take_options};
 
-    const THIS_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/tls.rs");
+    const THIS_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/mysql/tls.rs");
 
     fn checks(query: &str) -> Option<(bool, bool)> {
         let (_, options) = take_options(&format!("mysql://u:p@db/name?{query}")).expect(query);
