@@ -1,4 +1,5 @@
 //! What every server here stands on. A service is thin: its endpoints, its domain, its SQL.
+//! A whole one stands in `examples/notes.rs`.
 //!
 //! * [`service`]: the life of a process: listen, signals, serve, finish, exit status.
 //! * [`config`]: options that every server has, and how options are read.

@@ -54,22 +54,6 @@ fn the_first_burst_at_a_new_server_is_answered_within_a_second() {
 }
 
 #[test]
-fn connections_that_never_speak_do_not_starve_one_that_does() {
-    let database = Database::new();
-    let replica = Replica::start(&database);
-    for _ in 0..20 {
-        let _silent: Vec<Caller> = (0..10).map(|_| replica.caller()).collect();
-        let start = Instant::now();
-        assert_eq!(replica.caller().get("/healthz").status, 200);
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            start.elapsed()
-        );
-    }
-}
-
-#[test]
 fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
     let database = Database::new();
     let replica = Replica::start(&database);
@@ -196,28 +180,6 @@ fn a_new_connection_from_the_address_of_a_lost_one_gets_its_own_answers() {
 }
 
 #[test]
-fn http_1_0_and_connection_close_are_honoured() {
-    let database = Database::new();
-    let replica = Replica::start(&database);
-    for (request, said) in [
-        ("GET /healthz HTTP/1.0\r\n\r\n", Some("close")),
-        (
-            "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-            Some("keep-alive"),
-        ),
-        (
-            "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-            Some("close"),
-        ),
-        ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", None),
-    ] {
-        let mut caller = replica.caller();
-        caller.send_raw(request.as_bytes());
-        assert_eq!(caller.receive().header("Connection"), said, "{request:?}");
-    }
-}
-
-#[test]
 fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
     let database = Database::new();
     let replica = Replica::start_with(
@@ -322,30 +284,6 @@ fn bodies_that_trickle_in_hold_up_a_long_message_for_a_while_only() {
 }
 
 #[test]
-fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
-    let database = Database::new();
-    let replica = Replica::start_with(&database, &["--idle-timeout", "500ms"]);
-    assert!(
-        replica.caller().is_closed_by_the_server(),
-        "it sends nothing"
-    );
-    let mut caller = replica.caller();
-    caller.send_raw(b"POST /mess");
-    assert!(
-        caller.is_closed_by_the_server(),
-        "it stops within a request"
-    );
-
-    // `accept` has the same time-out, and must not take the freeze for one.
-    replica.freeze();
-    std::thread::sleep(Duration::from_secs(1));
-    replica.thaw();
-    for _ in 0..20 {
-        assert_eq!(replica.caller().get("/healthz").status, 200);
-    }
-}
-
-#[test]
 fn a_refusal_of_a_large_body_has_all_its_headers() {
     let database = Database::new();
     let replica = Replica::start(&database);
@@ -360,31 +298,6 @@ fn a_refusal_of_a_large_body_has_all_its_headers() {
         .caller()
         .request("HEAD", "/messages", "", &vec![b' '; 70_000]);
     assert_eq!((answer.status, answer.body.len()), (200, 0));
-}
-
-#[test]
-fn what_follows_a_body_of_unclear_length_is_announced_to_be_closed() {
-    let database = Database::new();
-    let replica = Replica::start(&database);
-    for framing in [
-        "Content-Length: 5\r\nTransfer-Encoding: chunked",
-        "Content-Length: 5\r\nContent-Length: 6",
-        "Content-Length: 5, 5",
-        "Content-Length: +5",
-        "Transfer-Encoding: gzip, chunked",
-    ] {
-        let mut caller = replica.caller();
-        caller.send_raw(
-            format!("POST /messages HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n12345").as_bytes(),
-        );
-        let answer = caller.receive();
-        assert_eq!(answer.status, 400, "{framing}");
-        assert!(
-            answer.headers.contains("Connection: close"),
-            "{framing}: {}",
-            answer.headers
-        );
-    }
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! Connections: kept, closed, and silent.
+
+use std::time::{Duration, Instant};
+
+use testbed::{Caller, Database};
+
+use crate::harness::{start, start_with};
+
+#[test]
+fn connections_that_never_speak_do_not_starve_one_that_does() {
+    let database = Database::new();
+    let replica = start(&database);
+    for _ in 0..20 {
+        let _silent: Vec<Caller> = (0..10).map(|_| replica.caller()).collect();
+        let start = Instant::now();
+        assert_eq!(replica.caller().get("/healthz").status, 200);
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[test]
+fn http_1_0_and_connection_close_are_honoured() {
+    let database = Database::new();
+    let replica = start(&database);
+    for (request, said) in [
+        ("GET /healthz HTTP/1.0\r\n\r\n", Some("close")),
+        (
+            "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+            Some("keep-alive"),
+        ),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            Some("close"),
+        ),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", None),
+    ] {
+        let mut caller = replica.caller();
+        caller.send_raw(request.as_bytes());
+        assert_eq!(caller.receive().header("Connection"), said, "{request:?}");
+    }
+}
+
+#[test]
+fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
+    let database = Database::new();
+    let replica = start_with(&database.url(), &["--idle-timeout", "500ms"]);
+    assert!(
+        replica.caller().is_closed_by_the_server(),
+        "it sends nothing"
+    );
+    let mut caller = replica.caller();
+    caller.send_raw(b"POST /not");
+    assert!(
+        caller.is_closed_by_the_server(),
+        "it stops within a request"
+    );
+
+    // `accept` has the same time-out, and must not take the freeze for one.
+    replica.freeze();
+    std::thread::sleep(Duration::from_secs(1));
+    replica.thaw();
+    for _ in 0..20 {
+        assert_eq!(replica.caller().get("/healthz").status, 200);
+    }
+}
+
+#[test]
+fn what_follows_a_body_of_unclear_length_is_announced_to_be_closed() {
+    let database = Database::new();
+    let replica = start(&database);
+    for framing in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5, 5",
+        "Content-Length: +5",
+        "Transfer-Encoding: gzip, chunked",
+    ] {
+        let mut caller = replica.caller();
+        caller.send_raw(
+            format!("POST /notes HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n12345").as_bytes(),
+        );
+        let answer = caller.receive();
+        assert_eq!(answer.status, 400, "{framing}");
+        assert!(
+            answer.headers.contains("Connection: close"),
+            "{framing}: {}",
+            answer.headers
+        );
+    }
+}

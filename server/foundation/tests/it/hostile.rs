@@ -1,0 +1,172 @@
+//! Malformed and malicious input, byte by byte.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use testbed::{Answer, Caller, Database, resident_mb};
+
+use crate::harness::{assert_problem, count, metric, start, start_with, store, storing};
+
+#[test]
+fn nothing_is_taken_behind_a_request_without_a_clear_end() {
+    let database = Database::new();
+    let replica = start_with(&database.url(), &["--idle-timeout", "2s"]);
+    std::thread::scope(|scope| {
+        for framing in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+            "Content-Length: 0\r\nContent-Length: 89\r\n\r\n",
+            "Content-Length: 0, 89\r\n\r\n",
+            "Content-Length: +0\r\n\r\n",
+            "Content-Length: 89 \0\r\n\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: identity\r\nContent-Length: 0\r\n\r\n",
+            "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\tx\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked;x\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding:\r\n\r\n0\r\n\r\n",
+            "X: y\rTransfer-Encoding: chunked\r\n\r\n",
+            "X: y\nTransfer-Encoding: chunked\r\n\r\n",
+            "X: y\nContent-Length: 89\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n5 \nx\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\nx\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n0\r\nTrailer: x\r\n\r\n",
+        ] {
+            let address = replica.address();
+            scope.spawn(move || {
+                for pause in [false, true] {
+                    smuggle(Caller::connect(address), framing, pause);
+                }
+            });
+        }
+    });
+    assert_eq!(store(&mut replica.caller(), "good", "x").status, 200);
+    assert_eq!(count(&database), 1);
+}
+
+fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
+    let smuggled = storing("mallory", "smuggled");
+    assert_eq!(smuggled.len(), 89, "as some of the framings say");
+    let head = format!("POST /notes HTTP/1.1\r\nHost: x\r\n{framing}");
+    let refuses = |answer: &Answer, status| {
+        assert_problem(answer, status, "");
+        assert!(
+            answer.headers.contains("Connection: close"),
+            "{framing:?}: {answer:?}"
+        );
+    };
+    if pause {
+        caller.send_raw(head.as_bytes());
+        refuses(&caller.receive(), 400);
+        caller.send_raw(&smuggled);
+    } else {
+        caller.send_raw(&[head.as_bytes(), &smuggled].concat());
+        refuses(&caller.receive(), 400);
+    }
+    // Else it was taken for the rest of the body, or tiny_http refuses what is left.
+    if let Some(answer) = caller
+        .receive_if_any()
+        .filter(|answer| answer.status != 400 || !answer.body.is_empty())
+    {
+        refuses(&answer, 503);
+    }
+}
+
+#[test]
+fn requests_sent_ahead_by_one_who_does_not_read_are_not_kept() {
+    let database = Database::new();
+    let replica = start(&database);
+    let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let memory_mb = || resident_mb(replica.id()).expect("it runs");
+    let before = memory_mb();
+    let mut flood = TcpStream::connect(replica.address()).expect("the server listens");
+    for _ in 0..100 {
+        let sent = flood.write_all(requests.as_bytes());
+        sent.expect("the server reads on");
+    }
+    assert_eq!(store(&mut replica.caller(), "good", "x").status, 200);
+    let after = memory_mb();
+    assert!(after <= before + 33.0, "{before} MB, then {after} MB");
+
+    // The answers that fit into the connection come in order, and then one that tells.
+    let mut flood = Caller::on(flood).expect("it is open");
+    let refused = std::iter::from_fn(|| Some(flood.receive().status)).find(|&status| status != 200);
+    assert_eq!(refused, Some(503));
+    assert_ne!(metric(&replica, "requests_ignored_total"), Some(0));
+    let log = replica.log();
+    let lines = log.matches("ignoring requests").count();
+    assert!((1..10).contains(&lines), "{log}");
+}
+
+/// These cost a thread and two descriptors each: `tiny_http` allocates the declared length to read the rest, or waits for
+/// itself.
+#[test]
+fn what_tiny_http_does_not_survive_is_kept_from_it() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut witness = 0;
+    let mut is_served = || {
+        witness += 1;
+        let name = witness.to_string();
+        store(&mut replica.caller(), &name, "x").status == 200
+    };
+    for length in [2 << 30, 1 << 40, u64::MAX / 2, u64::MAX] {
+        let mut caller = replica.caller();
+        caller.send_raw(
+            format!("POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
+                .as_bytes(),
+        );
+        assert_problem(&caller.receive(), 413, "");
+        assert!(is_served());
+    }
+    let mut caller = replica.caller();
+    caller.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    assert!(is_served());
+    assert_eq!(count(&database), 5);
+}
+
+#[test]
+fn a_server_that_had_to_abandon_too_many_connections_turns_sick_and_ends() {
+    let database = Database::new();
+    let mut replica = start(&database);
+    let mut witness = replica.caller();
+    let abandon = || {
+        let mut caller = replica.caller();
+        let head = "POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n";
+        caller.send_raw(head.as_bytes());
+        assert_problem(&caller.receive(), 413, "");
+        assert!(caller.is_closed_by_the_server());
+    };
+    (0..63).for_each(|_| abandon());
+    assert_eq!(witness.get("/healthz").status, 200);
+    abandon();
+    assert_problem(&witness.get("/healthz"), 503, "");
+    assert_eq!(store(&mut witness, "good", "x").status, 200);
+    (0..64).for_each(|_| abandon());
+    drop(witness);
+    assert_eq!(replica.exit_status().code(), Some(1));
+    let said = "too many connections had to be abandoned";
+    assert!(replica.log().contains(said), "{}", replica.log());
+}
+
+/// `tiny_http` sorts by these qualities; the sort may panic at one that is no number, and a second time in a destructor.
+#[test]
+fn a_quality_that_is_no_number_does_not_end_the_process() {
+    let database = Database::new();
+    let replica = start(&database);
+    for nan in ["nan", "NaN", "-NAN"] {
+        let codings = format!("a;q={nan},a;q=.1,a;q=.5,").repeat(11);
+        for framing in ["Content-Length: 65537", "Content-Length: 9000000000"] {
+            let mut caller = replica.caller();
+            let request =
+                format!("POST /notes HTTP/1.1\r\nHost: x\r\n{framing}\r\nTE: {codings}\r\n\r\n");
+            caller.send_raw(request.as_bytes());
+            assert_eq!(caller.receive().status, 100, "an interim answer");
+            assert_problem(&caller.receive(), 413, "");
+            assert_eq!(store(&mut replica.caller(), "good", "x").status, 200);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A database that does not answer.
+
+use std::time::{Duration, Instant};
+
+use testbed::{Answer, Caller, Database, DatabaseHost, HostStatus, OwnDatabase, Replica, eventually};
+
+use crate::harness::{assert_problem, start_with, store, storing, text};
+
+/// For a loaded machine.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// A service with one note, on a database that freezes with a connection open.
+fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
+    let replica = start_with(&server.database().url(), options);
+    assert_eq!(store(&mut replica.caller(), "a", "x").status, 200);
+    let process = server.process().expect("it runs");
+    process.freeze().expect("it runs");
+    replica
+}
+
+/// The answers of a frozen database, all asked at once, and how long the last took.
+fn ask(replica: &Replica, requests: &[Vec<u8>]) -> (Vec<Answer>, Duration) {
+    let mut callers: Vec<Caller> = requests.iter().map(|_| replica.caller()).collect();
+    let start = Instant::now();
+    for (caller, request) in callers.iter_mut().zip(requests) {
+        caller.send_raw(request);
+    }
+    let answers = callers.iter_mut().map(Caller::receive).collect();
+    (answers, start.elapsed())
+}
+
+fn getting(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into()
+}
+
+#[test]
+fn requests_that_a_frozen_database_does_not_answer_get_503_at_their_deadline() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = on_a_frozen_database(&mut server, &["--request-timeout=1s"]);
+    // More than the pool has connections, and bodies short and long.
+    let long = "x".repeat(4096);
+    let all = [getting("/notes/a"), storing("a", "y"), storing("b", &long)];
+    let (answers, waited) = ask(&replica, &[all.clone(), all.clone(), all].concat());
+    for answer in answers {
+        assert_problem(&answer, 503, "The database does not answer");
+        assert_eq!(answer.header("Retry-After"), Some("1"));
+    }
+    assert!(waited < Duration::from_secs(1) + SLACK, "{waited:?}");
+}
+
+#[test]
+fn readiness_on_a_frozen_database_is_denied_within_two_seconds() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = on_a_frozen_database(&mut server, &[]);
+    let (answers, waited) = ask(&replica, &vec![getting("/readyz"); 3]);
+    for answer in answers {
+        assert_problem(&answer, 503, "The database does not answer");
+    }
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
+#[test]
+fn a_service_serves_again_when_its_database_does() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = on_a_frozen_database(&mut server, &["--request-timeout=500ms"]);
+    let mut caller = replica.caller();
+    assert_eq!(caller.get("/notes/a").status, 503);
+    server.process().expect("it runs").thaw().expect("it runs");
+    eventually("the note is shown", || caller.get("/notes/a").status == 200);
+    assert_eq!(store(&mut caller, "a", "y").status, 200);
+    assert_eq!(text(&mut caller, "/notes/a"), "y");
+}
+
+#[test]
+fn the_log_tells_of_an_outage_once_and_its_problems_name_the_line() {
+    let database = Database::new();
+    let host = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let replica = start_with(&host.url(), &["--request-timeout=1s"]);
+    let mut caller = replica.caller();
+    assert_eq!(store(&mut caller, "a", "x").status, 200);
+    host.set(HostStatus::Away);
+    let answers = [(); 5].map(|()| caller.get("/notes/a"));
+    let instances = answers.map(|answer| {
+        assert_problem(&answer, 503, "The database does not answer");
+        answer.json()["instance"].clone()
+    });
+    let first = instances[0].as_str().expect("a 503 has one");
+    assert!(instances.iter().all(|instance| instance == first));
+    let line = format!("the database fails instance={first} ");
+    eventually("the cause is in the log", || replica.log().contains(&line));
+    assert_eq!(replica.log().matches("the database fails").count(), 1);
+
+    host.set(HostStatus::TakesWrites);
+    eventually("the end is in the log", || {
+        caller.get("/notes/a");
+        replica.log().contains(&format!("the database works again instance={first} "))
+    });
+}
+
+#[test]
+fn a_service_is_up_while_its_database_is_away() {
+    let database = Database::new();
+    let host = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let replica = start_with(&host.url(), &[]);
+    host.set(HostStatus::Away);
+    assert_eq!(replica.caller().get("/healthz").status, 200);
+    assert_eq!(replica.caller().get("/metrics").status, 200);
+}

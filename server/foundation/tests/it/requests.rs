@@ -1,0 +1,117 @@
+//! Where requests go, and what comes back.
+
+use testbed::Database;
+
+use crate::harness::{assert_problem, start, store, text};
+
+#[test]
+fn what_is_stored_by_a_body_is_shown_by_a_path() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    let stored = store(&mut caller, "plants", "Water\nthem: \u{1f33b}.");
+    let shown = caller.get("/notes/plants");
+    assert_eq!((stored.status, shown.status), (200, 200));
+    assert_eq!(shown.header("Content-Type"), Some("application/json"));
+    assert_eq!(shown.body, stored.body);
+    assert_eq!(shown.json()["text"], "Water\nthem: \u{1f33b}.");
+}
+
+#[test]
+fn a_parameter_of_the_path_is_decoded_once() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    for (name, path) in [
+        ("to do", "/notes/to%20do"),
+        ("a/b", "/notes/a%2Fb"),
+        ("a/b", "/notes/a%2fb"),
+        ("..", "/notes/%2e%2E"),
+        ("5%2F6", "/notes/5%252F6"),
+        ("5%", "/notes/5%"),
+        ("1+1", "/notes/1+1"),
+        ("què?", "/notes/qu%C3%A8%3F?no=query"),
+    ] {
+        store(&mut caller, name, path);
+        assert_eq!(text(&mut caller, path), path, "{name}");
+    }
+}
+
+#[test]
+fn a_parameter_of_the_path_that_is_not_utf_8_is_refused() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    for path in ["/notes/%FF", "/notes/a%C3", "/notes/%ED%A0%80"] {
+        assert_problem(&caller.get(path), 400, "`name` in the path is not UTF-8");
+    }
+}
+
+#[test]
+fn what_a_handler_does_not_find_is_its_own_problem() {
+    let database = Database::new();
+    let replica = start(&database);
+    let answer = replica.caller().get("/notes/nothing");
+    assert_problem(&answer, 404, "no note of this name");
+}
+
+#[test]
+fn a_path_that_is_no_endpoint_is_told_those_that_are() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    for path in ["/", "/notes/", "/notes/a/b", "/note", "//notes", "*"] {
+        assert_problem(&caller.get(path), 404, "Try /notes, /notes/{name}.");
+    }
+}
+
+#[test]
+fn a_method_that_a_path_does_not_take_is_told_those_that_it_takes() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    for (method, path, allowed) in [
+        ("GET", "/notes", "POST"),
+        ("PUT", "/notes", "POST"),
+        ("POST", "/notes/a", "GET, HEAD"),
+        ("DELETE", "/notes/a", "GET, HEAD"),
+        ("POST", "/readyz", "GET, HEAD"),
+    ] {
+        let answer = caller.request(method, path, "", b"{}");
+        assert_problem(&answer, 405, allowed);
+        assert_eq!(answer.header("Allow"), Some(allowed), "{method} {path}");
+    }
+}
+
+#[test]
+fn head_is_answered_as_get_without_the_body() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    store(&mut caller, "a", "x");
+    for (path, status) in [("/notes/a", 200), ("/notes/nothing", 404)] {
+        let head = caller.request("HEAD", path, "", b"");
+        let get = caller.get(path);
+        assert_eq!((head.status, get.status), (status, status), "{path}");
+        let length = get.body.len().to_string();
+        assert_eq!(head.header("Content-Length"), Some(length.as_str()));
+    }
+}
+
+#[test]
+fn a_service_without_a_contract_has_none_to_show() {
+    let database = Database::new();
+    let replica = start(&database);
+    let answer = replica.caller().get("/openapi.json");
+    assert_problem(&answer, 404, "no contract");
+}
+
+#[test]
+fn a_service_says_that_it_is_up_and_ready() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    for (path, status) in [("/healthz", "up"), ("/readyz", "ready")] {
+        assert_eq!(caller.get(path).json()["status"], status, "{path}");
+    }
+}
