@@ -2,7 +2,9 @@
 
 use testbed::{Answer, Caller, Database, eventually};
 
-use crate::harness::{assert_problem, count, hold, metric, start, start_with, store, storing, text};
+use crate::harness::{
+    assert_problem, count, hold, metric, start, start_with, store, storing, text,
+};
 
 fn post(caller: &mut Caller, headers: &str, body: &[u8]) -> Answer {
     caller.request("POST", "/notes", headers, body)
@@ -22,8 +24,14 @@ fn a_body_that_is_not_of_the_handlers_type_is_refused_with_a_reason() {
         (br#"{"name":"a"}"#, "missing field `text`"),
         (br#"{"name":"a","text":null}"#, "invalid type: null"),
         (br#"{"name":7,"text":"x"}"#, "invalid type: integer"),
-        (br#"{"name":"a","text":"x","more":1}"#, "unknown field `more`"),
-        (br#"{"name":"a","text":"x","text":"y"}"#, "duplicate field `text`"),
+        (
+            br#"{"name":"a","text":"x","more":1}"#,
+            "unknown field `more`",
+        ),
+        (
+            br#"{"name":"a","text":"x","text":"y"}"#,
+            "duplicate field `text`",
+        ),
         (br#"{"name":"a","text":"x"} {}"#, "trailing characters"),
         (b"{\"name\":\"a\",\"text\":\"\xff\"}", "not UTF-8"),
     ] {
@@ -121,7 +129,9 @@ fn what_is_sent_ahead_is_done_in_its_order_however_long_the_bodies_are() {
     let mut caller = replica.caller();
     for round in 0..50 {
         let text_of = |index: usize| format!("{round} {index} {}", "x".repeat(index % 2 * 4096));
-        let all: Vec<u8> = (0..8).flat_map(|index| storing("a", &text_of(index))).collect();
+        let all: Vec<u8> = (0..8)
+            .flat_map(|index| storing("a", &text_of(index)))
+            .collect();
         caller.send_raw(&all);
         for index in 0..8 {
             assert_eq!(caller.receive().json()["text"], text_of(index));

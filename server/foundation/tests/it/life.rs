@@ -155,5 +155,9 @@ fn a_service_whose_database_does_not_come_up_ends_with_1() {
     let address = silent.local_addr().expect("it is bound");
     let url = format!("mysql://u:geheim@{address}/x");
     let options = ["--startup-timeout=1s", "--connect-timeout=500ms"];
-    assert_ends(notes(&url).args(options), 1, "no database at mysql://u:***@");
+    assert_ends(
+        notes(&url).args(options),
+        1,
+        "no database at mysql://u:***@",
+    );
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use testbed::{Answer, Caller, Database, DatabaseHost, HostStatus, OwnDatabase, Replica, eventually};
+use testbed::{
+    Answer, Caller, Database, DatabaseHost, HostStatus, OwnDatabase, Replica, eventually,
+};
 
 use crate::harness::{assert_problem, start_with, store, storing, text};
 
@@ -99,7 +101,9 @@ fn the_log_tells_of_an_outage_once_and_its_problems_name_the_line() {
     host.set(HostStatus::TakesWrites);
     eventually("the end is in the log", || {
         caller.get("/notes/a");
-        replica.log().contains(&format!("the database works again instance={first} "))
+        replica
+            .log()
+            .contains(&format!("the database works again instance={first} "))
     });
 }
 
