@@ -363,18 +363,3 @@ fn the_history_is_read_in_pages() {
         "`before` and `limit` only",
     );
 }
-
-#[test]
-fn a_refused_content_encoding_comes_with_the_one_that_is_taken() {
-    let database = Database::new();
-    let replica = Replica::start(&database);
-    let mut caller = replica.caller();
-    caller.send_post("ann", "x", "Content-Encoding: gzip\r\n");
-    let refusal = caller.receive();
-    assert_eq!(
-        (refusal.status, refusal.header("Accept-Encoding")),
-        (415, Some("identity"))
-    );
-    caller.send_post("ann", "x", "Content-Encoding: identity\r\n");
-    assert_eq!(caller.receive().own_seq(), 1);
-}

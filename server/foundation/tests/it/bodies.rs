@@ -82,6 +82,9 @@ fn a_body_that_is_coded_is_refused_with_the_coding_that_is_taken() {
         assert_problem(&answer, 415, "Content-Encoding");
         assert_eq!(answer.header("Accept-Encoding"), Some("identity"));
     }
+    let body = br#"{"name":"a","text":"x"}"#;
+    let plain = post(&mut caller, "Content-Encoding: identity\r\n", body);
+    assert_eq!(plain.status, 200);
 }
 
 /// A note as a body of so many bytes.
