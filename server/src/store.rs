@@ -1,4 +1,4 @@
-//! The store: all SQL, and what its errors mean.
+//! The store: all SQL, and the connections on which it is said.
 //!
 //! Every statement is understood by MySQL and by MariaDB. What clients sent stands in it as hexadecimal literals only.
 

@@ -203,7 +203,7 @@ impl Replier {
         let incident = self.given_up.report(|incident| {
             tracing::info!(
                 instance = %incident, peer = %open.connection,
-                "refusing pages on a connection: an answer before them could not be delivered"
+                "refusing requests on a connection: an answer before them could not be delivered"
             );
         });
         connection_given_up().with_incident(incident).into()
