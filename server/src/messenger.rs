@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use foundation::http::Exchange;
+use foundation::mysql::Access;
+use mysql::Conn;
+
 use crate::error::Error;
 use crate::message::{Message, Submission};
 use crate::metrics::WriterMetrics;
 use crate::store::{self, Store};
 use crate::writer::{Writer, WriterLimits};
-use foundation::http::{Exchange, answer_all};
-use foundation::mysql::Access;
-use mysql::Conn;
 
 /// Stores messages and shows them.
 pub struct Messenger {
     store: Store,
-    writer: Writer<Exchange>,
-    metrics: Arc<WriterMetrics>,
+    writer: Writer,
 }
 
 impl Messenger {
@@ -29,13 +29,8 @@ impl Messenger {
         limits: WriterLimits,
         metrics: Arc<WriterMetrics>,
     ) -> std::io::Result<Self> {
-        let (shared, deliver) = (Arc::clone(&metrics), answer_all);
-        let writer = Writer::start(store.clone(), limits, shared, deliver)?;
-        Ok(Self {
-            store,
-            writer,
-            metrics,
-        })
+        let writer = Writer::start(store.clone(), limits, metrics)?;
+        Ok(Self { store, writer })
     }
 
     /// Stores what waits, and ends the writer, unless it still waits for the database at the deadline.
@@ -44,13 +39,8 @@ impl Messenger {
     }
 
     /// Stores a message and answers when that is done, or refuses it. Does not block.
-    pub fn submit(&self, post: Submission, exchange: Exchange) {
-        if let Err((error, exchange)) = self.writer.submit(post, exchange) {
-            if let Error::Busy(_) = error {
-                self.metrics.refused_full.inc();
-            }
-            exchange.answer(error);
-        }
+    pub fn submit(&self, submission: Submission, exchange: Exchange) {
+        self.writer.submit(submission, exchange);
     }
 
     /// The last `limit` messages with a number below `before`, oldest first. Blocks on the database, until the deadline.

@@ -4,39 +4,26 @@
 //! holding it. There is no timer and no minimum: an idle server stores a message at once, a busy one fills its batches
 //! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does).
 
-mod attempts;
+mod thread;
 mod intake;
+mod attempts;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use uuid::Uuid;
+use foundation::http::Exchange;
+use foundation::telemetry::Reporter;
 
 use crate::error::Error;
-use crate::message::{PREDECESSORS, RenderedHistory, ReplyBody, RequestId, Submission};
+use crate::message::Submission;
 use crate::metrics::WriterMetrics;
-use crate::numbering::{Assignment, Numbered, number};
-use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, RowHeads, Store};
-use foundation::mysql::{Access, ErrorClass, Recovery, Session};
-use foundation::telemetry::{Incident, Reporter};
+use crate::store::Store;
 
-use attempts::{CommitStatus, Failure, RetryState};
-use intake::{Intake, Waiting, statement_bytes};
-
-/// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
-const MOST_KNOWN_USERS: usize = 32;
-
-/// Replies to repeats that are read at once: ten messages each, and long ones take memory.
-const MOST_READ_AGAIN: usize = 16;
-
-/// So many messages in a row that fail by themselves as the batch did: then it lies with the database. One may be what
-/// it does not take.
-const MOST_ALIKE: usize = 2;
+use intake::Waiting;
+use thread::WriterThread;
 
 /// Limits of the writer.
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +36,9 @@ pub struct WriterLimits {
     pub batch_bytes: usize,
 }
 
-/// Takes the answers of a batch, and does not block.
-type Deliver<A> = Box<dyn Fn(Vec<(A, Result<ReplyBody, Error>)>) + Send>;
-
 /// The way into the queue, and the thread behind it.
-pub struct Writer<A> {
-    queue: Sender<Waiting<A>>,
+pub struct Writer {
+    queue: Sender<Waiting>,
     store: Store,
     thread: JoinHandle<()>,
     /// Closed when the thread ends; nothing is ever sent.
@@ -64,7 +48,7 @@ pub struct Writer<A> {
     metrics: Arc<WriterMetrics>,
 }
 
-impl<A: Send + 'static> Writer<A> {
+impl Writer {
     /// Starts the thread.
     ///
     /// # Errors
@@ -73,21 +57,10 @@ impl<A: Send + 'static> Writer<A> {
         store: Store,
         limits: WriterLimits,
         metrics: Arc<WriterMetrics>,
-        deliver: impl Fn(Vec<(A, Result<ReplyBody, Error>)>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
-        let mut writer = WriterThread {
-            store: store.clone(),
-            intake: Intake::new(waiting, limits),
-            connection: None,
-            known_users: Vec::new(),
-            deliver: Box::new(deliver) as Deliver<A>,
-            refusals: Reporter::default(),
-            splits: Reporter::default(),
-            late: Reporter::default(),
-            metrics: Arc::clone(&metrics),
-        };
+        let mut writer = WriterThread::new(store.clone(), waiting, limits, Arc::clone(&metrics));
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -104,20 +77,21 @@ impl<A: Send + 'static> Writer<A> {
         })
     }
 
-    /// Queues a message. Does not block.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] if the queue is full; gives `answer_to` back.
-    pub fn submit(&self, submission: Submission, answer_to: A) -> Result<(), (Error, A)> {
-        self.queue
-            .try_send(Waiting {
-                submission,
-                answer_to,
-            })
-            .map_err(|error| match error {
-                TrySendError::Full(waiting) => (self.busy(), waiting.answer_to),
-                TrySendError::Disconnected(waiting) => (self.gone(), waiting.answer_to),
-            })
+    /// Queues a message, whose exchange is answered when it is stored; or answers at once that the queue is full. Does not
+    /// block.
+    pub fn submit(&self, submission: Submission, exchange: Exchange) {
+        let queued = self.queue.try_send(Waiting {
+            submission,
+            exchange,
+        });
+        match queued {
+            Ok(()) => {}
+            Err(TrySendError::Full(waiting)) => {
+                self.metrics.refused_full.inc();
+                waiting.exchange.answer(self.busy());
+            }
+            Err(TrySendError::Disconnected(waiting)) => waiting.exchange.answer(self.gone()),
+        }
     }
 
     /// Brings the gauges of the queue up to date.
@@ -150,357 +124,5 @@ impl<A: Send + 'static> Writer<A> {
         } else if self.thread.join().is_err() {
             tracing::error!("the writer panicked");
         }
-    }
-}
-
-/// The state of the writer's thread.
-struct WriterThread<A> {
-    store: Store,
-    intake: Intake<A>,
-    connection: Option<Session>,
-    /// The users of the batch before. Their counters are read as well, so that their messages may join late.
-    known_users: Vec<String>,
-    deliver: Deliver<A>,
-    /// Rate-limits the line about messages that the database refuses.
-    refusals: Reporter,
-    /// Rate-limits the line about batches that are too large.
-    splits: Reporter,
-    /// Rate-limits the line about messages that waited too long.
-    late: Reporter,
-    metrics: Arc<WriterMetrics>,
-}
-
-impl<A> WriterThread<A> {
-    fn work(&mut self) {
-        let keep_alive = self.store.timeouts().keep_alive();
-        loop {
-            match self.intake.next_batch(keep_alive) {
-                Ok(batch) => self.survive(|writer| {
-                    writer.store(batch, RetryState::default());
-                }),
-                Err(RecvTimeoutError::Timeout) => self.survive(Self::keep_alive),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-    }
-
-    /// A panic costs the batch, if there is one, whose clients are answered when it is dropped, and the connection.
-    fn survive(&mut self, work: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            tracing::error!("the writer panicked; it goes on with the next batch");
-            self.clean_up(Recovery::Reconnect);
-        }
-    }
-
-    /// Stores a batch and answers all of it, however often it must be tried. Gives the failure that ended it, if one did.
-    fn store(&mut self, mut batch: Vec<Waiting<A>>, mut retry: RetryState) -> Option<Failure> {
-        loop {
-            self.answer_the_late(&mut batch, retry);
-            if batch.is_empty() {
-                return None;
-            }
-            let mut failure = match self.attempt(&mut batch, retry) {
-                Ok(replies) => {
-                    self.store.outage().succeed(Access::Write);
-                    let clients = batch.into_iter().map(|waiting| waiting.answer_to);
-                    (self.deliver)(clients.zip(replies).collect());
-                    return None;
-                }
-                Err(failure) => failure,
-            };
-            if failure.class == ErrorClass::Duplicate && retry.attempts > 0 {
-                // The ids were looked up under the lock, and were not there.
-                failure.class = ErrorClass::Refused;
-            }
-            let incident = self.report(&failure, batch.len());
-            retry.learn_of(&failure, incident);
-            let metrics = &self.metrics;
-            metrics.failed(failure.class);
-            // What was unknown before was resolved with the lock, or is counted.
-            if retry.outcome_unknown && failure.commit_status != CommitStatus::Unchanged {
-                metrics.unknown.inc_by(batch.len() as u64);
-            }
-            let recovery = failure.class.recovery();
-            self.clean_up(recovery);
-            match recovery {
-                Recovery::TryAgain | Recovery::Reconnect => std::thread::sleep(retry.pause()),
-                Recovery::Split | Recovery::TrySingly if batch.len() == 1 => {
-                    self.give_up(batch, retry, failure.class, incident);
-                    return Some(failure);
-                }
-                Recovery::Split => {
-                    let second_half = batch.split_off(batch.len() / 2);
-                    self.store(batch, retry);
-                    return self.store(second_half, retry);
-                }
-                Recovery::TrySingly => {
-                    self.store_singly(batch, retry, &failure, incident);
-                    return Some(failure);
-                }
-            }
-        }
-    }
-
-    /// Logs the failure of an attempt, unless it is one of many.
-    fn report(&self, failure: &Failure, messages: usize) -> Incident {
-        match failure.class {
-            ErrorClass::Refused => self.refusals.report(|incident| {
-                tracing::error!(instance = %incident, messages, cause = failure.said, "the database refuses a batch");
-            }),
-            ErrorClass::TooLarge => self.splits.report(|incident| {
-                tracing::warn!(instance = %incident, messages, cause = failure.said, "a batch is too large for the database");
-            }),
-            _ => self.store.outage().fail(Access::Write, failure),
-        }
-    }
-
-    /// One message that the database refuses must not harm the others. But where it refuses one after the other, and does
-    /// not say that it lies with them, the rest need not be tried.
-    fn store_singly(
-        &mut self,
-        batch: Vec<Waiting<A>>,
-        retry: RetryState,
-        together: &Failure,
-        incident: Incident,
-    ) {
-        let mut alike = 0;
-        let mut rest = batch.into_iter();
-        while let Some(waiting) = rest.next() {
-            alike = match self.store(vec![waiting], retry) {
-                Some(alone) if alone.code == together.code => alike + 1,
-                _ => 0,
-            };
-            if alike == MOST_ALIKE && together.class == ErrorClass::Unknown {
-                return self.give_up(rest.collect(), retry, together.class, incident);
-            }
-        }
-    }
-
-    /// Answers messages that need not be tried again.
-    fn give_up(
-        &self,
-        batch: Vec<Waiting<A>>,
-        retry: RetryState,
-        class: ErrorClass,
-        incident: Incident,
-    ) {
-        let metrics = &self.metrics;
-        if retry.outcome_unknown {
-            metrics.unknown_given_up.inc_by(batch.len() as u64);
-            return self.answer(batch, &Error::OutcomeUnknown(incident));
-        }
-        let error = match class {
-            ErrorClass::Refused => Error::Defect(incident),
-            ErrorClass::TooLarge => {
-                let message = batch.first().map(|waiting| &waiting.submission.message);
-                let room = |message| store::most_text_bytes(message, self.intake.max_packet);
-                Error::TooLargeForDatabase(message.map_or(0, room))
-            }
-            _ => Error::DatabaseAway(incident),
-        };
-        self.answer(batch, &error);
-    }
-
-    /// One transaction: lock, number, insert, commit. Gives one answer for each message.
-    ///
-    /// What came while it waited for the lock joins the batch, if all that its numbering needs was read.
-    fn attempt(
-        &mut self,
-        batch: &mut Vec<Waiting<A>>,
-        retry: RetryState,
-    ) -> Result<Vec<Result<ReplyBody, Error>>, Failure> {
-        let mut heads = RowHeads::default();
-        heads.extend(batch.iter().map(|waiting| &waiting.submission));
-        let look_up = ids_to_look_up(batch, retry);
-        let connection = connected(
-            &mut self.connection,
-            &self.store,
-            &mut self.intake.max_packet,
-        )?;
-        if statement_bytes(batch) > self.intake.max_packet {
-            return Err(Failure {
-                class: ErrorClass::TooLarge,
-                commit_status: CommitStatus::Unchanged,
-                code: None,
-                said: format!("max_allowed_packet is {}", self.intake.max_packet),
-            });
-        }
-        // On a connection that takes less than it should they would not fit.
-        let fits = self.intake.max_packet >= LEAST_PACKET;
-        let known = self.known_users.iter().filter(|_| fits).map(String::as_str);
-        let users = batch
-            .iter()
-            .map(|waiting| waiting.submission.message.user())
-            .chain(known);
-
-        let metrics = &self.metrics;
-        let asked = Instant::now();
-        let locked = Locked::begin(connection, users, &look_up)
-            .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
-        let got = Instant::now();
-        if retry.outcome_unknown {
-            metrics.resolved(
-                batch.iter().map(|waiting| &waiting.submission),
-                &locked.state,
-            );
-        }
-        if retry.attempts == 0 {
-            // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
-            // processor to spare it costs nothing.
-            std::thread::yield_now();
-            let punctual = batch.len();
-            self.intake
-                .fill(batch, |submission| locked.state.can_number(submission));
-            heads.extend(batch[punctual..].iter().map(|waiting| &waiting.submission));
-        }
-        let numbered = number(
-            batch.iter().map(|waiting| &waiting.submission),
-            &locked.state,
-        );
-        let some_stored = !locked.state.found.is_empty();
-        let sent = Instant::now();
-        let tail = locked
-            .insert_and_commit(&heads, &numbered)
-            .map_err(|NotCommitted { error, in_doubt }| {
-                let commit_status = if some_stored || in_doubt {
-                    CommitStatus::InDoubt
-                } else {
-                    CommitStatus::NotStored
-                };
-                Failure::of(&error, commit_status)
-            })?
-            .tail;
-        metrics.committed(&numbered, retry.outcome_unknown, [asked, got, sent]);
-
-        let users = numbered.counts.keys().take(MOST_KNOWN_USERS);
-        self.known_users = users.map(|&user| user.to_owned()).collect();
-        let old = read_again(connection, &numbered)
-            .map_err(|error| Failure::of(&error, CommitStatus::InDoubt))?;
-        let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
-        let window = |assignment: &Assignment| match *assignment {
-            Assignment::New(index) => Ok(history.window(tail.len() + index)),
-            Assignment::KeyReused => Err(Error::KeyReused),
-            Assignment::Repeat(seq) => Ok(old[&seq].clone()),
-        };
-        Ok(numbered.assignments.iter().map(window).collect())
-    }
-
-    /// Leaves the connection as the next attempt needs it.
-    fn clean_up(&mut self, recovery: Recovery) {
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        if (recovery == Recovery::Reconnect || store::rollback(connection).is_err())
-            && let Some(session) = self.connection.take()
-        {
-            session.give_up();
-        }
-    }
-
-    /// A writer that is silent for long is taken for frozen by the database, and loses its connection.
-    fn keep_alive(&mut self) {
-        self.store.outage().settle();
-        if self
-            .connection
-            .as_mut()
-            .is_some_and(|connection| connection.ping().is_err())
-        {
-            self.clean_up(Recovery::Reconnect);
-        }
-    }
-
-    /// Drops those whose clients do not wait any longer. Never out of a batch that is under way.
-    fn answer_the_late(&self, batch: &mut Vec<Waiting<A>>, retry: RetryState) {
-        let now = Instant::now();
-        let late: Vec<_> = batch
-            .extract_if(.., |waiting| waiting.submission.deadline <= now)
-            .collect();
-        if !late.is_empty() {
-            let incident = retry
-                .incident
-                .or_else(|| self.store.outage().incident())
-                .unwrap_or_else(|| self.report_waiting_in_vain(late.len()));
-            let metrics = &self.metrics;
-            let (error, counter) = if retry.outcome_unknown {
-                (Error::OutcomeUnknown(incident), &metrics.unknown_given_up)
-            } else {
-                (Error::DatabaseAway(incident), &metrics.refused_late)
-            };
-            counter.inc_by(late.len() as u64);
-            self.answer(late, &error);
-        }
-    }
-
-    /// Their time was over before their batch was tried: those before them took long.
-    fn report_waiting_in_vain(&self, messages: usize) -> Incident {
-        self.late.report(|incident| {
-            tracing::warn!(instance = %incident, messages, "waited too long in the queue");
-        })
-    }
-
-    fn answer(&self, batch: Vec<Waiting<A>>, error: &Error) {
-        (self.deliver)(
-            batch
-                .into_iter()
-                .map(|waiting| (waiting.answer_to, Err(error.clone())))
-                .collect(),
-        );
-    }
-}
-
-/// Those that may be stored already. Before the first attempt others hardly ever are, and then the unique key tells.
-fn ids_to_look_up<A>(batch: &[Waiting<A>], retry: RetryState) -> Vec<Uuid> {
-    batch
-        .iter()
-        .map(|waiting| waiting.submission.request_id)
-        .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Client(_)))
-        .map(RequestId::uuid)
-        .collect()
-}
-
-/// The replies of then to all repeated requests of a batch.
-fn read_again(
-    connection: &mut Session,
-    numbered: &Numbered<'_>,
-) -> Result<HashMap<u64, ReplyBody>, mysql::Error> {
-    let repeated: Vec<u64> = numbered
-        .assignments
-        .iter()
-        .filter_map(Assignment::repeated)
-        .collect();
-    let mut replies = HashMap::new();
-    for some in repeated.chunks(MOST_READ_AGAIN) {
-        let messages = store::windows(connection, some)?;
-        for &seq in some {
-            // Its predecessors stand before it, for there is no hole.
-            let last = messages.partition_point(|message| message.seq < seq);
-            let shown = &messages[last.saturating_sub(PREDECESSORS)..=last];
-            // Each in a buffer of its own: a client who does not read keeps no more than what is his.
-            let reply = RenderedHistory::new(shown).window(shown.len() - 1);
-            replies.insert(seq, reply);
-        }
-    }
-    Ok(replies)
-}
-
-fn connected<'c>(
-    connection: &'c mut Option<Session>,
-    store: &Store,
-    max_packet: &mut usize,
-) -> Result<&'c mut Session, Failure> {
-    match connection {
-        Some(connection) => Ok(connection),
-        None => match store.writing_connection() {
-            Ok(new) => {
-                *max_packet = new.max_packet;
-                Ok(connection.insert(new.session))
-            }
-            Err(said) => Err(Failure {
-                class: ErrorClass::Connection,
-                commit_status: CommitStatus::Unchanged,
-                code: None,
-                said,
-            }),
-        },
     }
 }

@@ -4,28 +4,30 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use foundation::http::Exchange;
+
 use super::WriterLimits;
 use crate::message::Submission;
 use crate::store::{FRAME, most_bytes};
 
 /// A message that waits, and what its answer goes to.
-pub(super) struct Waiting<A> {
+pub(super) struct Waiting {
     pub(super) submission: Submission,
-    pub(super) answer_to: A,
+    pub(super) exchange: Exchange,
 }
 
 /// Messages in the order in which they came.
-pub(super) struct Intake<A> {
-    queue: Receiver<Waiting<A>>,
+pub(super) struct Intake {
+    queue: Receiver<Waiting>,
     /// Taken from the queue, and not fit for the batch of then: the first of the next one.
-    held_back: Option<Waiting<A>>,
+    held_back: Option<Waiting>,
     limits: WriterLimits,
     /// The largest statement that the database takes.
     pub(super) max_packet: usize,
 }
 
-impl<A> Intake<A> {
-    pub(super) fn new(queue: Receiver<Waiting<A>>, limits: WriterLimits) -> Self {
+impl Intake {
+    pub(super) fn new(queue: Receiver<Waiting>, limits: WriterLimits) -> Self {
         Self {
             queue,
             held_back: None,
@@ -38,7 +40,7 @@ impl<A> Intake<A> {
     pub(super) fn next_batch(
         &mut self,
         timeout: Duration,
-    ) -> Result<Vec<Waiting<A>>, RecvTimeoutError> {
+    ) -> Result<Vec<Waiting>, RecvTimeoutError> {
         let first = match self.held_back.take() {
             Some(first) => first,
             None => self.queue.recv_timeout(timeout)?,
@@ -51,7 +53,7 @@ impl<A> Intake<A> {
     /// Adds what waits, up to the limits, and up to the first that may not join or does not fit.
     pub(super) fn fill(
         &mut self,
-        batch: &mut Vec<Waiting<A>>,
+        batch: &mut Vec<Waiting>,
         may_join: impl Fn(&Submission) -> bool,
     ) {
         let mut bytes: usize = batch
@@ -81,7 +83,7 @@ impl<A> Intake<A> {
 }
 
 /// The largest statement of a batch, in bytes, at most.
-pub(super) fn statement_bytes<A>(batch: &[Waiting<A>]) -> usize {
+pub(super) fn statement_bytes(batch: &[Waiting]) -> usize {
     let messages = batch
         .iter()
         .map(|waiting| most_bytes(&waiting.submission.message));
