@@ -12,7 +12,7 @@ use foundation::telemetry::{Incident, Reporter};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::message::{PREDECESSORS, RenderedHistory, ReplyBody, RequestId};
+use crate::message::{Message, PREDECESSORS, RenderedHistory, ReplyBody, RequestId, Submission};
 use crate::metrics::WriterMetrics;
 use crate::numbering::{Assignment, Numbered, number};
 use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, RowHeads, Store};
@@ -206,7 +206,7 @@ impl WriterThread {
         retry: RetryState,
     ) -> Result<Vec<Result<ReplyBody, Error>>, Failure> {
         let mut heads = RowHeads::default();
-        heads.extend(batch.iter().map(|waiting| &waiting.submission));
+        heads.extend(submissions(batch));
         let look_up = ids_to_look_up(batch, retry);
         let connection = connected(
             &mut self.connection,
@@ -235,10 +235,7 @@ impl WriterThread {
             .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
         let got = Instant::now();
         if retry.outcome_unknown {
-            metrics.resolved(
-                batch.iter().map(|waiting| &waiting.submission),
-                &locked.state,
-            );
+            metrics.resolved(submissions(batch), &locked.state);
         }
         if retry.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
@@ -247,12 +244,9 @@ impl WriterThread {
             let punctual = batch.len();
             self.intake
                 .fill(batch, |submission| locked.state.can_number(submission));
-            heads.extend(batch[punctual..].iter().map(|waiting| &waiting.submission));
+            heads.extend(submissions(&batch[punctual..]));
         }
-        let numbered = number(
-            batch.iter().map(|waiting| &waiting.submission),
-            &locked.state,
-        );
+        let numbered = number(submissions(batch), &locked.state);
         let some_stored = !locked.state.found.is_empty();
         let sent = Instant::now();
         let tail = locked
@@ -270,15 +264,8 @@ impl WriterThread {
 
         let users = numbered.counts.keys().take(MOST_KNOWN_USERS);
         self.known_users = users.map(|&user| user.to_owned()).collect();
-        let old = read_again(connection, &numbered)
-            .map_err(|error| Failure::of(&error, CommitStatus::InDoubt))?;
-        let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
-        let window = |assignment: &Assignment| match *assignment {
-            Assignment::New(index) => Ok(history.window(tail.len() + index)),
-            Assignment::KeyReused => Err(Error::KeyReused),
-            Assignment::Repeat(seq) => Ok(old[&seq].clone()),
-        };
-        Ok(numbered.assignments.iter().map(window).collect())
+        replies(connection, &numbered, &tail)
+            .map_err(|error| Failure::of(&error, CommitStatus::InDoubt))
     }
 
     /// Leaves the connection as the next attempt needs it.
@@ -335,6 +322,10 @@ impl WriterThread {
     }
 }
 
+fn submissions(batch: &[Waiting]) -> impl Iterator<Item = &Submission> {
+    batch.iter().map(|waiting| &waiting.submission)
+}
+
 /// Answers all of these with the same error.
 fn answer_alike(batch: Vec<Waiting>, error: &Error) {
     let answer = |waiting: Waiting| (waiting.exchange, Err::<ReplyBody, _>(error.clone()));
@@ -349,6 +340,22 @@ fn ids_to_look_up(batch: &[Waiting], retry: RetryState) -> Vec<Uuid> {
         .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Client(_)))
         .map(RequestId::uuid)
         .collect()
+}
+
+/// One answer for each message of a batch that is stored; `tail` are the messages before it.
+fn replies(
+    connection: &mut Session,
+    numbered: &Numbered<'_>,
+    tail: &[Message<'static>],
+) -> Result<Vec<Result<ReplyBody, Error>>, mysql::Error> {
+    let old = read_again(connection, numbered)?;
+    let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
+    let reply = |assignment: &Assignment| match *assignment {
+        Assignment::New(index) => Ok(history.window(tail.len() + index)),
+        Assignment::KeyReused => Err(Error::KeyReused),
+        Assignment::Repeat(seq) => Ok(old[&seq].clone()),
+    };
+    Ok(numbered.assignments.iter().map(reply).collect())
 }
 
 /// The replies of then to all repeated requests of a batch.
