@@ -2,7 +2,7 @@
 -- The server applies this file at start where something of it is missing; `mysql DATABASE < schema.sql` does the same.
 -- It runs unchanged on MySQL and on MariaDB, and may run twice, or twice at once.
 
--- The session is the same whatever the server's settings, as each session of the server is (server/src/store/session.rs);
+-- The session is the same whatever the server's settings, as each session of the server is (server/foundation/src/mysql/session.rs);
 -- they stay as they are set here until the session ends. A name in a smaller character set would lose characters, in
 -- another SQL mode some of what follows means something else, and without autocommit the lock would be rolled back.
 SET NAMES utf8mb4 COLLATE utf8mb4_bin;

@@ -1,6 +1,6 @@
 //! The DummyMessenger server: numbers and stores messages in one order, on any number of replicas over one database.
 //!
-//! A request travels downwards through these parts:
+//! The parts in reading order; a POST goes through `api`, `message`, `messenger`, `writer`, `store`, `numbering`, `store`:
 //!
 //! * [`config`]: options, from flags and environment.
 //! * [`api`]: the endpoints; a new route goes here.

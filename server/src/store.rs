@@ -208,7 +208,8 @@ impl<'c> Locked<'c> {
         match run_all(self.connection, &statements) {
             Ok(()) => Ok(self.state),
             Err(Stopped { at, error }) => {
-                // It is the last statement, and no `;` stands in a literal.
+                // COMMIT is the last statement, so its index is the number of semicolons: what clients sent is hexadecimal,
+                // and contains none. What fails at COMMIT or behind it is in doubt.
                 let commit = statements.matches(';').count();
                 Err(NotCommitted {
                     in_doubt: at >= commit || ErrorClass::of(&error).may_hide_a_loss(),

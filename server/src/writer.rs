@@ -58,6 +58,7 @@ impl Writer {
         limits: WriterLimits,
         metrics: Arc<WriterMetrics>,
     ) -> std::io::Result<Self> {
+        // Never blocks: whoever finds it full is told so.
         let (queue, waiting) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
         let mut writer = WriterThread::new(store.clone(), waiting, limits, Arc::clone(&metrics));

@@ -149,6 +149,7 @@ impl Edge {
             send_timeout,
             Arc::clone(&abandoned),
             Arc::clone(&metrics),
+            registry.program().name,
         );
         Ok(Self {
             accept_loop: acceptor.open()?,

@@ -37,7 +37,7 @@ pub(super) struct Failure {
 /// What an attempt that failed says of the batch, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CommitStatus {
-    /// It did not come as far as the lock.
+    /// It failed before anything was written: what was known before stays so.
     Unchanged,
     /// The attempt got the lock, found nothing of the batch, and it stored nothing.
     NotStored,
@@ -46,7 +46,7 @@ pub(super) enum CommitStatus {
 }
 
 impl RetryState {
-    /// The only place that decides whether a client may be told that nothing is stored.
+    /// Adds what a failure tells: the only place that decides whether a client may be told that nothing is stored.
     pub(super) fn learn_of(&mut self, failure: &Failure, incident: Incident) {
         self.attempts += 1;
         self.outcome_unknown = match failure.commit_status {

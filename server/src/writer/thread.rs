@@ -27,8 +27,8 @@ const MOST_KNOWN_USERS: usize = 32;
 /// Replies to repeats that are read at once: ten messages each, and long ones take memory.
 const MOST_READ_AGAIN: usize = 16;
 
-/// So many messages in a row that fail by themselves as the batch did: then it lies with the database. One may be what
-/// it does not take.
+/// When this many single messages in a row fail with the error of the whole batch, the database is to blame, and the rest
+/// is not tried. One alone may be a message that it cannot store.
 const MOST_ALIKE: usize = 2;
 
 /// The state of the writer's thread.
@@ -80,7 +80,7 @@ impl WriterThread {
         }
     }
 
-    /// A panic costs the batch, if there is one, whose clients are answered when it is dropped, and the connection.
+    /// After a panic the connection is closed. The batch is dropped, which answers its clients 500.
     fn survive(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!("the writer panicked; it goes on with the next batch");
@@ -292,7 +292,7 @@ impl WriterThread {
         }
     }
 
-    /// Drops those whose clients do not wait any longer. Never out of a batch that is under way.
+    /// Answers the messages whose time is over, with 504 if they may be stored, else with 503. Only between attempts.
     fn answer_the_late(&self, batch: &mut Vec<Waiting>, retry: RetryState) {
         let now = Instant::now();
         let late: Vec<_> = batch
@@ -332,7 +332,8 @@ fn answer_alike(batch: Vec<Waiting>, error: &Error) {
     answer_all(batch.into_iter().map(answer));
 }
 
-/// Those that may be stored already. Before the first attempt others hardly ever are, and then the unique key tells.
+/// The request ids to look up: all on a repeated attempt; on the first one those that clients chose, as the unique key
+/// tells of the others.
 fn ids_to_look_up(batch: &[Waiting], retry: RetryState) -> Vec<Uuid> {
     batch
         .iter()
@@ -358,7 +359,7 @@ fn replies(
     Ok(numbered.assignments.iter().map(reply).collect())
 }
 
-/// The replies of then to all repeated requests of a batch.
+/// Reads again what was replied to requests that were stored before this batch, by `seq`.
 fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,

@@ -73,7 +73,7 @@ impl Acceptor {
         })
     }
 
-    /// Takes why no more connections are to be served.
+    /// What takes the reason why no more connections are to be served.
     pub(super) fn ends(&self) -> Sender<io::Error> {
         self.ends.0.clone()
     }
@@ -96,7 +96,7 @@ impl Acceptor {
         }))
     }
 
-    /// Waits until no more connections are taken through `accept loop`, and tells why.
+    /// Waits until `accept_loop` takes no more connections, and tells why.
     pub(super) fn wait_for_end(
         &self,
         accept_loop: &AcceptLoop,

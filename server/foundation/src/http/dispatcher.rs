@@ -134,7 +134,8 @@ impl<S: Service> Dispatcher<S> {
         }
     }
 
-    /// The body of what may block is not read before its turn: one of a connection is kept at a time.
+    /// For an endpoint that may block, the body is read only when all responses before it are written, so a connection keeps
+    /// one body in memory at a time.
     fn have_body_read(&self, target: Target<S>, exchange: Exchange) {
         let (body_pool, being_read) = (
             Arc::clone(&self.body_pool),

@@ -298,7 +298,13 @@ mod tests {
             build: "",
         });
         let metrics = Arc::new(EdgeMetrics::new(&registry));
-        let responses = Arc::new(ResponseQueue::new(1, Duration::MAX, abandoned, metrics));
+        let responses = Arc::new(ResponseQueue::new(
+            1,
+            Duration::MAX,
+            abandoned,
+            metrics,
+            "test",
+        ));
         let count = Arc::default();
         let being_read = || {
             let opened = Exchange::open(TestRequest::new().into(), 0, Vec::new(), &responses);

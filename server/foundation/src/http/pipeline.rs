@@ -44,7 +44,7 @@ struct Pipeline<T> {
     /// The first of them stays until it is written.
     waiting: VecDeque<Option<T>>,
     being_written: bool,
-    /// Items with a place below are only tried.
+    /// Items with a place below get [`Turn::Try`].
     lost_below: u64,
     /// Since when nothing more is served, for [`GIVEN_UP_FOR`].
     given_up_since: Option<Instant>,
@@ -85,7 +85,8 @@ pub(super) enum ConnectionStatus {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn<T> {
     Write(T),
-    /// One before it was lost together with its connection. This one may have come on a newer one from the same address,
+    /// It is written if it is a response, and refused if it would still have to be asked for: one before it was lost
+    /// together with its connection. This one may have come on a newer one from the same address,
     /// whose client would take the next answer for the one to this.
     Try(T),
 }

@@ -41,6 +41,7 @@ impl ResponseQueue {
         send_timeout: Duration,
         abandoned: Arc<Abandoned>,
         metrics: Arc<EdgeMetrics>,
+        program: &'static str,
     ) -> Self {
         let pipelines = Arc::new(Pipelines::new());
         let body_drain = Arc::new(BodyDrain::new(
@@ -55,6 +56,7 @@ impl ResponseQueue {
             send_timeout,
             given_up: Reporter::default(),
             metrics: Arc::clone(&metrics),
+            program,
         };
         let repliers = ThreadPool::new("replier", most_threads, move |(open, item)| {
             replier.take(open, item);
@@ -163,6 +165,8 @@ struct Replier {
     /// Rate-limits the line on connections on which an answer could not be delivered.
     given_up: Reporter,
     metrics: Arc<EdgeMetrics>,
+    /// The value of the `Server` header, where `tiny_http` writes one.
+    program: &'static str,
 }
 
 /// Tells a client that nothing more is served on its connection.
@@ -242,7 +246,7 @@ impl Replier {
 
     /// Answers a client whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
     /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
-    /// writer without; its own headers say nothing of the body, so ours stand behind the name of the server here.
+    /// writer without; it takes no headers about the body, so all of ours are written as if they continued the value of `Server`.
     ///
     /// For all but an interim answer `upgrade` sorts the codings that the client takes. With one of quality NaN the sort
     /// may panic, and again in the destructor, which would abort the process. So such a client gets an interim answer first.
@@ -260,7 +264,7 @@ impl Replier {
             let whole = answer.render(head_only, Connection::Close, date);
             (tiny_http::Response::empty(CONTINUE), whole)
         } else {
-            let headers = format!("DummyMessenger\r\n{}", answer.headers(Connection::Close));
+            let headers = format!("{}\r\n{}", self.program, answer.headers(Connection::Close));
             let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
             let body = if head_only {
                 Vec::new()
