@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+/// The largest seed that the client takes.
+pub(crate) const MOST_SEED: u64 = (1 << 53) - 1;
+
 /// Breaks what the server stands on, in a random order that can be repeated, while the client puts load on it and judges.
 #[derive(Debug, Parser)]
 #[command(name = "chaos")]
 pub(crate) struct Arguments {
     /// Which faults, in which order, with which parameters; random, and printed, by default
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
     pub(crate) seed: Option<u64>,
 
     /// How long

@@ -30,7 +30,7 @@ use testbed::Audit;
 use testbed::interruption::{self, Interrupted};
 use testbed::tool::{self, say};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, MOST_SEED};
 use crate::load::Client;
 use crate::plan::{Fault, LONGEST_FAULT, Plan};
 use crate::scene::Scene;
@@ -50,7 +50,9 @@ fn main() -> ExitCode {
 
 /// Gives whether every promise was kept. What it wrote is kept if one was not.
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
-    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let seed = arguments
+        .seed
+        .unwrap_or_else(|| rand::random_range(..=MOST_SEED));
     let time = Duration::from_secs_f64(arguments.minutes * 60.0);
     let folder = arguments.folder.join(format!("{seed}"));
     let valid = play(arguments, seed, time, &folder);
