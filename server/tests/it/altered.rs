@@ -2,7 +2,7 @@
 
 use mysql::prelude::Queryable;
 
-use crate::harness::{Database, Replica};
+use testbed::{Database, Replica};
 
 /// A database with the tables, altered.
 fn altered(statements: &[&str]) -> Database {

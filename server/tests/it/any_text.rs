@@ -6,7 +6,7 @@ use std::thread::ScopedJoinHandle;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::harness::{Caller, Database, Replica};
+use testbed::{Caller, Database, Replica};
 
 const THREADS: u64 = 8;
 /// Characters of a text, by the contract.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Database, Replica};
+use testbed::{Answer, Database, Replica};
 
 fn assert_problem(answer: &Answer, status: u16, detail: &str) {
     assert_eq!(

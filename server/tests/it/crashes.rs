@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use testbed::{Action, Part};
-
-use crate::harness::{Database, Exchange, Load, OwnDatabase, PATIENCE, Replica, assert_promises};
+use testbed::{
+    Action, Database, Exchange, Load, OwnDatabase, PATIENCE, Part, Replica, assert_promises,
+};
 
 const CALLERS: usize = 16;
 /// Messages after which a load is well under way, or again.

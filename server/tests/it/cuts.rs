@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
-use testbed::{Action, Part, Proxy};
+use testbed::{Action, Caller, Database, PATIENCE, Part, Proxy, Replica, eventually};
 use uuid::Uuid;
-
-use crate::harness::{Caller, Database, PATIENCE, Replica, eventually};
 
 /// Statements of the first packet: BEGIN, the lock, the last nine, and the look-up of the caller's key.
 const TO_LOCK: usize = 4;

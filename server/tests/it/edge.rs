@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Answer, Caller, Database, Replica, eventually};
 use crate::metrics::scrape;
+use testbed::{Answer, Caller, Database, Replica, eventually};
 
 /// Opens 64 connections at once, sends a message on each, and keeps all open until all are answered.
 fn burst(replica: &Replica) -> Duration {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
-use crate::harness::{Caller, Database, Door, Replica, Standing, eventually, signal};
 use crate::metrics::scrape;
+use testbed::{Caller, Database, DatabaseHost, HostStatus, Replica, eventually, signal};
 
 /// Queues a message from each of several callers while the writer waits for the lock, so that they go into one batch.
 fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<Caller> {
@@ -300,15 +300,15 @@ fn an_error_before_commit_tells_whether_a_message_is_surely_not_stored() {
 #[test]
 fn an_error_of_commit_itself_leaves_open_whether_a_message_is_stored() {
     let database = Database::new();
-    let door = Door::new(&database, Standing::TakesWrites);
+    let door = DatabaseHost::new(&database, HostStatus::TakesWrites);
     let replica = Replica::start_at(&door.url(), &IMPATIENT);
     let mut caller = replica.caller();
     assert_eq!(caller.post("ann", "first").own_seq(), 1);
-    door.set(Standing::Full);
+    door.set(HostStatus::Full);
     let key = Uuid::new_v4().to_string();
     let answer = caller.post_with_key("ann", "second", &key);
     assert_eq!(answer.status, 504, "{answer:?}");
-    door.set(Standing::TakesWrites);
+    door.set(HostStatus::TakesWrites);
     assert_eq!(caller.post_with_key("ann", "second", &key).own_seq(), 2);
     database.assert_in_order();
 }

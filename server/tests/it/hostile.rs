@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Answer, Caller, Database, PATIENCE, Replica, eventually};
+use testbed::{Answer, Caller, Database, PATIENCE, Replica, eventually};
 
 use cases::{Case, Ending, Expected};
 

@@ -9,25 +9,29 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use uuid::Uuid;
 
-use crate::harness::{Caller, Database, Door, PATIENCE, Replica, Standing, eventually, skip};
+use testbed::{Caller, Database, DatabaseHost, HostStatus, PATIENCE, Replica, eventually, skip};
 
-fn doors<const N: usize>(database: &Database, standings: [Standing; N]) -> [Door; N] {
-    standings.map(|standing| Door::new(database, standing))
+fn hosts<const N: usize>(database: &Database, statuses: [HostStatus; N]) -> [DatabaseHost; N] {
+    statuses.map(|status| DatabaseHost::new(database, status))
 }
 
-fn urls(doors: &[Door]) -> String {
-    doors.iter().map(Door::url).collect::<Vec<_>>().join(",")
+fn urls(hosts: &[DatabaseHost]) -> String {
+    hosts
+        .iter()
+        .map(DatabaseHost::url)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
-fn start(doors: &[Door], options: &[&str]) -> Replica {
-    let mut replica = Replica::spawn(&urls(doors), options);
+fn start(hosts: &[DatabaseHost], options: &[&str]) -> Replica {
+    let mut replica = Replica::spawn(&urls(hosts), options);
     replica.wait_until_ready();
     replica
 }
 
 #[test]
 fn the_host_that_takes_writes_is_found_wherever_it_stands() {
-    use Standing::{Away, ReadOnly, Silent, TakesWrites};
+    use HostStatus::{Away, ReadOnly, Silent, TakesWrites};
     let database = Database::new();
     let lists = [
         [TakesWrites, ReadOnly, ReadOnly],
@@ -35,16 +39,14 @@ fn the_host_that_takes_writes_is_found_wherever_it_stands() {
         [Away, ReadOnly, TakesWrites],
         [Silent, TakesWrites, Silent],
     ];
-    for (round, standings) in (1..).zip(lists) {
-        let doors = doors(&database, standings);
-        let replica = start(&doors, &[]);
+    for (round, statuses) in (1..).zip(lists) {
+        let hosts = hosts(&database, statuses);
+        let replica = start(&hosts, &[]);
         assert_eq!(replica.caller().post("ann", "x").own_seq(), round);
         assert_eq!(replica.caller().get("/messages").own_seq(), round);
         assert_eq!(replica.caller().get("/readyz").status, 200);
-        let writable = standings
-            .iter()
-            .position(|&standing| standing == TakesWrites);
-        let address = doors[writable.expect("one is")].address();
+        let writable = statuses.iter().position(|&status| status == TakesWrites);
+        let address = hosts[writable.expect("one is")].address();
         assert!(
             replica.log().contains(&format!("host=\"{address}\"")),
             "{}",
@@ -57,9 +59,9 @@ fn the_host_that_takes_writes_is_found_wherever_it_stands() {
 #[test]
 fn a_frozen_host_leaves_the_others_time_however_little_there_is() {
     let database = Database::new();
-    let doors = doors(&database, [Standing::Silent, Standing::TakesWrites]);
+    let hosts = hosts(&database, [HostStatus::Silent, HostStatus::TakesWrites]);
     // Less than the first one's head start.
-    let replica = start(&doors, &["--connect-timeout", "200ms"]);
+    let replica = start(&hosts, &["--connect-timeout", "200ms"]);
     assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
 }
 
@@ -74,7 +76,7 @@ fn a_name_with_a_silent_address_leads_to_the_next_one() {
     let silent = listener.local_addr().expect("it is bound");
     let silent = silent.as_socket().expect("it has a port");
     let other = SocketAddr::from(([127, 0, 0, 9], silent.port()));
-    let door = Door::at(other, &database, Standing::TakesWrites);
+    let host = DatabaseHost::at(other, &database, HostStatus::TakesWrites);
     let mut queued = Vec::new();
     eventually("nobody is let in any more", || {
         let connection = TcpStream::connect_timeout(&silent, Duration::from_millis(100));
@@ -98,7 +100,7 @@ fn a_name_with_a_silent_address_leads_to_the_next_one() {
         skip("no names can be made up here; it takes root");
         return;
     }
-    let url = door.url().replace("127.0.0.9:", "two.test:");
+    let url = host.url().replace("127.0.0.9:", "two.test:");
     let mut replica = Replica::run(
         with_names("\"$1\" --connect-timeout 1s")
             .arg(env!("CARGO_BIN_EXE_server"))
@@ -112,11 +114,11 @@ fn a_name_with_a_silent_address_leads_to_the_next_one() {
 #[test]
 fn hosts_may_be_given_one_by_one() {
     let database = Database::new();
-    let doors = doors(&database, [Standing::Away, Standing::TakesWrites]);
+    let hosts = hosts(&database, [HostStatus::Away, HostStatus::TakesWrites]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
     command.args(["--listen", "127.0.0.1:0"]);
-    for door in &doors {
-        command.args(["--database-url", &door.url()]);
+    for host in &hosts {
+        command.args(["--database-url", &host.url()]);
     }
     let mut replica = Replica::run(&mut command);
     replica.wait_until_ready();
@@ -135,8 +137,8 @@ fn hosts_of_different_databases_are_refused() {
 #[test]
 fn replicas_follow_when_hosts_swap_roles_under_load_and_lose_and_double_nothing() {
     let database = Database::new();
-    let doors = doors(&database, [Standing::TakesWrites, Standing::ReadOnly]);
-    let replicas = [start(&doors, &[]), start(&doors, &[])];
+    let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
+    let replicas = [start(&hosts, &[]), start(&hosts, &[])];
     let done = AtomicBool::new(false);
     let stored = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -156,13 +158,13 @@ fn replicas_follow_when_hosts_swap_roles_under_load_and_lose_and_double_nothing(
             eventually("messages are stored", || {
                 stored.load(Ordering::Relaxed) > before + 50
             });
-            let (old, new) = (&doors[(swap + 1) % 2], &doors[swap % 2]);
+            let (old, new) = (&hosts[(swap + 1) % 2], &hosts[swap % 2]);
             // The old one is demoted, or dies before there is a new one.
             old.set(match swap % 3 {
-                0 => Standing::ReadOnly,
-                _ => Standing::Away,
+                0 => HostStatus::ReadOnly,
+                _ => HostStatus::Away,
             });
-            new.set(Standing::TakesWrites);
+            new.set(HostStatus::TakesWrites);
         }
         let before = stored.load(Ordering::Relaxed);
         eventually("messages are stored", || {
@@ -190,19 +192,19 @@ fn post_until_stored(caller: &mut Caller) {
 #[test]
 fn a_page_is_never_read_from_a_host_that_became_read_only() {
     let database = Database::new();
-    let doors = doors(&database, [Standing::TakesWrites, Standing::ReadOnly]);
-    let replica = start(&doors, &[]);
+    let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
+    let replica = start(&hosts, &[]);
     let mut caller = replica.caller();
     caller.post("ann", "x");
     // The pool now has connections to the first.
     assert_eq!(caller.get("/messages").own_seq(), 1);
-    doors[0].set(Standing::ReadOnly);
+    hosts[0].set(HostStatus::ReadOnly);
     let reply = caller.get("/messages");
     assert_eq!(
         (reply.status, reply.header("Retry-After")),
         (503, Some("1"))
     );
-    doors[1].set(Standing::TakesWrites);
+    hosts[1].set(HostStatus::TakesWrites);
     eventually("the other host is found", || {
         caller.get("/messages").status == 200
     });
@@ -211,21 +213,25 @@ fn a_page_is_never_read_from_a_host_that_became_read_only() {
 #[test]
 fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
     let database = Database::new();
-    let doors = doors(&database, [Standing::TakesWrites, Standing::ReadOnly]);
-    let replica = start(&doors, &["--request-timeout", "1s"]);
+    let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
+    let replica = start(&hosts, &["--request-timeout", "1s"]);
     let mut caller = replica.caller();
-    for (round, standings, detail) in [
-        (1, [Standing::Away, Standing::Away], "2 not answering"),
-        (2, [Standing::ReadOnly, Standing::ReadOnly], "2 read-only"),
+    for (round, statuses, detail) in [
+        (1, [HostStatus::Away, HostStatus::Away], "2 not answering"),
+        (
+            2,
+            [HostStatus::ReadOnly, HostStatus::ReadOnly],
+            "2 read-only",
+        ),
         (
             3,
-            [Standing::Away, Standing::ReadOnly],
+            [HostStatus::Away, HostStatus::ReadOnly],
             "1 not answering, 1 read-only",
         ),
     ] {
         assert_eq!(caller.post("ann", "before").own_seq(), 2 * round - 1);
-        for (door, standing) in doors.iter().zip(standings) {
-            door.set(standing);
+        for (host, status) in hosts.iter().zip(statuses) {
+            host.set(status);
         }
         let key = Uuid::new_v4().to_string();
         let refused = caller.post_with_key("ann", "under way", &key);
@@ -239,7 +245,7 @@ fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
         assert!(told.contains(detail), "{detail:?} is not in {told:?}");
         assert!(!told.contains("127.0.0.1"), "{told}");
 
-        doors[1].set(Standing::TakesWrites);
+        hosts[1].set(HostStatus::TakesWrites);
         eventually("the replica is ready", || {
             caller.get("/readyz").status == 200
         });
@@ -254,11 +260,11 @@ fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
 fn replicas_that_lose_all_hosts_at_once_do_not_storm_them() {
     const REPLICAS: usize = 12;
     let database = Database::new();
-    let doors = doors(&database, [Standing::TakesWrites, Standing::ReadOnly]);
-    let replicas: Vec<Replica> = (0..REPLICAS).map(|_| start(&doors, &[])).collect();
-    let before: usize = doors[0].connects();
-    for door in &doors {
-        door.set(Standing::Away);
+    let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
+    let replicas: Vec<Replica> = (0..REPLICAS).map(|_| start(&hosts, &[])).collect();
+    let before: usize = hosts[0].connects();
+    for host in &hosts {
+        host.set(HostStatus::Away);
     }
     let lost = Instant::now();
     let mut callers: Vec<Caller> = replicas.iter().map(Replica::caller).collect();
@@ -270,16 +276,16 @@ fn replicas_that_lose_all_hosts_at_once_do_not_storm_them() {
         assert_eq!(replica.caller().get("/readyz").status, 503);
     }
     eventually("they have tried for a while", || {
-        doors[0].connects() - before > 6 * REPLICAS
+        hosts[0].connects() - before > 6 * REPLICAS
     });
-    let (connects, elapsed) = (doors[0].connects() - before, lost.elapsed());
+    let (connects, elapsed) = (hosts[0].connects() - before, lost.elapsed());
     // Five in the first second, at most two in each second after it.
     let seconds = usize::try_from(elapsed.as_secs()).expect("they are few") + 1;
     assert!(
         connects <= REPLICAS * (5 + 2 * seconds),
         "{connects} connections in {elapsed:?}"
     );
-    doors[1].set(Standing::TakesWrites);
+    hosts[1].set(HostStatus::TakesWrites);
     for caller in &mut callers {
         assert_eq!(caller.receive().status, 200);
     }

@@ -6,9 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Socket, Type};
-use testbed::{PATIENCE, Process};
-
-use crate::harness::{Caller, Database, Replica, eventually};
+use testbed::{Caller, Database, PATIENCE, Process, Replica, eventually};
 
 #[test]
 fn numbers_go_on_after_a_restart() {

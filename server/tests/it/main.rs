@@ -3,8 +3,6 @@
 //! `DATABASE_URL` names a database server, MySQL or MariaDB, on which the user may create databases. Each test makes one
 //! of its own and drops it at the end.
 
-mod harness;
-
 mod altered;
 mod any_text;
 mod contract;

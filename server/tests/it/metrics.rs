@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use mysql::prelude::Queryable;
 
-use crate::harness::{Database, Replica, eventually};
+use testbed::{Database, Replica, eventually};
 
 type Samples = BTreeMap<String, String>;
 

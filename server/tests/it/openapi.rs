@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Answer, Database, Replica};
+use testbed::{Answer, Database, Replica};
 
 /// `/openapi.json`.
 struct Contract(Value);

@@ -5,8 +5,8 @@ use std::process::Command;
 use mysql::prelude::Queryable;
 use serde_json::Value;
 
-use crate::harness::{Answer, Database, Replica, eventually};
 use crate::metrics::scrape;
+use testbed::{Answer, Database, Replica, eventually};
 
 /// The line of the log that tells the cause of a 5xx.
 fn cause(replica: &Replica, answer: &Answer) -> String {

@@ -9,10 +9,10 @@ use mysql::prelude::Queryable;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::harness::{
-    Answer, Caller, Database, Door, OwnDatabase, Replica, Standing, eventually, skip,
-};
 use crate::metrics::scrape;
+use testbed::{
+    Answer, Caller, Database, DatabaseHost, HostStatus, OwnDatabase, Replica, eventually, skip,
+};
 
 /// Answers soon, whatever the database does.
 const IMPATIENT: [&str; 4] = ["--request-timeout", "500ms", "--database-timeout", "2s"];
@@ -286,39 +286,39 @@ const BRIEF: [&str; 2] = ["--request-timeout=300ms", "--queue-messages=1"];
 #[test]
 fn an_outage_of_the_only_host_is_a_line_when_it_begins_and_one_when_it_ends() {
     let database = Database::new();
-    let door = Door::new(&database, Standing::TakesWrites);
-    let replica = Replica::start_at(&door.url(), &BRIEF);
+    let host = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let replica = Replica::start_at(&host.url(), &BRIEF);
     assert_eq!(replica.caller().post("ann", "before").own_seq(), 1);
-    door.set(Standing::Away);
-    assert_that_an_outage_begins_and_ends_in_a_line(&replica, || door.set(Standing::TakesWrites));
+    host.set(HostStatus::Away);
+    assert_that_an_outage_begins_and_ends_in_a_line(&replica, || host.set(HostStatus::TakesWrites));
 }
 
 #[test]
 fn an_outage_of_several_hosts_is_a_line_when_it_begins_and_one_when_it_ends() {
     let database = Database::new();
-    let doors =
-        [Standing::TakesWrites, Standing::ReadOnly].map(|standing| Door::new(&database, standing));
-    let urls = doors.each_ref().map(Door::url).join(",");
+    let hosts = [HostStatus::TakesWrites, HostStatus::ReadOnly]
+        .map(|status| DatabaseHost::new(&database, status));
+    let urls = hosts.each_ref().map(DatabaseHost::url).join(",");
     let replica = Replica::start_at(&urls, &BRIEF);
     assert_eq!(replica.caller().post("ann", "before").own_seq(), 1);
-    doors[0].set(Standing::Away);
+    hosts[0].set(HostStatus::Away);
     assert_that_an_outage_begins_and_ends_in_a_line(&replica, || {
-        doors[0].set(Standing::TakesWrites);
+        hosts[0].set(HostStatus::TakesWrites);
     });
 }
 
 #[test]
 fn a_database_that_is_away_is_left_alone_while_nobody_asks() {
     let database = Database::new();
-    let door = Door::new(&database, Standing::TakesWrites);
-    let replica = Replica::start_at(&door.url(), &BRIEF);
+    let host = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let replica = Replica::start_at(&host.url(), &BRIEF);
     assert_eq!(replica.caller().post("ann", "before").own_seq(), 1);
-    door.set(Standing::Away);
+    host.set(HostStatus::Away);
     refused(&mut replica.caller());
-    let (lines, connects) = (replica.log().lines().count(), door.connects());
+    let (lines, connects) = (replica.log().lines().count(), host.connects());
     let start = Instant::now();
     eventually("a while is over", || {
-        assert_eq!(door.connects(), connects, "nobody asks");
+        assert_eq!(host.connects(), connects, "nobody asks");
         assert_eq!(replica.log().lines().count(), lines, "{}", replica.log());
         start.elapsed() > Duration::from_secs(3)
     });

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Caller, Database, PATIENCE, Replica, eventually, skip};
 use crate::metrics::scrape;
+use testbed::{Caller, Database, PATIENCE, Replica, eventually, skip};
 
 /// A replica with limits of the shell's `ulimit`.
 fn start_limited(database: &Database, limits: &str) -> Replica {

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use crate::harness::{Answer, Caller, Database, Exchange, Replica, assert_promises, eventually};
 use crate::metrics::scrape;
+use testbed::{Answer, Caller, Database, Exchange, Replica, assert_promises, eventually};
 
 /// Many callers send to the replicas in turn; gives all exchanges.
 pub(crate) fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {

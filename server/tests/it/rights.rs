@@ -3,7 +3,7 @@
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
-use crate::harness::{Database, Replica};
+use testbed::{Database, Replica};
 
 /// As the README has it.
 const RUNTIME: [(&str, &str); 3] = [

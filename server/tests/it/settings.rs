@@ -6,7 +6,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
-use crate::harness::{Database, Load, OwnDatabase, Replica, assert_promises, eventually};
+use testbed::{Database, Load, OwnDatabase, Replica, assert_promises, eventually};
 
 /// What is wanted of a server that is set so.
 #[derive(Clone, Copy)]

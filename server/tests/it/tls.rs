@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mysql::prelude::Queryable;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::harness::{OwnDatabase, Replica};
+use testbed::{OwnDatabase, Replica};
 
 /// Where the database of the test listens. No other process takes ports there, so that one that is free stays free.
 const ADDRESS: &str = "127.83.83.1";
