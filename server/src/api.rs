@@ -47,7 +47,7 @@ fn post(messenger: &Messenger, mut exchange: Exchange) {
 pub fn parse_post(exchange: &Exchange) -> Result<Submission, Problem> {
     let body = exchange.json_body()?;
     let request_id = request_id(exchange.headers("Idempotency-Key"))?;
-    let message = NewMessage::parse(body)?;
+    let message = NewMessage::parse(&body)?;
     Ok(Submission {
         message,
         request_id,

@@ -1,6 +1,7 @@
 //! A request and the answer it is owed.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,8 @@ pub struct Exchange {
     responses: Arc<ResponseQueue>,
     being_read: Option<BeingRead>,
     parameters: Vec<(String, String)>,
-    body: Result<Vec<u8>, Problem>,
+    /// Taken out when it is read: a request that waits for its response keeps no body.
+    body: Cell<Result<Vec<u8>, Problem>>,
     deadline: Instant,
 }
 
@@ -80,7 +82,7 @@ impl Exchange {
             responses: Arc::clone(responses),
             being_read: None,
             parameters,
-            body: Ok(Vec::new()),
+            body: Cell::new(Ok(Vec::new())),
             deadline: arrived,
         };
         Some((exchange, status))
@@ -119,12 +121,12 @@ impl Exchange {
         request::headers(self.request(), name)
     }
 
-    /// The body of a request that brings JSON, or does not say what it brings.
+    /// Takes the body out of a request that brings JSON, or does not say what it brings. Once; afterwards it is empty.
     ///
     /// # Errors
     /// 413 if it is too large, 400 if it did not come as a whole, 415 if it is declared to be something else.
-    pub fn json_body(&self) -> Result<&[u8], Problem> {
-        let body = self.body.as_deref().map_err(Problem::clone)?;
+    pub fn json_body(&self) -> Result<Vec<u8>, Problem> {
+        let body = self.body.replace(Ok(Vec::new()))?;
         request::check_content_type(self.request())?;
         Ok(body)
     }
@@ -135,7 +137,7 @@ impl Exchange {
     /// As [`Self::json_body`]; 400 if it is no JSON object of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let cause = |cause| Problem::new(400, format!("The body is not what this takes: {cause}."));
-        request::parse_object(self.json_body()?).map_err(cause)
+        request::parse_object(&self.json_body()?).map_err(cause)
     }
 
     /// When the request was there, as far as it was waited for.
@@ -202,7 +204,7 @@ impl Exchange {
         let open = self.open_mut();
         let (body, rest) = request::read_body(&mut open.request, limit, deadline);
         open.rest = rest;
-        self.body = body;
+        self.body.set(body);
         if rest == Rest::Unclear {
             self.give_up_connection();
         }
