@@ -21,7 +21,7 @@ use super::response_queue::ResponseQueue;
 
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {
-    open: Option<InFlight>,
+    open: Option<Box<InFlight>>,
     responses: Arc<ResponseQueue>,
     being_read: Option<BeingRead>,
     parameters: Vec<(String, String)>,
@@ -65,7 +65,7 @@ impl Exchange {
             responses.ignore(request, connection);
             return None;
         };
-        let open = InFlight {
+        let open = Box::new(InFlight {
             label,
             request,
             connection,
@@ -76,7 +76,7 @@ impl Exchange {
             close: false,
             afterwards: Afterwards::KeepOpen,
             resource: None,
-        };
+        });
         let exchange = Self {
             open: Some(open),
             responses: Arc::clone(responses),
@@ -231,7 +231,7 @@ impl Exchange {
     }
 
     /// Takes the request out: from now on it is owed an answer, whatever became of its body.
-    fn take(&mut self) -> Option<InFlight> {
+    fn take(&mut self) -> Option<Box<InFlight>> {
         self.being_read = None;
         self.open.take()
     }

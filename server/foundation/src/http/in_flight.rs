@@ -18,7 +18,7 @@ pub(super) enum Afterwards {
     ShutDown,
 }
 
-/// A request whose response is not written yet.
+/// A request whose response is not written yet. Boxed wherever it goes: it is large, and passes through many hands.
 pub(super) struct InFlight {
     pub(super) request: Request,
     /// The address of its peer.
@@ -50,13 +50,13 @@ impl InFlight {
 }
 
 /// The requests of each connection, in the order in which they came.
-pub(super) type ResponsePipelines = Pipelines<SocketAddr, (InFlight, Item)>;
+pub(super) type ResponsePipelines = Pipelines<SocketAddr, (Box<InFlight>, Item)>;
 
 /// What takes the place of a request in the pipeline of its connection.
 pub(super) enum Item {
     Response(Response),
     /// A question to be asked in its turn.
-    Question(Box<dyn FnOnce(InFlight) + Send>),
+    Question(Box<dyn FnOnce(Box<InFlight>) + Send>),
 }
 
 /// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.

@@ -25,7 +25,7 @@ const CONTINUE: u16 = 100;
 /// Where answers wait to be written.
 pub(super) struct ResponseQueue {
     pipelines: Arc<ResponsePipelines>,
-    repliers: Arc<ThreadPool<(InFlight, Item)>>,
+    repliers: Arc<ThreadPool<(Box<InFlight>, Item)>>,
     body_drain: Arc<BodyDrain>,
     /// Rate-limits the line on requests that were dropped without an answer.
     dropped: Reporter,
@@ -100,12 +100,12 @@ impl ResponseQueue {
     }
 
     /// Has the answer written in its turn.
-    pub(super) fn answer(&self, open: InFlight, answer: Response) {
+    pub(super) fn answer(&self, open: Box<InFlight>, answer: Response) {
         self.repliers.submit((open, Item::Response(answer)));
     }
 
     /// Has several answers written, each in its turn.
-    pub(super) fn answer_all(&self, answers: Vec<(InFlight, Response)>) {
+    pub(super) fn answer_all(&self, answers: Vec<(Box<InFlight>, Response)>) {
         let jobs = answers
             .into_iter()
             .map(|(open, answer)| (open, Item::Response(answer)));
@@ -113,7 +113,7 @@ impl ResponseQueue {
     }
 
     /// Answers 500 to a request that was dropped without an answer.
-    pub(super) fn answer_dropped(&self, open: InFlight) {
+    pub(super) fn answer_dropped(&self, open: Box<InFlight>) {
         let incident = self.dropped.report(|incident| {
             tracing::error!(instance = %incident, "a request was dropped without an answer");
         });
@@ -125,7 +125,11 @@ impl ResponseQueue {
     }
 
     /// Calls `ask` when all answers before are written, and never if they cannot be.
-    pub(super) fn ask_in_turn(&self, open: InFlight, ask: impl FnOnce(InFlight) + Send + 'static) {
+    pub(super) fn ask_in_turn(
+        &self,
+        open: Box<InFlight>,
+        ask: impl FnOnce(Box<InFlight>) + Send + 'static,
+    ) {
         self.repliers.submit((open, Item::Question(Box::new(ask))));
     }
 
@@ -186,7 +190,7 @@ struct Allowance {
 
 impl Replier {
     /// Puts an item into its place, and sees to all whose turn has come by that.
-    fn take(&self, open: InFlight, item: Item) {
+    fn take(&self, open: Box<InFlight>, item: Item) {
         self.pipelines
             .complete(open.slot, (open, item), |turn| match turn {
                 Turn::Write((open, Item::Response(answer)))
@@ -214,7 +218,7 @@ impl Replier {
     }
 
     /// A client that is gone, or does not read in time, is no error of ours.
-    fn deliver(&self, open: InFlight, answer: &Response) -> WriteOutcome {
+    fn deliver(&self, open: Box<InFlight>, answer: &Response) -> WriteOutcome {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
         let entry = Entry::if_wanted(&open);
@@ -232,7 +236,7 @@ impl Replier {
         }
     }
 
-    fn write(&self, open: InFlight, answer: &Response) -> io::Result<()> {
+    fn write(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let date = self.clock.date();
         let allowance = Allowance {
             begun: Instant::now(),
@@ -252,7 +256,7 @@ impl Replier {
     /// may panic, and again in the destructor, which would abort the process. So such a client gets an interim answer first.
     fn write_and_drain(
         &self,
-        open: InFlight,
+        open: Box<InFlight>,
         answer: &Response,
         date: &str,
         allowance: &Allowance,
@@ -290,7 +294,7 @@ impl Replier {
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
     fn write_in_one_piece(
         &self,
-        open: InFlight,
+        open: Box<InFlight>,
         answer: &Response,
         date: &str,
         allowance: &Allowance,
