@@ -14,7 +14,9 @@ impl Service for Messenger {
         Endpoint::get("/messages", Handler::Blocking(page)).with_statuses(&[200, 400, 422, 503]),
     ];
 
-    const CONTRACT: Option<&'static str> = Some(include_str!("openapi.json"));
+    fn contract() -> Option<&'static str> {
+        Some(include_str!("openapi.json"))
+    }
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
         Ok(self.check_writable(deadline)?)

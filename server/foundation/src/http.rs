@@ -64,7 +64,9 @@ pub trait Service: Send + Sync + Sized + 'static {
     const ENDPOINTS: &'static [Endpoint<Self>];
 
     /// The contract as `OpenAPI` 3.1, in JSON, for `/openapi.json`.
-    const CONTRACT: Option<&'static str> = None;
+    fn contract() -> Option<&'static str> {
+        None
+    }
 
     /// Whether the service can do its work, asked for `/readyz`. May block on the database until `deadline`.
     ///
@@ -74,6 +76,10 @@ pub trait Service: Send + Sync + Sized + 'static {
 
     /// Brings the gauges of its metrics up to date, before they are shown. Does not ask the database.
     fn observe(&self) {}
+
+    /// Is called once when the server begins to stop, for requests that would else be held for long, and for what takes in
+    /// work by itself. Does not block.
+    fn stopping(&self) {}
 
     /// Ends what works in the background, when all that was taken is answered. `deadline` is the moment at which the time to
     /// shut down is over.
@@ -240,6 +246,7 @@ impl Edge {
                     .map(drop)
             });
             self.stopping.store(true, Ordering::Release);
+            dispatcher.service().stopping();
             let finished = self.finish(dispatcher);
             over.store(true, Ordering::Release);
             for accept_loop in accept_loops.lock().iter().filter_map(Weak::upgrade) {

@@ -25,7 +25,7 @@ const LOOKS_BEFORE_SLEEP: usize = 2;
 /// How often it is seen whether there is room again. Each time that there is costs a thread for a while, see
 /// [`AcceptLoop::receive`].
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
-/// How long there may be no room although most connections have ended. With more the process ends itself.
+/// How long there may be no room for the sake of connections that have ended. After more the process ends itself.
 const LONGEST_WITHOUT_ROOM: Duration = Duration::from_secs(15);
 /// How often clients are attended to who are turned away.
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);

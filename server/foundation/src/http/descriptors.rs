@@ -11,7 +11,8 @@ const MOST_KEPT_BACK: u64 = 128;
 /// connections would exhaust it again.
 const ROOM: u64 = 16;
 
-/// A state of connections, as the kernel numbers it: the other side has closed it, and this one has not.
+/// States of connections, as the kernel numbers them: open on both sides; closed by the other side, and not by this one.
+const ESTABLISHED: &str = "01";
 const CLOSE_WAIT: &str = "08";
 
 /// Raises the limit to the most that the system grants, less what is kept back. Where that is forbidden, the limit stays
@@ -37,23 +38,38 @@ fn set_limit(of: impl Fn(u64) -> u64) {
 /// Whether there is room for new connections. Where the system does not tell, there is.
 #[must_use]
 pub(super) fn has_room() -> bool {
-    most().is_none_or(|most| open().is_none_or(|open| open + most / ROOM <= most - kept_back(most)))
+    is_enough(open())
 }
 
-/// Whether connections to `port` that their clients have closed, and that stay open here for ever, hold half of all
-/// descriptors, two each. `tiny_http` waits for itself when a request line asks for HTTP/2 or HTTP/3.
+fn is_enough(open: Option<u64>) -> bool {
+    most().is_none_or(|most| open.is_none_or(|open| open + most / ROOM <= most - kept_back(most)))
+}
+
+/// Whether connections to `port` that their clients have closed, and that stay open here for ever, are what there is no
+/// room for: they are more than the others, and without them, two descriptors each, there would be room. `tiny_http`
+/// waits for itself when a request line asks for HTTP/2 or HTTP/3.
 #[must_use]
 pub(super) fn are_held_by_the_dead(port: u16) -> bool {
+    let (dead, living) = connections(port);
+    dead > living && is_enough(open().map(|open| open.saturating_sub(2 * dead)))
+}
+
+/// How many connections to `port` their clients have closed, and this side has not; and how many are open on both sides.
+fn connections(port: u16) -> (u64, u64) {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
-    let is_dead = |line: &&str| {
+    let (mut dead, mut living) = (0, 0);
+    for line in tables.iter().flatten().flat_map(|table| table.lines()) {
         let mut columns = line.split_whitespace().skip(1);
         let local = columns.next().and_then(|local| local.split_once(':'));
-        local.is_some_and(|(_, local)| u16::from_str_radix(local, 16) == Ok(port))
-            && columns.nth(1) == Some(CLOSE_WAIT)
-    };
-    let lines = tables.iter().flatten().flat_map(|table| table.lines());
-    let dead = lines.filter(is_dead).count() as u64;
-    most().is_some_and(|most| 4 * dead >= most)
+        if local.is_some_and(|(_, local)| u16::from_str_radix(local, 16) == Ok(port)) {
+            match columns.nth(1) {
+                Some(CLOSE_WAIT) => dead += 1,
+                Some(ESTABLISHED) => living += 1,
+                _ => {}
+            }
+        }
+    }
+    (dead, living)
 }
 
 /// How many descriptors there may be at most, where the system tells.

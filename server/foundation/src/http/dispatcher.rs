@@ -102,6 +102,11 @@ impl<S: Service> Dispatcher<S> {
         }
     }
 
+    /// What answers.
+    pub(super) fn service(&self) -> &S {
+        &self.handlers.service
+    }
+
     /// Takes a request, without blocking.
     pub(super) fn receive(&self, request: tiny_http::Request) {
         self.heard.store(true, Ordering::Relaxed);
@@ -345,7 +350,7 @@ impl<S: Service> Handlers<S> {
 }
 
 fn contract<S: Service>() -> Result<Response, Problem> {
-    let contract = S::CONTRACT.ok_or_else(|| Problem::new(404, "There is no contract here."))?;
+    let contract = S::contract().ok_or_else(|| Problem::new(404, "There is no contract here."))?;
     Ok(Response::bytes("application/json", contract.as_bytes()))
 }
 

@@ -39,6 +39,18 @@ impl<S> Endpoint<S> {
         Self::new("POST", path, handler)
     }
 
+    /// An endpoint for PATCH.
+    #[must_use]
+    pub const fn patch(path: &'static str, handler: Handler<S>) -> Self {
+        Self::new("PATCH", path, handler)
+    }
+
+    /// An endpoint for DELETE.
+    #[must_use]
+    pub const fn delete(path: &'static str, handler: Handler<S>) -> Self {
+        Self::new("DELETE", path, handler)
+    }
+
     const fn new(method: &'static str, path: &'static str, handler: Handler<S>) -> Self {
         Self {
             method,
