@@ -19,7 +19,7 @@ const PROGRAM: Program = Program {
 };
 
 fn main() -> ExitCode {
-    let config: Config = config::parse("MESSENGER", "127.0.0.1:8001");
+    let config: Config = config::parse("MESSENGER");
     service::main(PROGRAM, &config.server, |registry| start(&config, registry))
 }
 

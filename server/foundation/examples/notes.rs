@@ -2,9 +2,9 @@
 //!
 //! ```sh
 //! DATABASE_URL=mysql://user:password@127.0.0.1/notes cargo run -p foundation --example notes
-//! curl -i --json '{"name":"to do","text":"Water the plants."}' 127.0.0.1:8010/notes
-//! curl -i 127.0.0.1:8010/notes/to%20do
-//! curl -i 127.0.0.1:8010/notes/nothing
+//! curl -i --json '{"name":"to do","text":"Water the plants."}' 127.0.0.1:8001/notes
+//! curl -i 127.0.0.1:8001/notes/to%20do
+//! curl -i 127.0.0.1:8001/notes/nothing
 //! ```
 
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ fn show(notes: &Notes, exchange: &Exchange) -> Result<Response, Problem> {
 }
 
 fn main() -> ExitCode {
-    let options: ServerArgs = config::parse("NOTES", "127.0.0.1:8010");
+    let options: ServerArgs = config::parse("NOTES");
     let program = Program::new("notes", env!("CARGO_PKG_VERSION"));
     service::main(program, &options, |registry| {
         let database = options.database.open(&SCHEMA, registry)?;

@@ -31,8 +31,13 @@ pub struct ServerArgs {
 /// Options of the edge.
 #[derive(Debug, Clone, Args)]
 pub struct HttpArgs {
-    /// Address to listen on. Anything but loopback opens the server to the network; it has no authentication
-    #[arg(long, env = "LISTEN", value_name = "ADDRESS:PORT")]
+    /// Address to listen on. Anything but loopback opens the server to the network
+    #[arg(
+        long,
+        env = "LISTEN",
+        default_value = "127.0.0.1:8001",
+        value_name = "ADDRESS:PORT"
+    )]
     pub listen: SocketAddr,
 
     /// Most threads of each of four kinds: for reading long bodies, for asking the database, for writing responses, and for
@@ -145,18 +150,17 @@ pub struct LogArgs {
 /// Reads the options of a program; ends it where they are wrong, or where `--help` is asked for.
 ///
 /// Each option that names no variable of its own is also read from the variable `PREFIX_OPTION`: `--log-level` of the
-/// messenger from `MESSENGER_LOG_LEVEL`. A variable that is empty counts as unset, as a compose file makes one of
+/// messenger from `MESSENGER_LOG_LEVEL`. The options of subcommands likewise. A variable that is empty counts as unset, as a compose file makes one of
 /// `${VAR:-}`.
 #[must_use]
-pub fn parse<C: Parser>(prefix: &str, listen: &'static str) -> C {
-    let mut command = with_variables(C::command(), prefix).mut_arg("listen", |option| {
-        option.required(false).default_value(listen)
-    });
+pub fn parse<C: Parser>(prefix: &str) -> C {
+    let mut command = with_variables(C::command(), prefix);
     let mut matches = command.get_matches_mut();
     C::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
 fn with_variables(command: Command, prefix: &str) -> Command {
+    let command = command.mut_subcommands(|command| with_variables(command, prefix));
     command.mut_args(|option| {
         if option.get_long().is_none() {
             return option;
@@ -216,7 +220,9 @@ mod tests {
 
     #[test]
     fn each_option_has_a_variable_with_the_program_s_prefix_or_one_of_its_own() {
-        let command = with_variables(ServerArgs::command(), "NOTES");
+        let program = Command::new("notes").subcommand(ServerArgs::command().name("serve"));
+        let program = with_variables(program, "NOTES");
+        let command = program.find_subcommand("serve").expect("it has one");
         for option in command.get_arguments() {
             let variable = option.get_env().and_then(|name| name.to_str());
             let variable = variable.expect("it has one");

@@ -64,6 +64,7 @@ pub trait Service: Send + Sync + Sized + 'static {
     const ENDPOINTS: &'static [Endpoint<Self>];
 
     /// The contract as `OpenAPI` 3.1, in JSON, for `/openapi.json`.
+    #[must_use]
     fn contract() -> Option<&'static str> {
         None
     }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::in_flight::{Afterwards, InFlight};
 use super::pipeline::ConnectionStatus;
 use super::problem::Problem;
-use super::request::{self, Rest, path_and_query};
+use super::request::{self, Content, Rest, path_and_query};
 use super::response::Response;
 use super::response_queue::ResponseQueue;
 
@@ -24,7 +24,7 @@ pub struct Exchange {
     open: Option<Box<InFlight>>,
     responses: Arc<ResponseQueue>,
     being_read: Option<BeingRead>,
-    parameters: Vec<(String, String)>,
+    segments: Vec<(String, String)>,
     /// Taken out when it is read: a request that waits for its response keeps no body.
     body: Cell<Result<Vec<u8>, Problem>>,
     deadline: Instant,
@@ -52,7 +52,7 @@ impl Exchange {
     pub(super) fn open(
         request: Request,
         label: usize,
-        parameters: Vec<(String, String)>,
+        segments: Vec<(String, String)>,
         responses: &Arc<ResponseQueue>,
     ) -> Option<(Self, ConnectionStatus)> {
         let arrived = Instant::now();
@@ -81,7 +81,7 @@ impl Exchange {
             open: Some(open),
             responses: Arc::clone(responses),
             being_read: None,
-            parameters,
+            segments,
             body: Cell::new(Ok(Vec::new())),
             deadline: arrived,
         };
@@ -103,7 +103,7 @@ impl Exchange {
     /// # Panics
     /// If the pattern has no such name.
     pub fn parameter(&self, name: &str) -> Result<Cow<'_, str>, Problem> {
-        let segment = self.parameters.iter().find(|(known, _)| known == name);
+        let segment = self.segments.iter().find(|(known, _)| known == name);
         let (_, segment) = segment.expect("the handler knows the pattern of its endpoint");
         percent_decode_str(segment)
             .decode_utf8()
@@ -114,6 +114,16 @@ impl Exchange {
     #[must_use]
     pub fn query(&self) -> &str {
         path_and_query(self.request().url()).1
+    }
+
+    /// The query, read as this type: each parameter once, decoded.
+    ///
+    /// # Errors
+    /// 400 if it is not of this type.
+    pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let cause =
+            |cause| Problem::new(400, format!("The query is not what this takes: {cause}."));
+        serde_urlencoded::from_str(self.query()).map_err(cause)
     }
 
     /// The values of all headers of this name, in whatever case.
@@ -127,7 +137,7 @@ impl Exchange {
     /// 413 if it is too large, 400 if it did not come as a whole, 415 if it is declared to be something else.
     pub fn json_body(&self) -> Result<Vec<u8>, Problem> {
         let body = self.body.replace(Ok(Vec::new()))?;
-        request::check_content_type(self.request())?;
+        request::check_content(self.request(), Content::Json)?;
         Ok(body)
     }
 
@@ -138,6 +148,17 @@ impl Exchange {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let cause = |cause| Problem::new(400, format!("The body is not what this takes: {cause}."));
         request::parse_object(&self.json_body()?).map_err(cause)
+    }
+
+    /// The body, read as a form of this type: each field once, decoded.
+    ///
+    /// # Errors
+    /// 413 if it is too large, 400 if it did not come as a whole or is not of this type, 415 if it is no form.
+    pub fn form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let body = self.body.replace(Ok(Vec::new()))?;
+        request::check_content(self.request(), Content::Form)?;
+        let cause = |cause| Problem::new(400, format!("The form is not what this takes: {cause}."));
+        serde_urlencoded::from_bytes(&body).map_err(cause)
     }
 
     /// When the request was there, as far as it was waited for.
@@ -291,8 +312,9 @@ mod tests {
 
     type End = fn(Exchange);
 
-    #[test]
-    fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
+    const FORM: &str = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
+
+    fn responses() -> Arc<ResponseQueue> {
         let abandoned = Arc::new(Abandoned::new(crossbeam_channel::unbounded().0));
         let registry = Registry::new(Program {
             name: "test",
@@ -300,17 +322,65 @@ mod tests {
             build: "",
         });
         let metrics = Arc::new(EdgeMetrics::new(&registry));
-        let responses = Arc::new(ResponseQueue::new(
+        Arc::new(ResponseQueue::new(
             1,
             Duration::MAX,
             abandoned,
             metrics,
             "test",
-        ));
+        ))
+    }
+
+    fn exchange(request: TestRequest) -> Exchange {
+        let opened = Exchange::open(request.into(), 0, Vec::new(), &responses());
+        let (exchange, _) = opened.expect("nothing was sent ahead");
+        exchange
+    }
+
+    fn with_body(body: &'static str, header: &str) -> Exchange {
+        let header = header.parse().expect("it is a header");
+        let mut exchange = exchange(TestRequest::new().with_body(body).with_header(header));
+        exchange.read_body(body.len(), exchange.received());
+        exchange
+    }
+
+    #[test]
+    fn a_query_and_a_form_are_read_by_type_each_field_once() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            name: String,
+            limit: Option<u8>,
+        }
+        for (text, read) in [
+            (
+                "name=Zo%C3%AB+%26+co&limit=7",
+                Some(("Zo\u{eb} & co", Some(7))),
+            ),
+            ("name=", Some(("", None))),
+            ("limit=7", None),
+            ("name=a&name=b", None),
+            ("name=a&other=b", None),
+            ("name=a&limit=256", None),
+        ] {
+            let read = read.map(|(name, limit)| Fields {
+                name: name.to_owned(),
+                limit,
+            });
+            let query = exchange(TestRequest::new().with_path(&format!("/x?{text}")));
+            assert_eq!(query.parameters::<Fields>().ok(), read, "{text}");
+            assert_eq!(with_body(text, FORM).form::<Fields>().ok(), read, "{text}");
+        }
+        let json = with_body("name=a", "Content-Type: application/json");
+        let status = json.form::<Fields>().map_err(|problem| problem.status());
+        assert_eq!(status, Err(415));
+    }
+
+    #[test]
+    fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
         let count = Arc::default();
         let being_read = || {
-            let opened = Exchange::open(TestRequest::new().into(), 0, Vec::new(), &responses);
-            let (mut exchange, _) = opened.expect("nothing was sent ahead");
+            let mut exchange = exchange(TestRequest::new());
             exchange.wait_for_body(&count);
             assert_eq!(count.load(Ordering::Acquire), 1);
             exchange

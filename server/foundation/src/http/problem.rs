@@ -1,8 +1,10 @@
 //! Problem documents: why a request was not answered with success (RFC 9457).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::response::{Response, phrase};
 use crate::telemetry::Incident;
@@ -16,6 +18,7 @@ pub struct Problem {
     status: u16,
     detail: Cow<'static, str>,
     headers: Vec<(&'static str, Cow<'static, str>)>,
+    members: BTreeMap<&'static str, Value>,
     incident: Option<Incident>,
 }
 
@@ -28,6 +31,7 @@ impl Problem {
             status,
             detail: detail.into(),
             headers: retry.into_iter().collect(),
+            members: BTreeMap::new(),
             incident: None,
         }
     }
@@ -43,6 +47,13 @@ impl Problem {
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds a member of its own to the document (RFC 9457, section 3.2).
+    #[must_use]
+    pub fn with_member(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.members.insert(name, value.into());
         self
     }
 
@@ -62,6 +73,8 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
+    #[serde(flatten)]
+    members: &'a BTreeMap<&'static str, Value>,
 }
 
 impl From<Problem> for Response {
@@ -72,6 +85,7 @@ impl From<Problem> for Response {
             status: problem.status,
             detail: &problem.detail,
             instance: problem.incident.map(|incident| incident.to_string()),
+            members: &problem.members,
         };
         let response = Self::json(&document)
             .with_status(problem.status)
@@ -87,5 +101,23 @@ impl From<Problem> for Response {
 impl<T: Into<Response>, E: Into<Problem>> From<Result<T, E>> for Response {
     fn from(result: Result<T, E>) -> Self {
         result.map_or_else(|error| error.into().into(), T::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_shows_members_of_its_own_beside_those_of_all() {
+        let problem =
+            Problem::new(409, "It is not done yet.").with_member("task_status", "pending");
+        let [_, body, _] = Response::from(problem).body().map(<[u8]>::to_vec);
+        let document: Value = serde_json::from_slice(&body).expect("it is JSON");
+        let expected = serde_json::json!({
+            "type": "about:blank", "title": "Conflict", "status": 409,
+            "detail": "It is not done yet.", "task_status": "pending",
+        });
+        assert_eq!(document, expected);
     }
 }

@@ -10,6 +10,8 @@ use tiny_http::{HTTPVersion, Header, Request};
 use super::problem::Problem;
 use super::response::Connection;
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Bodies up to this many bytes are read by `tiny_http` before it hands a request over.
 const READ_AHEAD: usize = 1024;
 
@@ -207,8 +209,16 @@ fn is_usual(host: &str) -> bool {
         || (!host.is_empty() && !host.contains("--") && host.bytes().all(is_plain))
 }
 
-/// Takes JSON, and a body that is not declared to be anything; and neither compressed.
-pub(super) fn check_content_type(request: &Request) -> Result<(), Problem> {
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Json,
+    /// As HTML's forms send it.
+    Form,
+}
+
+/// Takes what is declared to be this, or JSON that is not declared to be anything; and neither compressed.
+pub(super) fn check_content(request: &Request, content: Content) -> Result<(), Problem> {
     let mut codings = headers(request, "Content-Encoding").flat_map(|value| value.split(','));
     if codings.any(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
         return Err(
@@ -216,22 +226,27 @@ pub(super) fn check_content_type(request: &Request) -> Result<(), Problem> {
                 .with_header("Accept-Encoding", "identity"),
         );
     }
-    let Some(value) = header(request, "Content-Type") else {
-        return Ok(());
+    let declared = header(request, "Content-Type");
+    let essence = declared.map(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.to_ascii_lowercase()
+    });
+    let is_json = |essence: &String| {
+        let subtype = essence.strip_prefix("application/");
+        subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
     };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    let is_json = essence.eq_ignore_ascii_case("application/json")
-        || essence
-            .to_ascii_lowercase()
-            .strip_prefix("application/")
-            .is_some_and(|kind| kind.ends_with("+json"));
-    if is_json {
-        return Ok(());
+    match content {
+        Content::Json if essence.as_ref().is_none_or(is_json) => Ok(()),
+        Content::Json => Err(Problem::new(
+            415,
+            "Send the body as JSON, with `Content-Type: application/json`.",
+        )),
+        Content::Form if essence.is_some_and(|essence| essence == FORM) => Ok(()),
+        Content::Form => Err(Problem::new(
+            415,
+            "Send a form, with `Content-Type: application/x-www-form-urlencoded`.",
+        )),
     }
-    Err(Problem::new(
-        415,
-        "Send the body as JSON, with `Content-Type: application/json`.",
-    ))
 }
 
 /// `X-Request-Id`, by which clients and proxies find a request again, if it is fit for a log.

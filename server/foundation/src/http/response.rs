@@ -14,11 +14,15 @@ use crate::telemetry::Incident;
 
 const JSON: &str = "application/json";
 
+/// The statuses without a body, and so without a length of one (RFC 9110, sections 8.6 and 15.4.5).
+const NO_CONTENT: u16 = 204;
+const NOT_MODIFIED: u16 = 304;
+
 /// What is sent back: any status, any headers, and a body with its `Content-Type` and `Content-Length`.
 #[derive(Debug)]
 pub struct Response {
     pub(super) status: u16,
-    content_type: &'static str,
+    content_type: Cow<'static, str>,
     headers: Vec<(&'static str, Cow<'static, str>)>,
     body: Body,
     pub(super) incident: Option<Incident>,
@@ -54,8 +58,17 @@ impl fmt::Debug for Part {
 impl Response {
     /// 200 with this body, whose media type is `content_type`.
     #[must_use]
-    pub fn bytes(content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+    pub fn bytes(
+        content_type: impl Into<Cow<'static, str>>,
+        body: impl Into<Cow<'static, [u8]>>,
+    ) -> Self {
         Self::with_body(content_type, Body::Bytes(body.into()))
+    }
+
+    /// This status, without a body.
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
+        Self::bytes("", &[][..]).with_status(status)
     }
 
     /// 200 with JSON.
@@ -74,10 +87,10 @@ impl Response {
         Self::with_body(JSON, Body::Part(part))
     }
 
-    fn with_body(content_type: &'static str, body: Body) -> Self {
+    fn with_body(content_type: impl Into<Cow<'static, str>>, body: Body) -> Self {
         Self {
             status: 200,
-            content_type,
+            content_type: content_type.into(),
             headers: Vec::new(),
             body,
             incident: None,
@@ -104,7 +117,7 @@ impl Response {
 
     pub(super) fn with_content_type(self, content_type: &'static str) -> Self {
         Self {
-            content_type,
+            content_type: content_type.into(),
             ..self
         }
     }
@@ -151,7 +164,7 @@ impl Response {
     pub(super) fn render(&self, head_only: bool, connection: Connection, date: &str) -> Vec<u8> {
         let status = self.status;
         let head = format!(
-            "HTTP/1.1 {status} {}\r\nDate: {date}\r\n{}\r\n\r\n",
+            "HTTP/1.1 {status} {}\r\nDate: {date}\r\n{}\r\n",
             phrase(status),
             self.headers(connection)
         );
@@ -163,20 +176,23 @@ impl Response {
         bytes
     }
 
-    /// The headers that depend on the response, without a line end behind the last.
+    /// The headers that depend on the response, each with its line end.
     pub(super) fn headers(&self, connection: Connection) -> String {
-        let mut headers = format!(
-            "Content-Type: {}\r\nContent-Length: {}",
-            self.content_type,
-            self.length()
-        );
+        let mut headers = if matches!(self.status, NO_CONTENT | NOT_MODIFIED) {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", self.length())
+        };
+        if !self.content_type.is_empty() {
+            headers.extend(["Content-Type: ", &self.content_type, "\r\n"]);
+        }
         for (name, value) in &self.headers {
-            headers.extend(["\r\n", name, ": ", value]);
+            headers.extend([name, ": ", value, "\r\n"]);
         }
         headers.push_str(match connection {
             Connection::Unsaid => "",
-            Connection::KeepAlive => "\r\nConnection: keep-alive",
-            Connection::Close => "\r\nConnection: close",
+            Connection::KeepAlive => "Connection: keep-alive\r\n",
+            Connection::Close => "Connection: close\r\n",
         });
         headers
     }
@@ -209,5 +225,28 @@ impl Clock {
             *shown = (second, httpdate::fmt_http_date(now).into());
         }
         Arc::clone(&shown.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_says_how_long_its_body_is_where_it_may_have_one() {
+        for (response, headers) in [
+            (
+                Response::bytes("text/plain", &b"hi"[..]),
+                "Content-Length: 2\r\nContent-Type: text/plain\r\n",
+            ),
+            (
+                Response::empty(303).with_header("Location", "/x\r\n"),
+                "Content-Length: 0\r\nLocation: /x\r\n",
+            ),
+            (Response::empty(NO_CONTENT), ""),
+            (Response::empty(NOT_MODIFIED), ""),
+        ] {
+            assert_eq!(response.headers(Connection::Unsaid), headers);
+        }
     }
 }

@@ -269,7 +269,8 @@ impl Replier {
             (tiny_http::Response::empty(CONTINUE), whole)
         } else {
             let headers = format!("{}\r\n{}", self.program, answer.headers(Connection::Close));
-            let server = Header::from_bytes("Server", headers).expect("all headers are ASCII");
+            let server =
+                Header::from_bytes("Server", headers.trim_end()).expect("all headers are ASCII");
             let body = if head_only {
                 Vec::new()
             } else {

@@ -1,0 +1,134 @@
+//! The contract of a service, derived from its types by `utoipa`, and shown as a page by Swagger UI, from memory.
+//!
+//! A service adds [`page`] and [`file`] to its endpoints, and gives what [`complete`] makes of its paths as its contract.
+
+use std::sync::{Arc, LazyLock};
+
+use foundation::http::{Exchange, Problem, Response};
+use utoipa::openapi::{OpenApi, Server};
+use utoipa::{OpenApi as _, ToSchema};
+use utoipa_swagger_ui::Config;
+
+/// Why a request was not answered with success (RFC 9457), for the contract.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemDocument {
+    /// `about:blank`
+    #[expect(dead_code, reason = "only the contract is derived from it")]
+    r#type: String,
+    /// The phrase of the status.
+    #[expect(dead_code, reason = "only the contract is derived from it")]
+    title: String,
+    /// The HTTP status.
+    #[expect(dead_code, reason = "only the contract is derived from it")]
+    status: u16,
+    /// What to change.
+    #[expect(dead_code, reason = "only the contract is derived from it")]
+    detail: String,
+    /// Where the cause lies with the server: by which its operator finds it in the log.
+    #[expect(dead_code, reason = "only the contract is derived from it")]
+    instance: Option<String>,
+}
+
+/// What each server answers beside its own endpoints.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(health, ready, metrics), components(schemas(ProblemDocument)))]
+struct OfEachServer;
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "It lives.")))]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+fn health() {}
+
+/// Whether the service can do its work: its database takes writes.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    responses(
+        (status = 200, description = "It can."),
+        (status = 503, description = "It cannot now.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+fn ready() {}
+
+/// Metrics, in the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operation",
+    responses((status = 200, description = "All metrics.", body = String, content_type = "text/plain"))
+)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+fn metrics() {}
+
+/// The contract in JSON: these paths, and those that each server has.
+///
+/// # Panics
+/// If a type of the contract cannot be written as JSON, which all can.
+#[must_use]
+pub fn complete(mut service: OpenApi) -> String {
+    service.merge(OfEachServer::openapi());
+    service.servers = Some(vec![Server::new("/")]);
+    service
+        .to_json()
+        .expect("types of a contract can be serialized")
+}
+
+/// Leads to the page, for `/docs`.
+pub fn page<S>(_service: &S, exchange: Exchange) {
+    exchange.answer(Response::empty(303).with_header("Location", "/docs/index.html"));
+}
+
+/// A file of the page, for `/docs/{file}`.
+pub fn file<S>(_service: &S, exchange: Exchange) {
+    static CONFIG: LazyLock<Arc<Config<'static>>> =
+        LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+    let nothing = || Problem::new(404, "There is no such file. Try /docs.");
+    let found = exchange.parameter("file").and_then(|name| {
+        let found = utoipa_swagger_ui::serve(&name, Arc::clone(&CONFIG));
+        found.ok().flatten().ok_or_else(nothing)
+    });
+    exchange.answer(found.map(|file| Response::bytes(file.content_type, file.bytes)));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Says when.
+    #[utoipa::path(get, path = "/now", responses((status = 404, body = ProblemDocument)))]
+    #[expect(dead_code, reason = "only the contract is derived from it")]
+    fn now() {}
+
+    #[derive(utoipa::OpenApi)]
+    #[openapi(paths(now))]
+    struct Clock;
+
+    #[test]
+    fn a_contract_has_the_paths_of_the_service_and_those_of_each_server() {
+        let contract: Value =
+            serde_json::from_str(&complete(Clock::openapi())).expect("it is JSON");
+        let paths = contract["paths"].as_object().expect("they are an object");
+        let paths: Vec<_> = paths.keys().collect();
+        assert_eq!(paths, ["/healthz", "/metrics", "/now", "/readyz"]);
+        assert!(contract["components"]["schemas"]["Problem"].is_object());
+    }
+
+    #[test]
+    fn the_page_is_in_the_program() {
+        let config = Arc::new(Config::from("/openapi.json"));
+        for (file, holds) in [
+            ("index.html", "swagger-ui-bundle.js"),
+            ("swagger-ui-bundle.js", "function"),
+            ("swagger-initializer.js", "/openapi.json"),
+        ] {
+            let found = utoipa_swagger_ui::serve(file, Arc::clone(&config)).expect("it is UTF-8");
+            let found = found.expect("it is there").bytes;
+            assert!(String::from_utf8_lossy(&found).contains(holds), "{file}");
+        }
+    }
+}
