@@ -5,6 +5,7 @@
 //! * [`config`]: options that every server has, and how options are read.
 //! * [`http`]: the edge. Bytes in, a request to a [`http::Service`], a response out. Alone knows `tiny_http`.
 //! * [`mysql`]: the database: hosts, connections, set-up, what its errors mean.
+//! * [`jobs`]: a durable queue in the database.
 //! * [`telemetry`]: the log, incidents, the registry of metrics.
 //! * [`thread_pool`]: threads for work that may block.
 //! * [`backoff`]: pauses between tries.
@@ -13,6 +14,7 @@ pub mod service;
 pub mod config;
 pub mod http;
 pub mod mysql;
+pub mod jobs;
 pub mod telemetry;
 pub mod thread_pool;
 pub mod backoff;

@@ -43,6 +43,8 @@ impl Program {
 pub struct Registry {
     all: Arc<prometheus::Registry>,
     program: Program,
+    /// A label that all metrics registered through this clone have.
+    label: Option<(&'static str, &'static str)>,
 }
 
 impl Registry {
@@ -55,6 +57,7 @@ impl Registry {
         let registry = Self {
             all: Arc::default(),
             program,
+            label: None,
         };
         let build = registry.gauges(
             "build_info",
@@ -78,6 +81,15 @@ impl Registry {
     #[must_use]
     pub fn program(&self) -> Program {
         self.program
+    }
+
+    /// The same registry, which gives this label to each metric that is registered through it.
+    #[must_use]
+    pub fn labelled(&self, name: &'static str, value: &'static str) -> Self {
+        Self {
+            label: Some((name, value)),
+            ..self.clone()
+        }
     }
 
     /// All metrics, as Prometheus reads them.
@@ -135,7 +147,11 @@ impl Registry {
     }
 
     fn options(&self, name: &str, meaning: &str) -> Opts {
-        Opts::new(name, meaning).namespace(self.program.name)
+        let options = Opts::new(name, meaning).namespace(self.program.name);
+        match self.label {
+            Some((name, value)) => options.const_label(name, value),
+            None => options,
+        }
     }
 
     fn register<M: Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> M {

@@ -1,0 +1,409 @@
+//! The queue thread: says to the database what is said of jobs.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select};
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use super::metrics::JobMetrics;
+use super::{Claim, Done, Handler, Job, WorkError, WorkerLimits, sql};
+use crate::backoff::Backoff;
+use crate::mysql::{Access, Database, ErrorClass, PoolMetrics, Recovery, Session};
+use crate::telemetry::size;
+
+/// The pauses between questions while there are no jobs. Each question is one read of an index.
+const DRY: Backoff = Backoff {
+    first: Duration::from_millis(2),
+    longest: Duration::from_millis(100),
+};
+/// The pauses between tries while the database does not do what is asked.
+const AWAY: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(1),
+};
+/// How often the depth of the queue is measured.
+const DEPTH_INTERVAL: Duration = Duration::from_secs(5);
+/// A lease is prolonged so many times in its length.
+const PROLONGATIONS: u32 = 3;
+
+pub(super) struct QueueThread<H: Handler> {
+    pub(super) database: Database,
+    pub(super) connections: PoolMetrics,
+    pub(super) queue: &'static str,
+    pub(super) limits: WorkerLimits,
+    pub(super) handler: Arc<H>,
+    pub(super) to_work: Sender<Job>,
+    /// The other end of `to_work`.
+    pub(super) not_begun: Receiver<Job>,
+    pub(super) results: Receiver<Done<H::Outcome>>,
+    pub(super) wakes: Receiver<()>,
+    pub(super) stops: Receiver<Instant>,
+    pub(super) metrics: JobMetrics,
+}
+
+/// What the thread knows, from one turn to the next.
+struct State<O> {
+    connection: Option<Session>,
+    /// What is claimed and not ended.
+    held: HashSet<Claim>,
+    /// What ended and is not written yet.
+    done: Vec<Done<O>>,
+    /// Turns in a row that found nothing to claim.
+    dry_turns: u32,
+    /// Turns in a row that failed.
+    failures: u32,
+    look_at: Instant,
+    prolong_at: Instant,
+    measure_at: Instant,
+    /// Set when it is to stop: when that must be over.
+    deadline: Option<Instant>,
+}
+
+impl<H: Handler> QueueThread<H> {
+    /// Works until it is stopped and holds nothing any more, or its time is over.
+    pub(super) fn run(self) {
+        let now = Instant::now();
+        let mut state = State {
+            connection: None,
+            held: HashSet::new(),
+            done: Vec::new(),
+            dry_turns: 0,
+            failures: 0,
+            look_at: now,
+            prolong_at: now + self.limits.lease / PROLONGATIONS,
+            measure_at: now,
+            deadline: None,
+        };
+        loop {
+            self.wait(&mut state);
+            let over = state
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline);
+            if over || (state.deadline.is_some() && state.held.is_empty()) {
+                self.release(&mut state, Release::All);
+                return;
+            }
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut state)));
+            let error = match turn {
+                Ok(Ok(())) => {
+                    self.database.outage().succeed(Access::Write);
+                    state.failures = 0;
+                    continue;
+                }
+                Ok(Err(error)) => error,
+                Err(_logged) => {
+                    // Most likely while one of them was written, which would panic again.
+                    for (_job, result) in &mut state.done {
+                        let panicked = "the outcome could not be written: that panicked";
+                        *result = Err(WorkError::Retry(panicked.to_owned()));
+                    }
+                    "the queue's thread panicked".to_owned()
+                }
+            };
+            self.database.outage().fail(Access::Write, &error);
+            if let Some(session) = state.connection.take() {
+                session.give_up();
+            }
+            state.look_at = Instant::now() + AWAY.pause(state.failures);
+            state.failures += 1;
+        }
+    }
+
+    /// Waits until there is something to say.
+    fn wait(&self, state: &mut State<H::Outcome>) {
+        let until = state.look_at.min(state.prolong_at);
+        let until = state.deadline.map_or(until, |deadline| until.min(deadline));
+        // What failed is tried again after its pause, whatever comes meanwhile.
+        if state.failures > 0 {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        } else if state.done.is_empty() {
+            select! {
+                recv(self.results) -> done => state.done.extend(done),
+                recv(self.wakes) -> _ => state.look_at = Instant::now(),
+                recv(self.stops) -> deadline => self.stop(state, deadline.unwrap_or_else(|_| Instant::now())),
+                recv(crossbeam_channel::at(until)) -> _ => {}
+            }
+        }
+        if let Ok(deadline) = self.stops.try_recv() {
+            self.stop(state, deadline);
+        }
+        state.done.extend(self.results.try_iter());
+    }
+
+    fn stop(&self, state: &mut State<H::Outcome>, deadline: Instant) {
+        state.deadline = Some(deadline);
+        self.release(state, Release::NotBegun);
+    }
+
+    /// One conversation with the database.
+    fn turn(&self, state: &mut State<H::Outcome>) -> Result<(), String> {
+        let mut session = match state.connection.take() {
+            Some(session) => session,
+            None => self.connect()?,
+        };
+        let turn = self.talk(&mut session, state);
+        state.connection = Some(session);
+        turn.map_err(|error| error.to_string())
+    }
+
+    fn connect(&self) -> Result<Session, String> {
+        let session = self.database.connect(&self.connections);
+        let mut session = session.map_err(|no_primary| no_primary.to_string())?;
+        // A process that freezes in the midst of a transaction keeps its locks for no longer.
+        let timeout = self.database.timeouts().wait_timeout_seconds();
+        session
+            .query_drop(format!("SET SESSION wait_timeout = {timeout}"))
+            .map_err(|error| error.to_string())?;
+        Ok(session)
+    }
+
+    fn talk(
+        &self,
+        connection: &mut Conn,
+        state: &mut State<H::Outcome>,
+    ) -> Result<(), mysql::Error> {
+        let now = Instant::now();
+        if now >= state.prolong_at {
+            self.prolong(connection, state)?;
+        }
+        if now >= state.measure_at {
+            let (jobs, oldest) = sql::depth(connection, self.queue)?;
+            self.metrics.depth.set(jobs);
+            self.metrics.oldest_seconds.set(oldest);
+            state.measure_at = now + DEPTH_INTERVAL;
+        }
+        let room = match state.deadline {
+            Some(_) => 0,
+            None => self.limits.claims - state.held.len() + state.done.len(),
+        };
+        let claims = room > 0
+            && (!state.done.is_empty()
+                || (now >= state.look_at && sql::is_due(connection, self.queue)?));
+        if claims || !state.done.is_empty() {
+            self.end_and_claim(connection, state, room)?;
+        } else if now >= state.look_at {
+            state.dry_turns += 1;
+        }
+        state.look_at = Instant::now() + DRY.pause(state.dry_turns);
+        Ok(())
+    }
+
+    fn prolong(
+        &self,
+        connection: &mut Conn,
+        state: &mut State<H::Outcome>,
+    ) -> Result<(), mysql::Error> {
+        if !state.held.is_empty() {
+            let lost = sql::prolong(connection, &state.held, self.limits.lease)?;
+            if lost > 0 {
+                tracing::warn!(
+                    queue = self.queue,
+                    lost,
+                    "claims were lost while they were worked on"
+                );
+            }
+        }
+        state.prolong_at = Instant::now() + self.limits.lease / PROLONGATIONS;
+        Ok(())
+    }
+
+    /// Ends what is done, and claims up to `room` jobs, in one transaction.
+    fn end_and_claim(
+        &self,
+        connection: &mut Conn,
+        state: &mut State<H::Outcome>,
+        room: usize,
+    ) -> Result<(), mysql::Error> {
+        let done = transaction(connection, |transaction| {
+            let ended = self.end(transaction, &state.done)?;
+            let claimed = sql::claim(transaction, self.queue, room, self.limits.lease)?;
+            Ok((ended, claimed))
+        });
+        let (ended, claimed) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                return match ErrorClass::of(&error).recovery() {
+                    Recovery::TryAgain => Ok(()),
+                    // Which one the database refuses is seen when each is ended by itself.
+                    Recovery::TrySingly | Recovery::Split if !state.done.is_empty() => {
+                        self.end_singly(connection, state)
+                    }
+                    Recovery::TrySingly | Recovery::Split | Recovery::Reconnect => Err(error),
+                };
+            }
+        };
+        self.count(ended);
+        for (job, _result) in state.done.drain(..) {
+            state.held.remove(&job.claim());
+        }
+        state.dry_turns = if claimed.is_empty() {
+            state.dry_turns + 1
+        } else {
+            0
+        };
+        for job in claimed {
+            self.hand_out(state, job);
+        }
+        self.metrics.held.set(size(state.held.len()));
+        Ok(())
+    }
+
+    /// Ends each that is done in a transaction of its own. What the database refuses is tried again later, like work that
+    /// failed.
+    fn end_singly(
+        &self,
+        connection: &mut Conn,
+        state: &mut State<H::Outcome>,
+    ) -> Result<(), mysql::Error> {
+        while let Some((job, result)) = state.done.pop() {
+            let claim = job.claim();
+            let one = [(job, result)];
+            let ended = transaction(connection, |transaction| self.end(transaction, &one));
+            let [(job, result)] = one;
+            match ended {
+                Ok(ended) => {
+                    self.count(ended);
+                    state.held.remove(&claim);
+                }
+                Err(error) => {
+                    let recovery = ErrorClass::of(&error).recovery();
+                    let is_refused = matches!(recovery, Recovery::TrySingly | Recovery::Split);
+                    // A refusal of what says that the work failed is the database's own trouble.
+                    if is_refused && result.is_ok() {
+                        let cause = WorkError::Retry(format!("the outcome was refused: {error}"));
+                        state.done.push((job, Err(cause)));
+                    } else {
+                        state.done.push((job, result));
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what came of the jobs that are still held, and ends them or gives them back.
+    fn end(
+        &self,
+        transaction: &mut Conn,
+        done: &[Done<H::Outcome>],
+    ) -> Result<Ended, mysql::Error> {
+        let mut ended = Ended::default();
+        if done.is_empty() {
+            return Ok(ended);
+        }
+        let held = sql::lock_held(transaction, done.iter().map(|(job, _)| job))?;
+        let (mut over, mut outcomes) = (Vec::new(), Vec::new());
+        for (job, result) in done {
+            match result {
+                _ if !held.contains(&job.claim()) => ended.lost += 1,
+                Ok(outcome) => {
+                    over.push(job);
+                    outcomes.push((job, outcome));
+                }
+                Err(WorkError::Retry(cause)) if job.attempt < self.limits.max_attempts => {
+                    let pause = self.limits.backoff.pause(job.attempt - 1);
+                    sql::retry(transaction, job, pause, cause)?;
+                    ended.retried += 1;
+                }
+                Err(WorkError::Retry(cause) | WorkError::Fatal(cause)) => {
+                    self.handler.fail(transaction, job, cause)?;
+                    over.push(job);
+                    ended.failed += 1;
+                }
+            }
+        }
+        ended.done = outcomes.len() as u64;
+        if !outcomes.is_empty() {
+            self.handler.complete(transaction, &outcomes)?;
+        }
+        if !over.is_empty() {
+            sql::end(transaction, &over)?;
+        }
+        Ok(ended)
+    }
+
+    fn count(&self, ended: Ended) {
+        self.metrics.done.inc_by(ended.done);
+        self.metrics.retried.inc_by(ended.retried);
+        self.metrics.failed.inc_by(ended.failed);
+        self.metrics.leases_lost.inc_by(ended.lost);
+    }
+
+    /// Gives a job that was claimed to a thread. Not one that has been claimed too often: those who worked on it died.
+    fn hand_out(&self, state: &mut State<H::Outcome>, job: Job) {
+        self.metrics.claimed.inc();
+        state.held.insert(job.claim());
+        if job.attempt == 1 {
+            let wait = (job.claimed_at - job.enqueued_at).to_std();
+            self.metrics
+                .wait_seconds
+                .observe(wait.unwrap_or_default().as_secs_f64());
+        }
+        if job.attempt > self.limits.max_attempts {
+            let cause = job.last_error.clone();
+            let cause = cause.unwrap_or_else(|| "who worked on it died each time".to_owned());
+            state.done.push((job, Err(WorkError::Fatal(cause))));
+        } else {
+            let sent = self.to_work.send(job);
+            sent.expect("this thread holds a receiver, and what is held fits in");
+        }
+    }
+
+    /// Gives back what is held.
+    fn release(&self, state: &mut State<H::Outcome>, which: Release) {
+        let not_begun: HashSet<_> = self.not_begun.try_iter().map(|job| job.claim()).collect();
+        state.held.retain(|claim| !not_begun.contains(claim));
+        let begun = match which {
+            Release::All => std::mem::take(&mut state.held),
+            Release::NotBegun => HashSet::new(),
+        };
+        for (claims, attempts) in [(not_begun, 0), (begun, 1)] {
+            let Some(connection) = state.connection.as_mut().filter(|_| !claims.is_empty()) else {
+                continue;
+            };
+            tracing::info!(
+                queue = self.queue,
+                jobs = claims.len(),
+                "giving back what is not done"
+            );
+            if let Err(error) = sql::release(connection, &claims, attempts) {
+                tracing::warn!(queue = self.queue, %error, "jobs are claimed again when their leases are over");
+            }
+        }
+    }
+}
+
+/// What is given back.
+#[derive(Clone, Copy)]
+enum Release {
+    NotBegun,
+    All,
+}
+
+/// What became of jobs.
+#[derive(Clone, Copy, Default)]
+struct Ended {
+    done: u64,
+    retried: u64,
+    failed: u64,
+    lost: u64,
+}
+
+/// Does something as a whole or not at all.
+fn transaction<T>(
+    connection: &mut Conn,
+    run: impl FnOnce(&mut Conn) -> Result<T, mysql::Error>,
+) -> Result<T, mysql::Error> {
+    connection.query_drop("BEGIN")?;
+    let done = run(connection).and_then(|done| connection.query_drop("COMMIT").map(|()| done));
+    if done.is_err() {
+        // On a connection that is lost the database does it.
+        let _lost = connection.query_drop("ROLLBACK");
+    }
+    done
+}

@@ -1,0 +1,226 @@
+//! The queue in SQL. What is not a number stands in it as a parameter or a hexadecimal literal.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row};
+use uuid::Uuid;
+
+use super::{Claim, Job};
+use crate::mysql::{column, time};
+
+/// The table, for the schema of each service that has a queue. It holds what waits and what is claimed; a job that has ended
+/// is not there any more.
+pub const TABLE: &str = include_str!("table.sql");
+
+/// Puts a job into a queue, to be done at once.
+///
+/// # Errors
+/// As the database says; if there is a job with this id already, too.
+pub fn enqueue(
+    transaction: &mut impl Queryable,
+    queue: &str,
+    id: Uuid,
+    payload: &[u8],
+) -> Result<(), mysql::Error> {
+    enqueue_later(transaction, queue, id, payload, Duration::ZERO)
+}
+
+/// Puts a job into a queue, to be done when this time has passed.
+///
+/// # Errors
+/// As [`enqueue`].
+pub fn enqueue_later(
+    transaction: &mut impl Queryable,
+    queue: &str,
+    id: Uuid,
+    payload: &[u8],
+    delay: Duration,
+) -> Result<(), mysql::Error> {
+    transaction.exec_drop(
+        "INSERT INTO jobs (id, queue, payload, available_at, enqueued_at)
+         VALUES (?, ?, ?, UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, UTC_TIMESTAMP(6))",
+        (id.as_bytes(), queue, payload, microseconds(delay)),
+    )
+}
+
+/// Takes a job out of its queue. Who works on it cannot write its result any more. Gives whether it was there: else it has
+/// ended, or never was.
+///
+/// # Errors
+/// As the database says.
+pub fn cancel(transaction: &mut Conn, id: Uuid) -> Result<bool, mysql::Error> {
+    transaction.exec_drop("DELETE FROM jobs WHERE id = ?", (id.as_bytes(),))?;
+    Ok(transaction.affected_rows() > 0)
+}
+
+/// Whether there is something to claim. Locks nothing.
+pub(super) fn is_due(connection: &mut Conn, queue: &str) -> Result<bool, mysql::Error> {
+    let due: Option<u8> = connection.exec_first(
+        "SELECT 1
+         FROM jobs FORCE INDEX (claim)
+         WHERE queue = ? AND available_at <= UTC_TIMESTAMP(6)
+         LIMIT 1",
+        (queue,),
+    )?;
+    Ok(due.is_some())
+}
+
+/// Claims up to `most` jobs, those that have waited longest, until the lease is over. Passes over what others are claiming.
+pub(super) fn claim(
+    transaction: &mut Conn,
+    queue: &str,
+    most: usize,
+    lease: Duration,
+) -> Result<Vec<Job>, mysql::Error> {
+    // Without the index it might read, and lock, the whole table.
+    let rows: Vec<Row> = transaction.exec(
+        "SELECT id, payload, attempt, enqueued_at, last_error, UTC_TIMESTAMP(6)
+         FROM jobs FORCE INDEX (claim)
+         WHERE queue = ? AND available_at <= UTC_TIMESTAMP(6)
+         ORDER BY available_at
+         LIMIT ?
+         FOR UPDATE SKIP LOCKED",
+        (queue, most),
+    )?;
+    let jobs: Vec<Job> = rows.into_iter().map(claimed).collect::<Result<_, _>>()?;
+    if let Some(first) = jobs.first() {
+        transaction.query_drop(format!(
+            "UPDATE jobs
+             SET attempt = attempt + 1,
+                 claimed_at = '{}',
+                 available_at = UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND
+             WHERE id IN ({})",
+            first.claimed_at.format("%F %T%.6f"),
+            microseconds(lease),
+            ids(&jobs)
+        ))?;
+    }
+    Ok(jobs)
+}
+
+fn claimed(mut row: Row) -> Result<Job, mysql::Error> {
+    let attempts: u32 = column(&mut row, 2)?;
+    Ok(Job {
+        id: uuid(column(&mut row, 0)?)?,
+        payload: column(&mut row, 1)?,
+        attempt: attempts + 1,
+        enqueued_at: time(&mut row, 3)?,
+        last_error: column(&mut row, 4)?,
+        claimed_at: time(&mut row, 5)?,
+    })
+}
+
+/// The claims of these jobs that still hold. They are locked, and so go on to hold.
+pub(super) fn lock_held<'j>(
+    transaction: &mut Conn,
+    jobs: impl IntoIterator<Item = &'j Job>,
+) -> Result<HashSet<Claim>, mysql::Error> {
+    let rows: Vec<(Vec<u8>, u32)> = transaction.query(format!(
+        "SELECT id, attempt
+         FROM jobs
+         WHERE id IN ({}) AND claimed_at IS NOT NULL
+         FOR UPDATE",
+        ids(jobs)
+    ))?;
+    let claim = |(id, attempt)| Ok((uuid(id)?, attempt));
+    rows.into_iter().map(claim).collect()
+}
+
+/// Ends jobs that are held.
+pub(super) fn end(transaction: &mut Conn, jobs: &[&Job]) -> Result<(), mysql::Error> {
+    transaction.query_drop(format!(
+        "DELETE FROM jobs
+         WHERE id IN ({})",
+        ids(jobs.iter().copied())
+    ))
+}
+
+/// Gives back a job that is held, to be tried again after a pause.
+pub(super) fn retry(
+    transaction: &mut Conn,
+    job: &Job,
+    pause: Duration,
+    cause: &str,
+) -> Result<(), mysql::Error> {
+    transaction.exec_drop(
+        "UPDATE jobs
+         SET claimed_at = NULL,
+             available_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND,
+             last_error = ?
+         WHERE id = ? AND attempt = ?",
+        (microseconds(pause), cause, job.id.as_bytes(), job.attempt),
+    )
+}
+
+/// Prolongs the leases of jobs that are held. Gives how many were not.
+pub(super) fn prolong(
+    connection: &mut Conn,
+    claims: &HashSet<Claim>,
+    lease: Duration,
+) -> Result<u64, mysql::Error> {
+    connection.query_drop(format!(
+        "UPDATE jobs
+         SET available_at = UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND
+         WHERE {} AND claimed_at IS NOT NULL",
+        microseconds(lease),
+        among(claims)
+    ))?;
+    Ok((claims.len() as u64).saturating_sub(connection.affected_rows()))
+}
+
+/// Gives back jobs that are held, to be claimed by others at once. `attempts` is 1 where they were begun, and else 0: then
+/// this was no attempt.
+pub(super) fn release(
+    connection: &mut Conn,
+    claims: &HashSet<Claim>,
+    attempts: u8,
+) -> Result<(), mysql::Error> {
+    connection.query_drop(format!(
+        "UPDATE jobs
+         SET attempt = attempt - {},
+             claimed_at = NULL,
+             available_at = UTC_TIMESTAMP(6)
+         WHERE {} AND claimed_at IS NOT NULL",
+        1 - attempts,
+        among(claims)
+    ))
+}
+
+/// How many jobs a queue has, and for how many seconds the one that has been due longest has waited.
+pub(super) fn depth(connection: &mut Conn, queue: &str) -> Result<(i64, i64), mysql::Error> {
+    let depth: Option<(i64, Option<i64>)> = connection.exec_first(
+        "SELECT COUNT(*), TIMESTAMPDIFF(SECOND, MIN(available_at), UTC_TIMESTAMP(6))
+         FROM jobs FORCE INDEX (claim)
+         WHERE queue = ?",
+        (queue,),
+    )?;
+    let (jobs, oldest) = depth.unwrap_or_default();
+    Ok((jobs, oldest.unwrap_or_default().max(0)))
+}
+
+fn ids<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> String {
+    let ids: Vec<_> = jobs.into_iter().map(|job| literal(job.id)).collect();
+    ids.join(", ")
+}
+
+fn among(claims: &HashSet<Claim>) -> String {
+    let claims: Vec<_> = claims
+        .iter()
+        .map(|(id, attempt)| format!("({}, {attempt})", literal(*id)))
+        .collect();
+    format!("(id, attempt) IN ({})", claims.join(", "))
+}
+
+fn literal(id: Uuid) -> String {
+    format!("x'{}'", id.simple())
+}
+
+fn uuid(bytes: Vec<u8>) -> Result<Uuid, mysql::Error> {
+    Uuid::try_from(bytes).map_err(|_length| mysql::DriverError::UnexpectedPacket.into())
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
