@@ -9,6 +9,7 @@ mod requests;
 mod bodies;
 mod edge;
 mod hostile;
+mod jobs;
 mod life;
 mod metrics;
 mod outages;

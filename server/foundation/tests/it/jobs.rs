@@ -1,0 +1,459 @@
+//! The queue: what is enqueued ends once, whatever happens to those who work on it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use foundation::backoff::Backoff;
+use foundation::config::ServerArgs;
+use foundation::jobs::{self, Handler, Job, WorkError, Worker, WorkerLimits};
+use foundation::mysql::{Database as Opened, Schema, has_relations};
+use foundation::telemetry::{Program, Registry};
+use mysql::prelude::Queryable;
+use mysql::{Conn, TxOpts};
+use proptest::prelude::*;
+use serde_json::json;
+use testbed::{Database, PATIENCE, Replica, eventually, program};
+use uuid::Uuid;
+
+const QUEUE: &str = "tests";
+
+const SCHEMA: Schema = Schema {
+    sql: concat!(
+        include_str!("../../src/jobs/table.sql"),
+        "CREATE TABLE IF NOT EXISTS ends (id BINARY(16) NOT NULL, attempt INT NOT NULL, said VARCHAR(64) NOT NULL)"
+    ),
+    is_complete: |connection| has_relations(connection, &["ends", "jobs"]),
+    fault: |_| Ok(None),
+    connections: 4,
+    rights: "",
+};
+
+const LIMITS: WorkerLimits = WorkerLimits {
+    lease: Duration::from_secs(2),
+    backoff: Backoff {
+        first: Duration::from_millis(20),
+        longest: Duration::from_millis(100),
+    },
+    ..WorkerLimits::threads(4)
+};
+
+/// What a test does with jobs; what is done with each is written into the table `ends`.
+struct Tried<W>(W);
+
+impl<W: Fn(&Job) -> Result<String, WorkError> + Send + Sync + 'static> Handler for Tried<W> {
+    type Outcome = String;
+
+    fn work(&self, job: &Job) -> Result<String, WorkError> {
+        (self.0)(job)
+    }
+
+    fn complete(
+        &self,
+        transaction: &mut Conn,
+        done: &[(&Job, &String)],
+    ) -> Result<(), mysql::Error> {
+        done.iter()
+            .try_for_each(|(job, said)| note(transaction, job, said))
+    }
+
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+        note(transaction, job, &format!("failed: {cause}"))
+    }
+}
+
+fn note(transaction: &mut Conn, job: &Job, said: &str) -> Result<(), mysql::Error> {
+    let row = (job.id.as_bytes(), job.attempt, said);
+    transaction.exec_drop("INSERT INTO ends (id, attempt, said) VALUES (?, ?, ?)", row)
+}
+
+/// A queue of a test.
+struct Queue {
+    database: Database,
+    opened: Opened,
+    registry: Registry,
+}
+
+impl Queue {
+    fn new() -> Self {
+        let database = Database::new();
+        let options = ServerArgs::parse_from(["tests", "--database-url", &database.url()]);
+        let registry = Registry::new(Program::new("tests", ""));
+        let opened = options.database.open(&SCHEMA, &registry);
+        Self {
+            opened: opened.expect("the database is up"),
+            database,
+            registry,
+        }
+    }
+
+    fn worker(
+        &self,
+        limits: WorkerLimits,
+        work: impl Fn(&Job) -> Result<String, WorkError> + Send + Sync + 'static,
+    ) -> Worker {
+        // Each as if it was another process.
+        let registry = Registry::new(self.registry.program());
+        let handler = Arc::new(Tried(work));
+        Worker::start(&self.opened, QUEUE, limits, handler, &registry).expect("there are threads")
+    }
+
+    fn enqueue(&self, payload: &str) -> Uuid {
+        let id = Uuid::now_v7();
+        let mut connection = self.database.connect();
+        jobs::enqueue(&mut connection, QUEUE, id, payload.as_bytes()).expect("the table is there");
+        id
+    }
+
+    /// What was written of each job, after the queue has run empty.
+    fn ends(&self) -> HashMap<Uuid, (u32, String)> {
+        eventually("the queue is empty", || self.waiting() == 0);
+        let rows: Vec<(Vec<u8>, u32, String)> =
+            self.database.rows("SELECT id, attempt, said FROM ends");
+        let count = rows.len();
+        let ends: HashMap<_, _> = rows
+            .into_iter()
+            .map(|(id, attempt, said)| (Uuid::from_slice(&id).expect("it is one"), (attempt, said)))
+            .collect();
+        assert_eq!(ends.len(), count, "each ends once");
+        ends
+    }
+
+    fn waiting(&self) -> u64 {
+        self.database.rows("SELECT COUNT(*) FROM jobs")[0]
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as handlers work")]
+fn echo(job: &Job) -> Result<String, WorkError> {
+    Ok(String::from_utf8_lossy(&job.payload).into_owned())
+}
+
+#[test]
+fn a_job_appears_together_with_what_the_caller_writes_or_not_at_all() {
+    let queue = Queue::new();
+    let mut connection = queue.database.connect();
+    for (commits, jobs) in [(false, 0), (true, 1)] {
+        let transaction = connection.start_transaction(TxOpts::default());
+        let mut transaction = transaction.expect("the connection is up");
+        jobs::enqueue(&mut transaction, QUEUE, Uuid::now_v7(), b"x").expect("the table is there");
+        let ended = if commits {
+            transaction.commit()
+        } else {
+            transaction.rollback()
+        };
+        ended.expect("the connection is up");
+        assert_eq!(queue.waiting(), jobs);
+    }
+}
+
+#[test]
+fn each_job_ends_once_with_its_own_outcome_whoever_takes_it() {
+    let queue = Queue::new();
+    let wide = WorkerLimits {
+        claims: 32,
+        ..LIMITS
+    };
+    let workers = [queue.worker(LIMITS, echo), queue.worker(wide, echo)];
+    let ids: Vec<_> = (0..300)
+        .map(|number| (queue.enqueue(&number.to_string()), number))
+        .collect();
+    let ends = queue.ends();
+    assert_eq!(ends.len(), ids.len());
+    for (id, number) in ids {
+        assert_eq!(ends[&id], (1, number.to_string()));
+    }
+    for worker in workers {
+        worker.finish(soon());
+    }
+}
+
+#[test]
+fn what_fails_is_tried_again_and_ends_with_the_last_cause() {
+    let queue = Queue::new();
+    let worker = queue.worker(LIMITS, |job| match &job.payload[..] {
+        b"third time" if job.attempt == 3 => Ok(job.last_error.clone().unwrap_or_default()),
+        b"fatal" => Err(WorkError::Fatal("no other will".to_owned())),
+        b"panic" => panic!("a job that panics"),
+        _ => Err(WorkError::Retry(format!("attempt {}", job.attempt))),
+    });
+    let expected = HashMap::from([
+        (queue.enqueue("third time"), (3, "attempt 2".to_owned())),
+        (queue.enqueue("never"), (5, "failed: attempt 5".to_owned())),
+        (
+            queue.enqueue("fatal"),
+            (1, "failed: no other will".to_owned()),
+        ),
+        (
+            queue.enqueue("panic"),
+            (5, "failed: the work panicked".to_owned()),
+        ),
+    ]);
+    assert_eq!(queue.ends(), expected);
+    worker.finish(soon());
+}
+
+#[test]
+fn an_outcome_that_the_database_refuses_takes_no_other_with_it() {
+    let queue = Queue::new();
+    let too_long = "x".repeat(65);
+    let wide = WorkerLimits {
+        claims: 32,
+        ..LIMITS
+    };
+    let fits: Vec<_> = (0..10).map(|_| queue.enqueue("x")).collect();
+    let refused = queue.enqueue(&too_long);
+    let worker = queue.worker(wide, echo);
+    eventually("all others have ended", || {
+        queue.database.rows::<u64>("SELECT COUNT(*) FROM ends")[0] == 10
+    });
+    let ends: Vec<(Vec<u8>,)> = queue.database.rows("SELECT id FROM ends");
+    assert!(
+        fits.iter()
+            .all(|id| ends.contains(&(id.as_bytes().to_vec(),)))
+    );
+    let errors = "SELECT last_error FROM jobs WHERE last_error IS NOT NULL";
+    eventually("the refusal is noted", || {
+        let errors: Vec<String> = queue.database.rows(errors);
+        errors
+            .iter()
+            .any(|error| error.contains("the outcome was refused"))
+    });
+    let cancelled = jobs::cancel(&mut queue.database.connect(), refused);
+    assert!(cancelled.expect("the table is there"));
+    worker.finish(soon());
+}
+
+/// Work that begins at a barrier, and goes on at another.
+fn gated() -> (
+    Arc<Barrier>,
+    impl Fn(&Job) -> Result<String, WorkError> + Send + Sync + Clone,
+) {
+    let gate = Arc::new(Barrier::new(2));
+    let work = {
+        let gate = Arc::clone(&gate);
+        move |job: &Job| {
+            gate.wait();
+            gate.wait();
+            echo(job)
+        }
+    };
+    (gate, work)
+}
+
+#[test]
+fn who_has_lost_its_lease_writes_nothing() {
+    let queue = Queue::new();
+    let id = queue.enqueue("x");
+    let (gate, work) = gated();
+    // With room for one, so that it does not take the job again itself.
+    let one = WorkerLimits {
+        threads: 1,
+        claims: 1,
+        ..LIMITS
+    };
+    let slow = queue.worker(one, work);
+    gate.wait();
+    // As if it had been frozen for longer than its lease.
+    queue
+        .database
+        .connect()
+        .query_drop("UPDATE jobs SET available_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND")
+        .expect("the table is there");
+    let other = queue.worker(LIMITS, |_| Ok("by the other".to_owned()));
+    let expected = HashMap::from([(id, (2, "by the other".to_owned()))]);
+    assert_eq!(queue.ends(), expected);
+    gate.wait();
+    slow.finish(soon());
+    other.finish(soon());
+    assert_eq!(queue.ends(), expected);
+}
+
+#[test]
+fn who_works_on_a_cancelled_job_writes_nothing() {
+    let queue = Queue::new();
+    let id = queue.enqueue("x");
+    let (gate, work) = gated();
+    let worker = queue.worker(LIMITS, work);
+    gate.wait();
+    let mut connection = queue.database.connect();
+    for there in [true, false] {
+        assert_eq!(jobs::cancel(&mut connection, id).ok(), Some(there));
+    }
+    gate.wait();
+    worker.finish(soon());
+    assert!(queue.ends().is_empty());
+}
+
+#[test]
+fn work_that_takes_longer_than_a_lease_keeps_it() {
+    let queue = Queue::new();
+    let id = queue.enqueue("x");
+    let (gate, work) = gated();
+    let short = WorkerLimits {
+        lease: Duration::from_millis(600),
+        ..LIMITS
+    };
+    let slow = queue.worker(short, work);
+    gate.wait();
+    let begun = Instant::now();
+    let claims = Arc::new(AtomicU32::new(0));
+    let other = {
+        let claims = Arc::clone(&claims);
+        queue.worker(LIMITS, move |job| {
+            claims.fetch_add(1, Ordering::AcqRel);
+            echo(job)
+        })
+    };
+    let ends = "SELECT TIMESTAMPDIFF(MICROSECOND, claimed_at, available_at) FROM jobs";
+    eventually("the lease was prolonged three times over", || {
+        queue.database.rows::<i64>(ends)[0] > 3 * 600_000
+    });
+    assert!(begun.elapsed() >= Duration::from_millis(1_100));
+    gate.wait();
+    assert_eq!(queue.ends(), HashMap::from([(id, (1, "x".to_owned()))]));
+    assert_eq!(claims.load(Ordering::Acquire), 0);
+    slow.finish(soon());
+    other.finish(soon());
+}
+
+#[test]
+fn a_worker_that_stops_ends_what_it_has_begun_and_gives_back_the_rest_uncounted() {
+    let queue = Queue::new();
+    let begun = queue.enqueue("begun");
+    let (gate, work) = gated();
+    let narrow = WorkerLimits {
+        threads: 1,
+        claims: 8,
+        ..LIMITS
+    };
+    let worker = queue.worker(narrow, work);
+    gate.wait();
+    for _ in 0..5 {
+        queue.enqueue("rest");
+    }
+    let claimed = "SELECT COUNT(*) FROM jobs WHERE claimed_at IS NOT NULL";
+    eventually("all are claimed", || {
+        queue.database.rows::<u64>(claimed)[0] == 6
+    });
+    let stopping = std::thread::spawn(move || worker.finish(soon()));
+    eventually("the rest is given back", || {
+        queue.database.rows::<u64>(claimed)[0] == 1
+    });
+    gate.wait();
+    stopping.join().expect("it does not panic");
+    let attempts: Vec<(u32, u64)> = queue
+        .database
+        .rows("SELECT attempt, COUNT(*) FROM jobs GROUP BY attempt");
+    assert_eq!(attempts, [(0, 5)]);
+    let worker = queue.worker(LIMITS, echo);
+    let ends = queue.ends();
+    assert_eq!(ends.len(), 6);
+    assert_eq!(ends[&begun], (1, "begun".to_owned()));
+    worker.finish(soon());
+}
+
+#[test]
+fn a_worker_that_stops_gives_back_at_its_deadline_what_takes_longer() {
+    let queue = Queue::new();
+    let id = queue.enqueue("x");
+    let (gate, work) = gated();
+    let worker = queue.worker(LIMITS, work);
+    gate.wait();
+    worker.finish(Instant::now() + Duration::from_millis(100));
+    let other = queue.worker(LIMITS, |_| Ok("by the other".to_owned()));
+    assert_eq!(
+        queue.ends(),
+        HashMap::from([(id, (2, "by the other".to_owned()))])
+    );
+    other.finish(soon());
+    gate.wait();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Each job fails so often before it succeeds; some are cancelled, some workers stop at once.
+    #[test]
+    fn whatever_fails_and_stops_each_job_ends_once_in_the_right_way(
+        failures in proptest::collection::vec(0..7_u32, 1..40),
+        cancelled in proptest::collection::vec(any::<proptest::sample::Index>(), 0..4),
+        stops in 0..4_usize,
+    ) {
+        let queue = Queue::new();
+        let work = |job: &Job| {
+            let failures: u32 = String::from_utf8_lossy(&job.payload).parse().expect("a number");
+            if job.attempt > failures { echo(job) } else { Err(WorkError::Retry("again".to_owned())) }
+        };
+        let limits = WorkerLimits { claims: 8, ..LIMITS };
+        let ids: Vec<_> = failures.iter().map(|failures| queue.enqueue(&failures.to_string())).collect();
+        let worker = queue.worker(limits, work);
+        for _ in 0..stops {
+            queue.worker(limits, work).finish(soon());
+        }
+        let mut connection = queue.database.connect();
+        let mut gone = Vec::new();
+        for index in cancelled {
+            let id = ids[index.index(ids.len())];
+            if jobs::cancel(&mut connection, id).expect("the table is there") {
+                gone.push(id);
+            }
+        }
+        let ends = queue.ends();
+        worker.finish(soon());
+        prop_assert_eq!(ends.len() + gone.len(), ids.len());
+        for (id, failures) in ids.iter().zip(failures) {
+            let expected = match failures {
+                _ if gone.contains(id) => None,
+                0..5 => Some((failures + 1, failures.to_string())),
+                _ => Some((5, "failed: again".to_owned())),
+            };
+            prop_assert_eq!(ends.get(id).cloned(), expected);
+        }
+    }
+}
+
+fn sums(database: &Database) -> Replica {
+    let mut command = program("examples/sums").expect("tests of the package build its examples");
+    command
+        .envs([("LISTEN", "127.0.0.1:0"), ("DATABASE_URL", &database.url())])
+        .args(["--lease", "1s"]);
+    let mut process = Replica::run(&mut command);
+    process.wait_until_ready();
+    process
+}
+
+#[test]
+fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
+    let database = Database::new();
+    let mut workers: Vec<_> = (0..3).map(|_| sums(&database)).collect();
+    let mut expected = 0;
+    for round in 0..6 {
+        let mut caller = workers[round % 3].caller();
+        for number in 0..40 {
+            let body = json!({ "numbers": [number, round] }).to_string();
+            let answer = caller.request("POST", "/sums", "", body.as_bytes());
+            assert_eq!(answer.status, 202, "{answer:?}");
+            expected += 1;
+        }
+        workers[round % 3].kill();
+        workers[round % 3] = sums(&database);
+        let frozen = &workers[(round + 1) % 3];
+        frozen.freeze();
+        // For longer than its leases.
+        std::thread::sleep(Duration::from_millis(1_500));
+        frozen.thaw();
+    }
+    eventually("the queue is empty", || {
+        database.rows::<u64>("SELECT COUNT(*) FROM jobs")[0] == 0
+    });
+    let written: (u64, u64, u64) =
+        database.rows("SELECT COUNT(*), COUNT(DISTINCT id), COUNT(sum) FROM sums")[0];
+    assert_eq!(written, (expected, expected, expected));
+}
