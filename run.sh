@@ -20,9 +20,11 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null
 PATH=$PATH:${HOME:-/root}/.cargo/bin:/usr/sbin:/usr/local/sbin:/usr/libexec:/usr/local/mysql/bin
 
-job='' mysqld='' replica=() # processes: what is attended, the private database, the replicas by port
-stopped=''                  # the exit status that a signal asked for
-tied=()                     # what is started through this ends even when this script is killed with -9
+declare -A pid=() start=() # by name: the processes that are kept alive, and the shell commands that start them
+job='' stopped=''          # what is attended, and the exit status that a signal asked for
+url='' urls=()             # the database of the servers that are started, and where they listen
+kind=mariadbd              # the private database's server: its folder and its log in .run/, and its name among the processes
+tied=()                    # what is started through this ends even when this script is killed with -9
 if setpriv --pdeathsig TERM true 2>/dev/null; then tied=(setpriv --pdeathsig TERM); fi
 
 say() { printf 'run.sh: %s\n' "$*" >&2; }
@@ -50,20 +52,59 @@ attend() {
   return "$status"
 }
 
+# Starts a process that stays: $1 is its name, and its log .run/$1.log; the command follows. Its database is $url.
+keep() {
+  local command=("${@:2}")
+  start[$1]="DATABASE_URL=${url@Q} spawn ${command[*]@Q}"
+  launch "$1"
+}
+launch() { mkdir -p .run && eval "${start[$1]}" >>".run/$1.log" 2>&1 && pid[$1]=$spawned; }
+
 # Starts again what has died, at most once a second.
 revive() {
-  local port
-  if [[ -n $mysqld ]] && ! alive "$mysqld"; then
-    say 'the database died: starting it again'
-    start_database
-    sleep 1 || true
-  fi
-  for port in "${!replica[@]}"; do
-    alive "${replica[port]}" && continue
-    say "the replica on port $port died: starting it again"
-    start_replica "$port"
+  local name
+  for name in "${!pid[@]}"; do
+    alive "${pid[$name]}" && continue
+    say "$name died: starting it again"
+    launch "$name"
     sleep 1 || true
   done
+}
+
+# Keeps $3 processes of a server, on the free ports from $2 on; the command follows, and gets --listen. They are ready when
+# they listen. Sets $urls.
+serve() {
+  local port name status
+  urls=()
+  for ((port = $2; ${#urls[@]} < $3; port++)); do
+    name=$1-$port
+    keep "$name" "${@:4}" --listen "127.0.0.1:$port"
+    until listens "${pid[$name]}" "$port"; do
+      pause
+      alive "${pid[$name]}" && continue
+      status=0
+      wait "${pid[$name]}" || status=$?
+      unset "pid[$name]"
+      ((status == 3)) || die_with_log ".run/$name.log" "$name ended with status $status"
+      say "port $port is taken"
+      continue 2
+    done
+    urls+=("http://127.0.0.1:$port")
+    say "$1 on ${urls[-1]}"
+  done
+}
+
+# It is this process that holds the port, no stranger. A server listens when its database takes its work, not before.
+listens() {
+  local inode
+  inode=$(awk -v "address=0100007F:$(printf %04X "$2")" '$2 == address && $4 == "0A" { print $10 }' /proc/net/tcp)
+  [[ -n $inode && -n $(find "/proc/$1/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]]
+}
+
+# Until Ctrl-C.
+stay() {
+  trap 'exit 0' INT TERM
+  while true; do pause; revive; done
 }
 
 # The first signal asks the job to end in its own way, the second kills it. Without a job, all ends.
@@ -83,17 +124,18 @@ end() {
 }
 
 finish() {
-  local status=$? port
+  local status=$? name server=${pid[$kind]:-}
   trap '' INT TERM HUP PIPE
   set +e
   exec 6>&-
   [[ -z $job ]] || end "-$job" 10
-  ((${#replica[@]} == 0)) || { say 'stopping the replicas'; kill -TERM "${replica[@]}" 2>/dev/null; }
-  for port in "${!replica[@]}"; do end "${replica[port]}" 30; done
-  if [[ -n $mysqld ]]; then
+  unset "pid[$kind]"
+  ((${#pid[@]} == 0)) || { say "stopping ${!pid[*]}"; kill -TERM "${pid[@]}" 2>/dev/null; }
+  for name in "${!pid[@]}"; do end "${pid[$name]}" 30; done
+  if [[ -n $server ]]; then
     flock -n 9 || { say 'another run.sh uses the database: waiting for it (Ctrl-C: not waiting)'; trap : INT; flock 9; }
     say 'stopping the database'
-    end "$mysqld" 60
+    end "$server" 60
   fi
   exit "$status"
 }
@@ -106,11 +148,16 @@ open_database() {
   check_database
   connection=() # newer MariaDB clients would refuse the certificate that MySQL makes for itself
   if [[ $("$cli" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); fi
+  is_private=''
   if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
   for ((i = 0; i < 200; i++)); do
-    error=$(sql -N -e 'select version()' 2>&1) && say "database: $error" && set_up && return
+    if error=$(sql -N -e 'select version()' 2>&1); then
+      say "database: $error"
+      provide "$database" schema.sql 'select, insert on messages' 'select, insert, update on counters' 'select on ordering_violations'
+      return
+    fi
     [[ $error =~ ERROR\ 20 ]] || break # anything but "cannot connect"
-    [[ -z $mysqld ]] || alive "$mysqld" || die_with_log ".run/$kind.log" 'the database does not start'
+    [[ -z ${pid[$kind]:-} ]] || alive "${pid[$kind]}" || die_with_log ".run/$kind.log" 'the database does not start'
     ((i != 10)) || say 'waiting for the database'
     pause
   done
@@ -138,10 +185,9 @@ decode() { local text=${1//\\/\\\\}; printf '%b' "${text//%/\\x}"; }
 # however they end. Others use it meanwhile and hold .run/guests; the owner waits for them before it stops the server.
 private_database() {
   local here=/proc/$$/cwd/.run # short for any path of the clone: 107 bytes are a socket's limit
-  kind=${server##*/}
+  kind=${server##*/} is_private=yes
   connection+=(--user=root --protocol=socket --socket="$here/$kind/socket")
   export DATABASE_URL="mysql://root@localhost/$database?socket=$here/$kind/socket"
-  replica_url=${DATABASE_URL/root/messenger}
   if ! mkdir -p .run || [[ ! -O .run ]]; then die '.run/ belongs to another user: remove it first'; fi
   chmod 700 .run
   exec 8>.run/owner 9>.run/guests
@@ -151,19 +197,21 @@ private_database() {
     pause
   done
   [[ -d .run/$kind ]] || make_database
-  start_database
+  start[$kind]=start_database
+  launch "$kind"
 }
 
-# The replicas get a user of their own, with no more rights than they need.
-set_up() {
-  [[ -n ${replica_url:-} ]] || return 0
-  sql -e "create database if not exists $database character set utf8mb4 collate utf8mb4_bin"
-  sql "$database" <schema.sql
-  sql "$database" -e "
-    create user if not exists messenger@localhost;
-    grant select, insert on messages to messenger@localhost;
-    grant select, insert, update on counters to messenger@localhost;
-    grant select on ordering_violations to messenger@localhost"
+# Sets $url to the database $1 on this server. A private one gets the schema $2 there, and a user of its own, also $1, with the
+# rights that follow and no more; on another it is for the server to make its tables.
+provide() {
+  local name=$1 right
+  [[ $DATABASE_URL =~ ^(mysql://[^/]*/)([^?]*)(.*)$ ]]
+  url=${BASH_REMATCH[1]}$([[ $name == "$database" ]] && echo "${BASH_REMATCH[2]}" || echo "$name")${BASH_REMATCH[3]}
+  [[ -n $is_private ]] || return 0
+  url=${url/root/$name}
+  sql -e "create database if not exists $name character set utf8mb4 collate utf8mb4_bin; create user if not exists $name@localhost"
+  sql "$name" <"$2"
+  for right in "${@:3}"; do sql "$name" -e "grant $right to $name@localhost"; done
 }
 
 # Under another name first, so that an interrupted run leaves no half of a database.
@@ -185,8 +233,7 @@ start_database() {
   mkdir -p .run/tmp # in /tmp, a server that starts would remove the temporary tables of others
   # one writer a replica commits at a time, so MySQL's threads for its log would only add hand-overs
   spawn "$server" --no-defaults --user="$(id -un)" --datadir="$PWD/.run/$kind" --tmpdir="$PWD/.run/tmp" --pid-file=pid --socket=socket \
-    --skip-networking --loose-innodb-log-writer-threads=OFF --loose-mysqlx=OFF --secure-file-priv= >>".run/$kind.log" 2>&1
-  mysqld=$spawned
+    --skip-networking --loose-innodb-log-writer-threads=OFF --loose-mysqlx=OFF --secure-file-priv=
 }
 
 # --- What is needed ---
@@ -197,10 +244,7 @@ install() {
   shift
   ((EUID == 0)) || root=(sudo)
   if [[ -z $(type -P apt-get) ]] || ! { ((EUID == 0)) || sudo -n true || { [[ -t 0 ]] && sudo -v; }; } 2>/dev/null; then
-    if [[ -n $(type -P dnf) ]]; then set -- dnf install mariadb-server gcc
-    elif [[ -n $(type -P pacman) ]]; then set -- pacman -S mariadb gcc
-    else set -- apt-get install "$@"; fi
-    die "no $what found. Install it: sudo $*"
+    die "no $what found. Install it; with apt-get: sudo apt-get install $*"
   fi
   say "no $what found: installing $*"
   "${root[@]}" apt-get update -qq || true
@@ -210,73 +254,46 @@ install() {
 
 # MariaDB first: on Ubuntu, AppArmor keeps mysqld out of all folders but its own.
 check_database() {
-  cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld)
-  [[ -z $cli || -z ${DATABASE_URL:-$server} ]] || return 0
-  install 'database server' mariadb-server-core mariadb-client-core
-  cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld)
+  find_database || { install 'database server' mariadb-server-core mariadb-client-core; find_database; }
 }
+find_database() { cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld); [[ -n $cli && -n ${DATABASE_URL:-$server} ]]; }
 
 check_cargo() {
   [[ -n $(type -P cargo) ]] || die 'no cargo found. Install Rust, see https://rustup.rs'
   [[ -n $(type -P cc) ]] || install 'C compiler (Rust links with it)' gcc libc6-dev
 }
 
-# $@: what is built beside server and client.
+# $@: what cargo is to build. Sets $binaries.
 build() {
   check_database
   check_cargo
   binaries=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
-  [[ -x $binaries/server && -x $binaries/client ]] || say 'first build: this takes some minutes'
-  attend cargo build --release --locked -p server -p client --bin server --bin client "$@"
-}
-
-# --- The replicas ---
-
-start_replicas() {
-  local port status
-  for ((port = 8001; ${#replica[@]} < replicas; port++)); do
-    start_replica "$port"
-    until is_ready "$port"; do
-      pause
-      alive "${replica[port]}" && continue
-      status=0
-      wait "${replica[port]}" || status=$?
-      unset "replica[port]"
-      ((status == 3)) || die_with_log ".run/replica-$port.log" "the replica on port $port ended with status $status"
-      say "port $port is taken"
-      continue 2
-    done
-    say "replica on http://127.0.0.1:$port"
-  done
-}
-
-start_replica() {
-  mkdir -p .run
-  DATABASE_URL=${replica_url:-$DATABASE_URL} spawn "$binaries/server" --listen "127.0.0.1:$1" >>".run/replica-$1.log" 2>&1 8>&-
-  replica[$1]=$spawned
-}
-
-# It is this replica that holds the port, no stranger. It listens when the database takes its messages, not before.
-is_ready() {
-  local inode
-  inode=$(awk -v "address=0100007F:$(printf %04X "$1")" '$2 == address && $4 == "0A" { print $10 }' /proc/net/tcp)
-  [[ -n $inode && -n $(find "/proc/${replica[$1]}/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]]
+  [[ -d $binaries ]] || say 'first build: this takes some minutes'
+  attend cargo build --release --locked "$@"
 }
 
 # --- The verbs ---
+#
+# A verb for another server: build it, open_database, provide it a database of its own, serve it on free ports, keep what has
+# no port, and attend its client, or stay.
+
+messenger=(-p server -p client --bin server --bin client)
+
+start_replicas() {
+  build "${messenger[@]}"
+  open_database
+  serve replica 8001 "$replicas" "$binaries/server"
+}
 
 main_job() {
-  local status=0 ports logs violations
-  build
-  open_database
+  local status=0 logs violations
   start_replicas
-  ports=("${!replica[@]}")
   exec 6>.run/client # one at a time: to the client, messages of others are a fault
   flock -n 6 || say 'another client runs on this database: waiting for it'
   until flock -n 6; do pause; revive; done
-  attend "$binaries/client" "$@" "${ports[@]/#/http:\/\/127.0.0.1:}" || status=$?
+  attend "$binaries/client" "$@" "${urls[@]}" || status=$?
   ((status != 2)) || exit 2 # the command line was wrong
-  logs=("${ports[@]/#/.run\/replica-}")
+  logs=("${urls[@]/#*:/.run\/replica-}")
   ((status == 0)) || tail -n 4 "${logs[@]/%/.log}" >&2
   violations=$(sql -N -e 'select count(*) from ordering_violations' "$database")
   say "rows in ordering_violations: $violations"
@@ -302,31 +319,22 @@ run_tests() {
 }
 
 bench() {
-  build -p testbed --bin bench --example constant --example one_per_message
+  build "${messenger[@]}" -p testbed --bin bench --example constant --example one_per_message
   open_database
   attend "$binaries/bench" "$@"
 }
 
-chaos() {
-  build -p testbed --bin chaos
-  attend "$binaries/chaos" "$@"
-}
-
-cluster() {
-  build -p testbed --bin cluster --example one_per_message
-  attend "$binaries/cluster" "$@"
+# Chaos and cluster start databases of their own.
+testbed() {
+  build "${messenger[@]}" -p testbed --bin "$1" --example one_per_message
+  attend "$binaries/$1" "${@:2}"
 }
 
 stay_up() {
-  build
-  open_database
   start_replicas
-  local ports=("${!replica[@]}")
-  say "try: curl -H 'Content-Type: application/json' -d '{\"user\": \"alice\", \"text\": \"hi\"}'" \
-    "http://127.0.0.1:${ports[0]}/messages"
+  say "try: curl -H 'Content-Type: application/json' -d '{\"user\": \"alice\", \"text\": \"hi\"}' ${urls[0]}/messages"
   say 'and: ./run.sh mysql. Ctrl-C stops all'
-  trap 'exit 0' INT TERM
-  while true; do pause; revive; done
+  stay
 }
 
 command_line() {
@@ -354,8 +362,7 @@ case ${1:-run} in
   run) main_job "${@:2}" ;;
   test) run_tests "${@:2}" ;;
   bench) bench "${@:2}" ;;
-  chaos) chaos "${@:2}" ;;
-  cluster) cluster "${@:2}" ;;
+  chaos | cluster) testbed "$@" ;;
   up) stay_up ;;
   mysql) command_line "${@:2}" ;;
   clean) clean ;;
