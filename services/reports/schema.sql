@@ -1,0 +1,62 @@
+-- Reports: the tables.
+-- The programs apply this file at start where something of it is missing; `mysql DATABASE < schema.sql` does the same.
+-- It runs unchanged on MySQL and on MariaDB, and may run twice, or twice at once.
+
+-- The session is the same whatever the server's settings, as in the messenger's schema.
+SET NAMES utf8mb4 COLLATE utf8mb4_bin;
+SET SESSION TRANSACTION READ WRITE;
+SET SESSION
+  autocommit = 1,
+  completion_type = 0,
+  sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+  unique_checks = 1;
+
+-- The truth: each call as it was loaded.
+CREATE TABLE IF NOT EXISTS calls (
+  id          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+  phone       BIGINT UNSIGNED NOT NULL,
+  -- Milliseconds since 1970, UTC, as the source has them.
+  started_at  BIGINT UNSIGNED NOT NULL,
+  duration_ms INT UNSIGNED    NOT NULL,
+
+  -- Inserts append to the clustered index.
+  PRIMARY KEY (id),
+  -- Answers for a phone and a period by itself, without the rows.
+  KEY phone (phone, started_at, duration_ms)
+)
+ENGINE = InnoDB
+DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- How many calls of which duration a phone has. Every figure of a report follows from it exactly. Written in the
+-- transaction that writes the calls; `reports check` compares the two.
+CREATE TABLE IF NOT EXISTS call_durations (
+  phone       BIGINT UNSIGNED NOT NULL,
+  duration_ms INT UNSIGNED    NOT NULL,
+  calls       BIGINT UNSIGNED NOT NULL,
+
+  PRIMARY KEY (phone, duration_ms)
+)
+ENGINE = InnoDB
+DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- How far each load has come. Written in the transaction of each chunk, so that a load that was interrupted goes on where
+-- it stopped, and none of its calls is stored twice.
+CREATE TABLE IF NOT EXISTS loads (
+  id              VARCHAR(255)    NOT NULL,
+  -- What is loaded; a load goes on only with the same.
+  source          VARCHAR(1024)   NOT NULL,
+  -- The first byte of the source that is not loaded yet, or the first call of one that is generated.
+  next_position   BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  calls           BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  malformed       BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  -- UTC, by the clock of the database.
+  started_at      DATETIME(6)     NOT NULL,
+  -- UTC, when all of the source was loaded.
+  finished_at     DATETIME(6)     NULL,
+
+  PRIMARY KEY (id)
+)
+ENGINE = InnoDB
+DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+-- Whoever runs this file may have begun a transaction around it.
+COMMIT;

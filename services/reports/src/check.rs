@@ -1,0 +1,76 @@
+//! `reports check`: are the durations those of the calls?
+
+use std::io::{self, Write};
+
+use clap::Args;
+use foundation::config::DatabaseArgs;
+use indicatif::ProgressBar;
+
+use crate::error::{Error, INVALID, VALID};
+use crate::store::{self, Difference};
+
+/// How many differences are told one by one.
+const TOLD: usize = 20;
+
+/// What is checked.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Options of the database.
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// Counts the calls of each phone anew, and names where they are others than what is noted; returns the exit status.
+///
+/// # Errors
+/// [`Error`]
+pub fn run(args: &CheckArgs) -> Result<u8, Error> {
+    let database = args.database.open(&store::SCHEMA, &crate::registry())?;
+    let metrics = database.metrics("check");
+    let mut session = database.connect(&metrics)?;
+    let progress = ProgressBar::new_spinner();
+    let (mut phones, mut calls, mut differences) = (0_u64, 0, Vec::new());
+    let mut last = None;
+    while let Some(phone) = store::next_phone(&mut session, last)? {
+        let (of_phone, different) = store::differences(&mut session, phone)?;
+        phones += 1;
+        calls += of_phone;
+        differences.extend(different);
+        progress.set_message(format!("{calls} calls of {phones} phones"));
+        progress.tick();
+        last = Some(phone);
+    }
+    progress.finish_and_clear();
+    tell(phones, calls, &differences)?;
+    Ok(if differences.is_empty() {
+        VALID
+    } else {
+        INVALID
+    })
+}
+
+fn tell(phones: u64, calls: u64, differences: &[Difference]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for difference in differences.iter().take(TOLD) {
+        let Difference {
+            phone,
+            duration_ms,
+            there,
+            noted,
+        } = difference;
+        writeln!(
+            out,
+            "phone {phone}, {duration_ms} ms: {there} calls, and {noted} are noted"
+        )?;
+    }
+    match differences.len() {
+        0 => writeln!(
+            out,
+            "valid: the durations of {phones} phones are those of their {calls} calls"
+        ),
+        count => writeln!(
+            out,
+            "INVALID: {count} differences, in {calls} calls of {phones} phones"
+        ),
+    }
+}

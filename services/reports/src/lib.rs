@@ -1,0 +1,31 @@
+//! Reports over call records: how many calls, how long and how dear, for each phone.
+//!
+//! The parts in reading order:
+//!
+//! * [`call`]: a call, as it is told and as it is stored.
+//! * [`figures`]: the figures of a phone, from how many calls of which duration it has. Pure.
+//! * [`store`]: all SQL.
+//! * [`load`]: `reports load`: stores the calls of a file, exactly once.
+//! * [`check`]: `reports check`: are the durations those of the calls?
+//! * [`error`]: why a command could not do its work, and the exit statuses.
+//!
+//! What keeps figures fast and right: a report reads only how many calls of which duration a phone has. These counts are
+//! written in the transaction that writes the calls, and every figure follows from them exactly. The calls stay, and are
+//! the truth.
+
+pub mod call;
+pub mod figures;
+pub mod store;
+pub mod load;
+pub mod check;
+pub mod error;
+
+use foundation::telemetry::{Program, Registry};
+
+/// This program, in metrics.
+pub const PROGRAM: Program = Program::new("reports", env!("CARGO_PKG_VERSION"));
+
+/// The metrics of a command that shows none.
+fn registry() -> Registry {
+    Registry::new(PROGRAM)
+}

@@ -1,0 +1,200 @@
+//! `reports load`: stores the calls of a file, exactly once.
+//!
+//! The source is read chunk by chunk. Each is stored in one transaction: its calls, how many of them have which duration,
+//! and how far the load has come. So whatever is killed at whatever moment, the load goes on behind the last chunk that was
+//! stored as a whole.
+//!
+//! In reading order:
+//!
+//! * `source`: where calls come from; `json` reads them, `generator` makes them up.
+//! * `chunk`: what is stored at once.
+//! * `loader`: stores chunks, and what it does when that fails.
+//! * `progress`: what is shown meanwhile.
+
+mod source;
+mod json;
+mod generator;
+mod chunk;
+mod loader;
+mod progress;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use foundation::config::DatabaseArgs;
+use uuid::Uuid;
+
+pub use self::chunk::Chunk;
+use self::generator::Amount;
+use self::loader::Loader;
+use self::progress::Progress;
+pub use self::source::SourceError;
+use self::source::{Origin, Row, Source};
+use crate::error::{Error, VALID};
+use crate::store::{self, LoadState};
+
+/// How many malformed rows are told one by one; of a wrong file all are.
+const TOLD: u64 = 10;
+
+/// What is loaded, and how.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// A JSON array of calls, or one call a line: `{"phone": 1, "start_date": MS, "end_date": MS}`, in milliseconds since
+    /// 1970, UTC. `-` is standard input
+    #[arg(required_unless_present = "generate", conflicts_with = "generate")]
+    file: Option<PathBuf>,
+
+    /// Make calls up instead: of so many phones so many each, of 0 to 120 whole seconds
+    #[arg(long, value_name = "PHONESxCALLS")]
+    generate: Option<Amount>,
+
+    /// Seed of the calls that are made up; the same seed makes the same
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    seed: u64,
+
+    /// Name of the load. A load of the same name and source goes on where it stopped, and stores nothing twice. Made of the
+    /// source, if it is not given; of standard input it is drawn, and shown
+    #[arg(long, value_parser = load_id, value_name = "TEXT")]
+    id: Option<String>,
+
+    /// End at the first row that is no call. What was stored before stays
+    #[arg(long)]
+    strict: bool,
+
+    /// Calls of one transaction. More are faster and take more memory, 50 bytes each
+    #[arg(
+        long,
+        default_value_t = 500_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_CHUNK_CALLS),
+        value_name = "COUNT"
+    )]
+    chunk_calls: usize,
+
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// Options of the database.
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// A transaction of more makes the database's undo log the limit.
+const MOST_CHUNK_CALLS: u64 = 5_000_000;
+
+/// As long as the column.
+const LONGEST_ID: usize = 255;
+
+fn load_id(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=LONGEST_ID => Ok(text.to_owned()),
+        _ => Err(format!("must have 1 to {LONGEST_ID} characters")),
+    }
+}
+
+impl LoadArgs {
+    fn origin(&self) -> Origin<'_> {
+        match (&self.file, self.generate) {
+            (Some(path), _) if path != Path::new("-") => Origin::File(path),
+            (None, Some(amount)) => Origin::Generator(amount, self.seed),
+            _ => Origin::Stdin,
+        }
+    }
+
+    fn id(&self, source: &str) -> String {
+        match (&self.id, self.origin()) {
+            (Some(id), _) => id.clone(),
+            (None, Origin::Stdin) => Uuid::now_v7().to_string(),
+            (None, _) => source.chars().take(LONGEST_ID).collect(),
+        }
+    }
+}
+
+/// Loads; returns the exit status.
+///
+/// # Errors
+/// [`Error`]. What was stored stays, and the load can go on.
+pub fn run(args: &LoadArgs) -> Result<u8, Error> {
+    let origin = args.origin();
+    let source = origin.describe()?;
+    let id = args.id(&source);
+    let database = args.database.open(&store::SCHEMA, &crate::registry())?;
+    let mut loader = Loader::begin(database, id, source)?;
+    let before = loader.state();
+    if before.finished {
+        let calls = before.calls;
+        say(&format!(
+            "{} is loaded already, {calls} calls; another --id loads it once more",
+            loader.id()
+        ))?;
+        return Ok(VALID);
+    }
+    tracing::info!(id = loader.id(), position = before.position, "loading");
+    let progress = Progress::show(origin.length()?, origin, before, args.quiet);
+    let start = Instant::now();
+    let mut source = origin.open(before.position)?;
+    while !loader.state().finished {
+        let (chunk, after) = read_chunk(&mut source, args, loader.state(), &progress)?;
+        loader.store(chunk, after)?;
+        progress.set(after);
+    }
+    progress.finish();
+    say(&summary(before, loader.state(), start))?;
+    Ok(VALID)
+}
+
+/// Reads the next chunk, and gives it with the state of the load that has stored it.
+fn read_chunk(
+    source: &mut Source,
+    args: &LoadArgs,
+    before: LoadState,
+    progress: &Progress,
+) -> Result<(Chunk, LoadState), Error> {
+    let mut calls = Vec::with_capacity(args.chunk_calls);
+    let mut after = before;
+    // Malformed rows count as well, so that the position of a source full of them is kept too.
+    while calls.len() as u64 + (after.malformed - before.malformed) < args.chunk_calls as u64 {
+        match source.next_row()? {
+            Some(Row::Call(call)) => calls.push(call),
+            Some(Row::Malformed { at, reason }) if args.strict => {
+                return Err(Error::Malformed { at, reason });
+            }
+            Some(Row::Malformed { at, reason }) => {
+                after.malformed += 1;
+                if after.malformed <= TOLD {
+                    progress
+                        .tell(|| tracing::warn!(at, reason, "a row is no call, and is left out"));
+                }
+            }
+            None => {
+                after.finished = true;
+                break;
+            }
+        }
+    }
+    after.calls += calls.len() as u64;
+    after.position = source.position();
+    Ok((Chunk::new(calls), after))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn summary(before: LoadState, after: LoadState, start: Instant) -> String {
+    let calls = after.calls - before.calls;
+    let seconds = start.elapsed().as_secs_f64();
+    let rate = calls as f64 / seconds;
+    let malformed = after.malformed - before.malformed;
+    let resumed = match before.calls {
+        0 => String::new(),
+        earlier => format!("; {earlier} were loaded before"),
+    };
+    format!(
+        "{calls} calls loaded in {seconds:.1} s, {rate:.0} calls/s; {malformed} malformed rows left out{resumed}"
+    )
+}
+
+fn say(text: &str) -> Result<(), Error> {
+    Ok(writeln!(io::stdout(), "{text}")?)
+}

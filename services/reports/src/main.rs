@@ -1,0 +1,43 @@
+//! The program: a command each for what it does. No logic.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use foundation::config;
+use foundation::telemetry::{self, LogFormat, LogLevel};
+use reports::error::Error;
+use reports::{check, load};
+
+/// Reports over call records.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Store the calls of a file, exactly once
+    Load(load::LoadArgs),
+    /// Compare how many calls of which duration are noted with the calls themselves
+    Check(check::CheckArgs),
+}
+
+fn main() -> ExitCode {
+    let cli: Cli = config::parse("REPORTS");
+    match &cli.command {
+        Command::Load(args) => once(|| load::run(args)),
+        Command::Check(args) => once(|| check::run(args)),
+    }
+}
+
+/// Does the work of a command that ends by itself.
+fn once(work: impl FnOnce() -> Result<u8, Error>) -> ExitCode {
+    telemetry::start(LogLevel::Info, LogFormat::Text);
+    let status = work().unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        error.exit_code()
+    });
+    ExitCode::from(status)
+}

@@ -1,0 +1,110 @@
+//! Running the program, and what the tests look at.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::{Database, program};
+
+/// A call: phone, start and end.
+pub(crate) type Call = (u64, u64, u64);
+
+/// What a command that has ended said.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// The command line of `reports COMMAND` on a database.
+pub(crate) fn reports(command: &str, database: &Database) -> Command {
+    let mut reports = program("reports").expect("tests of the package build it");
+    reports.args([command, "--database-url", &database.url()]);
+    reports
+}
+
+/// Runs a command to its end, with this on its standard input.
+pub(crate) fn run(command: &mut Command, input: &str) -> Ran {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    let mut stdin = child.stdin.take().expect("it is a pipe");
+    // One that does not read to the end hangs up.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("it is our child");
+    Ran {
+        status: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Loads, and fails the test if it cannot be done.
+#[track_caller]
+pub(crate) fn load(database: &Database, options: &[&str], input: &str) -> Ran {
+    let ran = run(reports("load", database).args(options), input);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    ran
+}
+
+/// A folder with a file of this text in it, and the file.
+pub(crate) fn file(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("calls.json");
+    fs::write(&path, text).expect("there is space");
+    (folder, path)
+}
+
+/// A call as a source tells it.
+pub(crate) fn told((phone, start_date, end_date): Call) -> Value {
+    json!({ "phone": phone, "start_date": start_date, "end_date": end_date })
+}
+
+/// An array of calls.
+pub(crate) fn array(calls: &[Call]) -> String {
+    let calls = calls.iter().copied().map(told);
+    calls.collect::<Value>().to_string()
+}
+
+/// A call a line.
+pub(crate) fn lines(calls: &[Call]) -> String {
+    let lines = calls.iter().map(|&call| format!("{}\n", told(call)));
+    lines.collect()
+}
+
+/// All calls that are stored, in the order of their index.
+pub(crate) fn stored(database: &Database) -> Vec<Call> {
+    database.rows(
+        "SELECT phone, started_at, started_at + duration_ms
+         FROM calls
+         ORDER BY phone, started_at, duration_ms",
+    )
+}
+
+/// How many calls are stored.
+pub(crate) fn count(database: &Database) -> u64 {
+    database.rows("SELECT COUNT(*) FROM calls")[0]
+}
+
+/// How many calls of which duration are noted.
+pub(crate) fn noted(database: &Database) -> Vec<(u64, u32, u64)> {
+    database.rows(
+        "SELECT phone, duration_ms, calls
+         FROM call_durations
+         ORDER BY phone, duration_ms",
+    )
+}
+
+/// Fails unless the durations are those of the calls.
+#[track_caller]
+pub(crate) fn assert_valid(database: &Database) {
+    let ran = run(&mut reports("check", database), "");
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+}

@@ -1,0 +1,7 @@
+//! The program against a real database, and its client against services that keep the contract or break it.
+
+mod harness;
+mod figures;
+mod loading;
+mod interruptions;
+mod checking;
