@@ -7,6 +7,7 @@
 //! * [`store`]: all SQL.
 //! * [`load`]: `reports load`: stores the calls of a file, exactly once.
 //! * [`check`]: `reports check`: are the durations those of the calls?
+//! * [`client`]: `reports client`: asks for reports, measures and judges them.
 //! * [`error`]: why a command could not do its work, and the exit statuses.
 //!
 //! What keeps figures fast and right: a report reads only how many calls of which duration a phone has. These counts are
@@ -18,6 +19,7 @@ pub mod figures;
 pub mod store;
 pub mod load;
 pub mod check;
+pub mod client;
 pub mod error;
 
 use foundation::telemetry::{Program, Registry};

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use foundation::config;
 use foundation::telemetry::{self, LogFormat, LogLevel};
 use reports::error::Error;
-use reports::{check, load};
+use reports::{check, client, load};
 
 /// Reports over call records.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Compare how many calls of which duration are noted with the calls themselves
     Check(check::CheckArgs),
+    /// Ask for reports, measure and judge them
+    Client(client::ClientArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     match &cli.command {
         Command::Load(args) => once(|| load::run(args)),
         Command::Check(args) => once(|| check::run(args)),
+        Command::Client(args) => once(|| client::run(args)),
     }
 }
 

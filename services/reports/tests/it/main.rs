@@ -5,3 +5,5 @@ mod figures;
 mod loading;
 mod interruptions;
 mod checking;
+mod stub;
+mod client;

@@ -1,0 +1,186 @@
+//! `reports client`: asks for reports, measures and judges them.
+//!
+//! It keeps so many reports under way all the time. Where the service holds a question for a task until it ends (`Prefer:
+//! wait`), it is held; any other is asked each half second. Its wire types are its own: it is the judge, and types that are
+//! shared with the service would let one fault hide another.
+//!
+//! In reading order:
+//!
+//! * `conversation`: one report: posted, waited for, fetched.
+//! * `judge`: what the reports must have in common. Pure.
+//! * `summary`: what a person reads of it.
+
+mod conversation;
+mod judge;
+mod summary;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use foundation::config::duration;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::runtime;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use uuid::Uuid;
+
+use self::conversation::{Conversation, Ended, Service};
+use self::judge::Judge;
+use self::summary::Summary;
+use crate::error::{self, Error};
+
+/// What is asked for, and of whom.
+#[derive(Debug, Args)]
+pub struct ClientArgs {
+    /// URL of the service
+    #[arg(short, long, default_value = "http://127.0.0.1:8000", value_parser = base_url, value_name = "URL")]
+    url: String,
+
+    /// How many reports are under way at a time
+    #[arg(short, long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "COUNT")]
+    concurrency: u64,
+
+    /// How many reports together
+    #[arg(short, long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000_000), value_name = "COUNT")]
+    number: u64,
+
+    /// The phones of each report
+    #[arg(
+        short,
+        long,
+        value_delimiter = ',',
+        default_value = "1,2,3,4,5,6,7,8,9,10",
+        value_name = "PHONES"
+    )]
+    phones: Vec<u64>,
+
+    /// How long a report may take, from the first POST on. What fails in passing is tried again until then
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    timeout: Duration,
+
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    let url: url::Url = text.parse().map_err(|error| format!("{error}"))?;
+    match url.scheme() {
+        "http" => Ok(text.trim_end_matches('/').to_owned()),
+        other => Err(format!("{other}:// is not spoken here, only http://")),
+    }
+}
+
+/// Asks for the reports, prints the results; returns the exit status.
+///
+/// # Errors
+/// [`Error`]
+pub fn run(args: &ClientArgs) -> Result<u8, Error> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (summary, judge) = runtime.block_on(ask(args))?;
+    // Reports that are still under way after a second Ctrl-C are not waited for.
+    runtime.shutdown_background();
+    let mut out = io::stdout().lock();
+    write!(out, "{summary}{judge}")?;
+    out.flush()?;
+    Ok(exit_code(&summary, &judge, args.number))
+}
+
+/// A broken promise outweighs all else.
+fn exit_code(summary: &Summary, judge: &Judge, asked: u64) -> u8 {
+    match (judge.is_valid(), summary.reports(), summary.failed()) {
+        (false, ..) => error::INVALID,
+        (true, 0, _) => error::NOTHING_JUDGED,
+        (true, _, 1..) => error::NOT_DONE,
+        (true, reports, 0) if reports < asked => error::INTERRUPTED,
+        (true, ..) => error::VALID,
+    }
+}
+
+async fn ask(args: &ClientArgs) -> Result<(Summary, Judge), Error> {
+    let service = Service::new(args.url.clone(), args.timeout)?;
+    service.check_reachable().await?;
+    let begun = Arc::new(AtomicU64::new(0));
+    let (to_judge, ended) = mpsc::channel(1);
+    let conversation = Conversation::new(service, args.phones.clone(), Uuid::new_v4());
+    for _coroutine in 0..args.concurrency.min(args.number) {
+        let begun = Arc::clone(&begun);
+        tokio::spawn(converse(
+            conversation.clone(),
+            begun,
+            args.number,
+            to_judge.clone(),
+        ));
+    }
+    drop(to_judge);
+    let progress = progress(args);
+    let mut judged = (
+        Summary::new(Instant::now()),
+        Judge::new(args.phones.clone()),
+    );
+    collect(ended, &begun, args.number, &progress, &mut judged).await?;
+    judged.0.end();
+    progress.finish_and_clear();
+    Ok(judged)
+}
+
+/// Asks for one report after the other until all are begun.
+async fn converse(
+    conversation: Conversation,
+    begun: Arc<AtomicU64>,
+    number: u64,
+    ended: Sender<Ended>,
+) {
+    loop {
+        let index = begun.fetch_add(1, Ordering::Relaxed);
+        if index >= number || ended.send(conversation.hold(index).await).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes what comes until all has. The first Ctrl-C begins nothing more, the second waits for nothing more.
+async fn collect(
+    mut ended: Receiver<Ended>,
+    begun: &AtomicU64,
+    number: u64,
+    progress: &ProgressBar,
+    (summary, judge): &mut (Summary, Judge),
+) -> Result<(), Error> {
+    let mut interrupted = false;
+    loop {
+        tokio::select! {
+            next = ended.recv() => match next {
+                Some(one) => {
+                    judge.judge(&one);
+                    summary.add(one);
+                    progress.inc(1);
+                }
+                None => return Ok(()),
+            },
+            signal = tokio::signal::ctrl_c() => {
+                signal?;
+                if interrupted {
+                    return Ok(());
+                }
+                interrupted = true;
+                begun.store(number, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn progress(args: &ClientArgs) -> ProgressBar {
+    let target = if args.quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let template = "{bar:40} {pos}/{len} reports  {per_sec}  {eta} left";
+    ProgressBar::with_draw_target(Some(args.number), target)
+        .with_style(ProgressStyle::with_template(template).expect("the template is right"))
+}
