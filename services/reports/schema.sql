@@ -58,5 +58,54 @@ CREATE TABLE IF NOT EXISTS loads (
 )
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- What was asked for, and what came of it. While a task has not ended, the queue tells how far it has come.
+CREATE TABLE IF NOT EXISTS tasks (
+  -- A UUID of version 7: newer ones are greater.
+  id             BINARY(16)      NOT NULL,
+  -- The client's Idempotency-Key, or one drawn by the server.
+  request_id     BINARY(16)      NOT NULL,
+  -- What the client calls it, in JSON: a string, a number or null.
+  correlation_id VARBINARY(2048) NOT NULL,
+  -- In JSON.
+  request        MEDIUMBLOB      NOT NULL,
+  -- All times are UTC, by the clock of the database.
+  received_at    DATETIME(6)     NOT NULL,
+  -- `completed`, `error` or `cancelled`; NULL while the task has not ended.
+  ended_as       VARBINARY(16)   NULL,
+  -- When the last attempt began.
+  started_at     DATETIME(6)     NULL,
+  ended_at       DATETIME(6)     NULL,
+  attempts       INT UNSIGNED    NOT NULL DEFAULT 0,
+  error_message  TEXT            NULL,
+  -- The figures, in JSON.
+  report         MEDIUMBLOB      NULL,
+  -- Microseconds that the worker took for them.
+  work_us        INT UNSIGNED    NULL,
+
+  PRIMARY KEY (id),
+  UNIQUE KEY request_id (request_id),
+  KEY ended_as (ended_as, id),
+  KEY correlation_id (correlation_id(64), id)
+)
+ENGINE = InnoDB
+DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- The queue.
+CREATE TABLE IF NOT EXISTS jobs (
+  id           BINARY(16)    NOT NULL PRIMARY KEY,
+  queue        VARBINARY(64) NOT NULL,
+  payload      MEDIUMBLOB    NOT NULL,
+  -- how often it was claimed
+  attempt      INT UNSIGNED  NOT NULL DEFAULT 0,
+  -- when it may be claimed: while it is, the end of the lease
+  available_at DATETIME(6)   NOT NULL,
+  enqueued_at  DATETIME(6)   NOT NULL,
+  -- NULL while it waits
+  claimed_at   DATETIME(6)   NULL,
+  last_error   TEXT          NULL,
+  KEY claim (queue, available_at)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 -- Whoever runs this file may have begun a transaction around it.
 COMMIT;

@@ -4,10 +4,14 @@
 //!
 //! * [`call`]: a call, as it is told and as it is stored.
 //! * [`figures`]: the figures of a phone, from how many calls of which duration it has. Pure.
-//! * [`store`]: all SQL.
+//! * [`store`]: all SQL of calls.
 //! * [`load`]: `reports load`: stores the calls of a file, exactly once.
 //! * [`check`]: `reports check`: are the durations those of the calls?
 //! * [`client`]: `reports client`: asks for reports, measures and judges them.
+//! * [`request`]: what is asked of the API, parsed.
+//! * [`tasks`]: all SQL of tasks.
+//! * [`api`]: `reports api`: the endpoints; a new route goes here.
+//! * [`worker`]: `reports worker`: makes the reports.
 //! * [`error`]: why a command could not do its work, and the exit statuses.
 //!
 //! What keeps figures fast and right: a report reads only how many calls of which duration a phone has. These counts are
@@ -20,6 +24,10 @@ pub mod store;
 pub mod load;
 pub mod check;
 pub mod client;
+pub mod request;
+pub mod tasks;
+pub mod api;
+pub mod worker;
 pub mod error;
 
 use foundation::telemetry::{Program, Registry};

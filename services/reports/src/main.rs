@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use foundation::config;
 use foundation::telemetry::{self, LogFormat, LogLevel};
+use foundation::{config, service};
 use reports::error::Error;
-use reports::{check, client, load};
+use reports::{PROGRAM, api, check, client, load, worker};
 
 /// Reports over call records.
 #[derive(Debug, Parser)]
@@ -18,6 +18,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Take what is asked for as tasks, and show them and their reports
+    Api(api::Options),
+    /// Make the reports that wait
+    Worker(worker::Options),
     /// Store the calls of a file, exactly once
     Load(load::LoadArgs),
     /// Compare how many calls of which duration are noted with the calls themselves
@@ -29,6 +33,12 @@ enum Command {
 fn main() -> ExitCode {
     let cli: Cli = config::parse("REPORTS");
     match &cli.command {
+        Command::Api(options) => service::main(PROGRAM, &options.server, |registry| {
+            api::Reports::start(options, registry)
+        }),
+        Command::Worker(options) => service::main(PROGRAM, &options.server, |registry| {
+            worker::Reports::start(options, registry)
+        }),
         Command::Load(args) => once(|| load::run(args)),
         Command::Check(args) => once(|| check::run(args)),
         Command::Client(args) => once(|| client::run(args)),

@@ -17,10 +17,15 @@ use crate::load::Chunk;
 /// The tables, and what they need.
 pub const SCHEMA: Schema = Schema {
     sql: include_str!("../schema.sql"),
-    is_complete: |connection| has_relations(connection, &["calls", "call_durations", "loads"]),
+    is_complete: |connection| {
+        has_relations(
+            connection,
+            &["calls", "call_durations", "loads", "tasks", "jobs"],
+        )
+    },
     fault: |_| Ok(None),
-    connections: 4,
-    rights: "grant this user SELECT, INSERT and UPDATE on its tables, and CREATE on the database",
+    connections: 8,
+    rights: "grant this user SELECT, INSERT and UPDATE on its tables, DELETE on jobs, and CREATE on the database",
 };
 
 /// The calls that a report is about: those that begin in [from, to).

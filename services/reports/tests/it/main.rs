@@ -5,5 +5,8 @@ mod figures;
 mod loading;
 mod interruptions;
 mod checking;
+mod service;
+mod api;
+mod kills;
 mod stub;
 mod client;

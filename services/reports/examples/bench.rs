@@ -1,0 +1,371 @@
+//! `./run.sh reports bench`: how fast calls are loaded and reports made, and whether a long queue slows anything down.
+//!
+//! Needs `DATABASE_URL`, of a user who may create databases, and the release build of `reports` beside this program.
+
+use std::error::Error;
+use std::io;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use mysql::Conn;
+use mysql::prelude::Queryable;
+use testbed::interruption::{self, sleep};
+use testbed::tool::{self, say};
+use testbed::{Database, Process, Service, Spread, program};
+use uuid::Uuid;
+
+type Failure = Box<dyn Error>;
+
+/// Loads calls, asks for reports, and measures. Takes about ten minutes with 20 million calls.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Calls to load, of 200 phones
+    #[arg(long, default_value_t = 20_000_000, value_name = "COUNT")]
+    calls: u64,
+
+    /// Rounds of everything that is compared
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    rounds: usize,
+
+    /// The database's server, on which a database is made for this run
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: String,
+}
+
+const PHONES: u64 = 200;
+/// The part of the calls after which reports are measured for the first time.
+const FIRST_PART: u64 = 20;
+/// Jobs of a queue that is measured alone.
+const JOBS: u32 = 20_000;
+/// Jobs that wait while it is measured whether they slow others down.
+const LONG_QUEUE: u32 = 100_000;
+/// Jobs that are measured with a long queue and with none.
+const PROBE: u32 = 4_000;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    tool::main(|| {
+        let name = format!("reports_bench_{}", std::process::id());
+        let database = Database::create(&options.database_url, name)?;
+        Bench { database, options }.run().map(|()| true)
+    })
+}
+
+struct Bench {
+    database: Database,
+    options: Options,
+}
+
+impl Bench {
+    fn run(&self) -> Result<(), Failure> {
+        let each = self.options.calls / PHONES;
+        let first = (each / FIRST_PART).max(1);
+        say(&format!("loading {} calls", first * PHONES));
+        self.load(first, 1)?;
+        let api = self.start("api", &["--listen", "127.0.0.1:0"])?;
+        let url = api.url()?;
+        let small = self.rounds(|| {
+            let _workers = self.workers(&[])?;
+            client(&url, 100)
+        })?;
+        say(&format!("loading {} calls", (each - first) * PHONES));
+        let load = self.load(each - first, 2)?;
+        let (mut fast, mut raw) = (Vec::new(), Vec::new());
+        for _round in 0..self.options.rounds {
+            let workers = self.workers(&[])?;
+            fast.push(client(&url, 100)?);
+            drop(workers);
+            let _workers = self.workers(&["--raw"])?;
+            raw.push(client(&url, 10)?);
+        }
+        say("measuring the queue alone");
+        let alone = self.rounds(|| self.drain(JOBS, JOBS))?;
+        let (mut posts, mut claims) = (Vec::new(), Vec::new());
+        for _round in 0..self.options.rounds {
+            let (empty, claimed) = (self.posts(&url)?, self.drain(PROBE, PROBE)?);
+            self.enqueue(LONG_QUEUE)?;
+            posts.push(self.posts(&url)? / empty);
+            claims.push(self.drain(0, PROBE)? / claimed);
+            self.empty_the_queue()?;
+        }
+        let version: String = self.database.rows("SELECT VERSION()").remove(0);
+        print(&Table {
+            version,
+            calls: each * PHONES,
+            load,
+            small,
+            fast,
+            raw,
+            alone,
+            posts,
+            claims,
+        });
+        Ok(())
+    }
+
+    fn rounds<T>(&self, run: impl Fn() -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+        (0..self.options.rounds).map(|_| run()).collect()
+    }
+
+    fn command(&self, name: &str) -> io::Result<Command> {
+        let mut command = program("reports")?;
+        command.args([name, "--database-url", &self.database.url()]);
+        Ok(command)
+    }
+
+    fn start(&self, name: &str, options: &[&str]) -> Result<Service, Failure> {
+        let mut service = Service::start(self.command(name)?.args(options), None)?;
+        service.wait_until_ready()?;
+        Ok(service)
+    }
+
+    fn workers(&self, options: &[&str]) -> Result<[Service; 2], Failure> {
+        Ok([
+            self.start("worker", options)?,
+            self.start("worker", options)?,
+        ])
+    }
+
+    /// Loads so many calls of each phone.
+    fn load(&self, each: u64, seed: u64) -> Result<Load, Failure> {
+        let mut command = self.command("load")?;
+        let (generate, seed) = (format!("{PHONES}x{each}"), seed.to_string());
+        command.args(["--quiet", "--generate", &generate, "--seed", &seed]);
+        let begun = Instant::now();
+        let mut process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+        let mut peak_mb = 0.0;
+        let status = loop {
+            peak_mb = testbed::resident_mb(process.id()).map_or(peak_mb, |now| now.max(peak_mb));
+            if let Some(status) = process.status()? {
+                break status;
+            }
+            sleep(Duration::from_millis(20))?;
+        };
+        if !status.success() {
+            return Err(format!("`reports load` ended with {status}").into());
+        }
+        Ok(Load {
+            calls: each * PHONES,
+            seconds: begun.elapsed().as_secs_f64(),
+            peak_mb,
+        })
+    }
+
+    /// Puts so many jobs into the queue, each with its task, of a phone that has never called.
+    fn enqueue(&self, jobs: u32) -> Result<(), Failure> {
+        const AT_ONCE: u32 = 1_000;
+        let request = r#"{"numbers":[999999]}"#;
+        let mut connection = self.database.connect();
+        for _batch in 0..jobs / AT_ONCE {
+            let ids: Vec<_> = (0..AT_ONCE)
+                .map(|_| Uuid::now_v7().simple().to_string())
+                .collect();
+            let rows = |row: &dyn Fn(&String) -> String| {
+                ids.iter().map(row).collect::<Vec<_>>().join(", ")
+            };
+            let tasks =
+                rows(&|id| format!("(x'{id}', x'{id}', 'null', '{request}', UTC_TIMESTAMP(6))"));
+            let jobs = rows(&|id| {
+                format!("(x'{id}', 'reports', '{request}', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))")
+            });
+            connection.query_drop("BEGIN")?;
+            connection.query_drop(format!(
+                "INSERT INTO tasks (id, request_id, correlation_id, request, received_at) VALUES {tasks}"
+            ))?;
+            connection.query_drop(format!(
+                "INSERT INTO jobs (id, queue, payload, available_at, enqueued_at) VALUES {jobs}"
+            ))?;
+            connection.query_drop("COMMIT")?;
+            interruption::check()?;
+        }
+        Ok(())
+    }
+
+    /// Jobs a second that two workers end of a queue: with so many put into it before, until so many are done.
+    fn drain(&self, put: u32, until: u32) -> Result<f64, Failure> {
+        self.enqueue(put)?;
+        let mut connection = self.database.connect();
+        let left =
+            |connection: &mut Conn| connection.query_first::<u64, _>("SELECT COUNT(*) FROM jobs");
+        let before = left(&mut connection)?.unwrap_or_default();
+        let goal = before.saturating_sub(until.into());
+        let _workers = self.workers(&[])?;
+        // From the first that is done on, so that the start of the processes does not count.
+        let (mut begun, mut first) = (None, before);
+        loop {
+            let now = left(&mut connection)?.unwrap_or_default();
+            let begun = *begun.get_or_insert_with(|| {
+                first = now;
+                Instant::now()
+            });
+            if now <= goal {
+                #[expect(clippy::cast_precision_loss, reason = "counts of jobs are small")]
+                return Ok((first - now) as f64 / begun.elapsed().as_secs_f64());
+            }
+            sleep(Duration::from_millis(5))?;
+        }
+    }
+
+    /// Tasks a second that the API takes from ten clients.
+    fn posts(&self, url: &str) -> Result<f64, Failure> {
+        const CLIENTS: u32 = 10;
+        const EACH: u32 = 100;
+        let address = url.trim_start_matches("http://").parse()?;
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for _client in 0..CLIENTS {
+                scope.spawn(|| {
+                    let mut caller = testbed::Caller::connect(address);
+                    for _task in 0..EACH {
+                        let body = br#"{"numbers":[999999]}"#;
+                        let answer = caller.request("POST", "/api/v1/report", "", body);
+                        assert_eq!(answer.status, 202, "{answer:?}");
+                    }
+                });
+            }
+        });
+        let seconds = begun.elapsed().as_secs_f64();
+        self.database
+            .connect()
+            .query_drop("DELETE FROM jobs ORDER BY enqueued_at DESC LIMIT 1000")?;
+        Ok(f64::from(CLIENTS * EACH) / seconds)
+    }
+
+    fn empty_the_queue(&self) -> Result<(), Failure> {
+        let mut connection = self.database.connect();
+        connection.query_drop("DELETE FROM jobs")?;
+        connection.query_drop("DELETE FROM tasks WHERE ended_as IS NULL")?;
+        Ok(())
+    }
+}
+
+/// What came of a load.
+struct Load {
+    calls: u64,
+    seconds: f64,
+    peak_mb: f64,
+}
+
+/// What came of a run of the client.
+struct Run {
+    reports: f64,
+    seconds: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// Asks for so many reports on ten phones, ten at a time.
+fn client(url: &str, reports: u32) -> Result<Run, Failure> {
+    let mut command = program("reports")?;
+    command.args([
+        "client",
+        "--quiet",
+        "--url",
+        url,
+        "-c",
+        "10",
+        "-n",
+        &reports.to_string(),
+    ]);
+    let output = command.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("`reports client` ended with {}", output.status).into());
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let number = |mark: &str| -> Result<f64, Failure> {
+        let rest = said
+            .split_once(mark)
+            .ok_or_else(|| format!("no {mark:?} in {said}"))?
+            .1;
+        let end = rest
+            .find(|sign: char| !sign.is_ascii_digit() && sign != '.')
+            .unwrap_or(rest.len());
+        Ok(rest[..end].parse()?)
+    };
+    Ok(Run {
+        reports: reports.into(),
+        seconds: number("Total working time: ")?,
+        p50_ms: number("report: p50 ")?,
+        p99_ms: number("ms, p99 ")?,
+    })
+}
+
+struct Table {
+    version: String,
+    calls: u64,
+    load: Load,
+    small: Vec<Run>,
+    fast: Vec<Run>,
+    raw: Vec<Run>,
+    alone: Vec<f64>,
+    posts: Vec<f64>,
+    claims: Vec<f64>,
+}
+
+fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
+    Spread::of(values).expect("there is a round at least")
+}
+
+fn shown(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
+    let Spread { median, min, max } = spread(values);
+    format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
+}
+
+fn each_ms(runs: &[Run]) -> impl Iterator<Item = f64> + '_ {
+    runs.iter().map(|run| run.seconds / run.reports * 1e3)
+}
+
+#[expect(clippy::print_stdout, reason = "the table")]
+fn print(table: &Table) {
+    let Load {
+        calls,
+        seconds,
+        peak_mb,
+    } = table.load;
+    #[expect(clippy::cast_precision_loss, reason = "counts of calls are small")]
+    let rate = calls as f64 / seconds;
+    let ratio = each_ms(&table.raw)
+        .zip(each_ms(&table.fast))
+        .map(|(raw, fast)| raw / fast);
+    let growth = spread(each_ms(&table.fast)).median / spread(each_ms(&table.small)).median;
+    let first = table.calls / FIRST_PART;
+    println!(
+        "{}, {} calls of {PHONES} phones; medians, in parentheses least and most\n",
+        table.version, table.calls
+    );
+    println!("| | |\n|---|---|");
+    println!("| {calls} calls loaded | {seconds:.0} s, {rate:.0}/s, {peak_mb:.0} MB of memory |");
+    println!(
+        "| 100 reports on 10 phones, 10 at a time, s | {} |",
+        shown(table.fast.iter().map(|run| run.seconds), 2)
+    );
+    println!(
+        "| from POST to report, p50, ms | {} |",
+        shown(table.fast.iter().map(|run| run.p50_ms), 1)
+    );
+    println!(
+        "| from POST to report, p99, ms | {} |",
+        shown(table.fast.iter().map(|run| run.p99_ms), 1)
+    );
+    println!(
+        "| a report from the calls themselves (`--raw`) takes so many times as long | {} |",
+        shown(ratio, 0)
+    );
+    println!(
+        "| a report over {} calls takes so many times as long as over {first} | {growth:.2} |",
+        table.calls
+    );
+    println!(
+        "| jobs a second through two workers | {} |",
+        shown(table.alone.iter().copied(), 0)
+    );
+    println!(
+        "| POSTs with {LONG_QUEUE} tasks waiting / with none | {} |",
+        shown(table.posts.iter().copied(), 2)
+    );
+    println!(
+        "| claims with {LONG_QUEUE} tasks waiting / with none | {} |",
+        shown(table.claims.iter().copied(), 2)
+    );
+}

@@ -1,0 +1,448 @@
+//! `reports api`: takes what is asked for as tasks, and shows them and their reports.
+
+mod watcher;
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use clap::Parser;
+use foundation::config::ServerArgs;
+use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
+use foundation::mysql::{Access, Pool};
+use foundation::service::Failure;
+use foundation::telemetry::Registry;
+use foundation_docs::ProblemDocument;
+use mysql::Conn;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, OpenApi, ToSchema};
+use uuid::Uuid;
+
+use crate::figures::PhoneFigures;
+use crate::request::{CorrelationId, Wanted};
+use crate::store::SCHEMA;
+use crate::tasks::{self, Cancelled, Filter, NewTask, Reported, Stored, Task, TaskStatus};
+use watcher::Watcher;
+
+/// The API of the reports: takes tasks, and shows them and their reports. Any number may share a database
+#[derive(Debug, Parser)]
+#[command(mut_arg("listen", |option| option.default_value("127.0.0.1:8000")))]
+pub struct Options {
+    /// Options that every server has.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// Tasks in a list, unless the client asks for another number.
+const DEFAULT_LIMIT: usize = 20;
+/// Most tasks in a list.
+const MOST_LISTED: usize = 100;
+/// The longest time that a client may have its request held.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Shows tasks and reports.
+pub struct Reports {
+    pool: Pool,
+    watcher: Watcher,
+}
+
+impl Reports {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If there is no database, or the system gives no thread.
+    pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
+        let database = options.server.database.open(&SCHEMA, registry)?;
+        let pool = database.pool("api", SCHEMA.connections);
+        let watcher = Watcher::start(pool.clone())
+            .map_err(|error| Failure::new(&format!("cannot start the watcher: {error}")))?;
+        Ok(Self { pool, watcher })
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        access: Access,
+        exchange: &Exchange,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+    ) -> Result<T, Problem> {
+        Ok(self.pool.run(access, exchange.deadline(), query)?)
+    }
+}
+
+impl Service for Reports {
+    const ENDPOINTS: &'static [Endpoint<Self>] = &[
+        Endpoint::post("/api/v1/report", Handler::Blocking(ask))
+            .with_statuses(&[202, 400, 413, 415, 422, 503]),
+        Endpoint::get("/api/v1/tasks", Handler::Blocking(list))
+            .with_statuses(&[200, 400, 422, 503]),
+        Endpoint::get("/api/v1/tasks/{id}", Handler::Inline(show)).with_statuses(&[200, 404, 503]),
+        Endpoint::delete("/api/v1/tasks/{id}", Handler::Blocking(cancel))
+            .with_statuses(&[200, 404, 409, 503]),
+        Endpoint::get("/api/v1/report/{id}", Handler::Blocking(report))
+            .with_statuses(&[200, 404, 409, 503]),
+        Endpoint::get("/docs", Handler::Inline(foundation_docs::page)),
+        Endpoint::get("/docs/{file}", Handler::Inline(foundation_docs::file)),
+    ];
+
+    fn contract() -> Option<&'static str> {
+        static CONTRACT: LazyLock<String> =
+            LazyLock::new(|| foundation_docs::complete(Contract::openapi()));
+        Some(&CONTRACT)
+    }
+
+    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
+        Ok(self.pool.run(Access::Read, deadline, Conn::ping)?)
+    }
+
+    fn observe(&self) {
+        self.pool.observe();
+    }
+
+    fn stopping(&self) {
+        self.watcher.stop();
+    }
+}
+
+/// Reports over call records: how many calls, how long and how dear, for each phone.
+#[derive(OpenApi)]
+#[openapi(
+    paths(ask, show, list, cancel, report),
+    components(schemas(CorrelationId))
+)]
+struct Contract;
+
+/// Asks for a report: stores a task, which a worker takes up.
+#[utoipa::path(
+    post,
+    path = "/api/v1/report",
+    request_body = Wanted,
+    params((
+        "Idempotency-Key" = Option<Uuid>, Header,
+        description = "A UUID of the client's own. A request that is repeated with it gives the same task."
+    )),
+    responses(
+        (status = 202, description = "The task.", body = Task, headers(("Location" = String, description = "Where the task is shown."))),
+        (status = 400, description = "The body is not of this form.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "Outside a limit, each fault in `faults`; or the key was used for another task.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer. With the same key it is safe to try again.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
+    let wanted: Wanted = exchange.json()?;
+    let request_id = request_id(exchange)?;
+    let (request, correlation_id) = wanted.parse()?;
+    let new = NewTask {
+        request_id,
+        correlation_id,
+        request: serde_json::to_vec(&request).expect("a request can be serialized"),
+    };
+    let stored = reports.run(Access::Write, exchange, move |connection| {
+        tasks::store(connection, &new)
+    })?;
+    match stored {
+        Stored::Task(task) => Ok(Response::json(&task)
+            .with_status(202)
+            .with_header("Location", format!("/api/v1/tasks/{}", task.task_id))),
+        Stored::KeyReused => Err(Problem::new(
+            422,
+            "This Idempotency-Key was used for another report. Draw a new key for each.",
+        )),
+    }
+}
+
+/// The client's `Idempotency-Key`, or an id drawn here.
+fn request_id(exchange: &Exchange) -> Result<Uuid, Problem> {
+    let mut keys = exchange.headers("Idempotency-Key");
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(Uuid::now_v7()),
+        (Some(key), None) => key
+            .parse()
+            .map_err(|_malformed| Problem::new(400, "`Idempotency-Key` takes a UUID.")),
+        (Some(_), Some(_)) => Err(Problem::new(400, "Send one `Idempotency-Key`.")),
+    }
+}
+
+/// Shows a task.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tasks/{id}",
+    params(
+        ("id" = Uuid, Path, description = "The task's id."),
+        ("Prefer" = Option<String>, Header, description = "With `wait=N` (RFC 7240) the answer is held until the task ends, or N seconds are over, 60 at most."),
+    ),
+    responses(
+        (status = 200, description = "The task.", body = Task),
+        (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer, or too many requests wait.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+fn show(reports: &Reports, exchange: Exchange) {
+    match task_id(&exchange) {
+        Ok(id) => {
+            let wait = preferred_wait(exchange.headers("Prefer"));
+            reports.watcher.show(id, wait, exchange);
+        }
+        Err(problem) => exchange.answer(problem),
+    }
+}
+
+fn task_id(exchange: &Exchange) -> Result<Uuid, Problem> {
+    exchange
+        .parameter("id")?
+        .parse()
+        .map_err(|_malformed| unknown())
+}
+
+fn unknown() -> Problem {
+    Problem::new(
+        404,
+        "There is no such task. Its id is a UUID, as `POST /api/v1/report` told it.",
+    )
+}
+
+/// How long the client has its request held. What is not understood of a preference is to be ignored (RFC 7240, section 2).
+fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration> {
+    let mut preferences = values
+        .flat_map(|value| value.split([',', ';']))
+        .map(str::trim);
+    let seconds = preferences.find_map(|preference| {
+        let (name, seconds) = preference.split_once('=')?;
+        let is_wait = name.trim().eq_ignore_ascii_case("wait");
+        seconds
+            .trim()
+            .trim_matches('"')
+            .parse()
+            .ok()
+            .filter(|_| is_wait)
+    })?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+/// Which tasks are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// Tasks of this status only.
+    status: Option<TaskStatus>,
+    /// Tasks of this name only, be it a string or a number.
+    correlation_id: Option<String>,
+    /// Most tasks, 1 to 100; else 20.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<usize>,
+    /// Tasks that are older than this one: `next` of the page before.
+    after: Option<Uuid>,
+}
+
+/// A page of tasks.
+#[derive(Debug, Serialize, ToSchema)]
+struct Tasks {
+    /// The tasks, newest first.
+    statuses: Vec<Task>,
+    /// What to send as `after` for the next page; null on the last.
+    next: Option<Uuid>,
+}
+
+/// Lists tasks, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tasks",
+    params(ListQuery),
+    responses(
+        (status = 200, description = "A page of tasks.", body = Tasks),
+        (status = 400, description = "The query is not of this form.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "`limit` is outside of 1 to 100.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+fn list(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
+    let query: ListQuery = exchange.parameters()?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MOST_LISTED).contains(&limit) {
+        let detail = format!("`limit` is {limit}. It takes 1 to {MOST_LISTED}.");
+        return Err(Problem::new(422, detail));
+    }
+    let filter = Filter {
+        status: query.status,
+        correlation_ids: query
+            .correlation_id
+            .map(correlation_ids)
+            .unwrap_or_default(),
+        after: query.after,
+    };
+    // One more tells whether there is another page.
+    let list = move |connection: &mut Conn| tasks::list(connection, &filter, limit + 1);
+    let mut statuses = reports.run(Access::Read, exchange, list)?;
+    let is_last = statuses.len() <= limit;
+    statuses.truncate(limit);
+    let next = statuses
+        .last()
+        .map(|task| task.task_id)
+        .filter(|_| !is_last);
+    Ok(Response::json(&Tasks { statuses, next }))
+}
+
+/// What the client may have sent in JSON: a string, or a number if it looks like one.
+fn correlation_ids(text: String) -> Vec<String> {
+    let is_number = text
+        .parse::<i64>()
+        .is_ok_and(|number| number.to_string() == text)
+        || text
+            .parse::<u64>()
+            .is_ok_and(|number| number.to_string() == text);
+    let name = serde_json::Value::String(text.clone()).to_string();
+    std::iter::once(name)
+        .chain(is_number.then_some(text))
+        .collect()
+}
+
+/// Cancels a task that has not ended.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/tasks/{id}",
+    params(("id" = Uuid, Path, description = "The task's id.")),
+    responses(
+        (status = 200, description = "It is cancelled: no report will be made.", body = Task),
+        (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "It has ended; `task_status` tells how.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+fn cancel(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
+    let id = task_id(exchange)?;
+    match reports.run(Access::Write, exchange, move |connection| {
+        tasks::cancel(connection, id)
+    })? {
+        Cancelled::Now(task) => Ok(Response::json(&task)),
+        Cancelled::TooLate(task) => Err(conflict(
+            &task,
+            format!("The task has ended: it is `{}`.", task.task_status.name()),
+        )),
+        Cancelled::Unknown => Err(unknown()),
+    }
+}
+
+fn conflict(task: &Task, detail: String) -> Problem {
+    Problem::new(409, detail).with_member("task_status", task.task_status.name())
+}
+
+/// A report.
+#[derive(Debug, Serialize, ToSchema)]
+struct Report<'a> {
+    /// The figures of each phone, in the order in which they were asked for.
+    #[schema(value_type = Vec<PhoneFigures>)]
+    data: &'a RawValue,
+    /// Seconds that the worker took.
+    total_duration: f64,
+    /// Seconds that the task waited for a worker.
+    queue_wait: f64,
+    /// When it was asked for.
+    received: DateTime<Utc>,
+    /// `client_api`
+    task_from: &'static str,
+    /// `client`
+    task_to: &'static str,
+    /// As it was given.
+    #[schema(value_type = Option<CorrelationId>)]
+    correlation_id: &'a RawValue,
+}
+
+/// Shows the report that a task has made.
+#[utoipa::path(
+    get,
+    path = "/api/v1/report/{id}",
+    params(("id" = Uuid, Path, description = "The task's id.")),
+    responses(
+        (status = 200, description = "The report.", body = Report),
+        (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "There is no report, or not yet; `task_status` tells which.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+fn report(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
+    let id = task_id(exchange)?;
+    let found = reports.run(Access::Read, exchange, move |connection| {
+        tasks::report(connection, id)
+    })?;
+    let Reported {
+        task,
+        correlation_id,
+        report,
+    } = found.ok_or_else(unknown)?;
+    let Some((figures, total_duration)) = report else {
+        return Err(no_report(&task));
+    };
+    let raw = |json: String| RawValue::from_string(json).expect("it was stored as JSON");
+    let waited = task.started.map(|started| started - task.received);
+    let waited = waited
+        .and_then(|waited| waited.to_std().ok())
+        .unwrap_or_default();
+    Ok(Response::json(&Report {
+        data: &raw(figures),
+        total_duration,
+        queue_wait: waited.as_secs_f64(),
+        received: task.received,
+        task_from: "client_api",
+        task_to: "client",
+        correlation_id: &raw(correlation_id),
+    }))
+}
+
+fn no_report(task: &Task) -> Problem {
+    match task.task_status {
+        TaskStatus::Error => {
+            let cause = task
+                .error_message
+                .as_deref()
+                .unwrap_or("the cause is not known");
+            conflict(
+                task,
+                format!("The task failed: {cause}. Ask for the report again."),
+            )
+        }
+        TaskStatus::Cancelled => conflict(task, "The task was cancelled.".to_owned()),
+        TaskStatus::Pending | TaskStatus::InWork | TaskStatus::Completed => {
+            let detail = "The report is not made yet. Look at the task, with `Prefer: wait=10`, until it has ended.";
+            conflict(task, detail.to_owned()).with_header("Retry-After", "1")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_waits_for_as_long_as_it_prefers_up_to_a_minute() {
+        for (values, seconds) in [
+            (&["wait=10"][..], Some(10)),
+            (&["respond-async, Wait = \"7\""], Some(7)),
+            (&["respond-async", "wait=0"], Some(0)),
+            (&["wait=61"], Some(60)),
+            (&["wait"], None),
+            (&["wait=soon"], None),
+            (&["waiting=3"], None),
+            (&[], None),
+        ] {
+            let wait = preferred_wait(values.iter().copied());
+            assert_eq!(wait, seconds.map(Duration::from_secs), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_query_may_have_been_a_string_or_a_number() {
+        let ids = |text: &str| correlation_ids(text.to_owned());
+        assert_eq!(ids("x"), ["\"x\""]);
+        assert_eq!(ids("-12"), ["\"-12\"", "-12"]);
+        assert_eq!(
+            ids("18446744073709551615"),
+            ["\"18446744073709551615\"", "18446744073709551615"]
+        );
+        for no_number in ["012", "+1", "1.0", ""] {
+            assert_eq!(ids(no_number).len(), 1, "{no_number}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Tasks are shown by one thread: it reads what many ask for at once, and holds who wants to wait.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use foundation::backoff::Backoff;
+use foundation::http::{Exchange, Problem, Response};
+use foundation::mysql::{Access, Pool};
+use uuid::Uuid;
+
+use super::unknown;
+use crate::tasks::{self, Task};
+
+/// Most requests that wait to be looked at for the first time; more are refused with 503.
+const MOST_NEW: usize = 1024;
+/// Most requests that are held. Beyond it none is, each is answered at once.
+const MOST_HELD: usize = 4096;
+/// The pauses between looks at what is held.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_millis(2),
+    longest: Duration::from_millis(100),
+};
+/// What a pause is longer for each request that is held, so that many cost not much more than few.
+const PAUSE_EACH: Duration = Duration::from_micros(20);
+/// How long the database may take for a look.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A request for a task.
+struct Asked {
+    id: Uuid,
+    exchange: Exchange,
+    /// It is held until then, unless the task ends before.
+    until: Instant,
+    /// What is told of the wait.
+    wait: Option<Duration>,
+}
+
+/// Shows tasks.
+pub(super) struct Watcher {
+    asked: Sender<Asked>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Watcher {
+    /// Starts its thread, which ends when this is dropped.
+    pub(super) fn start(pool: Pool) -> io::Result<Self> {
+        let (to_thread, asked) = bounded(MOST_NEW);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let thread = WatcherThread {
+            pool,
+            asked,
+            stopping: Arc::clone(&stopping),
+            held: Vec::new(),
+        };
+        std::thread::Builder::new()
+            .name("watcher".to_owned())
+            .spawn(move || thread.run())?;
+        Ok(Self {
+            asked: to_thread,
+            stopping,
+        })
+    }
+
+    /// Answers with a task; with `wait`, when it has ended or this time is over.
+    pub(super) fn show(&self, id: Uuid, wait: Option<Duration>, exchange: Exchange) {
+        let asked = Asked {
+            id,
+            until: exchange.received() + wait.unwrap_or_default(),
+            exchange,
+            wait,
+        };
+        if let Err(TrySendError::Full(asked) | TrySendError::Disconnected(asked)) =
+            self.asked.try_send(asked)
+        {
+            let detail = "Too many requests are waiting. Try again a little later.";
+            asked.exchange.answer(Problem::new(503, detail));
+        }
+    }
+
+    /// Nobody is held any more.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}
+
+struct WatcherThread {
+    pool: Pool,
+    asked: Receiver<Asked>,
+    stopping: Arc<AtomicBool>,
+    held: Vec<Asked>,
+}
+
+impl WatcherThread {
+    fn run(mut self) {
+        let mut looks_in_vain = 0;
+        let mut look_at = Instant::now();
+        loop {
+            let next = if self.held.is_empty() {
+                self.asked.recv().map_err(RecvTimeoutError::from)
+            } else {
+                self.asked.recv_deadline(look_at)
+            };
+            match next {
+                Ok(asked) => {
+                    let asked = std::iter::once(asked).chain(self.asked.try_iter().take(MOST_NEW));
+                    let asked = asked.collect();
+                    self.look(asked);
+                    // Who asks for a task in order to wait most likely waits for a short one.
+                    looks_in_vain = 0;
+                    let pause = self.pause(looks_in_vain);
+                    look_at = look_at.min(Instant::now() + pause).max(Instant::now());
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let held = std::mem::take(&mut self.held);
+                    let before = held.len();
+                    self.look(held);
+                    let is_vain = self.held.len() == before;
+                    looks_in_vain = if is_vain { looks_in_vain + 1 } else { 0 };
+                    look_at = Instant::now() + self.pause(looks_in_vain);
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn pause(&self, looks_in_vain: u32) -> Duration {
+        let of_all = PAUSE_EACH * u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        PAUSES.pause(looks_in_vain) + of_all
+    }
+
+    /// Answers those whose task has ended, and those that wait no longer, and holds the others.
+    fn look(&mut self, asked: Vec<Asked>) {
+        let mut ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let find = move |connection: &mut mysql::Conn| tasks::find(connection, &ids);
+        let found = self.pool.run(Access::Read, Instant::now() + ANSWER, find);
+        let now = Instant::now();
+        let is_stopping = self.stopping.load(Ordering::Acquire);
+        match found {
+            Ok(tasks) => {
+                let tasks: HashMap<Uuid, Task> =
+                    tasks.into_iter().map(|task| (task.task_id, task)).collect();
+                for asked in asked {
+                    match tasks.get(&asked.id) {
+                        None => asked.exchange.answer(unknown()),
+                        Some(task)
+                            if task.task_status.has_ended()
+                                || now >= asked.until
+                                || is_stopping
+                                || self.held.len() >= MOST_HELD =>
+                        {
+                            asked.answer(task);
+                        }
+                        Some(_) => self.held.push(asked),
+                    }
+                }
+            }
+            Err(away) => {
+                for asked in asked {
+                    let deadline = asked.until.max(asked.exchange.deadline());
+                    if now >= deadline || is_stopping || self.held.len() >= MOST_HELD {
+                        asked.exchange.answer(Problem::from(away.clone()));
+                    } else {
+                        self.held.push(asked);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn answer(self, task: &Task) {
+        let response = Response::json(task);
+        self.exchange.answer(match self.wait {
+            Some(wait) => {
+                response.with_header("Preference-Applied", format!("wait={}", wait.as_secs()))
+            }
+            None => response,
+        });
+    }
+}

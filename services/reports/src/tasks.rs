@@ -1,0 +1,385 @@
+//! All SQL of tasks. What a task is while it has not ended stands in the queue: see [`foundation::jobs`].
+
+use chrono::{DateTime, Utc};
+use foundation::jobs::{self, Job};
+use foundation::mysql::{ErrorClass, column, time};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row, TxOpts, Value};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// The queue of reports that are to be made.
+pub const QUEUE: &str = "reports";
+
+/// How far a task has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// It waits for a worker, for the first time or again.
+    Pending,
+    /// A worker has claimed it, and its lease is not over.
+    InWork,
+    /// Its report is there.
+    Completed,
+    /// It has failed for good.
+    Error,
+    /// Its client does not want it any more.
+    Cancelled,
+}
+
+impl TaskStatus {
+    /// Its name in the contract.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InWork => "in_work",
+            Self::Completed => "completed",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing more will happen to the task.
+    #[must_use]
+    pub const fn has_ended(self) -> bool {
+        !matches!(self, Self::Pending | Self::InWork)
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let all = [
+            Self::Pending,
+            Self::InWork,
+            Self::Completed,
+            Self::Error,
+            Self::Cancelled,
+        ];
+        all.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// A task: a report that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Task {
+    /// Its id, by which it is asked for.
+    pub task_id: Uuid,
+    /// What is done: `tasks.calls:aggregate_calls`.
+    pub task_name: &'static str,
+    /// How far it has come.
+    pub task_status: TaskStatus,
+    /// When it was asked for.
+    pub received: DateTime<Utc>,
+    /// When the worker began that has it, or had it last.
+    pub started: Option<DateTime<Utc>>,
+    /// When it ended, in whatever way.
+    pub completed: Option<DateTime<Utc>>,
+    /// How often a worker has begun.
+    pub attempts: u32,
+    /// Why it failed, or why the last attempt did.
+    pub error_message: Option<String>,
+}
+
+const TASK_NAME: &str = "tasks.calls:aggregate_calls";
+
+/// A task that is to be stored.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// The client's key, or one drawn here: tasks with the same are the same.
+    pub request_id: Uuid,
+    /// What the client calls it: a string or a number in JSON, or `null`.
+    pub correlation_id: String,
+    /// What is asked for, in JSON.
+    pub request: Vec<u8>,
+}
+
+/// What came of storing a task.
+#[derive(Debug)]
+pub enum Stored {
+    /// It is stored, now or by a request before with the same key.
+    Task(Task),
+    /// The key was used for another task.
+    KeyReused,
+}
+
+/// Stores a task together with its job, unless it is there.
+///
+/// # Errors
+/// As the database says. Of a COMMIT without an answer it is not known whether it was done; the same key tells.
+pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Error> {
+    let id = Uuid::now_v7();
+    match insert(connection, id, new) {
+        Ok(()) => {}
+        Err(error) if ErrorClass::of(&error) == ErrorClass::Duplicate => {
+            return find_again(connection, new);
+        }
+        Err(error) => return Err(error),
+    }
+    let task = find(connection, &[id])?.pop();
+    task.map(Stored::Task)
+        .ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
+}
+
+fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), mysql::Error> {
+    let mut transaction = connection.start_transaction(TxOpts::default())?;
+    transaction.exec_drop(
+        "INSERT INTO tasks (id, request_id, correlation_id, request, received_at)
+         VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6))",
+        (
+            id.as_bytes(),
+            new.request_id.as_bytes(),
+            &new.correlation_id,
+            &new.request,
+        ),
+    )?;
+    jobs::enqueue(&mut transaction, QUEUE, id, &new.request)?;
+    transaction.commit()
+}
+
+fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Error> {
+    let found: Option<(Vec<u8>, String, Vec<u8>)> = connection.exec_first(
+        "SELECT id, correlation_id, request
+         FROM tasks
+         WHERE request_id = ?",
+        (new.request_id.as_bytes(),),
+    )?;
+    let (id, correlation_id, request) = found.ok_or(mysql::DriverError::UnexpectedPacket)?;
+    if (&correlation_id, &request) != (&new.correlation_id, &new.request) {
+        return Ok(Stored::KeyReused);
+    }
+    let task = find(connection, &[uuid(id)?])?.pop();
+    task.map(Stored::Task)
+        .ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
+}
+
+/// A task's columns, for `TASKS`.
+const COLUMNS: &str = "\
+    tasks.id, tasks.ended_as, tasks.received_at, COALESCE(tasks.started_at, jobs.claimed_at), tasks.ended_at,
+    COALESCE(jobs.attempt, tasks.attempts), COALESCE(tasks.error_message, jobs.last_error),
+    COALESCE(jobs.claimed_at IS NOT NULL AND jobs.available_at > UTC_TIMESTAMP(6), 0)";
+const TASKS: &str = "tasks LEFT JOIN jobs ON jobs.id = tasks.id";
+
+/// The tasks with these ids, in no order; those that are unknown are left out.
+///
+/// # Errors
+/// As the database says.
+pub fn find(connection: &mut Conn, ids: &[Uuid]) -> Result<Vec<Task>, mysql::Error> {
+    let ids: Vec<_> = ids.iter().map(|id| format!("x'{}'", id.simple())).collect();
+    let rows: Vec<Row> = connection.query(format!(
+        "SELECT {COLUMNS}
+         FROM {TASKS}
+         WHERE tasks.id IN ({})",
+        ids.join(", ")
+    ))?;
+    rows.into_iter().map(task).collect()
+}
+
+/// Which tasks are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those of this status.
+    pub status: Option<TaskStatus>,
+    /// Those that were asked for under one of these names, in JSON.
+    pub correlation_ids: Vec<String>,
+    /// Those that were stored before this one.
+    pub after: Option<Uuid>,
+}
+
+/// The newest tasks that the filter takes, `limit` at most.
+///
+/// # Errors
+/// As the database says.
+pub fn list(
+    connection: &mut Conn,
+    filter: &Filter,
+    limit: usize,
+) -> Result<Vec<Task>, mysql::Error> {
+    let mut conditions = vec!["TRUE"];
+    let mut values: Vec<Value> = Vec::new();
+    let in_work = "jobs.claimed_at IS NOT NULL AND jobs.available_at > UTC_TIMESTAMP(6)";
+    let pending = "(jobs.claimed_at IS NULL OR jobs.available_at <= UTC_TIMESTAMP(6))";
+    match filter.status {
+        None => {}
+        Some(TaskStatus::InWork) => conditions.extend(["tasks.ended_as IS NULL", in_work]),
+        Some(TaskStatus::Pending) => conditions.extend(["tasks.ended_as IS NULL", pending]),
+        Some(ended) => {
+            conditions.push("tasks.ended_as = ?");
+            values.push(ended.name().into());
+        }
+    }
+    let places = vec!["?"; filter.correlation_ids.len()].join(", ");
+    let correlated = format!("tasks.correlation_id IN ({places})");
+    if !filter.correlation_ids.is_empty() {
+        conditions.push(&correlated);
+        values.extend(filter.correlation_ids.iter().map(Value::from));
+    }
+    if let Some(after) = filter.after {
+        conditions.push("tasks.id < ?");
+        values.push(after.as_bytes().into());
+    }
+    values.push(limit.into());
+    let rows: Vec<Row> = connection.exec(
+        format!(
+            "SELECT {COLUMNS}
+             FROM {TASKS}
+             WHERE {}
+             ORDER BY tasks.id DESC
+             LIMIT ?",
+            conditions.join(" AND ")
+        ),
+        values,
+    )?;
+    rows.into_iter().map(task).collect()
+}
+
+fn task(mut row: Row) -> Result<Task, mysql::Error> {
+    let ended_as: Option<String> = column(&mut row, 1)?;
+    let is_in_work: bool = column(&mut row, 7)?;
+    let task_status = match ended_as {
+        Some(name) => TaskStatus::parse(&name).ok_or(mysql::DriverError::UnexpectedPacket)?,
+        None if is_in_work => TaskStatus::InWork,
+        None => TaskStatus::Pending,
+    };
+    Ok(Task {
+        task_id: uuid(column(&mut row, 0)?)?,
+        task_name: TASK_NAME,
+        task_status,
+        received: time(&mut row, 2)?,
+        started: optional_time(&mut row, 3)?,
+        completed: optional_time(&mut row, 4)?,
+        attempts: column(&mut row, 5)?,
+        error_message: column(&mut row, 6)?,
+    })
+}
+
+/// A task that has a report, and the report.
+#[derive(Debug)]
+pub struct Reported {
+    /// The task.
+    pub task: Task,
+    /// What the client calls it, in JSON.
+    pub correlation_id: String,
+    /// The figures, in JSON, and how long the worker took; none while there is no report.
+    pub report: Option<(String, f64)>,
+}
+
+/// The report of a task; none if there is no such task.
+///
+/// # Errors
+/// As the database says.
+pub fn report(connection: &mut Conn, id: Uuid) -> Result<Option<Reported>, mysql::Error> {
+    let row: Option<Row> = connection.exec_first(
+        format!(
+            "SELECT {COLUMNS}, tasks.correlation_id, tasks.report, tasks.work_us
+             FROM {TASKS}
+             WHERE tasks.id = ?"
+        ),
+        (id.as_bytes(),),
+    )?;
+    let Some(mut row) = row else {
+        return Ok(None);
+    };
+    let correlation_id = column(&mut row, 8)?;
+    let figures: Option<String> = column(&mut row, 9)?;
+    let work_us: Option<u32> = column(&mut row, 10)?;
+    let seconds = |microseconds: u32| f64::from(microseconds) / 1e6;
+    Ok(Some(Reported {
+        correlation_id,
+        report: figures.zip(work_us.map(seconds)),
+        task: task(row)?,
+    }))
+}
+
+/// What came of cancelling a task.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// It is cancelled now.
+    Now(Task),
+    /// It had ended before.
+    TooLate(Task),
+    /// There is no such task.
+    Unknown,
+}
+
+/// Cancels a task that has not ended.
+///
+/// # Errors
+/// As the database says.
+pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<Cancelled, mysql::Error> {
+    // Waits for a worker that is just ending it. The job first, as workers do.
+    connection.query_drop("BEGIN")?;
+    let is_cancelled = jobs::cancel(connection, id)?;
+    if is_cancelled {
+        connection.exec_drop(
+            "UPDATE tasks
+             SET ended_as = 'cancelled', ended_at = UTC_TIMESTAMP(6)
+             WHERE id = ?",
+            (id.as_bytes(),),
+        )?;
+    }
+    connection.query_drop("COMMIT")?;
+    Ok(match find(connection, &[id])?.pop() {
+        Some(task) if is_cancelled => Cancelled::Now(task),
+        Some(task) => Cancelled::TooLate(task),
+        None => Cancelled::Unknown,
+    })
+}
+
+/// Writes that a task is completed, in the transaction that ends its job.
+///
+/// # Errors
+/// As the database says.
+pub fn complete(
+    transaction: &mut Conn,
+    job: &Job,
+    figures: &[u8],
+    work_us: u32,
+) -> Result<(), mysql::Error> {
+    transaction.exec_drop(
+        "UPDATE tasks
+         SET ended_as = 'completed', started_at = ?, ended_at = UTC_TIMESTAMP(6), attempts = ?, report = ?, work_us = ?
+         WHERE id = ?",
+        (
+            job.claimed_at.naive_utc(),
+            job.attempt,
+            figures,
+            work_us,
+            job.id.as_bytes(),
+        ),
+    )
+}
+
+/// Writes that a task has failed for good, in the transaction that ends its job.
+///
+/// # Errors
+/// As the database says.
+pub fn fail(transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+    transaction.exec_drop(
+        "UPDATE tasks
+         SET ended_as = 'error', started_at = ?, ended_at = UTC_TIMESTAMP(6), attempts = ?, error_message = ?
+         WHERE id = ?",
+        (
+            job.claimed_at.naive_utc(),
+            job.attempt,
+            cause,
+            job.id.as_bytes(),
+        ),
+    )
+}
+
+fn optional_time(row: &mut Row, index: usize) -> Result<Option<DateTime<Utc>>, mysql::Error> {
+    let time: Option<chrono::NaiveDateTime> = column(row, index)?;
+    Ok(time.map(|time| time.and_utc()))
+}
+
+fn uuid(bytes: Vec<u8>) -> Result<Uuid, mysql::Error> {
+    Uuid::try_from(bytes).map_err(|_length| mysql::DriverError::UnexpectedPacket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_schema_has_the_table_of_the_queue() {
+        assert!(include_str!("../schema.sql").contains(foundation::jobs::TABLE));
+    }
+}

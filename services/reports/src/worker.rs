@@ -1,0 +1,168 @@
+//! `reports worker`: makes the reports that wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use foundation::config::{ServerArgs, at_least_one, duration};
+use foundation::http::{Endpoint, Problem, Service};
+use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
+use foundation::mysql::{Access, Pool};
+use foundation::service::Failure;
+use foundation::telemetry::Registry;
+use mysql::Conn;
+
+use crate::call::Phone;
+use crate::figures::PhoneFigures;
+use crate::request::ReportRequest;
+use crate::store::{self, Period, Reading, SCHEMA};
+use crate::tasks;
+
+/// Makes the reports that wait in the queue. Any number of workers may share a database
+#[derive(Debug, Parser)]
+#[command(mut_arg("listen", |option| option.default_value("127.0.0.1:0")))]
+pub struct Options {
+    /// Options that every server has: a worker listens for `/healthz`, `/readyz` and `/metrics`.
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    /// Reports that are made at a time, each with a connection to the database
+    #[arg(long, default_value_t = 4, value_parser = at_least_one, value_name = "COUNT")]
+    pub threads: usize,
+
+    /// How long a report that a worker has taken stays its own when the worker is not heard of any more
+    #[arg(long, default_value = "15s", value_parser = duration, value_name = "TIME")]
+    pub lease: Duration,
+
+    /// Read all figures from the calls themselves, for comparison: slow, and the same
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// How long a worker waits for the figures of a report.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Makes reports.
+struct Reporter {
+    pool: Pool,
+    reading: Reading,
+}
+
+/// A report that is made: its figures in JSON, and how long that took.
+struct Report {
+    figures: Vec<u8>,
+    took: Duration,
+}
+
+impl Reporter {
+    /// Reads what is asked for. Of calls phone by phone, as each question to the database has a bound of time.
+    fn figures(&self, request: &ReportRequest) -> Result<Vec<PhoneFigures>, WorkError> {
+        let period = Period::new(request.from, request.to);
+        let reading = self.reading;
+        let at_a_time = if reading == Reading::Durations && period == Period::default() {
+            request.numbers.len()
+        } else {
+            1
+        };
+        let mut all = Vec::with_capacity(request.numbers.len());
+        for phones in request.numbers.chunks(at_a_time.max(1)) {
+            let phones: Vec<Phone> = phones.to_vec();
+            let query =
+                move |connection: &mut Conn| store::figures(connection, &phones, period, reading);
+            let figures = self
+                .pool
+                .run(Access::Read, Instant::now() + PATIENCE, query);
+            let away = |_away| WorkError::Retry("the database did not answer".to_owned());
+            all.extend(figures.map_err(away)?);
+        }
+        Ok(all)
+    }
+}
+
+impl Handler for Reporter {
+    type Outcome = Report;
+
+    fn work(&self, job: &Job) -> Result<Report, WorkError> {
+        let begun = Instant::now();
+        let request: ReportRequest = serde_json::from_slice(&job.payload)
+            .map_err(|error| WorkError::Fatal(format!("the request cannot be read: {error}")))?;
+        let figures = self.figures(&request)?;
+        let figures = serde_json::to_vec(&figures).expect("figures can be serialized");
+        Ok(Report {
+            figures,
+            took: begun.elapsed(),
+        })
+    }
+
+    fn complete(
+        &self,
+        transaction: &mut Conn,
+        done: &[(&Job, &Report)],
+    ) -> Result<(), mysql::Error> {
+        done.iter().try_for_each(|(job, report)| {
+            let took_us = u32::try_from(report.took.as_micros()).unwrap_or(u32::MAX);
+            tasks::complete(transaction, job, &report.figures, took_us)
+        })
+    }
+
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+        tasks::fail(transaction, job, cause)
+    }
+}
+
+/// The worker as a server: without endpoints of its own.
+pub struct Reports {
+    worker: Worker,
+    pool: Pool,
+}
+
+impl Reports {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If there is no database, or the system gives no thread.
+    pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
+        let database = options.server.database.open(&SCHEMA, registry)?;
+        let connections = u8::try_from(options.threads)
+            .map_err(|_too_many| Failure::new(&"--threads takes at most 255"))?;
+        let pool = database.pool("figures", connections);
+        let reading = if options.raw {
+            Reading::Calls
+        } else {
+            Reading::Durations
+        };
+        let reporter = Reporter {
+            pool: pool.clone(),
+            reading,
+        };
+        let limits = WorkerLimits {
+            lease: options.lease,
+            ..WorkerLimits::threads(options.threads)
+        };
+        let worker = Worker::start(
+            &database,
+            tasks::QUEUE,
+            limits,
+            Arc::new(reporter),
+            registry,
+        )
+        .map_err(|error| Failure::new(&format!("cannot start the worker: {error}")))?;
+        Ok(Self { worker, pool })
+    }
+}
+
+impl Service for Reports {
+    const ENDPOINTS: &'static [Endpoint<Self>] = &[];
+
+    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
+        Ok(self.pool.run(Access::Read, deadline, Conn::ping)?)
+    }
+
+    fn observe(&self) {
+        self.pool.observe();
+    }
+
+    fn finish(self, deadline: Instant) {
+        self.worker.finish(deadline);
+    }
+}

@@ -1,0 +1,463 @@
+//! The API: tasks, reports, and what clients get wrong.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use serde_json::{Value, json};
+use testbed::{Caller, Database, PATIENCE};
+use uuid::Uuid;
+
+use crate::service::{api, ask, ended, load_phone_7, path, post, wait_for, worker};
+
+#[test]
+fn a_client_that_posts_polls_and_gets_has_its_report() {
+    let database = Database::new();
+    let figures = load_phone_7(&database);
+    let (api, _worker) = (api(&database), worker(&database, &[]));
+    let mut caller = api.caller();
+    for (wanted, correlation_id) in [
+        (
+            json!({ "numbers": [7], "correlation_id": "123123123" }),
+            json!("123123123"),
+        ),
+        (json!({ "phones": [7], "correlation_id": 123 }), json!(123)),
+        (json!({ "numbers": [7] }), json!(null)),
+        (
+            json!({ "numbers": [7], "from": "1969-01-01T00:00:00Z" }),
+            json!(null),
+        ),
+    ] {
+        let answer = post(&mut caller, &wanted);
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let task = answer.json();
+        assert_eq!(answer.header("Location"), Some(&*path("tasks", &task)));
+        assert_eq!(task["task_name"], "tasks.calls:aggregate_calls");
+        let done = wait_for(&mut caller, &task, "completed");
+        for time in ["received", "started", "completed"] {
+            assert!(
+                done[time].as_str().is_some_and(|time| time.ends_with('Z')),
+                "{done}"
+            );
+        }
+        assert_eq!(
+            (&done["attempts"], &done["error_message"]),
+            (&json!(1), &Value::Null)
+        );
+
+        let report = caller.get(&path("report", &task)).json();
+        assert_eq!(report["data"], json!([figures]));
+        assert_eq!(report["correlation_id"], correlation_id);
+        assert_eq!(
+            (&report["task_from"], &report["task_to"]),
+            (&json!("client_api"), &json!("client"))
+        );
+        assert_eq!(report["received"], done["received"]);
+        for seconds in ["total_duration", "queue_wait"] {
+            assert!(
+                report[seconds]
+                    .as_f64()
+                    .is_some_and(|seconds| (0.0..30.0).contains(&seconds))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_period_is_answered_from_the_calls_and_a_phone_that_never_called_has_zeros() {
+    let database = Database::new();
+    load_phone_7(&database);
+    let (api, _raw) = (api(&database), worker(&database, &["--raw"]));
+    let mut caller = api.caller();
+    let wanted = json!({
+        "numbers": [8, 7], "from": "1970-01-01T00:00:50Z", "to": "1970-01-01T00:01:40Z"
+    });
+    let task = ask(&mut caller, &wanted);
+    ended(&mut caller, &task);
+    let data = &caller.get(&path("report", &task)).json()["data"];
+    assert_eq!(
+        (&data[0]["phone"], &data[0]["known"]),
+        (&json!(8), &json!(false))
+    );
+    assert_eq!(data[0]["avg_dur_att"], Value::Null);
+    assert_eq!(
+        (&data[1]["cnt_all_attempts"], &data[1]["avg_dur_att"]),
+        (&json!(1), &json!(20))
+    );
+}
+
+#[test]
+fn who_prefers_to_wait_is_answered_when_the_task_ends_or_the_time_is_over() {
+    let database = Database::new();
+    let api = api(&database);
+    let mut caller = api.caller();
+    let task = ask(&mut caller, &json!({ "numbers": [7] }));
+    let begun = Instant::now();
+    let answer = caller.request("GET", &path("tasks", &task), "Prefer: wait=1\r\n", b"");
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(answer.header("Preference-Applied"), Some("wait=1"));
+    assert_eq!(answer.json()["task_status"], "pending");
+
+    let waiting = {
+        let (mut caller, task) = (api.caller(), task.clone());
+        std::thread::spawn(move || ended(&mut caller, &task))
+    };
+    let _worker = worker(&database, &[]);
+    let done = waiting.join().expect("it does not panic");
+    assert_eq!(done["task_status"], "completed");
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
+fn who_is_held_is_answered_when_the_api_stops() {
+    let database = Database::new();
+    let mut api = api(&database);
+    let mut caller = api.caller();
+    let task = ask(&mut caller, &json!({ "numbers": [7] }));
+    let head = format!(
+        "GET {} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n",
+        path("tasks", &task)
+    );
+    caller.send_raw(head.as_bytes());
+    // It is held from here on: what is asked later is answered.
+    assert_eq!(api.caller().get(&path("tasks", &task)).status, 200);
+    let begun = Instant::now();
+    api.terminate();
+    assert_eq!(caller.receive().json()["task_status"], "pending");
+    assert_eq!(api.exit_status().code(), Some(0), "{}", api.log());
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn without_a_report_the_conflict_says_how_the_task_stands() {
+    let database = Database::new();
+    let api = api(&database);
+    let mut caller = api.caller();
+    let pending = ask(&mut caller, &json!({ "numbers": [1] }));
+    let answer = caller.get(&path("report", &pending));
+    assert_eq!(
+        (answer.status, answer.header("Retry-After")),
+        (409, Some("1"))
+    );
+    assert_eq!(answer.json()["task_status"], "pending");
+
+    let mut connection = database.connect();
+    let claim = "UPDATE jobs SET attempt = 1, claimed_at = UTC_TIMESTAMP(6), available_at = UTC_TIMESTAMP(6) + INTERVAL 1 SECOND";
+    connection.query_drop(claim).expect("the table is there");
+    let in_work = caller.get(&path("tasks", &pending)).json();
+    assert_eq!(
+        (&in_work["task_status"], &in_work["attempts"]),
+        (&json!("in_work"), &json!(1))
+    );
+    assert!(in_work["started"].is_string());
+    assert_eq!(
+        caller.get(&path("report", &pending)).json()["task_status"],
+        "in_work"
+    );
+    // Nobody prolongs the lease.
+    wait_for(&mut caller, &pending, "pending");
+
+    connection
+        .query_drop("UPDATE jobs SET payload = 'no request', available_at = UTC_TIMESTAMP(6)")
+        .expect("the table is there");
+    let worker = worker(&database, &[]);
+    let failed = ended(&mut caller, &pending);
+    assert_eq!(failed["task_status"], "error");
+    let answer = caller.get(&path("report", &pending));
+    assert_eq!((answer.status, answer.header("Retry-After")), (409, None));
+    let problem = answer.json();
+    assert_eq!(problem["task_status"], "error");
+    let cause = failed["error_message"].as_str().expect("it has a cause");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains(cause))
+    );
+    drop(worker);
+
+    for unknown in [Uuid::now_v7().to_string(), "x".to_owned()] {
+        for of in ["tasks", "report"] {
+            let answer = caller.get(&format!("/api/v1/{of}/{unknown}"));
+            assert_eq!(answer.status, 404, "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_task_gets_no_report_and_one_that_has_ended_is_not_cancelled() {
+    let database = Database::new();
+    load_phone_7(&database);
+    let api = api(&database);
+    let mut caller = api.caller();
+    let cancelled = ask(&mut caller, &json!({ "numbers": [7] }));
+    let answer = caller.request("DELETE", &path("tasks", &cancelled), "", b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["task_status"], "cancelled");
+    let _worker = worker(&database, &[]);
+    let done = ask(&mut caller, &json!({ "numbers": [7] }));
+    ended(&mut caller, &done);
+    for (task, status) in [(&cancelled, "cancelled"), (&done, "completed")] {
+        let answer = caller.request("DELETE", &path("tasks", task), "", b"");
+        assert_eq!(answer.status, 409, "{answer:?}");
+        assert_eq!(answer.json()["task_status"], status);
+        let answer = caller.get(&path("report", task));
+        assert_eq!(answer.status, if status == "completed" { 200 } else { 409 });
+    }
+    let unknown = format!("/api/v1/tasks/{}", Uuid::now_v7());
+    assert_eq!(caller.request("DELETE", &unknown, "", b"").status, 404);
+}
+
+fn list(caller: &mut Caller, query: &str) -> Value {
+    let answer = caller.get(&format!("/api/v1/tasks?{query}"));
+    assert_eq!(answer.status, 200, "{query}: {answer:?}");
+    answer.json()
+}
+
+fn ids(page: &Value) -> Vec<String> {
+    let tasks = page["statuses"].as_array().expect("it is a list");
+    let id = |task: &Value| task["task_id"].as_str().map(str::to_owned);
+    tasks.iter().filter_map(id).collect()
+}
+
+#[test]
+fn pages_show_each_task_once_newest_first() {
+    let database = Database::new();
+    let api = api(&database);
+    let mut caller = api.caller();
+    let mut asked: Vec<_> = (0..45)
+        .map(|number| ask(&mut caller, &json!({ "numbers": [number] })))
+        .filter_map(|task| task["task_id"].as_str().map(str::to_owned))
+        .collect();
+    asked.reverse();
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = list(&mut caller, &format!("limit=7{after}"));
+        seen.extend(ids(&page));
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, asked);
+    assert_eq!(ids(&list(&mut caller, "")), asked[..20]);
+    assert_eq!(ids(&list(&mut caller, "limit=100")).len(), 45);
+    assert_eq!(list(&mut caller, "limit=45")["next"], Value::Null);
+    for (query, status) in [
+        ("limit=0", 422),
+        ("limit=101", 422),
+        ("limit=x", 400),
+        ("status=done", 400),
+        ("after=x", 400),
+        ("other=1", 400),
+        ("limit=1&limit=2", 400),
+    ] {
+        let answer = caller.get(&format!("/api/v1/tasks?{query}"));
+        assert_eq!(answer.status, status, "{query}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_list_takes_tasks_of_one_status_or_one_name() {
+    let database = Database::new();
+    load_phone_7(&database);
+    let api = api(&database);
+    let mut caller = api.caller();
+    let id = |task: &Value| task["task_id"].as_str().expect("it has one").to_owned();
+    let done = ask(
+        &mut caller,
+        &json!({ "numbers": [7], "correlation_id": "12" }),
+    );
+    let first = worker(&database, &[]);
+    ended(&mut caller, &done);
+    drop(first);
+    let cancelled = ask(
+        &mut caller,
+        &json!({ "numbers": [7], "correlation_id": 12 }),
+    );
+    caller.request("DELETE", &path("tasks", &cancelled), "", b"");
+    let claimed = ask(
+        &mut caller,
+        &json!({ "numbers": [7], "correlation_id": "a b" }),
+    );
+    let claim = "UPDATE jobs SET claimed_at = UTC_TIMESTAMP(6), available_at = UTC_TIMESTAMP(6) + INTERVAL 60 SECOND";
+    database
+        .connect()
+        .query_drop(claim)
+        .expect("the table is there");
+    let pending = ask(
+        &mut caller,
+        &json!({ "numbers": [7], "correlation_id": "\u{fc}" }),
+    );
+    for (query, expected) in [
+        ("status=completed", &[&done][..]),
+        ("status=cancelled", &[&cancelled]),
+        ("status=in_work", &[&claimed]),
+        ("status=pending", &[&pending]),
+        ("status=error", &[]),
+        ("correlation_id=12", &[&cancelled, &done]),
+        ("correlation_id=12&status=completed", &[&done]),
+        ("correlation_id=a+b", &[&claimed]),
+        ("correlation_id=%C3%BC", &[&pending]),
+        ("correlation_id=1", &[]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(|task| id(task)).collect();
+        assert_eq!(ids(&list(&mut caller, query)), expected, "{query}");
+    }
+}
+
+#[test]
+fn a_request_that_is_repeated_with_its_key_gives_the_same_task() {
+    let database = Database::new();
+    let api = api(&database);
+    let key = Uuid::new_v4();
+    let header = format!("Idempotency-Key: {key}\r\n");
+    let address = api.address();
+    let send = |wanted: &Value, header: &str| {
+        let body = wanted.to_string();
+        Caller::connect(address).request("POST", "/api/v1/report", header, body.as_bytes())
+    };
+    let wanted = json!({ "numbers": [1, 2], "correlation_id": "x" });
+    let answers = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..20)
+            .map(|_| scope.spawn(|| send(&wanted, &header)))
+            .collect();
+        let answers = senders
+            .into_iter()
+            .map(|sender| sender.join().expect("it does not panic"));
+        answers
+            .map(|answer| (answer.status, answer.json()["task_id"].to_string()))
+            .collect::<BTreeSet<_>>()
+    });
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(answers.iter().all(|(status, _)| *status == 202));
+    for other in [
+        json!({ "numbers": [2, 1], "correlation_id": "x" }),
+        json!({ "numbers": [1, 2], "correlation_id": "y" }),
+    ] {
+        assert_eq!(send(&other, &header).status, 422);
+    }
+    for (header, status) in [
+        ("Idempotency-Key: x\r\n".to_owned(), 400),
+        (format!("{header}{header}"), 400),
+        (String::new(), 202),
+    ] {
+        assert_eq!(send(&wanted, &header).status, status, "{header}");
+    }
+    let stored: (u64, u64) =
+        database.rows("SELECT (SELECT COUNT(*) FROM tasks), (SELECT COUNT(*) FROM jobs)")[0];
+    assert_eq!(stored, (2, 2));
+}
+
+#[test]
+fn each_number_that_cannot_be_taken_is_told() {
+    let database = Database::new();
+    let api = api(&database);
+    let wanted = json!({ "numbers": [1, -1, 2, 1, 1.5, "3", 1_000_000_000_000_001_u64] });
+    let answer = post(&mut api.caller(), &wanted);
+    assert_eq!(answer.status, 422, "{answer:?}");
+    let problem = answer.json();
+    let faults = problem["faults"].as_array().expect("it is a list");
+    let places: Vec<_> = faults.iter().map(|fault| fault["index"].clone()).collect();
+    assert_eq!(places, [1, 3, 4, 5, 6]);
+}
+
+#[test]
+fn the_contract_and_its_page_are_served() {
+    let database = Database::new();
+    let api = api(&database);
+    let mut caller = api.caller();
+    let contract = caller.get("/openapi.json").json();
+    let paths = contract["paths"].as_object().expect("it is an object");
+    for path in [
+        "/api/v1/report",
+        "/api/v1/report/{id}",
+        "/api/v1/tasks",
+        "/api/v1/tasks/{id}",
+        "/readyz",
+    ] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    let answer = caller.get("/docs");
+    assert_eq!(
+        (answer.status, answer.header("Location")),
+        (303, Some("/docs/index.html"))
+    );
+    let page = caller.get("/docs/index.html");
+    assert_eq!(page.header("Content-Type"), Some("text/html"));
+    assert!(String::from_utf8_lossy(&page.body).contains("swagger-ui"));
+    assert_eq!(caller.get("/docs/nothing").status, 404);
+}
+
+/// Anything that JSON can be, and often something like a request.
+fn nearly_a_request() -> impl Strategy<Value = Value> {
+    let scalar = || {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,20}".prop_map(Value::from),
+            (0..50_u64).prop_map(Value::from),
+        ]
+    };
+    let list = proptest::collection::vec(scalar(), 0..5).prop_map(Value::from);
+    let name = prop_oneof![
+        "numbers",
+        "phones",
+        "correlation_id",
+        "from",
+        "to",
+        "[a-z]{0,3}"
+    ];
+    let object = proptest::collection::btree_map(name, prop_oneof![scalar(), list], 0..4);
+    prop_oneof![object.prop_map(|members| json!(members)), scalar()]
+}
+
+#[test]
+fn whatever_is_sent_no_answer_blames_the_server() {
+    let database = Database::new();
+    let api = api(&database);
+    let mut caller = api.caller();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..400 {
+        let tree = nearly_a_request()
+            .new_tree(&mut runner)
+            .expect("nothing is filtered");
+        let answer = post(&mut caller, &tree.current());
+        let is_told = matches!(answer.status, 202 | 400 | 422);
+        assert!(is_told, "{}: {answer:?}", tree.current());
+    }
+    for (body, content_type, status) in [
+        (&b"\xff"[..], "application/json", 400),
+        (b"", "application/json", 400),
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"numbers=1", "application/x-www-form-urlencoded", 415),
+        (
+            b"{\"numbers\":[1],\"correlation_id\":\"\\ud800\"}",
+            "application/json",
+            400,
+        ),
+        (
+            b"{\"numbers\":[1],\"correlation_id\":\"\\u0000\"}",
+            "application/json",
+            202,
+        ),
+        (
+            b"{\"numbers\":[1],\"numbers\":[2]}",
+            "application/json",
+            400,
+        ),
+    ] {
+        let header = format!("Content-Type: {content_type}\r\n");
+        let answer = caller.request("POST", "/api/v1/report", &header, body);
+        assert_eq!(
+            answer.status,
+            status,
+            "{:?}: {answer:?}",
+            String::from_utf8_lossy(body)
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! The API, workers and the database are killed under load: each task ends once, with the right report.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{Database, OwnDatabase, Replica, eventually};
+use uuid::Uuid;
+
+use crate::service::{api, load_phone_7, start, try_request, worker};
+
+const CLIENTS: usize = 8;
+const TASKS_EACH: usize = 25;
+const LEASE: [&str; 2] = ["--lease", "1s"];
+
+/// Asks for a report, again until it is accepted, and gives the task's id.
+fn ask_until_accepted(address: SocketAddr, correlation_id: usize) -> String {
+    let wanted = json!({ "numbers": [7], "correlation_id": correlation_id }).to_string();
+    let head = format!(
+        "POST /api/v1/report HTTP/1.1\r\nIdempotency-Key: {}\r\nX:",
+        Uuid::new_v4()
+    );
+    let mut id = String::new();
+    eventually("a report is accepted", || {
+        let Some((status, body)) = try_request(address, &head, &wanted) else {
+            return false;
+        };
+        assert!(matches!(status, 202 | 503), "{status} {body}");
+        let task: Value = serde_json::from_str(&body).expect("all answers are JSON");
+        task["task_id"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut id);
+        status == 202
+    });
+    id
+}
+
+/// Waits for the report of a task.
+fn report(address: SocketAddr, id: &str) -> Value {
+    let mut report = Value::Null;
+    eventually("there is a report", || {
+        let found = try_request(address, &format!("GET /api/v1/report/{id}"), "");
+        let Some((200, body)) = found else {
+            thread::sleep(Duration::from_millis(20));
+            return false;
+        };
+        report = serde_json::from_str(&body).expect("all answers are JSON");
+        true
+    });
+    report
+}
+
+/// Has clients ask for reports while `breaks` breaks something again and again, and judges what they got.
+fn judge_under(database: &Database, address: SocketAddr, mut breaks: impl FnMut(usize)) {
+    let figures = load_phone_7(database);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let figures = &figures;
+                scope.spawn(move || {
+                    for number in 0..TASKS_EACH {
+                        let correlation_id = client * TASKS_EACH + number;
+                        let id = ask_until_accepted(address, correlation_id);
+                        let report = report(address, &id);
+                        assert_eq!(report["data"], json!([figures]));
+                        assert_eq!(report["correlation_id"], json!(correlation_id));
+                    }
+                })
+            })
+            .collect();
+        let over = &over;
+        scope.spawn(move || {
+            for client in clients {
+                client.join().expect("a client was served");
+            }
+            over.store(true, Ordering::Release);
+        });
+        let mut round = 0;
+        while !over.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(250));
+            breaks(round);
+            round += 1;
+        }
+        assert!(round > 2, "something was broken while they asked");
+    });
+    let ends: Vec<(String, u64)> =
+        database.rows("SELECT ended_as, COUNT(*) FROM tasks GROUP BY ended_as");
+    assert_eq!(
+        ends,
+        [("completed".to_owned(), (CLIENTS * TASKS_EACH) as u64)]
+    );
+    assert_eq!(database.rows::<u64>("SELECT COUNT(*) FROM jobs"), [0]);
+}
+
+fn at(address: SocketAddr) -> [String; 2] {
+    ["--listen".to_owned(), address.to_string()]
+}
+
+#[test]
+fn while_workers_are_killed_and_frozen_each_task_is_completed_once() {
+    let database = Database::new();
+    let api = api(&database);
+    let mut workers: Vec<Replica> = (0..2).map(|_| worker(&database, &LEASE)).collect();
+    judge_under(&database, api.address(), |round| {
+        let place = round % 2;
+        if round % 4 < 2 {
+            workers[place].kill();
+            workers[place] = worker(&database, &LEASE);
+        } else {
+            workers[place].freeze();
+            // Longer than its lease.
+            thread::sleep(Duration::from_millis(1_300));
+            workers[place].thaw();
+        }
+    });
+}
+
+#[test]
+fn while_the_api_is_killed_each_task_is_completed_once() {
+    let database = Database::new();
+    let mut api = api(&database);
+    let address = api.address();
+    let _workers = [worker(&database, &LEASE), worker(&database, &LEASE)];
+    judge_under(&database, address, |_| {
+        api.kill();
+        api = start(
+            "api",
+            &database,
+            &at(address).each_ref().map(String::as_str),
+        );
+    });
+}
+
+#[test]
+fn while_the_database_is_killed_each_task_is_completed_once() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let database = Database::of(&server);
+    let api = api(&database);
+    let _workers = [worker(&database, &LEASE), worker(&database, &LEASE)];
+    judge_under(&database, api.address(), |round| {
+        if round % 4 == 0 {
+            server
+                .process()
+                .and_then(testbed::Process::kill)
+                .expect("it runs");
+            server.start().expect("it starts again");
+        }
+    });
+}

@@ -1,0 +1,92 @@
+//! The API and its workers, and what the tests ask of them.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{Answer, Caller, Database, PATIENCE, Replica, eventually};
+
+use crate::harness::{array, load, reports};
+
+/// Starts an API on a free port.
+pub(crate) fn api(database: &Database) -> Replica {
+    start("api", database, &["--listen", "127.0.0.1:0"])
+}
+
+/// Starts a worker.
+pub(crate) fn worker(database: &Database, options: &[&str]) -> Replica {
+    start("worker", database, options)
+}
+
+pub(crate) fn start(command: &str, database: &Database, options: &[&str]) -> Replica {
+    let mut replica = Replica::run(reports(command, database).args(options));
+    replica.wait_until_ready();
+    replica
+}
+
+/// Asks for a report, and gives the task.
+#[track_caller]
+pub(crate) fn ask(caller: &mut Caller, wanted: &Value) -> Value {
+    let answer = post(caller, wanted);
+    assert_eq!(answer.status, 202, "{answer:?}");
+    answer.json()
+}
+
+pub(crate) fn post(caller: &mut Caller, wanted: &Value) -> Answer {
+    caller.request("POST", "/api/v1/report", "", wanted.to_string().as_bytes())
+}
+
+/// The path of a task, or of its report.
+pub(crate) fn path(of: &str, task: &Value) -> String {
+    let id = task["task_id"].as_str().expect("a task has an id");
+    format!("/api/v1/{of}/{id}")
+}
+
+/// Waits for the task's end, and gives it.
+pub(crate) fn ended(caller: &mut Caller, task: &Value) -> Value {
+    let answer = caller.request("GET", &path("tasks", task), "Prefer: wait=30\r\n", b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// Waits until a task has this status, and gives it.
+pub(crate) fn wait_for(caller: &mut Caller, task: &Value, status: &str) -> Value {
+    let mut found = Value::Null;
+    eventually(status, || {
+        found = caller.get(&path("tasks", task)).json();
+        found["task_status"] == status
+    });
+    found
+}
+
+/// Loads the calls of phone 7: of 10, 20 and 40 seconds. Gives its figures.
+pub(crate) fn load_phone_7(database: &Database) -> Value {
+    load(
+        database,
+        &["-"],
+        &array(&[(7, 0, 10_000), (7, 50_000, 70_000), (7, 100_000, 140_000)]),
+    );
+    json!({
+        "phone": 7, "known": true, "cnt_all_attempts": 3,
+        "cnt_att_dur": { "10_sec": 1, "10_30_sec": 1, "30_sec": 1 },
+        "min_price_att": 100, "max_price_att": 400, "avg_dur_att": 23.333_333, "sum_price_att_over_15": 600,
+    })
+}
+
+/// A request on a connection of its own to a server that may be away, or go away; None then.
+pub(crate) fn try_request(address: SocketAddr, head: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let length = body.len();
+    write!(
+        stream,
+        "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
