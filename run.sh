@@ -9,6 +9,8 @@
 #   ./run.sh chaos [OPTIONS]         kills, freezes and cuts off replicas and a database of its own under load, for two
 #                                    minutes: is any promise broken? --seed N, --minutes M, --help
 #   ./run.sh cluster [OPTIONS]       the main job on a group of three MySQL servers; --failovers N, --compare, --help
+#   ./run.sh reports [CLIENT OPTIONS]  the reports: database, API, two workers, calls of 200 phones, client, verdict
+#   ./run.sh reports bench [OPTIONS] how fast calls are loaded and reports made; --calls N, --help
 #   ./run.sh up                      database and replicas stay up until Ctrl-C
 #   ./run.sh mysql [ARGS]            the mysql command-line client on the database
 #   ./run.sh clean                   removes .run/: the private database and the logs
@@ -330,6 +332,21 @@ testbed() {
   attend "$binaries/$1" "${@:2}"
 }
 
+reports() {
+  local what=(--bin reports)
+  [[ ${1:-} != bench ]] || what+=(--example bench)
+  build -p reports "${what[@]}"
+  open_database
+  if [[ ${1:-} == bench ]]; then attend "$binaries/examples/bench" "${@:2}"; return; fi
+  provide reports services/reports/schema.sql 'select, insert on calls' 'select, insert, update on call_durations' \
+    'select, insert, update on loads' 'select, insert, update on tasks' 'select, insert, update, delete on jobs'
+  DATABASE_URL=$url attend "$binaries/reports" load --generate 200x5000
+  keep reports-worker-1 "$binaries/reports" worker
+  keep reports-worker-2 "$binaries/reports" worker
+  serve reports-api 8000 1 "$binaries/reports" api
+  attend "$binaries/reports" client --url "${urls[0]}" "$@"
+}
+
 stay_up() {
   start_replicas
   say "try: curl -H 'Content-Type: application/json' -d '{\"user\": \"alice\", \"text\": \"hi\"}' ${urls[0]}/messages"
@@ -363,6 +380,7 @@ case ${1:-run} in
   test) run_tests "${@:2}" ;;
   bench) bench "${@:2}" ;;
   chaos | cluster) testbed "$@" ;;
+  reports) reports "${@:2}" ;;
   up) stay_up ;;
   mysql) command_line "${@:2}" ;;
   clean) clean ;;
