@@ -39,6 +39,8 @@ pub struct Options {
     pub raw: bool,
 }
 
+/// Reports that are claimed for each thread.
+const CLAIMS_EACH: usize = 4;
 /// How long a worker waits for the figures of a report.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -136,6 +138,8 @@ impl Reports {
             reading,
         };
         let limits = WorkerLimits {
+            // Most reports take little, and more of them end in one transaction.
+            claims: CLAIMS_EACH * options.threads,
             lease: options.lease,
             ..WorkerLimits::threads(options.threads)
         };
