@@ -1,0 +1,169 @@
+//! Sources that are well-formed, malformed, and cut anywhere.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Gives a few bytes at a time, as a pipe may.
+struct Trickle<'a>(&'a [u8], usize);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.1.min(self.0.len()).min(buffer.len());
+        let (now, later) = self.0.split_at(length);
+        buffer[..length].copy_from_slice(now);
+        self.0 = later;
+        Ok(length)
+    }
+}
+
+/// The phones of the calls, and the places of the malformed rows.
+type PhonesAndPlaces = (Vec<u64>, Vec<u64>);
+
+fn read_all(text: &str, at_once: usize) -> Result<PhonesAndPlaces, SourceError> {
+    let mut calls = JsonCalls::new(Trickle(text.as_bytes(), at_once))?;
+    let (mut phones, mut places) = (Vec::new(), Vec::new());
+    while let Some(row) = calls.next_row()? {
+        match row {
+            Row::Call(call) => phones.push(call.phone.number()),
+            Row::Malformed { at, .. } => places.push(at),
+        }
+    }
+    assert!(calls.next_row()?.is_none(), "the end is the end");
+    Ok((phones, places))
+}
+
+fn call(phone: u64) -> String {
+    format!(r#"{{"phone": {phone}, "start_date": 1, "end_date": 2}}"#)
+}
+
+#[test]
+fn an_array_and_lines_give_the_same_calls_however_they_are_cut() {
+    let calls = [1, 2, 3].map(call);
+    let texts = [
+        format!("[{}]", calls.join(",")),
+        format!(" [\n{}\n]\n", calls.join(" ,\n ")),
+        calls.join("\n"),
+        calls.join("\r\n\r\n") + "\n",
+        calls.concat(),
+    ];
+    for text in &texts {
+        for at_once in [1, 7, 1 << 20] {
+            let read = read_all(text, at_once).expect("it is well-formed");
+            assert_eq!(read, (vec![1, 2, 3], vec![]), "{text}");
+        }
+    }
+    for nothing in ["", " \n", "[]", " [ ] "] {
+        let read = read_all(nothing, 1).expect("it is well-formed");
+        assert_eq!(read, (vec![], vec![]), "{nothing:?}");
+    }
+}
+
+#[test]
+fn what_is_json_and_no_call_is_left_out_and_its_place_is_told() {
+    let others = [
+        "{}",
+        "17",
+        "null",
+        "\"],[\"",
+        "[[]]",
+        "-1.5e3",
+        r#"{"phone": "1", "start_date": 1, "end_date": 2}"#,
+        r#"{"phone": 1.5, "start_date": 1, "end_date": 2}"#,
+        r#"{"phone": -1, "start_date": 1, "end_date": 2}"#,
+        r#"{"phone": 1, "start_date": 3, "end_date": 2}"#,
+        r#"{"phone": 1, "phone": 1, "start_date": 1, "end_date": 2}"#,
+        r#"{"phone": 1, "start_date": 1, "note": {"}": "]"}}"#,
+    ];
+    for other in others {
+        for (open, comma, close) in [("[", ",", "]"), ("", "\n", "\n")] {
+            let before = format!("{open}{}{comma}", call(1));
+            let text = format!("{before}{other}{comma}{}{close}", call(2));
+            let read = read_all(&text, 1).expect("the rest is well-formed");
+            assert_eq!(read, (vec![1, 2], vec![before.len() as u64]), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_line_costs_the_line_and_a_broken_array_ends_there() {
+    for broken in [
+        "{",
+        "{\"phone\": 1",
+        "}",
+        "]",
+        "nonsense",
+        "{\"phone\" 1}",
+        ",",
+        "\"open",
+    ] {
+        let text = format!("{}\n{broken}\n{}\n", call(1), call(2));
+        let read = read_all(&text, 1).expect("lines go on");
+        assert_eq!((&read.0[0], read.1.len()), (&1, 1), "{text}");
+        let text = format!("[{},{broken},{}]", call(1), call(2));
+        let error = read_all(&text, 1).expect_err("an array does not");
+        assert!(!matches!(error, SourceError::Unreadable(_)), "{error}");
+    }
+}
+
+#[test]
+fn an_array_is_taken_only_as_a_whole() {
+    let one = call(1);
+    for broken in [
+        format!("[{one}"),
+        format!("[{one},"),
+        format!("[{one},]"),
+        format!("[,{one}]"),
+        format!("[{one} {one}]"),
+        format!("[{one}] x"),
+        format!("[{one}][{one}]"),
+        "[".to_owned(),
+    ] {
+        assert!(read_all(&broken, 1).is_err(), "{broken}");
+    }
+}
+
+#[test]
+fn a_row_may_fill_the_buffer_and_not_more() {
+    let row = |length: usize| {
+        let call = call(1);
+        format!(
+            "{}{}{}",
+            &call[..1],
+            " ".repeat(length - call.len()),
+            &call[1..]
+        )
+    };
+    let fits = format!("{}\n", row(BUFFER_BYTES - 1));
+    assert_eq!(read_all(&fits, 1 << 17).expect("it fits").0, [1]);
+    let too_long = row(BUFFER_BYTES + 1);
+    let text = format!("{too_long}\n{}", call(2));
+    assert_eq!(
+        read_all(&text, 1 << 17).expect("lines go on"),
+        (vec![2], vec![0])
+    );
+    let read = read_all(&format!("[{too_long}]"), 1 << 17);
+    assert!(matches!(read, Err(SourceError::RowTooLong(1, _))));
+}
+
+proptest! {
+    #[test]
+    fn a_source_is_read_the_same_from_any_row_on(
+        is_array in any::<bool>(), phones in prop::collection::vec(0..99_u64, 1..9), before in 0..9_usize
+    ) {
+        let before = 1 + before % phones.len();
+        let rows: Vec<String> = phones.iter().map(|&phone| call(phone)).collect();
+        let text = if is_array { format!("[ {} ]", rows.join(" , ")) } else { rows.join("\n") };
+        let mut first = JsonCalls::new(text.as_bytes()).expect("it is well-formed");
+        for _row in 0..before {
+            prop_assert!(first.next_row().expect("it is well-formed").is_some());
+        }
+        let mut second = JsonCalls::new(Trickle(text.as_bytes(), 3)).expect("it is well-formed");
+        second.skip_to(first.position()).expect("it is as long");
+        let mut rest = Vec::new();
+        while let Some(Row::Call(call)) = second.next_row().expect("it is well-formed") {
+            rest.push(call.phone.number());
+        }
+        prop_assert_eq!(rest, &phones[before..]);
+    }
+}

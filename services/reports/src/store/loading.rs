@@ -1,0 +1,200 @@
+//! What `reports load` writes.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, LocalInfileHandler, Transaction, TxOpts};
+
+use crate::call::{Call, Phone};
+use crate::load::Chunk;
+
+/// How far a load has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadState {
+    /// The first byte of the source that is not loaded yet, or the first call of one that is generated.
+    pub position: u64,
+    /// How many calls are stored.
+    pub calls: u64,
+    /// How many malformed rows were left out.
+    pub malformed: u64,
+    /// Whether all of the source is loaded.
+    pub finished: bool,
+}
+
+/// A load as it is stored.
+#[derive(Debug)]
+pub struct Load {
+    /// What is loaded.
+    pub source: String,
+    /// How far it has come.
+    pub state: LoadState,
+}
+
+/// Begins a load, or finds it, with its source and how far it has come.
+///
+/// # Errors
+/// As the database says.
+pub fn begin_load(connection: &mut Conn, id: &str, source: &str) -> Result<Load, mysql::Error> {
+    connection.exec_drop(
+        "INSERT IGNORE INTO loads (id, source, started_at)
+         VALUES (?, ?, UTC_TIMESTAMP(6))",
+        (id, source),
+    )?;
+    let found = connection.exec_first(
+        "SELECT source, next_position, calls, malformed, finished_at IS NOT NULL
+         FROM loads
+         WHERE id = ?",
+        (id,),
+    )?;
+    let (source, position, calls, malformed, finished) =
+        found.ok_or(mysql::DriverError::UnexpectedPacket)?;
+    let state = LoadState {
+        position,
+        calls,
+        malformed,
+        finished,
+    };
+    Ok(Load { source, state })
+}
+
+/// What came of storing a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It is stored.
+    Done,
+    /// The load is not where the chunk begins: another process does the same load, or this one has stored it before.
+    Elsewhere,
+}
+
+/// Stores a chunk of a load that takes it from one state to another: calls, durations and state, in one transaction.
+///
+/// # Errors
+/// As the database says. Of a COMMIT without an answer it is not known whether it was done; see [`begin_load`].
+pub fn store_chunk(
+    connection: &mut Conn,
+    id: &str,
+    [before, after]: [LoadState; 2],
+    chunk: &Arc<Chunk>,
+) -> Result<Stored, mysql::Error> {
+    let local_infile: Option<bool> = connection.query_first("SELECT @@GLOBAL.local_infile")?;
+    let mut transaction = connection.start_transaction(TxOpts::default())?;
+    // First, so that a second process with this load waits here, and then finds it elsewhere.
+    if !advance(&mut transaction, id, before, after)? {
+        return Ok(Stored::Elsewhere);
+    }
+    if local_infile == Some(true) {
+        stream_calls(&mut transaction, Arc::clone(chunk))?;
+    } else {
+        insert_calls(&mut transaction, chunk.calls())?;
+    }
+    add_durations(&mut transaction, chunk.durations())?;
+    transaction.commit()?;
+    Ok(Stored::Done)
+}
+
+/// Whether the load was in this state, and now is in the other one.
+fn advance(
+    transaction: &mut Transaction<'_>,
+    id: &str,
+    before: LoadState,
+    after: LoadState,
+) -> Result<bool, mysql::Error> {
+    transaction.exec_drop(
+        "UPDATE loads
+         SET
+           next_position = ?,
+           calls = ?,
+           malformed = ?,
+           finished_at = IF(?, UTC_TIMESTAMP(6), NULL)
+         WHERE id = ? AND next_position = ? AND finished_at IS NULL",
+        (
+            after.position,
+            after.calls,
+            after.malformed,
+            after.finished,
+            id,
+            before.position,
+        ),
+    )?;
+    Ok(transaction.affected_rows() == 1)
+}
+
+/// Sends the calls as a file.
+fn stream_calls(transaction: &mut Transaction<'_>, chunk: Arc<Chunk>) -> Result<(), mysql::Error> {
+    let expected = chunk.calls().len() as u64;
+    // Whatever file the server names: it gets these rows, and never a file of this machine.
+    transaction.set_local_infile_handler(Some(LocalInfileHandler::new(move |_name, to_server| {
+        for call in chunk.calls() {
+            let (phone, started_at) = (call.phone, call.started_at);
+            writeln!(to_server, "{phone}\t{started_at}\t{}", call.duration_ms)?;
+        }
+        Ok(())
+    })));
+    let sent = transaction.query_drop(
+        "LOAD DATA LOCAL INFILE 'calls'
+         INTO TABLE calls
+         CHARACTER SET ascii
+         (phone, started_at, duration_ms)",
+    );
+    transaction.set_local_infile_handler(None);
+    sent?;
+    // What does not fit is a warning to this statement, and not an error.
+    let (stored, warnings) = (transaction.affected_rows(), transaction.warnings());
+    if (stored, warnings) == (expected, 0) {
+        Ok(())
+    } else {
+        Err(not_all(expected, stored, warnings))
+    }
+}
+
+fn not_all(expected: u64, stored: u64, warnings: u16) -> mysql::Error {
+    mysql::Error::MySqlError(mysql::MySqlError {
+        state: "HY000".to_owned(),
+        message: format!("of {expected} calls it took {stored}, with {warnings} warnings"),
+        code: 0,
+    })
+}
+
+/// Rows of one INSERT: some 300 kB at most, which any server takes at once.
+const INSERTED_ROWS: usize = 5_000;
+
+/// Inserts the calls, where the server takes no files.
+fn insert_calls(transaction: &mut Transaction<'_>, calls: &[Call]) -> Result<(), mysql::Error> {
+    calls.chunks(INSERTED_ROWS).try_for_each(|calls| {
+        let row = |call: &Call| {
+            format!(
+                "({}, {}, {})",
+                call.phone, call.started_at, call.duration_ms
+            )
+        };
+        let rows = joined(calls, row);
+        transaction.query_drop(format!(
+            "INSERT INTO calls (phone, started_at, duration_ms)
+             VALUES {rows}"
+        ))
+    })
+}
+
+/// Adds to how many calls of which duration there are.
+fn add_durations(
+    transaction: &mut Transaction<'_>,
+    durations: &[(Phone, u32, u64)],
+) -> Result<(), mysql::Error> {
+    durations.chunks(INSERTED_ROWS).try_for_each(|durations| {
+        let row = |(phone, duration_ms, calls): &(Phone, u32, u64)| {
+            format!("({phone}, {duration_ms}, {calls})")
+        };
+        let rows = joined(durations, row);
+        transaction.query_drop(format!(
+            "INSERT INTO call_durations (phone, duration_ms, calls)
+             VALUES {rows}
+             ON DUPLICATE KEY UPDATE calls = calls + VALUES(calls)"
+        ))
+    })
+}
+
+fn joined<T>(rows: &[T], row: impl Fn(&T) -> String) -> String {
+    let rows: Vec<String> = rows.iter().map(row).collect();
+    rows.join(", ")
+}
