@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, Parser, Subcommand};
 use foundation::telemetry::{self, LogFormat, LogLevel};
 use foundation::{config, service};
 use reports::error::Error;
@@ -23,11 +23,19 @@ enum Command {
     /// Make the reports that wait
     Worker(worker::Options),
     /// Store the calls of a file, exactly once
+    #[command(mut_arg("database_timeout", patient))]
     Load(load::LoadArgs),
     /// Compare how many calls of which duration are noted with the calls themselves
+    #[command(mut_arg("database_timeout", patient))]
     Check(check::CheckArgs),
     /// Ask for reports, measure and judge them
     Client(client::ClientArgs),
+}
+
+/// Nobody waits for a single answer of these commands, and to store or count millions of calls may take longer than a
+/// request.
+fn patient(timeout: Arg) -> Arg {
+    timeout.default_value("60s")
 }
 
 fn main() -> ExitCode {

@@ -5,34 +5,36 @@ use std::process::{Command, Stdio};
 use mysql::prelude::Queryable;
 use testbed::{Database, OwnDatabase, Process, eventually};
 
-use crate::harness::{assert_valid, count, load, noted, reports, run, stored};
+use crate::harness::{
+    Call, array, assert_valid, count, file, lines, load, noted, reports, run, stored,
+};
 
-/// 30,000 calls in some 43 chunks.
-const OPTIONS: [&str; 4] = ["--generate", "20x1500", "--chunk-calls", "700"];
+/// In some 43 chunks.
 const CALLS: u64 = 30_000;
+const GENERATED: [&str; 4] = ["--generate", "20x1500", "--chunk-calls", "700"];
 
-fn loading(database: &Database) -> Command {
+fn loading(database: &Database, options: &[&str]) -> Command {
     let mut command = reports("load", database);
     command
-        .args(OPTIONS)
+        .args(options)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command
 }
 
-/// How far the load is, and that of the tables; 0 while nobody can say.
-fn position(database: &Database) -> u64 {
+/// How many calls the load has stored; 0 while nobody can say.
+fn loaded(database: &Database) -> u64 {
     let asked = database
         .try_connect()
-        .and_then(|mut connection| connection.query_first("SELECT MAX(next_position) FROM loads"));
+        .and_then(|mut connection| connection.query_first("SELECT MAX(calls) FROM loads"));
     asked.ok().flatten().flatten().unwrap_or(0)
 }
 
 /// Fails unless the database holds what a load without any interruption stores.
 #[track_caller]
-fn assert_loaded_once(database: &Database) {
+fn assert_loaded_once(database: &Database, options: &[&str]) {
     let undisturbed = Database::new();
-    load(&undisturbed, &OPTIONS, "");
+    load(&undisturbed, options, "");
     assert_eq!(count(database), CALLS);
     assert!(stored(database) == stored(&undisturbed), "the calls differ");
     assert!(
@@ -42,30 +44,48 @@ fn assert_loaded_once(database: &Database) {
     assert_valid(database);
 }
 
-#[test]
-fn a_load_that_is_killed_again_and_again_stores_every_call_once() {
+/// Kills the load after some chunks, again and again, until it has stored all.
+fn kill_again_and_again(options: &[&str]) {
     let database = Database::new();
     let mut kills = 0;
-    while position(&database) != CALLS {
-        let before = position(&database);
-        let mut process = Process::start(&mut loading(&database)).expect("it can be started");
+    while loaded(&database) != CALLS {
+        let before = loaded(&database);
+        let mut process = Process::start(&mut loading(&database, options)).expect("it is built");
         eventually("the load goes on, or ends", || {
-            position(&database) > before + 1_400
+            loaded(&database) > before + 1_400
                 || process.status().expect("it is our child").is_some()
         });
         process.kill().expect("it runs, or has ended");
         kills += 1;
     }
     assert!(kills >= 5, "it was killed {kills} times only");
-    load(&database, &OPTIONS, "");
-    assert_loaded_once(&database);
+    load(&database, options, "");
+    assert_loaded_once(&database, options);
+}
+
+#[test]
+fn a_generated_load_that_is_killed_again_and_again_stores_every_call_once() {
+    kill_again_and_again(&GENERATED);
+}
+
+#[test]
+fn a_file_whose_load_is_killed_again_and_again_is_stored_once() {
+    let calls: Vec<Call> = (0..CALLS)
+        .map(|index| (index % 20, index, index + index % 120_001))
+        .collect();
+    for text in [array(&calls), lines(&calls)] {
+        let (_folder, path) = file(&text);
+        let path = path.to_str().expect("it is ASCII");
+        kill_again_and_again(&[path, "--chunk-calls", "700"]);
+    }
 }
 
 #[test]
 fn two_processes_with_the_same_load_store_every_call_once() {
     let database = Database::new();
-    let mut second = Process::start(&mut loading(&database)).expect("it can be started");
-    let first = run(reports("load", &database).args(OPTIONS), "");
+    let mut second =
+        Process::start(&mut loading(&database, &GENERATED)).expect("it can be started");
+    let first = run(reports("load", &database).args(GENERATED), "");
     let second = second.end(testbed::PATIENCE).expect("it is our child");
     let statuses = [first.status, second.and_then(|status| status.code())];
     // Who comes too late ends, or finds that all is done.
@@ -75,8 +95,8 @@ fn two_processes_with_the_same_load_store_every_call_once() {
             .all(|status| [Some(0), Some(3)].contains(status)),
         "{statuses:?} {first:?}"
     );
-    load(&database, &OPTIONS, "");
-    assert_loaded_once(&database);
+    load(&database, &GENERATED, "");
+    assert_loaded_once(&database, &GENERATED);
 }
 
 #[test]
@@ -85,10 +105,11 @@ fn a_load_whose_database_dies_goes_on_by_itself_and_stores_every_call_once() {
         return;
     };
     load(own.database(), &["--generate", "1x1", "--id", "tables"], "");
-    let mut process = Process::start(&mut loading(own.database())).expect("it can be started");
+    let mut process =
+        Process::start(&mut loading(own.database(), &GENERATED)).expect("it can be started");
     for round in 1..=3_u64 {
         eventually("the load goes on, or ends", || {
-            position(own.database()) > round * 5_000
+            loaded(own.database()) > round * 5_000
                 || process.status().expect("it is our child").is_some()
         });
         own.process().expect("it runs").kill().expect("it runs");
