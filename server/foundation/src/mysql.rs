@@ -20,7 +20,7 @@ pub use hosts::NoPrimary;
 pub use metrics::{DATABASE_SECONDS, PoolMetrics};
 pub use outage::{Access, DatabaseAway, Outage};
 pub use pool::{Pool, Session, max_packet};
-pub use results::{Results, Stopped, column, next_set, run_all, time};
+pub use results::{Results, Stopped, column, next_set, run_all, time, transaction};
 pub use setup::{Database, Schema, SetupError, has_relations};
 pub use timeouts::Timeouts;
 pub use url::DatabaseUrls;

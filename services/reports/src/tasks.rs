@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use foundation::jobs::{self, Job};
-use foundation::mysql::{ErrorClass, column, time};
+use foundation::mysql::{ErrorClass, column, time, transaction};
 use mysql::prelude::Queryable;
-use mysql::{Conn, Row, TxOpts, Value};
+use mysql::{Conn, Row, Value};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -121,19 +121,19 @@ pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Erro
 }
 
 fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), mysql::Error> {
-    let mut transaction = connection.start_transaction(TxOpts::default())?;
-    transaction.exec_drop(
-        "INSERT INTO tasks (id, request_id, correlation_id, request, received_at)
-         VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6))",
-        (
-            id.as_bytes(),
-            new.request_id.as_bytes(),
-            &new.correlation_id,
-            &new.request,
-        ),
-    )?;
-    jobs::enqueue(&mut transaction, QUEUE, id, &new.request)?;
-    transaction.commit()
+    transaction(connection, |transaction| {
+        transaction.exec_drop(
+            "INSERT INTO tasks (id, request_id, correlation_id, request, received_at)
+             VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6))",
+            (
+                id.as_bytes(),
+                new.request_id.as_bytes(),
+                &new.correlation_id,
+                &new.request,
+            ),
+        )?;
+        jobs::enqueue(transaction, QUEUE, id, &new.request)
+    })
 }
 
 fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Error> {
@@ -307,17 +307,18 @@ pub enum Cancelled {
 /// As the database says.
 pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<Cancelled, mysql::Error> {
     // Waits for a worker that is just ending it. The job first, as workers do.
-    connection.query_drop("BEGIN")?;
-    let is_cancelled = jobs::cancel(connection, id)?;
-    if is_cancelled {
-        connection.exec_drop(
-            "UPDATE tasks
-             SET ended_as = 'cancelled', ended_at = UTC_TIMESTAMP(6)
-             WHERE id = ?",
-            (id.as_bytes(),),
-        )?;
-    }
-    connection.query_drop("COMMIT")?;
+    let is_cancelled = transaction(connection, |transaction| {
+        let is_cancelled = jobs::cancel(transaction, id)?;
+        if is_cancelled {
+            transaction.exec_drop(
+                "UPDATE tasks
+                 SET ended_as = 'cancelled', ended_at = UTC_TIMESTAMP(6)
+                 WHERE id = ?",
+                (id.as_bytes(),),
+            )?;
+        }
+        Ok(is_cancelled)
+    })?;
     Ok(match find(connection, &[id])?.pop() {
         Some(task) if is_cancelled => Cancelled::Now(task),
         Some(task) => Cancelled::TooLate(task),

@@ -12,7 +12,7 @@ use mysql::prelude::Queryable;
 use super::metrics::JobMetrics;
 use super::{Claim, Done, Handler, Job, WorkError, WorkerLimits, sql};
 use crate::backoff::Backoff;
-use crate::mysql::{Access, Database, ErrorClass, PoolMetrics, Recovery, Session};
+use crate::mysql::{Access, Database, ErrorClass, PoolMetrics, Recovery, Session, transaction};
 use crate::telemetry::size;
 
 /// The pauses between questions while there are no jobs. Each question is one read of an index.
@@ -392,18 +392,4 @@ struct Ended {
     retried: u64,
     failed: u64,
     lost: u64,
-}
-
-/// Does something as a whole or not at all.
-fn transaction<T>(
-    connection: &mut Conn,
-    run: impl FnOnce(&mut Conn) -> Result<T, mysql::Error>,
-) -> Result<T, mysql::Error> {
-    connection.query_drop("BEGIN")?;
-    let done = run(connection).and_then(|done| connection.query_drop("COMMIT").map(|()| done));
-    if done.is_err() {
-        // On a connection that is lost the database does it.
-        let _lost = connection.query_drop("ROLLBACK");
-    }
-    done
 }

@@ -1,4 +1,4 @@
-//! Reading what the database sends.
+//! Transactions, and reading what the database sends.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use mysql::prelude::{FromValue, Queryable};
@@ -46,6 +46,23 @@ fn read_all<T>(
     read: impl Fn(Row) -> Result<T, mysql::Error>,
 ) -> Result<Vec<T>, mysql::Error> {
     rows.map(|row| row.and_then(&read)).collect()
+}
+
+/// Does something as a whole or not at all.
+///
+/// # Errors
+/// Those of `run`, and of its COMMIT, of which it is not known then whether it was done.
+pub fn transaction<T>(
+    connection: &mut Conn,
+    run: impl FnOnce(&mut Conn) -> Result<T, mysql::Error>,
+) -> Result<T, mysql::Error> {
+    connection.query_drop("BEGIN")?;
+    let done = run(connection).and_then(|done| connection.query_drop("COMMIT").map(|()| done));
+    if done.is_err() {
+        // On a connection that is lost the database does it.
+        let _lost = connection.query_drop("ROLLBACK");
+    }
+    done
 }
 
 /// The end of several statements at one of them.
