@@ -25,7 +25,6 @@ use std::time::Instant;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use foundation::config::DatabaseArgs;
-use uuid::Uuid;
 
 pub use self::chunk::Chunk;
 use self::generator::Amount;
@@ -55,8 +54,8 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     seed: u64,
 
-    /// Name of the load. A load of the same name and source goes on where it stopped, and stores nothing twice. Made of the
-    /// source, if it is not given; of standard input it is drawn, and shown
+    /// Name of the load. A load of the same name and source goes on where it stopped, and stores nothing twice. A file's
+    /// is made of its content, if it is not given; that of standard input is drawn, and shown
     #[arg(long, value_parser = load_id, value_name = "TEXT")]
     id: Option<String>,
 
@@ -64,7 +63,7 @@ pub struct LoadArgs {
     #[arg(long)]
     strict: bool,
 
-    /// Calls of one transaction. More are faster and take more memory, 50 bytes each
+    /// Calls of one transaction. More take more memory, 24 bytes each
     #[arg(
         long,
         default_value_t = 500_000,
@@ -103,14 +102,6 @@ impl LoadArgs {
             _ => Origin::Stdin,
         }
     }
-
-    fn id(&self, source: &str) -> String {
-        match (&self.id, self.origin()) {
-            (Some(id), _) => id.clone(),
-            (None, Origin::Stdin) => Uuid::now_v7().to_string(),
-            (None, _) => source.chars().take(LONGEST_ID).collect(),
-        }
-    }
 }
 
 /// Loads; returns the exit status.
@@ -120,7 +111,7 @@ impl LoadArgs {
 pub fn run(args: &LoadArgs) -> Result<u8, Error> {
     let origin = args.origin();
     let source = origin.describe()?;
-    let id = args.id(&source);
+    let id = args.id.clone().map_or_else(|| origin.load_id(), Ok)?;
     let database = args.database.open(&store::SCHEMA, &crate::registry())?;
     let mut loader = Loader::begin(database, id, source)?;
     let before = loader.state();

@@ -1,8 +1,11 @@
 //! Where calls come from, and how far they are read.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::call::Call;
 use crate::error::Error;
@@ -32,15 +35,26 @@ pub(super) enum Origin<'a> {
 impl Origin<'_> {
     /// Says what it is, so that a load does not go on with another source than it began with.
     pub(super) fn describe(self) -> Result<String, Error> {
-        Ok(match self {
-            Self::File(path) => {
-                let name = path.file_name().unwrap_or(path.as_os_str());
-                let bytes = self.length()?.unwrap_or(0);
-                format!("{} of {bytes} bytes", name.display())
+        Ok(match (self, self.length()?) {
+            (Self::Generator(amount, seed), _) => {
+                format!("{amount} generated calls of seed {seed}")
             }
-            Self::Stdin => "standard input".to_owned(),
-            Self::Generator(amount, seed) => format!("{amount} generated calls of seed {seed}"),
+            // Without its name, under which it need not stay.
+            (_, Some(bytes)) => format!("a file of {bytes} bytes"),
+            (_, None) => "a stream".to_owned(),
         })
+    }
+
+    /// A name for the load of it, the same for the same calls; drawn where they cannot be read twice.
+    pub(super) fn load_id(self) -> Result<String, Error> {
+        match self {
+            Self::File(path) if self.length()?.is_some() => {
+                let hash = hash(path).map_err(|error| Error::file(path, error))?;
+                Ok(format!("xxh3-{hash:032x}"))
+            }
+            Self::File(_) | Self::Stdin => Ok(Uuid::now_v7().to_string()),
+            Self::Generator(..) => self.describe(),
+        }
     }
 
     /// How far it goes, in bytes or, of generated ones, in calls; `None` if nobody knows.
@@ -74,6 +88,24 @@ impl Origin<'_> {
         Ok(Source::Json(calls))
     }
 }
+
+/// Two files of one name and length need not hold the same, say those of two days.
+fn hash(path: &Path) -> io::Result<u128> {
+    let mut file = BufReader::with_capacity(HASHED_BYTES, File::open(path)?);
+    let mut hash = Xxh3::new();
+    loop {
+        let read = file.fill_buf()?;
+        let length = read.len();
+        if length == 0 {
+            return Ok(hash.digest128());
+        }
+        hash.update(read);
+        file.consume(length);
+    }
+}
+
+/// Bytes that are read at once for the hash.
+const HASHED_BYTES: usize = 1 << 18;
 
 /// An open source.
 pub(super) enum Source {

@@ -67,6 +67,20 @@ fn the_same_source_is_loaded_once_and_under_another_id_once_more() {
 }
 
 #[test]
+fn a_file_is_known_by_its_content_and_not_by_its_name_and_length() {
+    let database = Database::new();
+    for (text, count_after) in [
+        (array(&[(1, 2, 3)]), 1),
+        (array(&[(1, 2, 4)]), 2),
+        (array(&[(1, 2, 3)]), 2),
+    ] {
+        let ran = load_file(&database, &text, &[]);
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+        assert_eq!(count(&database), count_after, "{ran:?}");
+    }
+}
+
+#[test]
 fn a_load_does_not_go_on_with_another_source() {
     let database = Database::new();
     load(&database, &["--generate", "2x3", "--id", "x"], "");
