@@ -23,6 +23,7 @@ use clap::Args;
 use foundation::config::duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use uuid::Uuid;
 
@@ -151,6 +152,7 @@ async fn collect(
     progress: &ProgressBar,
     (summary, judge): &mut (Summary, Judge),
 ) -> Result<(), Error> {
+    let mut signals = signal(SignalKind::interrupt())?;
     let mut interrupted = false;
     loop {
         tokio::select! {
@@ -162,8 +164,7 @@ async fn collect(
                 }
                 None => return Ok(()),
             },
-            signal = tokio::signal::ctrl_c() => {
-                signal?;
+            _signal = signals.recv() => {
                 if interrupted {
                     return Ok(());
                 }
