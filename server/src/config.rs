@@ -90,6 +90,7 @@ impl Config {
             queue_messages: self.queue_messages,
             batch_messages: self.batch_messages,
             batch_bytes: self.batch_bytes,
+            request_timeout: self.server.http.request_timeout,
         }
     }
 }

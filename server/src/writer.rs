@@ -7,11 +7,12 @@
 mod thread;
 mod intake;
 mod attempts;
+mod deadlines;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use foundation::http::Exchange;
@@ -22,6 +23,7 @@ use crate::message::Submission;
 use crate::metrics::WriterMetrics;
 use crate::store::Store;
 
+use deadlines::{Deadlines, Owed};
 use intake::Waiting;
 use thread::WriterThread;
 
@@ -34,11 +36,14 @@ pub struct WriterLimits {
     pub batch_messages: usize,
     /// Bytes of users and texts that end a batch. The last message may exceed it.
     pub batch_bytes: usize,
+    /// The time of a request, after which its message is answered in any case.
+    pub request_timeout: Duration,
 }
 
-/// The way into the queue, and the thread behind it.
+/// The way into the queue, and the threads behind it.
 pub struct Writer {
     queue: Sender<Waiting>,
+    deadlines: Arc<Deadlines>,
     store: Store,
     thread: JoinHandle<()>,
     /// Closed when the thread ends; nothing is ever sent.
@@ -49,7 +54,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// If the system gives no thread.
@@ -68,8 +73,18 @@ impl Writer {
                 let _alive: Sender<Infallible> = alive;
                 writer.work();
             })?;
+        let deadlines = Arc::new(Deadlines::new(
+            store.clone(),
+            limits.request_timeout,
+            Arc::clone(&metrics),
+        ));
+        let (keeper, writer_ended) = (Arc::clone(&deadlines), ended.clone());
+        std::thread::Builder::new()
+            .name("deadlines".to_owned())
+            .spawn(move || keeper.keep(&writer_ended))?;
         Ok(Self {
             queue,
+            deadlines,
             store,
             thread,
             ended,
@@ -78,20 +93,24 @@ impl Writer {
         })
     }
 
-    /// Queues a message, whose exchange is answered when it is stored; or answers at once that the queue is full. Does not
-    /// block.
+    /// Queues a message, whose exchange is answered when it is stored, or its time is over; or answers at once that the queue
+    /// is full. Does not block.
     pub fn submit(&self, submission: Submission, exchange: Exchange) {
-        let queued = self.queue.try_send(Waiting {
+        let (deadline, owed) = (submission.deadline, Owed::new(exchange));
+        let waiting = Waiting {
             submission,
-            exchange,
-        });
-        match queued {
-            Ok(()) => {}
-            Err(TrySendError::Full(waiting)) => {
+            owed: Arc::clone(&owed),
+        };
+        let error = match self.queue.try_send(waiting) {
+            Ok(()) => return self.deadlines.add(deadline, &owed),
+            Err(TrySendError::Full(_)) => {
                 self.metrics.refused_full.inc();
-                waiting.exchange.answer(self.busy());
+                self.busy()
             }
-            Err(TrySendError::Disconnected(waiting)) => waiting.exchange.answer(self.gone()),
+            Err(TrySendError::Disconnected(_)) => self.gone(),
+        };
+        if let Some(exchange) = owed.take() {
+            exchange.answer(error);
         }
     }
 

@@ -49,8 +49,7 @@ pub struct HttpArgs {
     #[arg(long, default_value_t = 64 << 10, value_parser = at_least_one, value_name = "BYTES")]
     pub body_limit: usize,
 
-    /// How long a request may take before its client is told 503 (not done) or 504 (not known). An attempt that is under
-    /// way then is waited for
+    /// How long a request may take before its client is told 503 (not done) or 504 (not known)
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub request_timeout: Duration,
 

@@ -31,7 +31,7 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
     let replica = Replica::start_with(
         &database,
         &[
-            "--request-timeout=500ms",
+            "--request-timeout=3s",
             "--database-timeout=4s",
             "--queue-messages=1",
             "--batch-messages=1",
