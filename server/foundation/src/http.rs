@@ -202,7 +202,7 @@ impl Edge {
     /// # Errors
     /// [`ServeError`]
     pub fn serve<S: Service>(self, service: Arc<S>) -> Result<Instant, ServeError> {
-        let dispatcher = Dispatcher::new(
+        let dispatcher = Arc::new(Dispatcher::new(
             service,
             self.limits,
             Arc::clone(&self.stopping),
@@ -210,7 +210,7 @@ impl Edge {
             self.registry.clone(),
             Arc::clone(&self.metrics),
             Arc::clone(&self.responses),
-        );
+        ));
         self.responses.start_relief().map_err(ServeError::Start)?;
         let watchdog = self.acceptor.start_watchdog().map_err(ServeError::Start)?;
         let (served, finished) = self.receive(&dispatcher, &watchdog);
@@ -230,7 +230,7 @@ impl Edge {
     /// How receiving ended, and then whether all that was taken is answered.
     fn receive<S: Service>(
         &self,
-        dispatcher: &Dispatcher<S>,
+        dispatcher: &Arc<Dispatcher<S>>,
         watchdog: &AcceptWatchdog,
     ) -> (Result<(), ServeError>, Result<(), ServeError>) {
         let over = AtomicBool::new(false);

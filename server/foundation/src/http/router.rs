@@ -21,8 +21,7 @@ pub enum Handler<S: 'static> {
     /// Runs on the thread that receives all requests, so it must not block. It may keep the exchange, which is answered
     /// later, from any thread. While the server stops it is not called.
     Inline(fn(&S, Exchange)),
-    /// May block on the database: runs on the query pool, for one request of a connection after the other. While the server
-    /// stops it is called for GET and HEAD only.
+    /// May block on the database: runs on the query pool. While the server stops it is called for GET and HEAD only.
     Blocking(fn(&S, &Exchange) -> Result<Response, Problem>),
 }
 
@@ -69,11 +68,6 @@ impl<S> Endpoint<S> {
 }
 
 impl<S> Endpoint<S> {
-    /// Whether what answers it may block.
-    pub(super) fn blocks(&self) -> bool {
-        matches!(self.handler, Handler::Blocking(_))
-    }
-
     /// Whether a request for it may change something (RFC 9110, section 9.2.1).
     pub(super) fn writes(&self) -> bool {
         self.method != "GET"
@@ -89,6 +83,13 @@ pub(super) enum Target<S: 'static> {
     Service(&'static Endpoint<S>),
     /// There is no such path, or no such method on it.
     Refused(Problem),
+}
+
+impl<S> Target<S> {
+    /// Whether the service's handler of it may block.
+    pub(super) fn blocks(&self) -> bool {
+        matches!(self, Self::Service(endpoint) if matches!(endpoint.handler, Handler::Blocking(_)))
+    }
 }
 
 /// Where a request goes, and what the path says beside.
