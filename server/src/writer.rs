@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use foundation::config::at_least_one;
 use foundation::http::Exchange;
 use foundation::telemetry::Reporter;
 
@@ -28,16 +30,30 @@ use intake::Waiting;
 use thread::WriterThread;
 
 /// Limits of the writer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Args)]
 pub struct WriterLimits {
-    /// Most messages that wait.
+    /// Most messages that wait for the database; more are refused with 503
+    #[arg(long, default_value_t = 4096, value_parser = at_least_one, value_name = "COUNT")]
     pub queue_messages: usize,
-    /// Most messages in one transaction.
+
+    /// Most messages in one transaction, up to 900
+    #[arg(long, default_value_t = 256, value_parser = batch_size, value_name = "COUNT")]
     pub batch_messages: usize,
-    /// Bytes of users and texts that end a batch. The last message may exceed it.
+
+    /// Bytes of users and texts that end a batch
+    #[arg(long, default_value_t = 1 << 20, value_parser = at_least_one, value_name = "BYTES")]
     pub batch_bytes: usize,
-    /// The time of a request, after which its message is answered in any case.
-    pub request_timeout: Duration,
+}
+
+/// `MariaDB` makes a table of a list of 1,000 values or more (`in_predicate_conversion_threshold`), and then does not lock
+/// the counters in their order.
+const LARGEST_BATCH: usize = 900;
+
+fn batch_size(text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(|size| match size {
+        too_many if too_many > LARGEST_BATCH => Err(format!("must be at most {LARGEST_BATCH}")),
+        fine => Ok(fine),
+    })
 }
 
 /// The way into the queue, and the threads behind it.
@@ -61,6 +77,7 @@ impl Writer {
     pub fn start(
         store: Store,
         limits: WriterLimits,
+        request_timeout: Duration,
         metrics: Arc<WriterMetrics>,
     ) -> std::io::Result<Self> {
         // Never blocks: whoever finds it full is told so.
@@ -75,7 +92,7 @@ impl Writer {
             })?;
         let deadlines = Arc::new(Deadlines::new(
             store.clone(),
-            limits.request_timeout,
+            request_timeout,
             Arc::clone(&metrics),
         ));
         let (keeper, writer_ended) = (Arc::clone(&deadlines), ended.clone());

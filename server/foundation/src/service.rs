@@ -98,7 +98,7 @@ fn run<S: Service>(
             }
         })?;
     let cannot_serve = "cannot serve";
-    let edge = Edge::new(socket, options.limits(), registry).map_err(Failure::of(cannot_serve))?;
+    let edge = Edge::new(socket, options.limits, registry).map_err(Failure::of(cannot_serve))?;
     let address = edge.address().map_err(Failure::of(cannot_serve))?;
     let stopper = edge.stopper().map_err(Failure::of(cannot_serve))?;
     let on_signal = move || {

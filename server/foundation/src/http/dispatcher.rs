@@ -145,9 +145,9 @@ impl<S: Service> Dispatcher<S> {
             let problem = self.refuse_what_follows(exchange.connection());
             return exchange.refuse(problem);
         }
-        if exchange.needs_no_waiting(self.handlers.limits.body) {
+        if exchange.needs_no_waiting(self.handlers.limits.body_limit) {
             // In any case: what stays in the connection would be taken for the next request.
-            exchange.read_body(self.handlers.limits.body, exchange.received());
+            exchange.read_body(self.handlers.limits.body_limit, exchange.received());
             self.dispatch(target, exchange);
         } else {
             exchange.wait_for_body(&self.handlers.being_read);
@@ -270,7 +270,7 @@ impl<S: Service> Handlers<S> {
             exchange.refuse(busy(incident));
             return None;
         }
-        exchange.read_body(self.limits.body, deadline);
+        exchange.read_body(self.limits.body_limit, deadline);
         exchange.received_now();
         Some(exchange)
     }
