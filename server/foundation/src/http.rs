@@ -225,7 +225,7 @@ impl Edge {
         let (served, finished) = self.receive(&dispatcher, &watchdog);
         watchdog.stop();
         // Otherwise a thread may hang on its client for long.
-        if self.responses.unanswered() == 0 {
+        if self.responses.pipelines().open() == 0 {
             dispatcher.join();
         }
         served.and(finished).map(|()| self.deadline_to_stop())

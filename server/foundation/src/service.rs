@@ -44,9 +44,7 @@ impl From<SetupError> for Failure {
             message: error.to_string(),
             code: match error {
                 SetupError::Url(_) => MISCONFIGURED,
-                SetupError::NotUp { .. }
-                | SetupError::Refused { .. }
-                | SetupError::Unfit { .. } => FAILED,
+                SetupError::Database(_) => FAILED,
             },
         }
     }

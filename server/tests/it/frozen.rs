@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::metrics::scrape;
 
 /// The time of a request is over long before the database's.
-const IMPATIENT: [&str; 1] = ["--request-timeout=500ms"];
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+const IMPATIENT: [&str; 1] = ["--request-timeout=1s"];
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// For a loaded machine.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -49,7 +49,7 @@ fn a_message_whose_transaction_is_frozen_is_answered_when_its_time_is_over_and_s
     let (mut caller, mut next) = (replica.caller(), replica.caller());
     let key = Uuid::new_v4().to_string();
     let mut root = server.database().connect();
-    let slow = "CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW SET @slept = SLEEP(1)";
+    let slow = "CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW SET @slept = SLEEP(2)";
     root.query_drop(slow).expect("root may");
     let start = Instant::now();
     caller.send_post(
@@ -192,7 +192,7 @@ fn a_database_that_thaws_is_read_from_again() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = on_a_frozen_database(&mut server, &["--request-timeout=500ms"]);
+    let replica = on_a_frozen_database(&mut server, &["--request-timeout=1s"]);
     let mut caller = replica.caller();
     for _ in 0..6 {
         assert_eq!(caller.get("/messages").status, 503);

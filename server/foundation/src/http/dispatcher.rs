@@ -211,7 +211,7 @@ impl<S: Service> Dispatcher<S> {
     /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
     pub(super) fn unanswered(&self) -> usize {
         let being_read = self.handlers.being_read.load(Ordering::Acquire);
-        self.responses.unanswered().saturating_sub(being_read)
+        self.responses.pipelines().open().saturating_sub(being_read)
     }
 
     /// Ends all threads, which must be idle.

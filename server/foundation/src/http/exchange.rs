@@ -174,7 +174,8 @@ impl Exchange {
 
     /// Nothing that follows on its connection is served, and when it is answered the connection is shut down.
     pub(super) fn give_up_connection(&mut self) {
-        self.responses.give_up(self.connection());
+        let pipelines = self.responses.pipelines();
+        pipelines.give_up(self.connection(), Instant::now());
         self.open_mut().afterwards = Afterwards::ShutDown;
     }
 

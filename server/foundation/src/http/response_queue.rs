@@ -75,11 +75,6 @@ impl ResponseQueue {
         &self.pipelines
     }
 
-    /// Nothing more is served on this connection.
-    pub(super) fn give_up(&self, connection: SocketAddr) {
-        self.pipelines.give_up(connection, Instant::now());
-    }
-
     /// Ends a request that gets neither a place nor an answer.
     pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
         self.metrics.ignored.inc();
@@ -123,11 +118,6 @@ impl ResponseQueue {
     /// Ends the threads that write.
     pub(super) fn join(&self) {
         self.repliers.join();
-    }
-
-    /// Requests that have come, and whose answers are not written yet.
-    pub(super) fn unanswered(&self) -> usize {
-        self.pipelines.open()
     }
 
     /// Brings the gauges up to date.

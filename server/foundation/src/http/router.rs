@@ -108,12 +108,20 @@ const CONTRACT: &str = "/openapi.json";
 
 /// The last stands for all that is no endpoint.
 const OF_EACH_SERVER: [Label; 5] = [
-    Label::of("GET", HEALTH, &[200, 503]),
-    Label::of("GET", READY, &[200, 503]),
-    Label::of("GET", METRICS, &[200]),
-    Label::of("GET", CONTRACT, &[200]),
-    Label::of("other", "other", &[404, 405]),
+    label("GET", HEALTH, &[200, 503]),
+    label("GET", READY, &[200, 503]),
+    label("GET", METRICS, &[200]),
+    label("GET", CONTRACT, &[200]),
+    label("other", "other", &[404, 405]),
 ];
+
+const fn label(method: &'static str, path: &'static str, statuses: &'static [u16]) -> Label {
+    Label {
+        method,
+        path,
+        statuses,
+    }
+}
 
 /// Finds the endpoint that a request asks for.
 pub(super) struct Router<S: 'static> {
@@ -133,7 +141,7 @@ impl<S> Router<S> {
     pub(super) fn new(endpoints: &'static [Endpoint<S>]) -> Self {
         let of_service = endpoints
             .iter()
-            .map(|endpoint| Label::of(endpoint.method, endpoint.path, endpoint.statuses));
+            .map(|endpoint| label(endpoint.method, endpoint.path, endpoint.statuses));
         let labels: Vec<_> = of_service.chain(OF_EACH_SERVER).collect();
         let mut of_path: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (index, label) in labels[..labels.len() - 1].iter().enumerate() {
