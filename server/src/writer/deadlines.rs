@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use foundation::http::Exchange;
-use foundation::telemetry::{Incident, Reporter};
+use foundation::mysql::Access;
 use parking_lot::Mutex;
 
 use super::attempts::RetryState;
@@ -18,6 +18,10 @@ use crate::store::Store;
 /// How long the answer to a COMMIT that is on its way is waited for beyond the time of a message: most come at once, and then
 /// nobody need be told that it is not known.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// What the log tells where nothing has failed yet.
+const LATE: &str =
+    "messages are not stored in time: it has not answered yet, or those before them took long";
 
 /// What a client may be told of its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,8 +90,6 @@ pub(super) struct Deadlines {
     /// The time of a request: nobody who comes later is late before it is over.
     request_timeout: Duration,
     store: Store,
-    /// Rate-limits the line about messages that waited too long.
-    late: Reporter,
     metrics: Arc<WriterMetrics>,
 }
 
@@ -101,7 +103,6 @@ impl Deadlines {
             pending: Mutex::default(),
             request_timeout,
             store,
-            late: Reporter::default(),
             metrics,
         }
     }
@@ -144,8 +145,10 @@ impl Deadlines {
     }
 
     fn error(&self, progress: Progress) -> Error {
-        let outage = self.store.outage().incident();
-        let incident = outage.unwrap_or_else(|| self.report());
+        let outage = self.store.outage();
+        // Counts as a failure, although the attempt goes on.
+        let fails = || outage.fail(Access::Write, &LATE);
+        let incident = outage.incident().unwrap_or_else(fails);
         let metrics = &self.metrics;
         if progress == Progress::NotSent {
             metrics.refused_late.inc();
@@ -156,14 +159,5 @@ impl Deadlines {
         }
         metrics.unknown_given_up.inc();
         Error::OutcomeUnknown(incident)
-    }
-
-    fn report(&self) -> Incident {
-        self.late.report(|incident| {
-            tracing::warn!(
-                instance = %incident,
-                "messages are not stored in time: the database has not answered yet, or those before them took long"
-            );
-        })
     }
 }
