@@ -5,7 +5,7 @@
 //! * [`config`]: options, from flags and environment.
 //! * [`api`]: the service and its endpoints; a new route goes here.
 //! * [`message`]: what a client sent, parsed; what is stored, rendered.
-//! * [`writer`]: one thread a replica; combines what waits into one transaction.
+//! * [`writer`]: one thread a replica; combines what waits into one transaction. Another answers what is late.
 //! * [`numbering`]: which number each message of a batch gets. Pure.
 //! * [`store`]: all SQL, and what is checked of the tables at start.
 //! * [`error`]: what can go wrong, and what the client sees of it.

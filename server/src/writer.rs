@@ -2,7 +2,8 @@
 //!
 //! One writer at a time can hold the lock, whatever the number of connections, so the way to be fast is to do much while
 //! holding it. There is no timer and no minimum: an idle server stores a message at once, a busy one fills its batches
-//! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does).
+//! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does). What is not stored in time is answered
+//! by another thread.
 
 mod thread;
 mod intake;
