@@ -26,7 +26,7 @@ use crate::thread_pool::ThreadPool;
 const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What the receivers hand requests to. All requests of a connection come through one accept loop and one receiver, so their
-/// slots are drawn in the order of their arrival.
+/// turns are in the order of their arrival.
 pub(super) struct Dispatcher<S: Service> {
     router: Router<S>,
     handlers: Arc<Handlers<S>>,
