@@ -11,7 +11,7 @@ use chrono::DateTime;
 use foundation::http::{
     Edge, EdgeLimits, Endpoint, Handler, Problem, Service, claim_descriptors, listen,
 };
-use foundation::telemetry::{self, LogFormat, LogLevel, Program, Registry};
+use foundation::telemetry::{self, LevelFilter, LogFormat, Program, Registry};
 use server::message::{Message, RenderedHistory, ReplyBody};
 
 struct Constant(ReplyBody);
@@ -42,12 +42,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect();
     let reply = RenderedHistory::new(&messages).window(messages.len() - 1);
     let limits = EdgeLimits {
-        body: 64 << 10,
+        body_limit: 64 << 10,
         workers: 256,
         request_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(10),
     };
-    telemetry::start(LogLevel::Info, LogFormat::Text);
+    telemetry::start(LevelFilter::INFO, LogFormat::Text);
     claim_descriptors();
     let socket = listen(
         address.parse()?,

@@ -13,7 +13,7 @@ use foundation::http::{
     Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service, claim_descriptors, listen,
 };
 use foundation::mysql::{Database, Timeouts};
-use foundation::telemetry::{self, Incident, LogFormat, LogLevel, Program, Registry};
+use foundation::telemetry::{self, Incident, LevelFilter, LogFormat, Program, Registry};
 use foundation::thread_pool::ThreadPool;
 use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
@@ -134,12 +134,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
     );
     let limits = EdgeLimits {
-        body: 64 << 10,
+        body_limit: 64 << 10,
         workers: 256,
         request_timeout: Duration::from_secs(10),
         shutdown_timeout: Duration::from_secs(10),
     };
-    telemetry::start(LogLevel::Info, LogFormat::Text);
+    telemetry::start(LevelFilter::INFO, LogFormat::Text);
     claim_descriptors();
     let socket = listen(
         address.parse()?,

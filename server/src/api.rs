@@ -1,11 +1,23 @@
-//! The messenger's endpoints: what clients send, and what they get.
+//! The service: its endpoints, what clients send to them, and what they get.
 
 use std::time::Instant;
 
+use foundation::http::{Endpoint, Exchange, Handler, Part, Problem, Response, Service};
+use foundation::mysql::Access;
+use mysql::Conn;
+
 use crate::error::Error;
 use crate::message::{NewMessage, ReplyBody, RequestId, Submission};
-use crate::messenger::Messenger;
-use foundation::http::{Endpoint, Exchange, Handler, Part, Problem, Response, Service};
+use crate::store::{self, Store};
+use crate::writer::Writer;
+
+/// Stores messages and shows them.
+pub struct Messenger {
+    /// What is stored.
+    pub store: Store,
+    /// The way into it.
+    pub writer: Writer,
+}
 
 impl Service for Messenger {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[
@@ -18,16 +30,22 @@ impl Service for Messenger {
         Some(include_str!("openapi.json"))
     }
 
+    /// Asks whether the database takes writes, and the writer can send some.
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.check_writable(deadline)?)
+        let answer = self.store.check_writer(deadline).and_then(|()| {
+            let access = Access::CheckWritable;
+            self.store.read(access, deadline, store::check_writable)
+        });
+        Ok(answer.map_err(Error::from)?)
     }
 
     fn observe(&self) {
-        self.observe_gauges();
+        self.writer.observe();
+        self.store.observe();
     }
 
     fn finish(self, deadline: Instant) {
-        self.end(deadline);
+        self.writer.finish(deadline);
     }
 }
 
@@ -36,7 +54,7 @@ fn post(messenger: &Messenger, mut exchange: Exchange) {
     match parse_post(&exchange) {
         Ok(post) => {
             exchange.set_resource(post.request_id.uuid());
-            messenger.submit(post, exchange);
+            messenger.writer.submit(post, exchange);
         }
         Err(problem) => exchange.answer(problem),
     }
@@ -68,8 +86,12 @@ fn request_id<'a>(mut keys: impl Iterator<Item = &'a str>) -> Result<RequestId, 
 
 /// `GET /messages`: a page of the history, oldest first.
 fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem> {
-    let request = PageRequest::parse(exchange.query())?;
-    let messages = messenger.page(request.before, request.limit, exchange.deadline())?;
+    let PageRequest { before, limit } = PageRequest::parse(exchange.query())?;
+    let page = move |connection: &mut Conn| store::page(connection, before, limit);
+    let answer = messenger
+        .store
+        .read(Access::Read, exchange.deadline(), page);
+    let messages = answer.map_err(Error::from)?;
     Ok(Response::json(&messages))
 }
 

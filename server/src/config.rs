@@ -1,7 +1,7 @@
 //! Options of the messenger, beside those of every server.
 
 use clap::{Parser, ValueEnum};
-use foundation::config::{DatabaseArgs, HttpArgs, LogArgs, ServerArgs, at_least_one};
+use foundation::config::ServerArgs;
 
 use crate::writer::WriterLimits;
 use crate::{BUILD, VERSION};
@@ -14,98 +14,39 @@ pub struct Config {
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Most messages that wait for the database; more are refused with 503
-    #[arg(long, default_value_t = 4096, value_parser = at_least_one, value_name = "COUNT")]
-    pub queue_messages: usize,
-
-    /// Most messages in one transaction, up to 900
-    #[arg(long, default_value_t = 256, value_parser = batch_size, value_name = "COUNT")]
-    pub batch_messages: usize,
-
-    /// Bytes of users and texts that end a batch
-    #[arg(long, default_value_t = 1 << 20, value_parser = at_least_one, value_name = "BYTES")]
-    pub batch_bytes: usize,
+    /// Limits of the writer.
+    #[command(flatten)]
+    pub writer: WriterLimits,
 }
 
 impl Config {
     /// Logs what is in effect, each option by its name. The database's URLs show themselves without passwords.
     pub fn log(&self) {
-        let Self {
-            server,
-            queue_messages,
-            batch_messages,
-            batch_bytes,
-        } = self;
         let ServerArgs {
             http,
             database,
             log,
-        } = server;
-        let DatabaseArgs {
-            database_url: _,
-            connect_timeout,
-            database_timeout,
-            startup_timeout,
-        } = database;
-        let HttpArgs {
-            listen,
-            workers,
-            body_limit,
-            request_timeout,
-            idle_timeout,
-            send_timeout,
-            shutdown_timeout,
-        } = http;
-        let LogArgs {
-            log_level,
-            log_format,
-        } = log;
+        } = &self.server;
         tracing::info!(
             version = VERSION,
             build = BUILD,
-            %listen,
+            listen = %http.listen,
             database_url = %database.urls(),
-            workers,
-            queue_messages,
-            batch_messages,
-            batch_bytes,
-            body_limit,
-            ?request_timeout,
-            ?idle_timeout,
-            ?send_timeout,
-            ?connect_timeout,
-            ?database_timeout,
-            ?startup_timeout,
-            ?shutdown_timeout,
-            log_level = name(log_level),
-            log_format = name(log_format),
+            workers = http.limits.workers,
+            queue_messages = self.writer.queue_messages,
+            batch_messages = self.writer.batch_messages,
+            batch_bytes = self.writer.batch_bytes,
+            body_limit = http.limits.body_limit,
+            request_timeout = ?http.limits.request_timeout,
+            idle_timeout = ?http.idle_timeout,
+            send_timeout = ?http.send_timeout,
+            connect_timeout = ?database.connect_timeout,
+            database_timeout = ?database.database_timeout,
+            startup_timeout = ?database.startup_timeout,
+            shutdown_timeout = ?http.limits.shutdown_timeout,
+            log_level = log.log_level.to_string(),
+            log_format = log.log_format.to_possible_value().map(|format| format.get_name().to_owned()),
             "starting"
         );
     }
-
-    /// What the writer needs of it.
-    #[must_use]
-    pub fn writer_limits(&self) -> WriterLimits {
-        WriterLimits {
-            queue_messages: self.queue_messages,
-            batch_messages: self.batch_messages,
-            batch_bytes: self.batch_bytes,
-        }
-    }
-}
-
-fn name(value: &impl ValueEnum) -> Option<String> {
-    let value = value.to_possible_value()?;
-    Some(value.get_name().to_owned())
-}
-
-/// `MariaDB` makes a table of a list of 1,000 values or more (`in_predicate_conversion_threshold`), and then does not lock
-/// the counters in their order.
-const LARGEST_BATCH: usize = 900;
-
-fn batch_size(text: &str) -> Result<usize, String> {
-    at_least_one(text).and_then(|size| match size {
-        too_many if too_many > LARGEST_BATCH => Err(format!("must be at most {LARGEST_BATCH}")),
-        fine => Ok(fine),
-    })
 }

@@ -1,12 +1,11 @@
 //! The DummyMessenger server: numbers and stores messages in one order, on any number of replicas over one database.
 //!
-//! The parts in reading order; a POST goes through `api`, `message`, `messenger`, `writer`, `store`, `numbering`, `store`:
+//! The parts in reading order; a POST goes through `api`, `message`, `writer`, `store`, `numbering`, `store`:
 //!
 //! * [`config`]: options, from flags and environment.
-//! * [`api`]: the endpoints; a new route goes here.
+//! * [`api`]: the service and its endpoints; a new route goes here.
 //! * [`message`]: what a client sent, parsed; what is stored, rendered.
-//! * [`messenger`]: the service. Puts messages into the writer's queue, reads pages of the history.
-//! * [`writer`]: one thread a replica; combines what waits into one transaction.
+//! * [`writer`]: one thread a replica; combines what waits into one transaction. Another answers what is late.
 //! * [`numbering`]: which number each message of a batch gets. Pure.
 //! * [`store`]: all SQL, and what is checked of the tables at start.
 //! * [`error`]: what can go wrong, and what the client sees of it.
@@ -31,7 +30,6 @@
 pub mod config;
 pub mod api;
 pub mod message;
-pub mod messenger;
 pub mod writer;
 pub mod numbering;
 pub mod store;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use foundation::config;
 use foundation::service::{self, Failure};
 use foundation::telemetry::{Program, Registry};
+use server::api::Messenger;
 use server::config::Config;
-use server::messenger::Messenger;
 use server::metrics::WriterMetrics;
 use server::store::{SCHEMA, Store};
+use server::writer::Writer;
 use server::{BUILD, VERSION};
 
 const PROGRAM: Program = Program {
@@ -27,6 +28,9 @@ fn start(config: &Config, registry: &Registry) -> Result<Messenger, Failure> {
     config.log();
     let database = config.server.database.open(&SCHEMA, registry)?;
     let metrics = Arc::new(WriterMetrics::new(registry));
-    Messenger::start(Store::new(database), config.writer_limits(), metrics)
-        .map_err(|error| Failure::new(&format!("cannot start the writer: {error}")))
+    let store = Store::new(database);
+    let request_timeout = config.server.http.limits.request_timeout;
+    let writer = Writer::start(store.clone(), config.writer, request_timeout, metrics)
+        .map_err(|error| Failure::new(&format!("cannot start the writer: {error}")))?;
+    Ok(Messenger { store, writer })
 }

@@ -2,18 +2,22 @@
 //!
 //! One writer at a time can hold the lock, whatever the number of connections, so the way to be fast is to do much while
 //! holding it. There is no timer and no minimum: an idle server stores a message at once, a busy one fills its batches
-//! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does).
+//! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does). What is not stored in time is answered
+//! by another thread.
 
 mod thread;
 mod intake;
 mod attempts;
+mod deadlines;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use foundation::config::at_least_one;
 use foundation::http::Exchange;
 use foundation::telemetry::Reporter;
 
@@ -22,23 +26,41 @@ use crate::message::Submission;
 use crate::metrics::WriterMetrics;
 use crate::store::Store;
 
+use deadlines::{Deadlines, Owed};
 use intake::Waiting;
 use thread::WriterThread;
 
 /// Limits of the writer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Args)]
 pub struct WriterLimits {
-    /// Most messages that wait.
+    /// Most messages that wait for the database; more are refused with 503
+    #[arg(long, default_value_t = 4096, value_parser = at_least_one, value_name = "COUNT")]
     pub queue_messages: usize,
-    /// Most messages in one transaction.
+
+    /// Most messages in one transaction, up to 900
+    #[arg(long, default_value_t = 256, value_parser = batch_size, value_name = "COUNT")]
     pub batch_messages: usize,
-    /// Bytes of users and texts that end a batch. The last message may exceed it.
+
+    /// Bytes of users and texts that end a batch
+    #[arg(long, default_value_t = 1 << 20, value_parser = at_least_one, value_name = "BYTES")]
     pub batch_bytes: usize,
 }
 
-/// The way into the queue, and the thread behind it.
+/// `MariaDB` makes a table of a list of 1,000 values or more (`in_predicate_conversion_threshold`), and then does not lock
+/// the counters in their order.
+const LARGEST_BATCH: usize = 900;
+
+fn batch_size(text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(|size| match size {
+        too_many if too_many > LARGEST_BATCH => Err(format!("must be at most {LARGEST_BATCH}")),
+        fine => Ok(fine),
+    })
+}
+
+/// The way into the queue, and the threads behind it.
 pub struct Writer {
     queue: Sender<Waiting>,
+    deadlines: Arc<Deadlines>,
     store: Store,
     thread: JoinHandle<()>,
     /// Closed when the thread ends; nothing is ever sent.
@@ -49,13 +71,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start(
         store: Store,
         limits: WriterLimits,
+        request_timeout: Duration,
         metrics: Arc<WriterMetrics>,
     ) -> std::io::Result<Self> {
         // Never blocks: whoever finds it full is told so.
@@ -68,8 +91,18 @@ impl Writer {
                 let _alive: Sender<Infallible> = alive;
                 writer.work();
             })?;
+        let deadlines = Arc::new(Deadlines::new(
+            store.clone(),
+            request_timeout,
+            Arc::clone(&metrics),
+        ));
+        let (keeper, writer_ended) = (Arc::clone(&deadlines), ended.clone());
+        std::thread::Builder::new()
+            .name("deadlines".to_owned())
+            .spawn(move || keeper.keep(&writer_ended))?;
         Ok(Self {
             queue,
+            deadlines,
             store,
             thread,
             ended,
@@ -78,20 +111,24 @@ impl Writer {
         })
     }
 
-    /// Queues a message, whose exchange is answered when it is stored; or answers at once that the queue is full. Does not
-    /// block.
+    /// Queues a message, whose exchange is answered when it is stored, or its time is over; or answers at once that the queue
+    /// is full. Does not block.
     pub fn submit(&self, submission: Submission, exchange: Exchange) {
-        let queued = self.queue.try_send(Waiting {
+        let (deadline, owed) = (submission.deadline, Owed::new(exchange));
+        let waiting = Waiting {
             submission,
-            exchange,
-        });
-        match queued {
-            Ok(()) => {}
-            Err(TrySendError::Full(waiting)) => {
+            owed: Arc::clone(&owed),
+        };
+        let error = match self.queue.try_send(waiting) {
+            Ok(()) => return self.deadlines.add(deadline, &owed),
+            Err(TrySendError::Full(_)) => {
                 self.metrics.refused_full.inc();
-                waiting.exchange.answer(self.busy());
+                self.busy()
             }
-            Err(TrySendError::Disconnected(waiting)) => waiting.exchange.answer(self.gone()),
+            Err(TrySendError::Disconnected(_)) => self.gone(),
+        };
+        if let Some(exchange) = owed.take() {
+            exchange.answer(error);
         }
     }
 

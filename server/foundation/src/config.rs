@@ -4,12 +4,12 @@ use std::env;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::builder::{OsStr, Resettable};
+use clap::builder::{OsStr, PossibleValuesParser, Resettable, TypedValueParser};
 use clap::{Args, Command, Parser};
 
 use crate::http::EdgeLimits;
 use crate::mysql::{Database, DatabaseUrls, Schema, SetupError, Timeouts};
-use crate::telemetry::{LogFormat, LogLevel, Registry};
+use crate::telemetry::{LevelFilter, LogFormat, Registry};
 
 /// All options that every server has: those of a server that has no others.
 #[derive(Debug, Clone, Parser)]
@@ -40,19 +40,9 @@ pub struct HttpArgs {
     )]
     pub listen: SocketAddr,
 
-    /// Most threads of each of four kinds: for reading long bodies, for asking the database, for writing responses, and for
-    /// the rest of bodies that were refused. They are started as they are needed
-    #[arg(long, default_value_t = 256, value_parser = at_least_one, value_name = "COUNT")]
-    pub workers: usize,
-
-    /// Largest body of a request; more is refused with 413
-    #[arg(long, default_value_t = 64 << 10, value_parser = at_least_one, value_name = "BYTES")]
-    pub body_limit: usize,
-
-    /// How long a request may take before its client is told 503 (not done) or 504 (not known). An attempt that is under
-    /// way then is waited for
-    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
-    pub request_timeout: Duration,
+    /// Limits of requests.
+    #[command(flatten)]
+    pub limits: EdgeLimits,
 
     /// How long a connection may be silent, between requests or within one, before it is closed
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
@@ -61,23 +51,6 @@ pub struct HttpArgs {
     /// How long a client may take to accept a response as a whole before its connection is dropped
     #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub send_timeout: Duration,
-
-    /// How long to finish what was taken, after SIGTERM or SIGINT
-    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
-    pub shutdown_timeout: Duration,
-}
-
-impl HttpArgs {
-    /// What the edge needs of it.
-    #[must_use]
-    pub fn limits(&self) -> EdgeLimits {
-        EdgeLimits {
-            body: self.body_limit,
-            workers: self.workers,
-            request_timeout: self.request_timeout,
-            shutdown_timeout: self.shutdown_timeout,
-        }
-    }
 }
 
 /// Options of the database.
@@ -134,8 +107,8 @@ impl DatabaseArgs {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LogArgs {
     /// What to log, to stderr
-    #[arg(long, default_value = "info", ignore_case = true, value_name = "LEVEL")]
-    pub log_level: LogLevel,
+    #[arg(long, default_value = "info", ignore_case = true, value_parser = log_level(), value_name = "LEVEL")]
+    pub log_level: LevelFilter,
 
     /// For people, or one JSON object a line
     #[arg(
@@ -174,6 +147,12 @@ fn with_variables(command: Command, prefix: &str) -> Command {
         }
         option.env(OsStr::from(variable))
     })
+}
+
+/// Reads a level of the log by its name.
+fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .map(|name| name.parse().expect("these are its names"))
 }
 
 /// More would mean for ever, and cannot be added to every point in time.

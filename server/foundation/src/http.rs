@@ -34,9 +34,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use parking_lot::Mutex;
 use socket2::Socket;
 
+use crate::config::{at_least_one, duration};
 use crate::telemetry::Registry;
 use acceptor::{AcceptLoop, Acceptor};
 use body_drain::Abandoned;
@@ -90,16 +92,23 @@ pub trait Service: Send + Sync + Sized + 'static {
 }
 
 /// Limits of the edge.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Args)]
 pub struct EdgeLimits {
-    /// Largest body, in bytes.
-    pub body: usize,
-    /// Most threads of each of four pools: those that read bodies, that ask the database, that write replies, and that
-    /// take the rest of refused bodies off the connection.
+    /// Most threads of each of four kinds: for reading long bodies, for asking the database, for writing responses, and for
+    /// the rest of bodies that were refused. They are started as they are needed
+    #[arg(long, default_value_t = 256, value_parser = at_least_one, value_name = "COUNT")]
     pub workers: usize,
-    /// How long a body may take; and from there to the moment from which nobody waits for the message any more.
+
+    /// Largest body of a request; more is refused with 413
+    #[arg(long, default_value_t = 64 << 10, value_parser = at_least_one, value_name = "BYTES")]
+    pub body_limit: usize,
+
+    /// How long a request may take before its client is told 503 (not done) or 504 (not known)
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub request_timeout: Duration,
-    /// The time from [`Stopper::stop`] to the moment at which requests under way are given up.
+
+    /// How long to finish what was taken, after SIGTERM or SIGINT
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub shutdown_timeout: Duration,
 }
 
@@ -202,7 +211,7 @@ impl Edge {
     /// # Errors
     /// [`ServeError`]
     pub fn serve<S: Service>(self, service: Arc<S>) -> Result<Instant, ServeError> {
-        let dispatcher = Dispatcher::new(
+        let dispatcher = Arc::new(Dispatcher::new(
             service,
             self.limits,
             Arc::clone(&self.stopping),
@@ -210,13 +219,13 @@ impl Edge {
             self.registry.clone(),
             Arc::clone(&self.metrics),
             Arc::clone(&self.responses),
-        );
+        ));
         self.responses.start_relief().map_err(ServeError::Start)?;
         let watchdog = self.acceptor.start_watchdog().map_err(ServeError::Start)?;
         let (served, finished) = self.receive(&dispatcher, &watchdog);
         watchdog.stop();
         // Otherwise a thread may hang on its client for long.
-        if self.responses.unanswered() == 0 {
+        if self.responses.pipelines().open() == 0 {
             dispatcher.join();
         }
         served.and(finished).map(|()| self.deadline_to_stop())
@@ -230,7 +239,7 @@ impl Edge {
     /// How receiving ended, and then whether all that was taken is answered.
     fn receive<S: Service>(
         &self,
-        dispatcher: &Dispatcher<S>,
+        dispatcher: &Arc<Dispatcher<S>>,
         watchdog: &AcceptWatchdog,
     ) -> (Result<(), ServeError>, Result<(), ServeError>) {
         let over = AtomicBool::new(false);

@@ -16,10 +16,10 @@ mod outage;
 mod metrics;
 
 pub use error::{ErrorClass, Recovery, code};
-pub use hosts::NoPrimary;
 pub use metrics::{DATABASE_SECONDS, PoolMetrics};
 pub use outage::{Access, DatabaseAway, Outage};
 pub use pool::{Pool, Session, max_packet};
+pub use primary::NoPrimary;
 pub use results::{Results, Stopped, column, next_set, run_all, time, transaction};
 pub use setup::{Database, Schema, SetupError, has_relations};
 pub use timeouts::Timeouts;

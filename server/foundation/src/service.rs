@@ -44,9 +44,7 @@ impl From<SetupError> for Failure {
             message: error.to_string(),
             code: match error {
                 SetupError::Url(_) => MISCONFIGURED,
-                SetupError::NotUp { .. }
-                | SetupError::Refused { .. }
-                | SetupError::Unfit { .. } => FAILED,
+                SetupError::Database(_) => FAILED,
             },
         }
     }
@@ -98,7 +96,7 @@ fn run<S: Service>(
             }
         })?;
     let cannot_serve = "cannot serve";
-    let edge = Edge::new(socket, options.limits(), registry).map_err(Failure::of(cannot_serve))?;
+    let edge = Edge::new(socket, options.limits, registry).map_err(Failure::of(cannot_serve))?;
     let address = edge.address().map_err(Failure::of(cannot_serve))?;
     let stopper = edge.stopper().map_err(Failure::of(cannot_serve))?;
     let on_signal = move || {

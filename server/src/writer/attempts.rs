@@ -46,7 +46,8 @@ pub(super) enum CommitStatus {
 }
 
 impl RetryState {
-    /// Adds what a failure tells: the only place that decides whether a client may be told that nothing is stored.
+    /// Adds what a failure tells: the only place that decides whether a client may be told that nothing is stored, but for
+    /// what is on its way, see [`Progress`](super::deadlines::Progress).
     pub(super) fn learn_of(&mut self, failure: &Failure, incident: Incident) {
         self.attempts += 1;
         self.outcome_unknown = match failure.commit_status {

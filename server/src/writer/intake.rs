@@ -1,19 +1,19 @@
 //! What waits, and which of it goes into a batch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use foundation::http::Exchange;
-
 use super::WriterLimits;
+use super::deadlines::Owed;
 use crate::message::Submission;
 use crate::store::{FRAME, most_bytes};
 
-/// A message that waits, and what its answer goes to.
+/// A message that waits, and the response that it is owed.
 pub(super) struct Waiting {
     pub(super) submission: Submission,
-    pub(super) exchange: Exchange,
+    pub(super) owed: Arc<Owed>,
 }
 
 /// Messages in the order in which they came.

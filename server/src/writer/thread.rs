@@ -19,6 +19,7 @@ use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, RowHeads, Store};
 
 use super::WriterLimits;
 use super::attempts::{CommitStatus, Failure, RetryState};
+use super::deadlines::Progress;
 use super::intake::{Intake, Waiting, statement_bytes};
 
 /// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
@@ -42,8 +43,6 @@ pub(super) struct WriterThread {
     refusals: Reporter,
     /// Rate-limits the line about batches that are too large.
     splits: Reporter,
-    /// Rate-limits the line about messages that waited too long.
-    late: Reporter,
     metrics: Arc<WriterMetrics>,
 }
 
@@ -61,7 +60,6 @@ impl WriterThread {
             known_users: Vec::new(),
             refusals: Reporter::default(),
             splits: Reporter::default(),
-            late: Reporter::default(),
             metrics,
         }
     }
@@ -91,15 +89,14 @@ impl WriterThread {
     /// Stores a batch and answers all of it, however often it must be tried. Gives the failure that ended it, if one did.
     fn store(&mut self, mut batch: Vec<Waiting>, mut retry: RetryState) -> Option<Failure> {
         loop {
-            self.answer_the_late(&mut batch, retry);
+            note(&mut batch, Progress::of(retry));
             if batch.is_empty() {
                 return None;
             }
             let mut failure = match self.attempt(&mut batch, retry) {
                 Ok(replies) => {
                     self.store.outage().succeed(Access::Write);
-                    let exchanges = batch.into_iter().map(|waiting| waiting.exchange);
-                    answer_all(exchanges.zip(replies));
+                    answer(batch.into_iter().zip(replies));
                     return None;
                 }
                 Err(failure) => failure,
@@ -110,6 +107,7 @@ impl WriterThread {
             }
             let incident = self.report(&failure, batch.len());
             retry.learn_of(&failure, incident);
+            note(&mut batch, Progress::of(retry));
             let metrics = &self.metrics;
             metrics.failed(failure.class);
             // What was unknown before was resolved with the lock, or is counted.
@@ -234,9 +232,6 @@ impl WriterThread {
         let locked = Locked::begin(connection, users, &look_up)
             .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
         let got = Instant::now();
-        if retry.outcome_unknown {
-            metrics.resolved(submissions(batch), &locked.state);
-        }
         if retry.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
             // processor to spare it costs nothing.
@@ -245,6 +240,15 @@ impl WriterThread {
             self.intake
                 .fill(batch, |submission| locked.state.can_number(submission));
             heads.extend(submissions(&batch[punctual..]));
+        }
+        let unanswered = batch.len();
+        note(batch, Progress::of(retry).max(Progress::Sent));
+        if batch.len() < unanswered {
+            heads = RowHeads::default();
+            heads.extend(submissions(batch));
+        }
+        if retry.outcome_unknown {
+            metrics.resolved(submissions(batch), &locked.state);
         }
         let numbered = number(submissions(batch), &locked.state);
         let some_stored = !locked.state.found.is_empty();
@@ -291,45 +295,29 @@ impl WriterThread {
             self.clean_up(Recovery::Reconnect);
         }
     }
-
-    /// Answers the messages whose time is over, with 504 if they may be stored, else with 503. Only between attempts.
-    fn answer_the_late(&self, batch: &mut Vec<Waiting>, retry: RetryState) {
-        let now = Instant::now();
-        let late: Vec<_> = batch
-            .extract_if(.., |waiting| waiting.submission.deadline <= now)
-            .collect();
-        if !late.is_empty() {
-            let incident = retry
-                .incident
-                .or_else(|| self.store.outage().incident())
-                .unwrap_or_else(|| self.report_waiting_in_vain(late.len()));
-            let metrics = &self.metrics;
-            let (error, counter) = if retry.outcome_unknown {
-                (Error::OutcomeUnknown(incident), &metrics.unknown_given_up)
-            } else {
-                (Error::DatabaseAway(incident), &metrics.refused_late)
-            };
-            counter.inc_by(late.len() as u64);
-            answer_alike(late, &error);
-        }
-    }
-
-    /// Their time was over before their batch was tried: those before them took long.
-    fn report_waiting_in_vain(&self, messages: usize) -> Incident {
-        self.late.report(|incident| {
-            tracing::warn!(instance = %incident, messages, "waited too long in the queue");
-        })
-    }
 }
 
 fn submissions(batch: &[Waiting]) -> impl Iterator<Item = &Submission> {
     batch.iter().map(|waiting| &waiting.submission)
 }
 
+/// Notes how far the messages are, and lets go of those that were answered since their time was over.
+fn note(batch: &mut Vec<Waiting>, progress: Progress) {
+    batch.retain(|waiting| waiting.owed.note(progress));
+}
+
+/// Answers those that are still owed a response.
+fn answer(answers: impl Iterator<Item = (Waiting, Result<ReplyBody, Error>)>) {
+    answer_all(answers.filter_map(|(waiting, answer)| Some((waiting.owed.take()?, answer))));
+}
+
 /// Answers all of these with the same error.
 fn answer_alike(batch: Vec<Waiting>, error: &Error) {
-    let answer = |waiting: Waiting| (waiting.exchange, Err::<ReplyBody, _>(error.clone()));
-    answer_all(batch.into_iter().map(answer));
+    answer(
+        batch
+            .into_iter()
+            .map(|waiting| (waiting, Err(error.clone()))),
+    );
 }
 
 /// The request ids to look up: all on a repeated attempt; on the first one those that clients chose, as the unique key

@@ -257,7 +257,7 @@ fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
     let database = Database::new();
     let replica = Replica::start_with(
         &database,
-        &["--request-timeout", "500ms", "--database-timeout", "2s"],
+        &["--request-timeout", "2s", "--database-timeout", "2s"],
     );
     let holder = database.hold_the_lock();
     let reply = replica.caller().post("ann", "too late");
@@ -269,7 +269,7 @@ fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
 }
 
 /// Answers before it has tried often.
-const IMPATIENT: [&str; 2] = ["--request-timeout", "400ms"];
+const IMPATIENT: [&str; 2] = ["--request-timeout", "1s"];
 
 #[test]
 fn an_error_before_commit_tells_whether_a_message_is_surely_not_stored() {

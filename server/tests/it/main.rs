@@ -3,6 +3,7 @@
 //! `DATABASE_URL` names a database server, MySQL or MariaDB, on which the user may create databases. Each test makes one
 //! of its own and drops it at the end.
 
+mod accounts;
 mod altered;
 mod any_text;
 mod contract;
@@ -10,6 +11,7 @@ mod crashes;
 mod cuts;
 mod edge;
 mod faults;
+mod frozen;
 mod hostile;
 mod hosts;
 mod life;
@@ -19,7 +21,9 @@ mod operator;
 mod options;
 mod outages;
 mod overload;
+mod packets;
 mod replicas;
 mod rights;
 mod settings;
+mod siege;
 mod tls;

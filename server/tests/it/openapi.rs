@@ -137,7 +137,7 @@ fn what_is_answered_is_what_the_contract_says() {
     let database = Database::new();
     let replica = Replica::start_with(
         &database,
-        &["--request-timeout=500ms", "--database-timeout=2s"],
+        &["--request-timeout=2s", "--database-timeout=2s"],
     );
     let contract = Contract::of(&replica);
     let mut caller = replica.caller();

@@ -31,7 +31,7 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
     let replica = Replica::start_with(
         &database,
         &[
-            "--request-timeout=500ms",
+            "--request-timeout=3s",
             "--database-timeout=4s",
             "--queue-messages=1",
             "--batch-messages=1",
@@ -51,11 +51,13 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
     database.wait_for_a_writer(None);
     let mut second = replica.caller();
     second.send_post("ann", "waits in the queue", "");
-    second.send_post("ann", "has no place in it", "");
+    eventually("it is there", || scrape(&replica)["queue_messages"] == "1");
+    let mut third = replica.caller();
+    third.send_post("ann", "has no place in it", "");
     for (answer, said) in [
         (caller.receive(), "Lock wait timeout"),
         (second.receive(), "Lock wait timeout"),
-        (second.receive(), "the queue is full"),
+        (third.receive(), "the queue is full"),
     ] {
         assert_eq!(answer.status, 503);
         let line = cause(&replica, &answer);

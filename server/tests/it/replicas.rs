@@ -145,24 +145,28 @@ fn repeats_in_one_batch_give_each_the_reply_of_then() {
     let mut before = replica.caller();
     before.send_post("ann", "the batch before", "");
     database.wait_for_a_writer(None);
-    for index in REPEATED {
-        caller.send_post("ann", "x", &format!("Idempotency-Key: {}\r\n", keys[index]));
-        caller.send_post("bob", "new", "");
-    }
     // A repeat does not join a batch that is under way, so all of these are the next one.
-    let all = (2 * REPEATED.len()).to_string();
-    eventually("all wait for the next batch", || {
-        scrape(&replica)["queue_messages"] == all
-    });
+    let mut waiting = Vec::new();
+    let mut wait_in_the_queue = |user: &str, text: &str, headers: &str| {
+        let mut caller = replica.caller();
+        caller.send_post(user, text, headers);
+        waiting.push(caller);
+        let all = waiting.len().to_string();
+        eventually("it waits for the next batch", || {
+            scrape(&replica)["queue_messages"] == all
+        });
+    };
+    for index in REPEATED {
+        wait_in_the_queue("ann", "x", &format!("Idempotency-Key: {}\r\n", keys[index]));
+        wait_in_the_queue("bob", "new", "");
+    }
     drop(lock);
     let total = before.receive().own_seq();
+    let mut replies = waiting.iter_mut().map(Caller::receive);
     for (index, new) in REPEATED.into_iter().zip(total + 1..) {
-        assert_eq!(
-            caller.receive().body,
-            first[index].body,
-            "repeat of {index}"
-        );
-        assert_eq!(caller.receive().own_seq(), new);
+        let mut next = || replies.next().expect("there is one for each");
+        assert_eq!(next().body, first[index].body, "repeat of {index}");
+        assert_eq!(next().own_seq(), new);
     }
     database.assert_in_order();
 }

@@ -1,204 +1,17 @@
 //! Servers as others run them: whatever a database is set to, the promises hold, or the start is refused and says why.
 
+mod known;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
+use known::Of::{Both, MariaDb, MySql};
+use known::Wanted::{Promises, Refusal};
+use known::{Of, SETTINGS, Wanted};
 use testbed::{Database, Load, OwnDatabase, Replica, assert_promises, eventually};
-
-/// What is wanted of a server that is set so.
-#[derive(Clone, Copy)]
-enum Wanted {
-    /// All promises.
-    Promises,
-    /// No start, for a reason that names the setting.
-    Refusal,
-}
-use Wanted::{Promises, Refusal};
-
-/// Which servers have the setting.
-#[derive(Clone, Copy, PartialEq)]
-enum Of {
-    Both,
-    MariaDb,
-    MySql,
-}
-use Of::{Both, MariaDb, MySql};
-
-/// Settings that may be changed while the server runs, each with where it comes from. The first of several is the one
-/// that a refusal names.
-const SETTINGS: [(Of, &[&str], Wanted); 41] = [
-    // "UTF-8 by default in my.cnf", as Stack Overflow has it (question 3513773), with today's names.
-    (Both, &["init_connect = 'SET NAMES utf8mb3'"], Promises),
-    (
-        Both,
-        &[
-            "init_connect = 'SET collation_connection = utf8mb4_unicode_ci'",
-            "collation_server = utf8mb4_unicode_ci",
-        ],
-        Promises,
-    ),
-    // The same of before Unicode.
-    (Both, &["init_connect = 'SET NAMES latin1'"], Promises),
-    // Manual of MySQL, "Connection Character Sets and Collations": no conversion of results.
-    (
-        Both,
-        &["init_connect = 'SET character_set_results = NULL'"],
-        Promises,
-    ),
-    // The manual's own example for init_connect.
-    (Both, &["init_connect = 'SET autocommit = 0'"], Promises),
-    // Manuals of both: autocommit, completion_type (CHAIN, RELEASE).
-    (Both, &["autocommit = 0"], Promises),
-    (Both, &["completion_type = 1"], Promises),
-    (Both, &["completion_type = 2"], Promises),
-    // Manual of MySQL, "Server SQL Modes": the combinations ANSI and TRADITIONAL.
-    (Both, &["sql_mode = 'ANSI'"], Promises),
-    (
-        Both,
-        &["sql_mode = 'TRADITIONAL,ONLY_FULL_GROUP_BY'"],
-        Promises,
-    ),
-    // WHMCS and other applications of old ask for no strictness.
-    (Both, &["sql_mode = ''"], Promises),
-    // Those of the modes that change what a statement means.
-    (
-        Both,
-        &[
-            "sql_mode = 'NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH,NO_UNSIGNED_SUBTRACTION,HIGH_NOT_PRECEDENCE'",
-        ],
-        Promises,
-    ),
-    // MariaDB's documentation, for applications that come from Oracle.
-    (MariaDb, &["sql_mode = 'ORACLE'"], Promises),
-    // What `mysql --safe-updates` sets, and MySQL Workbench by default; and a tighter limit.
-    (
-        Both,
-        &[
-            "init_connect = 'SET sql_safe_updates = 1, sql_select_limit = 1000, max_join_size = 1000000'",
-        ],
-        Promises,
-    ),
-    (
-        Both,
-        &["init_connect = 'SET sql_select_limit = 3'"],
-        Promises,
-    ),
-    // Limits against other users of the same server; manuals of both.
-    (Both, &["max_join_size = 1"], Promises),
-    (MariaDb, &["max_statement_time = 0.001"], Promises),
-    (MySql, &["max_execution_time = 1"], Promises),
-    // Time-outs that parameter groups of RDS offer.
-    (
-        Both,
-        &["wait_timeout = 1", "interactive_timeout = 1"],
-        Promises,
-    ),
-    (
-        Both,
-        &["net_read_timeout = 1", "net_write_timeout = 1"],
-        Promises,
-    ),
-    (
-        Both,
-        &["innodb_lock_wait_timeout = 1", "lock_wait_timeout = 1"],
-        Promises,
-    ),
-    // And the time zone of such a group.
-    (Both, &["time_zone = '+13:00'"], Promises),
-    // Manuals of both, SET TRANSACTION.
-    (MariaDb, &["tx_isolation = 'SERIALIZABLE'"], Promises),
-    (MySql, &["transaction_isolation = 'SERIALIZABLE'"], Promises),
-    (MariaDb, &["tx_isolation = 'READ-UNCOMMITTED'"], Promises),
-    (MariaDb, &["tx_read_only = 1"], Promises),
-    (MySql, &["transaction_read_only = 1"], Promises),
-    // Manual of MySQL, "Bulk Data Loading for InnoDB Tables".
-    (
-        Both,
-        &["unique_checks = 0", "foreign_key_checks = 0"],
-        Promises,
-    ),
-    // Manuals of both, for two servers that replicate each other.
-    (
-        Both,
-        &["auto_increment_increment = 7", "auto_increment_offset = 3"],
-        Promises,
-    ),
-    // What ODBC needs (manual of MySQL, sql_auto_is_null), and reports may want.
-    (
-        Both,
-        &[
-            "sql_auto_is_null = 1",
-            "big_tables = 1",
-            "group_concat_max_len = 4",
-            "div_precision_increment = 0",
-        ],
-        Promises,
-    ),
-    // Defaults of MySQL up to 5.1 and up to 5.7, kept by upgrades.
-    (
-        Both,
-        &[
-            "default_storage_engine = MyISAM",
-            "explicit_defaults_for_timestamp = 0",
-        ],
-        Promises,
-    ),
-    // Defaults of DigitalOcean's managed MySQL, and of Azure's.
-    (
-        MySql,
-        &[
-            "sql_require_primary_key = 1",
-            "sql_generate_invisible_primary_key = 1",
-        ],
-        Promises,
-    ),
-    // Manuals of both, for proxies that follow a session; the last one is ProxySQL's.
-    (
-        Both,
-        &[
-            "session_track_system_variables = '*'",
-            "session_track_state_change = 1",
-            "session_track_transaction_info = 'CHARACTERISTICS'",
-        ],
-        Promises,
-    ),
-    (MySql, &["session_track_gtids = OWN_GTID"], Promises),
-    // The default since MariaDB 11.6; and MariaDB's documentation, "Conversion of Big IN Predicates".
-    (
-        MariaDb,
-        &[
-            "innodb_snapshot_isolation = 1",
-            "in_predicate_conversion_threshold = 2",
-        ],
-        Promises,
-    ),
-    // Manuals of both, optimizer_switch.
-    (
-        Both,
-        &["optimizer_switch = 'mrr=on,mrr_cost_based=off,index_condition_pushdown=off'"],
-        Promises,
-    ),
-    // The first advice of all tuning; promise 6 is the operator's to give up.
-    (
-        Both,
-        &["innodb_flush_log_at_trx_commit = 2", "sync_binlog = 0"],
-        Promises,
-    ),
-    // The default of MySQL before 5.7.7 and of MariaDB before 10.2.4, kept by upgrades.
-    (Both, &["binlog_format = 'STATEMENT'"], Refusal),
-    // MariaDB's documentation, max_session_mem_used.
-    (MariaDb, &["max_session_mem_used = 8192"], Refusal),
-    // Nobody wants it, but it is allowed: no statement gives a row.
-    (Both, &["sql_select_limit = 0"], Promises),
-    (
-        Both,
-        &["init_connect = 'SET sql_select_limit = 0'"],
-        Promises,
-    ),
-];
 
 /// The name of `name = value`.
 fn name<'s>(setting: &&'s str) -> &'s str {
@@ -206,7 +19,7 @@ fn name<'s>(setting: &&'s str) -> &'s str {
 }
 
 /// With a binary log, as MySQL has it by default.
-fn own_server(options: &[&str]) -> Option<OwnDatabase> {
+pub(crate) fn own_server(options: &[&str]) -> Option<OwnDatabase> {
     OwnDatabase::start_with(|process| {
         options
             .iter()
@@ -226,7 +39,7 @@ fn kind_of(root: &mut Conn) -> Of {
 }
 
 /// Runs a statement of the test's own. Sessions of before keep their settings.
-fn administer(root: &mut Conn, statement: &str) {
+pub(crate) fn administer(root: &mut Conn, statement: &str) {
     root.query_drop(statement)
         .unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
@@ -237,7 +50,7 @@ fn empty(root: &mut Conn, database: &Database) {
     administer(root, &format!("CREATE DATABASE {name}"));
 }
 
-fn assert_refused(database: &Database, setting: &str) {
+pub(crate) fn assert_refused(database: &Database, setting: &str) {
     let mut replica = Replica::spawn(&database.url(), &["--startup-timeout=5s"]);
     assert_eq!(replica.exit_status().code(), Some(1), "{}", replica.log());
     let log = replica.log().to_lowercase().replace('-', "_");
@@ -434,85 +247,4 @@ fn the_schema_that_an_operator_applies_is_the_same_whatever_his_session_is() {
         assert_eq!(replica.caller().post("😀", "x").own_seq(), 1);
         database.assert_in_order();
     }
-}
-
-/// What the account of the replicas may have, in the words of ALTER USER.
-fn limit(root: &mut Conn, limits: &str) {
-    administer(root, &format!("ALTER USER dm@localhost WITH {limits}"));
-}
-
-#[test]
-fn an_account_with_fewer_connections_than_a_replica_takes_is_refused_by_the_limits_name() {
-    let Some(server) = own_server(&[]) else {
-        return;
-    };
-    let mut root = server.connect().expect("it is up");
-    for too_few in [1, 4] {
-        limit(&mut root, &format!("MAX_USER_CONNECTIONS {too_few}"));
-        assert_refused(server.database(), "max_user_connections");
-    }
-    limit(&mut root, "MAX_USER_CONNECTIONS 5");
-    let replica = Replica::start(server.database());
-    assert_eq!(replica.caller().get("/readyz").status, 200);
-    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
-}
-
-#[test]
-fn a_start_waits_while_the_account_has_used_up_its_connections() {
-    let Some(server) = own_server(&[]) else {
-        return;
-    };
-    let database = server.database();
-    limit(
-        &mut server.connect().expect("it is up"),
-        "MAX_USER_CONNECTIONS 5",
-    );
-    let others: Vec<Conn> = (0..5).map(|_| database.connect()).collect();
-    let mut replica = Replica::spawn(&database.url(), &[]);
-    let cause = replica.wait_for_line("waiting for the database");
-    assert!(cause.contains("max_user_connections"), "{cause}");
-    drop(others);
-    replica.wait_until_ready();
-    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
-}
-
-#[test]
-fn a_start_waits_while_the_account_has_used_up_its_questions_of_this_hour() {
-    let Some(server) = own_server(&[]) else {
-        return;
-    };
-    let mut root = server.connect().expect("it is up");
-    limit(&mut root, "MAX_QUERIES_PER_HOUR 3");
-    let mut replica = Replica::spawn(&server.database().url(), &[]);
-    let cause = replica.wait_for_line("waiting for the database");
-    // MySQL and MariaDB name it so.
-    assert!(cause.contains("max_que"), "{cause}");
-    limit(&mut root, "MAX_QUERIES_PER_HOUR 0");
-    administer(&mut root, "FLUSH USER_RESOURCES");
-    replica.wait_until_ready();
-}
-
-#[test]
-fn a_replica_whose_writer_gets_no_connection_is_not_ready() {
-    let Some(server) = own_server(&[]) else {
-        return;
-    };
-    let database = server.database();
-    limit(
-        &mut server.connect().expect("it is up"),
-        "MAX_USER_CONNECTIONS 5",
-    );
-    let replica = Replica::start_with(
-        database,
-        &["--connect-timeout=500ms", "--request-timeout=500ms"],
-    );
-    let mut caller = replica.caller();
-    // The one that is left goes to a reader.
-    let mut others: Vec<Conn> = (0..4).map(|_| database.connect()).collect();
-    eventually("a reader has it", || caller.get("/messages").status == 200);
-    assert_eq!(caller.post("ann", "x").status, 503);
-    assert_eq!(caller.get("/readyz").status, 503);
-    others.pop();
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    assert_eq!(caller.post("ann", "x").own_seq(), 1);
 }

@@ -95,9 +95,7 @@ impl Error {
         match self {
             Self::Malformed { .. } => INVALID,
             Self::Setup(SetupError::Url(_)) | Self::OtherSource { .. } => USAGE,
-            Self::Setup(
-                SetupError::NotUp { .. } | SetupError::Refused { .. } | SetupError::Unfit { .. },
-            )
+            Self::Setup(SetupError::Database(_))
             | Self::NoConnection(_)
             | Self::Database(_)
             | Self::File { .. }

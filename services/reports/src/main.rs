@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Arg, Parser, Subcommand};
-use foundation::telemetry::{self, LogFormat, LogLevel};
+use foundation::telemetry::{self, LevelFilter, LogFormat};
 use foundation::{config, service};
 use reports::error::Error;
 use reports::{PROGRAM, api, check, client, load, worker};
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 
 /// Does the work of a command that ends by itself.
 fn once(work: impl FnOnce() -> Result<u8, Error>) -> ExitCode {
-    telemetry::start(LogLevel::Info, LogFormat::Text);
+    telemetry::start(LevelFilter::INFO, LogFormat::Text);
     let status = work().unwrap_or_else(|error| {
         tracing::error!("{error}");
         error.exit_code()

@@ -1,5 +1,6 @@
 //! Hands each request to what answers it: at once where nothing blocks, else on a pool of threads.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,12 +12,12 @@ use super::body_drain::Abandoned;
 use super::exchange::Exchange;
 use super::load_shedding::no_room;
 use super::metrics::EdgeMetrics;
-use super::pipeline::ConnectionStatus;
+use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::response::Response;
 use super::response_budget::ResponseBudget;
 use super::response_queue::{ResponseQueue, connection_given_up};
-use super::router::{Handler, Router, Target};
+use super::router::{Handler, Routed, Router, Target};
 use super::{EdgeLimits, Service};
 use crate::telemetry::{Incident, Registry, Reporter, TEXT_FORMAT};
 use crate::thread_pool::ThreadPool;
@@ -25,19 +26,19 @@ use crate::thread_pool::ThreadPool;
 const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What the receivers hand requests to. All requests of a connection come through one accept loop and one receiver, so their
-/// slots are drawn in the order of their arrival.
+/// turns are in the order of their arrival.
 pub(super) struct Dispatcher<S: Service> {
     router: Router<S>,
     handlers: Arc<Handlers<S>>,
     /// Waits for bodies that are still on their way.
-    body_pool: Arc<ThreadPool<(Target<S>, Exchange)>>,
+    body_pool: ThreadPool<(Target<S>, Exchange)>,
     /// Runs what asks the database: apart, so that slow clients do not hold it up.
     query_pool: Arc<ThreadPool<(Target<S>, Exchange)>>,
     /// Renders the metrics, for which the system reads files: apart, so that they are shown whatever holds up the others.
     metrics_pool: ThreadPool<(Target<S>, Exchange)>,
     /// Asks whether the service is ready: apart, so that pages that wait for the database do not hold it up. One at a time is
     /// enough, as each has a deadline from its arrival on.
-    readiness_pool: Arc<ThreadPool<(Target<S>, Exchange)>>,
+    readiness_pool: ThreadPool<(Target<S>, Exchange)>,
     responses: Arc<ResponseQueue>,
     /// Logs connections on which nothing more is served.
     given_up: Reporter,
@@ -79,22 +80,22 @@ impl<S: Service> Dispatcher<S> {
         let query_pool = Arc::new(pool("query", limits.workers));
         let body_pool = {
             let (handlers, query_pool) = (Arc::clone(&handlers), Arc::clone(&query_pool));
-            ThreadPool::new("body", limits.workers, move |(target, exchange)| {
-                match (handlers.wait_for_body(exchange), &target) {
-                    (None, _) => {}
-                    (Some(exchange), Target::Service(endpoint)) if endpoint.blocks() => {
-                        query_pool.submit((target, exchange));
-                    }
-                    (Some(exchange), _) => handlers.handle(target, exchange),
-                }
-            })
+            ThreadPool::new(
+                "body",
+                limits.workers,
+                move |(target, exchange): (Target<S>, _)| match handlers.wait_for_body(exchange) {
+                    None => {}
+                    Some(exchange) if target.blocks() => query_pool.submit((target, exchange)),
+                    Some(exchange) => handlers.handle(target, exchange),
+                },
+            )
         };
         Self {
             router,
-            body_pool: Arc::new(body_pool),
+            body_pool,
             query_pool,
             metrics_pool: pool("metrics", 1),
-            readiness_pool: Arc::new(pool("readiness", 1)),
+            readiness_pool: pool("readiness", 1),
             handlers,
             responses,
             given_up: Reporter::default(),
@@ -107,73 +108,63 @@ impl<S: Service> Dispatcher<S> {
         &self.handlers.service
     }
 
-    /// Takes a request, without blocking.
-    pub(super) fn receive(&self, request: tiny_http::Request) {
+    /// Takes a request, without blocking: begins it, or has it begun when all before it on its connection are answered.
+    pub(super) fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.heard.store(true, Ordering::Relaxed);
-        let routed = self.router.route(request.method().as_str(), request.url());
-        let Some((mut exchange, status)) =
-            Exchange::open(request, routed.label, routed.parameters, &self.responses)
-        else {
-            return;
+        // Always there on TCP.
+        let nobody = (Ipv4Addr::UNSPECIFIED, 0).into();
+        let connection = request.remote_addr().copied().unwrap_or(nobody);
+        let pipelines = self.responses.pipelines();
+        let Some(status) = pipelines.enter(connection, Instant::now()) else {
+            return self.responses.ignore(request, connection);
         };
-        match status {
-            ConnectionStatus::Open => {}
-            ConnectionStatus::GivenUp => {
-                exchange.give_up_connection();
-                let problem = self.refuse_given_up(&exchange);
-                return exchange.refuse(problem);
-            }
-        }
-        if let Err(problem) = exchange.check_framing() {
+        let Routed {
+            target,
+            label,
+            parameters,
+        } = self.router.route(request.method().as_str(), request.url());
+        let mut exchange = Exchange::open(request, connection, label, parameters, &self.responses);
+        let refusal = match status {
+            ConnectionStatus::Open => exchange.check_framing().err(),
+            ConnectionStatus::GivenUp => Some(self.refuse_what_follows(connection)),
+        };
+        if refusal.is_some() {
             // At once: what looks like the next request on this connection may have come already.
             exchange.give_up_connection();
-            return exchange.refuse(problem);
         }
-        let target = routed.target;
-        if exchange.needs_no_waiting(self.handlers.limits.body) {
-            // In any case: what stays in the connection would be taken for the next request.
-            exchange.read_body(self.handlers.limits.body, exchange.received());
-            self.dispatch(target, exchange);
-        } else {
-            self.have_body_read(target, exchange);
-        }
+        let dispatcher = Arc::clone(self);
+        pipelines.in_turn(connection, move |before| match refusal {
+            Some(problem) => exchange.refuse(problem),
+            None => dispatcher.begin(target, exchange, before),
+        });
     }
 
-    /// For an endpoint that may block, the body is read only when all responses before it are written, so a connection keeps
-    /// one body in memory at a time.
-    fn have_body_read(&self, target: Target<S>, exchange: Exchange) {
-        let (body_pool, being_read) = (
-            Arc::clone(&self.body_pool),
-            Arc::clone(&self.handlers.being_read),
-        );
-        let in_turn = matches!(&target, Target::Service(endpoint) if endpoint.blocks());
-        let have_read = move |mut exchange: Exchange| {
-            exchange.wait_for_body(&being_read);
-            body_pool.submit((target, exchange));
-        };
-        if in_turn {
-            exchange.in_turn(have_read);
+    fn begin(&self, target: Target<S>, mut exchange: Exchange, before: Delivery) {
+        // Most likely nobody would receive what it leads to.
+        if before == Delivery::Lost && target.blocks() {
+            let problem = self.refuse_what_follows(exchange.connection());
+            return exchange.refuse(problem);
+        }
+        if exchange.needs_no_waiting(self.handlers.limits.body_limit) {
+            // In any case: what stays in the connection would be taken for the next request.
+            exchange.read_body(self.handlers.limits.body_limit, exchange.received());
+            self.dispatch(target, exchange);
         } else {
-            have_read(exchange);
+            exchange.wait_for_body(&self.handlers.being_read);
+            self.body_pool.submit((target, exchange));
         }
     }
 
     /// Hands on a request whose body is read.
     fn dispatch(&self, target: Target<S>, exchange: Exchange) {
         match target {
-            Target::Service(endpoint) if endpoint.blocks() => {
-                let pool = Arc::clone(&self.query_pool);
-                exchange.in_turn(move |exchange| pool.submit((target, exchange)));
-            }
-            Target::Ready => {
-                let pool = Arc::clone(&self.readiness_pool);
-                exchange.in_turn(move |exchange| pool.submit((target, exchange)));
-            }
+            Target::Ready => self.readiness_pool.submit((target, exchange)),
             Target::Metrics => {
                 self.observe();
                 self.metrics_pool.submit((target, exchange));
             }
-            Target::Health | Target::Contract | Target::Service(_) | Target::Refused(_) => {
+            _ if target.blocks() => self.query_pool.submit((target, exchange)),
+            _ => {
                 let handle = AssertUnwindSafe(|| self.handlers.handle(target, exchange));
                 if catch_unwind(handle).is_err() {
                     // An exchange that is dropped by a panic answers 500 by itself.
@@ -183,12 +174,12 @@ impl<S: Service> Dispatcher<S> {
         }
     }
 
-    fn refuse_given_up(&self, exchange: &Exchange) -> Problem {
-        let peer = exchange.connection();
+    fn refuse_what_follows(&self, peer: SocketAddr) -> Problem {
         let incident = self.given_up.report(|incident| {
             tracing::warn!(
                 instance = %incident, %peer,
-                "refusing what follows on a connection: a request had no clear end, or too many were sent ahead"
+                "refusing what follows on a connection: a request had no clear end, too many were sent ahead, or an answer \
+                 before them could not be delivered"
             );
         });
         connection_given_up().with_incident(incident)
@@ -199,8 +190,8 @@ impl<S: Service> Dispatcher<S> {
         let metrics = &self.handlers.metrics;
         self.responses.observe(metrics);
         for pool in [
-            &*self.body_pool,
-            &self.query_pool,
+            &self.body_pool,
+            &*self.query_pool,
             &self.metrics_pool,
             &self.readiness_pool,
         ] {
@@ -220,7 +211,7 @@ impl<S: Service> Dispatcher<S> {
     /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
     pub(super) fn unanswered(&self) -> usize {
         let being_read = self.handlers.being_read.load(Ordering::Acquire);
-        self.responses.unanswered().saturating_sub(being_read)
+        self.responses.pipelines().open().saturating_sub(being_read)
     }
 
     /// Ends all threads, which must be idle.
@@ -279,7 +270,7 @@ impl<S: Service> Handlers<S> {
             exchange.refuse(busy(incident));
             return None;
         }
-        exchange.read_body(self.limits.body, deadline);
+        exchange.read_body(self.limits.body_limit, deadline);
         exchange.received_now();
         Some(exchange)
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -13,7 +13,6 @@ use tiny_http::Request;
 use uuid::Uuid;
 
 use super::in_flight::{Afterwards, InFlight};
-use super::pipeline::ConnectionStatus;
 use super::problem::Problem;
 use super::request::{self, Content, Rest, path_and_query};
 use super::response::Response;
@@ -47,29 +46,19 @@ impl Drop for BeingRead {
 }
 
 impl Exchange {
-    /// Gives a request its place among those of its connection. Also tells how that stands. None if the connection was
-    /// given up and goes on sending all the same.
+    /// Opens what has entered the pipeline of its connection.
     pub(super) fn open(
         request: Request,
+        connection: SocketAddr,
         label: usize,
         segments: Vec<(String, String)>,
         responses: &Arc<ResponseQueue>,
-    ) -> Option<(Self, ConnectionStatus)> {
+    ) -> Self {
         let arrived = Instant::now();
-        // Always there on TCP.
-        let connection = request
-            .remote_addr()
-            .copied()
-            .unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let Some((slot, status)) = responses.reserve(connection, arrived) else {
-            responses.ignore(request, connection);
-            return None;
-        };
         let open = Box::new(InFlight {
             label,
             request,
             connection,
-            slot,
             arrived,
             received: arrived,
             rest: Rest::None,
@@ -77,15 +66,14 @@ impl Exchange {
             afterwards: Afterwards::KeepOpen,
             resource: None,
         });
-        let exchange = Self {
+        Self {
             open: Some(open),
             responses: Arc::clone(responses),
             being_read: None,
             segments,
             body: Cell::new(Ok(Vec::new())),
             deadline: arrived,
-        };
-        Some((exchange, status))
+        }
     }
 
     /// Answers, from any thread and without blocking.
@@ -186,28 +174,14 @@ impl Exchange {
 
     /// Nothing that follows on its connection is served, and when it is answered the connection is shut down.
     pub(super) fn give_up_connection(&mut self) {
-        self.responses.give_up(self.connection());
+        let pipelines = self.responses.pipelines();
+        pipelines.give_up(self.connection(), Instant::now());
         self.open_mut().afterwards = Afterwards::ShutDown;
     }
 
     /// Counts the request in `count` until its body is read, or it is answered.
     pub(super) fn wait_for_body(&mut self, count: &Arc<AtomicUsize>) {
         self.being_read = Some(BeingRead::begin(count));
-    }
-
-    /// Calls `ask`, from any thread, when all answers before are written: whoever asks for much at once gets one thing
-    /// after the other. If they cannot be written, it is not called: most likely nobody would receive what it leads to.
-    pub(super) fn in_turn(mut self, ask: impl FnOnce(Self) + Send + 'static) {
-        if self.responses.is_next(self.open_ref()) {
-            return ask(self);
-        }
-        if let Some(open) = self.take() {
-            let responses = Arc::clone(&self.responses);
-            responses.ask_in_turn(open, move |open| {
-                self.open = Some(open);
-                ask(self);
-            });
-        }
     }
 
     pub(super) fn check_framing(&self) -> Result<(), Problem> {
@@ -332,9 +306,8 @@ mod tests {
     }
 
     fn exchange(request: TestRequest) -> Exchange {
-        let opened = Exchange::open(request.into(), 0, Vec::new(), &responses());
-        let (exchange, _) = opened.expect("nothing was sent ahead");
-        exchange
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        Exchange::open(request.into(), nobody, 0, Vec::new(), &responses())
     }
 
     fn with_body(body: &'static str, header: &str) -> Exchange {

@@ -6,9 +6,8 @@ use std::time::Instant;
 use tiny_http::Request;
 use uuid::Uuid;
 
-use super::pipeline::{Pipelines, Slot};
+use super::pipeline::Pipelines;
 use super::request::{self, Rest};
-use super::response::Response;
 use super::sockets::{self, Shutdown};
 
 /// What becomes of a connection when a response is written.
@@ -23,8 +22,6 @@ pub(super) struct InFlight {
     pub(super) request: Request,
     /// The address of its peer.
     pub(super) connection: SocketAddr,
-    /// Its place among the requests of its connection.
-    pub(super) slot: Slot<SocketAddr>,
     pub(super) arrived: Instant,
     /// When its body was there, if that was waited for.
     pub(super) received: Instant,
@@ -50,14 +47,7 @@ impl InFlight {
 }
 
 /// The requests of each connection, in the order in which they came.
-pub(super) type ResponsePipelines = Pipelines<SocketAddr, (Box<InFlight>, Item)>;
-
-/// What takes the place of a request in the pipeline of its connection.
-pub(super) enum Item {
-    Response(Response),
-    /// A question to be asked in its turn.
-    Question(Box<dyn FnOnce(Box<InFlight>) + Send>),
-}
+pub(super) type ResponsePipelines = Pipelines<SocketAddr>;
 
 /// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
 pub(super) fn shut_down(pipelines: &ResponsePipelines, connection: SocketAddr) {

@@ -21,20 +21,6 @@ pub(super) struct Label {
     pub(super) statuses: &'static [u16],
 }
 
-impl Label {
-    pub(super) const fn of(
-        method: &'static str,
-        path: &'static str,
-        statuses: &'static [u16],
-    ) -> Self {
-        Self {
-            method,
-            path,
-            statuses,
-        }
-    }
-}
-
 /// What clients see.
 pub(super) struct EdgeMetrics {
     requests: IntCounterVec,

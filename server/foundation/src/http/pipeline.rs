@@ -1,16 +1,16 @@
-//! Keeps the answers of a connection in the order of its requests, and an eye on what a connection may still send.
+//! Takes the requests of a connection one after the other, and keeps an eye on what a connection may still send.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 /// Pipelines are looked through for empty ones when there are this many.
 const SWEEP_AT: usize = 4096;
 
-/// Most requests of one connection that may wait for their answers. `tiny_http` takes what is sent ahead without end,
+/// Most requests of one connection that may wait for their responses. `tiny_http` takes what is sent ahead without end,
 /// and nothing makes it stop.
 const MOST_AHEAD: usize = 128;
 
@@ -19,59 +19,36 @@ const MOST_AHEAD: usize = 128;
 /// another one from the same address and port is taken for it.
 const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 
-/// Orders the items of each connection.
+/// Has the requests of each connection answered one after the other.
 ///
-/// A client may send requests without waiting for answers (pipelining). Then `tiny_http` lets the writer of the second
-/// answer block until the first is written. A thread that waited like this could hold up the very answer it waits for,
-/// so here no thread waits: an item that comes too early is left in its pipeline, and written by whoever writes the one
-/// before it. One thread writes for a pipeline at a time.
-///
-/// An item may also be a question for which its client is to wait until all before it is written: it is
-/// [`WriteOutcome::Deferred`] when its turn comes, and its answer takes its place.
-pub(super) struct Pipelines<C, T> {
-    state: Mutex<State<C, T>>,
+/// A client may send requests without waiting for responses (pipelining). Then `tiny_http` lets the writer of the second
+/// response block until the first is written. A thread that waited like this could hold up the very response it waits for,
+/// so a request is not begun before the response to the one before it is written; whoever writes that begins it. So whoever
+/// asks for much at once also gets one thing after the other.
+pub(super) struct Pipelines<C> {
+    state: Mutex<State<C>>,
 }
 
-struct State<C, T> {
-    by_connection: HashMap<C, Pipeline<T>>,
+struct State<C> {
+    by_connection: HashMap<C, Pipeline>,
     open: usize,
     sweep_at: usize,
 }
 
-struct Pipeline<T> {
-    /// The place of the first of `waiting`.
-    first: u64,
-    /// The first of them stays until it is written.
-    waiting: VecDeque<Option<T>>,
-    being_written: bool,
-    /// Items with a place below get [`Turn::Try`].
-    lost_below: u64,
+#[derive(Default)]
+struct Pipeline {
+    /// Requests without a response.
+    open: usize,
+    /// One of them is begun.
+    is_busy: bool,
+    /// The others, each with what became of the responses before it.
+    waiting: VecDeque<(Delivery, Work)>,
     /// Since when nothing more is served, for [`GIVEN_UP_FOR`].
     given_up_since: Option<Instant>,
 }
 
-impl<T> Default for Pipeline<T> {
-    fn default() -> Self {
-        Self {
-            first: 0,
-            waiting: VecDeque::new(),
-            being_written: false,
-            lost_below: 0,
-            given_up_since: None,
-        }
-    }
-}
-
-impl<T> Pipeline<T> {
-    fn is_open(&self) -> bool {
-        self.being_written || !self.waiting.is_empty()
-    }
-
-    fn is_given_up(&self, now: Instant) -> bool {
-        self.given_up_since
-            .is_some_and(|since| now.duration_since(since) < GIVEN_UP_FOR)
-    }
-}
+/// Begins a request.
+type Work = Box<dyn FnOnce(Delivery) + Send>;
 
 /// How a connection stands when one of its requests comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,35 +58,23 @@ pub(super) enum ConnectionStatus {
     GivenUp,
 }
 
-/// An item whose turn has come.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn<T> {
-    Write(T),
-    /// It is written if it is a response, and refused if it would still have to be asked for: one before it was lost
-    /// together with its connection. This one may have come on a newer one from the same address,
-    /// whose client would take the next answer for the one to this.
-    Try(T),
-}
-
-/// What became of an item whose turn had come.
+/// What became of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WriteOutcome {
-    /// It is done with.
-    Done,
-    /// Its place waits for another item, which is left with the same slot.
-    Deferred,
-    /// Its connection is lost, and those that have a place by now may be lost with it.
+pub(super) enum Delivery {
+    Written,
+    /// It was lost together with its connection. A request behind it may have come on a newer one from the same address, or is
+    /// lost with it.
     Lost,
 }
 
-/// A place in the pipeline of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slot<C> {
-    connection: C,
-    place: u64,
+impl Pipeline {
+    fn is_given_up(&self, now: Instant) -> bool {
+        self.given_up_since
+            .is_some_and(|since| now.duration_since(since) < GIVEN_UP_FOR)
+    }
 }
 
-impl<C: Copy + Eq + Hash, T> Pipelines<C, T> {
+impl<C: Copy + Eq + Hash> Pipelines<C> {
     pub(super) fn new() -> Self {
         let state = State {
             by_connection: HashMap::new(),
@@ -121,125 +86,94 @@ impl<C: Copy + Eq + Hash, T> Pipelines<C, T> {
         }
     }
 
-    /// The next place in the pipeline of `connection`, and how that stands. None if it was given up and is told so already, or
-    /// cannot be told: then its requests do not even get an answer.
-    pub(super) fn reserve(
-        &self,
-        connection: C,
-        now: Instant,
-    ) -> Option<(Slot<C>, ConnectionStatus)> {
+    /// Takes a request, and tells how its connection stands. None if that was given up and is told so already, or
+    /// cannot be told: then its requests do not even get a response.
+    pub(super) fn enter(&self, connection: C, now: Instant) -> Option<ConnectionStatus> {
         let mut state = self.state.lock();
         state.sweep(now);
         let pipeline = state.by_connection.entry(connection).or_default();
         let mut status = ConnectionStatus::Open;
         if pipeline.is_given_up(now) {
-            if !pipeline.waiting.is_empty() {
+            if pipeline.open > 0 {
                 return None;
             }
             status = ConnectionStatus::GivenUp;
-        } else if pipeline.waiting.len() == MOST_AHEAD {
+        } else if pipeline.open == MOST_AHEAD {
             pipeline.given_up_since = Some(now);
             status = ConnectionStatus::GivenUp;
         }
-        let place = pipeline.first + pipeline.waiting.len() as u64;
-        pipeline.waiting.push_back(None);
+        pipeline.open += 1;
         state.open += 1;
-        Some((Slot { connection, place }, status))
+        Some(status)
+    }
+
+    /// Begins a request that has entered when the responses to all before it are written, or lost. Requests of a connection
+    /// come from one thread.
+    pub(super) fn in_turn(&self, connection: C, begin: impl FnOnce(Delivery) + Send + 'static) {
+        let mut state = self.state.lock();
+        let pipeline = state.by_connection.entry(connection).or_default();
+        if pipeline.is_busy {
+            let work = Box::new(begin);
+            return pipeline.waiting.push_back((Delivery::Written, work));
+        }
+        pipeline.is_busy = true;
+        drop(state);
+        begin(Delivery::Written);
+    }
+
+    /// Writes the response to the request that was begun, and begins the next.
+    pub(super) fn finish(&self, connection: C, write: impl FnOnce() -> Delivery) {
+        let delivery = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| {
+            tracing::error!("a panic while a response was written; the server goes on");
+            Delivery::Written
+        });
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let Some(pipeline) = state.by_connection.get_mut(&connection) else {
+            return;
+        };
+        pipeline.open -= 1;
+        state.open -= 1;
+        if delivery == Delivery::Lost {
+            for (before, _) in &mut pipeline.waiting {
+                *before = delivery;
+            }
+        }
+        let next = pipeline.waiting.pop_front();
+        pipeline.is_busy = next.is_some();
+        drop(guard);
+        if let Some((before, begin)) = next {
+            begin(before);
+        }
     }
 
     /// Sees to it that from now on nothing more is served on this connection.
     pub(super) fn give_up(&self, connection: C, now: Instant) {
         let mut state = self.state.lock();
-        state
-            .by_connection
-            .entry(connection)
-            .or_default()
-            .given_up_since = Some(now);
+        let pipeline = state.by_connection.entry(connection).or_default();
+        pipeline.given_up_since = Some(now);
     }
 
-    /// Whether all before it is written.
-    pub(super) fn is_first(&self, slot: Slot<C>) -> bool {
-        let state = self.state.lock();
-        let pipeline = state.by_connection.get(&slot.connection);
-        pipeline.is_some_and(|pipeline| pipeline.first == slot.place)
-    }
-
-    /// Puts an item into its place, and writes all that are at the head of the pipeline now, unless another thread does.
-    pub(super) fn complete(
-        &self,
-        slot: Slot<C>,
-        item: T,
-        mut write: impl FnMut(Turn<T>) -> WriteOutcome,
-    ) {
-        let mut state = self.state.lock();
-        let Some(pipeline) = state.by_connection.get_mut(&slot.connection) else {
-            return;
-        };
-        let offset =
-            usize::try_from(slot.place - pipeline.first).expect("a pipeline fits in memory");
-        pipeline.waiting[offset] = Some(item);
-        if pipeline.being_written {
-            return;
-        }
-        pipeline.being_written = true;
-        let mut last = None;
-        while let Some(turn) = state.next_turn(slot.connection, last) {
-            let outcome = MutexGuard::unlocked(&mut state, || {
-                catch_unwind(AssertUnwindSafe(|| write(turn))).unwrap_or_else(|_panic| {
-                    tracing::error!("a panic while an answer was written; the server goes on");
-                    WriteOutcome::Done
-                })
-            });
-            last = Some(outcome);
-        }
-    }
-
-    /// Places taken and not yet written.
+    /// Requests that were taken, and whose responses are not written yet.
     pub(super) fn open(&self) -> usize {
         self.state.lock().open
     }
 
-    /// Connections that have such places.
+    /// Connections that have such requests.
     pub(super) fn connections(&self) -> usize {
         let state = self.state.lock();
-        state
-            .by_connection
-            .values()
-            .filter(|pipeline| pipeline.is_open())
-            .count()
+        let pipelines = state.by_connection.values();
+        pipelines.filter(|pipeline| pipeline.open > 0).count()
     }
 }
 
-impl<C: Copy + Eq + Hash, T> State<C, T> {
-    /// Settles what became of the item at the head of a pipeline, and takes the one that is there then. If there is none, the
-    /// pipeline is not being written any more.
-    fn next_turn(&mut self, connection: C, last: Option<WriteOutcome>) -> Option<Turn<T>> {
-        let pipeline = self.by_connection.get_mut(&connection)?;
-        let end = pipeline.first + pipeline.waiting.len() as u64;
-        // At the first loss: whoever comes to this pipeline later is another client.
-        if last == Some(WriteOutcome::Lost) && pipeline.first >= pipeline.lost_below {
-            pipeline.lost_below = end;
-        }
-        if last.is_some_and(|outcome| outcome != WriteOutcome::Deferred) {
-            pipeline.waiting.pop_front();
-            pipeline.first += 1;
-            self.open -= 1;
-        }
-        let head = pipeline.waiting.front_mut().and_then(Option::take);
-        pipeline.being_written = head.is_some();
-        head.map(if pipeline.first < pipeline.lost_below {
-            Turn::Try
-        } else {
-            Turn::Write
-        })
-    }
-
+impl<C: Copy + Eq + Hash> State<C> {
     /// Forgets empty pipelines now and then, for most of their connections are closed, and nothing tells. At once would cost
     /// each request an allocation.
     fn sweep(&mut self, now: Instant) {
         if self.by_connection.len() >= self.sweep_at {
             self.by_connection
-                .retain(|_, pipeline| pipeline.is_open() || pipeline.is_given_up(now));
+                .retain(|_, pipeline| pipeline.open > 0 || pipeline.is_given_up(now));
             self.sweep_at = SWEEP_AT.max(2 * self.by_connection.len());
         }
     }
@@ -247,144 +181,123 @@ impl<C: Copy + Eq + Hash, T> State<C, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::sync::Arc;
 
-    use super::{
-        ConnectionStatus, GIVEN_UP_FOR, MOST_AHEAD, Pipelines, SWEEP_AT, Slot, Turn, WriteOutcome,
-    };
+    use super::*;
 
-    fn reserve<C: Copy + Eq + std::hash::Hash, T>(
-        pipelines: &Pipelines<C, T>,
-        connection: C,
-    ) -> (Slot<C>, ConnectionStatus) {
-        let reserved = pipelines.reserve(connection, Instant::now());
-        reserved.expect("the pipeline is not full")
+    /// Pipelines, and which requests were begun in them.
+    #[derive(Clone)]
+    struct Requests {
+        pipelines: Arc<Pipelines<&'static str>>,
+        begun: Arc<Mutex<Vec<(u8, Delivery)>>>,
     }
 
-    fn complete<C: Copy + Eq + std::hash::Hash, T>(
-        pipelines: &Pipelines<C, T>,
-        slot: Slot<C>,
-        item: T,
-        mut write: impl FnMut(T),
-    ) {
-        pipelines.complete(slot, item, |turn| {
-            match turn {
-                Turn::Write(item) => write(item),
-                Turn::Try(_) => panic!("nothing is lost"),
+    impl Requests {
+        fn new() -> Self {
+            Self {
+                pipelines: Arc::new(Pipelines::new()),
+                begun: Arc::default(),
             }
-            WriteOutcome::Done
-        });
+        }
+
+        fn send(&self, connection: &'static str, number: u8) {
+            let status = self.pipelines.enter(connection, Instant::now());
+            assert_eq!(status, Some(ConnectionStatus::Open));
+            let begun = Arc::clone(&self.begun);
+            self.pipelines.in_turn(connection, move |before| {
+                begun.lock().push((number, before));
+            });
+        }
+
+        fn begun(&self) -> Vec<(u8, Delivery)> {
+            self.begun.lock().clone()
+        }
     }
+
+    const WRITTEN: Delivery = Delivery::Written;
+    const LOST: Delivery = Delivery::Lost;
 
     #[test]
-    fn an_early_item_is_written_after_the_one_before_it() {
-        let pipelines = Pipelines::new();
-        let (first, _) = reserve(&pipelines, "a");
-        let (second, _) = reserve(&pipelines, "a");
-        let (other, _) = reserve(&pipelines, "b");
-        let mut written = Vec::new();
-
-        complete(&pipelines, second, 2, |item| written.push(item));
-        complete(&pipelines, other, 3, |item| written.push(item));
+    fn a_request_is_begun_when_the_response_before_it_is_written_and_others_do_not_wait() {
+        let requests = Requests::new();
+        requests.send("a", 1);
+        requests.send("a", 2);
+        requests.send("b", 3);
+        assert_eq!(requests.begun(), [(1, WRITTEN), (3, WRITTEN)]);
+        requests.pipelines.finish("a", || WRITTEN);
+        assert_eq!(requests.begun()[2..], [(2, WRITTEN)]);
+        requests.pipelines.finish("b", || WRITTEN);
         assert_eq!(
-            written,
-            [3],
-            "the second waits, the other connection does not"
+            (requests.pipelines.open(), requests.pipelines.connections()),
+            (1, 1)
         );
-
-        complete(&pipelines, first, 1, |item| written.push(item));
-        assert_eq!(written, [3, 1, 2]);
-        assert_eq!(pipelines.open(), 0);
+        requests.pipelines.finish("a", || WRITTEN);
+        requests.send("a", 4);
+        assert_eq!(
+            requests.begun()[3..],
+            [(4, WRITTEN)],
+            "nothing is before it"
+        );
     }
 
     #[test]
-    fn an_item_left_while_the_line_is_written_is_written_by_the_same_thread() {
-        let pipelines = Pipelines::new();
-        let (first, _) = reserve(&pipelines, "a");
-        let (second, _) = reserve(&pipelines, "a");
-        let mut written = Vec::new();
-
-        complete(&pipelines, first, 1, |item| {
-            if item == 1 {
-                complete(&pipelines, second, 2, |_| {
-                    panic!("one thread writes for a pipeline at a time")
-                });
-            }
-            written.push(item);
-        });
-        assert_eq!(written, [1, 2]);
-    }
-
-    #[test]
-    fn a_question_keeps_its_place_until_its_answer_is_left() {
-        let pipelines = Pipelines::new();
-        let (first, _) = reserve(&pipelines, "a");
-        let (question, _) = reserve(&pipelines, "a");
-        let (last, _) = reserve(&pipelines, "a");
-        assert!(pipelines.is_first(first) && !pipelines.is_first(question));
-        pipelines.complete(question, "question", |_| panic!("its turn has not come"));
-        complete(&pipelines, last, "last", |_| {
-            panic!("its turn has not come")
-        });
-
-        let mut turns = Vec::new();
-        pipelines.complete(first, "first", |turn| {
-            let Turn::Write(item) = turn else {
-                panic!("nothing is lost")
-            };
-            turns.push(item);
-            if item == "question" {
-                WriteOutcome::Deferred
-            } else {
-                WriteOutcome::Done
-            }
-        });
-        assert_eq!(turns, ["first", "question"]);
-        assert!(pipelines.is_first(question));
-
-        complete(&pipelines, question, "answer", |item| turns.push(item));
-        assert_eq!(turns, ["first", "question", "answer", "last"]);
-        assert_eq!(pipelines.open(), 0);
-    }
-
-    #[test]
-    fn what_has_a_place_when_an_item_is_lost_is_only_tried() {
-        let pipelines = Pipelines::new();
-        let (first, _) = reserve(&pipelines, "a");
-        let (second, _) = reserve(&pipelines, "a");
-        let (third, _) = reserve(&pipelines, "a");
-        complete(&pipelines, second, 2, |_| panic!("its turn has not come"));
-        let mut turns = Vec::new();
-        let mut lose = |turn| {
-            turns.push(turn);
-            WriteOutcome::Lost
-        };
-        pipelines.complete(first, 1, &mut lose);
-
+    fn what_waits_when_a_response_is_lost_knows_it_and_what_comes_later_does_not() {
+        let requests = Requests::new();
+        for number in 1..=3 {
+            requests.send("a", number);
+        }
+        requests.pipelines.finish("a", || LOST);
         // Of a new connection from the same address.
-        let (fourth, _) = reserve(&pipelines, "a");
-        complete(&pipelines, fourth, 4, |_| panic!("its turn has not come"));
-        pipelines.complete(third, 3, &mut lose);
-        let (write, try_) = (Turn::Write, Turn::Try);
-        assert_eq!(turns, [write(1), try_(2), try_(3), write(4)]);
-        assert_eq!(pipelines.open(), 0);
+        requests.send("a", 4);
+        for _ in 2..=4 {
+            requests.pipelines.finish("a", || WRITTEN);
+        }
+        let known = [(1, WRITTEN), (2, LOST), (3, LOST), (4, WRITTEN)];
+        assert_eq!(requests.begun(), known);
+        assert_eq!(requests.pipelines.open(), 0);
+    }
+
+    #[test]
+    fn a_request_may_be_answered_while_it_is_begun() {
+        let pipelines = Arc::new(Pipelines::new());
+        let begun = Arc::new(Mutex::new(0));
+        for _ in 0..3 {
+            assert!(pipelines.enter("a", Instant::now()).is_some());
+        }
+        for _ in 0..3 {
+            let (again, begun) = (Arc::clone(&pipelines), Arc::clone(&begun));
+            pipelines.in_turn("a", move |_| {
+                *begun.lock() += 1;
+                again.finish("a", || WRITTEN);
+            });
+        }
+        assert_eq!((*begun.lock(), pipelines.open()), (3, 0));
+    }
+
+    #[test]
+    fn a_panic_in_one_response_does_not_keep_the_next_request_from_being_begun() {
+        let requests = Requests::new();
+        requests.send("a", 1);
+        requests.send("a", 2);
+        let pipelines = &requests.pipelines;
+        pipelines.finish("a", || panic!("a response that cannot be written"));
+        assert_eq!(requests.begun(), [(1, WRITTEN), (2, WRITTEN)]);
+        assert_eq!(pipelines.open(), 1);
     }
 
     #[test]
     fn a_connection_that_sends_too_much_ahead_is_told_and_then_ignored() {
         let pipelines = Pipelines::new();
-        let now = Instant::now();
-        let (first, _) = reserve(&pipelines, "a");
-        for _ in 1..MOST_AHEAD {
-            assert_eq!(reserve(&pipelines, "a").1, ConnectionStatus::Open);
+        let enter = |connection| pipelines.enter(connection, Instant::now());
+        for _ in 0..MOST_AHEAD {
+            assert_eq!(enter("a"), Some(ConnectionStatus::Open));
         }
-        assert_eq!(reserve(&pipelines, "a").1, ConnectionStatus::GivenUp);
-        assert!(pipelines.reserve("a", now).is_none());
+        assert_eq!(enter("a"), Some(ConnectionStatus::GivenUp));
+        assert_eq!(enter("a"), None);
         assert_eq!(pipelines.open(), MOST_AHEAD + 1);
-        assert_eq!(reserve(&pipelines, "b").1, ConnectionStatus::Open);
-
-        complete(&pipelines, first, (), |()| ());
-        assert!(pipelines.reserve("a", now).is_none(), "also with a place");
+        assert_eq!(enter("b"), Some(ConnectionStatus::Open));
+        pipelines.finish("a", || WRITTEN);
+        assert_eq!(enter("a"), None, "also with a place");
     }
 
     #[test]
@@ -393,45 +306,29 @@ mod tests {
         let now = Instant::now();
         pipelines.give_up("a", now);
         let status = |time| {
-            let (slot, status) = pipelines.reserve("a", time)?;
-            complete(&pipelines, slot, (), |()| ());
-            Some(status)
+            let status = pipelines.enter("a", time);
+            pipelines.finish("a", || WRITTEN);
+            status
         };
-        assert_eq!(status(now), Some(ConnectionStatus::GivenUp));
-        assert_eq!(
-            status(now + GIVEN_UP_FOR / 2),
-            Some(ConnectionStatus::GivenUp)
-        );
+        let given_up = Some(ConnectionStatus::GivenUp);
+        assert_eq!(status(now), given_up);
+        assert_eq!(status(now + GIVEN_UP_FOR / 2), given_up);
         assert_eq!(status(now + GIVEN_UP_FOR), Some(ConnectionStatus::Open));
-    }
-
-    #[test]
-    fn a_panic_in_one_answer_does_not_keep_the_next_from_being_written() {
-        let pipelines = Pipelines::new();
-        let (first, _) = reserve(&pipelines, "a");
-        let (second, _) = reserve(&pipelines, "a");
-        complete(&pipelines, first, 1, |_| {
-            panic!("an answer that cannot be written")
-        });
-        let mut written = Vec::new();
-        complete(&pipelines, second, 2, |item| written.push(item));
-        assert_eq!(written, [2]);
-        assert_eq!(pipelines.open(), 0);
     }
 
     #[test]
     fn empty_pipelines_are_forgotten_and_open_and_given_up_ones_are_kept() {
         let pipelines = Pipelines::new();
         let now = Instant::now();
-        let (kept, _) = reserve(&pipelines, 0);
+        assert!(pipelines.enter(0, now).is_some());
         pipelines.give_up(1, now);
         for connection in 2..=2 * SWEEP_AT {
-            let (slot, _) = reserve(&pipelines, connection);
-            complete(&pipelines, slot, (), |()| ());
+            assert!(pipelines.enter(connection, now).is_some());
+            pipelines.finish(connection, || WRITTEN);
         }
         assert!(pipelines.state.lock().by_connection.len() <= SWEEP_AT);
-        complete(&pipelines, kept, (), |()| ());
-        let reserved = pipelines.reserve(1, now).map(|(_, status)| status);
-        assert_eq!(reserved, Some(ConnectionStatus::GivenUp));
+        assert_eq!((pipelines.open(), pipelines.connections()), (1, 1));
+        let status = pipelines.enter(1, now);
+        assert_eq!(status, Some(ConnectionStatus::GivenUp));
     }
 }

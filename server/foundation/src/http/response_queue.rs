@@ -1,4 +1,4 @@
-//! Where answers wait for their turn, and how they leave.
+//! Where answers wait to be written, and how they leave.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -12,9 +12,9 @@ use crate::thread_pool::ThreadPool;
 
 use super::access_log::Entry;
 use super::body_drain::{Abandoned, BodyDrain};
-use super::in_flight::{Afterwards, InFlight, Item, ResponsePipelines, shut_down};
+use super::in_flight::{Afterwards, InFlight, ResponsePipelines, shut_down};
 use super::metrics::EdgeMetrics;
-use super::pipeline::{ConnectionStatus, Pipelines, Slot, Turn, WriteOutcome};
+use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
 use super::request::{self, Rest};
 use super::response::{Clock, Connection, Response};
@@ -25,7 +25,7 @@ const CONTINUE: u16 = 100;
 /// Where answers wait to be written.
 pub(super) struct ResponseQueue {
     pipelines: Arc<ResponsePipelines>,
-    repliers: Arc<ThreadPool<(Box<InFlight>, Item)>>,
+    repliers: Arc<ThreadPool<(Box<InFlight>, Response)>>,
     body_drain: Arc<BodyDrain>,
     /// Rate-limits the line on requests that were dropped without an answer.
     dropped: Reporter,
@@ -54,12 +54,11 @@ impl ResponseQueue {
             body_drain: Arc::clone(&body_drain),
             clock: Clock::new(),
             send_timeout,
-            given_up: Reporter::default(),
             metrics: Arc::clone(&metrics),
             program,
         };
-        let repliers = ThreadPool::new("replier", most_threads, move |(open, item)| {
-            replier.take(open, item);
+        let repliers = ThreadPool::new("replier", most_threads, move |(open, answer)| {
+            replier.take(open, &answer);
         });
         Self {
             pipelines,
@@ -71,23 +70,9 @@ impl ResponseQueue {
         }
     }
 
-    /// The next place in the pipeline of `connection`, see [`Pipelines::reserve`].
-    pub(super) fn reserve(
-        &self,
-        connection: SocketAddr,
-        now: Instant,
-    ) -> Option<(Slot<SocketAddr>, ConnectionStatus)> {
-        self.pipelines.reserve(connection, now)
-    }
-
-    /// Whether all answers before it are written.
-    pub(super) fn is_next(&self, open: &InFlight) -> bool {
-        self.pipelines.is_first(open.slot)
-    }
-
-    /// Nothing more is served on this connection.
-    pub(super) fn give_up(&self, connection: SocketAddr) {
-        self.pipelines.give_up(connection, Instant::now());
+    /// The requests of each connection.
+    pub(super) fn pipelines(&self) -> &ResponsePipelines {
+        &self.pipelines
     }
 
     /// Ends a request that gets neither a place nor an answer.
@@ -99,17 +84,14 @@ impl ResponseQueue {
         self.body_drain.ignore(request, peer);
     }
 
-    /// Has the answer written in its turn.
+    /// Has the answer written.
     pub(super) fn answer(&self, open: Box<InFlight>, answer: Response) {
-        self.repliers.submit((open, Item::Response(answer)));
+        self.repliers.submit((open, answer));
     }
 
-    /// Has several answers written, each in its turn.
+    /// Has several answers written.
     pub(super) fn answer_all(&self, answers: Vec<(Box<InFlight>, Response)>) {
-        let jobs = answers
-            .into_iter()
-            .map(|(open, answer)| (open, Item::Response(answer)));
-        self.repliers.submit_all(jobs);
+        self.repliers.submit_all(answers);
     }
 
     /// Answers 500 to a request that was dropped without an answer.
@@ -122,15 +104,6 @@ impl ResponseQueue {
             "The server failed on this request. The operator finds the cause in the log.",
         );
         self.answer(open, problem.with_incident(incident).into());
-    }
-
-    /// Calls `ask` when all answers before are written, and never if they cannot be.
-    pub(super) fn ask_in_turn(
-        &self,
-        open: Box<InFlight>,
-        ask: impl FnOnce(Box<InFlight>) + Send + 'static,
-    ) {
-        self.repliers.submit((open, Item::Question(Box::new(ask))));
     }
 
     /// Sees to it, on a thread of its own, that answers do not wait for a client who does not read.
@@ -147,11 +120,6 @@ impl ResponseQueue {
         self.repliers.join();
     }
 
-    /// Requests that have come, and whose answers are not written yet.
-    pub(super) fn unanswered(&self) -> usize {
-        self.pipelines.open()
-    }
-
     /// Brings the gauges up to date.
     pub(super) fn observe(&self, metrics: &EdgeMetrics) {
         metrics.set_open(self.pipelines.open(), self.pipelines.connections());
@@ -166,8 +134,6 @@ struct Replier {
     body_drain: Arc<BodyDrain>,
     clock: Clock,
     send_timeout: Duration,
-    /// Rate-limits the line on connections on which an answer could not be delivered.
-    given_up: Reporter,
     metrics: Arc<EdgeMetrics>,
     /// The value of the `Server` header, where `tiny_http` writes one.
     program: &'static str,
@@ -189,36 +155,15 @@ struct Allowance {
 }
 
 impl Replier {
-    /// Puts an item into its place, and sees to all whose turn has come by that.
-    fn take(&self, open: Box<InFlight>, item: Item) {
+    /// Writes an answer, and begins the next request of its connection.
+    fn take(&self, open: Box<InFlight>, answer: &Response) {
+        let connection = open.connection;
         self.pipelines
-            .complete(open.slot, (open, item), |turn| match turn {
-                Turn::Write((open, Item::Response(answer)))
-                | Turn::Try((open, Item::Response(answer))) => self.deliver(open, &answer),
-                Turn::Write((open, Item::Question(ask))) => {
-                    ask(open);
-                    WriteOutcome::Deferred
-                }
-                Turn::Try((mut open, Item::Question(_))) => {
-                    open.leave_unread();
-                    let refusal = self.refuse_question(&open);
-                    self.deliver(open, &refusal)
-                }
-            });
-    }
-
-    fn refuse_question(&self, open: &InFlight) -> Response {
-        let incident = self.given_up.report(|incident| {
-            tracing::info!(
-                instance = %incident, peer = %open.connection,
-                "refusing requests on a connection: an answer before them could not be delivered"
-            );
-        });
-        connection_given_up().with_incident(incident).into()
+            .finish(connection, || self.deliver(open, answer));
     }
 
     /// A client that is gone, or does not read in time, is no error of ours.
-    fn deliver(&self, open: Box<InFlight>, answer: &Response) -> WriteOutcome {
+    fn deliver(&self, open: Box<InFlight>, answer: &Response) -> Delivery {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
         let entry = Entry::if_wanted(&open);
@@ -229,10 +174,10 @@ impl Replier {
             entry.log(answer, took, delivered);
         }
         if delivered {
-            WriteOutcome::Done
+            Delivery::Written
         } else {
             metrics.undelivered.inc();
-            WriteOutcome::Lost
+            Delivery::Lost
         }
     }
 

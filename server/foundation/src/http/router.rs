@@ -21,8 +21,7 @@ pub enum Handler<S: 'static> {
     /// Runs on the thread that receives all requests, so it must not block. It may keep the exchange, which is answered
     /// later, from any thread. While the server stops it is not called.
     Inline(fn(&S, Exchange)),
-    /// May block on the database: runs on the query pool, for one request of a connection after the other. While the server
-    /// stops it is called for GET and HEAD only.
+    /// May block on the database: runs on the query pool. While the server stops it is called for GET and HEAD only.
     Blocking(fn(&S, &Exchange) -> Result<Response, Problem>),
 }
 
@@ -69,11 +68,6 @@ impl<S> Endpoint<S> {
 }
 
 impl<S> Endpoint<S> {
-    /// Whether what answers it may block.
-    pub(super) fn blocks(&self) -> bool {
-        matches!(self.handler, Handler::Blocking(_))
-    }
-
     /// Whether a request for it may change something (RFC 9110, section 9.2.1).
     pub(super) fn writes(&self) -> bool {
         self.method != "GET"
@@ -89,6 +83,13 @@ pub(super) enum Target<S: 'static> {
     Service(&'static Endpoint<S>),
     /// There is no such path, or no such method on it.
     Refused(Problem),
+}
+
+impl<S> Target<S> {
+    /// Whether the service's handler of it may block.
+    pub(super) fn blocks(&self) -> bool {
+        matches!(self, Self::Service(endpoint) if matches!(endpoint.handler, Handler::Blocking(_)))
+    }
 }
 
 /// Where a request goes, and what the path says beside.
@@ -107,12 +108,20 @@ const CONTRACT: &str = "/openapi.json";
 
 /// The last stands for all that is no endpoint.
 const OF_EACH_SERVER: [Label; 5] = [
-    Label::of("GET", HEALTH, &[200, 503]),
-    Label::of("GET", READY, &[200, 503]),
-    Label::of("GET", METRICS, &[200]),
-    Label::of("GET", CONTRACT, &[200]),
-    Label::of("other", "other", &[404, 405]),
+    label("GET", HEALTH, &[200, 503]),
+    label("GET", READY, &[200, 503]),
+    label("GET", METRICS, &[200]),
+    label("GET", CONTRACT, &[200]),
+    label("other", "other", &[404, 405]),
 ];
+
+const fn label(method: &'static str, path: &'static str, statuses: &'static [u16]) -> Label {
+    Label {
+        method,
+        path,
+        statuses,
+    }
+}
 
 /// Finds the endpoint that a request asks for.
 pub(super) struct Router<S: 'static> {
@@ -132,7 +141,7 @@ impl<S> Router<S> {
     pub(super) fn new(endpoints: &'static [Endpoint<S>]) -> Self {
         let of_service = endpoints
             .iter()
-            .map(|endpoint| Label::of(endpoint.method, endpoint.path, endpoint.statuses));
+            .map(|endpoint| label(endpoint.method, endpoint.path, endpoint.statuses));
         let labels: Vec<_> = of_service.chain(OF_EACH_SERVER).collect();
         let mut of_path: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (index, label) in labels[..labels.len() - 1].iter().enumerate() {

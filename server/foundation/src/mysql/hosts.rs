@@ -5,8 +5,6 @@
 //! within a pause. Of several, each must say that it takes writes; a single one is not asked: it may be a proxy that knows
 //! better.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
 
-use super::primary::{self, Unfit};
+use super::primary::{self, NoPrimary, Unfit};
 use super::session::SessionSettings;
 use super::timeouts::Timeouts;
 
@@ -319,45 +317,6 @@ impl Search {
     fn failed(&mut self) {
         self.not_before = Some(Instant::now() + PAUSES.pause(self.failures));
         self.failures += 1;
-    }
-}
-
-/// Why there is no connection: what is wrong with each of the hosts.
-#[derive(Debug, Clone)]
-pub struct NoPrimary(Arc<[(String, Unfit)]>);
-
-impl NoPrimary {
-    /// The errors, if they are all there is; of each host one.
-    pub(super) fn errors(&self) -> Option<Vec<&Error>> {
-        self.0.iter().map(|(_, unfit)| unfit.error()).collect()
-    }
-
-    /// Says it without names, for clients, as in `2 read-only, 1 not answering`.
-    pub(super) fn in_general(&self) -> String {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (_, unfit) in self.0.iter() {
-            *counts.entry(unfit.in_general()).or_default() += 1;
-        }
-        let counts = counts
-            .iter()
-            .map(|(reason, count)| format!("{count} {reason}"));
-        counts.collect::<Vec<_>>().join(", ")
-    }
-}
-
-impl std::error::Error for NoPrimary {}
-
-impl fmt::Display for NoPrimary {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let [(_, unfit)] = &*self.0 {
-            return unfit.fmt(to);
-        }
-        to.write_str("no database host takes writes: ")?;
-        for (index, (name, unfit)) in self.0.iter().enumerate() {
-            let separator = if index > 0 { "; " } else { "" };
-            write!(to, "{separator}{name}: {unfit}")?;
-        }
-        Ok(())
     }
 }
 

@@ -12,9 +12,10 @@ use r2d2_mysql::r2d2::{self, ManageConnection};
 
 use crate::thread_pool::ThreadPool;
 
-use super::hosts::{Hosts, NoPrimary};
+use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::{Access, DatabaseAway, Outage};
+use super::primary::NoPrimary;
 
 /// A pool of connections to the host that takes writes. A clone is the same pool.
 #[derive(Clone)]

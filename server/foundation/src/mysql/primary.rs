@@ -1,5 +1,9 @@
 //! Whether a server takes writes: what it says of itself, and of its group where it is a member of one.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, MySqlError, Row};
 
@@ -61,6 +65,45 @@ impl Unfit {
             Self::Minority { .. } => "without a majority of its group",
             Self::SeveralPrimaries | Self::Unknown => "not configured for it",
         }
+    }
+}
+
+/// Why there is no connection: what is wrong with each of the hosts.
+#[derive(Debug, Clone)]
+pub struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
+
+impl NoPrimary {
+    /// The errors, if they are all there is; of each host one.
+    pub(super) fn errors(&self) -> Option<Vec<&Error>> {
+        self.0.iter().map(|(_, unfit)| unfit.error()).collect()
+    }
+
+    /// Says it without names, for clients, as in `2 read-only, 1 not answering`.
+    pub(super) fn in_general(&self) -> String {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, unfit) in self.0.iter() {
+            *counts.entry(unfit.in_general()).or_default() += 1;
+        }
+        let counts = counts
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"));
+        counts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl std::error::Error for NoPrimary {}
+
+impl fmt::Display for NoPrimary {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [(_, unfit)] = &*self.0 {
+            return unfit.fmt(to);
+        }
+        to.write_str("no database host takes writes: ")?;
+        for (index, (name, unfit)) in self.0.iter().enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            write!(to, "{separator}{name}: {unfit}")?;
+        }
+        Ok(())
     }
 }
 

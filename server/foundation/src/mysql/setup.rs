@@ -11,10 +11,11 @@ use mysql::{Conn, DriverError};
 use crate::telemetry::Registry;
 
 use super::error::{DENIED, ErrorClass, Recovery, code};
-use super::hosts::{Hosts, NoPrimary};
+use super::hosts::Hosts;
 use super::metrics::{DatabaseMetrics, PoolMetrics};
 use super::outage::Outage;
 use super::pool::{Pool, Session};
+use super::primary::NoPrimary;
 use super::results::run_all;
 use super::timeouts::Timeouts;
 use super::url::DatabaseUrls;
@@ -87,11 +88,9 @@ impl Database {
                 Err(NotReady::ForNow(cause)) => (cause, start.elapsed()),
             };
             if waited >= startup_timeout {
-                return Err(SetupError::NotUp {
-                    url: url.clone(),
-                    waited,
-                    error: cause,
-                });
+                return Err(SetupError::Database(format!(
+                    "no database at {url} after {waited:?}: {cause}; is it running, and is the address right?"
+                )));
             }
             if reported.is_none_or(|last: Instant| last.elapsed() >= STARTUP_REPORT) {
                 tracing::info!(%url, error = cause, "waiting for the database");
@@ -169,10 +168,9 @@ fn prepare(
     })?;
     match create_and_check(&mut connection, name, schema) {
         Ok(None) => Ok(()),
-        Ok(Some(detail)) => Err(NotReady::ForGood(SetupError::Unfit {
-            url: url.clone(),
-            detail,
-        })),
+        Ok(Some(fault)) => Err(NotReady::ForGood(SetupError::Database(format!(
+            "the database at {url} cannot be used: {fault}"
+        )))),
         Err(error) if may_succeed_later(&error) => Err(NotReady::ForNow(said(&error))),
         Err(error) => Err(refused(&error)),
     }
@@ -249,18 +247,19 @@ fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
 }
 
 fn refused(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> SetupError {
-    SetupError::Refused {
-        url: url.clone(),
-        error: said(error),
-        advice: match error {
-            mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
-            mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
-                WRONG_CERTIFICATE
-            }
-            _ if code(error).is_some_and(|code| DENIED.contains(&code)) => schema.rights,
-            _ => advice(error),
-        },
-    }
+    let advice = match error {
+        mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
+        mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
+            WRONG_CERTIFICATE
+        }
+        _ if code(error).is_some_and(|code| DENIED.contains(&code)) => schema.rights,
+        _ => advice(error),
+    };
+    let separator = if advice.is_empty() { "" } else { "; " };
+    let error = said(error);
+    SetupError::Database(format!(
+        "the database at {url} refused: {error}{separator}{advice}"
+    ))
 }
 
 const TLS_IS_ASKED_FOR: &str = "TLS is asked for by the ssl- options of the database URL";
@@ -352,34 +351,7 @@ pub enum SetupError {
     /// Not of the form `mysql://user:password@host:3306/name`.
     #[error("the database URL is not of the form mysql://user:password@host:3306/name: {0}")]
     Url(String),
-    /// Not up, and did not come up in the time given.
-    #[error(
-        "no database at {url} after {waited:?}: {error}; is it running, and is the address right?"
-    )]
-    NotUp {
-        /// The URL, shown without the password.
-        url: DatabaseUrls,
-        /// How long it was tried.
-        waited: Duration,
-        /// The last failure.
-        error: String,
-    },
-    /// It answered, and refused.
-    #[error("the database at {url} refused: {error}{}{advice}", if advice.is_empty() { "" } else { "; " })]
-    Refused {
-        /// The URL, shown without the password.
-        url: DatabaseUrls,
-        /// What it said.
-        error: String,
-        /// What to change, where that is known.
-        advice: &'static str,
-    },
-    /// It answered, and could not keep the promises.
-    #[error("the database at {url} cannot be used: {detail}")]
-    Unfit {
-        /// The URL, shown without the password.
-        url: DatabaseUrls,
-        /// What is wrong with it.
-        detail: String,
-    },
+    /// It does not come up, refuses, or could not keep the promises: says which, and what to change.
+    #[error("{0}")]
+    Database(String),
 }

@@ -8,18 +8,6 @@ use clap::ValueEnum;
 use tracing::field;
 use tracing::level_filters::LevelFilter;
 
-/// The least important lines that are logged.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
 /// What a line looks like.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LogFormat {
@@ -33,9 +21,9 @@ pub enum LogFormat {
 ///
 /// # Panics
 /// If it was called before.
-pub fn start(level: LogLevel, format: LogFormat) {
+pub fn start(level: LevelFilter, format: LogFormat) {
     let lines = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(level))
+        .with_max_level(level)
         .with_target(false)
         // What cannot be logged would else be told to stderr, which ends the process if nobody reads that any more.
         .log_internal_errors(false)
@@ -64,17 +52,4 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         backtrace = asked_for.then(|| field::display(&backtrace)),
         "a thread panicked"
     );
-}
-
-impl From<LogLevel> for LevelFilter {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Off => Self::OFF,
-            LogLevel::Error => Self::ERROR,
-            LogLevel::Warn => Self::WARN,
-            LogLevel::Info => Self::INFO,
-            LogLevel::Debug => Self::DEBUG,
-            LogLevel::Trace => Self::TRACE,
-        }
-    }
 }

@@ -1,0 +1,87 @@
+//! Accounts of the database that have less than a replica takes.
+
+use mysql::Conn;
+
+use crate::settings::{administer, assert_refused, own_server};
+use testbed::{Replica, eventually};
+
+/// What the account of the replicas may have, in the words of ALTER USER.
+fn limit(root: &mut Conn, limits: &str) {
+    administer(root, &format!("ALTER USER dm@localhost WITH {limits}"));
+}
+
+#[test]
+fn an_account_with_fewer_connections_than_a_replica_takes_is_refused_by_the_limits_name() {
+    let Some(server) = own_server(&[]) else {
+        return;
+    };
+    let mut root = server.connect().expect("it is up");
+    for too_few in [1, 4] {
+        limit(&mut root, &format!("MAX_USER_CONNECTIONS {too_few}"));
+        assert_refused(server.database(), "max_user_connections");
+    }
+    limit(&mut root, "MAX_USER_CONNECTIONS 5");
+    let replica = Replica::start(server.database());
+    assert_eq!(replica.caller().get("/readyz").status, 200);
+    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+}
+
+#[test]
+fn a_start_waits_while_the_account_has_used_up_its_connections() {
+    let Some(server) = own_server(&[]) else {
+        return;
+    };
+    let database = server.database();
+    limit(
+        &mut server.connect().expect("it is up"),
+        "MAX_USER_CONNECTIONS 5",
+    );
+    let others: Vec<Conn> = (0..5).map(|_| database.connect()).collect();
+    let mut replica = Replica::spawn(&database.url(), &[]);
+    let cause = replica.wait_for_line("waiting for the database");
+    assert!(cause.contains("max_user_connections"), "{cause}");
+    drop(others);
+    replica.wait_until_ready();
+    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+}
+
+#[test]
+fn a_start_waits_while_the_account_has_used_up_its_questions_of_this_hour() {
+    let Some(server) = own_server(&[]) else {
+        return;
+    };
+    let mut root = server.connect().expect("it is up");
+    limit(&mut root, "MAX_QUERIES_PER_HOUR 3");
+    let mut replica = Replica::spawn(&server.database().url(), &[]);
+    let cause = replica.wait_for_line("waiting for the database");
+    // MySQL and MariaDB name it so.
+    assert!(cause.contains("max_que"), "{cause}");
+    limit(&mut root, "MAX_QUERIES_PER_HOUR 0");
+    administer(&mut root, "FLUSH USER_RESOURCES");
+    replica.wait_until_ready();
+}
+
+#[test]
+fn a_replica_whose_writer_gets_no_connection_is_not_ready() {
+    let Some(server) = own_server(&[]) else {
+        return;
+    };
+    let database = server.database();
+    limit(
+        &mut server.connect().expect("it is up"),
+        "MAX_USER_CONNECTIONS 5",
+    );
+    let replica = Replica::start_with(
+        database,
+        &["--connect-timeout=500ms", "--request-timeout=1s"],
+    );
+    let mut caller = replica.caller();
+    // The one that is left goes to a reader.
+    let mut others: Vec<Conn> = (0..4).map(|_| database.connect()).collect();
+    eventually("a reader has it", || caller.get("/messages").status == 200);
+    assert_eq!(caller.post("ann", "x").status, 503);
+    assert_eq!(caller.get("/readyz").status, 503);
+    others.pop();
+    eventually("it is ready", || caller.get("/readyz").status == 200);
+    assert_eq!(caller.post("ann", "x").own_seq(), 1);
+}

@@ -1,0 +1,206 @@
+//! The database freezes: it keeps its connections, and answers nothing.
+
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+use testbed::{OwnDatabase, Replica, eventually};
+use uuid::Uuid;
+
+use crate::metrics::scrape;
+
+/// The time of a request is over long before the database's.
+const IMPATIENT: [&str; 1] = ["--request-timeout=1s"];
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// For a loaded machine.
+const SLACK: Duration = Duration::from_millis(500);
+
+#[test]
+fn a_message_to_a_database_that_stays_frozen_is_answered_when_its_time_is_over() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let mut caller = replica.caller();
+    let key = Uuid::new_v4().to_string();
+    assert_eq!(caller.post("ann", "before").own_seq(), 1);
+    let process = server.process().expect("it runs");
+    process.freeze().expect("it runs");
+    let start = Instant::now();
+    let answer = caller.post_with_key("ann", "meanwhile", &key);
+    let waited = start.elapsed();
+    process.thaw().expect("it runs");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(waited < REQUEST_TIMEOUT + SLACK, "{waited:?}");
+    // The attempt of before goes on, and has let go of it.
+    assert_eq!(caller.post("ann", "after").own_seq(), 2);
+    let repeated = caller.post_with_key("ann", "meanwhile", &key);
+    assert_eq!(repeated.own_seq(), 3, "it was not stored");
+    server.database().assert_in_order();
+}
+
+#[test]
+fn a_message_whose_transaction_is_frozen_is_answered_when_its_time_is_over_and_so_are_those_behind_it()
+ {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let (mut caller, mut next) = (replica.caller(), replica.caller());
+    let key = Uuid::new_v4().to_string();
+    let mut root = server.connect().expect("it is up");
+    let name = server.database().name().to_owned();
+    let slow = format!(
+        "CREATE TRIGGER {name}.slow BEFORE INSERT ON {name}.messages FOR EACH ROW SET @slept = SLEEP(2)"
+    );
+    root.query_drop(slow).expect("root may");
+    let start = Instant::now();
+    caller.send_post(
+        "ann",
+        "in the middle",
+        &format!("Idempotency-Key: {key}\r\n"),
+    );
+    eventually("it is in the middle of its transaction", || {
+        let asleep =
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'";
+        root.query_first::<u8, _>(asleep)
+            .expect("the list can be read")
+            == Some(1)
+    });
+    let process = server.process().expect("it runs");
+    process.freeze().expect("it runs");
+    next.send_post("bob", "behind it", "");
+    let sent_next = Instant::now();
+    let (answer, waited) = (caller.receive(), start.elapsed());
+    let (answer_behind, waited_behind) = (next.receive(), sent_next.elapsed());
+    process.thaw().expect("it runs");
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert!(waited < REQUEST_TIMEOUT + SLACK, "{waited:?}");
+    assert_eq!(answer_behind.status, 503, "{answer_behind:?}");
+    assert!(waited_behind < REQUEST_TIMEOUT + SLACK, "{waited_behind:?}");
+    root.query_drop(format!("DROP TRIGGER {name}.slow"))
+        .expect("root may");
+    assert_eq!(
+        caller.post_with_key("ann", "in the middle", &key).own_seq(),
+        1,
+        "stored once"
+    );
+    assert_eq!(
+        caller.post("ann", "after").own_seq(),
+        2,
+        "what was refused is not stored"
+    );
+    server.database().assert_in_order();
+}
+
+/// A replica on a database that freezes while four connections for reading are idle, and one for writing.
+fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
+    let replica = Replica::start_with(server.database(), options);
+    assert_eq!(replica.caller().post("ann", "before").own_seq(), 1);
+    let mut holder = server.database().connect();
+    holder
+        .query_drop("LOCK TABLES messages WRITE")
+        .expect("the table is there");
+    let mut callers = [(); 4].map(|()| replica.caller());
+    for caller in &mut callers {
+        caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
+    }
+    eventually("four pages are asked for at once", || {
+        let waiting = "SELECT COUNT(*) FROM information_schema.processlist
+                       WHERE info LIKE 'SELECT seq%' AND info NOT LIKE '%processlist%'";
+        holder
+            .query_first::<u8, _>(waiting)
+            .expect("the list can be read")
+            == Some(4)
+    });
+    drop(holder);
+    for caller in &mut callers {
+        assert_eq!(caller.receive().status, 200);
+    }
+    assert_eq!(
+        scrape(&replica)[r#"database_connections{pool="reading",state="idle"}"#],
+        "4"
+    );
+    server
+        .process()
+        .expect("it runs")
+        .freeze()
+        .expect("it runs");
+    replica
+}
+
+#[test]
+fn readiness_on_a_frozen_database_is_answered_within_two_seconds_however_many_pages_wait() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = on_a_frozen_database(&mut server, &["--workers=4"]);
+    let mut pages = [(); 12].map(|()| replica.caller());
+    for page in &mut pages {
+        page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
+    }
+    let mut callers = [(); 3].map(|()| replica.caller());
+    for _ in 0..2 {
+        let start = Instant::now();
+        for caller in &mut callers {
+            caller.send_raw(b"GET /readyz HTTP/1.1\r\nHost: replica\r\n\r\n");
+        }
+        for caller in &mut callers {
+            assert_eq!(caller.receive().status, 503);
+        }
+        let waited = start.elapsed();
+        assert!(waited < Duration::from_secs(2), "{waited:?}");
+    }
+}
+
+#[test]
+fn a_page_of_a_frozen_database_is_answered_within_the_time_of_a_request() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = on_a_frozen_database(&mut server, &["--request-timeout=2s"]);
+    let mut callers = [(); 6].map(|()| replica.caller());
+    let start = Instant::now();
+    for caller in &mut callers {
+        caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
+    }
+    for caller in &mut callers {
+        assert_eq!(caller.receive().status, 503);
+    }
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(2) + SLACK, "{waited:?}");
+}
+
+#[test]
+fn a_stop_while_the_database_is_frozen_takes_no_longer_than_it_may() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let options = ["--shutdown-timeout=3s", "--request-timeout=1s"];
+    let mut replica = on_a_frozen_database(&mut server, &options);
+    let mut page = replica.caller();
+    page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
+    // The writer looks after its connection now and then, and hangs on it.
+    assert_eq!(page.receive().status, 503);
+    assert_eq!(page.get("/readyz").status, 503);
+    let start = Instant::now();
+    replica.terminate();
+    let status = replica.exit_status();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3) + SLACK, "{took:?}");
+    assert_eq!(status.code(), Some(0), "{}", replica.log());
+}
+
+#[test]
+fn a_database_that_thaws_is_read_from_again() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let replica = on_a_frozen_database(&mut server, &["--request-timeout=1s"]);
+    let mut caller = replica.caller();
+    for _ in 0..6 {
+        assert_eq!(caller.get("/messages").status, 503);
+    }
+    server.process().expect("it runs").thaw().expect("it runs");
+    eventually("it is ready", || caller.get("/readyz").status == 200);
+    assert_eq!(caller.get("/messages").own_seq(), 1);
+}
