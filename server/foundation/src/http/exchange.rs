@@ -155,6 +155,12 @@ impl Exchange {
         self.open_ref().received
     }
 
+    /// The address of whoever connected: the client, or the proxy in front.
+    #[must_use]
+    pub fn connection(&self) -> SocketAddr {
+        self.open_ref().connection
+    }
+
     /// Past this moment nobody waits for the response any more.
     #[must_use]
     pub fn deadline(&self) -> Instant {
@@ -213,11 +219,6 @@ impl Exchange {
     /// Sets what [`Self::deadline`] tells.
     pub(super) fn wait_until(&mut self, deadline: Instant) {
         self.deadline = deadline;
-    }
-
-    /// The address of its peer.
-    pub(super) fn connection(&self) -> SocketAddr {
-        self.open_ref().connection
     }
 
     /// The answer will ask the client to close the connection.

@@ -172,7 +172,8 @@ impl Caller {
         };
         let length = match answer.header("Content-Length") {
             Some(length) => length.parse().ok(),
-            None => (answer.status < 200).then_some(0),
+            // RFC 9110, section 8.6.
+            None => matches!(answer.status, ..200 | 204 | 304).then_some(0),
         };
         Ok((
             answer,
