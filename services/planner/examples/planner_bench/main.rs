@@ -1,0 +1,176 @@
+//! Measures what the planner promises, in one run: users from memory and from the database against a constant reply of the same
+//! edge, in rounds that alternate; how far one process is behind another that changes users; and what wrong logins cost
+//! others.
+//!
+//! `DATABASE_URL=… cargo run --release -p planner --example planner_bench` after
+//! `cargo build --release -p planner --bins --examples`.
+
+mod load;
+mod report;
+mod staleness;
+
+use std::error::Error;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::Parser;
+use serde_json::{Value, json};
+use testbed::{Caller, Database, Service, program, tool};
+
+use load::Rate;
+use report::{Measured, Report};
+
+/// Measures the planner.
+#[derive(Parser)]
+struct Arguments {
+    /// A database server on which databases may be created
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+
+    /// How often each is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+
+    /// How long each is measured in a round, in milliseconds
+    #[arg(long, default_value_t = 1500)]
+    round_ms: u64,
+}
+
+/// The seed's numbers of clients.
+const CONNECTIONS: [usize; 2] = [100, 200];
+/// How many hold good tokens while wrong logins come.
+const GOOD_CLIENTS: usize = 50;
+const WRONG_LOGINS: usize = 100;
+const PASSWORD: &str = "Thunnus-thynnus-1758";
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    tool::main(|| {
+        let arguments = Arguments::parse();
+        let scene = Scene::start(&arguments.database_url)?;
+        let report = Report {
+            reads: CONNECTIONS
+                .map(|connections| measure_reads(&scene, connections, &arguments))
+                .into_iter()
+                .collect::<Outcome<_>>()?,
+            staleness: staleness::measure(&scene.cached, &scene.other)?,
+            beside_logins: measure_beside_logins(&scene, &arguments)?,
+        };
+        report.print();
+        Ok(report.is_reached())
+    })
+}
+
+/// All that is measured, on databases of its own.
+struct Scene {
+    constant: Service,
+    /// Two processes with a cache on one database, and one without.
+    cached: Service,
+    other: Service,
+    uncached: Service,
+    _database: Database,
+}
+
+impl Scene {
+    fn start(server: &str) -> Outcome<Self> {
+        let name = format!("planner_bench_{}", std::process::id());
+        let database = Database::create(server, name)?;
+        let url = database.url();
+        let users = |cache: &str| -> Outcome<Service> {
+            let mut command = program("planner")?;
+            command.args(["users", "--cache", cache]).envs([
+                ("LISTEN", "127.0.0.1:0"),
+                ("DATABASE_URL", &url),
+                ("ADMIN_PASSWORD", PASSWORD),
+            ]);
+            started(&mut command)
+        };
+        let mut constant = program("examples/constant_user")?;
+        Ok(Self {
+            constant: started(constant.arg("127.0.0.1:0"))?,
+            cached: users("on")?,
+            other: users("on")?,
+            uncached: users("off")?,
+            _database: database,
+        })
+    }
+}
+
+fn started(command: &mut Command) -> Outcome<Service> {
+    let mut service = Service::start(command, None)?;
+    service.wait_until_ready()?;
+    Ok(service)
+}
+
+/// A token of the admin's.
+fn token(service: &Service) -> Outcome<String> {
+    let mut caller = Caller::try_connect(service.address()?)?;
+    let login = json!({ "login": "admin", "password": PASSWORD }).to_string();
+    let answer = caller.request("POST", "/token", "", login.as_bytes());
+    let answer: Value = serde_json::from_slice(&answer.body)?;
+    let token = answer["access_token"].as_str();
+    Ok(token
+        .ok_or_else(|| format!("no token: {answer}"))?
+        .to_owned())
+}
+
+fn measure_reads(scene: &Scene, connections: usize, arguments: &Arguments) -> Outcome<Measured> {
+    let request = load::get("/user/id-1", None);
+    let duration = Duration::from_millis(arguments.round_ms);
+    let mut rounds = Vec::new();
+    for round in 1..=arguments.rounds {
+        tool::say(&format!(
+            "{connections} connections, round {round} of {}",
+            arguments.rounds
+        ));
+        let mut each = Vec::new();
+        for service in [&scene.constant, &scene.cached, &scene.uncached] {
+            each.push(load::run(
+                service.address()?,
+                &request,
+                connections,
+                duration,
+            )?);
+        }
+        let [constant, cached, uncached] = each[..] else {
+            return Err("three are measured".into());
+        };
+        rounds.push([constant, cached, uncached]);
+    }
+    Ok(Measured {
+        connections,
+        rounds,
+    })
+}
+
+/// Requests with good tokens, without and with a hundred wrong logins at the beginning.
+fn measure_beside_logins(scene: &Scene, arguments: &Arguments) -> Outcome<Vec<[Rate; 2]>> {
+    let address = scene.cached.address()?;
+    let request = load::get("/sessions", Some(&token(&scene.cached)?));
+    let duration = Duration::from_millis(2 * arguments.round_ms);
+    let mut rounds = Vec::new();
+    for round in 1..=arguments.rounds {
+        tool::say(&format!(
+            "wrong logins, round {round} of {}",
+            arguments.rounds
+        ));
+        let alone = load::run(address, &request, GOOD_CLIENTS, duration)?;
+        let callers: Vec<_> = (0..WRONG_LOGINS)
+            .map(|_| Caller::try_connect(address))
+            .collect::<Result<_, _>>()?;
+        let beside = std::thread::scope(|scope| {
+            for (number, mut caller) in callers.into_iter().enumerate() {
+                // Each another, or the limit of one login would refuse nearly all.
+                let login =
+                    json!({ "login": format!("nobody{round}-{number}"), "password": "wrong" });
+                scope.spawn(move || {
+                    caller.request("POST", "/token", "", login.to_string().as_bytes())
+                });
+            }
+            load::run(address, &request, GOOD_CLIENTS, duration)
+        })?;
+        rounds.push([alone, beside]);
+    }
+    Ok(rounds)
+}

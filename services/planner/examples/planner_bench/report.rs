@@ -1,0 +1,118 @@
+//! The table.
+
+use testbed::Spread;
+
+use crate::load::Rate;
+use crate::staleness::Staleness;
+
+const LEAST_OF_CONSTANT: f64 = 0.85;
+const LEAST_OF_CONSTANT_UNCACHED: f64 = 0.2;
+const LEAST_BESIDE_LOGINS: f64 = 0.9;
+const MOST_P99_MS: f64 = 25.0;
+const MOST_STALE_MS: f64 = 100.0;
+
+/// Rounds of the constant reply, with the cache, and without.
+pub(crate) struct Measured {
+    pub(crate) connections: usize,
+    pub(crate) rounds: Vec<[Rate; 3]>,
+}
+
+/// All that was measured.
+pub(crate) struct Report {
+    pub(crate) reads: Vec<Measured>,
+    pub(crate) staleness: Staleness,
+    /// Rounds without and with wrong logins.
+    pub(crate) beside_logins: Vec<[Rate; 2]>,
+}
+
+fn spread(values: impl Iterator<Item = f64>) -> Spread {
+    Spread::of(values).expect("there is a round at least")
+}
+
+/// The rate of one of several in each round, as part of the first's.
+fn ratio<const N: usize>(rounds: &[[Rate; N]], index: usize) -> Spread {
+    spread(
+        rounds
+            .iter()
+            .map(|round| round[index].per_second / round[0].per_second),
+    )
+}
+
+fn rate<const N: usize>(rounds: &[[Rate; N]], index: usize) -> Spread {
+    spread(rounds.iter().map(|round| round[index].per_second))
+}
+
+fn p99<const N: usize>(rounds: &[[Rate; N]], index: usize) -> f64 {
+    spread(rounds.iter().map(|round| round[index].p99_ms)).median
+}
+
+fn refused<const N: usize>(rounds: &[[Rate; N]], index: usize) -> usize {
+    rounds.iter().map(|round| round[index].refused).sum()
+}
+
+impl Report {
+    /// Whether all is as it must be.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.reads.iter().all(|Measured { rounds, .. }| {
+            ratio(rounds, 1).median >= LEAST_OF_CONSTANT
+                && ratio(rounds, 2).median >= LEAST_OF_CONSTANT_UNCACHED
+                && p99(rounds, 1) < MOST_P99_MS
+                && refused(rounds, 1) + refused(rounds, 2) == 0
+        }) && self.staleness.worst_ms <= MOST_STALE_MS
+            && ratio(&self.beside_logins, 1).median >= LEAST_BESIDE_LOGINS
+    }
+
+    #[expect(clippy::print_stdout, reason = "the result")]
+    pub(crate) fn print(&self) {
+        println!(
+            "| GET /user/id-1 | answers/s | p99 | of the constant: median, least to most | must be | refused |"
+        );
+        println!("|---|---|---|---|---|---|");
+        for Measured {
+            connections,
+            rounds,
+        } in &self.reads
+        {
+            let least = ["", "0.85", "0.2"];
+            for (index, what) in ["a constant reply", "cache on", "cache off"]
+                .iter()
+                .enumerate()
+            {
+                let (rate, ratio) = (rate(rounds, index), ratio(rounds, index));
+                println!(
+                    "| {connections} connections, {what} | {:.0} | {:.1} ms | {:.2}, {:.2} to {:.2} | {} | {} |",
+                    rate.median,
+                    p99(rounds, index),
+                    ratio.median,
+                    ratio.min,
+                    ratio.max,
+                    least[index],
+                    refused(rounds, index),
+                );
+            }
+        }
+        self.print_rest();
+    }
+
+    #[expect(clippy::print_stdout, reason = "the result")]
+    fn print_rest(&self) {
+        let Staleness {
+            changes,
+            reads,
+            worst_ms,
+            worst_own_ms,
+        } = self.staleness;
+        println!();
+        println!(
+            "{changes} changes under load, {reads} reads of the other process: behind by {worst_ms:.0} ms at worst \
+             (must be 100 at most); the process that made them: {worst_own_ms:.0} ms"
+        );
+        let rounds = &self.beside_logins;
+        let (alone, beside, ratio) = (rate(rounds, 0), rate(rounds, 1), ratio(rounds, 1));
+        println!(
+            "requests with good tokens: {:.0}/s, beside 100 wrong logins {:.0}/s: {:.2}, {:.2} to {:.2} (must be 0.9)",
+            alone.median, beside.median, ratio.median, ratio.min, ratio.max
+        );
+        println!("all is reached: {}", self.is_reached());
+    }
+}

@@ -1,0 +1,112 @@
+//! How far a process is behind another one that changes a user, while both are under load.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testbed::{Answer, Caller, Service, tool};
+
+use crate::{Outcome, load, token};
+
+/// How many changes in a row.
+const CHANGES: u64 = 1000;
+/// What else the processes are asked meanwhile.
+const CONNECTIONS: usize = 20;
+/// How long the load lasts at most.
+const MOST: Duration = Duration::from_secs(60);
+
+/// What was seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Staleness {
+    pub(crate) changes: u64,
+    /// Requests to the process that did not make the changes.
+    pub(crate) reads: u64,
+    /// The longest time for which it showed what had been changed already, in milliseconds.
+    pub(crate) worst_ms: f64,
+    /// The same of the process that made the changes.
+    pub(crate) worst_own_ms: f64,
+}
+
+/// Changes a user by `writes` a thousand times, and reads it from both.
+pub(crate) fn measure(writes: &Service, follows: &Service) -> Outcome<Staleness> {
+    tool::say("a thousand changes");
+    let (here, there) = (writes.address()?, follows.address()?);
+    let authorization = format!("Authorization: Bearer {}\r\n", token(writes)?);
+    let (changed, over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let request = load::get("/user/id-1", None);
+    std::thread::scope(|scope| {
+        for address in [here, there] {
+            let (request, over) = (&request, &over);
+            scope.spawn(move || {
+                let begun = Instant::now();
+                while !over.load(Ordering::Relaxed) && begun.elapsed() < MOST {
+                    let _ = load::run(address, request, CONNECTIONS, Duration::from_millis(500));
+                }
+            });
+        }
+        let own = scope.spawn(|| read(here, &changed, &over));
+        let others = scope.spawn(|| read(there, &changed, &over));
+        let outcome = change(here, &authorization, &changed);
+        over.store(true, Ordering::Relaxed);
+        outcome?;
+        let of = |reader: std::thread::ScopedJoinHandle<'_, _>| {
+            reader.join().expect("it returns errors")
+        };
+        let ((_, worst_own), (reads, worst)): ((u64, Duration), (u64, Duration)) =
+            (of(own)?, of(others)?);
+        Ok(Staleness {
+            changes: CHANGES,
+            reads,
+            worst_ms: worst.as_secs_f64() * 1e3,
+            worst_own_ms: worst_own.as_secs_f64() * 1e3,
+        })
+    })
+}
+
+/// Makes the changes, and notes when each was answered.
+fn change(
+    address: SocketAddr,
+    authorization: &str,
+    changed: &Mutex<Vec<(Instant, u64)>>,
+) -> Outcome<()> {
+    let mut caller = Caller::try_connect(address)?;
+    for number in 0..CHANGES {
+        let change = json!({ "first_name": format!("Name{number}") }).to_string();
+        let answer = caller.request("PATCH", "/users/1", authorization, change.as_bytes());
+        let answered = (Instant::now(), version(&answer)?);
+        changed
+            .lock()
+            .expect("nobody panics with it")
+            .push(answered);
+    }
+    Ok(())
+}
+
+fn version(answer: &Answer) -> Result<u64, String> {
+    let tag = answer.header("ETag").map(|tag| tag.trim_matches('"'));
+    let version = tag.and_then(|tag| tag.parse().ok());
+    version.ok_or_else(|| format!("not a user: {answer:?}"))
+}
+
+/// Reads until it is over. Gives how often, and how long ago, at worst, what was shown had been changed when it was asked for.
+fn read(
+    address: SocketAddr,
+    changed: &Mutex<Vec<(Instant, u64)>>,
+    over: &AtomicBool,
+) -> Result<(u64, Duration), String> {
+    let mut caller = Caller::try_connect(address).map_err(|error| error.to_string())?;
+    let (mut reads, mut worst) = (0, Duration::ZERO);
+    while !over.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        let shown = version(&caller.get("/user/id-1"))?;
+        reads += 1;
+        let changed = changed.lock().expect("nobody panics with it");
+        let newer = changed.partition_point(|&(_, version)| version <= shown);
+        if let Some((answered, _)) = changed.get(newer) {
+            worst = worst.max(asked.saturating_duration_since(*answered));
+        }
+    }
+    Ok((reads, worst))
+}

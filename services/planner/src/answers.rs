@@ -1,0 +1,87 @@
+//! What requests are answered with beside their success, for the contracts.
+
+use foundation_docs::ProblemDocument;
+use utoipa::IntoResponses;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::SecurityScheme;
+
+/// Answers to whatever asks the database.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the contracts are derived from it")]
+pub(crate) enum Always {
+    /// It cannot be done now. Try again later.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(ProblemDocument),
+}
+
+/// Answers to whatever takes a token.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the contracts are derived from it")]
+pub(crate) enum WithToken {
+    /// There is no token, or it is not taken. Log in.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(ProblemDocument),
+}
+
+/// Answers to whatever is the right of some.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the contracts are derived from it")]
+pub(crate) enum WithRight {
+    /// It is the right of others.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(ProblemDocument),
+}
+
+/// Answers to whatever names a thing in its path.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the contracts are derived from it")]
+pub(crate) enum WithPath {
+    /// There is no such thing.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(ProblemDocument),
+}
+
+/// Answers to whatever has a query.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the contracts are derived from it")]
+pub(crate) enum WithQuery {
+    /// A parameter is unknown, given twice, or no number where one is asked for.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemDocument),
+    /// A parameter is outside its limits.
+    #[response(status = 422, content_type = "application/problem+json")]
+    OutsideLimit(ProblemDocument),
+}
+
+/// Answers to whatever has a body.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the contracts are derived from it")]
+pub(crate) enum WithBody {
+    /// The body is not of this form.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemDocument),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(ProblemDocument),
+    /// The body is declared to be something else.
+    #[response(status = 415, content_type = "application/problem+json")]
+    OtherKind(ProblemDocument),
+    /// A field is outside its limits.
+    #[response(status = 422, content_type = "application/problem+json")]
+    OutsideLimit(ProblemDocument),
+}
+
+/// Answers to what would be stored twice if it was sent again.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the contracts are derived from it")]
+pub(crate) enum StoredOnce {
+    /// It is not known whether it was stored. Look for it.
+    #[response(status = 504, content_type = "application/problem+json")]
+    MaybeStored(ProblemDocument),
+}
+
+/// Says by what callers are known.
+pub(crate) fn add_security(contract: &mut OpenApi, name: &str, scheme: SecurityScheme) {
+    let components = contract.components.get_or_insert_default();
+    components.add_security_scheme(name, scheme);
+}

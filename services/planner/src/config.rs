@@ -1,0 +1,103 @@
+//! Options of both services, beside those of every server.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use foundation::config::{ServerArgs, duration};
+use url::Url;
+
+use crate::users::cache::CacheMode;
+
+/// The planner: users, and their goals and tasks. Two services, each with a database of its own.
+#[derive(Debug, Parser)]
+#[command(version, next_line_help = false)]
+pub struct Config {
+    /// Which of the services.
+    #[command(subcommand)]
+    pub service: Service,
+}
+
+/// Which service is run.
+#[derive(Debug, Subcommand)]
+pub enum Service {
+    /// Serves users: logins, tokens, sessions. Any number of these may share a database
+    Users(UsersArgs),
+    /// Serves goals and tasks. Any number of these may share a database
+    Goals(GoalsArgs),
+}
+
+/// Options of the users' service.
+#[derive(Debug, Args)]
+#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:8000")))]
+pub struct UsersArgs {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub instead: Option<Instead>,
+
+    /// Options that every server has.
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    /// Whether users are kept in memory; `off` is for comparison
+    #[arg(long, value_enum, default_value = "on", value_name = "MODE")]
+    pub cache: CacheMode,
+
+    /// How often a login may be tried in a minute, by whomever; more is refused with 429
+    #[arg(long, default_value = "10", value_name = "COUNT")]
+    pub logins_a_minute: NonZeroU32,
+
+    /// How often an address may try to log in in a minute, whatever the login; more is refused with 429. Behind a proxy all
+    /// share its address
+    #[arg(long, default_value = "60", value_name = "COUNT")]
+    pub logins_a_minute_from_address: NonZeroU32,
+
+    /// Seals the signing keys in the database; 32 characters at least, as of `openssl rand -hex 32`. Without it, who reads the
+    /// database can make tokens
+    #[arg(long, env = "KEY_SECRET", hide_env_values = true, value_parser = key_secret, value_name = "SECRET")]
+    pub key_secret: Option<String>,
+
+    /// The password of the user `admin`, who is made at the first start. Without it, it is `secret`
+    #[arg(
+        long,
+        env = "ADMIN_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    pub admin_password: Option<String>,
+}
+
+/// What the users' program does instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Instead {
+    /// Makes a new signing key. Running services learn of it; the old one's tokens are taken until they are over
+    RotateKey {
+        /// When the new key begins to sign. Longer than services take to learn of it
+        #[arg(long, default_value = "15s", value_parser = duration, value_name = "TIME")]
+        after: Duration,
+    },
+}
+
+/// Options of the goals' service.
+#[derive(Debug, Args)]
+pub struct GoalsArgs {
+    /// Options that every server has.
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    /// Where the users' service is, which tells the public keys of tokens
+    #[arg(long, default_value = "http://127.0.0.1:8000", value_name = "URL")]
+    pub users_url: Url,
+}
+
+/// Less can be tried out by whoever has a copy of the database.
+const SHORTEST_KEY_SECRET: usize = 32;
+
+fn key_secret(text: &str) -> Result<String, String> {
+    if text.chars().count() < SHORTEST_KEY_SECRET {
+        return Err(format!(
+            "must have at least {SHORTEST_KEY_SECRET} characters"
+        ));
+    }
+    Ok(text.to_owned())
+}

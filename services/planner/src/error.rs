@@ -1,0 +1,181 @@
+//! What can go wrong, and what the client sees of it.
+
+use std::time::Duration;
+
+use foundation::http::Problem;
+use foundation::mysql::DatabaseAway;
+use foundation::telemetry::Incident;
+
+use crate::goals::status::Status;
+use crate::token::Invalid;
+
+/// Why a request was not answered with success. The text is for the client: it tells what to change, and nothing of the
+/// server's inside.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A form asks for a token in a way that is not known here.
+    #[error("The only `grant_type` taken is `password`.")]
+    GrantType,
+
+    /// There is no header with a token.
+    #[error("Log in, and send the token as `Authorization: Bearer TOKEN`.")]
+    NoToken,
+
+    /// The token is not one, or is over.
+    #[error("The token is not taken: {0}. Log in again.")]
+    BadToken(Invalid),
+
+    /// The session that the token belongs to was ended.
+    #[error("The session of this token has ended. Log in again.")]
+    SessionEnded,
+
+    /// Login or password are wrong; which of them, nobody is told.
+    #[error("Login or password are wrong.")]
+    WrongCredentials,
+
+    /// The refresh token is unknown, over, or was used before.
+    #[error(
+        "The refresh token is not taken: it is unknown, over, or was used before. Log in again."
+    )]
+    BadRefreshToken,
+
+    /// It is the right of others.
+    #[error("{0}")]
+    Forbidden(&'static str),
+
+    /// There is nothing of this id.
+    #[error("{0}")]
+    NotFound(&'static str),
+
+    /// Another user has this login.
+    #[error("The login is taken. Choose another one.")]
+    LoginTaken,
+
+    /// Without an admin nobody could do what only an admin may.
+    #[error("An admin cannot be deleted.")]
+    AdminStays,
+
+    /// The task has another status, from which this one is not reached.
+    #[error("A task goes from `{from}` to {}, not to `{to}`.", names(*from))]
+    Transition {
+        /// The task's status.
+        from: Status,
+        /// The status that was asked for.
+        to: Status,
+    },
+
+    /// `If-Match` names another version.
+    #[error("It was changed meanwhile. Read it again, and send its `ETag` as `If-Match`.")]
+    Changed,
+
+    /// Outside a limit of the contract.
+    #[error("{0}")]
+    OutsideLimit(String),
+
+    /// Too many logins in too short a time.
+    #[error("Too many logins. Try again in {} s.", seconds(*.0))]
+    TooManyLogins(Duration),
+
+    /// So many passwords wait to be checked that this one would wait for too long.
+    #[error("Too many logins are waiting. Try again a little later.")]
+    Busy(Incident),
+
+    /// No public key could be fetched yet.
+    #[error(
+        "The service of users has not been reached yet, so no token can be checked. Try again later."
+    )]
+    NoKeys(Incident),
+
+    /// The database did not answer in time.
+    #[error("{}", away(.0))]
+    DatabaseAway(DatabaseAway),
+
+    /// The database did not say whether something is stored that would be stored twice if it was sent again.
+    #[error(
+        "The database does not answer. It is not known whether this was stored: look for it before you send it again."
+    )]
+    MaybeStored(Incident),
+}
+
+fn names(from: Status) -> String {
+    let names: Vec<_> = from.next().iter().map(|next| format!("`{next}`")).collect();
+    names.join(" or ")
+}
+
+/// Whole seconds, at least one, after which the time is over.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + 1
+}
+
+fn away(away: &DatabaseAway) -> String {
+    match &away.no_primary {
+        None => "The database does not answer, or takes no writes now. Try again later.".to_owned(),
+        Some(hosts) => {
+            format!("No host of the database takes writes now: {hosts}. Try again later.")
+        }
+    }
+}
+
+impl Error {
+    /// The HTTP status, and what the log tells of the cause, where that lies with the server.
+    #[must_use]
+    pub fn status(&self) -> (u16, Option<Incident>) {
+        match *self {
+            Self::GrantType => (400, None),
+            Self::NoToken
+            | Self::BadToken(_)
+            | Self::SessionEnded
+            | Self::WrongCredentials
+            | Self::BadRefreshToken => (401, None),
+            Self::Forbidden(_) => (403, None),
+            Self::NotFound(_) => (404, None),
+            Self::LoginTaken | Self::AdminStays | Self::Transition { .. } => (409, None),
+            Self::Changed => (412, None),
+            Self::OutsideLimit(_) => (422, None),
+            Self::TooManyLogins(_) => (429, None),
+            Self::Busy(incident)
+            | Self::NoKeys(incident)
+            | Self::DatabaseAway(DatabaseAway { incident, .. }) => (503, Some(incident)),
+            Self::MaybeStored(incident) => (504, Some(incident)),
+        }
+    }
+
+    /// As it is for what would be stored twice if it was sent again.
+    #[must_use]
+    pub fn unless_stored(self) -> Self {
+        match self {
+            Self::DatabaseAway(away) => Self::MaybeStored(away.incident),
+            other => other,
+        }
+    }
+}
+
+impl From<DatabaseAway> for Error {
+    fn from(away: DatabaseAway) -> Self {
+        Self::DatabaseAway(away)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let (status, incident) = error.status();
+        let problem = Self::new(status, error.to_string()).with_incident(incident);
+        match error {
+            // RFC 6750, section 3.
+            Error::BadToken(_) | Error::SessionEnded => {
+                problem.with_header("WWW-Authenticate", "Bearer error=\"invalid_token\"")
+            }
+            Error::NoToken | Error::WrongCredentials | Error::BadRefreshToken => {
+                problem.with_header("WWW-Authenticate", "Bearer")
+            }
+            Error::TooManyLogins(wait) => {
+                problem.with_header("Retry-After", seconds(wait).to_string())
+            }
+            Error::Transition { from, .. } => {
+                let allowed: Vec<_> = from.next().iter().map(ToString::to_string).collect();
+                problem.with_member("allowed", allowed)
+            }
+            _ => problem,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The goals' service: what users plan. Knows users only by their tokens.
+//!
+//! In reading order:
+//!
+//! * [`api`]: the endpoints.
+//! * [`contract`]: what of them is written down, as `OpenAPI`.
+//! * [`goal`], [`status`]: what clients send and get, parsed.
+//! * [`public_keys`]: by what tokens are verified.
+//! * [`store`]: all SQL.
+
+pub mod api;
+pub mod contract;
+pub mod goal;
+pub mod status;
+pub mod public_keys;
+#[expect(clippy::missing_errors_doc, reason = "each fails as the database says")]
+pub mod store;
+
+use std::time::Instant;
+
+use foundation::mysql::{Access, Pool};
+use foundation::service::Failure;
+use foundation::telemetry::Registry;
+use mysql::Conn;
+
+use crate::config::GoalsArgs;
+use crate::error::Error;
+use public_keys::PublicKeys;
+use store::{CONNECTIONS, SCHEMA};
+
+/// The goals' service.
+pub struct Goals {
+    pool: Pool,
+    keys: PublicKeys,
+}
+
+impl Goals {
+    /// Opens the database, and fetches the public keys, as far as the users' service is up.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn start(options: &GoalsArgs, registry: &Registry) -> Result<Self, Failure> {
+        let database = options.server.database.open(&SCHEMA, registry)?;
+        let known = registry.gauge("public_keys", "Public keys by which tokens are verified");
+        let failures = registry.counter(
+            "public_keys_failures_total",
+            "Failed attempts to fetch the public keys from the users' service",
+        );
+        let keys = PublicKeys::start(&options.users_url, known, failures);
+        Ok(Self {
+            pool: database.pool("requests", CONNECTIONS),
+            keys: keys.map_err(|error| Failure::new(&error))?,
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        Ok(self.pool.run(Access::Read, deadline, query)?)
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        Ok(self.pool.run(Access::Write, deadline, query)?)
+    }
+}

@@ -1,0 +1,401 @@
+//! A goal and its tasks: as they are made, changed, stored and shown.
+
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::Error;
+use crate::goals::status::{Priority, Status};
+use crate::ids::{GoalId, TaskId, UserId};
+use crate::text::{self, DESCRIPTION_LIMIT, TITLE_LIMIT};
+
+/// How many tasks of a goal have which status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Progress {
+    /// Nobody has begun them.
+    pub todo: u32,
+    /// Somebody works on them.
+    pub in_progress: u32,
+    /// They are done.
+    pub done: u32,
+    /// They will not be done.
+    pub cancelled: u32,
+}
+
+/// A goal.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Goal {
+    /// Its number.
+    pub id: GoalId,
+    /// Who made it.
+    pub owner_id: UserId,
+    /// What is to be reached.
+    pub title: String,
+    /// What there is to say of it.
+    #[schema(required = true)]
+    pub description: Option<String>,
+    /// The day on which it is to be reached.
+    #[schema(required = true)]
+    pub due: Option<NaiveDate>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// How far its tasks are.
+    pub progress: Progress,
+}
+
+/// A goal to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewGoal {
+    /// What is to be reached.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        example = "Learn to swim"
+    )]
+    pub title: String,
+    /// What there is to say of it.
+    #[schema(max_length = 4096)]
+    pub description: Option<String>,
+    /// The day on which it is to be reached.
+    #[serde(default, deserialize_with = "day")]
+    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9]\d{3}-\d{2}-\d{2}$")]
+    pub due: Option<NaiveDate>,
+}
+
+impl NewGoal {
+    /// Checks the limits of the contract.
+    ///
+    /// # Errors
+    /// [`Error::OutsideLimit`]
+    pub fn check(&self) -> Result<(), Error> {
+        check(Some(&self.title), self.description.as_ref())
+    }
+}
+
+/// What of a goal is to be changed: all that is there. `null` takes away what may be absent.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GoalChange {
+    /// What is to be reached.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+    )]
+    pub title: Option<String>,
+    /// What there is to say of it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 4096)]
+    pub description: Option<Option<String>>,
+    /// The day on which it is to be reached.
+    #[serde(default, deserialize_with = "present_day")]
+    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9]\d{3}-\d{2}-\d{2}$")]
+    pub due: Option<Option<NaiveDate>>,
+}
+
+impl GoalChange {
+    /// Checks the limits of the contract.
+    ///
+    /// # Errors
+    /// [`Error::OutsideLimit`]
+    pub fn check(&self) -> Result<(), Error> {
+        let description = self.description.as_ref().and_then(Option::as_ref);
+        check(self.title.as_ref(), description)
+    }
+
+    /// Makes the change.
+    pub fn apply(self, goal: &mut Goal) {
+        set(&mut goal.title, self.title);
+        set(&mut goal.description, self.description);
+        set(&mut goal.due, self.due);
+    }
+}
+
+/// A task of a goal.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Task {
+    /// Its number.
+    pub id: TaskId,
+    /// The goal that it is of.
+    pub goal_id: GoalId,
+    /// What is to be done.
+    pub title: String,
+    /// What there is to say of it.
+    #[schema(required = true)]
+    pub description: Option<String>,
+    /// Who is to do it.
+    #[schema(required = true)]
+    pub assignee_id: Option<UserId>,
+    /// The day on which it is to be done.
+    #[schema(required = true)]
+    pub due: Option<NaiveDate>,
+    /// What has to be done first.
+    pub priority: Priority,
+    /// How far it is.
+    pub status: Status,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A task to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTask {
+    /// What is to be done.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        example = "Find a pool"
+    )]
+    pub title: String,
+    /// What there is to say of it.
+    #[schema(max_length = 4096)]
+    pub description: Option<String>,
+    /// Who is to do it.
+    #[serde(default, deserialize_with = "user")]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 9_007_199_254_740_991.0)]
+    pub assignee_id: Option<UserId>,
+    /// The day on which it is to be done.
+    #[serde(default, deserialize_with = "day")]
+    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9]\d{3}-\d{2}-\d{2}$")]
+    pub due: Option<NaiveDate>,
+    /// What has to be done first; `normal` if it is absent.
+    #[serde(default)]
+    pub priority: Priority,
+}
+
+impl NewTask {
+    /// Checks the limits of the contract.
+    ///
+    /// # Errors
+    /// [`Error::OutsideLimit`]
+    pub fn check(&self) -> Result<(), Error> {
+        check(Some(&self.title), self.description.as_ref())
+    }
+}
+
+/// What of a task is to be changed: all that is there. `null` takes away what may be absent.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskChange {
+    /// What is to be done.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+    )]
+    pub title: Option<String>,
+    /// What there is to say of it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 4096)]
+    pub description: Option<Option<String>>,
+    /// Who is to do it.
+    #[serde(default, deserialize_with = "present_user")]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 9_007_199_254_740_991.0)]
+    pub assignee_id: Option<Option<UserId>>,
+    /// The day on which it is to be done.
+    #[serde(default, deserialize_with = "present_day")]
+    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9]\d{3}-\d{2}-\d{2}$")]
+    pub due: Option<Option<NaiveDate>>,
+    /// What has to be done first.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Priority, required = false)]
+    pub priority: Option<Priority>,
+    /// How far it is. The assignee changes this alone.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Status, required = false)]
+    pub status: Option<Status>,
+}
+
+impl TaskChange {
+    /// Checks the limits of the contract.
+    ///
+    /// # Errors
+    /// [`Error::OutsideLimit`]
+    pub fn check(&self) -> Result<(), Error> {
+        let description = self.description.as_ref().and_then(Option::as_ref);
+        check(self.title.as_ref(), description)
+    }
+
+    /// Whether nothing but the status is to be changed.
+    #[must_use]
+    pub fn is_of_status_alone(&self) -> bool {
+        let Self {
+            title,
+            description,
+            assignee_id,
+            due,
+            priority,
+            status: _,
+        } = self;
+        title.is_none()
+            && description.is_none()
+            && assignee_id.is_none()
+            && due.is_none()
+            && priority.is_none()
+    }
+
+    /// Makes the change.
+    pub fn apply(self, task: &mut Task) {
+        set(&mut task.title, self.title);
+        set(&mut task.description, self.description);
+        set(&mut task.assignee_id, self.assignee_id);
+        set(&mut task.due, self.due);
+        set(&mut task.priority, self.priority);
+        set(&mut task.status, self.status);
+    }
+}
+
+/// A change of a task's status.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Step {
+    /// Its number.
+    pub id: u64,
+    /// Who changed it.
+    pub user_id: UserId,
+    /// When.
+    pub changed_at: DateTime<Utc>,
+    /// The status before.
+    pub from: Status,
+    /// The status after.
+    pub to: Status,
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn check(title: Option<&String>, description: Option<&String>) -> Result<(), Error> {
+    if let Some(title) = title {
+        text::line("title", title, TITLE_LIMIT)?;
+    }
+    if let Some(description) = description {
+        text::lines("description", description, DESCRIPTION_LIMIT)?;
+    }
+    Ok(())
+}
+
+/// Reads a field that may be absent: then it is not changed.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
+/// Reads a day as RFC 3339 writes it; by itself, chrono also takes years of five digits, which the database does not.
+fn day<'de, D: Deserializer<'de>>(field: D) -> Result<Option<NaiveDate>, D::Error> {
+    let text: Option<String> = Option::deserialize(field)?;
+    let Some(text) = text else { return Ok(None) };
+    let is_one = |day: &NaiveDate| day.to_string() == text;
+    let day = text.parse().ok().filter(is_one);
+    // The years that the database has.
+    let day = day.filter(|day| (1000..=9999).contains(&day.year()));
+    let refused = || serde::de::Error::custom("a day is written as in 2026-01-31");
+    day.map(Some).ok_or_else(refused)
+}
+
+#[expect(clippy::option_option, reason = "absent, null, or a day")]
+fn present_day<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<NaiveDate>>, D::Error> {
+    day(field).map(Some)
+}
+
+/// The largest whole number that each JSON parser reads as it was written (RFC 8259, section 6).
+const LARGEST: f64 = 9_007_199_254_740_991.0;
+
+/// Reads the number of a user. To JSON 1.0 is the same as 1.
+fn user<'de, D: Deserializer<'de>>(field: D) -> Result<Option<UserId>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(field)? else {
+        return Ok(None);
+    };
+    if number.fract() != 0.0 || !(1.0..=LARGEST).contains(&number) {
+        let refused = "a user has a whole number, 1 or more";
+        return Err(serde::de::Error::custom(refused));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it was looked at"
+    )]
+    Ok(Some(UserId(number as u64)))
+}
+
+#[expect(clippy::option_option, reason = "absent, null, or a user")]
+fn present_user<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<UserId>>, D::Error> {
+    user(field).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_absent_stays_and_null_takes_it_away() {
+        let change = |json| serde_json::from_value::<TaskChange>(json);
+        let absent = change(json!({})).expect("nothing is a change");
+        assert!(absent.due.is_none() && absent.is_of_status_alone());
+        let away = change(json!({ "due": null, "assignee_id": null })).expect("it may");
+        assert_eq!((away.due, away.assignee_id), (Some(None), Some(None)));
+        for refused in [
+            json!({ "title": null }),
+            json!({ "status": null }),
+            json!({ "x": 1 }),
+        ] {
+            assert!(change(refused.clone()).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_one_of_the_calendar_in_ten_characters() {
+        let read =
+            |due: &str| serde_json::from_value::<NewGoal>(json!({ "title": "x", "due": due }));
+        for (due, taken) in [
+            ("2028-02-29", true),
+            ("9999-12-31", true),
+            ("2026-02-29", false),
+            ("1000-01-01", true),
+            ("0999-12-31", false),
+            ("+10000-1-1", false),
+            ("2026-2-1", false),
+            ("2026-01-01T00:00:00Z", false),
+        ] {
+            assert_eq!(read(due).is_ok(), taken, "{due}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_a_whole_number_however_it_is_written() {
+        let read = |id: &str| {
+            let task = format!(r#"{{"title":"x","assignee_id":{id}}}"#);
+            serde_json::from_str::<NewTask>(&task)
+                .ok()
+                .map(|task| task.assignee_id)
+        };
+        for (id, taken) in [
+            ("1", Some(Some(UserId(1)))),
+            ("2.0", Some(Some(UserId(2)))),
+            ("null", Some(None)),
+            ("0", None),
+            ("-1", None),
+            ("1.5", None),
+            (
+                "9007199254740991",
+                Some(Some(UserId(9_007_199_254_740_991))),
+            ),
+            ("9007199254740993", None),
+            ("\"1\"", None),
+        ] {
+            assert_eq!(read(id), taken, "{id}");
+        }
+    }
+}

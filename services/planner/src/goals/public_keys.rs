@@ -1,0 +1,191 @@
+//! The public keys of the users' service: fetched now and then, and where a token names one that is not known yet. Those that
+//! were fetched last are kept while that service is away.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use foundation::telemetry::{Reporter, size};
+use parking_lot::{Condvar, Mutex, RwLock};
+use prometheus::{IntCounter, IntGauge};
+use ureq::Agent;
+use url::Url;
+
+use crate::error::Error;
+use crate::token::{Caller, Invalid, Unverified, now};
+use crate::users::signing_keys::JwkSet;
+
+/// Between two fetches: less than the time from making a key to signing with it, so a token's key is known before the token.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Tokens that name unknown keys lead to no more fetches than one in this time, whoever sends them.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time of a fetch.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Keys take some 200 bytes each.
+const MOST_BYTES: u64 = 64 << 10;
+
+type Keys = HashMap<String, Vec<u8>>;
+
+/// The keys by which tokens are verified.
+pub struct PublicKeys {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    keys: RwLock<Arc<Keys>>,
+    /// When a fetch began last. Locked during it, so that all who wait for one have the same.
+    fetched: Mutex<Option<Instant>>,
+    url: String,
+    agent: Agent,
+    outage: Reporter,
+    known: IntGauge,
+    failures: IntCounter,
+    stopped: Mutex<bool>,
+    stop: Condvar,
+}
+
+/// Why no keys came.
+#[derive(Debug, thiserror::Error)]
+enum NotFetched {
+    #[error("{0}")]
+    Http(#[from] ureq::Error),
+    #[error("it names no keys as RFC 7517 writes them: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("it names no key")]
+    Empty,
+}
+
+impl PublicKeys {
+    /// Fetches the keys, or says in the log that they could not be fetched yet, and begins to follow them.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(users_url: &Url, known: IntGauge, failures: IntCounter) -> std::io::Result<Self> {
+        let config = Agent::config_builder()
+            .timeout_global(Some(FETCH_TIMEOUT))
+            .max_redirects(0)
+            .build();
+        let base = users_url.as_str().trim_end_matches('/');
+        let shared = Arc::new(Shared {
+            keys: RwLock::default(),
+            fetched: Mutex::new(None),
+            url: format!("{base}/.well-known/jwks.json"),
+            agent: config.into(),
+            outage: Reporter::default(),
+            known,
+            failures,
+            stopped: Mutex::new(false),
+            stop: Condvar::new(),
+        });
+        shared.fetch_if_older_than(Duration::ZERO);
+        let following = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("public keys".to_owned())
+            .spawn(move || following.follow())?;
+        Ok(Self { shared, thread })
+    }
+
+    /// Whose token it is.
+    ///
+    /// # Errors
+    /// [`Error::BadToken`], [`Error::NoKeys`]
+    pub fn verify(&self, token: &str) -> Result<Caller, Error> {
+        let token = Unverified::parse(token).map_err(Error::BadToken)?;
+        let mut keys = self.shared.keys();
+        if !keys.contains_key(token.kid()) {
+            self.shared.fetch_if_older_than(LEAST_INTERVAL);
+            keys = self.shared.keys();
+        }
+        if keys.is_empty() {
+            return Err(self.shared.no_keys());
+        }
+        let unknown = Error::BadToken(Invalid::UnknownKey);
+        let key = keys.get(token.kid()).ok_or(unknown)?;
+        token.verify(key, now()).map_err(Error::BadToken)
+    }
+
+    /// Whether any key is known.
+    ///
+    /// # Errors
+    /// [`Error::NoKeys`]
+    pub fn check(&self) -> Result<(), Error> {
+        if self.shared.keys().is_empty() {
+            return Err(self.shared.no_keys());
+        }
+        Ok(())
+    }
+
+    /// Ends the thread.
+    pub fn finish(self) {
+        *self.shared.stopped.lock() = true;
+        self.shared.stop.notify_all();
+        // Its panic was logged.
+        let _ = self.thread.join();
+    }
+}
+
+impl Shared {
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read())
+    }
+
+    fn no_keys(&self) -> Error {
+        Error::NoKeys(self.outage.report(|incident| {
+            tracing::warn!(instance = %incident, url = self.url, "no token can be checked: no public key was fetched yet");
+        }))
+    }
+
+    fn follow(&self) {
+        let mut stopped = self.stopped.lock();
+        loop {
+            let goes_on = |stopped: &mut bool| !*stopped;
+            self.stop.wait_while_for(&mut stopped, goes_on, INTERVAL);
+            if *stopped {
+                return;
+            }
+            parking_lot::MutexGuard::unlocked(&mut stopped, || {
+                self.fetch_if_older_than(LEAST_INTERVAL);
+            });
+        }
+    }
+
+    fn fetch_if_older_than(&self, age: Duration) {
+        let mut fetched = self.fetched.lock();
+        if fetched.is_some_and(|fetched| fetched.elapsed() < age) {
+            return;
+        }
+        *fetched = Some(Instant::now());
+        match self.fetch() {
+            Ok(keys) => {
+                self.known.set(size(keys.len()));
+                *self.keys.write() = Arc::new(keys);
+            }
+            Err(error) => {
+                self.failures.inc();
+                self.outage.report(|incident| {
+                    tracing::warn!(instance = %incident, url = self.url, %error, "cannot fetch public keys: those that were fetched before, if any, stay in use");
+                });
+            }
+        }
+    }
+
+    fn fetch(&self) -> Result<Keys, NotFetched> {
+        let mut response = self.agent.get(&self.url).call()?;
+        let body = response.body_mut().with_config().limit(MOST_BYTES);
+        let set: JwkSet = serde_json::from_slice(&body.read_to_vec()?)?;
+        let of_use = set
+            .keys
+            .into_iter()
+            .filter(|key| key.kty == "OKP" && key.crv == "Ed25519");
+        let decoded = of_use.filter_map(|key| Some((key.kid, URL_SAFE_NO_PAD.decode(key.x).ok()?)));
+        let keys: Keys = decoded.collect();
+        if keys.is_empty() {
+            return Err(NotFetched::Empty);
+        }
+        Ok(keys)
+    }
+}

@@ -1,0 +1,380 @@
+//! All SQL of the goals' service.
+
+use chrono::NaiveDate;
+use foundation::mysql::{Schema, column, has_relations, time};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row, Transaction, TxOpts, params};
+
+use crate::error::Error;
+use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Progress, Step, Task, TaskChange};
+use crate::goals::status::{Priority, Status};
+use crate::ids::{GoalId, TaskId, UserId};
+use crate::page::Page;
+use crate::token::Caller;
+
+/// Connections that requests share.
+pub const CONNECTIONS: u8 = 8;
+
+/// The tables of goals.
+pub const SCHEMA: Schema = Schema {
+    sql: include_str!("../../schema-goals.sql"),
+    is_complete: |connection| has_relations(connection, &["goals", "tasks", "history"]),
+    fault: |_| Ok(None),
+    connections: CONNECTIONS,
+    rights: "grant this user SELECT, INSERT, UPDATE and DELETE on the database; to create what is absent also CREATE and \
+             REFERENCES, or create it yourself from schema-goals.sql",
+};
+
+type Result<T> = std::result::Result<T, mysql::Error>;
+/// What the database did, or why it was not to.
+type Judged<T> = Result<std::result::Result<T, Error>>;
+
+const NO_GOAL: Error = Error::NotFound("There is no goal of this id.");
+const NO_TASK: Error = Error::NotFound("There is no task of this id in this goal.");
+const NOT_OWNER: Error = Error::Forbidden("A goal is changed by its owner or an admin.");
+const NOT_ASSIGNEE: Error = Error::Forbidden(
+    "A task is changed by the owner of its goal or an admin; its assignee may change the status alone.",
+);
+
+fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
+    connection.start_transaction(TxOpts::default())
+}
+
+/// Whether the database takes writes: a statement that would write, but finds no row to write to.
+pub fn check_writable(connection: &mut Conn) -> Result<()> {
+    connection.query_drop(
+        r"UPDATE goals
+          SET todo = todo
+          WHERE id = 0 AND FALSE",
+    )
+}
+
+fn goal(mut row: Row) -> Result<Goal> {
+    Ok(Goal {
+        id: GoalId(column(&mut row, 0)?),
+        owner_id: UserId(column(&mut row, 1)?),
+        title: column(&mut row, 2)?,
+        description: column(&mut row, 3)?,
+        due: column::<Option<NaiveDate>>(&mut row, 4)?,
+        created_at: time(&mut row, 5)?,
+        progress: Progress {
+            todo: column(&mut row, 6)?,
+            in_progress: column(&mut row, 7)?,
+            done: column(&mut row, 8)?,
+            cancelled: column(&mut row, 9)?,
+        },
+    })
+}
+
+/// Makes a goal.
+pub fn create_goal(connection: &mut Conn, owner: UserId, new: &NewGoal) -> Result<Option<Goal>> {
+    connection.exec_drop(
+        r"INSERT INTO goals (owner_id, title, description, due, created_at)
+          VALUES (:owner, :title, :description, :due, NOW(6))",
+        params! {
+            owner,
+            "title" => &new.title,
+            "description" => &new.description,
+            "due" => new.due,
+        },
+    )?;
+    let id = GoalId(connection.last_insert_id());
+    show_goal(connection, id)
+}
+
+/// A goal, if it is there.
+pub fn show_goal(connection: &mut Conn, id: GoalId) -> Result<Option<Goal>> {
+    let row: Option<Row> = connection.exec_first(
+        r"SELECT id, owner_id, title, description, due, created_at, todo, in_progress, done, cancelled
+          FROM goals
+          WHERE id = ?",
+        (id,),
+    )?;
+    row.map(goal).transpose()
+}
+
+/// A page of all goals.
+pub fn goals(connection: &mut Conn, page: Page) -> Result<Vec<Goal>> {
+    let rows: Vec<Row> = connection.exec(
+        r"SELECT id, owner_id, title, description, due, created_at, todo, in_progress, done, cancelled
+          FROM goals
+          WHERE id > ?
+          ORDER BY id
+          LIMIT ?",
+        (page.after, page.looked_for()),
+    )?;
+    rows.into_iter().map(goal).collect()
+}
+
+/// A goal, whose row stays locked to the end of the transaction: whoever changes the goal or its tasks locks it first.
+fn locked_goal(transaction: &mut Transaction<'_>, id: GoalId) -> Result<Option<Goal>> {
+    let row: Option<Row> = transaction.exec_first(
+        r"SELECT id, owner_id, title, description, due, created_at, todo, in_progress, done, cancelled
+          FROM goals
+          WHERE id = ?
+          FOR UPDATE",
+        (id,),
+    )?;
+    row.map(goal).transpose()
+}
+
+/// A goal that is locked, if the caller may change it.
+fn own_goal(transaction: &mut Transaction<'_>, id: GoalId, caller: &Caller) -> Judged<Goal> {
+    Ok(match locked_goal(transaction, id)? {
+        None => Err(NO_GOAL),
+        Some(goal) if !caller.is_or_is_admin(goal.owner_id) => Err(NOT_OWNER),
+        Some(goal) => Ok(goal),
+    })
+}
+
+/// Changes a goal.
+pub fn change_goal(
+    connection: &mut Conn,
+    id: GoalId,
+    caller: &Caller,
+    change: GoalChange,
+) -> Judged<Goal> {
+    let mut transaction = transaction(connection)?;
+    let mut goal = match own_goal(&mut transaction, id, caller)? {
+        Ok(goal) => goal,
+        Err(error) => return Ok(Err(error)),
+    };
+    change.apply(&mut goal);
+    transaction.exec_drop(
+        r"UPDATE goals
+          SET title = :title, description = :description, due = :due
+          WHERE id = :id",
+        params! {
+            "title" => &goal.title,
+            "description" => &goal.description,
+            "due" => goal.due,
+            id,
+        },
+    )?;
+    transaction.commit()?;
+    Ok(Ok(goal))
+}
+
+/// Deletes a goal, and all its tasks with it.
+pub fn delete_goal(connection: &mut Conn, id: GoalId, caller: &Caller) -> Judged<()> {
+    let mut transaction = transaction(connection)?;
+    if let Err(error) = own_goal(&mut transaction, id, caller)? {
+        return Ok(Err(error));
+    }
+    transaction.exec_drop("DELETE FROM goals WHERE id = ?", (id,))?;
+    transaction.commit()?;
+    Ok(Ok(()))
+}
+
+fn task(mut row: Row) -> Result<Task> {
+    let priority: String = column(&mut row, 6)?;
+    let status: String = column(&mut row, 7)?;
+    Ok(Task {
+        id: TaskId(column(&mut row, 0)?),
+        goal_id: GoalId(column(&mut row, 1)?),
+        title: column(&mut row, 2)?,
+        description: column(&mut row, 3)?,
+        assignee_id: column::<Option<u64>>(&mut row, 4)?.map(UserId),
+        due: column::<Option<NaiveDate>>(&mut row, 5)?,
+        priority: named(Priority::ALL, Priority::name, &priority)?,
+        status: named(Status::ALL, Status::name, &status)?,
+        created_at: time(&mut row, 8)?,
+    })
+}
+
+/// The one of all that has this name.
+fn named<T: Copy, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+    text: &str,
+) -> Result<T> {
+    let found = all.into_iter().find(|&each| name(each) == text);
+    found.ok_or_else(|| mysql::Error::FromValueError(text.into()))
+}
+
+/// Makes a task, and counts it.
+pub fn create_task(
+    connection: &mut Conn,
+    goal: GoalId,
+    caller: &Caller,
+    new: &NewTask,
+) -> Judged<Task> {
+    let mut transaction = transaction(connection)?;
+    if let Err(error) = own_goal(&mut transaction, goal, caller)? {
+        return Ok(Err(error));
+    }
+    transaction.exec_drop(
+        r"INSERT INTO tasks (goal_id, title, description, assignee_id, due, priority, status, created_at)
+          VALUES (:goal, :title, :description, :assignee, :due, :priority, :status, NOW(6))",
+        params! {
+            goal,
+            "title" => &new.title,
+            "description" => &new.description,
+            "assignee" => new.assignee_id,
+            "due" => new.due,
+            "priority" => new.priority.name(),
+            "status" => Status::Todo.name(),
+        },
+    )?;
+    let id = transaction.last_insert_id().map(TaskId);
+    let id = id.ok_or(mysql::DriverError::UnexpectedPacket)?;
+    transaction.exec_drop("UPDATE goals SET todo = todo + 1 WHERE id = ?", (goal,))?;
+    let created = locked_task(&mut transaction, goal, id)?;
+    transaction.commit()?;
+    Ok(created.ok_or(NO_TASK))
+}
+
+/// A task of a goal, if it is there.
+pub fn show_task(connection: &mut Conn, goal: GoalId, id: TaskId) -> Result<Option<Task>> {
+    let row: Option<Row> = connection.exec_first(
+        r"SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at
+          FROM tasks
+          WHERE id = ? AND goal_id = ?",
+        (id, goal),
+    )?;
+    row.map(task).transpose()
+}
+
+/// A page of the tasks of a goal.
+pub fn tasks(connection: &mut Conn, goal: GoalId, page: Page) -> Judged<Vec<Task>> {
+    if show_goal(connection, goal)?.is_none() {
+        return Ok(Err(NO_GOAL));
+    }
+    let rows: Vec<Row> = connection.exec(
+        r"SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at
+          FROM tasks
+          WHERE goal_id = ? AND id > ?
+          ORDER BY id
+          LIMIT ?",
+        (goal, page.after, page.looked_for()),
+    )?;
+    Ok(Ok(rows.into_iter().map(task).collect::<Result<_>>()?))
+}
+
+fn locked_task(
+    transaction: &mut Transaction<'_>,
+    goal: GoalId,
+    id: TaskId,
+) -> Result<Option<Task>> {
+    let row: Option<Row> = transaction.exec_first(
+        r"SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at
+          FROM tasks
+          WHERE id = ? AND goal_id = ?
+          FOR UPDATE",
+        (id, goal),
+    )?;
+    row.map(task).transpose()
+}
+
+/// Changes a task. A change of its status is counted, and written down.
+pub fn change_task(
+    connection: &mut Conn,
+    goal: GoalId,
+    id: TaskId,
+    caller: &Caller,
+    change: TaskChange,
+) -> Judged<Task> {
+    let mut transaction = transaction(connection)?;
+    let Some(owner) = locked_goal(&mut transaction, goal)?.map(|goal| goal.owner_id) else {
+        return Ok(Err(NO_GOAL));
+    };
+    let Some(mut task) = locked_task(&mut transaction, goal, id)? else {
+        return Ok(Err(NO_TASK));
+    };
+    if let Err(error) = may_change(caller, owner, &task, &change) {
+        return Ok(Err(error));
+    }
+    let from = task.status;
+    change.apply(&mut task);
+    update_task(&mut transaction, &task)?;
+    if task.status != from {
+        count_step(&mut transaction, &task, from, caller.user)?;
+    }
+    transaction.commit()?;
+    Ok(Ok(task))
+}
+
+/// Whether this caller may change this task so, and the task itself may be changed so.
+fn may_change(
+    caller: &Caller,
+    owner: UserId,
+    task: &Task,
+    change: &TaskChange,
+) -> std::result::Result<(), Error> {
+    let is_assignee = task.assignee_id == Some(caller.user) && change.is_of_status_alone();
+    if !caller.is_or_is_admin(owner) && !is_assignee {
+        return Err(NOT_ASSIGNEE);
+    }
+    let (from, to) = (task.status, change.status.unwrap_or(task.status));
+    if from != to && !from.next().contains(&to) {
+        return Err(Error::Transition { from, to });
+    }
+    Ok(())
+}
+
+fn update_task(transaction: &mut Transaction<'_>, task: &Task) -> Result<()> {
+    transaction.exec_drop(
+        r"UPDATE tasks
+          SET
+            title = :title,
+            description = :description,
+            assignee_id = :assignee,
+            due = :due,
+            priority = :priority,
+            status = :status
+          WHERE id = :id",
+        params! {
+            "title" => &task.title,
+            "description" => &task.description,
+            "assignee" => task.assignee_id,
+            "due" => task.due,
+            "priority" => task.priority.name(),
+            "status" => task.status.name(),
+            "id" => task.id,
+        },
+    )
+}
+
+fn count_step(
+    transaction: &mut Transaction<'_>,
+    task: &Task,
+    from: Status,
+    user: UserId,
+) -> Result<()> {
+    let to = task.status;
+    // The names are columns of ours.
+    let count = format!("UPDATE goals SET {from} = {from} - 1, {to} = {to} + 1 WHERE id = ?");
+    transaction.exec_drop(count, (task.goal_id,))?;
+    transaction.exec_drop(
+        r"INSERT INTO history (task_id, user_id, from_status, to_status, changed_at)
+          VALUES (:task, :user, :from, :to, NOW(6))",
+        params! { "task" => task.id, user, "from" => from.name(), "to" => to.name() },
+    )
+}
+
+/// A page of what became of a task.
+pub fn history(connection: &mut Conn, goal: GoalId, id: TaskId, page: Page) -> Judged<Vec<Step>> {
+    if show_task(connection, goal, id)?.is_none() {
+        return Ok(Err(NO_TASK));
+    }
+    let rows: Vec<Row> = connection.exec(
+        r"SELECT id, user_id, from_status, to_status, changed_at
+          FROM history
+          WHERE task_id = ? AND id > ?
+          ORDER BY id
+          LIMIT ?",
+        (id, page.after, page.looked_for()),
+    )?;
+    Ok(Ok(rows.into_iter().map(step).collect::<Result<_>>()?))
+}
+
+fn step(mut row: Row) -> Result<Step> {
+    let (from, to): (String, String) = (column(&mut row, 2)?, column(&mut row, 3)?);
+    Ok(Step {
+        id: column(&mut row, 0)?,
+        user_id: UserId(column(&mut row, 1)?),
+        from: named(Status::ALL, Status::name, &from)?,
+        to: named(Status::ALL, Status::name, &to)?,
+        changed_at: time(&mut row, 4)?,
+    })
+}

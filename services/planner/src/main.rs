@@ -1,0 +1,33 @@
+//! The planner's process. No logic.
+
+use std::process::ExitCode;
+
+use foundation::config;
+use foundation::service;
+use foundation::telemetry::Program;
+use planner::config::{Config, Instead, Service};
+use planner::goals::Goals;
+use planner::users::{Users, rotation};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn main() -> ExitCode {
+    let config: Config = config::parse("PLANNER");
+    match config.service {
+        Service::Users(users) => match users.instead {
+            Some(Instead::RotateKey { after }) => rotation::main(&users, after),
+            None => {
+                let program = Program::new("planner_users", VERSION);
+                service::main(program, &users.server, |registry| {
+                    Users::start(&users, registry)
+                })
+            }
+        },
+        Service::Goals(goals) => {
+            let program = Program::new("planner_goals", VERSION);
+            service::main(program, &goals.server, |registry| {
+                Goals::start(&goals, registry)
+            })
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Access tokens: JSON Web Tokens (RFC 7519) in the profile of RFC 9068, signed with Ed25519 (RFC 8037).
+//!
+//! One algorithm is taken, and it does not depend on what a token says of itself (RFC 8725, section 3.1): all that is read of
+//! a token before its signature is verified is the header, which must name this algorithm, this type, and a known key.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use foundation::http::Exchange;
+use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::ids::UserId;
+
+/// How long an access token lasts, in seconds. A session that was ended is known to the users' service at once, and to
+/// others when the token is over.
+pub const LIFETIME_S: u64 = 15 * 60;
+/// How far the clocks of those who sign and those who verify may differ, in seconds.
+pub const LEEWAY_S: u64 = 5;
+/// No token of ours is longer, in bytes.
+const LONGEST: usize = 2048;
+
+const ALGORITHM: &str = "EdDSA";
+/// Keeps other tokens of the same key from being taken for access tokens (RFC 9068, section 2.1).
+const TYPE: &str = "at+jwt";
+const ISSUER: &str = "planner-users";
+const AUDIENCE: &str = "planner";
+const CLIENT: &str = "planner";
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Changes what is their own.
+    User,
+    /// Changes all.
+    Admin,
+}
+
+impl Role {
+    /// Its name, as it is stored.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Who it is.
+    pub user: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// The login that the token comes from.
+    pub session: Uuid,
+}
+
+impl Caller {
+    /// Whether the caller may do what only this user and an admin may.
+    #[must_use]
+    pub fn is_or_is_admin(&self, user: UserId) -> bool {
+        self.user == user || self.role == Role::Admin
+    }
+}
+
+/// The token of a request (RFC 6750, section 2.1).
+///
+/// # Errors
+/// [`Error::NoToken`]
+pub fn bearer(exchange: &Exchange) -> Result<&str, Error> {
+    let mut values = exchange.headers("Authorization");
+    let (scheme, token) = values
+        .next()
+        .and_then(|value| value.split_once(' '))
+        .ok_or(Error::NoToken)?;
+    if !scheme.eq_ignore_ascii_case("Bearer") || values.next().is_some() {
+        return Err(Error::NoToken);
+    }
+    Ok(token.trim())
+}
+
+/// This moment, in seconds of the Unix epoch.
+#[must_use]
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    alg: String,
+    typ: String,
+    kid: String,
+    /// Extensions that must be understood (RFC 7515, section 4.1.11): there is none that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crit: Option<serde_json::Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    client_id: String,
+    sub: String,
+    sid: Uuid,
+    role: Role,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: Uuid,
+}
+
+/// Why a token is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    /// It is no JSON Web Token, or not one of this service.
+    Malformed,
+    /// It names another algorithm, or is another kind of token.
+    Kind,
+    /// It names a key that is not known.
+    UnknownKey,
+    /// The signature is not that of the key.
+    Signature,
+    /// It was made by or for somebody else.
+    Audience,
+    /// Its time is over.
+    Expired,
+    /// Its time is yet to come.
+    NotYetValid,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Malformed => "it is no access token of this service",
+            Self::Kind => "it is of another kind than `at+jwt` with `EdDSA`",
+            Self::UnknownKey => "it names a key that is not known",
+            Self::Signature => "its signature is wrong",
+            Self::Audience => "it is for another service",
+            Self::Expired => "its time is over",
+            Self::NotYetValid => "its time is yet to come",
+        })
+    }
+}
+
+/// A token that says who `caller` is, from `now` on, in seconds of the Unix epoch.
+#[must_use]
+pub fn sign(pair: &Ed25519KeyPair, kid: &str, caller: &Caller, now: u64) -> String {
+    let header = Header {
+        alg: ALGORITHM.to_owned(),
+        typ: TYPE.to_owned(),
+        kid: kid.to_owned(),
+        crit: None,
+    };
+    let claims = Claims {
+        iss: ISSUER.to_owned(),
+        aud: AUDIENCE.to_owned(),
+        client_id: CLIENT.to_owned(),
+        sub: caller.user.to_string(),
+        sid: caller.session,
+        role: caller.role,
+        iat: now,
+        nbf: now,
+        exp: now + LIFETIME_S,
+        jti: Uuid::new_v4(),
+    };
+    let mut token = format!("{}.{}", encoded(&header), encoded(&claims));
+    let signature = URL_SAFE_NO_PAD.encode(pair.sign(token.as_bytes()));
+    token.extend([".", &signature]);
+    token
+}
+
+fn encoded(part: &impl Serialize) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(part).expect("it has strings and numbers only"))
+}
+
+/// A token of which nothing is believed yet.
+pub struct Unverified<'t> {
+    signed: &'t str,
+    claims: Vec<u8>,
+    signature: Vec<u8>,
+    kid: String,
+}
+
+impl<'t> Unverified<'t> {
+    /// Reads the form of a token.
+    ///
+    /// # Errors
+    /// [`Invalid`]
+    pub fn parse(token: &'t str) -> Result<Self, Invalid> {
+        if token.len() > LONGEST {
+            return Err(Invalid::Malformed);
+        }
+        let decode = |part| {
+            URL_SAFE_NO_PAD
+                .decode(part)
+                .map_err(|_what| Invalid::Malformed)
+        };
+        let (signed, signature) = token.rsplit_once('.').ok_or(Invalid::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(Invalid::Malformed)?;
+        let header: Header =
+            serde_json::from_slice(&decode(header)?).map_err(|_what| Invalid::Malformed)?;
+        if header.alg != ALGORITHM || header.typ != TYPE || header.crit.is_some() {
+            return Err(Invalid::Kind);
+        }
+        Ok(Self {
+            signed,
+            claims: decode(claims)?,
+            signature: decode(signature)?,
+            kid: header.kid,
+        })
+    }
+
+    /// The name of the key that is said to have signed it.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Whose token it is, if this key has signed it, and it holds at `now`, in seconds of the Unix epoch.
+    ///
+    /// # Errors
+    /// [`Invalid`]
+    pub fn verify(&self, public_key: &[u8], now: u64) -> Result<Caller, Invalid> {
+        UnparsedPublicKey::new(&ED25519, public_key)
+            .verify(self.signed.as_bytes(), &self.signature)
+            .map_err(|_unspecified| Invalid::Signature)?;
+        let claims: Claims =
+            serde_json::from_slice(&self.claims).map_err(|_what| Invalid::Malformed)?;
+        if claims.iss != ISSUER || claims.aud != AUDIENCE {
+            return Err(Invalid::Audience);
+        }
+        if claims.exp.saturating_add(LEEWAY_S) <= now {
+            return Err(Invalid::Expired);
+        }
+        if claims.nbf.max(claims.iat) > now.saturating_add(LEEWAY_S) {
+            return Err(Invalid::NotYetValid);
+        }
+        let user = claims.sub.parse().map_err(|_what| Invalid::Malformed)?;
+        Ok(Caller {
+            user: UserId(user),
+            role: claims.role,
+            session: claims.sid,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::KeyPair;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn pair(seed: u8) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("any 32 bytes are a seed")
+    }
+
+    fn caller() -> Caller {
+        Caller {
+            user: UserId(7),
+            role: Role::User,
+            session: Uuid::from_u128(1),
+        }
+    }
+
+    fn verify(token: &str, now: u64) -> Result<Caller, Invalid> {
+        let token = Unverified::parse(token)?;
+        assert_eq!(token.kid(), "k");
+        token.verify(pair(1).public_key().as_ref(), now)
+    }
+
+    /// A token with another header or other claims, signed with the right key.
+    fn altered(part: usize, name: &str, value: Value) -> String {
+        let token = sign(&pair(1), "k", &caller(), NOW);
+        let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
+        let json = URL_SAFE_NO_PAD.decode(&parts[part]).expect("it is ours");
+        let mut json: Value = serde_json::from_slice(&json).expect("it is JSON");
+        json[name] = value;
+        parts[part] = encoded(&json);
+        let signed = format!("{}.{}", parts[0], parts[1]);
+        let signature = URL_SAFE_NO_PAD.encode(pair(1).sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
+    #[test]
+    fn a_token_holds_from_its_making_to_its_end_and_no_longer() {
+        let token = sign(&pair(1), "k", &caller(), NOW);
+        let end = NOW + LIFETIME_S + LEEWAY_S;
+        for (now, expected) in [
+            (NOW - LEEWAY_S - 1, Err(Invalid::NotYetValid)),
+            (NOW - LEEWAY_S, Ok(caller())),
+            (end - 1, Ok(caller())),
+            (end, Err(Invalid::Expired)),
+        ] {
+            assert_eq!(verify(&token, now), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn what_another_key_signed_is_not_taken() {
+        let token = sign(&pair(2), "k", &caller(), NOW);
+        assert_eq!(verify(&token, NOW), Err(Invalid::Signature));
+    }
+
+    #[test]
+    fn what_is_signed_and_of_another_kind_is_not_taken() {
+        for (part, name, value, expected) in [
+            (0, "alg", json!("none"), Invalid::Kind),
+            (0, "alg", json!("HS256"), Invalid::Kind),
+            (0, "typ", json!("JWT"), Invalid::Kind),
+            (0, "crit", json!(["exp"]), Invalid::Kind),
+            (1, "aud", json!("other"), Invalid::Audience),
+            (1, "iss", json!("other"), Invalid::Audience),
+            (1, "sub", json!("root"), Invalid::Malformed),
+            (1, "exp", json!("never"), Invalid::Malformed),
+        ] {
+            let token = altered(part, name, value);
+            assert_eq!(verify(&token, NOW), Err(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_which_anything_is_changed_is_not_taken() {
+        let token = sign(&pair(1), "k", &caller(), NOW);
+        for at in 0..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let altered = String::from_utf8(bytes).expect("it is ASCII");
+            let verified = Unverified::parse(&altered)
+                .and_then(|token| token.verify(pair(1).public_key().as_ref(), NOW));
+            assert!(verified.is_err(), "{altered}");
+        }
+        for no_token in ["", ".", "..", "a.b.c", &"x".repeat(LONGEST + 1)] {
+            assert!(Unverified::parse(no_token).is_err());
+        }
+    }
+}

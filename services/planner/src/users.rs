@@ -1,0 +1,282 @@
+//! The users' service: who there is, who is logged in, and the keys by which others know that.
+//!
+//! In reading order:
+//!
+//! * [`api`]: the endpoints.
+//! * [`contract`]: what of them is written down, as `OpenAPI`.
+//! * [`user`], [`mask`], [`refresh_token`]: what clients send and get, parsed.
+//! * [`passwords`], [`login_limits`]: what a login costs, and how often it may be tried.
+//! * [`signing_keys`], [`rotation`]: by what tokens are signed.
+//! * [`cache`], [`reader`], [`change_feed`]: users in memory, and how they are kept true.
+//! * [`store`]: all SQL.
+//! * [`metrics`]: what is counted.
+
+pub mod api;
+pub mod contract;
+pub mod user;
+pub mod mask;
+pub mod refresh_token;
+pub mod passwords;
+pub mod login_limits;
+pub mod signing_keys;
+pub mod rotation;
+pub mod cache;
+pub mod reader;
+pub mod change_feed;
+#[expect(clippy::missing_errors_doc, reason = "each fails as the database says")]
+pub mod store;
+pub mod metrics;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use foundation::mysql::{Access, DatabaseAway, Pool};
+use foundation::service::Failure;
+use foundation::telemetry::Registry;
+use mysql::Conn;
+use uuid::Uuid;
+
+use crate::config::UsersArgs;
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::page::{Items, Page};
+use crate::token::{Caller, now};
+use cache::{DELETED, Shown, UserCache};
+use change_feed::ChangeFeed;
+use login_limits::LoginLimits;
+use metrics::CacheMetrics;
+use passwords::Passwords;
+use reader::Reader;
+use refresh_token::RefreshToken;
+use signing_keys::{Seal, SigningKeys, StoredKey};
+use store::{Changed, OWN_CONNECTIONS, POOL_CONNECTIONS, Refreshed, SCHEMA, Search};
+use user::{NewUser, Password, User, UserChange};
+
+/// What the task that this was made for calls the first password.
+const FIRST_PASSWORD: &str = "secret";
+
+/// The users' service.
+pub struct Users {
+    pool: Pool,
+    passwords: Passwords,
+    limits: LoginLimits,
+    keys: Arc<SigningKeys>,
+    cache: Arc<UserCache>,
+    reader: Reader,
+    feed: ChangeFeed,
+}
+
+/// What a login or a refresh gives.
+pub struct Tokens {
+    /// For all requests.
+    pub access: String,
+    /// To come back with.
+    pub refresh: RefreshToken,
+}
+
+impl Users {
+    /// Opens the database, makes what the first start makes, and begins to follow what others change.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn start(options: &UsersArgs, registry: &Registry) -> Result<Self, Failure> {
+        let database = options.server.database.open(&SCHEMA, registry)?;
+        let passwords = Passwords::new();
+        let seal = options.key_secret.as_deref().map(Seal::new);
+        let metrics = database.metrics("start");
+        let mut connection = database
+            .connect(&metrics)
+            .map_err(|error| Failure::new(&error))?;
+        let (seen, stored) = prepare(&mut connection, options, &passwords, seal.as_ref())
+            .map_err(|error| Failure::new(&error))?;
+        drop(connection);
+        let keys = SigningKeys::new(stored, seal).map_err(|error| Failure::new(&error))?;
+        let (keys, metrics) = (Arc::new(keys), CacheMetrics::new(registry));
+        let cache = Arc::new(UserCache::new(options.cache, metrics));
+        let own = |name| database.pool(name, OWN_CONNECTIONS);
+        let following = (Arc::clone(&cache), Arc::clone(&keys));
+        let feed = ChangeFeed::start(own("changes"), following.0, following.1, seen);
+        Ok(Self {
+            pool: database.pool("requests", POOL_CONNECTIONS),
+            passwords,
+            limits: LoginLimits::new(
+                options.logins_a_minute,
+                options.logins_a_minute_from_address,
+            ),
+            keys,
+            reader: Reader::new(own("reader"), Arc::clone(&cache)),
+            cache,
+            feed: feed.map_err(|error| Failure::new(&error))?,
+        })
+    }
+
+    fn end(self) {
+        self.feed.finish();
+        self.reader.finish();
+    }
+
+    fn observe_gauges(&self) {
+        self.pool.observe();
+        self.reader.observe();
+        self.cache.observe();
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        access: Access,
+        deadline: Instant,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+    ) -> Result<T, DatabaseAway> {
+        self.pool.run(access, deadline, query)
+    }
+
+    /// Whose token this is, if its session goes on.
+    fn caller(&self, token: &str, deadline: Instant) -> Result<Caller, Error> {
+        let caller = self.keys.verify(token, now()).map_err(Error::BadToken)?;
+        let query = move |connection: &mut _| store::has_session(connection, &caller);
+        if !self.run(Access::Read, deadline, query)? {
+            return Err(Error::SessionEnded);
+        }
+        Ok(caller)
+    }
+
+    /// Begins a session. Takes as long for a login that nobody has as for one with another password.
+    fn log_in(
+        &self,
+        login: String,
+        password: &Password,
+        deadline: Instant,
+    ) -> Result<Tokens, Error> {
+        let query = move |connection: &mut _| store::credentials(connection, &login);
+        let found = self.run(Access::Read, deadline, query)?;
+        let hash = found.as_ref().map(|found| found.hash.as_str());
+        let right = self.passwords.verify(password, hash, deadline)?;
+        let credentials = found.filter(|_| right).ok_or(Error::WrongCredentials)?;
+        let (user, role, refresh) = (credentials.user, credentials.role, RefreshToken::first());
+        let first = refresh.clone();
+        let query =
+            move |connection: &mut _| store::begin_session(connection, &credentials, &first);
+        let session = self.run(Access::Write, deadline, query)?;
+        let session = session.ok_or(Error::WrongCredentials)?;
+        let caller = Caller {
+            user,
+            role,
+            session,
+        };
+        let access = self.keys.sign(&caller, now());
+        Ok(Tokens { access, refresh })
+    }
+
+    fn refresh(&self, token: &str, deadline: Instant) -> Result<Tokens, Error> {
+        let token = RefreshToken::parse(token).ok_or(Error::BadRefreshToken)?;
+        let refresh = token.next();
+        let next = refresh.clone();
+        let query = move |connection: &mut _| store::refresh(connection, &token, &next);
+        match self.run(Access::Write, deadline, query)? {
+            Refreshed::Done(caller) => {
+                let access = self.keys.sign(&caller, now());
+                Ok(Tokens { access, refresh })
+            }
+            Refreshed::Unknown => Err(Error::BadRefreshToken),
+            Refreshed::Reused(user) => {
+                tracing::warn!(%user, "a refresh token was used twice: its session is ended");
+                Err(Error::BadRefreshToken)
+            }
+        }
+    }
+
+    fn end_session(&self, user: UserId, session: Uuid, deadline: Instant) -> Result<(), Error> {
+        let query = move |connection: &mut _| store::end_session(connection, user, session);
+        let ended = self.run(Access::Write, deadline, query)?;
+        let absent = Error::NotFound("There is no session of yours of this id.");
+        ended.then_some(()).ok_or(absent)
+    }
+
+    fn sessions(&self, user: UserId, deadline: Instant) -> Result<Vec<store::Session>, Error> {
+        let query = move |connection: &mut _| store::sessions(connection, user);
+        Ok(self.run(Access::Read, deadline, query)?)
+    }
+
+    fn find(&self, search: Search, page: Page, deadline: Instant) -> Result<Items<User>, Error> {
+        let query = move |connection: &mut _| store::find(connection, &search, page);
+        let found = self.run(Access::Read, deadline, query)?;
+        Ok(page.of(found, |user| user.id.0))
+    }
+
+    fn create(&self, new: NewUser, deadline: Instant) -> Result<User, Error> {
+        let hash = self.passwords.hash(&new.password, deadline)?;
+        let query = move |connection: &mut _| store::create_user(connection, &new, &hash);
+        let created = self.run(Access::Write, deadline, query)?;
+        let user = created.ok_or(Error::LoginTaken)?;
+        self.cache.put(user.id, Shown::user(&user));
+        Ok(user)
+    }
+
+    fn change(
+        &self,
+        id: UserId,
+        if_match: Option<String>,
+        change: UserChange,
+        deadline: Instant,
+    ) -> Result<User, Error> {
+        let hash = change.password.as_ref();
+        let hash = hash
+            .map(|password| self.passwords.hash(password, deadline))
+            .transpose()?;
+        let query = move |connection: &mut _| {
+            store::change_user(
+                connection,
+                id,
+                if_match.as_deref(),
+                &change,
+                hash.as_deref(),
+            )
+        };
+        let user = done(self.run(Access::Write, deadline, query)?)?;
+        self.cache.put(id, Shown::user(&user));
+        Ok(user)
+    }
+
+    fn delete(&self, id: UserId, if_match: Option<String>, deadline: Instant) -> Result<(), Error> {
+        let query =
+            move |connection: &mut _| store::delete_user(connection, id, if_match.as_deref());
+        done(self.run(Access::Write, deadline, query)?)?;
+        self.cache.put(id, Shown::absent(DELETED));
+        Ok(())
+    }
+}
+
+fn done<T>(changed: Changed<T>) -> Result<T, Error> {
+    match changed {
+        Changed::Done(value) => Ok(value),
+        Changed::NotFound => Err(Error::NotFound("There is no user of this id.")),
+        Changed::OtherVersion => Err(Error::Changed),
+        Changed::Admin => Err(Error::AdminStays),
+    }
+}
+
+/// Makes what the first start makes. Gives the number of the last change, and the keys, which are read after it.
+fn prepare(
+    connection: &mut Conn,
+    options: &UsersArgs,
+    passwords: &Passwords,
+    seal: Option<&Seal>,
+) -> Result<(u64, Vec<StoredKey>), mysql::Error> {
+    let first = options.admin_password.as_deref().unwrap_or(FIRST_PASSWORD);
+    let hash = || passwords.hash_at_start(first);
+    store::first_start(connection, hash, || StoredKey::draw(seal))?;
+    let admin = store::credentials(connection, "admin")?;
+    if admin.is_some_and(|admin| passwords.is_at_start(FIRST_PASSWORD, &admin.hash)) {
+        tracing::warn!(
+            "the password of the user `admin` is `{FIRST_PASSWORD}`, which everybody knows: change it"
+        );
+    }
+    let seen = store::last_change(connection)?;
+    let keys = store::keys(connection)?;
+    if seal.is_none() || keys.iter().any(|key| !key.sealed) {
+        tracing::warn!(
+            "who reads the database can make tokens: its signing keys are not sealed by KEY_SECRET"
+        );
+    }
+    Ok((seen, keys))
+}

@@ -1,0 +1,326 @@
+//! The endpoints of the users' service: what clients send, and what they get.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
+use foundation::mysql::Access;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::page::Page;
+use crate::token::{Caller, LIFETIME_S, bearer, now};
+use crate::users::contract::CONTRACT;
+use crate::users::mask::Mask;
+use crate::users::store::{self, Search};
+use crate::users::user::{NewUser, Password, User, UserChange};
+use crate::users::{Tokens, Users};
+
+impl Service for Users {
+    const ENDPOINTS: &'static [Endpoint<Self>] = &[
+        Endpoint::post("/token", Handler::Blocking(log_in)).with_statuses(&[200, 401, 429, 503]),
+        Endpoint::delete("/token", Handler::Blocking(log_out)),
+        Endpoint::post("/token/refresh", Handler::Blocking(refresh)).with_statuses(&[200, 401]),
+        Endpoint::get("/sessions", Handler::Blocking(sessions)),
+        Endpoint::delete("/sessions/{id}", Handler::Blocking(end_session)),
+        Endpoint::post("/users", Handler::Blocking(create)),
+        Endpoint::get("/users", Handler::Blocking(find)),
+        Endpoint::get("/users/{id}", Handler::Inline(show)).with_statuses(&[200, 404, 503]),
+        Endpoint::get("/user/id-{id}", Handler::Inline(show)).with_statuses(&[200, 404, 503]),
+        Endpoint::patch("/users/{id}", Handler::Blocking(change)),
+        Endpoint::delete("/users/{id}", Handler::Blocking(delete)),
+        Endpoint::get("/.well-known/jwks.json", Handler::Inline(public_keys)),
+        Endpoint::get("/docs", Handler::Inline(foundation_docs::page)),
+        Endpoint::get("/docs/{file}", Handler::Inline(foundation_docs::file)),
+    ];
+
+    fn contract() -> Option<&'static str> {
+        Some(&CONTRACT)
+    }
+
+    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
+        Ok(self.run(Access::CheckWritable, deadline, store::check_writable)?)
+    }
+
+    fn observe(&self) {
+        self.observe_gauges();
+    }
+
+    fn finish(self, _deadline: Instant) {
+        self.end();
+    }
+}
+
+fn caller(users: &Users, exchange: &Exchange) -> Result<Caller, Error> {
+    let token = bearer(exchange)?;
+    users.caller(token, exchange.deadline())
+}
+
+/// A login as OAuth 2.0 has it (RFC 6749, section 4.3.2), and as Swagger UI sends it; other fields are not looked at.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct PasswordGrant {
+    #[schema(pattern = "^password$")]
+    grant_type: Option<String>,
+    username: String,
+    password: Password,
+}
+
+/// A login in JSON.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    #[schema(example = "admin")]
+    login: String,
+    #[schema(value_type = String, format = Password, example = "secret")]
+    password: Password,
+}
+
+/// What a client sends with all requests, and comes back with when it is over (RFC 6749, section 5.1).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokenResponse {
+    access_token: String,
+    /// `bearer`
+    token_type: &'static str,
+    /// How long the access token lasts, in seconds.
+    expires_in: u64,
+    /// Is taken once.
+    refresh_token: String,
+}
+
+impl From<Tokens> for Response {
+    fn from(tokens: Tokens) -> Self {
+        let shown = TokenResponse {
+            access_token: tokens.access,
+            token_type: "bearer",
+            expires_in: LIFETIME_S,
+            refresh_token: tokens.refresh.text(),
+        };
+        Self::json(&shown).with_header("Cache-Control", "no-store")
+    }
+}
+
+/// `POST /token`
+fn log_in(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    let login = login(exchange)?;
+    let allowance = users
+        .limits
+        .check(&login.login, exchange.connection().ip())?;
+    let tokens = users.log_in(login.login, &login.password, exchange.deadline());
+    let [policy, left] = allowance.headers();
+    match tokens {
+        Ok(tokens) => Ok(Response::from(tokens)
+            .with_header(policy.0, policy.1)
+            .with_header(left.0, left.1)),
+        Err(error) => Err(Problem::from(error)
+            .with_header(policy.0, policy.1)
+            .with_header(left.0, left.1)),
+    }
+}
+
+/// Reads a login, from a form or from JSON.
+fn login(exchange: &Exchange) -> Result<Login, Problem> {
+    let mut types = exchange.headers("Content-Type");
+    let is_form = types.any(|kind| kind.to_ascii_lowercase().contains("form"));
+    if !is_form {
+        return exchange.json();
+    }
+    let form: PasswordGrant = exchange.form()?;
+    if form.grant_type.is_some_and(|grant| grant != "password") {
+        return Err(Error::GrantType.into());
+    }
+    Ok(Login {
+        login: form.username,
+        password: form.password,
+    })
+}
+
+/// `DELETE /token`
+fn log_out(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    let caller = caller(users, exchange)?;
+    users.end_session(caller.user, caller.session, exchange.deadline())?;
+    Ok(Response::empty(204))
+}
+
+/// What a refresh takes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    refresh_token: String,
+}
+
+/// `POST /token/refresh`
+fn refresh(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    let refresh: Refresh = exchange.json()?;
+    let tokens = users.refresh(&refresh.refresh_token, exchange.deadline())?;
+    Ok(tokens.into())
+}
+
+/// A login that goes on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Session {
+    id: Uuid,
+    /// When the login was.
+    created_at: DateTime<Utc>,
+    /// When its refresh token was used last.
+    refreshed_at: DateTime<Utc>,
+    /// When it ends, unless its refresh token is used.
+    expires_at: DateTime<Utc>,
+    /// Whether it is the one of this request.
+    current: bool,
+}
+
+/// The sessions of a user.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Sessions {
+    /// All of them, 100 at most, the newest first.
+    items: Vec<Session>,
+}
+
+/// `GET /sessions`
+fn sessions(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    let caller = caller(users, exchange)?;
+    let sessions = users.sessions(caller.user, exchange.deadline())?;
+    let shown = sessions.into_iter().map(|session| Session {
+        id: session.id,
+        created_at: session.created_at,
+        refreshed_at: session.refreshed_at,
+        expires_at: session.expires_at,
+        current: session.id == caller.session,
+    });
+    Ok(Response::json(&Sessions {
+        items: shown.collect(),
+    }))
+}
+
+/// `DELETE /sessions/{id}`
+fn end_session(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    let caller = caller(users, exchange)?;
+    let absent = Error::NotFound("There is no session of yours of this id.");
+    let id = exchange
+        .parameter("id")?
+        .parse()
+        .map_err(|_what: uuid::Error| absent)?;
+    users.end_session(caller.user, id, exchange.deadline())?;
+    Ok(Response::empty(204))
+}
+
+/// `POST /users`
+fn create(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    caller(users, exchange)?;
+    let new: NewUser = exchange.json()?;
+    new.check()?;
+    let user = users.create(new, exchange.deadline())?;
+    let location = format!("/users/{}", user.id);
+    Ok(shown(&user)
+        .with_status(201)
+        .with_header("Location", location))
+}
+
+fn shown(user: &User) -> Response {
+    Response::json(user).with_header("ETag", User::etag(user.version))
+}
+
+/// Which users are searched for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FindParameters {
+    /// Exactly this login.
+    login: Option<String>,
+    /// A mask: `*` stands for any characters, `?` for one, all else for itself in any case. Without a beginning, as in `*ov`,
+    /// it has at least two other characters.
+    #[param(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^([^*?][\s\S]*|[*?]+[^*?][*?]*[^*?][\s\S]*)$",
+        example = "Iv*"
+    )]
+    first_name: Option<String>,
+    /// A mask, as `first_name`.
+    #[param(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^([^*?][\s\S]*|[*?]+[^*?][*?]*[^*?][\s\S]*)$"
+    )]
+    last_name: Option<String>,
+    /// Most users to show; 50 if it is absent.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u64>,
+    /// Only users with a larger id: `next` of the page before.
+    after: Option<u64>,
+}
+
+/// `GET /users`
+fn find(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    caller(users, exchange)?;
+    let asked: FindParameters = exchange.parameters()?;
+    let page = Page::new(asked.limit, asked.after)?;
+    let mask = |field, mask: Option<String>| mask.map(|mask| Mask::parse(field, &mask)).transpose();
+    let search = Search {
+        login: asked.login,
+        first_name: mask("first_name", asked.first_name)?,
+        last_name: mask("last_name", asked.last_name)?,
+    };
+    let found = users.find(search, page, exchange.deadline())?;
+    Ok(Response::json(&found))
+}
+
+fn id(exchange: &Exchange) -> Result<UserId, Problem> {
+    Ok(UserId::parse(&exchange.parameter("id")?)?)
+}
+
+/// `GET /users/{id}` and `GET /user/id-{id}`: from memory at once, else when it is read.
+fn show(users: &Users, exchange: Exchange) {
+    let id = match id(&exchange) {
+        Ok(id) => id,
+        Err(problem) => return exchange.answer(problem),
+    };
+    match users.cache.look_up(id) {
+        Some(shown) => {
+            let response = shown.response(exchange.headers("If-None-Match"));
+            exchange.answer(response);
+        }
+        None => users.reader.submit(id, exchange),
+    }
+}
+
+/// The value of `If-Match`, if there is one.
+fn if_match(exchange: &Exchange) -> Option<String> {
+    let values: Vec<_> = exchange.headers("If-Match").collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// `PATCH /users/{id}`
+fn change(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    let id = allowed(users, exchange)?;
+    let change: UserChange = exchange.json()?;
+    change.check()?;
+    let user = users.change(id, if_match(exchange), change, exchange.deadline())?;
+    Ok(shown(&user))
+}
+
+/// `DELETE /users/{id}`
+fn delete(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
+    let id = allowed(users, exchange)?;
+    users.delete(id, if_match(exchange), exchange.deadline())?;
+    Ok(Response::empty(204))
+}
+
+/// The user of the path, if the caller may change it.
+fn allowed(users: &Users, exchange: &Exchange) -> Result<UserId, Problem> {
+    let caller = caller(users, exchange)?;
+    let id = id(exchange)?;
+    if !caller.is_or_is_admin(id) {
+        let rule = "A user is changed and deleted by itself or an admin.";
+        return Err(Error::Forbidden(rule).into());
+    }
+    Ok(id)
+}
+
+/// `GET /.well-known/jwks.json`
+fn public_keys(users: &Users, exchange: Exchange) {
+    exchange.answer(Response::json(&users.keys.public(now())));
+}

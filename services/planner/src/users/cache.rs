@@ -1,0 +1,330 @@
+//! Users in memory, never further behind the database than a bound.
+//!
+//! Whatever changes a user writes down that it did so, in the same transaction, under a number that follows the order of the
+//! commits. Each process looks at what was written down each 50 ms ([`ChangeFeed`](super::change_feed::ChangeFeed)), and drops
+//! what is older. The cache is used only as long as the last look began less than [`BOUND`] ago, so what it shows was the
+//! present within that time, whatever was frozen, lost or slow meanwhile; past it users are read from the database. The process
+//! that changes a user puts it here itself, before it answers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use foundation::http::{Part, Problem, Response};
+use moka::sync::Cache;
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::users::metrics::CacheMetrics;
+use crate::users::user::User;
+
+/// What is shown was the present at most this long ago.
+pub const BOUND: Duration = Duration::from_millis(100);
+/// A belt: should a change never be seen, then it is after this.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// Some 50 MB of users.
+const MOST_ENTRIES: u64 = 100_000;
+/// The version of a user that was deleted: no other comes after it, as ids are not given twice.
+pub const DELETED: u64 = u64::MAX;
+
+/// Whether users are kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CacheMode {
+    /// They are.
+    On,
+    /// Each request reads the database: for comparison.
+    Off,
+}
+
+/// A user as it is answered, or that there is none.
+pub struct Shown {
+    version: u64,
+    body: Option<Arc<Vec<u8>>>,
+}
+
+impl Shown {
+    /// This user.
+    #[must_use]
+    pub fn user(user: &User) -> Arc<Self> {
+        let body = serde_json::to_vec(user).expect("a user can be serialized");
+        Arc::new(Self {
+            version: user.version,
+            body: Some(Arc::new(body)),
+        })
+    }
+
+    /// That there is no such user; `version` is 0, or [`DELETED`].
+    #[must_use]
+    pub fn absent(version: u64) -> Arc<Self> {
+        Arc::new(Self {
+            version,
+            body: None,
+        })
+    }
+
+    /// The answer to a request with these values of `If-None-Match`.
+    #[must_use]
+    pub fn response<'a>(&self, mut if_none_match: impl Iterator<Item = &'a str>) -> Response {
+        let Some(body) = &self.body else {
+            return Problem::from(Error::NotFound("There is no user of this id.")).into();
+        };
+        let etag = User::etag(self.version);
+        let response = if if_none_match.any(|tags| names(tags, &etag)) {
+            Response::empty(304)
+        } else {
+            let (buffer, range) = (Arc::clone(body), 0..body.len());
+            Response::json_part(Part {
+                before: "",
+                buffer,
+                range,
+                after: "",
+            })
+        };
+        response.with_header("ETag", etag)
+    }
+}
+
+/// Whether a list of entity tags has this one, or is `*` (RFC 9110, section 13.1.2, which compares weakly).
+#[must_use]
+pub fn names(tags: &str, etag: &str) -> bool {
+    let mut tags = tags.split(',').map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// A change as it is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserChanged {
+    /// Who was changed.
+    pub user: UserId,
+    /// What is older is not to be shown any more.
+    pub version: u64,
+}
+
+/// Users in memory.
+pub struct UserCache {
+    mode: CacheMode,
+    entries: Cache<UserId, Arc<Shown>>,
+    /// Users that are being read and were not changed since that began: only these are kept when they are read. Locked
+    /// wherever entries are made or dropped, so that no older one takes the place of a newer one.
+    being_read: Mutex<HashSet<UserId>>,
+    since: Instant,
+    /// When the last look at what was changed began, in microseconds after `since`.
+    looked_us: AtomicU64,
+    metrics: CacheMetrics,
+}
+
+impl UserCache {
+    /// Makes an empty one.
+    #[must_use]
+    pub fn new(mode: CacheMode, metrics: CacheMetrics) -> Self {
+        let entries = Cache::builder()
+            .max_capacity(MOST_ENTRIES)
+            .time_to_live(LIFETIME)
+            .build();
+        Self {
+            mode,
+            entries,
+            being_read: Mutex::default(),
+            since: Instant::now(),
+            looked_us: AtomicU64::new(0),
+            metrics,
+        }
+    }
+
+    /// What is in memory of a user, if that is not too old.
+    pub fn look_up(&self, user: UserId) -> Option<Arc<Shown>> {
+        if self.mode == CacheMode::Off || self.behind() >= BOUND {
+            self.metrics.bypassed.inc();
+            return None;
+        }
+        let found = self.entries.get(&user);
+        let counter = match found {
+            Some(_) => &self.metrics.hits,
+            None => &self.metrics.misses,
+        };
+        counter.inc();
+        found
+    }
+
+    /// How long ago the last look at what was changed began.
+    fn behind(&self) -> Duration {
+        let looked = Duration::from_micros(self.looked_us.load(Ordering::Acquire));
+        self.since.elapsed().saturating_sub(looked)
+    }
+
+    /// Notes that these users are about to be read, by one reader at a time.
+    pub fn begin_reading(&self, users: impl Iterator<Item = UserId>) {
+        self.metrics.loads.inc();
+        *self.being_read.lock() = users.collect();
+    }
+
+    /// Keeps what was read, unless it was changed meanwhile.
+    pub fn end_reading<'a>(&self, read: impl Iterator<Item = (UserId, &'a Arc<Shown>)>) {
+        let mut being_read = self.being_read.lock();
+        for (user, shown) in read {
+            if being_read.remove(&user) && self.mode == CacheMode::On {
+                self.entries.insert(user, Arc::clone(shown));
+            }
+        }
+        being_read.clear();
+    }
+
+    /// Puts here what this process has changed.
+    pub fn put(&self, user: UserId, shown: Arc<Shown>) {
+        let mut being_read = self.being_read.lock();
+        being_read.remove(&user);
+        let is_newer = |entry: Arc<Shown>| entry.version < shown.version;
+        if self.mode == CacheMode::On && self.entries.get(&user).is_none_or(is_newer) {
+            self.entries.insert(user, shown);
+        }
+    }
+
+    /// Drops what is older than what was changed up to a look that began at `looked`.
+    pub fn apply(&self, changes: &[UserChanged], looked: Instant) {
+        let mut being_read = self.being_read.lock();
+        for change in changes {
+            being_read.remove(&change.user);
+            let entry = self.entries.get(&change.user);
+            if entry.is_some_and(|entry| entry.version < change.version) {
+                self.entries.invalidate(&change.user);
+            }
+        }
+        drop(being_read);
+        self.looked(looked);
+    }
+
+    /// Drops all, as some of what was changed is not known.
+    pub fn clear(&self, looked: Instant) {
+        let mut being_read = self.being_read.lock();
+        being_read.clear();
+        self.entries.invalidate_all();
+        drop(being_read);
+        self.looked(looked);
+    }
+
+    fn looked(&self, looked: Instant) {
+        let after = looked.saturating_duration_since(self.since).as_micros();
+        let after = u64::try_from(after).unwrap_or(u64::MAX);
+        self.looked_us.store(after, Ordering::Release);
+    }
+
+    /// Brings the gauges up to date.
+    pub fn observe(&self) {
+        let behind = self.behind().as_millis();
+        self.metrics
+            .behind_ms
+            .set(i64::try_from(behind).unwrap_or(i64::MAX));
+        let entries = self.entries.entry_count();
+        self.metrics.entries.set(entries.cast_signed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foundation::telemetry::{Program, Registry};
+
+    use super::*;
+
+    const ID: UserId = UserId(7);
+
+    fn cache() -> UserCache {
+        let registry = Registry::new(Program::new("test", ""));
+        let cache = UserCache::new(CacheMode::On, CacheMetrics::new(&registry));
+        cache.apply(&[], Instant::now());
+        cache
+    }
+
+    fn shown(version: u64) -> Arc<Shown> {
+        Arc::new(Shown {
+            version,
+            body: Some(Arc::default()),
+        })
+    }
+
+    fn version(cache: &UserCache) -> Option<u64> {
+        cache.apply(&[], Instant::now());
+        cache.look_up(ID).map(|shown| shown.version)
+    }
+
+    fn read(cache: &UserCache, version: u64, meanwhile: impl FnOnce()) {
+        cache.begin_reading([ID].into_iter());
+        meanwhile();
+        cache.end_reading([(ID, &shown(version))].into_iter());
+    }
+
+    fn changed(version: u64) -> [UserChanged; 1] {
+        [UserChanged { user: ID, version }]
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_kept_whoever_made_it() {
+        let cache = cache();
+        read(&cache, 1, || cache.apply(&changed(2), Instant::now()));
+        assert_eq!(version(&cache), None);
+        read(&cache, 1, || cache.put(ID, shown(2)));
+        assert_eq!(version(&cache), Some(2));
+        read(&cache, 2, || cache.clear(Instant::now()));
+        assert_eq!(version(&cache), None);
+        read(&cache, 2, || ());
+        assert_eq!(version(&cache), Some(2));
+    }
+
+    #[test]
+    fn a_change_drops_what_is_older_and_nothing_else() {
+        let cache = cache();
+        cache.put(ID, shown(3));
+        cache.apply(&changed(3), Instant::now());
+        assert_eq!(version(&cache), Some(3));
+        cache.apply(&changed(4), Instant::now());
+        assert_eq!(version(&cache), None);
+    }
+
+    #[test]
+    fn of_two_changes_of_one_process_the_newer_stays() {
+        let cache = cache();
+        cache.put(ID, shown(3));
+        cache.put(ID, shown(2));
+        assert_eq!(version(&cache), Some(3));
+        cache.put(ID, Shown::absent(DELETED));
+        cache.put(ID, shown(4));
+        assert_eq!(version(&cache), Some(DELETED));
+    }
+
+    #[test]
+    fn nothing_is_shown_once_the_last_look_is_older_than_the_bound() {
+        let cache = cache();
+        cache.put(ID, shown(1));
+        let ago = |time| {
+            Instant::now()
+                .checked_sub(time)
+                .expect("the clock began long ago")
+        };
+        cache.apply(&[], Instant::now());
+        assert!(cache.look_up(ID).is_some());
+        // `since` is a moment ago.
+        let cache = UserCache {
+            since: ago(Duration::from_secs(9)),
+            ..cache
+        };
+        cache.apply(&[], ago(BOUND));
+        assert!(cache.look_up(ID).is_none());
+        cache.apply(&[], Instant::now());
+        assert!(cache.look_up(ID).is_some());
+    }
+
+    #[test]
+    fn an_entity_tag_is_found_in_a_list_and_in_a_star() {
+        for (tags, found) in [
+            ("\"3\"", true),
+            ("\"1\", W/\"3\"", true),
+            ("*", true),
+            ("\"33\"", false),
+            ("3", false),
+            ("", false),
+        ] {
+            assert_eq!(names(tags, "\"3\""), found, "{tags}");
+        }
+    }
+}

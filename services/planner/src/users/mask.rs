@@ -1,0 +1,83 @@
+//! Masks of names: `*` stands for any signs, `?` for one, all else for itself in any case.
+
+use crate::error::Error;
+use crate::text::NAME_LIMIT;
+
+/// Fewer letters behind a `*` would fit too many names, and no index finds them.
+const LEAST_LETTERS: usize = 2;
+
+/// A mask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    /// As `LIKE … ESCAPE '|'` takes it.
+    pub pattern: String,
+    /// How many characters it begins with before the first `*` or `?`: the more, the fewer an index has to look at.
+    pub prefix: usize,
+}
+
+impl Mask {
+    /// Reads a mask.
+    ///
+    /// # Errors
+    /// [`Error::OutsideLimit`] if it is empty or too long, or if it begins with `*` or `?` and has fewer than two letters.
+    pub fn parse(field: &str, mask: &str) -> Result<Self, Error> {
+        let is_wild = |sign: char| sign == '*' || sign == '?';
+        let letters = mask.chars().filter(|&sign| !is_wild(sign)).count();
+        if !(1..=NAME_LIMIT).contains(&mask.chars().count()) {
+            let detail = format!("`{field}` takes 1 to {NAME_LIMIT} characters.");
+            return Err(Error::OutsideLimit(detail));
+        }
+        if mask.starts_with(is_wild) && letters < LEAST_LETTERS {
+            return Err(Error::OutsideLimit(format!(
+                "`{field}` begins with * or ?, and then takes at least {LEAST_LETTERS} other characters."
+            )));
+        }
+        let mut pattern = String::with_capacity(mask.len() + 8);
+        for sign in mask.chars() {
+            match sign {
+                '*' => pattern.push('%'),
+                '?' => pattern.push('_'),
+                '%' | '_' | '|' => pattern.extend(['|', sign]),
+                other => pattern.push(other),
+            }
+        }
+        let prefix = mask.chars().take_while(|&sign| !is_wild(sign)).count();
+        Ok(Self { pattern, prefix })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_a_pattern_in_which_only_stars_and_question_marks_are_wild() {
+        for (mask, pattern, prefix) in [
+            ("Iv*", "Iv%", 2),
+            ("*ов?", "%ов_", 0),
+            ("100%", "100|%", 4),
+            ("a_b|c\\", "a|_b||c\\", 6),
+            ("x", "x", 1),
+        ] {
+            let pattern = pattern.to_owned();
+            assert_eq!(Mask::parse("x", mask), Ok(Mask { pattern, prefix }));
+        }
+    }
+
+    #[test]
+    fn a_mask_without_a_beginning_needs_two_letters() {
+        for (mask, taken) in [
+            ("*", false),
+            ("*a", false),
+            ("?a", false),
+            ("a*", true),
+            ("*ab", true),
+            ("?a?b", true),
+            ("", false),
+            (&"a".repeat(NAME_LIMIT), true),
+            (&"a".repeat(NAME_LIMIT + 1), false),
+        ] {
+            assert_eq!(Mask::parse("x", mask).is_ok(), taken, "{mask:?}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Hashes of passwords: argon2id, so many at once as the machine has cores, behind all else that the machine does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use foundation::telemetry::Reporter;
+use foundation::thread_pool::ThreadPool;
+use ring::rand::{SecureRandom, SystemRandom};
+use rustix::process::setpriority_process;
+
+use crate::error::Error;
+use crate::users::user::Password;
+
+/// OWASP's first recommendation for argon2id (Password Storage Cheat Sheet): 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+const SALT_BYTES: usize = 16;
+
+/// Most requests that wait for their turn: at some 30 ms each, the last of them waits for a second on two cores.
+const MOST_WAITING: usize = 64;
+/// The threads that hash get about a tenth of a core that others want as well (`man 7 sched`), and the whole of one that
+/// nobody else wants: so wrong logins take little from those who hold good tokens.
+const NICE: i32 = 10;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Hashes and checks passwords. Each takes 19 MiB and some tens of milliseconds of a core, so only so many run at once as
+/// there are cores, and more than so many do not wait.
+pub struct Passwords {
+    argon2: Argon2<'static>,
+    threads: ThreadPool<Job>,
+    most: usize,
+    under_way: Arc<AtomicUsize>,
+    /// What an unknown user's password is compared with, so that it takes as long.
+    of_nobody: String,
+    refusals: Reporter,
+}
+
+impl Passwords {
+    /// Makes them, with the hash of nobody.
+    #[must_use]
+    pub fn new() -> Self {
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None);
+        let params = params.expect("the constants are within the limits of argon2");
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let of_nobody = hashed(&argon2, &hex_of_random());
+        let threads = ThreadPool::new("password", cores, |job: Job| {
+            // Of this thread alone. To be nicer is granted to everybody.
+            let _ = setpriority_process(None, NICE);
+            job();
+        });
+        Self {
+            argon2,
+            threads,
+            most: cores + MOST_WAITING,
+            under_way: Arc::default(),
+            of_nobody,
+            refusals: Reporter::default(),
+        }
+    }
+
+    /// The hash of a password, with a salt of its own. Waits for its turn.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]
+    pub fn hash(&self, password: &Password, deadline: Instant) -> Result<String, Error> {
+        let (argon2, password) = (self.argon2.clone(), password.clone());
+        self.in_turn(deadline, move || hashed(&argon2, &password.0))
+    }
+
+    /// Whether this is the password; of nobody it never is, and that takes as long to find out. Waits for its turn.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]
+    pub fn verify(
+        &self,
+        password: &Password,
+        hash: Option<&str>,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        let (argon2, password) = (self.argon2.clone(), password.clone());
+        let compared = hash.unwrap_or(&self.of_nobody).to_owned();
+        let right = self.in_turn(deadline, move || is(&argon2, &password.0, &compared))?;
+        Ok(right && hash.is_some())
+    }
+
+    /// The hash of a password, for the process that starts: nobody else hashes yet.
+    #[must_use]
+    pub fn hash_at_start(&self, password: &str) -> String {
+        hashed(&self.argon2, password)
+    }
+
+    /// Whether this is the password, for the process that starts.
+    #[must_use]
+    pub fn is_at_start(&self, password: &str, hash: &str) -> bool {
+        is(&self.argon2, password, hash)
+    }
+
+    fn in_turn<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = UnderWay::begin(&self.under_way);
+        if turn.others >= self.most {
+            return Err(self.busy());
+        }
+        let (answer_to, answer) = sync_channel(1);
+        self.threads.submit(Box::new(move || {
+            // Nobody waits for it any more.
+            if Instant::now() < deadline {
+                let _ = answer_to.send(work());
+            }
+            drop(turn);
+        }));
+        let answer = answer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        answer.map_err(|_late| self.busy())
+    }
+
+    fn busy(&self) -> Error {
+        Error::Busy(self.refusals.report(|incident| {
+            tracing::warn!(instance = %incident, "refusing logins: too many passwords wait to be checked");
+        }))
+    }
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Counts among those that hash or wait, until it is dropped, by a panic as well.
+struct UnderWay {
+    count: Arc<AtomicUsize>,
+    others: usize,
+}
+
+impl UnderWay {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        Self {
+            others: count.fetch_add(1, Ordering::AcqRel),
+            count: Arc::clone(count),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn is(argon2: &Argon2<'_>, password: &str, hash: &str) -> bool {
+    let verify = |hash| argon2.verify_password(password.as_bytes(), &hash).is_ok();
+    PasswordHash::new(hash).is_ok_and(verify)
+}
+
+fn hashed(argon2: &Argon2<'_>, password: &str) -> String {
+    let salt: [u8; SALT_BYTES] = random();
+    let hash = argon2.hash_password_with_salt(password.as_bytes(), &salt);
+    hash.expect("salt and costs are within the limits of argon2")
+        .to_string()
+}
+
+fn hex_of_random() -> String {
+    let secret: [u8; 16] = random();
+    format!("{:032x}", u128::from_be_bytes(secret))
+}
+
+/// Random bytes that nobody can guess.
+///
+/// # Panics
+/// If the system has none to give, in which case nothing here could be kept safe.
+#[must_use]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.expect("getrandom(2) does not fail on a running system");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    fn password(text: &str) -> Password {
+        Password(text.to_owned())
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    #[test]
+    fn a_hash_names_its_costs_and_is_of_its_password_alone() {
+        let passwords = Passwords::new();
+        let hash = passwords
+            .hash(&password("long enough"), soon())
+            .expect("it is free");
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        for (tried, right) in [("long enough", true), ("long enougH", false)] {
+            let verified = passwords.verify(&password(tried), Some(&hash), soon());
+            assert_eq!(verified, Ok(right));
+        }
+        assert_eq!(
+            passwords.verify(&password("long enough"), None, soon()),
+            Ok(false)
+        );
+    }
+
+    #[test]
+    fn so_many_hash_at_once_as_there_are_cores_and_so_many_wait() {
+        let passwords = Passwords::new();
+        let (end, ended) = channel::<()>();
+        let ended = Arc::new(Mutex::new(ended));
+        std::thread::scope(|scope| {
+            for _ in 0..passwords.most {
+                let ended = Arc::clone(&ended);
+                // Goes on when the test hangs up.
+                let work = move || {
+                    let _ = ended.lock().recv();
+                };
+                scope.spawn(|| passwords.in_turn(soon(), work).expect("its turn comes"));
+            }
+            while passwords.under_way.load(Ordering::Acquire) < passwords.most {
+                std::thread::yield_now();
+            }
+            let one_more = passwords.in_turn(soon(), || ());
+            assert!(matches!(one_more, Err(Error::Busy(_))));
+            drop(end);
+        });
+        assert_eq!(passwords.in_turn(soon(), || 7), Ok(7));
+    }
+
+    #[test]
+    fn what_is_not_begun_until_its_deadline_is_given_up() {
+        let passwords = Passwords::new();
+        let late = passwords.in_turn(Instant::now(), || ());
+        assert!(matches!(late, Err(Error::Busy(_))));
+    }
+}

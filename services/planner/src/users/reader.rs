@@ -1,0 +1,137 @@
+//! Reads users by their ids: all that wait with one statement, which begins after the last of them has asked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foundation::http::{Exchange, Problem, Response, answer_all};
+use foundation::mysql::{Access, DatabaseAway, Pool};
+use foundation::telemetry::Reporter;
+use foundation::thread_pool::ThreadPool;
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::users::cache::{Shown, UserCache};
+use crate::users::store;
+
+/// Most requests that wait: more than any healthy database leaves behind.
+const MOST_WAITING: usize = 16_384;
+/// Most requests that one statement answers.
+const MOST_AT_ONCE: usize = 1024;
+/// The database is asked one thing at a time, so a stampede costs no more than one of those who are in it.
+const THREADS: usize = 1;
+
+/// What waits to be read, and the thread that reads.
+pub struct Reader {
+    shared: Arc<Shared>,
+    thread: ThreadPool<()>,
+}
+
+struct Shared {
+    waiting: Mutex<Vec<(UserId, Exchange)>>,
+    cache: Arc<UserCache>,
+    pool: Pool,
+    refusals: Reporter,
+}
+
+impl Reader {
+    /// Reads on connections of this pool, and keeps in this cache what it read.
+    #[must_use]
+    pub fn new(pool: Pool, cache: Arc<UserCache>) -> Self {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            cache,
+            pool,
+            refusals: Reporter::default(),
+        });
+        let reading = Arc::clone(&shared);
+        Self {
+            shared,
+            thread: ThreadPool::new("user reader", THREADS, move |()| reading.read_what_waits()),
+        }
+    }
+
+    /// Answers a request for this user as soon as it is read. Does not block.
+    pub fn submit(&self, user: UserId, exchange: Exchange) {
+        let mut waiting = self.shared.waiting.lock();
+        if waiting.len() == MOST_WAITING {
+            drop(waiting);
+            return self.shared.refuse(exchange);
+        }
+        waiting.push((user, exchange));
+        drop(waiting);
+        self.thread.submit(());
+    }
+
+    /// Answers what waits, and ends the thread.
+    pub fn finish(self) {
+        self.thread.join();
+    }
+
+    /// Brings the gauges up to date.
+    pub fn observe(&self) {
+        self.shared.pool.observe();
+    }
+}
+
+impl Shared {
+    /// Answers all that waits, as far as one statement does. Each request has this called, so the last one finds nothing left.
+    fn read_what_waits(&self) {
+        let mut waiting = self.waiting.lock();
+        let most = waiting.len().min(MOST_AT_ONCE);
+        let asked: Vec<_> = waiting.drain(..most).collect();
+        drop(waiting);
+        let now = Instant::now();
+        let is_late = |(_, exchange): &(UserId, Exchange)| exchange.deadline() <= now;
+        let (late, in_time): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_late);
+        for (_, exchange) in late {
+            self.refuse(exchange);
+        }
+        if !in_time.is_empty() {
+            self.answer(in_time);
+        }
+    }
+
+    fn refuse(&self, exchange: Exchange) {
+        let incident = self.refusals.report(|incident| {
+            tracing::warn!(instance = %incident, "refusing requests: too many wait for the database, or for too long");
+        });
+        let detail = "Too many requests wait for the database. Try again a little later.";
+        exchange.answer(Problem::new(503, detail).with_incident(incident));
+    }
+
+    fn answer(&self, asked: Vec<(UserId, Exchange)>) {
+        let deadlines = asked.iter().map(|(_, exchange)| exchange.deadline());
+        let deadline = deadlines.min().expect("somebody asked");
+        let mut users: Vec<_> = asked.iter().map(|&(user, _)| user).collect();
+        users.sort_unstable();
+        users.dedup();
+        self.cache.begin_reading(users.iter().copied());
+        let found = self.read(users, deadline).inspect(|found| {
+            let found = found.iter().map(|(&user, shown)| (user, shown));
+            self.cache.end_reading(found);
+        });
+        answer_all(asked.into_iter().map(|(user, exchange)| {
+            let response: Response = match &found {
+                Ok(found) => found[&user].response(exchange.headers("If-None-Match")),
+                Err(away) => Problem::from(Error::from(away.clone())).into(),
+            };
+            (exchange, response)
+        }));
+    }
+
+    /// What there is of each of these users, and that there is none of the others.
+    fn read(
+        &self,
+        users: Vec<UserId>,
+        deadline: Instant,
+    ) -> Result<HashMap<UserId, Arc<Shown>>, DatabaseAway> {
+        let mut found: HashMap<_, _> = users.iter().map(|&user| (user, Shown::absent(0))).collect();
+        let query = move |connection: &mut _| store::users(connection, &users);
+        for user in self.pool.run(Access::Read, deadline, query)? {
+            found.insert(user.id, Shown::user(&user));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,90 @@
+//! Refresh tokens: what a session is told to come back with, once.
+//!
+//! A token is the family of its session and a secret. The family alone tells which session a token is of, so one that was used
+//! before is known for what it is: stolen, or kept by mistake; which of them cannot be told, so the session ends.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
+
+use crate::users::passwords::random;
+
+/// How long a token lasts, in days; each use of one gives another that lasts as long.
+pub const LIFETIME_DAYS: u16 = 30;
+
+const FAMILY_BYTES: usize = 16;
+const SECRET_BYTES: usize = 32;
+
+/// A refresh token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// Of all tokens of one session.
+    pub family: [u8; FAMILY_BYTES],
+    secret: [u8; SECRET_BYTES],
+}
+
+impl RefreshToken {
+    /// The first of a session.
+    #[must_use]
+    pub fn first() -> Self {
+        Self {
+            family: random(),
+            secret: random(),
+        }
+    }
+
+    /// The one that takes the place of this.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Self {
+            family: self.family,
+            secret: random(),
+        }
+    }
+
+    /// Reads what a client sent; none if it is no token.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (family, secret) = bytes.split_first_chunk()?;
+        Some(Self {
+            family: *family,
+            secret: secret.try_into().ok()?,
+        })
+    }
+
+    /// What is stored of the secret: of 256 random bits a plain hash is enough.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        let hash = digest(&SHA256, &self.secret);
+        hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+
+    /// As the client is told.
+    #[must_use]
+    pub fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode([&self.family[..], &self.secret].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_as_it_was_told_and_the_next_has_its_family_alone() {
+        let token = RefreshToken::first();
+        assert!(RefreshToken::parse(&token.text()) == Some(token.clone()));
+        let next = token.next();
+        assert_eq!(next.family, token.family);
+        assert_ne!(next.hash(), token.hash());
+    }
+
+    #[test]
+    fn what_is_shorter_or_longer_is_no_token() {
+        let text = RefreshToken::first().text();
+        for no_token in ["", "?", &text[..60], &format!("{text}AAAA")] {
+            assert!(RefreshToken::parse(no_token).is_none(), "{no_token}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Gives all processes of the users' service another key to sign with.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use foundation::telemetry::{self, Program, Registry};
+
+use crate::config::UsersArgs;
+use crate::token::{LEEWAY_S, LIFETIME_S};
+use crate::users::signing_keys::{Seal, StoredKey};
+use crate::users::store::{self, SCHEMA};
+
+/// Makes a new key, which signs after this time, and ends. A failure is logged.
+#[must_use]
+pub fn main(options: &UsersArgs, after: Duration) -> ExitCode {
+    let log = options.server.log;
+    telemetry::start(log.log_level, log.log_format);
+    match rotate(options, after) {
+        Ok(kid) => {
+            tracing::info!(kid, ?after, "a new key begins to sign");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn rotate(options: &UsersArgs, after: Duration) -> Result<String, Box<dyn Error>> {
+    let program = Program::new("planner_users", env!("CARGO_PKG_VERSION"));
+    let database = options
+        .server
+        .database
+        .open(&SCHEMA, &Registry::new(program))?;
+    let metrics = database.metrics("start");
+    let mut connection = database.connect(&metrics)?;
+    let seal = options.key_secret.as_deref().map(Seal::new);
+    let key = StoredKey::draw(seal.as_ref());
+    // A process may learn of the new key a little later than the moment from which it signs.
+    let slack = LIFETIME_S + 2 * LEEWAY_S;
+    // In whole seconds, and not earlier than asked for.
+    let after_s = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    store::rotate_key(&mut connection, &key, after_s, slack)?;
+    Ok(key.kid)
+}

@@ -1,0 +1,181 @@
+//! All SQL of the users' service: here what is common, and what processes tell each other; the rest by its subject.
+
+mod users;
+mod sessions;
+mod keys;
+
+use foundation::mysql::{Schema, has_relations};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Transaction, TxOpts, params};
+
+use crate::ids::UserId;
+use crate::users::cache::UserChanged;
+use crate::users::signing_keys::StoredKey;
+
+pub use keys::{keys, rotate_key};
+pub use sessions::{
+    Credentials, Refreshed, Session, begin_session, credentials, end_session, has_session, refresh,
+    sessions,
+};
+pub use users::{Changed, Search, change_user, create_user, delete_user, find, users};
+
+/// Connections that requests share.
+pub const POOL_CONNECTIONS: u8 = 8;
+/// Connections that read for the cache, and that follow what others change: one each, so that no request takes them away.
+pub const OWN_CONNECTIONS: u8 = 1;
+
+/// The tables of users.
+pub const SCHEMA: Schema = Schema {
+    sql: include_str!("../../schema-users.sql"),
+    is_complete: |connection| {
+        let tables = [
+            "users",
+            "sessions",
+            "signing_keys",
+            "changes",
+            "change_counter",
+        ];
+        if !has_relations(connection, &tables)? {
+            return Ok(false);
+        }
+        let counter: Option<u8> = connection.query_first("SELECT 1 FROM change_counter")?;
+        Ok(counter.is_some())
+    },
+    fault: |_| Ok(None),
+    connections: POOL_CONNECTIONS + 2 * OWN_CONNECTIONS,
+    rights: "grant this user SELECT, INSERT, UPDATE and DELETE on the database; to create what is absent also CREATE and \
+             REFERENCES, or create it yourself from schema-users.sql",
+};
+
+/// More changes than this at once are not read one by one.
+const MOST_CHANGES: u64 = 1000;
+
+type Result<T> = std::result::Result<T, mysql::Error>;
+
+fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
+    connection.start_transaction(TxOpts::default())
+}
+
+/// Takes the next number, and writes down who was changed; nobody: the keys. Last in its transaction, as all others wait.
+fn announce(transaction: &mut Transaction<'_>, user: Option<UserId>, version: u64) -> Result<()> {
+    transaction.query_drop(
+        r"UPDATE change_counter
+          SET last = last + 1
+          WHERE id = 1",
+    )?;
+    transaction.exec_drop(
+        r"INSERT INTO changes (seq, user_id, version, changed_at)
+          SELECT last, CAST(:user AS UNSIGNED), CAST(:version AS UNSIGNED), NOW(6)
+          FROM change_counter
+          WHERE id = 1",
+        params! { "user" => user, "version" => version },
+    )
+}
+
+/// What was changed since.
+pub enum Changes {
+    /// All of it.
+    These {
+        /// The users.
+        users: Vec<UserChanged>,
+        /// Whether the signing keys were.
+        keys: bool,
+    },
+    /// More than is told, or some of it is forgotten already.
+    TooMany,
+}
+
+/// The number of the last change.
+pub fn last_change(connection: &mut Conn) -> Result<u64> {
+    let last: Option<u64> = connection.query_first(
+        r"SELECT last
+          FROM change_counter
+          WHERE id = 1",
+    )?;
+    last.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
+}
+
+/// The number of the last change, and what was changed after the one of number `seen`.
+pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Changes)> {
+    let last = last_change(connection)?;
+    let none = || Changes::These {
+        users: Vec::new(),
+        keys: false,
+    };
+    // An older number is that of a database which was set back.
+    match last.checked_sub(seen) {
+        Some(0) => return Ok((last, none())),
+        Some(1..=MOST_CHANGES) => {}
+        _ => return Ok((last, Changes::TooMany)),
+    }
+    let rows: Vec<(Option<u64>, u64)> = connection.exec(
+        r"SELECT user_id, version
+          FROM changes
+          WHERE seq > :seen AND seq <= :last
+          ORDER BY seq",
+        params! { seen, last },
+    )?;
+    if rows.len() as u64 != last - seen {
+        return Ok((last, Changes::TooMany));
+    }
+    let keys = rows.iter().any(|(user, _)| user.is_none());
+    let changed = |(user, version): (Option<u64>, u64)| {
+        let user = UserId(user?);
+        Some(UserChanged { user, version })
+    };
+    let users = rows.into_iter().filter_map(changed).collect();
+    Ok((last, Changes::These { users, keys }))
+}
+
+/// Removes changes that all have seen, and sessions that are over.
+pub fn clean(connection: &mut Conn) -> Result<()> {
+    connection.query_drop(
+        r"DELETE FROM changes
+          WHERE changed_at < NOW(6) - INTERVAL 1 HOUR
+          ORDER BY seq
+          LIMIT 10000",
+    )?;
+    connection.query_drop(
+        r"DELETE FROM sessions
+          WHERE expires_at < NOW(6)
+          LIMIT 10000",
+    )
+}
+
+/// Whether the database takes writes: a statement that would write, but finds no row to write to.
+pub fn check_writable(connection: &mut Conn) -> Result<()> {
+    connection.query_drop(
+        r"UPDATE change_counter
+          SET last = last
+          WHERE id = 1 AND FALSE",
+    )
+}
+
+/// At the first start makes the admin, whose password `hash` hashes, and a signing key. Processes that start at once wait for
+/// each other.
+pub fn first_start(
+    connection: &mut Conn,
+    hash: impl FnOnce() -> String,
+    key: impl FnOnce() -> StoredKey,
+) -> Result<()> {
+    let mut transaction = transaction(connection)?;
+    transaction.query_drop(
+        r"SELECT last
+          FROM change_counter
+          WHERE id = 1
+          FOR UPDATE",
+    )?;
+    let users: Option<u8> = transaction.query_first("SELECT 1 FROM users LIMIT 1")?;
+    if users.is_none() {
+        transaction.exec_drop(
+            r"INSERT INTO users (login, first_name, last_name, role, password_hash, created_at)
+              VALUES ('admin', 'Admin', 'Admin', 'admin', ?, NOW(6))",
+            (hash(),),
+        )?;
+    }
+    let keys: Option<u8> = transaction.query_first("SELECT 1 FROM signing_keys LIMIT 1")?;
+    if keys.is_none() {
+        keys::insert_key(&mut transaction, &key(), 0)?;
+    }
+    transaction.commit()
+}

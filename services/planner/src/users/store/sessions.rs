@@ -1,0 +1,201 @@
+//! The SQL of sessions.
+
+use chrono::{DateTime, Utc};
+use foundation::mysql::{column, time};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row, Transaction, Value, params};
+use uuid::Uuid;
+
+use super::users::role;
+use super::{Result, transaction};
+use crate::ids::UserId;
+use crate::token::{Caller, Role};
+use crate::users::refresh_token::{LIFETIME_DAYS, RefreshToken};
+
+/// Most sessions of one user; another login ends the oldest.
+const MOST_SESSIONS: u32 = 100;
+
+/// By what a login is checked.
+pub struct Credentials {
+    /// Whose it is.
+    pub user: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// The hash of the password.
+    pub hash: String,
+}
+
+/// What is known of a login.
+pub fn credentials(connection: &mut Conn, login: &str) -> Result<Option<Credentials>> {
+    let row: Option<(u64, String, String)> = connection.exec_first(
+        r"SELECT id, role, password_hash
+          FROM users
+          WHERE login = ?",
+        (login,),
+    )?;
+    Ok(row.map(|(user, name, hash)| Credentials {
+        user: UserId(user),
+        role: role(&name),
+        hash,
+    }))
+}
+
+/// Begins a session; none if the password was changed since it was checked.
+pub fn begin_session(
+    connection: &mut Conn,
+    credentials: &Credentials,
+    token: &RefreshToken,
+) -> Result<Option<Uuid>> {
+    let mut transaction = transaction(connection)?;
+    let unchanged: Option<u8> = transaction.exec_first(
+        r"SELECT 1
+          FROM users
+          WHERE id = ? AND password_hash = ?
+          FOR UPDATE",
+        (credentials.user, &credentials.hash),
+    )?;
+    if unchanged.is_none() {
+        return Ok(None);
+    }
+    end_oldest_sessions(&mut transaction, credentials.user)?;
+    let id = Uuid::now_v7();
+    transaction.exec_drop(
+        r"INSERT INTO sessions (id, user_id, family, token_hash, created_at, refreshed_at, expires_at)
+          VALUES (:id, :user, :family, :hash, NOW(6), NOW(6), NOW(6) + INTERVAL :days DAY)",
+        params! {
+            "id" => id.as_bytes(),
+            "user" => credentials.user,
+            "family" => token.family,
+            "hash" => token.hash(),
+            "days" => LIFETIME_DAYS,
+        },
+    )?;
+    transaction.commit()?;
+    Ok(Some(id))
+}
+
+/// Leaves room for another session of this user.
+fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Result<()> {
+    let last_one_kept: Option<Value> = transaction.exec_first(
+        r"SELECT created_at
+          FROM sessions
+          WHERE user_id = ?
+          ORDER BY created_at DESC
+          LIMIT 1 OFFSET ?",
+        (user, MOST_SESSIONS - 1),
+    )?;
+    let Some(created_at) = last_one_kept else {
+        return Ok(());
+    };
+    transaction.exec_drop(
+        r"DELETE FROM sessions
+          WHERE user_id = ? AND created_at <= ?",
+        (user, created_at),
+    )
+}
+
+/// What came of a refresh token.
+pub enum Refreshed {
+    /// The next one is in its place.
+    Done(Caller),
+    /// It is of no session.
+    Unknown,
+    /// It was used before, and the session is ended.
+    Reused(UserId),
+}
+
+/// Puts the next token in the place of this one.
+pub fn refresh(
+    connection: &mut Conn,
+    token: &RefreshToken,
+    next: &RefreshToken,
+) -> Result<Refreshed> {
+    let mut transaction = transaction(connection)?;
+    let session: Option<(Vec<u8>, u64, Vec<u8>)> = transaction.exec_first(
+        r"SELECT id, user_id, token_hash
+          FROM sessions
+          WHERE family = ? AND expires_at > NOW(6)
+          FOR UPDATE",
+        (token.family,),
+    )?;
+    let Some((id, user, hash)) = session else {
+        return Ok(Refreshed::Unknown);
+    };
+    if hash != token.hash() {
+        transaction.exec_drop("DELETE FROM sessions WHERE id = ?", (id,))?;
+        transaction.commit()?;
+        return Ok(Refreshed::Reused(UserId(user)));
+    }
+    transaction.exec_drop(
+        r"UPDATE sessions
+          SET token_hash = :hash, refreshed_at = NOW(6), expires_at = NOW(6) + INTERVAL :days DAY
+          WHERE id = :id",
+        params! { "hash" => next.hash(), "days" => LIFETIME_DAYS, "id" => &id },
+    )?;
+    let name: Option<String> =
+        transaction.exec_first("SELECT role FROM users WHERE id = ?", (user,))?;
+    transaction.commit()?;
+    let session = uuid(id)?;
+    Ok(Refreshed::Done(Caller {
+        user: UserId(user),
+        role: role(&name.unwrap_or_default()),
+        session,
+    }))
+}
+
+fn uuid(bytes: Vec<u8>) -> Result<Uuid> {
+    Uuid::from_slice(&bytes).map_err(|_length| mysql::Error::FromValueError(bytes.into()))
+}
+
+/// Whether this session goes on.
+pub fn has_session(connection: &mut Conn, caller: &Caller) -> Result<bool> {
+    let found: Option<u8> = connection.exec_first(
+        r"SELECT 1
+          FROM sessions
+          WHERE id = ? AND user_id = ?",
+        (caller.session.as_bytes(), caller.user),
+    )?;
+    Ok(found.is_some())
+}
+
+/// A login that goes on.
+pub struct Session {
+    /// Its number.
+    pub id: Uuid,
+    /// When the login was.
+    pub created_at: DateTime<Utc>,
+    /// When its refresh token was used last.
+    pub refreshed_at: DateTime<Utc>,
+    /// When it ends, unless its refresh token is used.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The sessions of a user, the newest first.
+pub fn sessions(connection: &mut Conn, user: UserId) -> Result<Vec<Session>> {
+    let rows: Vec<Row> = connection.exec(
+        r"SELECT id, created_at, refreshed_at, expires_at
+          FROM sessions
+          WHERE user_id = ? AND expires_at > NOW(6)
+          ORDER BY created_at DESC",
+        (user,),
+    )?;
+    let session = |mut row: Row| {
+        Ok(Session {
+            id: uuid(column(&mut row, 0)?)?,
+            created_at: time(&mut row, 1)?,
+            refreshed_at: time(&mut row, 2)?,
+            expires_at: time(&mut row, 3)?,
+        })
+    };
+    rows.into_iter().map(session).collect()
+}
+
+/// Ends a session of a user; gives whether there was one.
+pub fn end_session(connection: &mut Conn, user: UserId, session: Uuid) -> Result<bool> {
+    connection.exec_drop(
+        r"DELETE FROM sessions
+          WHERE id = ? AND user_id = ?",
+        (session.as_bytes(), user),
+    )?;
+    Ok(connection.affected_rows() > 0)
+}

@@ -1,0 +1,224 @@
+//! The SQL of users.
+
+use foundation::mysql::{code, column, time};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Params, Row, Transaction, Value, params};
+
+use super::{Result, announce, transaction};
+use crate::ids::UserId;
+use crate::page::Page;
+use crate::token::Role;
+use crate::users::cache::{DELETED, names};
+use crate::users::mask::Mask;
+use crate::users::user::{NewUser, User, UserChange};
+
+const DUPLICATE: u16 = 1062;
+
+fn user(mut row: Row) -> Result<User> {
+    Ok(User {
+        id: UserId(column(&mut row, 0)?),
+        login: column(&mut row, 1)?,
+        first_name: column(&mut row, 2)?,
+        last_name: column(&mut row, 3)?,
+        role: role(&column::<String>(&mut row, 4)?),
+        version: column(&mut row, 5)?,
+        created_at: time(&mut row, 6)?,
+    })
+}
+
+pub(super) fn role(name: &str) -> Role {
+    if name == Role::Admin.name() {
+        Role::Admin
+    } else {
+        Role::User
+    }
+}
+
+/// These users, as far as they are there.
+pub fn users(connection: &mut Conn, ids: &[UserId]) -> Result<Vec<User>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    let rows: Vec<Row> = connection.query(format!(
+        r"SELECT id, login, first_name, last_name, role, version, created_at
+          FROM users
+          WHERE id IN ({})",
+        ids.join(", ")
+    ))?;
+    rows.into_iter().map(user).collect()
+}
+
+/// Whom a search is for.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// Exactly this login.
+    pub login: Option<String>,
+    /// A mask of the first name.
+    pub first_name: Option<Mask>,
+    /// A mask of the last name.
+    pub last_name: Option<Mask>,
+}
+
+impl Search {
+    /// The index by which fewer are looked at. By itself the optimizer may go along the ids, past all who do not fit.
+    fn index(&self) -> &'static str {
+        let prefix = |mask: &Option<Mask>| mask.as_ref().map_or(0, |mask| mask.prefix);
+        match (prefix(&self.first_name), prefix(&self.last_name)) {
+            _ if self.login.is_some() => "",
+            (0, 0) => "",
+            (first, last) if first > last => "FORCE INDEX (first_name_lower)",
+            _ => "FORCE INDEX (last_name_lower)",
+        }
+    }
+
+    /// The statement that finds a page of them, and its parameters.
+    #[must_use]
+    pub fn statement(&self, page: Page) -> (String, Params) {
+        let mut sql = format!(
+            r"SELECT id, login, first_name, last_name, role, version, created_at
+              FROM users {}
+              WHERE id > ?",
+            self.index()
+        );
+        let mut values: Vec<Value> = vec![page.after.into()];
+        if let Some(login) = &self.login {
+            sql.push_str(" AND login = ?");
+            values.push(login.into());
+        }
+        for (column, mask) in [
+            ("first_name_lower", &self.first_name),
+            ("last_name_lower", &self.last_name),
+        ] {
+            if let Some(mask) = mask {
+                sql.extend([" AND ", column, " LIKE LOWER(?) ESCAPE '|'"]);
+                values.push((&mask.pattern).into());
+            }
+        }
+        sql.push_str(" ORDER BY id LIMIT ?");
+        values.push(page.looked_for().into());
+        (sql, values.into())
+    }
+}
+
+/// A page of those who are searched for.
+pub fn find(connection: &mut Conn, search: &Search, page: Page) -> Result<Vec<User>> {
+    let (sql, values) = search.statement(page);
+    let rows: Vec<Row> = connection.exec(sql, values)?;
+    rows.into_iter().map(user).collect()
+}
+
+/// Makes a user; none if the login is taken.
+pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Result<Option<User>> {
+    let mut transaction = transaction(connection)?;
+    let inserted = transaction.exec_drop(
+        r"INSERT INTO users (login, first_name, last_name, role, password_hash, created_at)
+          VALUES (:login, :first_name, :last_name, 'user', :hash, NOW(6))",
+        params! {
+            "login" => &new.login,
+            "first_name" => &new.first_name,
+            "last_name" => &new.last_name,
+            hash,
+        },
+    );
+    match inserted {
+        Err(error) if code(&error) == Some(DUPLICATE) => return Ok(None),
+        other => other?,
+    }
+    let id = transaction.last_insert_id().map(UserId);
+    let id = id.ok_or(mysql::DriverError::UnexpectedPacket)?;
+    let user = locked_user(&mut transaction, id)?;
+    announce(&mut transaction, Some(id), 1)?;
+    transaction.commit()?;
+    Ok(user)
+}
+
+/// A user, whose row stays locked to the end of the transaction.
+fn locked_user(transaction: &mut Transaction<'_>, id: UserId) -> Result<Option<User>> {
+    let row: Option<Row> = transaction.exec_first(
+        r"SELECT id, login, first_name, last_name, role, version, created_at
+          FROM users
+          WHERE id = ?
+          FOR UPDATE",
+        (id,),
+    )?;
+    row.map(user).transpose()
+}
+
+/// What came of a change.
+pub enum Changed<T> {
+    /// It is done.
+    Done(T),
+    /// There is no such user.
+    NotFound,
+    /// The user has another version than was named.
+    OtherVersion,
+    /// It is an admin.
+    Admin,
+}
+
+/// Whether a request's `If-Match`, if it has one, names this version.
+fn matches(if_match: Option<&str>, version: u64) -> bool {
+    if_match.is_none_or(|tags| names(tags, &User::etag(version)))
+}
+
+/// Changes a user; with a new password it ends all sessions.
+pub fn change_user(
+    connection: &mut Conn,
+    id: UserId,
+    if_match: Option<&str>,
+    change: &UserChange,
+    hash: Option<&str>,
+) -> Result<Changed<User>> {
+    let mut transaction = transaction(connection)?;
+    let Some(mut user) = locked_user(&mut transaction, id)? else {
+        return Ok(Changed::NotFound);
+    };
+    if !matches(if_match, user.version) {
+        return Ok(Changed::OtherVersion);
+    }
+    user.version += 1;
+    user.first_name = change.first_name.clone().unwrap_or(user.first_name);
+    user.last_name = change.last_name.clone().unwrap_or(user.last_name);
+    transaction.exec_drop(
+        r"UPDATE users
+          SET
+            first_name = :first_name,
+            last_name = :last_name,
+            version = :version,
+            password_hash = COALESCE(:hash, password_hash)
+          WHERE id = :id",
+        params! {
+            "first_name" => &user.first_name,
+            "last_name" => &user.last_name,
+            "version" => user.version,
+            hash,
+            id,
+        },
+    )?;
+    if hash.is_some() {
+        transaction.exec_drop("DELETE FROM sessions WHERE user_id = ?", (id,))?;
+    }
+    announce(&mut transaction, Some(id), user.version)?;
+    transaction.commit()?;
+    Ok(Changed::Done(user))
+}
+
+/// Deletes a user, and all sessions with it.
+pub fn delete_user(
+    connection: &mut Conn,
+    id: UserId,
+    if_match: Option<&str>,
+) -> Result<Changed<()>> {
+    let mut transaction = transaction(connection)?;
+    match locked_user(&mut transaction, id)? {
+        None => return Ok(Changed::NotFound),
+        Some(user) if !matches(if_match, user.version) => return Ok(Changed::OtherVersion),
+        Some(user) if user.role == Role::Admin => return Ok(Changed::Admin),
+        Some(_) => {}
+    }
+    transaction.exec_drop("DELETE FROM users WHERE id = ?", (id,))?;
+    announce(&mut transaction, Some(id), DELETED)?;
+    transaction.commit()?;
+    Ok(Changed::Done(()))
+}

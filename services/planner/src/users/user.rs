@@ -1,0 +1,187 @@
+//! A user: as it is made, changed, stored and shown.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::text::{self, NAME_LIMIT};
+use crate::token::Role;
+
+/// Fewer characters are guessed too soon.
+const SHORTEST_PASSWORD: usize = 8;
+/// No person types more, and more costs time to hash.
+const LONGEST_PASSWORD: usize = 128;
+
+/// A user, as everybody sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct User {
+    /// Its number.
+    pub id: UserId,
+    /// The name by which it logs in.
+    pub login: String,
+    /// Its first name.
+    pub first_name: String,
+    /// Its last name.
+    pub last_name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Grows with each change.
+    #[serde(skip)]
+    pub version: u64,
+}
+
+impl User {
+    /// The entity tag of this version (RFC 9110, section 8.8.3).
+    #[must_use]
+    pub fn etag(version: u64) -> String {
+        format!("\"{version}\"")
+    }
+}
+
+/// A password. It is never shown, not even in a log of what a request brought.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, format = Password)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Password")
+    }
+}
+
+impl Password {
+    fn check(&self) -> Result<(), Error> {
+        if (SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&self.0.chars().count()) {
+            return Ok(());
+        }
+        Err(Error::OutsideLimit(format!(
+            "`password` takes {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters."
+        )))
+    }
+}
+
+/// A user to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// Letters, digits and any of `. _ @ + -`, and nobody else's.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[\p{L}\p{Nd}._@+\-]+$",
+        example = "ivan"
+    )]
+    pub login: String,
+    /// The secret by which the user logs in.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 128, example = "correct horse")]
+    pub password: Password,
+    /// Its first name.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        example = "Иван"
+    )]
+    pub first_name: String,
+    /// Its last name.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        example = "Петров"
+    )]
+    pub last_name: String,
+}
+
+impl NewUser {
+    /// Checks the limits of the contract.
+    ///
+    /// # Errors
+    /// [`Error::OutsideLimit`]
+    pub fn check(&self) -> Result<(), Error> {
+        text::login(&self.login)?;
+        self.password.check()?;
+        text::line("first_name", &self.first_name, NAME_LIMIT)?;
+        text::line("last_name", &self.last_name, NAME_LIMIT)
+    }
+}
+
+/// What of a user is to be changed: all that is there.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserChange {
+    /// Its first name.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+    )]
+    pub first_name: Option<String>,
+    /// Its last name.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+    )]
+    pub last_name: Option<String>,
+    /// A new password ends all sessions of the user, this one as well.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, value_type = String, format = Password, min_length = 8, max_length = 128)]
+    pub password: Option<Password>,
+}
+
+impl UserChange {
+    /// Checks the limits of the contract.
+    ///
+    /// # Errors
+    /// [`Error::OutsideLimit`]
+    pub fn check(&self) -> Result<(), Error> {
+        if let Some(first_name) = &self.first_name {
+            text::line("first_name", first_name, NAME_LIMIT)?;
+        }
+        if let Some(last_name) = &self.last_name {
+            text::line("last_name", last_name, NAME_LIMIT)?;
+        }
+        self.password.as_ref().map_or(Ok(()), Password::check)
+    }
+}
+
+/// Reads a field that may be absent, and is not null.
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_taken_from_8_to_128_characters() {
+        for (length, taken) in [(7, false), (8, true), (128, true), (129, false)] {
+            let password = Password("ж".repeat(length));
+            assert_eq!(password.check().is_ok(), taken, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let change = UserChange {
+            password: Some(Password("hunter2hunter2".to_owned())),
+            ..UserChange::default()
+        };
+        assert!(!format!("{change:?}").contains("hunter"));
+    }
+}

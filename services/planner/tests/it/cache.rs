@@ -1,0 +1,162 @@
+//! The cache: over two processes, under load, with one of them frozen now and then.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testbed::{Answer, Database, eventually};
+
+use crate::harness::{ADMIN_PASSWORD, Address, Client, Planner, assert_problem};
+
+/// What README and contract promise.
+const BOUND: Duration = Duration::from_millis(100);
+/// How many changes in a row.
+const CHANGES: u64 = 1000;
+/// How long a process is frozen: several times the bound.
+const FROZEN: Duration = Duration::from_millis(300);
+
+/// Which version was answered to whoever changed it, and when.
+#[derive(Default)]
+struct Timeline(Mutex<Vec<(Instant, u64)>>);
+
+impl Timeline {
+    fn add(&self, version: u64) {
+        let mut answered = self.0.lock().expect("nobody panics with it");
+        answered.push((Instant::now(), version));
+    }
+
+    /// The version that everybody must have seen who asks at this moment, if what is shown may be so old.
+    fn due(&self, asked: Instant, age: Duration) -> u64 {
+        let answered = self.0.lock().expect("nobody panics with it");
+        let is_due = |(at, _): &&(Instant, u64)| *at + age < asked;
+        answered
+            .iter()
+            .rev()
+            .find(is_due)
+            .map_or(0, |&(_, version)| version)
+    }
+}
+
+fn version(answer: &Answer) -> u64 {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let tag = answer.header("ETag").expect("a user has one");
+    tag.trim_matches('"').parse().expect("a number")
+}
+
+/// Reads until it is told to stop; fails when it is shown what is older than it may be.
+fn read(
+    service: Address,
+    path: &str,
+    age: Duration,
+    timeline: &Timeline,
+    stop: &AtomicBool,
+) -> usize {
+    let mut client = service.stranger();
+    let mut reads = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        let due = timeline.due(asked, age);
+        let shown = version(&client.get(path));
+        assert!(
+            shown >= due,
+            "version {shown}, but {due} was answered {age:?} before"
+        );
+        reads += 1;
+    }
+    reads
+}
+
+fn change(client: &mut Client, path: &str, number: u64) -> u64 {
+    version(&client.patch(path, &json!({ "first_name": format!("Ivan{number}") })))
+}
+
+#[test]
+fn a_change_is_seen_by_the_process_that_made_it_at_once_and_by_the_other_within_the_bound() {
+    let database = Database::new();
+    let (writes, follows) = (Planner::users(&database), Planner::users(&database));
+    let path = format!("/users/{}", writes.admin().create_user("ivan"));
+    let (timeline, stop) = (Timeline::default(), AtomicBool::new(false));
+    let (here, there) = (writes.at(), follows.at());
+    let mut frozen = 0;
+    let reads: usize = thread::scope(|scope| {
+        let at_once = || read(here, &path, Duration::ZERO, &timeline, &stop);
+        let within = || read(there, &path, BOUND, &timeline, &stop);
+        let mut readers = vec![scope.spawn(at_once), scope.spawn(at_once)];
+        readers.extend((0..4).map(|_| scope.spawn(within)));
+        let changing = scope.spawn(|| {
+            let mut admin = here.admin();
+            (0..CHANGES).for_each(|number| timeline.add(change(&mut admin, &path, number)));
+        });
+        while !changing.is_finished() {
+            follows.replica.freeze();
+            thread::sleep(FROZEN);
+            follows.replica.thaw();
+            thread::sleep(FROZEN);
+            frozen += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        let ends = readers.into_iter();
+        ends.map(|reader| reader.join().expect("nothing too old is shown"))
+            .sum()
+    });
+    assert_eq!(timeline.due(Instant::now(), Duration::ZERO), CHANGES + 1);
+    assert!(frozen >= 2 && reads > 1000, "{reads} reads");
+    let hits = "planner_users_cache_lookups_total{result=\"hit\"}";
+    assert!(follows.metric(hits) > 100, "the cache is of no use");
+}
+
+#[test]
+fn what_was_not_there_is_found_once_it_is_and_not_once_it_is_deleted() {
+    let database = Database::new();
+    let (one, other) = (Planner::users(&database), Planner::users(&database));
+    let mut admin = one.admin();
+    for _ in 0..5 {
+        let next = admin.create_user(&uuid::Uuid::new_v4().to_string()) + 1;
+        let path = format!("/users/{next}");
+        let mut stranger = other.stranger();
+        assert_problem(&stranger.get(&path), 404, "no user");
+        assert_problem(&stranger.get(&path), 404, "no user");
+        assert_eq!(admin.create_user(&uuid::Uuid::new_v4().to_string()), next);
+        assert_eq!(one.stranger().get(&path).status, 200);
+        eventually("the other process shows it", || {
+            stranger.get(&path).status == 200
+        });
+        assert_eq!(admin.delete(&path).status, 204);
+        assert_eq!(one.stranger().get(&path).status, 404);
+        eventually("the other process shows it no more", || {
+            stranger.get(&path).status == 404
+        });
+    }
+}
+
+#[test]
+fn users_are_shown_from_memory_and_read_once_for_all_who_wait() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    let mut stranger = users.stranger();
+    let hits = || users.metric("planner_users_cache_lookups_total{result=\"hit\"}");
+    eventually("it is in memory", || {
+        assert_eq!(stranger.get("/user/id-1").status, 200);
+        hits() > 0
+    });
+    let loads = || users.metric("planner_users_cache_loads_total");
+    let (loaded, before) = (loads(), hits());
+    (0..100).for_each(|_| assert_eq!(stranger.get("/user/id-1").status, 200));
+    assert!(hits() >= before + 90 && loads() <= loaded + 10);
+}
+
+#[test]
+fn without_a_cache_each_request_reads_the_database() {
+    let database = Database::new();
+    let users = Planner::users_with(&database, &["--cache=off"]);
+    let mut stranger = users.stranger();
+    (0..10).for_each(|_| assert_eq!(stranger.get("/user/id-1").status, 200));
+    assert_eq!(
+        users.metric("planner_users_cache_lookups_total{result=\"bypassed\"}"),
+        10
+    );
+    assert_eq!(users.metric("planner_users_cache_entries"), 0);
+    users.log_in("admin", ADMIN_PASSWORD);
+}

@@ -1,0 +1,40 @@
+//! The contracts: served, and as files beside the code.
+
+use std::path::Path;
+use std::{env, fs};
+
+use serde_json::Value;
+use testbed::Database;
+
+use crate::harness::Planner;
+
+/// Compares a contract with its file; where `WRITE_CONTRACTS` is set, writes it.
+fn assert_written(file: &str, served: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let served = serde_json::to_string_pretty(served).expect("it was JSON") + "\n";
+    if env::var_os("WRITE_CONTRACTS").is_some() {
+        fs::write(&path, &served).expect("the folder is ours");
+    }
+    let written = fs::read_to_string(&path).expect("the file is there");
+    assert!(
+        written == served,
+        "{file} is not what is served: run the tests with WRITE_CONTRACTS=1"
+    );
+}
+
+#[test]
+fn the_files_of_the_contracts_are_what_is_served() {
+    let (of_users, of_goals) = (Database::new(), Database::new());
+    let users = Planner::users(&of_users);
+    let goals = Planner::goals(&of_goals, &users.url());
+    for (service, file) in [
+        (&users, "openapi-users.json"),
+        (&goals, "openapi-goals.json"),
+    ] {
+        let served = service.caller().get("/openapi.json");
+        assert_eq!(served.status, 200);
+        assert_written(file, &served.json());
+        let page = service.caller().get("/docs/index.html");
+        assert!(String::from_utf8_lossy(&page.body).contains("swagger-ui"));
+    }
+}

@@ -1,0 +1,142 @@
+//! Logins: how they are sent, what they cost, and how often they may be tried.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testbed::{Answer, Database};
+
+use crate::harness::{ADMIN_PASSWORD, Client, PASSWORD, Planner, Tokens, assert_problem};
+
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+
+fn send_form(client: &mut Client, form: &str) -> Answer {
+    client.send("POST", "/token", FORM, form)
+}
+
+#[test]
+fn a_login_is_a_form_as_oauth_has_it_or_json() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    let mut stranger = users.stranger();
+    let right =
+        format!("grant_type=password&username=admin&password={ADMIN_PASSWORD}&scope=&client_id=x");
+    for answer in [
+        send_form(&mut stranger, &right),
+        stranger.log_in("admin", ADMIN_PASSWORD),
+    ] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let body = answer.json();
+        assert_eq!(
+            (&body["token_type"], &body["expires_in"]),
+            (&json!("bearer"), &json!(900))
+        );
+        assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+        let access = Tokens::of(&answer).access;
+        assert_eq!(users.with_token(&access).get("/sessions").status, 200);
+    }
+    let other_grant = right.replace("grant_type=password", "grant_type=client_credentials");
+    assert_problem(&send_form(&mut stranger, &other_grant), 400, "`grant_type`");
+    assert_problem(
+        &send_form(&mut stranger, "username=admin"),
+        400,
+        "missing field `password`",
+    );
+    let both = json!({ "login": "admin", "password": ADMIN_PASSWORD, "x": 1 });
+    assert_problem(&stranger.post("/token", &both), 400, "unknown field `x`");
+}
+
+#[test]
+fn a_wrong_login_and_a_wrong_password_are_answered_alike() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    users.admin().create_user("ivan");
+    let mut stranger = users.stranger();
+    let answers = [
+        ("ivan", "wrong-password"),
+        ("nobody", "wrong-password"),
+        ("", ""),
+        ("a\0b", "x"),
+    ]
+    .map(|(login, password)| stranger.log_in(login, password));
+    for answer in &answers {
+        assert_problem(answer, 401, "Login or password are wrong");
+        assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
+        assert_eq!(answer.body, answers[0].body);
+    }
+}
+
+#[test]
+fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
+    const ROUNDS: u32 = 40;
+    let database = Database::new();
+    let users = Planner::users(&database);
+    users.admin().create_user("ivan");
+    let mut stranger = users.stranger();
+    let mut time = |login: &str| {
+        let start = Instant::now();
+        assert_eq!(stranger.log_in(login, "wrong-password").status, 401);
+        start.elapsed()
+    };
+    let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);
+    for round in 0..ROUNDS {
+        known += time("ivan");
+        unknown += time(&format!("nobody{round}"));
+    }
+    let ratio = known.as_secs_f64() / unknown.as_secs_f64();
+    // Without a hash to compare with, it would be more than ten times as fast.
+    assert!(
+        (0.75..1.33).contains(&ratio),
+        "{known:?} and {unknown:?} for {ROUNDS}"
+    );
+}
+
+#[test]
+fn a_login_that_is_tried_too_often_is_refused_for_a_while_and_others_are_not() {
+    let database = Database::new();
+    let users = Planner::users_with(&database, &["--logins-a-minute=5"]);
+    let mut admin = users.admin();
+    admin.create_user("ivan");
+    let mut stranger = users.stranger();
+    for left in (0..5).rev() {
+        let answer = stranger.log_in("ivan", "wrong-password");
+        assert_eq!(answer.status, 401);
+        assert_eq!(
+            answer.header("RateLimit-Policy"),
+            Some("\"login\";q=5;w=60")
+        );
+        assert_eq!(
+            answer.header("RateLimit"),
+            Some(format!("\"login\";r={left};t=60").as_str())
+        );
+    }
+    let refused = stranger.log_in("ivan", PASSWORD);
+    assert_problem(&refused, 429, "Too many logins. Try again in");
+    let wait: u64 = refused
+        .header("Retry-After")
+        .expect("it says when")
+        .parse()
+        .expect("seconds");
+    assert!((1..=13).contains(&wait), "{wait}");
+    assert_eq!(stranger.log_in("admin", ADMIN_PASSWORD).status, 200);
+}
+
+#[test]
+fn an_address_that_tries_too_many_logins_is_refused() {
+    let database = Database::new();
+    let options = ["--logins-a-minute-from-address=3"];
+    let users = Planner::users_with(&database, &options);
+    let mut stranger = users.stranger();
+    for login in 0..3 {
+        assert_eq!(
+            stranger
+                .log_in(&format!("user{login}"), "wrong-password")
+                .status,
+            401
+        );
+    }
+    assert_problem(
+        &stranger.log_in("admin", ADMIN_PASSWORD),
+        429,
+        "Too many logins",
+    );
+}

@@ -1,0 +1,68 @@
+//! A database that does not answer, and one that is asked by very many at once.
+
+use std::time::{Duration, Instant};
+
+use testbed::{Caller, Database, OwnDatabase, eventually};
+
+use crate::harness::{ADMIN_PASSWORD, Planner, assert_problem};
+
+/// The clients of the task's own measurement.
+const MANY: usize = 200;
+
+#[test]
+fn two_hundred_connections_on_a_cold_cache_or_none_are_all_answered() {
+    let database = Database::new();
+    for mode in ["on", "off"] {
+        let users = Planner::users_with(&database, &["--cache", mode]);
+        let mut callers: Vec<Caller> = (0..MANY).map(|_| users.caller()).collect();
+        for _ in 0..3 {
+            for (id, caller) in callers.iter_mut().enumerate() {
+                // One and the same, and others that are not there.
+                let id = if id % 2 == 0 { 1 } else { id };
+                let request = format!("GET /user/id-{id} HTTP/1.1\r\nHost: x\r\n\r\n");
+                caller.send_raw(request.as_bytes());
+            }
+            for (id, caller) in callers.iter_mut().enumerate() {
+                let expected = if id % 2 == 0 || id == 1 { 200 } else { 404 };
+                assert_eq!(caller.receive().status, expected, "cache {mode}, {id}");
+            }
+        }
+    }
+}
+
+#[test]
+fn while_the_database_is_frozen_nothing_old_is_shown_and_all_is_well_once_it_goes_on() {
+    let Some(mut server) = OwnDatabase::start() else {
+        return;
+    };
+    let users = Planner::users_with(server.database(), &["--request-timeout=1s"]);
+    let mut stranger = users.stranger();
+    eventually("it is in memory", || {
+        assert_eq!(stranger.get("/user/id-1").status, 200);
+        users.metric("planner_users_cache_entries") > 0
+    });
+    server
+        .process()
+        .expect("it runs")
+        .freeze()
+        .expect("it runs");
+    // The cache may be used for 100 ms more; what is asked after that waits for the database, up to the deadline.
+    eventually("the cache is not used any more", || {
+        stranger.get("/user/id-1").status == 503
+    });
+    let start = Instant::now();
+    assert_problem(&stranger.get("/user/id-1"), 503, "Try again");
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_problem(
+        &users.stranger().log_in("admin", ADMIN_PASSWORD),
+        503,
+        "Try again",
+    );
+    server.process().expect("it runs").thaw().expect("it runs");
+    eventually("the user is shown", || {
+        stranger.get("/user/id-1").status == 200
+    });
+    eventually("logins work", || {
+        users.stranger().log_in("admin", ADMIN_PASSWORD).status == 200
+    });
+}

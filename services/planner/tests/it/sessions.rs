@@ -1,0 +1,118 @@
+//! Sessions: refreshed, listed, ended.
+
+use std::sync::Barrier;
+
+use serde_json::{Value, json};
+use testbed::{Answer, Database};
+
+use crate::harness::{ADMIN_PASSWORD, Address, PASSWORD, Planner, Tokens, assert_problem};
+
+fn refresh(users: Address, token: &str) -> Answer {
+    let body = json!({ "refresh_token": token });
+    users.stranger().post("/token/refresh", &body)
+}
+
+fn is_live(users: &Planner, tokens: &Tokens) -> bool {
+    users.with_token(&tokens.access).get("/sessions").status == 200
+}
+
+#[test]
+fn a_refresh_token_is_taken_once_and_the_second_time_ends_its_session() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    users.admin().create_user("ivan");
+    let (first, other) = (
+        users.log_in("ivan", PASSWORD),
+        users.log_in("ivan", PASSWORD),
+    );
+    let second = Tokens::of(&refresh(users.at(), &first.refresh));
+    let third = Tokens::of(&refresh(users.at(), &second.refresh));
+    assert!(is_live(&users, &third) && is_live(&users, &first));
+    assert_problem(&refresh(users.at(), &first.refresh), 401, "was used before");
+    assert_problem(&refresh(users.at(), &third.refresh), 401, "unknown");
+    assert!(!is_live(&users, &third) && !is_live(&users, &first));
+    assert!(is_live(&users, &other), "it is another login's");
+    assert!(users.log().contains("a refresh token was used twice"));
+}
+
+#[test]
+fn of_a_refresh_token_that_is_sent_many_times_at_once_one_is_taken() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    let token = users.log_in("admin", ADMIN_PASSWORD).refresh;
+    let (gate, at) = (Barrier::new(8), users.at());
+    let answered: usize = std::thread::scope(|scope| {
+        let send = || {
+            gate.wait();
+            refresh(at, &token).status
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(send)).collect();
+        let statuses = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("it is answered"));
+        statuses.filter(|&status| status == 200).count()
+    });
+    assert_eq!(answered, 1);
+}
+
+#[test]
+fn what_is_no_refresh_token_is_refused() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    let tokens = users.log_in("admin", ADMIN_PASSWORD);
+    for no_token in ["", "x", &tokens.access, &"A".repeat(64)] {
+        assert_problem(&refresh(users.at(), no_token), 401, "not taken");
+    }
+    assert!(is_live(&users, &tokens));
+}
+
+#[test]
+fn a_new_password_ends_all_sessions_and_takes_the_place_of_the_old_one() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    let path = format!("/users/{}", users.admin().create_user("ivan"));
+    let sessions = [(); 2].map(|()| users.log_in("ivan", PASSWORD));
+    let mut ivan = users.with_token(&sessions[0].access);
+    let new = json!({ "password": "Salmo-salar-1758" });
+    assert_eq!(ivan.patch(&path, &new).status, 200);
+    for tokens in &sessions {
+        assert!(!is_live(&users, tokens));
+        assert_problem(&refresh(users.at(), &tokens.refresh), 401, "unknown");
+    }
+    assert_problem(&users.stranger().log_in("ivan", PASSWORD), 401, "wrong");
+    users.log_in("ivan", "Salmo-salar-1758");
+}
+
+#[test]
+fn sessions_are_listed_and_ended_one_by_one_by_their_user_alone() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    users.admin().create_user("ivan");
+    let (here, there) = (
+        users.log_in("ivan", PASSWORD),
+        users.log_in("ivan", PASSWORD),
+    );
+    let mut ivan = users.with_token(&here.access);
+    let listed = ivan.read("/sessions");
+    let listed = listed["items"].as_array().expect("a list");
+    let of = |current: bool| -> &Value {
+        let mut found = listed
+            .iter()
+            .filter(|session| session["current"] == current);
+        found.next().expect("there is one")
+    };
+    assert_eq!(listed.len(), 2);
+    let path = |session: &Value| format!("/sessions/{}", session["id"].as_str().expect("an id"));
+    assert_problem(
+        &users.admin().delete(&path(of(false))),
+        404,
+        "no session of yours",
+    );
+    assert_eq!(ivan.delete(&path(of(false))).status, 204);
+    assert_problem(&ivan.delete(&path(of(false))), 404, "no session of yours");
+    assert_problem(&ivan.delete("/sessions/x"), 404, "no session of yours");
+    assert!(is_live(&users, &here) && !is_live(&users, &there));
+    assert_eq!(ivan.delete("/token").status, 204);
+    assert!(!is_live(&users, &here));
+    assert_problem(&refresh(users.at(), &here.refresh), 401, "unknown");
+}

@@ -1,0 +1,98 @@
+//! The first start, and those after it.
+
+use serde_json::json;
+use testbed::{Database, Replica, eventually};
+
+use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner};
+
+const WARNING: &str = "the password of the user `admin` is `secret`";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// The first password, as everybody knows it.
+fn with_the_known_password(database: &Database) -> Planner {
+    Planner::run(Planner::users_command(&database.url()).env_remove("ADMIN_PASSWORD"))
+}
+
+#[test]
+fn the_first_start_makes_admin_with_the_password_secret_and_warns_until_it_is_changed() {
+    let database = Database::new();
+    drop(with_the_known_password(&database));
+    let users = with_the_known_password(&database);
+    assert!(users.log().contains(WARNING), "at the second start as well");
+    let tokens = users.log_in("admin", "secret");
+    let mut admin = users.with_token(&tokens.access);
+    assert_eq!(admin.read("/user/id-1")["role"], "admin");
+    assert_eq!(
+        admin
+            .patch("/users/1", &json!({ "password": PASSWORD }))
+            .status,
+        200
+    );
+    drop(users);
+    let users = with_the_known_password(&database);
+    assert!(!users.log().contains(WARNING), "{}", users.log());
+    users.log_in("admin", PASSWORD);
+}
+
+#[test]
+fn another_first_password_is_taken_from_the_environment_at_the_first_start_alone() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    assert!(!users.log().contains(WARNING));
+    users.log_in("admin", ADMIN_PASSWORD);
+    drop(users);
+    let users =
+        Planner::run(Planner::users_command(&database.url()).env("ADMIN_PASSWORD", PASSWORD));
+    users.log_in("admin", ADMIN_PASSWORD);
+}
+
+#[test]
+fn services_that_start_at_once_on_an_empty_database_make_one_admin_and_one_key() {
+    let database = Database::new();
+    let start = |_| Replica::run(&mut Planner::users_command(&database.url()));
+    let mut replicas: Vec<_> = (0..4).map(start).collect();
+    replicas.iter_mut().for_each(Replica::wait_until_ready);
+    let count = |table: &str| database.rows::<u64>(&format!("SELECT COUNT(*) FROM {table}"));
+    assert_eq!((count("users"), count("signing_keys")), (vec![1], vec![1]));
+}
+
+#[test]
+fn sealed_keys_are_opened_with_their_secret_alone_and_are_not_in_the_database() {
+    let database = Database::new();
+    let with = |secret: &str| {
+        let mut command = Planner::users_command(&database.url());
+        command.env("KEY_SECRET", secret);
+        command
+    };
+    let users = Planner::run(&mut with(SECRET));
+    let token = users.log_in("admin", ADMIN_PASSWORD).access;
+    assert!(!users.log().contains(SECRET) && !users.log().contains("not sealed"));
+    drop(users);
+    for (secret, said) in [
+        (
+            "another secret of thirty-two characters",
+            "sealed with another KEY_SECRET",
+        ),
+        ("", "set KEY_SECRET"),
+    ] {
+        let mut refused = Replica::run(&mut with(secret));
+        assert_eq!(refused.exit_status().code(), Some(1));
+        assert!(refused.log().contains(said), "{}", refused.log());
+    }
+    let mut too_short = Replica::run(&mut with("0123"));
+    assert_eq!(too_short.exit_status().code(), Some(2));
+    let users = Planner::run(&mut with(SECRET));
+    assert_eq!(users.with_token(&token).get("/sessions").status, 200);
+}
+
+#[test]
+fn a_service_that_is_asked_to_ends_in_order() {
+    let (of_users, of_goals) = (Database::new(), Database::new());
+    let mut users = Replica::run(&mut Planner::users_command(&of_users.url()));
+    users.wait_until_ready();
+    let goals = Planner::goals(&of_goals, &format!("http://{}", users.address()));
+    goals.replica.terminate();
+    users.terminate();
+    assert_eq!(users.exit_status().code(), Some(0), "{}", users.log());
+    eventually("goals has stopped", || goals.log().contains("stopped"));
+}

@@ -1,0 +1,197 @@
+//! Access tokens: which are taken, and which are not, by both services.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
+use ring::signature::Ed25519KeyPair;
+use serde_json::{Value, json};
+use testbed::Database;
+
+use crate::harness::{ADMIN_PASSWORD, Planner, assert_problem};
+
+/// A token of the service, taken apart, and the key that it was signed with.
+struct Forge {
+    header: Value,
+    claims: Value,
+    key: Ed25519KeyPair,
+    public: Vec<u8>,
+}
+
+fn json_of(part: &str) -> Value {
+    let part = URL_SAFE_NO_PAD.decode(part).expect("it is ours");
+    serde_json::from_slice(&part).expect("it is JSON")
+}
+
+fn encoded(part: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(part.to_string())
+}
+
+impl Forge {
+    fn of(token: &str, database: &Database) -> Self {
+        let parts: Vec<_> = token.split('.').collect();
+        let select = "SELECT private_key, public_key FROM signing_keys";
+        let (seed, public): (Vec<u8>, Vec<u8>) = database.rows(select).remove(0);
+        Self {
+            header: json_of(parts[0]),
+            claims: json_of(parts[1]),
+            key: Ed25519KeyPair::from_seed_unchecked(&seed).expect("it is a seed"),
+            public,
+        }
+    }
+
+    /// A token with this in its header and these claims, which `sign` signs.
+    fn token(&self, header: Value, claims: Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+        let with = |of: &Value, other: Value| {
+            let mut of = of.clone();
+            for (name, value) in other.as_object().expect("an object") {
+                of[name] = value.clone();
+            }
+            encoded(&of)
+        };
+        let signed = format!(
+            "{}.{}",
+            with(&self.header, header),
+            with(&self.claims, claims)
+        );
+        let signature = URL_SAFE_NO_PAD.encode(sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
+    /// One that is signed as it should be.
+    fn signed(&self, header: Value, claims: Value) -> String {
+        self.token(header, claims, |text| self.key.sign(text).as_ref().to_vec())
+    }
+
+    /// What is not to be taken, and what it is called.
+    fn forgeries(&self) -> Vec<(&'static str, String)> {
+        let now = self.claims["iat"].as_u64().expect("a time");
+        let other = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("any 32 bytes are a seed");
+        let by_other = |text: &[u8]| other.sign(text).as_ref().to_vec();
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, &self.public);
+        let by_public_key = |text: &[u8]| hmac::sign(&secret, text).as_ref().to_vec();
+        let jwk = json!({ "jwk": { "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(ring::signature::KeyPair::public_key(&other)) } });
+        vec![
+            ("another key", self.token(json!({}), json!({}), by_other)),
+            (
+                "a key that it brings along",
+                self.token(jwk, json!({}), by_other),
+            ),
+            (
+                "an unknown key",
+                self.token(json!({ "kid": "x" }), json!({}), by_other),
+            ),
+            (
+                "alg none",
+                self.token(json!({ "alg": "none" }), json!({}), |_| Vec::new()),
+            ),
+            (
+                "alg None",
+                self.token(json!({ "alg": "None" }), json!({}), |_| Vec::new()),
+            ),
+            (
+                "no signature",
+                self.token(json!({}), json!({}), |_| Vec::new()),
+            ),
+            (
+                "HS256 with the public key",
+                self.token(json!({ "alg": "HS256" }), json!({}), by_public_key),
+            ),
+            (
+                "EdDSA that is HS256",
+                self.token(json!({}), json!({}), by_public_key),
+            ),
+            ("expired", self.signed(json!({}), json!({ "exp": now - 6 }))),
+            (
+                "not yet valid",
+                self.signed(json!({}), json!({ "nbf": now + 60 })),
+            ),
+            (
+                "made in the future",
+                self.signed(json!({}), json!({ "iat": now + 60 })),
+            ),
+            (
+                "wrong audience",
+                self.signed(json!({}), json!({ "aud": "other" })),
+            ),
+            (
+                "wrong issuer",
+                self.signed(json!({}), json!({ "iss": "other" })),
+            ),
+            ("no subject", self.signed(json!({}), json!({ "sub": "" }))),
+            (
+                "another kind of token",
+                self.signed(json!({ "typ": "JWT" }), json!({})),
+            ),
+            (
+                "something critical",
+                self.signed(json!({ "crit": ["b64"], "b64": false }), json!({})),
+            ),
+            ("nothing", String::new()),
+            ("no token", "x.y.z".to_owned()),
+        ]
+    }
+}
+
+#[test]
+fn no_forged_token_is_taken_by_any_service() {
+    let (of_users, of_goals) = (Database::new(), Database::new());
+    let users = Planner::users(&of_users);
+    let goals = Planner::goals(&of_goals, &users.url());
+    let tokens = users.log_in("admin", ADMIN_PASSWORD);
+    let forge = Forge::of(&tokens.access, &of_users);
+    for (service, path) in [(&users, "/sessions"), (&goals, "/goals")] {
+        for good in [
+            &tokens.access,
+            &forge.signed(
+                json!({}),
+                json!({ "jti": "00000000-0000-0000-0000-000000000000" }),
+            ),
+        ] {
+            assert_eq!(service.with_token(good).get(path).status, 200);
+        }
+        for (what, forged) in forge.forgeries() {
+            let answer = service.with_token(&forged).get(path);
+            assert_eq!(answer.status, 401, "{what}");
+            assert_problem(&answer, 401, "Log in");
+        }
+        let answer = service.with_token(&tokens.refresh).get(path);
+        assert_problem(&answer, 401, "no access token of this service");
+        for (header, said) in [
+            (String::new(), "Authorization: Bearer TOKEN"),
+            (
+                format!("Authorization: Basic {}\r\n", tokens.access),
+                "Bearer TOKEN",
+            ),
+            (
+                format!("Authorization: {}\r\n", tokens.access),
+                "Bearer TOKEN",
+            ),
+        ] {
+            let answer = service.stranger().send("GET", path, &header, "");
+            assert_problem(&answer, 401, said);
+            assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
+        }
+    }
+}
+
+#[test]
+fn a_token_whose_role_is_altered_gives_no_right() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    users.admin().create_user("ivan");
+    let tokens = users.log_in("ivan", crate::harness::PASSWORD);
+    let forge = Forge::of(&tokens.access, &database);
+    let signature = tokens.access.rsplit('.').next().expect("it has one");
+    let mut claims = forge.claims.clone();
+    claims["role"] = "admin".into();
+    let altered = format!(
+        "{}.{}.{signature}",
+        encoded(&forge.header),
+        encoded(&claims)
+    );
+    assert_problem(
+        &users.with_token(&altered).delete("/users/1"),
+        401,
+        "signature",
+    );
+}
