@@ -15,6 +15,7 @@ mod pipeline;
 mod exchange;
 mod request;
 mod in_flight;
+mod upgrade;
 mod response;
 mod problem;
 mod response_queue;
@@ -54,6 +55,7 @@ pub use problem::Problem;
 pub use request::parse_object;
 pub use response::{Part, Response};
 pub use router::{Endpoint, Handler};
+pub use upgrade::Upgraded;
 
 /// While it stops, the edge goes on answering until it has heard nothing for this long.
 const QUIET: Duration = Duration::from_millis(100);

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::request::{self, Content, Rest, path_and_query};
 use super::response::Response;
 use super::response_queue::ResponseQueue;
+use super::upgrade::{SWITCHING_PROTOCOLS, Upgrade, Upgraded};
 
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {
@@ -64,6 +65,7 @@ impl Exchange {
             rest: Rest::None,
             close: false,
             afterwards: Afterwards::KeepOpen,
+            upgrade: None,
             resource: None,
         });
         Self {
@@ -81,6 +83,20 @@ impl Exchange {
         if let Some(open) = self.take() {
             self.responses.answer(open, response.into());
         }
+    }
+
+    /// Answers 101, and calls `afterwards` with the connection, which from then on speaks `protocol` (RFC 9110, section 7.8).
+    /// It must not block for long, and is not called if the client is gone. For a request with `Connection: upgrade` alone:
+    /// behind any other, the next request may be read already. Control characters in `headers` are left out.
+    pub fn upgrade(
+        mut self,
+        protocol: &'static str,
+        headers: &[(&'static str, &str)],
+        afterwards: impl FnOnce(Upgraded) + Send + 'static,
+    ) {
+        let upgrade = Upgrade::new(protocol, headers, Box::new(afterwards));
+        self.open_mut().upgrade = Some(Box::new(upgrade));
+        self.answer(Response::empty(SWITCHING_PROTOCOLS));
     }
 
     /// The segment of the path that stands for `{name}` in the endpoint's pattern, decoded.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::pipeline::Pipelines;
 use super::request::{self, Rest};
 use super::sockets::{self, Shutdown};
+use super::upgrade::Upgrade;
 
 /// What becomes of a connection when a response is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(super) struct InFlight {
     /// The response asks the client to close the connection.
     pub(super) close: bool,
     pub(super) afterwards: Afterwards,
+    /// The connection leaves HTTP with the response, which is 101 then.
+    pub(super) upgrade: Option<Box<Upgrade>>,
     /// What it stores, for the log.
     pub(super) resource: Option<Uuid>,
 }

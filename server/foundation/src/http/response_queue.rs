@@ -181,7 +181,10 @@ impl Replier {
         }
     }
 
-    fn write(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
+    fn write(&self, mut open: Box<InFlight>, answer: &Response) -> io::Result<()> {
+        if let Some(upgrade) = open.upgrade.take() {
+            return upgrade.answer(open.request, open.connection, answer.status, self.program);
+        }
         let date = self.clock.date();
         let allowance = Allowance {
             begun: Instant::now(),

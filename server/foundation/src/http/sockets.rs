@@ -1,11 +1,15 @@
-//! Shuts down connections, whose sockets `tiny_http` keeps to itself.
+//! Shuts down and duplicates connections, whose sockets `tiny_http` keeps to itself.
 
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::RawFd;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 pub(super) use nix::sys::socket::Shutdown;
-use nix::sys::socket::{SockaddrStorage, getpeername, shutdown};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, getpeername, sendmsg, shutdown};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::descriptors;
 
@@ -18,24 +22,60 @@ const MOST_DESCRIPTORS: RawFd = 1 << 20;
 /// To be called by whoever holds the reader or the writer of that connection: while one of them is held, no other
 /// connection has this peer. A socket whose connection was reset already has no peer, and is not found.
 pub(super) fn shut_down(peer: SocketAddr, how: Shutdown) {
+    if let Some(descriptor) = find(peer) {
+        // Fails if the peer was faster.
+        let _ = shutdown(descriptor, how);
+    }
+}
+
+/// Another descriptor of the connection with `peer`. To be called like [`shut_down`].
+///
+/// # Errors
+/// If the connection was reset, or the process has no descriptor left.
+pub(super) fn duplicate(peer: SocketAddr) -> io::Result<TcpStream> {
+    let descriptor = find(peer).ok_or(io::ErrorKind::NotConnected)?;
+    // A descriptor that is known by its number alone is duplicated without `unsafe` only by sending it to oneself.
+    let (near, far) = UnixStream::pair()?;
+    let (byte, rights) = (
+        [IoSlice::new(&[0])],
+        [ControlMessage::ScmRights(&[descriptor])],
+    );
+    sendmsg::<()>(near.as_raw_fd(), &byte, &rights, MsgFlags::empty(), None)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut received = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let into = &mut [IoSliceMut::new(&mut byte)];
+    rustix::net::recvmsg(&far, into, &mut received, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptors = received.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    let duplicate = descriptors.next().and_then(|mut sent| sent.next());
+    // The system leaves it out where no descriptor is free.
+    Ok(duplicate.ok_or(Errno::EMFILE)?.into())
+}
+
+/// The number of a descriptor of the connection with `peer`.
+fn find(peer: SocketAddr) -> Option<RawFd> {
     // Without opening anything: descriptors may be what there is none of. The lowest ones are given first, so those that
-    // are open stand close together.
+    // are open stand close together, and the newest are most often the highest of them.
     let most = descriptors::most().and_then(|most| RawFd::try_from(most).ok());
-    let mut left = descriptors::open().unwrap_or(u64::MAX);
-    for descriptor in 0..most.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS) {
+    let most = most.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
+    let open = descriptors::open();
+    let dense = open.and_then(|open| RawFd::try_from(open).ok());
+    let dense = dense.unwrap_or(0).min(most);
+    let mut left = open.unwrap_or(u64::MAX);
+    for descriptor in (0..dense).rev().chain(dense..most) {
         match getpeername::<SockaddrStorage>(descriptor) {
             Err(Errno::EBADF) => continue,
-            Ok(address) if as_std(&address) == Some(peer) => {
-                // Fails if the peer was faster.
-                let _ = shutdown(descriptor, how);
-                return;
-            }
-            _other => left -= 1,
+            Ok(address) if as_std(&address) == Some(peer) => return Some(descriptor),
+            _other => left = left.saturating_sub(1),
         }
         if left == 0 {
-            return;
+            return None;
         }
     }
+    None
 }
 
 fn as_std(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -52,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_shut_down_by_its_peer_and_others_are_not() {
+    fn a_connection_is_duplicated_and_shut_down_by_its_peer_and_others_are_not() {
         for host in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(host).expect("a port is free");
             let address = listener.local_addr().expect("it is bound");
@@ -62,6 +102,9 @@ mod tests {
             };
             let [(mut one, mut one_s), (mut other, mut other_s)] = [connect(), connect()];
             let peer = one.local_addr().expect("it is connected");
+            let mut duplicate = duplicate(peer).expect("a descriptor is free");
+            one.write_all(b"x").expect("it is open");
+            assert_eq!(duplicate.read(&mut [0]).ok(), Some(1), "it is the same");
             shut_down(peer, Shutdown::Write);
             assert!(one_s.write(b"x").is_err(), "nothing is sent");
             assert_eq!(one.read(&mut [0]).ok(), Some(0));
