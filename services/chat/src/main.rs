@@ -1,0 +1,42 @@
+//! The chat's processes. No logic.
+
+use std::process::ExitCode;
+
+use chat::config::{Command, Config};
+use chat::messager::Messager;
+use chat::store::SCHEMA;
+use chat::web::Web;
+use chat::worker::ProofService;
+use chat::{load, verify};
+use foundation::config::{self, ServerArgs};
+use foundation::http::Service;
+use foundation::mysql::Database;
+use foundation::service::{self, Failure};
+use foundation::telemetry::{Program, Registry};
+
+fn main() -> ExitCode {
+    let config: Config = config::parse("CHAT");
+    match config.command {
+        Command::Web(options) => serve("chat_web", &options.server, |database, registry| {
+            Web::start(database, options.allowed_origins.clone(), registry)
+        }),
+        Command::Messager(options) => serve("chat_messager", &options.server, Messager::start),
+        Command::Worker(options) => serve("chat_worker", &options.server, |database, registry| {
+            ProofService::start(database, options.pow_bits, options.threads(), registry)
+        }),
+        Command::Verify(options) => verify::run(&options),
+        Command::Load(options) => load::run(&options),
+    }
+}
+
+fn serve<S: Service>(
+    name: &'static str,
+    options: &ServerArgs,
+    start: impl FnOnce(&Database, &Registry) -> Result<S, Failure>,
+) -> ExitCode {
+    let program = Program::new(name, env!("CARGO_PKG_VERSION"));
+    service::main(program, options, |registry| {
+        let database = options.database.open(&SCHEMA, registry)?;
+        start(&database, registry)
+    })
+}

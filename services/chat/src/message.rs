@@ -1,0 +1,466 @@
+//! What clients send, parsed; what is stored, rendered.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use unicode_segmentation::UnicodeSegmentation;
+use uuid::Uuid;
+
+use crate::proof::Proof;
+
+/// The room of the minute's greeting.
+pub const GREETED_ROOM: &str = "MyChat";
+/// Who greets each minute.
+pub const CRON: &str = "CronTab";
+/// Who answers reversed, and shows proofs that came through its queue.
+pub const MESSAGER: &str = "internal_messager";
+/// Who shows proofs that were called for.
+pub const WORKER: &str = "internal_worker";
+
+/// Characters of a room's name: as many as the column holds, whatever they are.
+const MOST_ROOM_NAME: usize = 64;
+/// Characters of a user's name: as many as the column holds.
+const MOST_USERNAME: usize = 64;
+/// Characters of a text: an answer, with what stands around the text, still fits the column of 65,535 bytes.
+const MOST_TEXT: usize = 4000;
+
+/// The number of a room in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RoomId(pub u32);
+
+/// The name of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomName(String);
+
+impl RoomName {
+    /// # Errors
+    /// If it has no character, or too many.
+    pub fn parse(name: String) -> Result<Self, Refused> {
+        within(&name, MOST_ROOM_NAME)
+            .then_some(Self(name))
+            .ok_or(Refused::RoomName)
+    }
+
+    /// The name itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What kind of line a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Somebody wrote it.
+    Message,
+    /// The inner service's, reversed.
+    Answer,
+    /// The inner service's, with a proof of work.
+    Proof,
+    /// The chat's own.
+    Notice,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Message, Self::Answer, Self::Proof, Self::Notice];
+
+    /// Its name, for the database and for clients.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Answer => "answer",
+            Self::Proof => "proof",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// Why a frame or a handshake was refused, as its client is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The room has no name, or a long one.
+    #[error("`group_name` takes 1 to {MOST_ROOM_NAME} characters.")]
+    RoomName,
+    /// The user has no name, or a long one.
+    #[error("`username` takes 1 to {MOST_USERNAME} characters, not all of them blank.")]
+    Username,
+    /// The name belongs to the chat.
+    #[error("This `username` is the chat's own. Take another.")]
+    Reserved,
+    /// The text is blank or long.
+    #[error("`message` takes 1 to {MOST_TEXT} characters, not all of them blank.")]
+    Text,
+    /// The frame is no text.
+    #[error("Send text frames: a JSON object with `username` and `message`.")]
+    NoText,
+    /// The frame is no JSON object with what is needed.
+    #[error("The frame is not a JSON object with `username` and `message`: {0}.")]
+    Malformed(String),
+    /// The id belongs to another message of the room.
+    #[error("This `id` was used for another message. Draw a new one for each message.")]
+    IdTaken,
+    /// More messages than a socket may send.
+    #[error("Too many messages: at most 20 a second are taken. This one was not.")]
+    TooMany,
+    /// Too many messages wait for the database.
+    #[error("Too many messages are waiting. This one was not taken; send it again a little later.")]
+    Busy,
+    /// The server takes no more.
+    #[error(
+        "The server stops. This message was not taken; send it again when you are connected again."
+    )]
+    Stopping,
+}
+
+impl Refused {
+    /// The frame that says so.
+    #[must_use]
+    pub fn frame(&self) -> String {
+        serde_json::json!({ "error": self.to_string() }).to_string()
+    }
+}
+
+/// What a client sends. Other members, `group_id` of the first clients among them, are passed over.
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(borrow)]
+    username: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    id: Option<Uuid>,
+}
+
+/// A message that was not stored yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// The room that it goes to.
+    pub room: RoomId,
+    /// Its own id, or that of the message that it answers.
+    pub id: Uuid,
+    /// What it is.
+    pub kind: Kind,
+    /// Who says it.
+    pub username: String,
+    /// What is said.
+    pub text: String,
+    /// The proof in JSON, of [`Kind::Proof`] only.
+    pub proof: Option<String>,
+}
+
+impl NewMessage {
+    /// Reads what a client sent into a room.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn parse(room: RoomId, frame: &str) -> Result<Self, Refused> {
+        // An array would be read as a struct.
+        if !frame.trim_start().starts_with('{') {
+            return Err(Refused::Malformed("it is no object".to_owned()));
+        }
+        let sent: Sent<'_> =
+            serde_json::from_str(frame).map_err(|error| Refused::Malformed(error.to_string()))?;
+        if !within(sent.username.trim(), MOST_USERNAME) || !within(&sent.username, MOST_USERNAME) {
+            return Err(Refused::Username);
+        }
+        if [CRON, MESSAGER, WORKER].contains(&sent.username.trim()) {
+            return Err(Refused::Reserved);
+        }
+        if sent.message.trim().is_empty() || !within(&sent.message, MOST_TEXT) {
+            return Err(Refused::Text);
+        }
+        Ok(Self {
+            room,
+            id: sent.id.unwrap_or_else(Uuid::now_v7),
+            kind: Kind::Message,
+            username: sent.username.into_owned(),
+            text: sent.message.into_owned(),
+            proof: None,
+        })
+    }
+
+    /// That a client has left.
+    #[must_use]
+    pub fn left(room: RoomId, client: u64) -> Self {
+        Self {
+            room,
+            id: Uuid::now_v7(),
+            kind: Kind::Notice,
+            username: format!("user #{client}"),
+            text: "left the chat".to_owned(),
+            proof: None,
+        }
+    }
+
+    /// The greeting of a minute, counted from 1970 on. All processes give it the same id, so it is stored once.
+    #[must_use]
+    pub fn greeting(room: RoomId, minute: u64) -> Self {
+        Self {
+            room,
+            id: Uuid::from_u64_pair(0, minute),
+            kind: Kind::Notice,
+            username: CRON.to_owned(),
+            text: "Hello world!".to_owned(),
+            proof: None,
+        }
+    }
+}
+
+fn within(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.chars().count())
+}
+
+/// How the inner service is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Route {
+    /// For the text reversed.
+    Reverse,
+    /// For a proof, whose result comes back through the messager's queue.
+    Queue,
+    /// For a proof that the messager calls the worker for, and waits for its reply.
+    Call,
+}
+
+/// What a message asks the inner service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Where it was asked.
+    pub room: RoomId,
+    /// The number of the message in the room.
+    pub seq: u64,
+    /// The id of the message.
+    pub id: Uuid,
+    /// The text, without what stands behind it for the route.
+    pub text: String,
+    /// How it is asked.
+    pub route: Route,
+}
+
+impl Question {
+    /// The route that a text asks for, and what is asked.
+    #[must_use]
+    pub fn read(text: &str) -> (Route, &str) {
+        let ends = [("!pow", Route::Queue), ("!rpc", Route::Call)];
+        let found = ends.into_iter().find_map(|(end, route)| {
+            let asked = text.strip_suffix(end)?;
+            (!asked.is_empty()).then_some((route, asked))
+        });
+        found.unwrap_or((Route::Reverse, text))
+    }
+
+    /// The answer: the text reversed, by what a reader takes for one sign.
+    #[must_use]
+    pub fn reversed(&self) -> NewMessage {
+        let text: String = self.text.graphemes(true).rev().collect();
+        self.message(Kind::Answer, MESSAGER, text)
+    }
+
+    /// The answer to a question for a proof.
+    #[must_use]
+    pub fn proved(&self, proof: &Proof) -> NewMessage {
+        let (username, _) = by(self.route);
+        let json = serde_json::to_string(proof).expect("it has no maps");
+        NewMessage {
+            proof: Some(json),
+            ..self.message(Kind::Proof, username, shown(self.route, proof))
+        }
+    }
+
+    /// The answer if there is no proof for good.
+    #[must_use]
+    pub fn failed(&self) -> NewMessage {
+        let (username, _) = by(self.route);
+        let text = "There is no proof for this message: the workers failed on it.".to_owned();
+        self.message(Kind::Notice, username, text)
+    }
+
+    fn message(&self, kind: Kind, username: &str, text: String) -> NewMessage {
+        NewMessage {
+            room: self.room,
+            id: self.id,
+            kind,
+            username: username.to_owned(),
+            text,
+            proof: None,
+        }
+    }
+}
+
+/// Who shows a proof, and what stands before its text.
+fn by(route: Route) -> (&'static str, &'static str) {
+    match route {
+        Route::Call => (WORKER, "POW RPC"),
+        Route::Queue | Route::Reverse => (MESSAGER, "POW"),
+    }
+}
+
+/// The line of a proof.
+#[must_use]
+pub fn shown(route: Route, proof: &Proof) -> String {
+    let (_, before) = by(route);
+    let seconds = std::time::Duration::from_millis(proof.elapsed_ms).as_secs_f64();
+    let hash = const_hex::encode(proof.hash);
+    format!(
+        "{before} {} hash:{hash} elapsed time:{seconds:.3}",
+        proof.text
+    )
+}
+
+/// A message as it is stored.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The room that it stands in.
+    pub room: RoomId,
+    /// Its number in the room, from 1 on, without a hole.
+    pub seq: u64,
+    /// Its own id, or that of the message that it answers.
+    pub id: Uuid,
+    /// What it is.
+    pub kind: String,
+    /// Who says it.
+    pub username: String,
+    /// What is said.
+    pub text: String,
+    /// The proof, in JSON.
+    pub proof: Option<String>,
+    /// When it was stored, by the database's clock.
+    pub sent_at: DateTime<Utc>,
+}
+
+/// What clients are shown. The first clients read `username` and `message` alone.
+#[derive(Serialize)]
+struct Shown<'a> {
+    username: &'a str,
+    message: &'a str,
+    seq: u64,
+    group_name: &'a str,
+    sent_at: String,
+    kind: &'a str,
+    id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<&'a RawValue>,
+}
+
+impl Message {
+    /// The frame that shows it.
+    #[must_use]
+    pub fn frame(&self, room: &str) -> String {
+        let proof = self
+            .proof
+            .as_deref()
+            .and_then(|json| serde_json::from_str(json).ok());
+        let shown = Shown {
+            username: &self.username,
+            message: &self.text,
+            seq: self.seq,
+            group_name: room,
+            sent_at: self.sent_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            kind: &self.kind,
+            id: self.id,
+            proof,
+        };
+        serde_json::to_string(&shown).expect("it has no maps")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: RoomId = RoomId(1);
+
+    fn question(text: &str) -> Question {
+        let (route, text) = Question::read(text);
+        Question {
+            room: ROOM,
+            seq: 1,
+            id: Uuid::nil(),
+            text: text.to_owned(),
+            route,
+        }
+    }
+
+    #[test]
+    fn a_text_asks_for_a_proof_by_its_end_if_it_is_longer_than_that() {
+        for (text, route, asked) in [
+            ("hi", Route::Reverse, "hi"),
+            ("hi!pow", Route::Queue, "hi"),
+            ("hi !rpc", Route::Call, "hi "),
+            ("!pow", Route::Reverse, "!pow"),
+            ("!rpc", Route::Reverse, "!rpc"),
+            ("!pow!rpc", Route::Call, "!pow"),
+            ("!pow ", Route::Reverse, "!pow "),
+            ("hi!POW", Route::Reverse, "hi!POW"),
+        ] {
+            assert_eq!(Question::read(text), (route, asked), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_reversed_by_what_a_reader_takes_for_one_sign() {
+        for (text, reversed) in [
+            ("abc", "cba"),
+            (
+                "привет👨\u{200d}👩\u{200d}👧",
+                "👨\u{200d}👩\u{200d}👧тевирп",
+            ),
+            ("e\u{301}a", "ae\u{301}"),
+            ("🇩🇪🇫🇷", "🇫🇷🇩🇪"),
+        ] {
+            assert_eq!(question(text).reversed().text, reversed);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_taken_at_its_limits_and_refused_beyond_them() {
+        let frame = |username: &str, message: &str| {
+            let frame =
+                serde_json::json!({ "username": username, "message": message, "group_id": 7 });
+            NewMessage::parse(ROOM, &frame.to_string()).map(|message| message.text)
+        };
+        let (name, text) = ("ä".repeat(64), "€".repeat(4000));
+        assert_eq!(frame(&name, &text), Ok(text.clone()));
+        assert_eq!(frame(&format!("{name}x"), "hi"), Err(Refused::Username));
+        assert_eq!(frame("u", &format!("{text}x")), Err(Refused::Text));
+        assert_eq!(frame(" ", "hi"), Err(Refused::Username));
+        assert_eq!(frame("u", " \n\t"), Err(Refused::Text));
+        assert_eq!(frame("internal_worker", "hi"), Err(Refused::Reserved));
+        for frame in [
+            "",
+            "[]",
+            "[\"u\",\"hi\"]",
+            "{}",
+            "{\"username\":1,\"message\":\"hi\"}",
+            "nul",
+        ] {
+            let refused = NewMessage::parse(ROOM, frame);
+            assert!(matches!(refused, Err(Refused::Malformed(_))), "{frame}");
+        }
+    }
+
+    #[test]
+    fn a_frame_may_bring_its_id() {
+        let id = Uuid::new_v4();
+        let frame = serde_json::json!({ "username": "u", "message": "hi", "id": id }).to_string();
+        assert_eq!(
+            NewMessage::parse(ROOM, &frame).map(|message| message.id),
+            Ok(id)
+        );
+    }
+
+    #[test]
+    fn a_room_s_name_has_1_to_64_characters() {
+        for (name, taken) in [
+            ("", false),
+            ("r", true),
+            (&"ä".repeat(64), true),
+            (&"r".repeat(65), false),
+        ] {
+            assert_eq!(RoomName::parse(name.to_owned()).is_ok(), taken, "{name}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The messager: answers reversed, hands on what is to be proved, and shows what came of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foundation::backoff::Backoff;
+use foundation::http::{Endpoint, Problem, Service};
+use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
+use foundation::mysql::{Access, Database, Pool};
+use foundation::service::Failure;
+use foundation::telemetry::Registry;
+use mysql::{Conn, TxOpts};
+use serde::de::DeserializeOwned;
+
+use crate::message::{Question, Route};
+use crate::store::{self, CALL_QUEUE, LockedRooms, MESSAGER_QUEUE, Reply, Task};
+
+/// Tasks that are answered in one transaction.
+const CLAIMS: usize = 64;
+/// Calls that are waited for at a time. More of them wait in the queue, and nothing else does.
+const CALLS: usize = 32;
+/// How long a call waits for its reply before it is made again; what is being proved goes on, and is not proved twice.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// The pauses between looks for a reply.
+const LOOKS: Backoff = Backoff {
+    first: Duration::from_millis(20),
+    longest: Duration::from_millis(200),
+};
+/// How long one question to the database may take.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that calls share.
+const CALL_CONNECTIONS: u8 = 4;
+
+/// The messager's process.
+pub struct Messager {
+    pool: Pool,
+    answers: Worker,
+    calls: Worker,
+}
+
+impl Messager {
+    /// Begins to answer.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(database: &Database, registry: &Registry) -> Result<Self, Failure> {
+        let pool = database.pool("calls", CALL_CONNECTIONS);
+        let cannot = |error| Failure::new(&format!("cannot start the messager: {error}"));
+        let limits = WorkerLimits {
+            claims: CLAIMS,
+            ..WorkerLimits::threads(1)
+        };
+        let answers = Worker::start(
+            database,
+            MESSAGER_QUEUE,
+            limits,
+            Arc::new(Answerer),
+            registry,
+        )
+        .map_err(cannot)?;
+        let caller = Arc::new(Caller { pool: pool.clone() });
+        let limits = WorkerLimits::threads(CALLS);
+        let calls =
+            Worker::start(database, CALL_QUEUE, limits, caller, registry).map_err(cannot)?;
+        Ok(Self {
+            pool,
+            answers,
+            calls,
+        })
+    }
+}
+
+impl Service for Messager {
+    const ENDPOINTS: &'static [Endpoint<Self>] = &[];
+
+    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
+        Ok(self.pool.run(Access::Read, deadline, Conn::ping)?)
+    }
+
+    fn observe(&self) {
+        self.pool.observe();
+    }
+
+    fn finish(self, deadline: Instant) {
+        self.answers.finish(deadline);
+        // Who waits for a reply waits for long; another messager goes on with it.
+        self.calls.finish(Instant::now());
+    }
+}
+
+fn read<T: DeserializeOwned>(job: &Job) -> Result<T, WorkError> {
+    serde_json::from_slice(&job.payload).map_err(|error| WorkError::Fatal(error.to_string()))
+}
+
+/// Shows answers, and hands on what is to be proved.
+struct Answerer;
+
+impl Handler for Answerer {
+    type Outcome = Task;
+
+    fn work(&self, job: &Job) -> Result<Task, WorkError> {
+        read(job)
+    }
+
+    fn complete(&self, transaction: &mut Conn, done: &[(&Job, &Task)]) -> Result<(), mysql::Error> {
+        let questions = done.iter().map(|(_, task)| match task {
+            Task::Asked(question) | Task::Ended(question, _) => question,
+        });
+        let mut rooms = LockedRooms::lock(transaction, questions.map(|question| question.room))?;
+        let mut answers = Vec::new();
+        for (_, task) in done {
+            match task {
+                Task::Asked(question) if question.route == Route::Reverse => {
+                    answers.push(question.reversed());
+                }
+                Task::Asked(question) => rooms.ask_for_proof(transaction, question)?,
+                Task::Ended(question, reply) => answers.push(question.ended(reply)),
+            }
+        }
+        rooms.append(transaction, &answers).map(drop)
+    }
+
+    fn fail(&self, _transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+        tracing::error!(job = %job.id, cause, "a task failed for good");
+        Ok(())
+    }
+}
+
+impl Question {
+    fn ended(&self, reply: &Reply) -> crate::message::NewMessage {
+        match reply {
+            Some(proof) => self.proved(proof),
+            None => self.failed(),
+        }
+    }
+}
+
+/// Calls the worker, and waits for its reply: the number of the message in its room relates the two.
+struct Caller {
+    pool: Pool,
+}
+
+impl Caller {
+    fn run<T: Send + 'static>(
+        &self,
+        access: Access,
+        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+    ) -> Result<T, WorkError> {
+        let deadline = Instant::now() + QUERY_TIMEOUT;
+        let away = |_| WorkError::Retry("the database is away".to_owned());
+        self.pool.run(access, deadline, query).map_err(away)
+    }
+
+    /// Has the question proved, unless an attempt before has done so.
+    fn call(&self, question: Question) -> Result<(), WorkError> {
+        self.run(Access::Write, move |connection| {
+            let mut transaction = connection.start_transaction(TxOpts::default())?;
+            let rooms = LockedRooms::lock(&mut transaction, [question.room])?;
+            if !rooms.is_called(&mut transaction, &question)? {
+                rooms.ask_for_proof(&mut transaction, &question)?;
+            }
+            transaction.commit()
+        })
+    }
+}
+
+impl Handler for Caller {
+    type Outcome = (Question, Reply);
+
+    fn work(&self, job: &Job) -> Result<(Question, Reply), WorkError> {
+        let question: Question = read(job)?;
+        self.call(question.clone())?;
+        let begun = Instant::now();
+        for looks in 0.. {
+            let asked = question.clone();
+            let look = move |connection: &mut Conn| store::reply(connection, &asked);
+            if let Some(reply) = self.run(Access::Read, look)? {
+                return Ok((question, reply));
+            }
+            if begun.elapsed() > CALL_TIMEOUT {
+                break;
+            }
+            std::thread::sleep(LOOKS.pause(looks));
+        }
+        Err(WorkError::Retry("no worker has replied".to_owned()))
+    }
+
+    fn complete(
+        &self,
+        transaction: &mut Conn,
+        done: &[(&Job, &(Question, Reply))],
+    ) -> Result<(), mysql::Error> {
+        let answers: Vec<_> = done
+            .iter()
+            .map(|(_, (question, reply))| question.ended(reply))
+            .collect();
+        let rooms = answers.iter().map(|answer| answer.room);
+        let mut rooms = LockedRooms::lock(transaction, rooms)?;
+        rooms.append(transaction, &answers)?;
+        done.iter()
+            .try_for_each(|(_, (question, _))| store::take_reply(transaction, question))
+    }
+
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+        tracing::error!(job = %job.id, cause, "a call failed for good");
+        let Ok(question) = read::<Question>(job) else {
+            return Ok(());
+        };
+        let mut rooms = LockedRooms::lock(transaction, [question.room])?;
+        rooms.append(transaction, &[question.failed()]).map(drop)
+    }
+}

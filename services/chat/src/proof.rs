@@ -1,0 +1,263 @@
+//! The proof of work, which anyone can check.
+//!
+//! Of a text and a challenge of 16 random bytes: *header* = SHA-256(challenge ‖ text in UTF-8), *hash* = SHA-256(header ‖
+//! nonce as 8 bytes, big-endian). It proves work of so many bits if the hash begins with as many zero bits. On average
+//! 2^bits nonces are tried until one does.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use prometheus::IntCounter;
+use serde::{Deserialize, Serialize};
+use sha2::block_api::compress256;
+use sha2::{Digest, Sha256};
+
+/// The initial hash value of SHA-256 (FIPS 180-4, section 5.3.3).
+const INITIAL: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+/// Bytes of a header and a nonce.
+const HASHED: usize = 40;
+/// Nonces that a thread tries before it looks whether another has found one: a fifth of a millisecond.
+const STRIDE: u64 = 4096;
+
+/// A nonce that proves work on a text, and all that is needed to check it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Drawn for this proof, so that none can be made before it is asked for.
+    #[serde(with = "const_hex::serde::no_prefix")]
+    pub challenge: [u8; 16],
+    /// What was looked for.
+    pub nonce: u64,
+    /// Zero bits that the hash begins with at least.
+    pub bits: u8,
+    /// What the nonce leads to.
+    #[serde(with = "const_hex::serde::no_prefix")]
+    pub hash: [u8; 32],
+    /// How long it took.
+    pub elapsed_ms: u64,
+    /// Nonces that were tried.
+    pub hashes: u64,
+    /// What the work was done on.
+    pub text: String,
+}
+
+/// Why a proof proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unproved {
+    /// Challenge, text and nonce lead to another hash.
+    #[error("challenge, text and nonce do not lead to this hash")]
+    OtherHash,
+    /// The hash shows less work.
+    #[error("the hash begins with {0} zero bits only")]
+    TooFewBits(u32),
+}
+
+impl Proof {
+    /// Finds one, on so many threads. Counts what it tries.
+    ///
+    /// # Panics
+    /// If the system gives no thread.
+    #[must_use]
+    pub fn find(text: &str, bits: u8, threads: usize, tried: &IntCounter) -> Self {
+        let challenge: [u8; 16] = rand::random();
+        let search = Search {
+            block: block(header(&challenge, text)),
+            bits: bits.into(),
+            is_over: AtomicBool::new(false),
+            found: Mutex::new(None),
+            tried,
+        };
+        let (begun, before) = (Instant::now(), tried.get());
+        let step = threads.max(1) as u64;
+        std::thread::scope(|scope| {
+            for first in 1..step {
+                let search = &search;
+                scope.spawn(move || search.run(first, step));
+            }
+            search.run(0, step);
+        });
+        let elapsed = begun.elapsed();
+        let found = search.found.into_inner();
+        let (nonce, hash) = found.expect("a search ends when something is found");
+        Self {
+            challenge,
+            nonce,
+            bits,
+            hash,
+            elapsed_ms: milliseconds(elapsed),
+            hashes: tried.get() - before,
+            text: text.to_owned(),
+        }
+    }
+
+    /// # Errors
+    /// [`Unproved`]
+    pub fn verify(&self) -> Result<(), Unproved> {
+        let header = header(&self.challenge, &self.text);
+        let hash = Sha256::new()
+            .chain_update(header)
+            .chain_update(self.nonce.to_be_bytes());
+        let hash: [u8; 32] = hash.finalize().into();
+        let zero_bits = zero_bits(&hash);
+        if hash != self.hash {
+            Err(Unproved::OtherHash)
+        } else if zero_bits < self.bits.into() {
+            Err(Unproved::TooFewBits(zero_bits))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn header(challenge: &[u8; 16], text: &str) -> [u8; 32] {
+    let header = Sha256::new().chain_update(challenge).chain_update(text);
+    header.finalize().into()
+}
+
+/// The only block of a header and a nonce, which is still zero, padded (FIPS 180-4, section 5.1.1).
+fn block(header: [u8; 32]) -> [u8; 64] {
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(&header);
+    block[HASHED] = 0x80;
+    block[56..].copy_from_slice(&(8 * HASHED as u64).to_be_bytes());
+    block
+}
+
+/// What the threads of one search share.
+struct Search<'a> {
+    block: [u8; 64],
+    bits: u32,
+    is_over: AtomicBool,
+    found: Mutex<Option<(u64, [u8; 32])>>,
+    tried: &'a IntCounter,
+}
+
+impl Search<'_> {
+    /// Tries each `step`-th nonce from `first` on.
+    fn run(&self, first: u64, step: u64) {
+        let mut block = self.block;
+        let mut nonce = first;
+        while !self.is_over.load(Ordering::Relaxed) {
+            for tried in 1..=STRIDE {
+                block[32..HASHED].copy_from_slice(&nonce.to_be_bytes());
+                let mut state = INITIAL;
+                compress256(&mut state, &[block]);
+                // The first word decides nearly always, and for up to 32 bits entirely.
+                if state[0].leading_zeros() >= self.bits {
+                    self.tried.inc_by(tried);
+                    return self.end(nonce, state);
+                }
+                nonce += step;
+            }
+            self.tried.inc_by(STRIDE);
+        }
+    }
+
+    fn end(&self, nonce: u64, state: [u32; 8]) {
+        let mut hash = [0; 32];
+        for (bytes, word) in hash.chunks_exact_mut(4).zip(state) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        *self.found.lock() = Some((nonce, hash));
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+fn zero_bits(hash: &[u8; 32]) -> u32 {
+    let zeros = hash.iter().take_while(|&&byte| byte == 0).count();
+    let next = hash.get(zeros).map_or(0, |byte| byte.leading_zeros());
+    8 * u32::try_from(zeros).expect("a hash has 32 bytes") + next
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Hashes a second of a loop over the block function alone, on so many threads: what a search can reach at most.
+#[must_use]
+pub fn bare_rate(threads: usize, time: Duration) -> f64 {
+    std::thread::scope(|scope| {
+        let run = || {
+            let (mut block, begun, mut count) = (block([7; 32]), Instant::now(), 0_u64);
+            while begun.elapsed() < time {
+                for _ in 0..STRIDE {
+                    block[32..HASHED].copy_from_slice(&count.to_be_bytes());
+                    let mut state = INITIAL;
+                    compress256(&mut state, &[block]);
+                    std::hint::black_box(state);
+                    count += 1;
+                }
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
+            let rate = count as f64 / begun.elapsed().as_secs_f64();
+            rate
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, f64>| thread.join();
+        threads
+            .into_iter()
+            .filter_map(|thread| join(thread).ok())
+            .sum()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(bits: u8, threads: usize) -> Proof {
+        let tried = IntCounter::new("tried", "tried").expect("it is a name");
+        Proof::find("привет", bits, threads, &tried)
+    }
+
+    #[test]
+    fn what_is_found_can_be_checked_whatever_the_number_of_threads() {
+        for (bits, threads) in [(1, 1), (8, 1), (12, 2), (16, 4), (18, 3)] {
+            let proof = found(bits, threads);
+            assert_eq!(proof.verify(), Ok(()), "{proof:?}");
+            assert!(proof.hashes > 0);
+        }
+    }
+
+    #[test]
+    fn a_proof_that_was_changed_in_anything_proves_nothing() {
+        let proof = found(12, 2);
+        let changes: [fn(&mut Proof); 4] = [
+            |proof| proof.challenge[0] ^= 1,
+            |proof| proof.nonce += 1,
+            |proof| proof.text.push('!'),
+            |proof| proof.hash[31] ^= 1,
+        ];
+        for change in changes {
+            let mut other = proof.clone();
+            change(&mut other);
+            assert_eq!(other.verify(), Err(Unproved::OtherHash));
+        }
+        let more = Proof { bits: 33, ..proof };
+        assert!(matches!(more.verify(), Err(Unproved::TooFewBits(_))));
+    }
+
+    #[test]
+    fn a_proof_is_the_same_when_it_was_json() {
+        let proof = found(4, 1);
+        let json = serde_json::to_string(&proof).expect("it has no maps");
+        assert_eq!(serde_json::from_str::<Proof>(&json).ok(), Some(proof));
+    }
+
+    #[test]
+    fn bits_are_counted_over_bytes() {
+        let mut hash = [0; 32];
+        assert_eq!(zero_bits(&hash), 256);
+        hash[2] = 0b0001_0000;
+        assert_eq!(zero_bits(&hash), 19);
+    }
+}

@@ -1,0 +1,461 @@
+//! All SQL. What is not a number stands in it as a parameter.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use foundation::jobs;
+use foundation::mysql::{Schema, column, has_relations, time};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row, TxOpts, Value};
+use uuid::Uuid;
+
+use crate::message::{Kind, Message, NewMessage, Question, RoomId, RoomName, Route};
+
+/// What the messager reads: [`Task`].
+pub const MESSAGER_QUEUE: &str = "messager";
+/// Questions for which the messager calls a worker.
+pub const CALL_QUEUE: &str = "calls";
+/// Questions whose proof is looked for.
+pub const PROOF_QUEUE: &str = "proofs";
+
+/// Connections of a process beyond those of its queues.
+pub const CONNECTIONS: u8 = 12;
+
+/// The tables.
+pub const SCHEMA: Schema = Schema {
+    sql: include_str!("../schema.sql"),
+    is_complete: |connection| {
+        has_relations(
+            connection,
+            &["rooms", "messages", "proofs", "replies", "jobs"],
+        )
+    },
+    fault: |_| Ok(None),
+    connections: CONNECTIONS + 2,
+    rights: "grant this user SELECT, INSERT, UPDATE and DELETE on the tables of schema.sql, and CREATE on the database",
+};
+
+/// The room of this name, which is made if there is none, and the number of its last message.
+///
+/// # Errors
+/// As the database says.
+pub fn room(connection: &mut Conn, name: &RoomName) -> Result<(RoomId, u64), mysql::Error> {
+    let select = "SELECT id, last_seq
+         FROM rooms
+         WHERE name = ?";
+    let name = name.as_str().as_bytes();
+    let mut found: Option<(u32, u64)> = connection.exec_first(select, (name,))?;
+    if found.is_none() {
+        // Another may do so at the same time.
+        connection.exec_drop("INSERT IGNORE INTO rooms (name) VALUES (?)", (name,))?;
+        found = connection.exec_first(select, (name,))?;
+    }
+    let (id, last_seq) = found.ok_or(mysql::DriverError::UnexpectedPacket)?;
+    Ok((RoomId(id), last_seq))
+}
+
+/// The numbers of the last messages of these rooms.
+///
+/// # Errors
+/// As the database says.
+pub fn last_seqs(
+    connection: &mut Conn,
+    rooms: impl IntoIterator<Item = RoomId>,
+) -> Result<Vec<(RoomId, u64)>, mysql::Error> {
+    let rows: Vec<(u32, u64)> = connection.query(format!(
+        "SELECT id, last_seq
+         FROM rooms
+         WHERE id IN ({})",
+        list(rooms)
+    ))?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, seq)| (RoomId(id), seq))
+        .collect())
+}
+
+/// Up to `most` messages of a room that follow `after`, in order.
+///
+/// # Errors
+/// As the database says.
+pub fn messages(
+    connection: &mut Conn,
+    room: RoomId,
+    after: u64,
+    most: usize,
+) -> Result<Vec<Message>, mysql::Error> {
+    let rows: Vec<Row> = connection.exec(
+        "SELECT seq, id, kind, username, text, proof, sent_at
+         FROM messages
+         WHERE room_id = ? AND seq > ?
+         ORDER BY seq
+         LIMIT ?",
+        (room.0, after, most),
+    )?;
+    let message = |mut row| {
+        Ok(Message {
+            room,
+            seq: column(&mut row, 0)?,
+            id: uuid(&column::<Vec<u8>>(&mut row, 1)?)?,
+            kind: column(&mut row, 2)?,
+            username: column(&mut row, 3)?,
+            text: column(&mut row, 4)?,
+            proof: column(&mut row, 5)?,
+            sent_at: time(&mut row, 6)?,
+        })
+    };
+    rows.into_iter().map(message).collect()
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It has this number now.
+    Stored(u64),
+    /// It was stored before.
+    Known,
+    /// Its id belongs to another.
+    IdTaken,
+}
+
+/// Stores messages and asks the inner service what they ask, as a whole or not at all.
+///
+/// # Errors
+/// As the database says. If it was stored all the same, storing it again gives [`Appended::Known`].
+pub fn store(
+    connection: &mut Conn,
+    messages: &[NewMessage],
+) -> Result<Vec<Appended>, mysql::Error> {
+    let mut transaction = connection.start_transaction(TxOpts::default())?;
+    let rooms = messages.iter().map(|message| message.room);
+    let mut rooms = LockedRooms::lock(&mut transaction, rooms)?;
+    let appended = rooms.append(&mut transaction, messages)?;
+    for (message, appended) in messages.iter().zip(&appended) {
+        if let (Kind::Message, Appended::Stored(seq)) = (message.kind, appended) {
+            ask(&mut transaction, message, *seq)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(appended)
+}
+
+fn ask(
+    transaction: &mut impl Queryable,
+    message: &NewMessage,
+    seq: u64,
+) -> Result<(), mysql::Error> {
+    let (route, text) = Question::read(&message.text);
+    let question = Question {
+        room: message.room,
+        seq,
+        id: message.id,
+        text: text.to_owned(),
+        route,
+    };
+    match route {
+        Route::Reverse | Route::Queue => {
+            enqueue(transaction, MESSAGER_QUEUE, &Task::Asked(question))
+        }
+        Route::Call => enqueue(transaction, CALL_QUEUE, &question),
+    }
+}
+
+/// What the messager is to do.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Task {
+    /// To answer, or have proved.
+    Asked(Question),
+    /// To show what came of a proof.
+    Ended(Question, Reply),
+}
+
+/// What a worker made of a question; `None` if it failed for good.
+pub type Reply = Option<crate::proof::Proof>;
+
+fn enqueue(
+    transaction: &mut impl Queryable,
+    queue: &str,
+    task: &impl serde::Serialize,
+) -> Result<(), mysql::Error> {
+    jobs::enqueue(transaction, queue, Uuid::now_v7(), &json(task))
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("types of the queues have no maps")
+}
+
+/// Rooms into which nobody else writes until the transaction ends, with the numbers of their last messages.
+pub struct LockedRooms {
+    last_seqs: BTreeMap<RoomId, u64>,
+}
+
+impl LockedRooms {
+    /// Locks rooms, in the order that all take.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn lock(
+        transaction: &mut impl Queryable,
+        rooms: impl IntoIterator<Item = RoomId>,
+    ) -> Result<Self, mysql::Error> {
+        let rooms: BTreeSet<_> = rooms.into_iter().collect();
+        let mut last_seqs = BTreeMap::new();
+        for room in rooms {
+            // One by one: of a list, the database chooses the order.
+            let last_seq: Option<u64> = transaction.exec_first(
+                "SELECT last_seq
+                 FROM rooms
+                 WHERE id = ?
+                 FOR UPDATE",
+                (room.0,),
+            )?;
+            last_seqs.insert(room, last_seq.ok_or(mysql::DriverError::UnexpectedPacket)?);
+        }
+        Ok(Self { last_seqs })
+    }
+
+    /// Writes messages into them, each unless it is there already.
+    ///
+    /// # Errors
+    /// As the database says.
+    ///
+    /// # Panics
+    /// If a message goes to another room.
+    pub fn append(
+        &mut self,
+        transaction: &mut impl Queryable,
+        messages: &[NewMessage],
+    ) -> Result<Vec<Appended>, mysql::Error> {
+        let mut known = known(transaction, messages)?;
+        let mut rows = Vec::new();
+        let mut changed = BTreeSet::new();
+        let mut appended = Vec::with_capacity(messages.len());
+        for message in messages {
+            let key = (message.room, message.id, message.kind.name().to_owned());
+            let content = (message.username.clone(), message.text.clone());
+            appended.push(match known.get(&key) {
+                // An answer or a proof that was made again may differ, in its nonce at least, and is no other for that.
+                Some(before) if message.kind != Kind::Message || *before == content => {
+                    Appended::Known
+                }
+                Some(_other) => Appended::IdTaken,
+                None => {
+                    let last_seq = self.last_seqs.get_mut(&message.room);
+                    let last_seq =
+                        last_seq.expect("the caller has locked the rooms of all messages");
+                    *last_seq += 1;
+                    changed.insert(message.room);
+                    known.insert(key, content);
+                    rows.push((*last_seq, message));
+                    Appended::Stored(*last_seq)
+                }
+            });
+        }
+        insert(transaction, &rows)?;
+        for room in changed {
+            transaction.exec_drop(
+                "UPDATE rooms
+                 SET last_seq = ?
+                 WHERE id = ?",
+                (self.last_seqs[&room], room.0),
+            )?;
+        }
+        Ok(appended)
+    }
+
+    /// Has a question proved: at once if it is the only one of its room, else when those before it are.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn ask_for_proof(
+        &self,
+        transaction: &mut impl Queryable,
+        question: &Question,
+    ) -> Result<(), mysql::Error> {
+        let waiting: Option<u64> = transaction.exec_first(
+            "SELECT COUNT(*)
+             FROM proofs
+             WHERE room_id = ?",
+            (self.locked(question),),
+        )?;
+        transaction.exec_drop(
+            "INSERT INTO proofs (room_id, seq, task) VALUES (?, ?, ?)",
+            (question.room.0, question.seq, json(question)),
+        )?;
+        if waiting == Some(0) {
+            enqueue(transaction, PROOF_QUEUE, question)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the search for a proof with what came of it, and has the next question of its room proved.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn end_proof(
+        &self,
+        transaction: &mut impl Queryable,
+        question: &Question,
+        reply: &Reply,
+    ) -> Result<(), mysql::Error> {
+        transaction.exec_drop(
+            "DELETE FROM proofs
+             WHERE room_id = ? AND seq = ?",
+            (self.locked(question), question.seq),
+        )?;
+        match question.route {
+            Route::Call => transaction.exec_drop(
+                "INSERT INTO replies (room_id, seq, reply) VALUES (?, ?, ?)",
+                (question.room.0, question.seq, json(reply)),
+            )?,
+            Route::Queue | Route::Reverse => {
+                let task = Task::Ended(question.clone(), reply.clone());
+                enqueue(transaction, MESSAGER_QUEUE, &task)?;
+            }
+        }
+        let next: Option<Vec<u8>> = transaction.exec_first(
+            "SELECT task
+             FROM proofs
+             WHERE room_id = ?
+             ORDER BY seq
+             LIMIT 1",
+            (question.room.0,),
+        )?;
+        match next {
+            Some(task) => jobs::enqueue(transaction, PROOF_QUEUE, Uuid::now_v7(), &task),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a question is being proved, or its reply is there.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn is_called(
+        &self,
+        transaction: &mut impl Queryable,
+        question: &Question,
+    ) -> Result<bool, mysql::Error> {
+        let key = (self.locked(question), question.seq);
+        let asked: Option<u64> = transaction.exec_first(
+            "SELECT (SELECT COUNT(*) FROM proofs WHERE room_id = ? AND seq = ?)
+                  + (SELECT COUNT(*) FROM replies WHERE room_id = ? AND seq = ?)",
+            (key.0, key.1, key.0, key.1),
+        )?;
+        Ok(asked.is_some_and(|asked| asked > 0))
+    }
+
+    fn locked(&self, question: &Question) -> u32 {
+        assert!(
+            self.last_seqs.contains_key(&question.room),
+            "the caller has locked its room"
+        );
+        question.room.0
+    }
+}
+
+/// The reply to a call, if it is there.
+///
+/// # Errors
+/// As the database says.
+pub fn reply(connection: &mut Conn, question: &Question) -> Result<Option<Reply>, mysql::Error> {
+    let reply: Option<Vec<u8>> = connection.exec_first(
+        "SELECT reply
+         FROM replies
+         WHERE room_id = ? AND seq = ?",
+        (question.room.0, question.seq),
+    )?;
+    // What cannot be read was written by another version: the call has failed.
+    Ok(reply.map(|json| serde_json::from_slice(&json).unwrap_or(None)))
+}
+
+/// Takes the reply to a call away, as it is shown in this transaction.
+///
+/// # Errors
+/// As the database says.
+pub fn take_reply(
+    transaction: &mut impl Queryable,
+    question: &Question,
+) -> Result<(), mysql::Error> {
+    transaction.exec_drop(
+        "DELETE FROM replies
+         WHERE room_id = ? AND seq = ?",
+        (question.room.0, question.seq),
+    )
+}
+
+/// Who said what, by room, id and kind.
+type Known = HashMap<(RoomId, Uuid, String), (String, String)>;
+
+/// Those of these messages that are stored already.
+fn known(transaction: &mut impl Queryable, messages: &[NewMessage]) -> Result<Known, mysql::Error> {
+    let mut ids: BTreeMap<RoomId, BTreeSet<Uuid>> = BTreeMap::new();
+    for message in messages {
+        ids.entry(message.room).or_default().insert(message.id);
+    }
+    let mut known = Known::new();
+    for (room, ids) in ids {
+        let literals: Vec<_> = ids.iter().map(|id| format!("x'{}'", id.simple())).collect();
+        let rows: Vec<(Vec<u8>, String, String, String)> = transaction.query(format!(
+            "SELECT id, kind, username, text
+             FROM messages FORCE INDEX (request_id)
+             WHERE room_id = {} AND id IN ({})",
+            room.0,
+            literals.join(", ")
+        ))?;
+        for (id, kind, username, text) in rows {
+            known.insert((room, uuid(&id)?, kind), (username, text));
+        }
+    }
+    Ok(known)
+}
+
+fn insert(
+    transaction: &mut impl Queryable,
+    rows: &[(u64, &NewMessage)],
+) -> Result<(), mysql::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let values = ["(?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(6))"].repeat(rows.len());
+    let parameters: Vec<Value> = rows
+        .iter()
+        .flat_map(|(seq, message)| {
+            [
+                message.room.0.into(),
+                (*seq).into(),
+                message.id.as_bytes().into(),
+                message.kind.name().into(),
+                message.username.as_str().into(),
+                message.text.as_str().into(),
+                message.proof.as_deref().into(),
+            ]
+        })
+        .collect();
+    transaction.exec_drop(
+        format!(
+            "INSERT INTO messages (room_id, seq, id, kind, username, text, proof, sent_at)
+             VALUES {}",
+            values.join(", ")
+        ),
+        parameters,
+    )
+}
+
+fn list(rooms: impl IntoIterator<Item = RoomId>) -> String {
+    let rooms: Vec<_> = rooms.into_iter().map(|room| room.0.to_string()).collect();
+    rooms.join(", ")
+}
+
+fn uuid(bytes: &[u8]) -> Result<Uuid, mysql::Error> {
+    Uuid::from_slice(bytes).map_err(|_length| mysql::DriverError::UnexpectedPacket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_has_the_queue_s_table_as_the_queue_knows_it() {
+        assert!(SCHEMA.sql.ends_with(jobs::TABLE));
+    }
+}

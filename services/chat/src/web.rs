@@ -1,0 +1,175 @@
+//! The outer process: page and sockets on one port.
+//!
+//! A socket begins as an HTTP request of the edge, which checks and counts it as all others. When it has left HTTP, a thread
+//! of `joins` sends it the history of its room, and from there on it belongs to two threads: `event_loop` reads from all
+//! sockets, `tail` writes to all. Neither blocks, on a client or on the database. What is read goes to `writer`, which stores
+//! it, together with what others said meanwhile, in one transaction. What is stored by whomever, this process or another, is
+//! found by `tail`, which asks the database for what is new in the rooms that somebody here is in.
+
+mod handshake;
+mod page;
+mod join;
+mod socket;
+mod event_loop;
+mod rooms;
+mod tail;
+mod writer;
+mod greeting;
+mod metrics;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use foundation::http::{Endpoint, Exchange, Handler, Problem, Service};
+use foundation::mysql::{Access, Database, Pool};
+use foundation::service::Failure;
+use foundation::telemetry::Registry;
+use foundation::thread_pool::ThreadPool;
+use mysql::Conn;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use event_loop::EventLoop;
+use greeting::Greeter;
+use join::Joining;
+use metrics::WebMetrics;
+use rooms::Rooms;
+use tail::Tail;
+use writer::Writer;
+
+/// Sockets of one process at most. Each holds three descriptors and two sleeping threads' worth of the system's memory.
+pub const MOST_SOCKETS: usize = 10_000;
+/// Threads that send history, so many sockets at a time. Each asks the database.
+const JOIN_THREADS: usize = 8;
+/// How long the last frames may take to leave when the server stops, before connections are cut.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What all parts share.
+struct Shared {
+    pool: Pool,
+    rooms: Rooms,
+    event_loop: EventLoop,
+    writer: Writer,
+    tail: Tail,
+    metrics: WebMetrics,
+    /// Names sockets in this process.
+    next_socket: AtomicU64,
+    stopping: AtomicBool,
+}
+
+/// The outer process.
+pub struct Web {
+    shared: Arc<Shared>,
+    joins: Arc<ThreadPool<Joining>>,
+    greeter: Greeter,
+    allowed_origins: Vec<String>,
+}
+
+impl Web {
+    /// Begins to work.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no descriptor.
+    pub fn start(
+        database: &Database,
+        allowed_origins: Vec<String>,
+        registry: &Registry,
+    ) -> Result<Self, Failure> {
+        Self::begin(database, allowed_origins, registry)
+            .map_err(|error| Failure::new(&format!("cannot start the chat: {error}")))
+    }
+
+    fn begin(
+        database: &Database,
+        allowed_origins: Vec<String>,
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            pool: database.pool("chat", crate::store::CONNECTIONS),
+            rooms: Rooms::default(),
+            event_loop: EventLoop::new()?,
+            writer: Writer::default(),
+            tail: Tail::default(),
+            metrics: WebMetrics::new(registry),
+            next_socket: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        });
+        writer::start(&shared)?;
+        tail::start(&shared)?;
+        event_loop::start(&shared)?;
+        let greeter = greeting::start(&shared)?;
+        let joins = {
+            let shared = Arc::clone(&shared);
+            ThreadPool::new("join", JOIN_THREADS, move |joining: Joining| {
+                joining.run(&shared);
+            })
+        };
+        Ok(Self {
+            shared,
+            joins: Arc::new(joins),
+            greeter,
+            allowed_origins,
+        })
+    }
+}
+
+impl Service for Web {
+    const ENDPOINTS: &'static [Endpoint<Self>] = &[
+        Endpoint::get("/", Handler::Inline(page::lead)),
+        Endpoint::get("/pages/{file}", Handler::Inline(page::show)),
+        Endpoint::get("/chat/ws/{client_id}", Handler::Inline(open)),
+        Endpoint::get("/docs", Handler::Inline(foundation_docs::page)),
+        Endpoint::get("/docs/{file}", Handler::Inline(foundation_docs::file)),
+    ];
+
+    fn contract() -> Option<&'static str> {
+        Some(page::contract())
+    }
+
+    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
+        Ok(self.shared.pool.run(Access::Read, deadline, Conn::ping)?)
+    }
+
+    fn observe(&self) {
+        self.shared.pool.observe();
+        self.shared
+            .metrics
+            .observe(&self.shared.event_loop, &self.shared.writer);
+    }
+
+    /// From now on nothing that clients send is taken.
+    fn stopping(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.greeter.stop();
+    }
+
+    /// Stores what was taken, shows it, and says good-bye.
+    fn finish(self, deadline: Instant) {
+        self.joins.join();
+        self.shared.writer.finish(deadline);
+        self.shared.tail.finish();
+        for socket in self.shared.rooms.all() {
+            let standing = socket.close(CloseCode::Away, "The server stops. Come back.");
+            event_loop::settle(&self.shared, &socket, false, standing);
+        }
+        let farewell = deadline.min(Instant::now() + FAREWELL);
+        self.shared.event_loop.finish(farewell);
+    }
+}
+
+/// `GET /chat/ws/{client_id}`: opens a socket.
+fn open(web: &Web, exchange: Exchange) {
+    let accepted = handshake::accept(&exchange, &web.allowed_origins)
+        .and_then(|accepted| Ok((accepted, web.shared.metrics.count_socket()?)));
+    let (accepted, counted) = match accepted {
+        Ok(accepted) => accepted,
+        Err(problem) => return exchange.answer(problem),
+    };
+    let headers = [("Sec-WebSocket-Accept", accepted.key.as_str())];
+    let joins = Arc::clone(&web.joins);
+    let wanted = accepted.wanted;
+    exchange.upgrade("websocket", &headers, move |connection| {
+        joins.submit(Joining::new(connection, wanted, counted));
+    });
+}

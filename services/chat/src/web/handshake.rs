@@ -1,0 +1,134 @@
+//! The handshake of a socket (RFC 6455, section 4.2).
+
+use foundation::http::{Exchange, Problem};
+use serde::Deserialize;
+use tungstenite::handshake::derive_accept_key;
+
+use crate::message::RoomName;
+
+/// Characters of a key: 16 bytes in base64.
+const KEY_LENGTH: usize = 24;
+
+/// What a client wants of its socket.
+pub(super) struct Wanted {
+    pub(super) client: u64,
+    pub(super) room: RoomName,
+    /// The number of the last message that it has seen; `None` for the last ones of the room.
+    pub(super) after: Option<u64>,
+}
+
+/// A handshake that is well-formed.
+pub(super) struct Accepted {
+    /// The value of `Sec-WebSocket-Accept`.
+    pub(super) key: String,
+    pub(super) wanted: Wanted,
+}
+
+#[derive(Deserialize)]
+struct Query {
+    group_name: String,
+    after: Option<u64>,
+}
+
+/// Checks a handshake.
+pub(super) fn accept(exchange: &Exchange, allowed_origins: &[String]) -> Result<Accepted, Problem> {
+    let client = exchange.parameter("client_id")?;
+    let client = Some(client).filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()));
+    let client = client.and_then(|id| id.parse().ok());
+    let client = client.ok_or_else(|| {
+        Problem::new(
+            400,
+            "`client_id` in the path takes a whole number from 0 on.",
+        )
+    })?;
+    let query: Query = exchange.parameters()?;
+    let room = RoomName::parse(query.group_name)
+        .map_err(|refused| Problem::new(400, refused.to_string()))?;
+    let key = key(exchange)?;
+    check_origin(exchange, allowed_origins)?;
+    Ok(Accepted {
+        key: derive_accept_key(key.as_bytes()),
+        wanted: Wanted {
+            client,
+            room,
+            after: query.after,
+        },
+    })
+}
+
+fn key(exchange: &Exchange) -> Result<&str, Problem> {
+    let lists = |name, token: &str| {
+        let mut tokens = exchange.headers(name).flat_map(|value| value.split(','));
+        tokens.any(|listed| listed.trim().eq_ignore_ascii_case(token))
+    };
+    if !lists("Connection", "upgrade") || !lists("Upgrade", "websocket") {
+        return Err(upgrade_required(
+            "This is for sockets: ask to upgrade to `websocket`.",
+        ));
+    }
+    if !exchange.headers("Sec-WebSocket-Version").eq(["13"]) {
+        return Err(upgrade_required(
+            "The only version of WebSocket taken is 13.",
+        ));
+    }
+    let mut keys = exchange.headers("Sec-WebSocket-Key");
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key) => Ok(key),
+        _ => Err(Problem::new(
+            400,
+            "Send one `Sec-WebSocket-Key` of 16 bytes in base64.",
+        )),
+    }
+}
+
+fn upgrade_required(detail: &'static str) -> Problem {
+    // Sections 4.2.2 and 4.4, and RFC 9110, section 15.5.22.
+    Problem::new(426, detail)
+        .with_header("Upgrade", "websocket")
+        .with_header("Sec-WebSocket-Version", "13")
+}
+
+fn is_key(key: &str) -> bool {
+    let in_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    let digits = key.strip_suffix("==").unwrap_or_default();
+    key.len() == KEY_LENGTH && digits.bytes().all(in_base64)
+}
+
+/// A page of another site could else speak in the name of whoever looks at it (section 10.2). Programs send no origin.
+fn check_origin(exchange: &Exchange, allowed: &[String]) -> Result<(), Problem> {
+    let Some(origin) = exchange.headers("Origin").next() else {
+        return Ok(());
+    };
+    let host = exchange.headers("Host").next().unwrap_or_default();
+    let own = origin.split_once("://").map(|(_, authority)| authority);
+    let is_own = own.is_some_and(|own| own.eq_ignore_ascii_case(host));
+    if is_own
+        || allowed
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    {
+        return Ok(());
+    }
+    Err(Problem::new(
+        403,
+        "Pages of this origin may not open sockets here.",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_16_bytes_in_base64() {
+        for (key, taken) in [
+            ("dGhlIHNhbXBsZSBub25jZQ==", true),
+            ("dGhlIHNhbXBsZSBub25jZQ=", false),
+            ("dGhlIHNhbXBsZSBub25jZ===", false),
+            ("dGhlIHNhbXBsZSBub25j ZQ==", false),
+            ("", false),
+        ] {
+            assert_eq!(is_key(key), taken, "{key}");
+        }
+    }
+}

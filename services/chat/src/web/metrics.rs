@@ -1,0 +1,82 @@
+//! What is counted and timed of sockets and messages.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foundation::http::Problem;
+use foundation::mysql::DATABASE_SECONDS;
+use foundation::telemetry::{Registry, Reporter, size};
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::MOST_SOCKETS;
+use super::event_loop::EventLoop;
+use super::writer::Writer;
+
+/// What is counted and timed.
+pub(super) struct WebMetrics {
+    /// Messages of clients, and notices, that this process has stored.
+    pub(super) stored: IntCounter,
+    /// Frames that show messages, written to sockets that were in a room.
+    pub(super) sent: IntCounter,
+    pub(super) store_seconds: Histogram,
+    /// Minutes that this process has greeted, whether it or another stored that.
+    pub(super) greetings: IntCounter,
+    sockets: IntGauge,
+    waiting: IntGauge,
+    open: Arc<AtomicUsize>,
+    full: Reporter,
+}
+
+/// Counts a socket until it is dropped.
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl WebMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let limit = registry.gauge("sockets_limit", "Most sockets of this process");
+        limit.set(size(MOST_SOCKETS));
+        Self {
+            stored: registry.counter("messages_stored_total", "Messages stored by this process"),
+            sent: registry.counter("frames_sent_total", "Messages shown on sockets"),
+            store_seconds: registry.histogram(
+                "store_seconds",
+                "Storing the messages of one transaction",
+                DATABASE_SECONDS,
+            ),
+            greetings: registry.counter(
+                "greetings_total",
+                "Minutes greeted by this process, whether it or another stored that",
+            ),
+            sockets: registry.gauge("sockets", "Open sockets in rooms"),
+            waiting: registry.gauge("messages_waiting", "Messages that wait for the database"),
+            open: Arc::default(),
+            full: Reporter::default(),
+        }
+    }
+
+    /// Counts a socket, if there may be one more.
+    pub(super) fn count_socket(&self) -> Result<Counted, Problem> {
+        let counted = Counted(Arc::clone(&self.open));
+        if self.open.fetch_add(1, Ordering::AcqRel) < MOST_SOCKETS {
+            return Ok(counted);
+        }
+        let incident = self.full.report(|incident| {
+            tracing::warn!(instance = %incident, "refusing sockets: there are as many as there may be");
+        });
+        Err(
+            Problem::new(503, "There are too many sockets here. Try again later.")
+                .with_incident(incident),
+        )
+    }
+
+    /// Brings the gauges up to date.
+    pub(super) fn observe(&self, event_loop: &EventLoop, writer: &Writer) {
+        self.sockets.set(size(event_loop.len()));
+        self.waiting.set(size(writer.len()));
+    }
+}

@@ -1,0 +1,141 @@
+//! The page, from memory, and the contract of what is HTTP.
+
+use std::sync::LazyLock;
+
+use foundation::http::{Exchange, Problem, Response};
+use foundation_docs::ProblemDocument;
+use sha2::{Digest, Sha256};
+use utoipa::OpenApi;
+
+use super::Web;
+
+/// Only what this server sends itself is run, and nobody frames it. Sockets go back to where the page came from.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+struct File {
+    name: &'static str,
+    media_type: &'static str,
+    bytes: &'static [u8],
+    tag: String,
+}
+
+impl File {
+    fn new(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> Self {
+        let hash: [u8; 32] = Sha256::digest(bytes).into();
+        Self {
+            name,
+            media_type,
+            bytes,
+            tag: format!("\"{}\"", const_hex::encode(&hash[..8])),
+        }
+    }
+}
+
+static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
+    [
+        File::new(
+            "chat",
+            "text/html; charset=utf-8",
+            include_bytes!("../../page/chat.html"),
+        ),
+        File::new(
+            "chat.css",
+            "text/css; charset=utf-8",
+            include_bytes!("../../page/chat.css"),
+        ),
+        File::new(
+            "chat.js",
+            "text/javascript; charset=utf-8",
+            include_bytes!("../../page/chat.js"),
+        ),
+    ]
+});
+
+/// `GET /`: leads to the page.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "chat",
+    responses((status = 303, description = "The page stands at /pages/chat."))
+)]
+pub(super) fn lead(_web: &Web, exchange: Exchange) {
+    exchange.answer(Response::empty(303).with_header("Location", "/pages/chat"));
+}
+
+/// `GET /pages/{file}`: the page, or what belongs to it.
+#[utoipa::path(
+    get,
+    path = "/pages/{file}",
+    tag = "chat",
+    params(("file" = String, Path, description = "chat, chat.css or chat.js")),
+    responses(
+        (status = 200, description = "The page, its style, or its program.", body = String, content_type = "text/html"),
+        (status = 304, description = "It is the one that `If-None-Match` names."),
+        (status = 404, description = "There is no such file.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) fn show(_web: &Web, exchange: Exchange) {
+    let nothing = || Problem::new(404, "There is no such file. Try /pages/chat.");
+    let found = exchange.parameter("file").and_then(|name| {
+        let file = FILES.iter().find(|file| file.name == name);
+        file.ok_or_else(nothing)
+    });
+    let response = found.map(|file| {
+        let mut tags = exchange
+            .headers("If-None-Match")
+            .flat_map(|tags| tags.split(','));
+        let is_known = tags.any(|tag| tag.trim().trim_start_matches("W/") == file.tag);
+        let response = if is_known {
+            Response::empty(304)
+        } else {
+            Response::bytes(file.media_type, file.bytes)
+        };
+        response
+            .with_header("ETag", file.tag.clone())
+            .with_header("Cache-Control", "no-cache")
+            .with_header("Content-Security-Policy", POLICY)
+            .with_header("X-Content-Type-Options", "nosniff")
+            .with_header("Referrer-Policy", "no-referrer")
+    });
+    exchange.answer(response);
+}
+
+/// Opens a socket (RFC 6455). What is sent over it: `services/chat/README.md`.
+#[utoipa::path(
+    get,
+    path = "/chat/ws/{client_id}",
+    tag = "chat",
+    params(
+        ("client_id" = u64, Path, description = "What the client calls itself: `user #<client_id>` when it leaves."),
+        ("group_name" = String, Query, description = "The room, of 1 to 64 characters."),
+        ("after" = Option<u64>, Query, description = "The `seq` of the last message that the client has; else it gets the last 50."),
+    ),
+    responses(
+        (status = 101, description = "It is a socket from now on."),
+        (status = 400, description = "The request is malformed.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "Pages of this origin may not open sockets here.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 426, description = "It asks for no socket, or another version.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "There are too many sockets, or the server stops.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+fn socket() {}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Chat",
+        description = "Rooms over WebSocket. This is the part that is HTTP.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    paths(lead, show, socket)
+)]
+struct Contract;
+
+/// The contract, in JSON.
+pub(super) fn contract() -> &'static str {
+    static CONTRACT: LazyLock<String> =
+        LazyLock::new(|| foundation_docs::complete(Contract::openapi()));
+    &CONTRACT
+}

@@ -1,0 +1,433 @@
+//! One socket: what it reads, what it writes, and when it is closed.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use foundation::http::Upgraded;
+use parking_lot::Mutex;
+use tungstenite::error::Error;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Bytes, Message, Utf8Bytes, WebSocket};
+
+use super::metrics::Counted;
+use crate::message::{Refused, RoomId};
+
+/// Bytes of a frame, and of a message of several, at most: a message of the most characters fits, however it is escaped.
+const MOST_FRAME: usize = 16 << 10;
+/// What a socket reads at once, and keeps in memory for that.
+const READ_BUFFER: usize = 4 << 10;
+/// What is read of a socket before it is another's turn.
+const TURN: usize = 32 << 10;
+/// What waits for a client who does not read, beside what the system holds. Who has more to come is closed, and may resume.
+const MOST_UNSENT: usize = 256 << 10;
+/// Bytes of a close frame at most (RFC 6455, section 5.5).
+const MOST_REASON: usize = 127;
+/// Frames a second that are taken from a client for long.
+const RATE: f64 = 20.0;
+/// Frames that are taken at once.
+const BURST: f64 = 40.0;
+/// How often a client is asked whether it is there.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a client may say nothing, not even that it is there.
+const SILENCE: Duration = Duration::from_secs(45);
+/// How long a client may take to close its side after ours, which had it to read to the end.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// A connection whose turn ends after so many bytes.
+struct Turns {
+    connection: Upgraded,
+    left: usize,
+}
+
+impl Read for Turns {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let most = self.left.min(into.len());
+        let length = self.connection.read(&mut into[..most])?;
+        self.left -= length;
+        Ok(length)
+    }
+}
+
+impl Write for Turns {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.connection.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.connection.flush()
+    }
+}
+
+/// A socket of a room.
+pub(super) struct Socket {
+    /// Its name in this process.
+    pub(super) id: u64,
+    /// What its client calls itself.
+    pub(super) client: u64,
+    pub(super) room: RoomId,
+    state: Mutex<State>,
+    /// Counts it, until it is dropped.
+    _counted: Counted,
+}
+
+struct State {
+    socket: WebSocket<Turns>,
+    phase: Phase,
+    /// The number of the next message that it is to get.
+    next: u64,
+    /// Whether something waits to be written until the client reads.
+    unsent: bool,
+    heard: Instant,
+    pinged: Instant,
+    allowance: Allowance,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The close frame is written, or waits to be; what still comes is thrown away until this moment.
+    Closing(Instant),
+    Gone,
+}
+
+/// What became of a socket in a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It goes on.
+    Open {
+        /// It is to be written to when the client reads.
+        unsent: bool,
+    },
+    /// It is over.
+    Gone,
+}
+
+impl Socket {
+    /// A socket on a connection that has left HTTP. It blocks until [`Self::share`].
+    pub(super) fn new(
+        id: u64,
+        client: u64,
+        room: RoomId,
+        connection: Upgraded,
+        counted: Counted,
+    ) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(READ_BUFFER)
+            .max_write_buffer_size(MOST_UNSENT)
+            .max_message_size(Some(MOST_FRAME))
+            .max_frame_size(Some(MOST_FRAME));
+        let turns = Turns {
+            connection,
+            left: TURN,
+        };
+        let now = Instant::now();
+        let state = State {
+            socket: WebSocket::from_raw_socket(turns, Role::Server, Some(config)),
+            phase: Phase::Open,
+            next: 1,
+            unsent: false,
+            heard: now,
+            pinged: now,
+            allowance: Allowance::new(now),
+        };
+        Self {
+            id,
+            client,
+            room,
+            state: Mutex::new(state),
+            _counted: counted,
+        }
+    }
+
+    /// Makes it block, to send it its history, or not, for all else.
+    pub(super) fn set_blocking(&self, blocking: bool) -> io::Result<()> {
+        let state = self.state.lock();
+        state.stream().set_nonblocking(!blocking)
+    }
+
+    /// Sends frames, the last of which has the number `last`, while the socket blocks.
+    pub(super) fn send_history(&self, frames: Vec<Utf8Bytes>, last: u64) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        for frame in frames {
+            state.socket.write(Message::Text(frame))?;
+        }
+        state.socket.flush()?;
+        state.next = last + 1;
+        Ok(())
+    }
+
+    /// Sends those of these frames of its room that it has not got, if it is open. They are in order and without a hole.
+    pub(super) fn show(&self, frames: &[(u64, Utf8Bytes)]) -> (Standing, usize) {
+        let mut state = self.state.lock();
+        let mut sent = 0;
+        if state.phase == Phase::Open {
+            for (seq, frame) in frames {
+                if *seq < state.next {
+                    continue;
+                }
+                if let Err(error) = state.socket.write(Message::Text(frame.clone())) {
+                    state.fail(error);
+                    break;
+                }
+                state.next = seq + 1;
+                sent += 1;
+            }
+            state.flush();
+        }
+        (state.standing(), sent)
+    }
+
+    /// Tells the client that what it sent was not taken.
+    pub(super) fn refuse(&self, refused: &Refused) -> Standing {
+        let mut state = self.state.lock();
+        state.refuse(refused);
+        state.flush();
+        state.standing()
+    }
+
+    /// Says why, and closes.
+    pub(super) fn close(&self, code: CloseCode, reason: &'static str) -> Standing {
+        let mut state = self.state.lock();
+        state.close(code, reason);
+        state.standing()
+    }
+
+    /// Takes what has come, and hands each text to `take`, which may refuse it.
+    pub(super) fn read(&self, take: impl Fn(&str) -> Result<(), Refused>) -> Standing {
+        let mut state = self.state.lock();
+        state.socket.get_mut().left = TURN;
+        while state.phase == Phase::Open {
+            match state.socket.read() {
+                Ok(message) => state.receive(&message, &take),
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => state.fail(error),
+            }
+        }
+        state.drain();
+        state.flush();
+        state.standing()
+    }
+
+    /// Writes what waits.
+    pub(super) fn write(&self) -> Standing {
+        let mut state = self.state.lock();
+        state.flush();
+        state.standing()
+    }
+
+    /// Sees to what time brings: asks whether the client is there, and gives it up if not.
+    pub(super) fn tick(&self, now: Instant) -> Standing {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Open if now.duration_since(state.heard) > SILENCE => state.phase = Phase::Gone,
+            Phase::Open if now.duration_since(state.pinged) > PING_INTERVAL => {
+                state.pinged = now;
+                if let Err(error) = state.socket.write(Message::Ping(Bytes::new())) {
+                    state.fail(error);
+                }
+                state.flush();
+            }
+            Phase::Closing(until) if now > until => state.phase = Phase::Gone,
+            Phase::Open | Phase::Closing(_) | Phase::Gone => {}
+        }
+        state.standing()
+    }
+
+    /// Borrows its descriptor.
+    pub(super) fn with_descriptor<T>(&self, run: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        run(self.state.lock().socket.get_ref().connection.as_fd())
+    }
+
+    /// Its system settings: a client that is away for a moment is not given up sooner than one that says nothing.
+    pub(super) fn settle(&self) -> io::Result<()> {
+        let state = self.state.lock();
+        socket2::SockRef::from(state.stream()).set_tcp_user_timeout(Some(SILENCE))
+    }
+}
+
+impl State {
+    fn stream(&self) -> &std::net::TcpStream {
+        self.socket.get_ref().connection.stream()
+    }
+
+    fn standing(&self) -> Standing {
+        match self.phase {
+            Phase::Gone => Standing::Gone,
+            Phase::Open | Phase::Closing(_) => Standing::Open {
+                unsent: self.unsent,
+            },
+        }
+    }
+
+    fn receive(&mut self, message: &Message, take: &impl Fn(&str) -> Result<(), Refused>) {
+        self.heard = Instant::now();
+        match message {
+            // Answered already. The connection ends when the answer is written.
+            Message::Close(_) => self.phase = Phase::Closing(self.heard + CLOSING),
+            Message::Pong(_) => {}
+            _other => match self.allowance.take(self.heard) {
+                Allowed::Yes => {
+                    let taken = match message {
+                        Message::Text(text) => take(text),
+                        Message::Ping(_) => Ok(()),
+                        _binary => Err(Refused::NoText),
+                    };
+                    if let Err(refused) = taken {
+                        self.refuse(&refused);
+                    }
+                }
+                Allowed::No => self.refuse(&Refused::TooMany),
+                Allowed::NoMore => self.close(CloseCode::Policy, "Too many messages."),
+            },
+        }
+    }
+
+    fn refuse(&mut self, refused: &Refused) {
+        if self.phase == Phase::Open
+            && let Err(error) = self.socket.write(Message::text(refused.frame()))
+        {
+            self.fail(error);
+        }
+    }
+
+    /// What an error means for the client: it is gone, or is told why it is closed.
+    fn fail(&mut self, error: Error) {
+        match error {
+            Error::Io(error) if error.kind() == ErrorKind::WouldBlock => self.unsent = true,
+            Error::WriteBufferFull(_) => {
+                let room =
+                    |config: &mut WebSocketConfig| config.max_write_buffer_size += MOST_REASON;
+                self.socket.set_config(room);
+                self.close(
+                    CloseCode::Again,
+                    "You read too slowly. Resume with `after`.",
+                );
+            }
+            Error::Capacity(_) => {
+                self.close(CloseCode::Size, "A message takes 16384 bytes at most.");
+            }
+            Error::Utf8(_) => self.close(CloseCode::Invalid, "A text is not UTF-8."),
+            Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+                self.phase = Phase::Gone;
+            }
+            Error::Protocol(_) => self.close(CloseCode::Protocol, "This is not WebSocket."),
+            _gone => self.phase = Phase::Gone,
+        }
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &'static str) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.phase = Phase::Closing(Instant::now() + CLOSING);
+        let frame = CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        };
+        // Whether it is written is seen when all is flushed.
+        let _queued = self.socket.close(Some(frame));
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        if self.phase == Phase::Gone {
+            return;
+        }
+        self.unsent = false;
+        match self.socket.flush() {
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => self.unsent = true,
+            // The client has closed, and our answer is written.
+            Err(_over) => self.phase = Phase::Gone,
+            Ok(()) if matches!(self.phase, Phase::Closing(_)) => {
+                // The client reads to the end before it is told of anything else: what it still sends would, unread, have
+                // the system cut the connection, and with it what is on the way.
+                let _gone = self.stream().shutdown(std::net::Shutdown::Write);
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// Throws away what still comes on a connection that is being closed.
+    fn drain(&mut self) {
+        let mut bytes = [0; READ_BUFFER];
+        while matches!(self.phase, Phase::Closing(_)) {
+            match self.socket.get_mut().read(&mut bytes) {
+                Ok(0) => self.phase = Phase::Gone,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_gone) => self.phase = Phase::Gone,
+            }
+        }
+    }
+}
+
+/// Limits how many frames are taken: one more every twentieth of a second.
+struct Allowance {
+    /// May become negative: what is refused counts too.
+    left: f64,
+    seen: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allowed {
+    Yes,
+    No,
+    /// It goes on and on.
+    NoMore,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self {
+            left: BURST,
+            seen: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Allowed {
+        let since = now.duration_since(self.seen).as_secs_f64();
+        self.seen = now;
+        self.left = (self.left + RATE * since).min(BURST) - 1.0;
+        if self.left >= 0.0 {
+            Allowed::Yes
+        } else if self.left >= -BURST {
+            Allowed::No
+        } else {
+            Allowed::NoMore
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(allowance: &mut Allowance, now: Instant, frames: usize) -> Vec<Allowed> {
+        (0..frames).map(|_| allowance.take(now)).collect()
+    }
+
+    #[test]
+    fn forty_frames_are_taken_at_once_and_as_many_refused_before_the_end() {
+        let now = Instant::now();
+        let frames = taken(&mut Allowance::new(now), now, 81);
+        assert!(frames[..40].iter().all(|&allowed| allowed == Allowed::Yes));
+        assert!(frames[40..80].iter().all(|&allowed| allowed == Allowed::No));
+        assert_eq!(frames[80], Allowed::NoMore);
+    }
+
+    #[test]
+    fn twenty_frames_a_second_are_taken_for_ever() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        for frame in 0..10_000_u32 {
+            let now = start + frame * Duration::from_millis(50);
+            assert_eq!(allowance.take(now), Allowed::Yes);
+        }
+    }
+}

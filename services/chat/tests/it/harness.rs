@@ -1,0 +1,208 @@
+//! The processes of a test, and its clients.
+
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testbed::{Database, PATIENCE, Replica, program};
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Error, Message, WebSocket};
+
+/// Bits of proofs in tests: found in a fraction of a millisecond.
+const BITS: &str = "12";
+
+fn chat(subcommand: &str, database_url: &str) -> Command {
+    let mut command = program("chat").expect("tests of the package build it");
+    command.arg(subcommand).envs([
+        ("DATABASE_URL", database_url),
+        ("LISTEN", "127.0.0.1:0"),
+        ("POW_BITS", BITS),
+    ]);
+    command
+}
+
+fn started(subcommand: &str, database_url: &str, options: &[&str]) -> Replica {
+    let mut process = Replica::run(chat(subcommand, database_url).args(options));
+    process.wait_until_ready();
+    process
+}
+
+pub(crate) fn web(database: &Database) -> Replica {
+    started("web", &database.url(), &[])
+}
+
+pub(crate) fn web_with(database: &Database, options: &[&str]) -> Replica {
+    started("web", &database.url(), options)
+}
+
+/// The outer process on an address that it had before.
+pub(crate) fn web_again(database: &Database, address: SocketAddr) -> Replica {
+    started("web", &database.url(), &["--listen", &address.to_string()])
+}
+
+pub(crate) fn messager(database: &Database) -> Replica {
+    started("messager", &database.url(), &[])
+}
+
+pub(crate) fn worker(database: &Database) -> Replica {
+    started("worker", &database.url(), &[])
+}
+
+/// A socket of a test.
+pub(crate) struct Client {
+    socket: WebSocket<TcpStream>,
+}
+
+impl Client {
+    /// Opens one in a room, as client number 7.
+    pub(crate) fn join(web: &Replica, room: &str) -> Self {
+        Self::open(web.address(), &format!("/chat/ws/7?group_name={room}"))
+    }
+
+    pub(crate) fn open(address: SocketAddr, target: &str) -> Self {
+        Self::try_open(address, target).unwrap_or_else(|error| panic!("{target}: {error}"))
+    }
+
+    pub(crate) fn try_open(address: SocketAddr, target: &str) -> Result<Self, String> {
+        let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is open");
+        stream.set_nodelay(true).expect("it is open");
+        let url = format!("ws://{address}{target}");
+        let (socket, _) = tungstenite::client(url, stream).map_err(|error| error.to_string())?;
+        Ok(Self { socket })
+    }
+
+    /// The stream below, for what no client of manners sends.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        self.socket.get_mut()
+    }
+
+    pub(crate) fn send(&mut self, username: &str, message: &str) {
+        self.send_frame(&json!({ "group_id": 1, "username": username, "message": message }));
+    }
+
+    pub(crate) fn send_frame(&mut self, frame: &Value) {
+        self.send_raw(&frame.to_string());
+    }
+
+    pub(crate) fn send_raw(&mut self, frame: &str) {
+        self.socket
+            .send(Message::text(frame))
+            .expect("the server reads");
+    }
+
+    pub(crate) fn send_message(&mut self, message: Message) {
+        self.socket.send(message).expect("the server reads");
+    }
+
+    /// The next frame.
+    pub(crate) fn next(&mut self) -> Value {
+        match self.receive() {
+            Ok(frame) => frame,
+            Err(end) => panic!("no frame, but {end:?}"),
+        }
+    }
+
+    /// The next frame, or how the socket ended instead.
+    pub(crate) fn receive(&mut self) -> Result<Value, End> {
+        let begun = Instant::now();
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => {
+                    return Ok(serde_json::from_str(&text).expect("frames are JSON"));
+                }
+                Ok(Message::Close(frame)) => {
+                    return Err(End::Closed(frame.map(|frame| frame.code)));
+                }
+                Ok(_ping) if begun.elapsed() < PATIENCE => {}
+                Ok(_ping) => return Err(End::Silence),
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    return Err(End::Silence);
+                }
+                Err(_) => return Err(End::Lost),
+            }
+        }
+    }
+
+    /// Who said what in the next frame.
+    pub(crate) fn line(&mut self) -> (String, String) {
+        let frame = self.next();
+        let text = |name: &str| frame[name].as_str().unwrap_or_default().to_owned();
+        (text("username"), text("message"))
+    }
+
+    /// The frames up to the one of this number.
+    pub(crate) fn up_to(&mut self, seq: u64) -> Vec<Value> {
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next();
+            let found = frame["seq"].as_u64() == Some(seq);
+            frames.push(frame);
+            if found {
+                return frames;
+            }
+        }
+    }
+
+    /// Fails if a frame comes in this time.
+    pub(crate) fn assert_silent(&mut self, time: Duration) {
+        self.set_patience(time);
+        let end = self.receive();
+        assert_eq!(end, Err(End::Silence));
+        self.set_patience(PATIENCE);
+    }
+
+    fn set_patience(&self, time: Duration) {
+        let stream = self.socket.get_ref();
+        stream.set_read_timeout(Some(time)).expect("it is open");
+    }
+
+    /// How the socket ends, whatever comes before.
+    pub(crate) fn end(&mut self) -> End {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Err(end) = self.receive() {
+                return end;
+            }
+        }
+        End::Silence
+    }
+
+    /// Closes it in the way of the protocol.
+    pub(crate) fn leave(mut self) {
+        self.socket.close(None).expect("it is open");
+        while self.socket.read().is_ok() {}
+    }
+}
+
+/// How a socket ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Closed(Option<CloseCode>),
+    Lost,
+    /// It did not.
+    Silence,
+}
+
+/// The numbers of frames.
+pub(crate) fn seqs(frames: &[Value]) -> Vec<u64> {
+    frames
+        .iter()
+        .filter_map(|frame| frame["seq"].as_u64())
+        .collect()
+}
+
+/// The value of a series of `/metrics`; 0 if it is not shown.
+pub(crate) fn metric(process: &Replica, series: &str) -> u64 {
+    let shown = process.caller().get("/metrics").body;
+    let shown = String::from_utf8(shown).expect("the format is UTF-8");
+    let line = format!("{series} ");
+    let value = shown.lines().find_map(|shown| shown.strip_prefix(&line));
+    value.map_or(0, |value| value.parse().expect("a whole number"))
+}
+
+/// The outer process on the database at a URL.
+pub(crate) fn web_at(database_url: &str) -> Replica {
+    started("web", database_url, &[])
+}

@@ -1,0 +1,249 @@
+//! Clients of no manners: the right end for each, and the others are served meanwhile.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use testbed::{Database, PATIENCE, Replica, eventually};
+use tungstenite::Message;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::harness::{Client, End, metric, web};
+
+/// A frame as it stands on the wire, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).expect("a test's frame is short");
+    let mut bytes = vec![first];
+    if length <= 125 {
+        bytes.push(MASKED | u8::try_from(length).expect("it is less"));
+    } else {
+        bytes.push(MASKED | TWO_BYTES_OF_LENGTH);
+        bytes.extend(length.to_be_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(payload);
+    bytes
+}
+
+const MASKED: u8 = 0x80;
+const TWO_BYTES_OF_LENGTH: u8 = 0x7e;
+/// Stands before eight bytes of length.
+const EIGHT_BYTES_OF_LENGTH: u8 = 0x7f;
+/// A whole text frame's first byte; one that has more behind it; and what stands behind.
+const TEXT: u8 = 0x81;
+const BEGIN: u8 = 0x01;
+const GO_ON: u8 = 0x00;
+const END: u8 = 0x80;
+const PING: u8 = 0x89;
+
+fn end_after(web: &Replica, bytes: &[u8]) -> End {
+    let mut client = Client::join(web, "r");
+    client.stream().write_all(bytes).expect("the server reads");
+    client.end()
+}
+
+#[test]
+fn what_is_malformed_is_closed_with_the_code_that_says_how() {
+    let database = Database::new();
+    let web = web(&database);
+    let mut witness = Client::join(&web, "witness");
+    let unmasked = [TEXT, 2, b'h', b'i'];
+    let long_ping = frame(PING, &[0; 126]);
+    let declared = [
+        TEXT,
+        MASKED | EIGHT_BYTES_OF_LENGTH,
+        0,
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let in_parts: Vec<_> = (0..5)
+        .flat_map(|part| frame(if part == 0 { BEGIN } else { GO_ON }, &[b'x'; 4000]))
+        .collect();
+    let cases: [(&str, &[u8], CloseCode); 12] = [
+        (
+            "a text that is not UTF-8",
+            &frame(TEXT, &[b'x', 0xff]),
+            CloseCode::Invalid,
+        ),
+        (
+            "half a sign",
+            &frame(TEXT, &[0xf0, 0x9f]),
+            CloseCode::Invalid,
+        ),
+        (
+            "a frame too long",
+            &frame(TEXT, &vec![b'x'; (16 << 10) + 1]),
+            CloseCode::Size,
+        ),
+        ("a length of 4 GiB", &declared, CloseCode::Size),
+        ("many parts", &in_parts, CloseCode::Size),
+        ("no mask", &unmasked, CloseCode::Protocol),
+        (
+            "a reserved bit",
+            &frame(TEXT | 0x40, b"{}"),
+            CloseCode::Protocol,
+        ),
+        ("an unknown kind", &frame(0x83, b"{}"), CloseCode::Protocol),
+        ("an unknown control", &frame(0x8b, b""), CloseCode::Protocol),
+        ("a long ping", &long_ping, CloseCode::Protocol),
+        ("a ping in parts", &frame(0x09, b""), CloseCode::Protocol),
+        (
+            "what goes on from nothing",
+            &frame(END, b"x"),
+            CloseCode::Protocol,
+        ),
+    ];
+    for round in 0..25 {
+        for (what, bytes, code) in &cases {
+            assert_eq!(end_after(&web, bytes), End::Closed(Some(*code)), "{what}");
+        }
+        let said = round.to_string();
+        witness.send("w", &said);
+        assert_eq!(witness.line(), ("w".to_owned(), said));
+    }
+    eventually("all are gone", || metric(&web, "chat_web_sockets") == 1);
+}
+
+#[test]
+fn a_message_of_the_most_bytes_is_taken_and_one_of_several_parts_too() {
+    let database = Database::new();
+    let web = web(&database);
+    let mut client = Client::join(&web, "r");
+    let text = "\\ud83d\\ude00".repeat(1000);
+    let mut json = format!(r#"{{"username":"u","message":"{text}","x":""#).into_bytes();
+    json.resize((16 << 10) - 2, b'x');
+    json.extend(b"\"}");
+    client
+        .stream()
+        .write_all(&frame(TEXT, &json))
+        .expect("it reads");
+    assert_eq!(client.line().1, "😀".repeat(1000));
+    let (head, tail) = (br#"{"username":"u","mess"#, br#"age":"parts"}"#);
+    for part in [frame(BEGIN, head), frame(PING, b"?"), frame(END, tail)] {
+        client.stream().write_all(&part).expect("it reads");
+    }
+    assert_eq!(client.line().1, "parts");
+}
+
+#[test]
+fn who_sends_too_much_is_told_and_then_closed() {
+    let database = Database::new();
+    let web = web(&database);
+    let mut client = Client::join(&web, "r");
+    let message = r#"{"username":"u","message":"x"}"#;
+    let flood: Vec<_> = (0..200)
+        .flat_map(|_| frame(TEXT, message.as_bytes()))
+        .collect();
+    client.stream().write_all(&flood).expect("it reads");
+    let (mut taken, mut refused) = (0, 0);
+    let end = loop {
+        match client.receive() {
+            Ok(frame) if frame["error"].is_string() => refused += 1,
+            Ok(_) => taken += 1,
+            Err(end) => break end,
+        }
+    };
+    assert_eq!(end, End::Closed(Some(CloseCode::Policy)));
+    assert!(
+        taken <= 42 && (38..=42).contains(&refused),
+        "{taken} taken, {refused} refused"
+    );
+    let mut client = Client::join(&web, "pings");
+    for _ in 0..200 {
+        if client.stream().write_all(&frame(PING, b"")).is_err() {
+            break;
+        }
+    }
+    assert_eq!(client.end(), End::Closed(Some(CloseCode::Policy)));
+}
+
+#[test]
+fn who_does_not_read_is_closed_and_the_others_see_all() {
+    let database = Database::new();
+    let web = web(&database);
+    let mut deaf = Client::join(&web, "r");
+    socket2::SockRef::from(&*deaf.stream())
+        .set_recv_buffer_size(4096)
+        .expect("it is open");
+    let mut writers: Vec<_> = (0..8).map(|_| Client::join(&web, "r")).collect();
+    let text = "€".repeat(4000);
+    for _ in 0..30 {
+        for writer in &mut writers {
+            writer.send("w", &text);
+        }
+        // Three megabytes in all.
+        let last = writers.len();
+        for writer in &mut writers {
+            for _ in 0..last {
+                assert_eq!(writer.line().1.len(), text.len());
+            }
+        }
+    }
+    assert_ne!(deaf.end(), End::Silence);
+}
+
+#[test]
+fn thousands_of_handshakes_that_do_not_end_keep_nobody_from_being_served() {
+    const HALF_OPEN: usize = 2000;
+    let database = Database::new();
+    let web = web(&database);
+    let mut here = Client::join(&web, "r");
+    let half: Vec<_> = (0..HALF_OPEN)
+        .map(|_| {
+            let mut stream = TcpStream::connect(web.address()).expect("it listens");
+            let begun = b"GET /chat/ws/1?group_name=r HTTP/1.1\r\nHost: x\r\nConnection: Upg";
+            stream.write_all(begun).expect("it reads");
+            stream
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut there = Client::join(&web, "r");
+    there.send("u", "hi");
+    for client in [&mut here, &mut there] {
+        assert_eq!(client.line().1, "hi");
+    }
+    assert!(begun.elapsed() < PATIENCE / 6, "{:?}", begun.elapsed());
+    drop(half);
+}
+
+#[test]
+fn what_comes_with_the_handshake_is_taken() {
+    let database = Database::new();
+    let web = web(&database);
+    let mut stream = TcpStream::connect(web.address()).expect("it listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("it is open");
+    let head = b"GET /chat/ws/1?group_name=r HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let message = frame(TEXT, br#"{"username":"u","message":"early"}"#);
+    stream
+        .write_all(&[&head[..], &message].concat())
+        .expect("it reads");
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("\"early\"") {
+        let mut some = [0; 1024];
+        let length = stream.read(&mut some).expect("it answers in time");
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&some[..length]);
+    }
+}
+
+#[test]
+fn a_close_is_answered_with_its_code() {
+    let database = Database::new();
+    let web = web(&database);
+    let mut client = Client::join(&web, "r");
+    client.send_message(Message::Close(None));
+    assert_eq!(client.end(), End::Closed(None));
+    eventually("it is gone", || metric(&web, "chat_web_sockets") == 0);
+}
