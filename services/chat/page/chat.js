@@ -114,7 +114,7 @@ function show(room, frame) {
   if (frame.kind === "message" && PROVED_BY_END.test(frame.message)) {
     room.proving.set(frame.id, add(line, "div", "proving", "proving …"));
   }
-  if (frame.proof) check(frame.proof, add(line, "div", "proof", "checking …"));
+  if (frame.proof) check(frame.proof, add(line, "div", "check", "checking …"));
   log.append(line);
   if (isNear || isOwn) log.scrollTop = log.scrollHeight;
 }

@@ -1,15 +1,256 @@
-//! Clients that judge what they are shown.
+//! Clients that judge what they are shown: each socket must be shown each number of the room once and in order, all the same;
+//! each message once; and to each question one answer, its own.
 
+mod judge;
+mod client;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use foundation::config::{at_least_one, duration};
+use serde::Serialize;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
+
+use client::Outgoing;
+use judge::Shown;
+
+/// A promise was broken.
+const BROKEN: u8 = 1;
+/// It could not be run.
+const NOT_RUN: u8 = 2;
+/// How often it is seen whether all has come.
+const LOOK: Duration = Duration::from_millis(20);
+/// Violations that are told.
+const MOST_TOLD: usize = 10;
 
 /// Options of the clients.
 #[derive(Debug, Args)]
-pub struct LoadArgs {}
+pub struct LoadArgs {
+    /// Where the chat is, like `http://127.0.0.1:8000`; sockets are spread over several
+    #[arg(required = true, value_name = "URL")]
+    pub urls: Vec<String>,
 
-/// Runs them.
+    /// Sockets
+    #[arg(long, default_value_t = 100, value_parser = at_least_one, value_name = "COUNT")]
+    pub sockets: usize,
+
+    /// Messages a second, of all sockets together. One socket sends at most 20
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), value_name = "COUNT")]
+    pub rate: u32,
+
+    /// How long to send
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub duration: Duration,
+
+    /// How long to wait afterwards for what is still missing
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub patience: Duration,
+
+    /// One message in so many asks for a proof; 0 for none
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    pub proof_every: usize,
+
+    /// No answers are expected: no messager runs
+    #[arg(long)]
+    pub no_answers: bool,
+
+    /// Prints the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What all clients share.
+struct Shared {
+    start: Instant,
+    room: String,
+    urls: Vec<String>,
+    /// Texts by id.
+    sent: RefCell<HashMap<Uuid, String>>,
+    /// Microseconds from sending a message to its receipt, on any socket.
+    latencies: RefCell<Vec<u32>>,
+    violations: RefCell<Vec<String>>,
+    /// What the first client was shown.
+    shown: RefCell<Vec<Shown>>,
+    /// The last number that each socket was shown, and a digest of all up to it.
+    positions: RefCell<Vec<(u64, u64)>>,
+    connected: Cell<usize>,
+    connects: Cell<usize>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Results {
+    sockets: usize,
+    connects: usize,
+    sent: usize,
+    shown: usize,
+    receipts: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+    violations: usize,
+}
+
+/// Runs them. The exit status is 0 if no promise is broken, 1 if one is, and 2 if it cannot be run.
 #[must_use]
-pub fn run(_options: &LoadArgs) -> ExitCode {
-    ExitCode::SUCCESS
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is the report of a command"
+)]
+pub fn run(options: &LoadArgs) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("chat load: {error}");
+            return ExitCode::from(NOT_RUN);
+        }
+    };
+    let (results, violations) = LocalSet::new().block_on(&runtime, work(options));
+    for violation in violations.iter().take(MOST_TOLD) {
+        eprintln!("chat load: {violation}");
+    }
+    if options.json {
+        println!(
+            "{}",
+            serde_json::to_string(&results).expect("it has no maps")
+        );
+    } else {
+        println!(
+            "{} sockets, {} messages sent, {} lines in the room, {} receipts: \
+             p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms; {} connects; {}",
+            results.sockets,
+            results.sent,
+            results.shown,
+            results.receipts,
+            results.p50_ms,
+            results.p99_ms,
+            results.max_ms,
+            results.connects,
+            match results.violations {
+                0 => "valid: no promise is broken".to_owned(),
+                count => format!("NOT VALID: {count} violations"),
+            }
+        );
+    }
+    ExitCode::from(if violations.is_empty() { 0 } else { BROKEN })
+}
+
+async fn work(options: &LoadArgs) -> (Results, Vec<String>) {
+    let shared = Rc::new(Shared {
+        start: Instant::now(),
+        room: format!("load {}", Uuid::new_v4()),
+        urls: options.urls.clone(),
+        sent: RefCell::default(),
+        latencies: RefCell::default(),
+        violations: RefCell::default(),
+        shown: RefCell::default(),
+        positions: RefCell::new(vec![(0, 0); options.sockets]),
+        connected: Cell::new(0),
+        connects: Cell::new(0),
+    });
+    let clients: Vec<_> = (0..options.sockets)
+        .map(|number| {
+            let (to, from) = unbounded_channel();
+            tokio::task::spawn_local(client::run(Rc::clone(&shared), number, from));
+            to
+        })
+        .collect();
+    let all_connected = || shared.connected.get() == options.sockets;
+    wait_until(options.patience, all_connected).await;
+    send(options, &shared, &clients).await;
+    let expected = shared.sent.borrow().len() * if options.no_answers { 1 } else { 2 };
+    let has_all =
+        || shared.shown.borrow().len() >= expected && all_equal(&shared.positions.borrow());
+    wait_until(options.patience, has_all).await;
+    conclude(options, &shared)
+}
+
+/// Sends at a steady rate, from one socket after the other.
+async fn send(options: &LoadArgs, shared: &Shared, clients: &[UnboundedSender<Outgoing>]) {
+    let mut ticks = interval(Duration::from_secs(1) / options.rate);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let begun = Instant::now();
+    for number in 0_usize.. {
+        ticks.tick().await;
+        if begun.elapsed() >= options.duration {
+            return;
+        }
+        let end = match options.proof_every {
+            0 => "",
+            every if number % (2 * every) == 0 => "!pow",
+            every if number % every == 0 => "!rpc",
+            _ => "",
+        };
+        let id = Uuid::new_v4();
+        // Its receivers tell from it how long it took.
+        let text = format!(
+            "{} {number} привет{end}",
+            shared.start.elapsed().as_micros()
+        );
+        shared.sent.borrow_mut().insert(id, text.clone());
+        let _never_closed = clients[number % clients.len()].send(Outgoing { id, text });
+    }
+}
+
+async fn wait_until(patience: Duration, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() && begun.elapsed() < patience {
+        sleep(LOOK).await;
+    }
+}
+
+fn all_equal(positions: &[(u64, u64)]) -> bool {
+    positions.iter().all(|position| *position == positions[0])
+}
+
+fn conclude(options: &LoadArgs, shared: &Shared) -> (Results, Vec<String>) {
+    let mut violations = shared.violations.take();
+    let positions = shared.positions.borrow();
+    for (number, position) in positions.iter().enumerate() {
+        if *position != positions[0] {
+            violations.push(format!(
+                "socket {number} was shown other lines than the first, up to {} and {}",
+                position.0, positions[0].0
+            ));
+        }
+    }
+    let shown = shared.shown.borrow();
+    let sent = shared.sent.borrow();
+    violations.extend(judge::judge(&sent, &shown, !options.no_answers));
+    let mut latencies = shared.latencies.take();
+    latencies.sort_unstable();
+    let at = |share: f64| {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an index of fewer than 2^53 is rounded up"
+        )]
+        let index = (share * latencies.len() as f64).ceil() as usize;
+        let micros = latencies.get(index.saturating_sub(1)).copied();
+        f64::from(micros.unwrap_or_default()) / 1000.0
+    };
+    let results = Results {
+        sockets: options.sockets,
+        connects: shared.connects.get(),
+        sent: sent.len(),
+        shown: shown.len(),
+        receipts: latencies.len(),
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+        max_ms: at(1.0),
+        violations: violations.len(),
+    };
+    (results, violations)
 }

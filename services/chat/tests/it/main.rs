@@ -10,3 +10,4 @@ mod rooms;
 mod answers;
 mod hostile;
 mod life;
+mod browser;

@@ -1,0 +1,175 @@
+//! One client: it comes back when it is cut off, resumes where it was, and sends again what it has not seen.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use foundation::backoff::Backoff;
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tungstenite::Message;
+use tungstenite::protocol::WebSocketConfig;
+use url::Url;
+use uuid::Uuid;
+
+use super::Shared;
+use super::judge::Shown;
+
+/// The pauses between tries to connect.
+const RETRY: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(1),
+};
+/// What one of many sockets keeps in memory to read at once.
+const READ_BUFFER: usize = 8 << 10;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What a client is to send.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    pub(super) id: Uuid,
+    pub(super) text: String,
+}
+
+/// What is read of each frame on each socket.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    seq: Option<u64>,
+    #[serde(default)]
+    kind: &'a str,
+    id: Option<Uuid>,
+    error: Option<String>,
+}
+
+struct Client {
+    shared: Rc<Shared>,
+    number: usize,
+    /// What was sent and is not seen yet.
+    unseen: HashMap<Uuid, String>,
+}
+
+/// Runs until the program ends.
+pub(super) async fn run(
+    shared: Rc<Shared>,
+    number: usize,
+    mut outgoing: UnboundedReceiver<Outgoing>,
+) {
+    let mut client = Client {
+        shared,
+        number,
+        unseen: HashMap::new(),
+    };
+    for attempt in 0.. {
+        if let Some(socket) = client.connect(attempt).await {
+            client.shared.connected.update(|count| count + 1);
+            client.shared.connects.update(|count| count + 1);
+            let _lost = client.talk(socket, &mut outgoing).await;
+            client.shared.connected.update(|count| count - 1);
+        }
+        tokio::time::sleep(RETRY.pause(3)).await;
+    }
+}
+
+impl Client {
+    async fn connect(&self, attempt: usize) -> Option<Socket> {
+        let urls = &self.shared.urls;
+        let mut url: Url = urls[(self.number + attempt) % urls.len()].parse().ok()?;
+        url.set_scheme(if url.scheme() == "https" { "wss" } else { "ws" })
+            .ok()?;
+        url.set_path(&format!("/chat/ws/{}", self.number));
+        let (seen, _) = self.position();
+        url.query_pairs_mut()
+            .append_pair("group_name", &self.shared.room)
+            .append_pair("after", &seen.to_string());
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let connecting =
+            tokio_tungstenite::connect_async_with_config(url.as_str(), Some(config), true);
+        let (socket, _) = connecting.await.ok()?;
+        Some(socket)
+    }
+
+    async fn talk(
+        &mut self,
+        mut socket: Socket,
+        outgoing: &mut UnboundedReceiver<Outgoing>,
+    ) -> Result<(), tungstenite::Error> {
+        for (id, text) in &self.unseen {
+            socket.send(frame(self.number, *id, text)).await?;
+        }
+        loop {
+            tokio::select! {
+                message = socket.next() => match message {
+                    Some(Ok(Message::Text(text))) => self.take(&text),
+                    Some(Ok(Message::Close(_))) | None => return Ok(()),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error),
+                },
+                Some(Outgoing { id, text }) = outgoing.recv() => {
+                    self.unseen.insert(id, text.clone());
+                    socket.send(frame(self.number, id, &text)).await?;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, text: &str) {
+        let Ok(frame) = serde_json::from_str::<Frame<'_>>(text) else {
+            return self.complain(&format!("what it was shown is no frame: {text}"));
+        };
+        let Some(seq) = frame.seq else {
+            let error = frame.error.unwrap_or_default();
+            return self.complain(&format!("it was refused: {error}"));
+        };
+        let (before, digest) = self.position();
+        if seq != before + 1 {
+            self.complain(&format!("it was shown {seq} after {before}"));
+        }
+        let mut hasher = DefaultHasher::new();
+        (digest, text).hash(&mut hasher);
+        self.shared.positions.borrow_mut()[self.number] = (seq, hasher.finish());
+        if frame.kind == "message" {
+            if let Some(id) = frame.id {
+                self.unseen.remove(&id);
+            }
+            self.time(text);
+        }
+        if self.number == 0 {
+            match serde_json::from_str::<Shown>(text) {
+                Ok(shown) => self.shared.shown.borrow_mut().push(shown),
+                Err(error) => self.complain(&format!("what it was shown is no frame: {error}")),
+            }
+        }
+    }
+
+    fn time(&self, frame: &str) {
+        let sent = frame.split_once("\"message\":\"").and_then(|(_, text)| {
+            let (micros, _) = text.split_once(' ')?;
+            micros.parse().ok().map(Duration::from_micros)
+        });
+        if let Some(sent) = sent {
+            let took = self.shared.start.elapsed().saturating_sub(sent);
+            let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+            self.shared.latencies.borrow_mut().push(micros);
+        }
+    }
+
+    fn position(&self) -> (u64, u64) {
+        self.shared.positions.borrow()[self.number]
+    }
+
+    fn complain(&self, what: &str) {
+        let what = format!("socket {}: {what}", self.number);
+        self.shared.violations.borrow_mut().push(what);
+    }
+}
+
+fn frame(number: usize, id: Uuid, text: &str) -> Message {
+    let username = format!("client {number}");
+    let frame = serde_json::json!({ "username": username, "message": text, "id": id });
+    Message::text(frame.to_string())
+}

@@ -1,0 +1,248 @@
+//! The page in a real browser, through WebDriver. Skipped where there is no `chromedriver`.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::{Caller, Database, PATIENCE, Process, eventually, skip};
+
+use crate::harness::{messager, web, web_again, worker};
+
+/// Those that a container needs, and those that keep a browser from asking for anything but the page.
+const ARGUMENTS: [&str; 8] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// A driver of browsers (<https://www.w3.org/TR/webdriver2/>).
+struct Driver {
+    address: SocketAddr,
+    folder: TempDir,
+    _process: Process,
+}
+
+impl Driver {
+    fn start() -> Option<Self> {
+        let found = Command::new("chromedriver").arg("--version").output();
+        if !found.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        drop(listener);
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={}", address.port()));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Process::start(&mut command).expect("it is there");
+        eventually("the driver listens", || TcpStream::connect(address).is_ok());
+        Some(Self {
+            address,
+            folder: tempfile::tempdir().expect("there is room"),
+            _process: process,
+        })
+    }
+
+    fn open(&self, name: &str, page: &str) -> Browser {
+        let profile = format!(
+            "--user-data-dir={}",
+            self.folder.path().join(name).display()
+        );
+        let arguments: Vec<_> = ARGUMENTS.into_iter().chain([profile.as_str()]).collect();
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        } } });
+        let opened = ask(self.address, "POST", "/session", &wanted);
+        let id = opened["sessionId"].as_str().expect("a session has an id");
+        let browser = Browser {
+            driver: self.address,
+            path: format!("/session/{id}"),
+        };
+        browser.ask("POST", "/url", &json!({ "url": page }));
+        browser
+    }
+}
+
+/// What the driver gives.
+fn ask(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let length = body.len();
+    let mut caller = Caller::connect(driver);
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {driver}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n\r\n"
+    );
+    caller.send_raw(format!("{head}{body}").as_bytes());
+    let answer = caller.receive().json();
+    assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
+    answer["value"].clone()
+}
+
+/// A browser that shows the page.
+struct Browser {
+    driver: SocketAddr,
+    path: String,
+}
+
+impl Browser {
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        ask(self.driver, method, &format!("{}{path}", self.path), body)
+    }
+
+    /// Types a text, and the key that sends it.
+    fn say(&self, text: &str) {
+        let field = json!({ "using": "css selector", "value": "#text" });
+        let found = self.ask("POST", "/element", &field);
+        let id = found.as_object().and_then(|found| found.values().next());
+        let id = id.and_then(Value::as_str).expect("an element has an id");
+        let keys = json!({ "text": format!("{text}\u{e007}") });
+        self.ask("POST", &format!("/element/{id}/value"), &keys);
+    }
+
+    /// What an expression is on the page.
+    fn look(&self, expression: &str) -> Value {
+        let script = json!({ "script": format!("return {expression}"), "args": [] });
+        self.ask("POST", "/execute/sync", &script)
+    }
+
+    /// Waits until an expression is true on the page.
+    fn wait_for(&self, expression: &str) {
+        let begun = Instant::now();
+        while self.look(expression) != Value::Bool(true) {
+            if begun.elapsed() > PATIENCE {
+                let page = self.look("document.body.innerText");
+                panic!("still waiting for {expression}: {page}");
+            }
+        }
+    }
+
+    fn wait_for_text(&self, text: &str) {
+        let text = Value::from(text);
+        self.wait_for(&format!(
+            "document.getElementById('log').innerText.includes({text})"
+        ));
+    }
+
+    fn seqs(&self) -> Value {
+        self.look("[...document.querySelectorAll('#log li')].map(line => Number(line.dataset.seq))")
+    }
+
+    /// What the console has of errors, but for sockets while no server was up.
+    fn errors(&self) -> Vec<String> {
+        let entries = self.ask("POST", "/se/log", &json!({ "type": "browser" }));
+        let entries = entries.as_array().expect("a log is an array").iter();
+        let severe = entries.filter(|entry| entry["level"] == "SEVERE");
+        let messages = severe.map(|entry| entry["message"].to_string());
+        messages
+            .filter(|message| !message.contains("WebSocket connection to"))
+            .collect()
+    }
+
+    fn picture(&self, folder: &Path, name: &str, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height });
+        self.ask("POST", "/window/rect", &size);
+        let picture = self.ask("GET", "/screenshot", &Value::Null);
+        let picture = picture.as_str().expect("it is in base64");
+        let picture = data_encoding::BASE64
+            .decode(picture.as_bytes())
+            .expect("it is in base64");
+        std::fs::write(folder.join(name), picture).expect("there is room");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // In a test that fails the driver may be gone as well.
+        if !std::thread::panicking() {
+            self.ask("DELETE", "", &Value::Null);
+        }
+    }
+}
+
+/// Where pictures of the page are left: in the folder of the build.
+fn pictures() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chat-page");
+    std::fs::create_dir_all(&folder).expect("the build's folder is ours");
+    folder
+}
+
+#[test]
+fn two_browsers_on_two_processes_chat_and_survive_a_restart() {
+    let Some(driver) = Driver::start() else {
+        skip("there is no chromedriver");
+        return;
+    };
+    let database = Database::new();
+    let (mut here, there) = (web(&database), web(&database));
+    let (_messager, _worker) = (messager(&database), worker(&database));
+    let (address, room) = (here.address(), "pages/chat?room=browsers");
+    let ann = driver.open("ann", &format!("http://{address}/{room}"));
+    let bob = driver.open("bob", &format!("http://{}/{room}", there.address()));
+    for browser in [&ann, &bob] {
+        browser.wait_for("document.getElementById('state').innerText === 'In browsers'");
+    }
+
+    ann.say("Hello, Bob");
+    for browser in [&ann, &bob] {
+        browser.wait_for_text("Hello, Bob");
+        browser.wait_for_text("boB ,olleH");
+    }
+    bob.say(
+        "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">",
+    );
+    for browser in [&ann, &bob] {
+        browser.wait_for_text("<script>document.title='taken'</script>");
+        assert_eq!(browser.look("document.title"), "Chat");
+        assert_eq!(
+            browser.look("document.querySelectorAll('#log script, #log img').length"),
+            0
+        );
+    }
+    ann.say("work!pow");
+    bob.say("called!rpc");
+    for browser in [&ann, &bob] {
+        browser.wait_for("document.querySelectorAll('.check').length === 2");
+        browser.wait_for("[...document.querySelectorAll('.check')].every(it => /^✓ verified/.test(it.innerText))");
+        browser.wait_for("document.querySelectorAll('.proving').length === 0");
+    }
+
+    here.kill();
+    ann.wait_for("document.getElementById('state').className === 'offline'");
+    ann.say("written while offline");
+    bob.say("meanwhile");
+    bob.wait_for_text("elihwnaem");
+    let _here = web_again(&database, address);
+    for browser in [&ann, &bob] {
+        browser.wait_for_text("enilffo elihw nettirw");
+    }
+    let expected: Value = (1..=12).collect::<Vec<_>>().into();
+    for browser in [&ann, &bob] {
+        assert_eq!(browser.seqs(), expected, "nothing is lost or shown twice");
+        assert_eq!(browser.errors(), Vec::<String>::new());
+    }
+    take_pictures(&ann);
+}
+
+fn take_pictures(browser: &Browser) {
+    let folder = pictures();
+    for scheme in ["light", "dark"] {
+        let set =
+            format!("(document.documentElement.style.colorScheme = '{scheme}') === '{scheme}'");
+        browser.wait_for(&set);
+        for (name, width, height) in [("wide", 1280, 800), ("phone", 500, 900)] {
+            browser.picture(&folder, &format!("{scheme}-{name}.png"), width, height);
+        }
+    }
+}
