@@ -270,11 +270,11 @@ impl Question {
         }
     }
 
-    /// The answer if there is no proof for good.
+    /// What is shown if there is no answer for good.
     #[must_use]
     pub fn failed(&self) -> NewMessage {
         let (username, _) = by(self.route);
-        let text = "There is no proof for this message: the workers failed on it.".to_owned();
+        let text = "There is no answer to this message: the inner service failed on it.".to_owned();
         self.message(Kind::Notice, username, text)
     }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use foundation::backoff::Backoff;
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, Database, Pool};
+use foundation::mysql::{Access, Database, Pool, transaction};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
-use mysql::{Conn, TxOpts};
+use mysql::Conn;
 use serde::de::DeserializeOwned;
 
 use crate::message::{Question, Route};
@@ -120,9 +120,14 @@ impl Handler for Answerer {
         rooms.append(transaction, &answers).map(drop)
     }
 
-    fn fail(&self, _transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
         tracing::error!(job = %job.id, cause, "a task failed for good");
-        Ok(())
+        match read(job) {
+            Ok(Task::Asked(question) | Task::Ended(question, _)) => {
+                show_failure(transaction, &question)
+            }
+            Err(_unreadable) => Ok(()),
+        }
     }
 }
 
@@ -154,12 +159,13 @@ impl Caller {
     /// Has the question proved, unless an attempt before has done so.
     fn call(&self, question: Question) -> Result<(), WorkError> {
         self.run(Access::Write, move |connection| {
-            let mut transaction = connection.start_transaction(TxOpts::default())?;
-            let rooms = LockedRooms::lock(&mut transaction, [question.room])?;
-            if !rooms.is_called(&mut transaction, &question)? {
-                rooms.ask_for_proof(&mut transaction, &question)?;
-            }
-            transaction.commit()
+            transaction(connection, |transaction| {
+                let rooms = LockedRooms::lock(transaction, [question.room])?;
+                if rooms.is_called(transaction, &question)? {
+                    return Ok(());
+                }
+                rooms.ask_for_proof(transaction, &question)
+            })
         })
     }
 }
@@ -203,10 +209,14 @@ impl Handler for Caller {
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
         tracing::error!(job = %job.id, cause, "a call failed for good");
-        let Ok(question) = read::<Question>(job) else {
-            return Ok(());
-        };
-        let mut rooms = LockedRooms::lock(transaction, [question.room])?;
-        rooms.append(transaction, &[question.failed()]).map(drop)
+        match read(job) {
+            Ok(question) => show_failure(transaction, &question),
+            Err(_unreadable) => Ok(()),
+        }
     }
+}
+
+fn show_failure(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
+    let mut rooms = LockedRooms::lock(transaction, [question.room])?;
+    rooms.append(transaction, &[question.failed()]).map(drop)
 }

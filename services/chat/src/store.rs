@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foundation::jobs;
-use foundation::mysql::{Schema, column, has_relations, time};
+use foundation::mysql::{Schema, column, has_relations, time, transaction};
 use mysql::prelude::Queryable;
-use mysql::{Conn, Row, TxOpts, Value};
+use mysql::{Conn, Row, Value};
 use uuid::Uuid;
 
 use crate::message::{Kind, Message, NewMessage, Question, RoomId, RoomName, Route};
@@ -125,24 +125,20 @@ pub fn store(
     connection: &mut Conn,
     messages: &[NewMessage],
 ) -> Result<Vec<Appended>, mysql::Error> {
-    let mut transaction = connection.start_transaction(TxOpts::default())?;
-    let rooms = messages.iter().map(|message| message.room);
-    let mut rooms = LockedRooms::lock(&mut transaction, rooms)?;
-    let appended = rooms.append(&mut transaction, messages)?;
-    for (message, appended) in messages.iter().zip(&appended) {
-        if let (Kind::Message, Appended::Stored(seq)) = (message.kind, appended) {
-            ask(&mut transaction, message, *seq)?;
+    transaction(connection, |transaction| {
+        let rooms = messages.iter().map(|message| message.room);
+        let mut rooms = LockedRooms::lock(transaction, rooms)?;
+        let appended = rooms.append(transaction, messages)?;
+        for (message, appended) in messages.iter().zip(&appended) {
+            if let (Kind::Message, Appended::Stored(seq)) = (message.kind, appended) {
+                ask(transaction, message, *seq)?;
+            }
         }
-    }
-    transaction.commit()?;
-    Ok(appended)
+        Ok(appended)
+    })
 }
 
-fn ask(
-    transaction: &mut impl Queryable,
-    message: &NewMessage,
-    seq: u64,
-) -> Result<(), mysql::Error> {
+fn ask(transaction: &mut Conn, message: &NewMessage, seq: u64) -> Result<(), mysql::Error> {
     let (route, text) = Question::read(&message.text);
     let question = Question {
         room: message.room,
@@ -172,7 +168,7 @@ pub enum Task {
 pub type Reply = Option<crate::proof::Proof>;
 
 fn enqueue(
-    transaction: &mut impl Queryable,
+    transaction: &mut Conn,
     queue: &str,
     task: &impl serde::Serialize,
 ) -> Result<(), mysql::Error> {
@@ -194,7 +190,7 @@ impl LockedRooms {
     /// # Errors
     /// As the database says.
     pub fn lock(
-        transaction: &mut impl Queryable,
+        transaction: &mut Conn,
         rooms: impl IntoIterator<Item = RoomId>,
     ) -> Result<Self, mysql::Error> {
         let rooms: BTreeSet<_> = rooms.into_iter().collect();
@@ -222,7 +218,7 @@ impl LockedRooms {
     /// If a message goes to another room.
     pub fn append(
         &mut self,
-        transaction: &mut impl Queryable,
+        transaction: &mut Conn,
         messages: &[NewMessage],
     ) -> Result<Vec<Appended>, mysql::Error> {
         let mut known = known(transaction, messages)?;
@@ -268,7 +264,7 @@ impl LockedRooms {
     /// As the database says.
     pub fn ask_for_proof(
         &self,
-        transaction: &mut impl Queryable,
+        transaction: &mut Conn,
         question: &Question,
     ) -> Result<(), mysql::Error> {
         let waiting: Option<u64> = transaction.exec_first(
@@ -293,7 +289,7 @@ impl LockedRooms {
     /// As the database says.
     pub fn end_proof(
         &self,
-        transaction: &mut impl Queryable,
+        transaction: &mut Conn,
         question: &Question,
         reply: &Reply,
     ) -> Result<(), mysql::Error> {
@@ -332,7 +328,7 @@ impl LockedRooms {
     /// As the database says.
     pub fn is_called(
         &self,
-        transaction: &mut impl Queryable,
+        transaction: &mut Conn,
         question: &Question,
     ) -> Result<bool, mysql::Error> {
         let key = (self.locked(question), question.seq);
@@ -372,10 +368,7 @@ pub fn reply(connection: &mut Conn, question: &Question) -> Result<Option<Reply>
 ///
 /// # Errors
 /// As the database says.
-pub fn take_reply(
-    transaction: &mut impl Queryable,
-    question: &Question,
-) -> Result<(), mysql::Error> {
+pub fn take_reply(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
     transaction.exec_drop(
         "DELETE FROM replies
          WHERE room_id = ? AND seq = ?",
@@ -387,7 +380,7 @@ pub fn take_reply(
 type Known = HashMap<(RoomId, Uuid, String), (String, String)>;
 
 /// Those of these messages that are stored already.
-fn known(transaction: &mut impl Queryable, messages: &[NewMessage]) -> Result<Known, mysql::Error> {
+fn known(transaction: &mut Conn, messages: &[NewMessage]) -> Result<Known, mysql::Error> {
     let mut ids: BTreeMap<RoomId, BTreeSet<Uuid>> = BTreeMap::new();
     for message in messages {
         ids.entry(message.room).or_default().insert(message.id);
@@ -409,10 +402,7 @@ fn known(transaction: &mut impl Queryable, messages: &[NewMessage]) -> Result<Kn
     Ok(known)
 }
 
-fn insert(
-    transaction: &mut impl Queryable,
-    rows: &[(u64, &NewMessage)],
-) -> Result<(), mysql::Error> {
+fn insert(transaction: &mut Conn, rows: &[(u64, &NewMessage)]) -> Result<(), mysql::Error> {
     if rows.is_empty() {
         return Ok(());
     }

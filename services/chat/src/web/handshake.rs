@@ -57,8 +57,12 @@ pub(super) fn accept(exchange: &Exchange, allowed_origins: &[String]) -> Result<
 }
 
 fn key(exchange: &Exchange) -> Result<&str, Problem> {
+    // Of the first header only, as the edge decides by it whether another request follows.
     let lists = |name, token: &str| {
-        let mut tokens = exchange.headers(name).flat_map(|value| value.split(','));
+        let mut tokens = exchange
+            .headers(name)
+            .take(1)
+            .flat_map(|value| value.split(','));
         tokens.any(|listed| listed.trim().eq_ignore_ascii_case(token))
     };
     if !lists("Connection", "upgrade") || !lists("Upgrade", "websocket") {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use foundation::http::Upgraded;
 use foundation::mysql::Access;
+use mysql::Conn;
 use rustix::event::epoll::EventFlags;
 use tungstenite::error::Error;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -25,6 +26,8 @@ const LAST: u64 = 50;
 const PAGE: usize = 200;
 /// How long history may take. Who needs longer is closed, and may resume with what it has got by then.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Stands for the room of a socket that finds none, and is closed.
+const NO_ROOM: RoomId = RoomId(0);
 
 /// A connection that is about to enter a room.
 pub(super) struct Joining {
@@ -68,26 +71,23 @@ impl Joining {
     /// Sends history, and enters the room.
     pub(super) fn run(self, shared: &Shared) {
         let deadline = Instant::now() + TIMEOUT;
-        let name = self.wanted.room.clone();
-        let room = shared.pool.run(Access::Write, deadline, move |connection| {
-            store::room(connection, &name)
-        });
+        let Wanted {
+            client,
+            room: name,
+            after,
+        } = self.wanted;
+        let wanted = name.clone();
+        let find = move |connection: &mut Conn| store::room(connection, &wanted);
+        let found = shared.pool.run(Access::Write, deadline, find);
         let id = shared.next_socket.fetch_add(1, Ordering::Relaxed);
-        let (room, last) = room.unwrap_or((RoomId(0), u64::MAX));
-        let Wanted { client, .. } = self.wanted;
+        let room = found.as_ref().map_or(NO_ROOM, |(room, _)| *room);
         let socket = Arc::new(Socket::new(id, client, room, self.connection, self.counted));
-        let joined = if last == u64::MAX {
-            Err(NotJoined::Late)
-        } else {
-            let after = self.wanted.after.unwrap_or(last.saturating_sub(LAST));
-            enter(
-                shared,
-                &socket,
-                self.wanted.room.as_str(),
-                after.min(last),
-                deadline,
-            )
-        };
+        let joined = found
+            .map_err(|_away| NotJoined::Late)
+            .and_then(|(_, last)| {
+                let after = after.unwrap_or(last.saturating_sub(LAST)).min(last);
+                enter(shared, &socket, name.as_str(), after, deadline)
+            });
         match joined {
             Ok(()) => {
                 // What came with the handshake tells no event.
@@ -112,8 +112,7 @@ fn enter(
     socket.settle()?;
     let (room, mut seen) = (socket.room, after);
     loop {
-        let read =
-            move |connection: &mut mysql::Conn| store::messages(connection, room, seen, PAGE);
+        let read = move |connection: &mut Conn| store::messages(connection, room, seen, PAGE);
         let page = shared.pool.run(Access::Read, deadline, read);
         let page = page.map_err(|_away| NotJoined::Late)?;
         if Instant::now() > deadline || shared.stopping.load(Ordering::Acquire) {

@@ -1,4 +1,4 @@
-//! The page in a real browser, through WebDriver. Skipped where there is no `chromedriver`.
+//! The page in a real browser, through `WebDriver`. Skipped where there is no `chromedriver`.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

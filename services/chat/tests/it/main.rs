@@ -11,3 +11,4 @@ mod answers;
 mod hostile;
 mod life;
 mod browser;
+mod crashes;
