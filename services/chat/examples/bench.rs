@@ -21,9 +21,10 @@ use tungstenite::{Message, WebSocket};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Bits of the proofs whose rate is measured: they take so long that their beginning and end do not count.
-const RATE_BITS: u8 = 27;
-const ROUNDS: usize = 5;
+/// Bits of the proofs whose rate is measured: a search takes so long that its beginning and end do not count.
+const RATE_BITS: u8 = 24;
+const ROUNDS: usize = 15;
+const TURN: Duration = Duration::from_millis(500);
 const QUESTIONS: usize = 25;
 const IDLE: usize = 2000;
 /// Long enough for each socket to be asked whether it is there.
@@ -98,9 +99,9 @@ fn proof_rate() -> Line {
     let tried = IntCounter::new("tried", "tried").expect("it is a name");
     let mut rates = Vec::new();
     for round in 0..ROUNDS {
-        let bare = bare_rate(cores(), Duration::from_secs(1));
+        let bare = bare_rate(cores(), TURN);
         let (begun, before) = (Instant::now(), tried.get());
-        while begun.elapsed() < Duration::from_secs(1) {
+        while begun.elapsed() < TURN {
             let _proof = Proof::find(&round.to_string(), RATE_BITS, cores(), &tried);
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]

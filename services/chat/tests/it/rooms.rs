@@ -95,25 +95,30 @@ fn who_comes_later_gets_the_last_fifty_and_who_comes_back_what_was_missed() {
 
 #[test]
 fn who_enters_while_others_write_misses_nothing_and_gets_nothing_twice() {
+    const WRITERS: u64 = 5;
     /// As many as one socket may send at once.
-    const LAST: u64 = 40;
+    const EACH: u64 = 40;
+    const LAST: u64 = WRITERS * EACH;
     let database = Database::new();
     let (one, two) = (web(&database), web(&database));
-    let mut writer = Client::join(&one, "r");
     std::thread::scope(|scope| {
-        let writing = scope.spawn(move || {
-            for number in 1..=LAST {
-                writer.send("w", &number.to_string());
-                writer.up_to(number);
-            }
-        });
-        for _ in 0..20 {
-            let mut client = Client::open(two.address(), "/chat/ws/8?group_name=r&after=0");
+        for _ in 0..WRITERS {
+            let mut writer = Client::join(&one, "r");
+            scope.spawn(move || {
+                for _ in 0..EACH {
+                    writer.send("w", "x");
+                }
+                // Who left earlier would be said to have left.
+                writer.up_to(LAST);
+            });
+        }
+        let entered =
+            (0..60).map(|_| Client::open(two.address(), "/chat/ws/8?group_name=r&after=0"));
+        for mut client in entered {
             scope.spawn(move || {
                 assert_eq!(seqs(&client.up_to(LAST)), (1..=LAST).collect::<Vec<_>>());
             });
         }
-        writing.join().expect("it does not fail");
     });
 }
 
