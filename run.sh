@@ -9,8 +9,10 @@
 #   ./run.sh chaos [OPTIONS]         kills, freezes and cuts off replicas and a database of its own under load, for two
 #                                    minutes: is any promise broken? --seed N, --minutes M, --help
 #   ./run.sh cluster [OPTIONS]       the main job on a group of three MySQL servers; --failovers N, --compare, --help
-#   ./run.sh reports [CLIENT OPTIONS]  the reports: database, API, two workers, calls of 200 phones, client, verdict
-#   ./run.sh reports bench [OPTIONS] how fast calls are loaded and reports made; --calls N, --help
+#   ./run.sh reports [CLIENT OPTIONS]  the reports: API, two workers, calls of 200 phones, client, verdict
+#   ./run.sh chat                    the chat: two processes of the page, one of answers, one of proofs, until Ctrl-C
+#   ./run.sh planner                 the planner: two processes of users, one of goals, a walk through them, until Ctrl-C
+#   ./run.sh reports|chat|planner bench [OPTIONS]   measures it; --help
 #   ./run.sh up                      database and replicas stay up until Ctrl-C
 #   ./run.sh mysql [ARGS]            the mysql command-line client on the database
 #   ./run.sh clean                   removes .run/: the private database and the logs
@@ -332,12 +334,16 @@ testbed() {
   attend "$binaries/$1" "${@:2}"
 }
 
-reports() {
-  local what=(--bin reports)
-  [[ ${1:-} != bench ]] || what+=(--example bench)
-  build -p reports "${what[@]}"
+# $1: a service, which is also its package and its program; with `bench`, its measurement, an example with a database of its own.
+service() {
+  local example=()
+  [[ ${2:-} != bench ]] || example=(--examples)
+  build -p "$1" --bin "$1" "${example[@]}"
   open_database
-  if [[ ${1:-} == bench ]]; then attend "$binaries/examples/bench" "${@:2}"; return; fi
+  if [[ ${2:-} == bench ]]; then attend "$binaries/examples/$1_bench" "${@:3}"; else "$@"; fi
+}
+
+reports() {
   provide reports services/reports/schema.sql 'select, insert on calls' 'select, insert, update on call_durations' \
     'select, insert, update on loads' 'select, insert, update on tasks' 'select, insert, update, delete on jobs'
   DATABASE_URL=$url attend "$binaries/reports" load --generate 200x5000
@@ -345,6 +351,26 @@ reports() {
   keep reports-worker-2 "$binaries/reports" worker
   serve reports-api 8000 1 "$binaries/reports" api
   attend "$binaries/reports" client --url "${urls[0]}" "$@"
+}
+
+chat() {
+  provide chat services/chat/schema.sql 'select, insert, update, delete on *'
+  serve chat-web 8000 2 "$binaries/chat" web
+  keep chat-messager "$binaries/chat" messager
+  keep chat-worker "$binaries/chat" worker
+  say "the page: ${urls[0]}/pages/chat, and of the other process: ${urls[1]}/pages/chat. Ctrl-C stops all"
+  stay
+}
+
+planner() {
+  provide planner_users services/planner/schema-users.sql 'select, insert, update, delete on *'
+  serve planner-users 8000 2 "$binaries/planner" users
+  local users=${urls[0]}
+  provide planner_goals services/planner/schema-goals.sql 'select, insert, update, delete on *'
+  serve planner-goals 8002 1 "$binaries/planner" goals --users-url "$users"
+  attend services/planner/walk.sh "$users" "${urls[0]}"
+  say "users: $users/docs, goals: ${urls[0]}/docs. Ctrl-C stops all"
+  stay
 }
 
 stay_up() {
@@ -380,7 +406,7 @@ case ${1:-run} in
   test) run_tests "${@:2}" ;;
   bench) bench "${@:2}" ;;
   chaos | cluster) testbed "$@" ;;
-  reports) reports "${@:2}" ;;
+  reports | chat | planner) service "$@" ;;
   up) stay_up ;;
   mysql) command_line "${@:2}" ;;
   clean) clean ;;

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo build --release -p chat
-//! DATABASE_URL=mysql://user:password@127.0.0.1/any cargo run --release -p chat --example bench
+//! DATABASE_URL=mysql://user:password@127.0.0.1/any cargo run --release -p chat --example chat_bench
 //! ```
 //!
 //! `--only proofs|latency|crowd|idle` measures one thing.
