@@ -6,6 +6,8 @@
 //!
 //! * [`config`]: subcommands and options, from flags and environment.
 //! * [`message`]: what clients send, parsed; what is stored, rendered.
+//! * [`question`]: what a message asks the inner service, and what that says to it.
+//! * [`tasks`]: what the processes have each other do, through the queues.
 //! * [`web`]: the outer process.
 //! * [`messager`], [`worker`]: the inner ones.
 //! * [`proof`]: the proof of work.
@@ -25,6 +27,8 @@
 
 pub mod config;
 pub mod message;
+pub mod question;
+pub mod tasks;
 pub mod web;
 pub mod messager;
 pub mod worker;

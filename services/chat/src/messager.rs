@@ -12,8 +12,9 @@ use foundation::telemetry::Registry;
 use mysql::Conn;
 use serde::de::DeserializeOwned;
 
-use crate::message::{Question, Route};
-use crate::store::{self, CALL_QUEUE, LockedRooms, MESSAGER_QUEUE, Reply, Task};
+use crate::question::{Question, Route};
+use crate::store::{self, LockedRooms};
+use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, Reply, Task};
 
 /// Tasks that are answered in one transaction.
 const CLAIMS: usize = 64;

@@ -8,14 +8,9 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use uuid::Uuid;
 
-use crate::message::{Kind, Message, NewMessage, Question, RoomId, RoomName, Route};
-
-/// What the messager reads: [`Task`].
-pub const MESSAGER_QUEUE: &str = "messager";
-/// Questions for which the messager calls a worker.
-pub const CALL_QUEUE: &str = "calls";
-/// Questions whose proof is looked for.
-pub const PROOF_QUEUE: &str = "proofs";
+use crate::message::{Kind, Message, NewMessage, RoomId, RoomName};
+use crate::question::{Question, Route};
+use crate::tasks::{self, MESSAGER_QUEUE, PROOF_QUEUE, Reply, Task, enqueue, json};
 
 /// Connections of a process beyond those of its queues.
 pub const CONNECTIONS: u8 = 12;
@@ -131,52 +126,11 @@ pub fn store(
         let appended = rooms.append(transaction, messages)?;
         for (message, appended) in messages.iter().zip(&appended) {
             if let (Kind::Message, Appended::Stored(seq)) = (message.kind, appended) {
-                ask(transaction, message, *seq)?;
+                tasks::ask(transaction, message, *seq)?;
             }
         }
         Ok(appended)
     })
-}
-
-fn ask(transaction: &mut Conn, message: &NewMessage, seq: u64) -> Result<(), mysql::Error> {
-    let (route, text) = Question::read(&message.text);
-    let question = Question {
-        room: message.room,
-        seq,
-        id: message.id,
-        text: text.to_owned(),
-        route,
-    };
-    match route {
-        Route::Reverse | Route::Queue => {
-            enqueue(transaction, MESSAGER_QUEUE, &Task::Asked(question))
-        }
-        Route::Call => enqueue(transaction, CALL_QUEUE, &question),
-    }
-}
-
-/// What the messager is to do.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Task {
-    /// To answer, or have proved.
-    Asked(Question),
-    /// To show what came of a proof.
-    Ended(Question, Reply),
-}
-
-/// What a worker made of a question; `None` if it failed for good.
-pub type Reply = Option<crate::proof::Proof>;
-
-fn enqueue(
-    transaction: &mut Conn,
-    queue: &str,
-    task: &impl serde::Serialize,
-) -> Result<(), mysql::Error> {
-    jobs::enqueue(transaction, queue, Uuid::now_v7(), &json(task))
-}
-
-fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("types of the queues have no maps")
 }
 
 /// Rooms into which nobody else writes until the transaction ends, with the numbers of their last messages.

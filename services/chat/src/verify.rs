@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::message::{self, Route, WORKER};
+use crate::message::WORKER;
 use crate::proof::Proof;
+use crate::question::{self, Route};
 
 /// The proof is none.
 const REFUTED: u8 = 1;
@@ -90,7 +91,7 @@ pub fn of_frame(frame: &str) -> Result<Proof, String> {
     } else {
         Route::Queue
     };
-    if frame.message == message::shown(route, &frame.proof) {
+    if frame.message == question::shown(route, &frame.proof) {
         Ok(frame.proof)
     } else {
         Err("the line is not that of the proof".to_owned())

@@ -10,6 +10,7 @@ mod handshake;
 mod page;
 mod join;
 mod socket;
+mod allowance;
 mod event_loop;
 mod rooms;
 mod tail;

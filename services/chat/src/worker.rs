@@ -11,9 +11,10 @@ use foundation::telemetry::Registry;
 use mysql::Conn;
 use prometheus::IntCounter;
 
-use crate::message::Question;
 use crate::proof::Proof;
-use crate::store::{LockedRooms, PROOF_QUEUE, Reply};
+use crate::question::Question;
+use crate::store::LockedRooms;
+use crate::tasks::{PROOF_QUEUE, Reply};
 
 /// The worker's process.
 pub struct ProofService {

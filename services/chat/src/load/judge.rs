@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::message::{self, Kind, Question, RoomId, Route};
+use crate::message::{Kind, RoomId};
 use crate::proof::Proof;
+use crate::question::{self, Question, Route};
 
 /// A line of the room.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,7 +78,7 @@ fn check_answer(line: &Shown, text: &str) -> Result<(), String> {
         (Kind::Answer, None, Route::Reverse) => question.reversed().text,
         (Kind::Proof, Some(proof), Route::Queue | Route::Call) if proof.text == asked => {
             proof.verify().map_err(|unproved| unproved.to_string())?;
-            message::shown(route, proof)
+            question::shown(route, proof)
         }
         _ => return Err("it is of another kind, or of another text".to_owned()),
     };
