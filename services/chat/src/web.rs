@@ -45,6 +45,8 @@ pub const MOST_SOCKETS: usize = 10_000;
 const JOIN_THREADS: usize = 8;
 /// How long the last frames may take to leave when the server stops, before connections are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// What clients are told then.
+const GOOD_BYE: &str = "The server stops. Come back.";
 
 /// What all parts share.
 struct Shared {
@@ -151,7 +153,7 @@ impl Service for Web {
         self.shared.writer.finish(deadline);
         self.shared.tail.finish();
         for socket in self.shared.rooms.all() {
-            let standing = socket.close(CloseCode::Away, "The server stops. Come back.");
+            let standing = socket.close(CloseCode::Away, GOOD_BYE);
             event_loop::settle(&self.shared, &socket, false, standing);
         }
         let farewell = deadline.min(Instant::now() + FAREWELL);

@@ -16,7 +16,7 @@ use super::handshake::Wanted;
 use super::metrics::Counted;
 use super::rooms::Joined;
 use super::socket::Socket;
-use super::{Shared, event_loop};
+use super::{GOOD_BYE, Shared, event_loop};
 use crate::message::RoomId;
 use crate::store;
 
@@ -42,6 +42,8 @@ enum NotJoined {
     Gone,
     /// The client, or the database, was too slow.
     Late,
+    /// The server stops.
+    Stopping,
 }
 
 impl From<Error> for NotJoined {
@@ -98,6 +100,9 @@ impl Joining {
                 let reason = "History takes too long. Resume with `after`.";
                 let _closed = socket.close(CloseCode::Again, reason);
             }
+            Err(NotJoined::Stopping) => {
+                let _closed = socket.close(CloseCode::Away, GOOD_BYE);
+            }
         }
     }
 }
@@ -115,7 +120,10 @@ fn enter(
         let read = move |connection: &mut Conn| store::messages(connection, room, seen, PAGE);
         let page = shared.pool.run(Access::Read, deadline, read);
         let page = page.map_err(|_away| NotJoined::Late)?;
-        if Instant::now() > deadline || shared.stopping.load(Ordering::Acquire) {
+        if shared.stopping.load(Ordering::Acquire) {
+            return Err(NotJoined::Stopping);
+        }
+        if Instant::now() > deadline {
             return Err(NotJoined::Late);
         }
         let is_last = page.len() < PAGE;
