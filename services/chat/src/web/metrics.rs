@@ -80,3 +80,21 @@ impl WebMetrics {
         self.waiting.set(size(writer.len()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use foundation::telemetry::Program;
+
+    use super::*;
+
+    #[test]
+    fn one_socket_more_than_there_may_be_is_refused_until_another_is_gone() {
+        let metrics = WebMetrics::new(&Registry::new(Program::new("test", "")));
+        let mut sockets: Vec<_> = (0..MOST_SOCKETS).map(|_| metrics.count_socket()).collect();
+        assert!(sockets.iter().all(Result::is_ok));
+        let refused = metrics.count_socket().err();
+        assert_eq!(refused.map(|problem| problem.status()), Some(503));
+        sockets.pop();
+        assert!(metrics.count_socket().is_ok());
+    }
+}
