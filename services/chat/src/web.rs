@@ -39,7 +39,7 @@ use rooms::Rooms;
 use tail::Tail;
 use writer::Writer;
 
-/// Sockets of one process at most. Each holds three descriptors and two sleeping threads' worth of the system's memory.
+/// Sockets of one process at most. Each holds three descriptors, and a thread of the edge that sleeps.
 pub const MOST_SOCKETS: usize = 10_000;
 /// Threads that send history, so many sockets at a time. Each asks the database.
 const JOIN_THREADS: usize = 8;

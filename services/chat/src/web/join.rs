@@ -115,6 +115,7 @@ fn enter(
     deadline: Instant,
 ) -> Result<(), NotJoined> {
     socket.settle()?;
+    socket.block_until(Some(deadline))?;
     let (room, mut seen) = (socket.room, after);
     loop {
         let read = move |connection: &mut Conn| store::messages(connection, room, seen, PAGE);
@@ -133,14 +134,14 @@ fn enter(
         if !is_last {
             continue;
         }
-        socket.set_blocking(false)?;
+        socket.block_until(None)?;
         match shared.rooms.join(socket, name, seen) {
             Joined::Yes => {
                 let added = shared.event_loop.add(socket);
                 added.inspect_err(|_no_descriptor| shared.rooms.leave(socket))?;
                 return Ok(());
             }
-            Joined::Behind => socket.set_blocking(true)?,
+            Joined::Behind => socket.block_until(Some(deadline))?,
         }
     }
 }

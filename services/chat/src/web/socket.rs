@@ -36,6 +36,9 @@ const CLOSING: Duration = Duration::from_secs(2);
 struct Turns {
     connection: Upgraded,
     left: usize,
+    /// While it blocks: when that must end. A time-out of the system is for one write alone; who takes a little now and then
+    /// would hold the thread for long.
+    deadline: Option<Instant>,
 }
 
 impl Read for Turns {
@@ -52,6 +55,12 @@ impl Read for Turns {
 
 impl Write for Turns {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self
+            .deadline
+            .is_some_and(|deadline| Instant::now() > deadline)
+        {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         self.connection.write(bytes)
     }
 
@@ -105,7 +114,7 @@ pub(super) enum Standing {
 }
 
 impl Socket {
-    /// A socket on a connection that has left HTTP. It blocks until [`Self::share`].
+    /// A socket on a connection that has left HTTP. It blocks until [`Self::block_until`] says otherwise.
     pub(super) fn new(
         id: u64,
         client: u64,
@@ -122,6 +131,7 @@ impl Socket {
         let turns = Turns {
             connection,
             left: TURN,
+            deadline: None,
         };
         let now = Instant::now();
         let state = State {
@@ -142,10 +152,11 @@ impl Socket {
         }
     }
 
-    /// Makes it block, to send it its history, or not, for all else.
-    pub(super) fn set_blocking(&self, blocking: bool) -> io::Result<()> {
-        let state = self.state.lock();
-        state.stream().set_nonblocking(!blocking)
+    /// Makes it block until then, to send it its history, or not at all, for all else.
+    pub(super) fn block_until(&self, deadline: Option<Instant>) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.socket.get_mut().deadline = deadline;
+        state.stream().set_nonblocking(deadline.is_none())
     }
 
     /// Sends frames, the last of which has the number `last`, while the socket blocks.

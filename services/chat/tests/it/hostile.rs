@@ -247,3 +247,52 @@ fn a_close_is_answered_with_its_code() {
     assert_eq!(client.end(), End::Closed(None));
     eventually("it is gone", || metric(&web, "chat_web_sockets") == 0);
 }
+
+#[test]
+fn who_reads_a_long_history_a_little_at_a_time_keeps_nobody_from_entering() {
+    // As many as there are threads that send history.
+    const SLOW: usize = 8;
+    /// What history may take, and one write on top of it.
+    const MOST: Duration = Duration::from_secs(10 + 5);
+    let database = Database::new();
+    let web = web(&database);
+    let mut writers: Vec<_> = (0..10).map(|_| Client::join(&web, "r")).collect();
+    let text = "€".repeat(4000);
+    for writer in &mut writers {
+        for _ in 0..40 {
+            writer.send("w", &text);
+        }
+    }
+    eventually("all is stored", || {
+        database.rows::<u64>("SELECT COUNT(*) FROM messages") == [400]
+    });
+    let slow = |_| {
+        let mut stream = TcpStream::connect(web.address()).expect("it listens");
+        socket2::SockRef::from(&stream)
+            .set_recv_buffer_size(4096)
+            .expect("it is open");
+        let handshake = b"GET /chat/ws/1?group_name=r&after=0 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(handshake).expect("it reads");
+        // Its history has begun.
+        stream.read_exact(&mut [0; 2048]).expect("it writes");
+        stream
+    };
+    let slow: Vec<_> = (0..SLOW).map(slow).collect();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let reading = std::thread::spawn(move || {
+        while stopped.recv_timeout(Duration::from_millis(50)).is_err() {
+            for mut stream in &slow {
+                stream.set_nonblocking(true).expect("it is open");
+                let _nothing_yet = stream.read(&mut [0; 2048]);
+            }
+        }
+    });
+    let begun = Instant::now();
+    let mut client = Client::open(web.address(), "/chat/ws/2?group_name=other");
+    client.send("u", "hi");
+    assert_eq!(client.line().1, "hi");
+    assert!(begun.elapsed() < MOST, "{:?}", begun.elapsed());
+    stop.send(()).expect("it reads on");
+    reading.join().expect("it does not fail");
+}
