@@ -35,24 +35,31 @@ fn a_refresh_token_is_taken_once_and_the_second_time_ends_its_session() {
     assert!(users.log().contains("a refresh token was used twice"));
 }
 
-#[test]
-fn of_a_refresh_token_that_is_sent_many_times_at_once_one_is_taken() {
-    let database = Database::new();
-    let users = Planner::users(&database);
+/// How many of several requests with the same token are answered with another, all sent at once.
+fn taken_at_once(users: Address) -> usize {
+    const REQUESTS: usize = 8;
     let token = users.log_in("admin", ADMIN_PASSWORD).refresh;
-    let (gate, at) = (Barrier::new(8), users.at());
-    let answered: usize = std::thread::scope(|scope| {
+    let gate = Barrier::new(REQUESTS);
+    std::thread::scope(|scope| {
         let send = || {
             gate.wait();
-            refresh(at, &token).status
+            refresh(users, &token).status
         };
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(send)).collect();
+        let threads: Vec<_> = (0..REQUESTS).map(|_| scope.spawn(send)).collect();
         let statuses = threads
             .into_iter()
             .map(|thread| thread.join().expect("it is answered"));
         statuses.filter(|&status| status == 200).count()
-    });
-    assert_eq!(answered, 1);
+    })
+}
+
+#[test]
+fn of_a_refresh_token_that_is_sent_many_times_at_once_one_is_taken() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    for _ in 0..10 {
+        assert_eq!(taken_at_once(users.at()), 1);
+    }
 }
 
 #[test]
