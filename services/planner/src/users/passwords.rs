@@ -22,8 +22,9 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 
-/// Most requests that wait for their turn: at some 30 ms each, the last of them waits for a second on two cores.
-const MOST_WAITING: usize = 64;
+/// Most requests that wait for each core: at some 30 ms each, the last of them waits for a quarter of a second. A flood of wrong
+/// logins costs others no more than these at a time.
+const MOST_WAITING: usize = 8;
 /// The threads that hash get about a tenth of a core that others want as well (`man 7 sched`), and the whole of one that
 /// nobody else wants: so wrong logins take little from those who hold good tokens.
 const NICE: i32 = 10;
@@ -59,7 +60,7 @@ impl Passwords {
         Self {
             argon2,
             threads,
-            most: cores + MOST_WAITING,
+            most: cores * (1 + MOST_WAITING),
             under_way: Arc::default(),
             of_nobody,
             refusals: Reporter::default(),
