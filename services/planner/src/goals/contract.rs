@@ -14,7 +14,8 @@ use crate::answers::{
     Always, StoredOnce, WithBody, WithPath, WithQuery, WithRight, WithToken, add_security,
 };
 use crate::goals::api::PageParameters;
-use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Step, Task, TaskChange};
+use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Task, TaskChange};
+use crate::goals::status::Step;
 use crate::ids::{GoalId, TaskId};
 use crate::page::Items;
 

@@ -253,21 +253,6 @@ impl TaskChange {
     }
 }
 
-/// A change of a task's status.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Step {
-    /// Its number.
-    pub id: u64,
-    /// Who changed it.
-    pub user_id: UserId,
-    /// When.
-    pub changed_at: DateTime<Utc>,
-    /// The status before.
-    pub from: Status,
-    /// The status after.
-    pub to: Status,
-}
-
 fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::ids::UserId;
 
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -77,6 +80,21 @@ impl Priority {
             Self::High => "high",
         }
     }
+}
+
+/// A change of a task's status.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Step {
+    /// Its number.
+    pub id: u64,
+    /// Who changed it.
+    pub user_id: UserId,
+    /// When.
+    pub changed_at: DateTime<Utc>,
+    /// The status before.
+    pub from: Status,
+    /// The status after.
+    pub to: Status,
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Transaction, TxOpts, params};
 
 use crate::error::Error;
-use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Progress, Step, Task, TaskChange};
-use crate::goals::status::{Priority, Status};
+use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Progress, Task, TaskChange};
+use crate::goals::status::{Priority, Status, Step};
 use crate::ids::{GoalId, TaskId, UserId};
 use crate::page::Page;
 use crate::token::Caller;
