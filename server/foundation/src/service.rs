@@ -78,7 +78,7 @@ fn run<S: Service>(
     let options = &options.http;
     let address = options.listen;
     if !address.ip().is_loopback() {
-        tracing::warn!(%address, "open to the network: without authentication, whoever reaches it can write and read");
+        tracing::warn!(%address, "open to the network: whoever reaches it can use it");
     }
     let service = Arc::new(start(&registry)?);
     // Not before: until here a signal ends the process at once, and clients are refused and do not wait.

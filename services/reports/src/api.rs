@@ -1,11 +1,11 @@
 //! `reports api`: takes what is asked for as tasks, and shows them and their reports.
 
 mod watcher;
+mod wire;
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use clap::Parser;
 use foundation::config::ServerArgs;
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
@@ -14,16 +14,15 @@ use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use foundation_docs::ProblemDocument;
 use mysql::Conn;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa::OpenApi;
 use uuid::Uuid;
 
-use crate::figures::PhoneFigures;
 use crate::request::{CorrelationId, Wanted};
 use crate::store::SCHEMA;
 use crate::tasks::{self, Cancelled, Filter, NewTask, Reported, Stored, Task, TaskStatus};
 use watcher::Watcher;
+use wire::{ListQuery, Report, Tasks};
 
 /// The API of the reports: takes tasks, and shows them and their reports. Any number may share a database
 #[derive(Debug, Parser)]
@@ -221,31 +220,6 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
     Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
-/// Which tasks are listed.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// Tasks of this status only.
-    status: Option<TaskStatus>,
-    /// Tasks of this name only, be it a string or a number.
-    correlation_id: Option<String>,
-    /// Most tasks, 1 to 100; else 20.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<usize>,
-    /// Tasks that are older than this one: `next` of the page before.
-    after: Option<Uuid>,
-}
-
-/// A page of tasks.
-#[derive(Debug, Serialize, ToSchema)]
-struct Tasks {
-    /// The tasks, newest first.
-    statuses: Vec<Task>,
-    /// What to send as `after` for the next page; null on the last.
-    next: Option<Uuid>,
-}
-
 /// Lists tasks, newest first.
 #[utoipa::path(
     get,
@@ -327,27 +301,6 @@ fn cancel(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
 
 fn conflict(task: &Task, detail: String) -> Problem {
     Problem::new(409, detail).with_member("task_status", task.task_status.name())
-}
-
-/// A report.
-#[derive(Debug, Serialize, ToSchema)]
-struct Report<'a> {
-    /// The figures of each phone, in the order in which they were asked for.
-    #[schema(value_type = Vec<PhoneFigures>)]
-    data: &'a RawValue,
-    /// Seconds that the worker took.
-    total_duration: f64,
-    /// Seconds that the task waited for a worker.
-    queue_wait: f64,
-    /// When it was asked for.
-    received: DateTime<Utc>,
-    /// `client_api`
-    task_from: &'static str,
-    /// `client`
-    task_to: &'static str,
-    /// As it was given.
-    #[schema(value_type = Option<CorrelationId>)]
-    correlation_id: &'a RawValue,
 }
 
 /// Shows the report that a task has made.

@@ -1,0 +1,57 @@
+//! What stands on the wire beside tasks, figures and what is asked for.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::figures::PhoneFigures;
+use crate::request::CorrelationId;
+use crate::tasks::{Task, TaskStatus};
+
+/// Which tasks are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Tasks of this status only.
+    pub(super) status: Option<TaskStatus>,
+    /// Tasks of this name only, be it a string or a number.
+    pub(super) correlation_id: Option<String>,
+    /// Most tasks, 1 to 100; else 20.
+    #[param(minimum = 1, maximum = 100)]
+    pub(super) limit: Option<usize>,
+    /// Tasks that are older than this one: `next` of the page before.
+    pub(super) after: Option<Uuid>,
+}
+
+/// A page of tasks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Tasks {
+    /// The tasks, newest first.
+    pub(super) statuses: Vec<Task>,
+    /// What to send as `after` for the next page; null on the last.
+    pub(super) next: Option<Uuid>,
+}
+
+/// A report.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Report<'a> {
+    /// The figures of each phone, in the order in which they were asked for.
+    #[schema(value_type = Vec<PhoneFigures>)]
+    pub(super) data: &'a RawValue,
+    /// Seconds that the worker took.
+    pub(super) total_duration: f64,
+    /// Seconds that the task waited for a worker.
+    pub(super) queue_wait: f64,
+    /// When it was asked for.
+    pub(super) received: DateTime<Utc>,
+    /// `client_api`
+    pub(super) task_from: &'static str,
+    /// `client`
+    pub(super) task_to: &'static str,
+    /// As it was given.
+    #[schema(value_type = Option<CorrelationId>)]
+    pub(super) correlation_id: &'a RawValue,
+}
