@@ -1,6 +1,6 @@
 //! The contract of a service, derived from its types by `utoipa`, and shown as a page by Swagger UI, from memory.
 //!
-//! A service adds [`page`] and [`file`] to its endpoints, and gives what [`complete`] makes of its paths as its contract.
+//! A service adds [`page()`] and [`file()`] to its endpoints, and gives what [`complete`] makes of its paths as its contract.
 
 use std::sync::{Arc, LazyLock};
 
