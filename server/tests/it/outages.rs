@@ -137,7 +137,7 @@ fn assert_that_an_outage_begins_and_ends_in_a_line(replica: &Replica, end: impl 
 }
 
 /// The queue is full all the time when several callers ask.
-const BRIEF: [&str; 2] = ["--request-timeout=600ms", "--queue-messages=1"];
+const BRIEF: [&str; 2] = ["--request-timeout=1s", "--queue-messages=1"];
 
 #[test]
 fn an_outage_of_the_only_host_is_a_line_when_it_begins_and_one_when_it_ends() {
