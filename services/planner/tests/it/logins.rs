@@ -67,7 +67,7 @@ fn a_wrong_login_and_a_wrong_password_are_answered_alike() {
 
 #[test]
 fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
-    const ROUNDS: u32 = 40;
+    const ROUNDS: usize = 40;
     let database = Database::new();
     let users = Planner::users(&database);
     users.admin().create_user("ivan");
@@ -77,16 +77,22 @@ fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
         assert_eq!(stranger.log_in(login, "wrong-password").status, 401);
         start.elapsed()
     };
-    let (mut known, mut unknown) = (Duration::ZERO, Duration::ZERO);
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        known += time("ivan");
-        unknown += time(&format!("nobody{round}"));
+        known.push(time("ivan"));
+        unknown.push(time(&format!("nobody{round}")));
     }
-    let ratio = known.as_secs_f64() / unknown.as_secs_f64();
+    // Where the machine was at other work meanwhile, that is no answer's own time.
+    let sum_of_most = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times.truncate(3 * ROUNDS / 4);
+        times.iter().sum::<Duration>().as_secs_f64()
+    };
+    let (known, unknown) = (sum_of_most(known), sum_of_most(unknown));
     // Without a hash to compare with, it would be more than ten times as fast.
     assert!(
-        (0.75..1.33).contains(&ratio),
-        "{known:?} and {unknown:?} for {ROUNDS}"
+        (0.75..1.33).contains(&(known / unknown)),
+        "{known} s and {unknown} s"
     );
 }
 
