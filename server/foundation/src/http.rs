@@ -39,8 +39,8 @@ use clap::Args;
 use parking_lot::Mutex;
 use socket2::Socket;
 
-use crate::config::{at_least_one, duration};
 use crate::telemetry::Registry;
+use crate::values::{at_least_one, duration};
 use acceptor::{AcceptLoop, Acceptor};
 use body_drain::Abandoned;
 use dispatcher::Dispatcher;
