@@ -78,6 +78,17 @@ pub(super) fn most() -> Option<u64> {
     Resource::NOFILE.get_hard().ok()
 }
 
+/// How many places there are in the table of descriptors: the numbers of all that are open are less. None where the system
+/// does not tell, or has no descriptor left for it.
+#[must_use]
+pub(super) fn table_size() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let size = status
+        .lines()
+        .find_map(|line| line.strip_prefix("FDSize:"))?;
+    size.trim().parse().ok()
+}
+
 /// How many there are, and how many may be, for the log.
 #[must_use]
 pub(super) fn shown() -> String {

@@ -57,25 +57,16 @@ pub(super) fn duplicate(peer: SocketAddr) -> io::Result<TcpStream> {
 
 /// The number of a descriptor of the connection with `peer`.
 fn find(peer: SocketAddr) -> Option<RawFd> {
-    // Without opening anything: descriptors may be what there is none of. The lowest ones are given first, so those that
-    // are open stand close together, and the newest are most often the highest of them.
-    let most = descriptors::most().and_then(|most| RawFd::try_from(most).ok());
-    let most = most.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
-    let open = descriptors::open();
-    let dense = open.and_then(|open| RawFd::try_from(open).ok());
-    let dense = dense.unwrap_or(0).min(most);
-    let mut left = open.unwrap_or(u64::MAX);
-    for descriptor in (0..dense).rev().chain(dense..most) {
-        match getpeername::<SockaddrStorage>(descriptor) {
-            Err(Errno::EBADF) => continue,
-            Ok(address) if as_std(&address) == Some(peer) => return Some(descriptor),
-            _other => left = left.saturating_sub(1),
-        }
-        if left == 0 {
-            return None;
-        }
-    }
-    None
+    // Not by counting those that are open: others are opened meanwhile. Without a descriptor that is free the table's size
+    // cannot be read. The newest are most often the highest.
+    let end = descriptors::table_size()
+        .or_else(descriptors::most)
+        .and_then(|end| RawFd::try_from(end).ok())
+        .map_or(MOST_DESCRIPTORS, |end| end.min(MOST_DESCRIPTORS));
+    (0..end).rev().find(|&descriptor| {
+        getpeername::<SockaddrStorage>(descriptor)
+            .is_ok_and(|address| as_std(&address) == Some(peer))
+    })
 }
 
 fn as_std(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -86,8 +77,11 @@ fn as_std(address: &SockaddrStorage) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     use super::*;
 
@@ -115,5 +109,34 @@ mod tests {
             other_s.write_all(b"x").expect("it is open");
             assert_eq!(other.read(&mut [0]).ok(), Some(1));
         }
+    }
+
+    #[test]
+    fn a_connection_is_found_however_many_descriptors_are_opened_and_closed_meanwhile() {
+        let open = |files: usize| -> Vec<_> {
+            let open = || File::open("/dev/null").expect("a descriptor is free");
+            (0..files).map(|_| open()).collect()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let below = open(400);
+        let near = TcpStream::connect(address).expect("it listens");
+        let _far = listener.accept().expect("one waits");
+        let peer = near.local_addr().expect("it is connected");
+        drop(below);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // More than there are processors, so that the search is interrupted now and then.
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        drop(open(50));
+                    }
+                });
+            }
+            let found = (0..2000).filter(|_| find(peer).is_some()).count();
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(found, 2000);
+        });
     }
 }
