@@ -192,6 +192,35 @@ fn who_does_not_read_is_closed_and_the_others_see_all() {
 }
 
 #[test]
+fn who_answers_no_ping_is_given_up_and_who_does_stays() {
+    /// A ping without a payload, as a server sends it.
+    const PING: [u8; 2] = [0x89, 0];
+    let database = Database::new();
+    let web = web(&database);
+    let mut answers = Client::join(&web, "r");
+    // Nobody reads from it, so nobody answers.
+    let mut silent = Client::open(web.address(), "/chat/ws/41?group_name=r");
+    let begun = Instant::now();
+    let left = loop {
+        match answers.receive() {
+            Ok(frame) => break frame,
+            Err(end) => assert_eq!((end, begun.elapsed() < 2 * PATIENCE), (End::Silence, true)),
+        }
+    };
+    assert_eq!(left["username"], "user #41");
+    let patience = begun.elapsed().as_secs();
+    assert!((45..55).contains(&patience), "{patience} s");
+    let mut sent = Vec::new();
+    silent
+        .stream()
+        .read_to_end(&mut sent)
+        .expect("it was ended");
+    assert_eq!(sent, [PING, PING].concat(), "at 20 s and at 40 s");
+    answers.send("u", "hi");
+    assert_eq!(answers.line().1, "hi");
+}
+
+#[test]
 fn thousands_of_handshakes_that_do_not_end_keep_nobody_from_being_served() {
     const HALF_OPEN: usize = 2000;
     let database = Database::new();
