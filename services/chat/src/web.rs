@@ -98,7 +98,7 @@ impl Web {
             next_socket: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
-        writer::start(&shared)?;
+        writer::start(&shared, event_loop::refuse)?;
         tail::start(&shared)?;
         event_loop::start(&shared)?;
         let greeter = greeting::start(&shared)?;
@@ -136,9 +136,8 @@ impl Service for Web {
 
     fn observe(&self) {
         self.shared.pool.observe();
-        self.shared
-            .metrics
-            .observe(&self.shared.event_loop, &self.shared.writer);
+        let (sockets, waiting) = (self.shared.event_loop.len(), self.shared.writer.len());
+        self.shared.metrics.observe(sockets, waiting);
     }
 
     /// From now on nothing that clients send is taken.

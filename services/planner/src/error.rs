@@ -1,5 +1,6 @@
 //! What can go wrong, and what the client sees of it.
 
+use std::fmt;
 use std::time::Duration;
 
 use foundation::http::Problem;
@@ -7,7 +8,6 @@ use foundation::mysql::DatabaseAway;
 use foundation::telemetry::Incident;
 
 use crate::goals::status::Status;
-use crate::token::Invalid;
 
 /// Why a request was not answered with success. The text is for the client: it tells what to change, and nothing of the
 /// server's inside.
@@ -117,6 +117,13 @@ fn away(away: &DatabaseAway) -> String {
 }
 
 impl Error {
+    /// There is no such user.
+    pub const NO_USER: Self = Self::NotFound("There is no user of this id.");
+    /// There is no such goal.
+    pub const NO_GOAL: Self = Self::NotFound("There is no goal of this id.");
+    /// There is no such task.
+    pub const NO_TASK: Self = Self::NotFound("There is no task of this id in this goal.");
+
     /// The HTTP status, and what the log tells of the cause, where that lies with the server.
     #[must_use]
     pub fn status(&self) -> (u16, Option<Incident>) {
@@ -147,6 +154,39 @@ impl Error {
             Self::DatabaseAway(away) => Self::MaybeStored(away.incident),
             other => other,
         }
+    }
+}
+
+/// Why a token is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    /// It is no JSON Web Token, or not one of this service.
+    Malformed,
+    /// It names another algorithm, or is another kind of token.
+    Kind,
+    /// It names a key that is not known.
+    UnknownKey,
+    /// The signature is not that of the key.
+    Signature,
+    /// It was made by or for somebody else.
+    Audience,
+    /// Its time is over.
+    Expired,
+    /// Its time is yet to come.
+    NotYetValid,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Malformed => "it is no access token of this service",
+            Self::Kind => "it is of another kind than `at+jwt` with `EdDSA`",
+            Self::UnknownKey => "it names a key that is not known",
+            Self::Signature => "its signature is wrong",
+            Self::Audience => "it is for another service",
+            Self::Expired => "its time is over",
+            Self::NotYetValid => "its time is yet to come",
+        })
     }
 }
 

@@ -6,11 +6,9 @@ use mysql::Value;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::error::Error;
-
 /// Makes a type of an id: a number that the database gave, 1 or more.
 macro_rules! id {
-    ($(#[doc = $meaning:literal])* $name:ident, $absent:literal) => {
+    ($(#[doc = $meaning:literal])* $name:ident) => {
         $(#[doc = $meaning])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
@@ -20,15 +18,12 @@ macro_rules! id {
         pub struct $name(pub u64);
 
         impl $name {
-            /// Reads the id in a path.
-            ///
-            /// # Errors
-            /// [`Error::NotFound`] if it is no number, as nothing has such an id.
-            pub fn parse(text: &str) -> Result<Self, Error> {
+            /// Reads the id in a path. None if it is no number: nothing has such an id.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
                 // `parse` alone would take a sign.
                 let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-                let id = text.parse().ok().filter(|_| digits);
-                id.map(Self).ok_or(Error::NotFound($absent))
+                text.parse().ok().filter(|_| digits).map(Self)
             }
         }
 
@@ -48,13 +43,13 @@ macro_rules! id {
 
 id! {
     /// The id of a user.
-    UserId, "There is no user of this id."
+    UserId
 }
 id! {
     /// The id of a goal.
-    GoalId, "There is no goal of this id."
+    GoalId
 }
 id! {
     /// The id of a task.
-    TaskId, "There is no task of this id in this goal."
+    TaskId
 }

@@ -1,7 +1,7 @@
 //! One page of a list: what follows behind an id, so many of them at most.
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
 
@@ -18,6 +18,18 @@ pub struct Page {
     pub after: u64,
     /// Most items, 1 to 100.
     pub limit: u64,
+}
+
+/// What a query says of it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageParameters {
+    /// Most items to show; 50 if it is absent.
+    #[param(minimum = 1, maximum = 100)]
+    pub(crate) limit: Option<u64>,
+    /// Only items with a larger id: `next` of the page before.
+    pub(crate) after: Option<u64>,
 }
 
 /// A part of a list, in the order of ids.

@@ -3,7 +3,6 @@
 //! One algorithm is taken, and it does not depend on what a token says of itself (RFC 8725, section 3.1): all that is read of
 //! a token before its signature is verified is the header, which must name this algorithm, this type, and a known key.
 
-use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::error::{Error, Invalid};
 use crate::ids::UserId;
 
 /// How long an access token lasts, in seconds. A session that was ended is known to the users' service at once, and to
@@ -117,39 +116,6 @@ struct Claims {
     nbf: u64,
     exp: u64,
     jti: Uuid,
-}
-
-/// Why a token is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Invalid {
-    /// It is no JSON Web Token, or not one of this service.
-    Malformed,
-    /// It names another algorithm, or is another kind of token.
-    Kind,
-    /// It names a key that is not known.
-    UnknownKey,
-    /// The signature is not that of the key.
-    Signature,
-    /// It was made by or for somebody else.
-    Audience,
-    /// Its time is over.
-    Expired,
-    /// Its time is yet to come.
-    NotYetValid,
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str(match self {
-            Self::Malformed => "it is no access token of this service",
-            Self::Kind => "it is of another kind than `at+jwt` with `EdDSA`",
-            Self::UnknownKey => "it names a key that is not known",
-            Self::Signature => "its signature is wrong",
-            Self::Audience => "it is for another service",
-            Self::Expired => "its time is over",
-            Self::NotYetValid => "its time is yet to come",
-        })
-    }
 }
 
 /// A token that says who `caller` is, from `now` on, in seconds of the Unix epoch.

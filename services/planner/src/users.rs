@@ -4,7 +4,7 @@
 //!
 //! * [`api`]: the endpoints.
 //! * [`contract`]: what of them is written down, as `OpenAPI`.
-//! * [`user`], [`mask`], [`refresh_token`]: what clients send and get, parsed.
+//! * [`wire`], [`user`], [`mask`], [`refresh_token`]: what clients send and get, parsed.
 //! * [`passwords`], [`login_limits`]: what a login costs, and how often it may be tried.
 //! * [`signing_keys`], [`rotation`]: by what tokens are signed.
 //! * [`cache`], [`reader`], [`change_feed`]: users in memory, and how they are kept true.
@@ -13,6 +13,7 @@
 
 pub mod api;
 pub mod contract;
+pub mod wire;
 pub mod user;
 pub mod mask;
 pub mod refresh_token;
@@ -249,7 +250,7 @@ impl Users {
 fn done<T>(changed: Changed<T>) -> Result<T, Error> {
     match changed {
         Changed::Done(value) => Ok(value),
-        Changed::NotFound => Err(Error::NotFound("There is no user of this id.")),
+        Changed::NotFound => Err(Error::NO_USER),
         Changed::OtherVersion => Err(Error::Changed),
         Changed::Admin => Err(Error::AdminStays),
     }

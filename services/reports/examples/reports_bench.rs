@@ -20,9 +20,13 @@ type Failure = Box<dyn Error>;
 /// Loads calls, asks for reports, and measures. Takes about ten minutes with 20 million calls.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Calls to load, of 200 phones
+    /// Calls to load
     #[arg(long, default_value_t = 20_000_000, value_name = "COUNT")]
     calls: u64,
+
+    /// Phones that they are of
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(10..), value_name = "COUNT")]
+    phones: u64,
 
     /// Rounds of everything that is compared
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
@@ -33,7 +37,6 @@ struct Options {
     database_url: String,
 }
 
-const PHONES: u64 = 200;
 /// The part of the calls after which reports are measured for the first time.
 const FIRST_PART: u64 = 20;
 /// Jobs of a queue that is measured alone.
@@ -59,25 +62,20 @@ struct Bench {
 
 impl Bench {
     fn run(&self) -> Result<(), Failure> {
-        let each = self.options.calls / PHONES;
+        let phones = self.options.phones;
+        let each = self.options.calls / phones;
         let first = (each / FIRST_PART).max(1);
-        say(&format!("loading {} calls", first * PHONES));
+        say(&format!("loading {} calls", first * phones));
         self.load(first, 1)?;
         let api = self.start("api", &["--listen", "127.0.0.1:0"])?;
         let url = api.url()?;
-        let small = self.rounds(|| {
-            let _workers = self.workers(&[])?;
-            client(&url, 100)
-        })?;
-        say(&format!("loading {} calls", (each - first) * PHONES));
+        let small = self.rounds(|| self.reports(&url, &[], 100))?;
+        say(&format!("loading {} calls", (each - first) * phones));
         let load = self.load(each - first, 2)?;
         let (mut fast, mut raw) = (Vec::new(), Vec::new());
         for _round in 0..self.options.rounds {
-            let workers = self.workers(&[])?;
-            fast.push(client(&url, 100)?);
-            drop(workers);
-            let _workers = self.workers(&["--raw"])?;
-            raw.push(client(&url, 10)?);
+            fast.push(self.reports(&url, &[], 100)?);
+            raw.push(self.reports(&url, &["--raw"], 10)?);
         }
         say("measuring the queue alone");
         let alone = self.rounds(|| self.drain(JOBS, JOBS))?;
@@ -92,7 +90,8 @@ impl Bench {
         let version: String = self.database.rows("SELECT VERSION()").remove(0);
         print(&Table {
             version,
-            calls: each * PHONES,
+            phones,
+            calls: each * phones,
             load,
             small,
             fast,
@@ -127,10 +126,17 @@ impl Bench {
         ])
     }
 
+    /// Asks two workers for so many reports, when their connections are open.
+    fn reports(&self, url: &str, options: &[&str], reports: u32) -> Result<Run, Failure> {
+        let _workers = self.workers(options)?;
+        client(url, 10)?;
+        client(url, reports)
+    }
+
     /// Loads so many calls of each phone.
     fn load(&self, each: u64, seed: u64) -> Result<Load, Failure> {
         let mut command = self.command("load")?;
-        let (generate, seed) = (format!("{PHONES}x{each}"), seed.to_string());
+        let (generate, seed) = (format!("{}x{each}", self.options.phones), seed.to_string());
         command.args(["--quiet", "--generate", &generate, "--seed", &seed]);
         let begun = Instant::now();
         let mut process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
@@ -146,7 +152,7 @@ impl Bench {
             return Err(format!("`reports load` ended with {status}").into());
         }
         Ok(Load {
-            calls: each * PHONES,
+            calls: each * self.options.phones,
             seconds: begun.elapsed().as_secs_f64(),
             peak_mb,
         })
@@ -293,6 +299,7 @@ fn client(url: &str, reports: u32) -> Result<Run, Failure> {
 
 struct Table {
     version: String,
+    phones: u64,
     calls: u64,
     load: Load,
     small: Vec<Run>,
@@ -331,8 +338,8 @@ fn print(table: &Table) {
     let growth = spread(each_ms(&table.fast)).median / spread(each_ms(&table.small)).median;
     let first = table.calls / FIRST_PART;
     println!(
-        "{}, {} calls of {PHONES} phones; medians, in parentheses least and most\n",
-        table.version, table.calls
+        "{}, {} calls of {} phones; medians, in parentheses least and most\n",
+        table.version, table.calls, table.phones
     );
     println!("| | |\n|---|---|");
     println!("| {calls} calls loaded | {seconds:.0} s, {rate:.0}/s, {peak_mb:.0} MB of memory |");

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use foundation::mysql::{NoPrimary, SetupError};
 
-use crate::load::SourceError;
-
 /// Everything is as it should be.
 pub const VALID: u8 = 0;
 /// What was looked at is wrong, whatever else went wrong.
@@ -105,4 +103,38 @@ impl Error {
             | Self::BrokeDown(_) => NOT_DONE,
         }
     }
+}
+
+/// Why a source cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The system does not give more of it.
+    #[error("cannot read on: {0}")]
+    Unreadable(io::Error),
+    /// Within an array. The place is that of the row.
+    #[error("the row at byte {at} is no JSON: {reason}")]
+    NotJson {
+        /// Where the row begins.
+        at: u64,
+        /// What is wrong with it, and where in it.
+        reason: String,
+    },
+    /// A comma is missing in an array.
+    #[error("no comma, and no end of the array, at byte {0}")]
+    NoComma(u64),
+    /// A comma of an array is followed by none.
+    #[error("no row at byte {0}")]
+    NoRow(u64),
+    /// It ends within an array.
+    #[error("it ends before its array does: is it complete?")]
+    NotClosed,
+    /// Something stands behind the array.
+    #[error("there is more behind the array, at byte {0}")]
+    BehindArray(u64),
+    /// A row of an array takes more than so many bytes.
+    #[error("the row at byte {0} takes more than {1} bytes")]
+    RowTooLong(u64, usize),
+    /// A load is to go on behind its end.
+    #[error("it ends before byte {0}, where the load stopped: it is not what was loaded")]
+    Shorter(u64),
 }

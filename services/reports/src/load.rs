@@ -28,10 +28,10 @@ use foundation::config::DatabaseArgs;
 
 pub use self::chunk::Chunk;
 use self::generator::Amount;
+use self::json::Row;
 use self::loader::Loader;
 use self::progress::Progress;
-pub use self::source::SourceError;
-use self::source::{Origin, Row, Source};
+use self::source::{Origin, Source};
 use crate::error::{Error, VALID};
 use crate::store::{self, LoadState};
 

@@ -9,8 +9,6 @@ use foundation::telemetry::{Registry, Reporter, size};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::MOST_SOCKETS;
-use super::event_loop::EventLoop;
-use super::writer::Writer;
 
 /// What is counted and timed.
 pub(super) struct WebMetrics {
@@ -75,9 +73,9 @@ impl WebMetrics {
     }
 
     /// Brings the gauges up to date.
-    pub(super) fn observe(&self, event_loop: &EventLoop, writer: &Writer) {
-        self.sockets.set(size(event_loop.len()));
-        self.waiting.set(size(writer.len()));
+    pub(super) fn observe(&self, sockets: usize, waiting: usize) {
+        self.sockets.set(size(sockets));
+        self.waiting.set(size(waiting));
     }
 }
 

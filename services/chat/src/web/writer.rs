@@ -10,7 +10,7 @@ use foundation::backoff::Backoff;
 use foundation::mysql::Access;
 use parking_lot::{Condvar, Mutex};
 
-use super::{Shared, event_loop};
+use super::Shared;
 use crate::message::{NewMessage, Refused};
 use crate::store::{self, Appended};
 
@@ -98,17 +98,20 @@ pub(super) fn submit_notice(shared: &Shared, message: NewMessage) {
         .expect("notices are always taken");
 }
 
+/// Tells a client that its message is refused.
+type Refuse = fn(&Shared, u64, &Refused);
+
 /// Starts the thread.
-pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
+pub(super) fn start(shared: &Arc<Shared>, refuse: Refuse) -> io::Result<()> {
     let inner = Arc::clone(shared);
     let thread = std::thread::Builder::new()
         .name("writer".to_owned())
-        .spawn(move || run(&inner))?;
+        .spawn(move || run(&inner, refuse))?;
     *shared.writer.thread.lock() = Some(thread);
     Ok(())
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &Shared, refuse: Refuse) {
     while let Some(batch) = shared.writer.next_batch() {
         let (messages, sockets): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let Some(appended) = store(shared, &Arc::new(messages)) else {
@@ -120,7 +123,7 @@ fn run(shared: &Shared) {
             match (appended, socket) {
                 (Appended::Stored(_), _) => shared.metrics.stored.inc(),
                 (Appended::IdTaken, Some(socket)) => {
-                    event_loop::refuse(shared, socket, &Refused::IdTaken);
+                    refuse(shared, socket, &Refused::IdTaken);
                 }
                 (Appended::Known | Appended::IdTaken, _) => {}
             }

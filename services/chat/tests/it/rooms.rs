@@ -1,6 +1,7 @@
 //! What is said in a room is seen by all who are in it, on whatever process, once and in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use serde_json::json;
@@ -135,7 +136,7 @@ fn who_enters_while_others_write_misses_nothing_and_gets_nothing_twice() {
             scope.spawn(move || write(writer, format!("w{number}")));
         }
         let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
-        let ended: Vec<_> = readers.into_iter().map(|reader| reader.join()).collect();
+        let ended: Vec<_> = readers.into_iter().map(ScopedJoinHandle::join).collect();
         over.store(true, Ordering::Relaxed);
         assert!(ended.iter().all(Result::is_ok));
     });

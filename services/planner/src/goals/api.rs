@@ -4,15 +4,13 @@ use std::time::Instant;
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
 use foundation::mysql::Access;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::error::Error;
 use crate::goals::contract::CONTRACT;
 use crate::goals::goal::{GoalChange, NewGoal, NewTask, TaskChange};
 use crate::goals::{Goals, store};
 use crate::ids::{GoalId, TaskId};
-use crate::page::Page;
+use crate::page::{Page, PageParameters};
 use crate::token::{Caller, bearer};
 
 impl Service for Goals {
@@ -59,23 +57,11 @@ fn caller(goals: &Goals, exchange: &Exchange) -> Result<Caller, Error> {
 }
 
 fn goal_id(exchange: &Exchange) -> Result<GoalId, Problem> {
-    Ok(GoalId::parse(&exchange.parameter("id")?)?)
+    Ok(GoalId::parse(&exchange.parameter("id")?).ok_or(Error::NO_GOAL)?)
 }
 
 fn task_id(exchange: &Exchange) -> Result<TaskId, Problem> {
-    Ok(TaskId::parse(&exchange.parameter("task")?)?)
-}
-
-/// Which part of a list is asked for.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PageParameters {
-    /// Most items to show; 50 if it is absent.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u64>,
-    /// Only items with a larger id: `next` of the page before.
-    after: Option<u64>,
+    Ok(TaskId::parse(&exchange.parameter("task")?).ok_or(Error::NO_TASK)?)
 }
 
 fn page(exchange: &Exchange) -> Result<Page, Problem> {
@@ -115,7 +101,7 @@ fn show_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let id = goal_id(exchange)?;
     let query = move |connection: &mut _| store::show_goal(connection, id);
     let found = goals.read(exchange.deadline(), query)?;
-    let goal = found.ok_or(Error::NotFound("There is no goal of this id."))?;
+    let goal = found.ok_or(Error::NO_GOAL)?;
     Ok(Response::json(&goal))
 }
 
@@ -169,8 +155,7 @@ fn show_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let (id, task) = (goal_id(exchange)?, task_id(exchange)?);
     let query = move |connection: &mut _| store::show_task(connection, id, task);
     let found = goals.read(exchange.deadline(), query)?;
-    let absent = Error::NotFound("There is no task of this id in this goal.");
-    Ok(Response::json(&found.ok_or(absent)?))
+    Ok(Response::json(&found.ok_or(Error::NO_TASK)?))
 }
 
 /// `PATCH /goals/{id}/tasks/{task}`

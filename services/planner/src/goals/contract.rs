@@ -13,11 +13,10 @@ use utoipa::{Modify, OpenApi};
 use crate::answers::{
     Always, StoredOnce, WithBody, WithPath, WithQuery, WithRight, WithToken, add_security,
 };
-use crate::goals::api::PageParameters;
 use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Task, TaskChange};
 use crate::goals::status::Step;
 use crate::ids::{GoalId, TaskId};
-use crate::page::Items;
+use crate::page::{Items, PageParameters};
 
 /// The contract, in JSON.
 pub static CONTRACT: LazyLock<String> =

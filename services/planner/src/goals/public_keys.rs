@@ -14,8 +14,8 @@ use prometheus::{IntCounter, IntGauge};
 use ureq::Agent;
 use url::Url;
 
-use crate::error::Error;
-use crate::token::{Caller, Invalid, Unverified, now};
+use crate::error::{Error, Invalid};
+use crate::token::{Caller, Unverified, now};
 use crate::users::signing_keys::JwkSet;
 
 /// Between two fetches: less than the time from making a key to signing with it, so a token's key is known before the token.

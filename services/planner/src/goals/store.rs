@@ -29,8 +29,6 @@ type Result<T> = std::result::Result<T, mysql::Error>;
 /// What the database did, or why it was not to.
 type Judged<T> = Result<std::result::Result<T, Error>>;
 
-const NO_GOAL: Error = Error::NotFound("There is no goal of this id.");
-const NO_TASK: Error = Error::NotFound("There is no task of this id in this goal.");
 const NOT_OWNER: Error = Error::Forbidden("A goal is changed by its owner or an admin.");
 const NOT_ASSIGNEE: Error = Error::Forbidden(
     "A task is changed by the owner of its goal or an admin; its assignee may change the status alone.",
@@ -121,7 +119,7 @@ fn locked_goal(transaction: &mut Transaction<'_>, id: GoalId) -> Result<Option<G
 /// A goal that is locked, if the caller may change it.
 fn own_goal(transaction: &mut Transaction<'_>, id: GoalId, caller: &Caller) -> Judged<Goal> {
     Ok(match locked_goal(transaction, id)? {
-        None => Err(NO_GOAL),
+        None => Err(Error::NO_GOAL),
         Some(goal) if !caller.is_or_is_admin(goal.owner_id) => Err(NOT_OWNER),
         Some(goal) => Ok(goal),
     })
@@ -221,7 +219,7 @@ pub fn create_task(
     transaction.exec_drop("UPDATE goals SET todo = todo + 1 WHERE id = ?", (goal,))?;
     let created = locked_task(&mut transaction, goal, id)?;
     transaction.commit()?;
-    Ok(created.ok_or(NO_TASK))
+    Ok(created.ok_or(Error::NO_TASK))
 }
 
 /// A task of a goal, if it is there.
@@ -238,7 +236,7 @@ pub fn show_task(connection: &mut Conn, goal: GoalId, id: TaskId) -> Result<Opti
 /// A page of the tasks of a goal.
 pub fn tasks(connection: &mut Conn, goal: GoalId, page: Page) -> Judged<Vec<Task>> {
     if show_goal(connection, goal)?.is_none() {
-        return Ok(Err(NO_GOAL));
+        return Ok(Err(Error::NO_GOAL));
     }
     let rows: Vec<Row> = connection.exec(
         r"SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at
@@ -276,10 +274,10 @@ pub fn change_task(
 ) -> Judged<Task> {
     let mut transaction = transaction(connection)?;
     let Some(owner) = locked_goal(&mut transaction, goal)?.map(|goal| goal.owner_id) else {
-        return Ok(Err(NO_GOAL));
+        return Ok(Err(Error::NO_GOAL));
     };
     let Some(mut task) = locked_task(&mut transaction, goal, id)? else {
-        return Ok(Err(NO_TASK));
+        return Ok(Err(Error::NO_TASK));
     };
     if let Err(error) = may_change(caller, owner, &task, &change) {
         return Ok(Err(error));
@@ -355,7 +353,7 @@ fn count_step(
 /// A page of what became of a task.
 pub fn history(connection: &mut Conn, goal: GoalId, id: TaskId, page: Page) -> Judged<Vec<Step>> {
     if show_task(connection, goal, id)?.is_none() {
-        return Ok(Err(NO_TASK));
+        return Ok(Err(Error::NO_TASK));
     }
     let rows: Vec<Row> = connection.exec(
         r"SELECT id, user_id, from_status, to_status, changed_at

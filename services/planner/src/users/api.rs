@@ -2,12 +2,8 @@
 
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
 use foundation::mysql::Access;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
 use crate::error::Error;
 use crate::ids::UserId;
@@ -16,7 +12,10 @@ use crate::token::{Caller, LIFETIME_S, bearer, now};
 use crate::users::contract::CONTRACT;
 use crate::users::mask::Mask;
 use crate::users::store::{self, Search};
-use crate::users::user::{NewUser, Password, User, UserChange};
+use crate::users::user::{NewUser, User, UserChange};
+use crate::users::wire::{
+    FindParameters, Login, PasswordGrant, Refresh, Session, Sessions, TokenResponse,
+};
 use crate::users::{Tokens, Users};
 
 impl Service for Users {
@@ -57,37 +56,6 @@ impl Service for Users {
 fn caller(users: &Users, exchange: &Exchange) -> Result<Caller, Error> {
     let token = bearer(exchange)?;
     users.caller(token, exchange.deadline())
-}
-
-/// A login as OAuth 2.0 has it (RFC 6749, section 4.3.2), and as Swagger UI sends it; other fields are not looked at.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct PasswordGrant {
-    #[schema(pattern = "^password$")]
-    grant_type: Option<String>,
-    username: String,
-    password: Password,
-}
-
-/// A login in JSON.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Login {
-    #[schema(example = "admin")]
-    login: String,
-    #[schema(value_type = String, format = Password, example = "secret")]
-    password: Password,
-}
-
-/// What a client sends with all requests, and comes back with when it is over (RFC 6749, section 5.1).
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TokenResponse {
-    access_token: String,
-    /// `bearer`
-    token_type: &'static str,
-    /// How long the access token lasts, in seconds.
-    expires_in: u64,
-    /// Is taken once.
-    refresh_token: String,
 }
 
 impl From<Tokens> for Response {
@@ -144,39 +112,11 @@ fn log_out(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(Response::empty(204))
 }
 
-/// What a refresh takes.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Refresh {
-    refresh_token: String,
-}
-
 /// `POST /token/refresh`
 fn refresh(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let refresh: Refresh = exchange.json()?;
     let tokens = users.refresh(&refresh.refresh_token, exchange.deadline())?;
     Ok(tokens.into())
-}
-
-/// A login that goes on.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Session {
-    id: Uuid,
-    /// When the login was.
-    created_at: DateTime<Utc>,
-    /// When its refresh token was used last.
-    refreshed_at: DateTime<Utc>,
-    /// When it ends, unless its refresh token is used.
-    expires_at: DateTime<Utc>,
-    /// Whether it is the one of this request.
-    current: bool,
-}
-
-/// The sessions of a user.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Sessions {
-    /// All of them, 100 at most, the newest first.
-    items: Vec<Session>,
 }
 
 /// `GET /sessions`
@@ -223,36 +163,6 @@ fn shown(user: &User) -> Response {
     Response::json(user).with_header("ETag", User::etag(user.version))
 }
 
-/// Which users are searched for.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct FindParameters {
-    /// Exactly this login.
-    login: Option<String>,
-    /// A mask: `*` stands for any characters, `?` for one, all else for itself in any case. Without a beginning, as in `*ov`,
-    /// it has at least two other characters.
-    #[param(
-        min_length = 1,
-        max_length = 64,
-        pattern = r"^([^*?][\s\S]*|[*?]+[^*?][*?]*[^*?][\s\S]*)$",
-        example = "Iv*"
-    )]
-    first_name: Option<String>,
-    /// A mask, as `first_name`.
-    #[param(
-        min_length = 1,
-        max_length = 64,
-        pattern = r"^([^*?][\s\S]*|[*?]+[^*?][*?]*[^*?][\s\S]*)$"
-    )]
-    last_name: Option<String>,
-    /// Most users to show; 50 if it is absent.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u64>,
-    /// Only users with a larger id: `next` of the page before.
-    after: Option<u64>,
-}
-
 /// `GET /users`
 fn find(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     caller(users, exchange)?;
@@ -269,7 +179,7 @@ fn find(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
 }
 
 fn id(exchange: &Exchange) -> Result<UserId, Problem> {
-    Ok(UserId::parse(&exchange.parameter("id")?)?)
+    Ok(UserId::parse(&exchange.parameter("id")?).ok_or(Error::NO_USER)?)
 }
 
 /// `GET /users/{id}` and `GET /user/id-{id}`: from memory at once, else when it is read.

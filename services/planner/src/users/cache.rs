@@ -68,7 +68,7 @@ impl Shown {
     #[must_use]
     pub fn response<'a>(&self, mut if_none_match: impl Iterator<Item = &'a str>) -> Response {
         let Some(body) = &self.body else {
-            return Problem::from(Error::NotFound("There is no user of this id.")).into();
+            return Problem::from(Error::NO_USER).into();
         };
         let etag = User::etag(self.version);
         let response = if if_none_match.any(|tags| names(tags, &etag)) {

@@ -13,9 +13,9 @@ use utoipa::{Modify, OpenApi};
 use crate::answers::{Always, WithBody, WithPath, WithQuery, WithRight, WithToken, add_security};
 use crate::ids::UserId;
 use crate::page::Items;
-use crate::users::api::{FindParameters, Login, PasswordGrant, Refresh, Sessions, TokenResponse};
 use crate::users::signing_keys::JwkSet;
 use crate::users::user::{NewUser, User, UserChange};
+use crate::users::wire::{FindParameters, Login, PasswordGrant, Refresh, Sessions, TokenResponse};
 
 /// The contract, in JSON.
 pub static CONTRACT: LazyLock<String> =

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::token::{self, Caller, Invalid, Unverified};
+use crate::error::Invalid;
+use crate::token::{self, Caller, Unverified};
 use crate::users::passwords::random;
 
 const SEED_BYTES: usize = 32;

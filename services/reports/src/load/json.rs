@@ -8,8 +8,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Deserializer;
 
 use crate::call::Call;
-
-use super::source::{Row, SourceError};
+use crate::error::SourceError;
 
 /// Bytes that are read at once; also the longest row. A call takes some seventy.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -21,6 +20,17 @@ enum Form {
     Array,
     /// Nothing: the next row begins on the next line, whatever stands on this one.
     Lines,
+}
+
+/// A row of a source.
+#[derive(Debug)]
+pub(super) enum Row {
+    Call(Call),
+    /// No call; it begins at this byte.
+    Malformed {
+        at: u64,
+        reason: String,
+    },
 }
 
 /// Rows of a source, and where in it they stand.

@@ -7,22 +7,10 @@ use std::path::Path;
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::call::Call;
-use crate::error::Error;
+use crate::error::{Error, SourceError};
 
 use super::generator::{Amount, Generator};
-use super::json::JsonCalls;
-
-/// A row of a source.
-#[derive(Debug)]
-pub(super) enum Row {
-    Call(Call),
-    /// No call; it begins at this byte.
-    Malformed {
-        at: u64,
-        reason: String,
-    },
-}
+use super::json::{JsonCalls, Row};
 
 /// What is loaded.
 #[derive(Debug, Clone, Copy)]
@@ -129,38 +117,4 @@ impl Source {
             Self::Generated(generator) => generator.made(),
         }
     }
-}
-
-/// Why a source cannot be read on.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The system does not give more of it.
-    #[error("cannot read on: {0}")]
-    Unreadable(io::Error),
-    /// Within an array. The place is that of the row.
-    #[error("the row at byte {at} is no JSON: {reason}")]
-    NotJson {
-        /// Where the row begins.
-        at: u64,
-        /// What is wrong with it, and where in it.
-        reason: String,
-    },
-    /// A comma is missing in an array.
-    #[error("no comma, and no end of the array, at byte {0}")]
-    NoComma(u64),
-    /// A comma of an array is followed by none.
-    #[error("no row at byte {0}")]
-    NoRow(u64),
-    /// It ends within an array.
-    #[error("it ends before its array does: is it complete?")]
-    NotClosed,
-    /// Something stands behind the array.
-    #[error("there is more behind the array, at byte {0}")]
-    BehindArray(u64),
-    /// A row of an array takes more than so many bytes.
-    #[error("the row at byte {0} takes more than {1} bytes")]
-    RowTooLong(u64, usize),
-    /// A load is to go on behind its end.
-    #[error("it ends before byte {0}, where the load stopped: it is not what was loaded")]
-    Shorter(u64),
 }
