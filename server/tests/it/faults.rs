@@ -215,7 +215,8 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
 #[test]
 fn a_lock_that_is_not_free_in_time_is_waited_for_again() {
     let database = Database::new();
-    let replica = Replica::start_with(&database, &["--database-timeout", "2s"]);
+    // MySQL looks once a second for waits that are over: half of this, and up to a second more.
+    let replica = Replica::start_with(&database, &["--database-timeout", "4s"]);
     let holder = database.hold_the_lock();
     let mut caller = replica.caller();
     caller.send_post("ann", "patient", "");
