@@ -115,9 +115,20 @@ pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Erro
         }
         Err(error) => return Err(error),
     }
-    let task = find(connection, &[id])?.pop();
-    task.map(Stored::Task)
-        .ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
+    // By the clock of the database, like all other times.
+    let select = "SELECT received_at FROM tasks WHERE id = ?";
+    let row: Option<Row> = connection.exec_first(select, (id.as_bytes(),))?;
+    let mut row = row.ok_or(mysql::DriverError::UnexpectedPacket)?;
+    Ok(Stored::Task(Task {
+        task_id: id,
+        task_name: TASK_NAME,
+        task_status: TaskStatus::Pending,
+        received: time(&mut row, 0)?,
+        started: None,
+        completed: None,
+        attempts: 0,
+        error_message: None,
+    }))
 }
 
 fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), mysql::Error> {

@@ -107,8 +107,13 @@ impl WatcherThread {
             match next {
                 Ok(asked) => {
                     let asked = std::iter::once(asked).chain(self.asked.try_iter().take(MOST_NEW));
-                    let asked = asked.collect();
-                    self.look(asked);
+                    // Who waits is looked at with the others that wait: soon, and at the cost of one.
+                    let is_held = |asked: &Asked| asked.wait.is_some() && !self.held.is_empty();
+                    let (to_hold, asked): (Vec<_>, Vec<_>) = asked.partition(is_held);
+                    self.held.extend(to_hold);
+                    if !asked.is_empty() {
+                        self.look(asked);
+                    }
                     // Who asks for a task in order to wait most likely waits for a short one.
                     looks_in_vain = 0;
                     let pause = self.pause(looks_in_vain);
