@@ -106,9 +106,11 @@ impl WatcherThread {
             };
             match next {
                 Ok(asked) => {
+                    let others = self.held.len();
                     let asked = std::iter::once(asked).chain(self.asked.try_iter().take(MOST_NEW));
                     // Who waits is looked at with the others that wait: soon, and at the cost of one.
-                    let is_held = |asked: &Asked| asked.wait.is_some() && !self.held.is_empty();
+                    let is_held =
+                        |asked: &Asked| asked.wait.is_some() && (1..MOST_HELD).contains(&others);
                     let (to_hold, asked): (Vec<_>, Vec<_>) = asked.partition(is_held);
                     self.held.extend(to_hold);
                     if !asked.is_empty() {
@@ -116,18 +118,20 @@ impl WatcherThread {
                     }
                     // Who asks for a task in order to wait most likely waits for a short one.
                     looks_in_vain = 0;
-                    let pause = self.pause(looks_in_vain);
-                    look_at = look_at.min(Instant::now() + pause).max(Instant::now());
+                    let soon = Instant::now() + self.pause(looks_in_vain);
+                    look_at = if others == 0 { soon } else { soon.min(look_at) };
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    let held = std::mem::take(&mut self.held);
-                    let before = held.len();
-                    self.look(held);
-                    let is_vain = self.held.len() == before;
-                    looks_in_vain = if is_vain { looks_in_vain + 1 } else { 0 };
-                    look_at = Instant::now() + self.pause(looks_in_vain);
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // Also while others ask all the time.
+            if !self.held.is_empty() && Instant::now() >= look_at {
+                let held = std::mem::take(&mut self.held);
+                let before = held.len();
+                self.look(held);
+                let is_vain = self.held.len() == before;
+                looks_in_vain = if is_vain { looks_in_vain + 1 } else { 0 };
+                look_at = Instant::now() + self.pause(looks_in_vain);
             }
         }
     }
