@@ -103,13 +103,12 @@ impl Hosts {
         self.last_failure().filter(|_| self.all.len() > 1)
     }
 
-    /// Whether a connection is fit for use: alive, where that is not known, and where there are several hosts, one to the
-    /// host that takes writes.
-    pub(super) fn check(&self, connection: &mut Conn, is_alive: bool) -> Result<(), Unfit> {
-        match self.all.len() {
-            1 if is_alive => Ok(()),
-            1 => Ok(connection.ping()?),
-            _several => primary::check(connection),
+    /// Whether a connection is fit for use: alive, and where there are several hosts, one to the host that takes writes.
+    pub(super) fn check(&self, connection: &mut Conn) -> Result<(), Unfit> {
+        if self.all.len() == 1 {
+            Ok(connection.ping()?)
+        } else {
+            primary::check(connection)
         }
     }
 

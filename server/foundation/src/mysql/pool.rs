@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use mysql::Conn;
@@ -30,9 +30,6 @@ pub struct Pool {
 }
 
 type Query = Box<dyn FnOnce() + Send>;
-
-/// A connection that was used so short a time ago is taken to be alive. To ask costs as much as a short query.
-const FRESH: Duration = Duration::from_millis(500);
 
 impl Pool {
     /// Connects when it must.
@@ -98,7 +95,6 @@ impl Pool {
             metrics.wait.observe(asked.elapsed().as_secs_f64());
             match query(&mut session) {
                 Ok(answer) => {
-                    session.used = Instant::now();
                     slot.0 = Some(session);
                     Ok(answer)
                 }
@@ -195,8 +191,6 @@ enum NotRun {
 pub struct Session {
     connection: Conn,
     metrics: PoolMetrics,
-    /// When it answered last.
-    used: Instant,
 }
 
 impl Session {
@@ -208,7 +202,6 @@ impl Session {
                 Ok(Self {
                     connection,
                     metrics: metrics.clone(),
-                    used: Instant::now(),
                 })
             }
             Err(no_primary) => {
@@ -263,8 +256,7 @@ impl Slot {
         };
         in_time()?;
         if let Some(mut session) = self.0.take() {
-            let is_fresh = session.used.elapsed() < FRESH;
-            if hosts.check(&mut session, is_fresh).is_ok() {
+            if hosts.check(&mut session).is_ok() {
                 return Ok(session);
             }
             session.give_up();
