@@ -21,6 +21,16 @@ fn behind_a_proxy(database: &Database, options: &[&str]) -> (Proxy, Replica, Cal
 }
 
 #[test]
+fn connections_that_are_lost_between_two_requests_cost_nobody_an_answer() {
+    let database = Database::new();
+    let (proxy, _replica, mut caller) = behind_a_proxy(&database, &[]);
+    for number in 0..20 {
+        assert_eq!(caller.get("/messages").status, 200, "{number}");
+        proxy.cut_all();
+    }
+}
+
+#[test]
 fn a_transaction_cut_at_any_statement_stores_its_message_once() {
     let database = Database::new();
     let (proxy, _replica, mut caller) = behind_a_proxy(&database, &[]);
