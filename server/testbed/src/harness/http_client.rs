@@ -116,6 +116,18 @@ impl Caller {
         self.request("GET", path, "", b"")
     }
 
+    /// The value of a series of `/metrics`.
+    ///
+    /// # Panics
+    /// If it is not shown.
+    pub fn metric(&mut self, series: &str) -> u64 {
+        let shown = String::from_utf8(self.get("/metrics").body).expect("the format is UTF-8");
+        let line = format!("{series} ");
+        let value = shown.lines().find_map(|shown| shown.strip_prefix(&line));
+        let value = value.unwrap_or_else(|| panic!("no {series} in {shown}"));
+        value.parse().expect("a whole number")
+    }
+
     /// Sends any bytes.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.stream

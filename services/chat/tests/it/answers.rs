@@ -8,7 +8,7 @@ use chat::proof::Proof;
 use serde_json::Value;
 use testbed::{Database, PATIENCE, eventually, program};
 
-use crate::harness::{Client, messager, metric, web, worker};
+use crate::harness::{Client, messager, web, worker};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -132,7 +132,7 @@ fn the_greeting_of_a_minute_is_said_once_by_however_many_processes() {
     let begun = Instant::now();
     let have_greeted = || {
         webs.iter()
-            .all(|web| metric(web, "chat_web_greetings_total") > 0)
+            .all(|web| web.caller().metric("chat_web_greetings_total") > 0)
     };
     while !have_greeted() {
         assert!(

@@ -2,7 +2,7 @@
 
 use testbed::{Caller, Database, Replica, eventually};
 
-use crate::harness::{Client, metric, web, web_with};
+use crate::harness::{Client, web, web_with};
 
 const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n";
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -141,6 +141,6 @@ fn the_page_is_served_beside_the_sockets_and_known_files_are_not_sent_again() {
     let contract = caller.get("/openapi.json").json();
     assert!(contract["paths"]["/chat/ws/{client_id}"]["get"].is_object());
     eventually("the socket is counted", || {
-        metric(&web, "chat_web_sockets") == 1
+        web.caller().metric("chat_web_sockets") == 1
     });
 }

@@ -193,15 +193,6 @@ pub(crate) fn seqs(frames: &[Value]) -> Vec<u64> {
         .collect()
 }
 
-/// The value of a series of `/metrics`; 0 if it is not shown.
-pub(crate) fn metric(process: &Replica, series: &str) -> u64 {
-    let shown = process.caller().get("/metrics").body;
-    let shown = String::from_utf8(shown).expect("the format is UTF-8");
-    let line = format!("{series} ");
-    let value = shown.lines().find_map(|shown| shown.strip_prefix(&line));
-    value.map_or(0, |value| value.parse().expect("a whole number"))
-}
-
 /// The outer process on the database at a URL.
 pub(crate) fn web_at(database_url: &str) -> Replica {
     started("web", database_url, &[])

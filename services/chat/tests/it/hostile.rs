@@ -8,7 +8,7 @@ use testbed::{Database, PATIENCE, Replica, eventually};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::harness::{Client, End, metric, web};
+use crate::harness::{Client, End, web};
 
 /// A frame as it stands on the wire, masked with zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -110,7 +110,9 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
         witness.send("w", &said);
         assert_eq!(witness.line(), ("w".to_owned(), said));
     }
-    eventually("all are gone", || metric(&web, "chat_web_sockets") == 1);
+    eventually("all are gone", || {
+        web.caller().metric("chat_web_sockets") == 1
+    });
 }
 
 #[test]
@@ -274,7 +276,9 @@ fn a_close_is_answered_with_its_code() {
     let mut client = Client::join(&web, "r");
     client.send_message(Message::Close(None));
     assert_eq!(client.end(), End::Closed(None));
-    eventually("it is gone", || metric(&web, "chat_web_sockets") == 0);
+    eventually("it is gone", || {
+        web.caller().metric("chat_web_sockets") == 0
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use testbed::Database;
 use uuid::Uuid;
 
-use crate::harness::{Client, messager, metric, seqs, web};
+use crate::harness::{Client, messager, seqs, web};
 
 /// Long enough for what must not come.
 const SILENCE: Duration = Duration::from_millis(400);
@@ -72,7 +72,7 @@ fn numbers_have_no_hole_and_one_order_whoever_writes_through_whatever_process() 
     // Two that give the same number would not: the database refuses one of them, which is tried again.
     let failed = "chat_web_database_connections_lost_total{pool=\"chat\"}";
     for web in &webs {
-        assert_eq!(metric(web, failed), 0, "they wait for each other");
+        assert_eq!(web.caller().metric(failed), 0, "they wait for each other");
     }
 }
 

@@ -106,12 +106,7 @@ impl Address {
 
     /// The value of a series of `/metrics`.
     pub(crate) fn metric(self, series: &str) -> u64 {
-        let shown = Caller::connect(self.0).get("/metrics").body;
-        let shown = String::from_utf8(shown).expect("the format is UTF-8");
-        let line = format!("{series} ");
-        let value = shown.lines().find_map(|shown| shown.strip_prefix(&line));
-        let value = value.unwrap_or_else(|| panic!("no {series} in {shown}"));
-        value.parse().expect("a whole number")
+        self.caller().metric(series)
     }
 
     /// A connection to it, byte by byte.
