@@ -267,13 +267,14 @@ check_cargo() {
   [[ -n $(type -P cc) ]] || install 'C compiler (Rust links with it)' gcc libc6-dev
 }
 
-# $@: what cargo is to build. Sets $binaries.
+# $@: the programs to build; each with the features that the whole workspace asks for, so that verbs share what is built. Sets
+# $binaries.
 build() {
   check_database
   check_cargo
   binaries=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
   [[ -d $binaries ]] || say 'first build: this takes some minutes'
-  attend cargo build --release --locked "$@"
+  attend cargo build --release --locked --workspace "$@"
 }
 
 # --- The verbs ---
@@ -281,7 +282,7 @@ build() {
 # A verb for another server: build it, open_database, provide it a database of its own, serve it on free ports, keep what has
 # no port, and attend its client, or stay.
 
-messenger=(-p server -p client --bin server --bin client)
+messenger=(--bin server --bin client)
 
 start_replicas() {
   build "${messenger[@]}"
@@ -323,22 +324,22 @@ run_tests() {
 }
 
 bench() {
-  build "${messenger[@]}" -p testbed --bin bench --example constant --example one_per_message
+  build "${messenger[@]}" --bin bench --example constant --example one_per_message
   open_database
   attend "$binaries/bench" "$@"
 }
 
 # Chaos and cluster start databases of their own.
 testbed() {
-  build "${messenger[@]}" -p testbed --bin "$1" --example one_per_message
+  build "${messenger[@]}" --bin "$1" --example one_per_message
   attend "$binaries/$1" "${@:2}"
 }
 
-# $1: a service, which is also its package and its program; with `bench`, its measurement, an example with a database of its own.
+# $1: a service, which is also its program; with `bench`, its measurement, an example with a database of its own.
 service() {
-  local example=()
-  [[ ${2:-} != bench ]] || example=(--examples)
-  build -p "$1" --bin "$1" "${example[@]}"
+  local name examples=()
+  [[ ${2:-} != bench ]] || for name in services/"$1"/examples/*; do examples+=(--example "$(basename "$name" .rs)"); done
+  build --bin "$1" "${examples[@]}"
   open_database
   if [[ ${2:-} == bench ]]; then attend "$binaries/examples/$1_bench" "${@:3}"; else "$@"; fi
 }
