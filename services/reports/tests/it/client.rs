@@ -80,7 +80,8 @@ fn each_kind_of_lie_is_found() {
         (Manner::NoTaskId, "this is no task"),
     ] {
         let stub = Stub::start(lie);
-        let ran = client(&stub.url(), &["-n", "10"]);
+        // One after the other: what the first says is what the lie contradicts.
+        let ran = client(&stub.url(), &["-n", "10", "-c", "1"]);
         assert_eq!(ran.status, Some(1), "{lie:?} {ran:?}");
         assert!(
             ran.out.contains("INVALID: 1 contradictions"),
