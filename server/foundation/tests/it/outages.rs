@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mysql::prelude::Queryable;
 use testbed::{
     Answer, Caller, Database, DatabaseHost, HostStatus, OwnDatabase, Replica, eventually,
 };
@@ -115,4 +116,26 @@ fn a_service_is_up_while_its_database_is_away() {
     host.set(HostStatus::Away);
     assert_eq!(replica.caller().get("/healthz").status, 200);
     assert_eq!(replica.caller().get("/metrics").status, 200);
+}
+
+#[test]
+fn a_write_that_may_be_done_later_is_504_and_what_was_not_begun_is_503() {
+    let database = Database::new();
+    let options = ["--request-timeout=2s", "--database-timeout=60s"];
+    let replica = start_with(&database.url(), &options);
+    let mut caller = replica.caller();
+    assert_eq!(store(&mut caller, "a", "x").status, 200);
+    let mut other = database.connect();
+    other
+        .query_drop("LOCK TABLES notes WRITE")
+        .expect("it is there");
+    let answer = store(&mut caller, "a", "y");
+    assert_problem(&answer, 504, "did not say whether it was done");
+    assert_eq!(answer.header("Retry-After"), None);
+    assert_problem(&caller.get("/notes/a"), 503, "The database does not answer");
+    other.query_drop("UNLOCK TABLES").expect("it is there");
+    eventually("it is done after all", || {
+        let answer = caller.get("/notes/a");
+        answer.status == 200 && answer.json()["text"] == "y"
+    });
 }
