@@ -32,7 +32,7 @@ impl Service for Messenger {
 
     /// Asks whether the database takes writes, and the writer can send some.
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.store.ready(deadline).map_err(Error::from)?)
+        Ok(self.store.ready(deadline)?)
     }
 
     fn observe(&self) {
@@ -79,8 +79,7 @@ fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem>
         return Err(Error::OutsideLimit(detail).into());
     }
     let page = move |connection: &mut Conn| store::page(connection, before, limit);
-    let messages = messenger.store.read(exchange.deadline(), page);
-    let messages = messages.map_err(Error::from)?;
+    let messages = messenger.store.read(exchange.deadline(), page)?;
     Ok(Response::json(&messages))
 }
 
