@@ -12,6 +12,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, Utf8Bytes, WebSocket};
 
 use super::allowance::{Allowance, Allowed};
+use super::join::Entering;
 use super::metrics::Counted;
 use crate::message::{Refused, RoomId};
 
@@ -36,9 +37,6 @@ const CLOSING: Duration = Duration::from_secs(2);
 struct Turns {
     connection: Upgraded,
     left: usize,
-    /// While it blocks: when that must end. A time-out of the system is for one write alone; who takes a little now and then
-    /// would hold the thread for long.
-    deadline: Option<Instant>,
 }
 
 impl Read for Turns {
@@ -55,12 +53,6 @@ impl Read for Turns {
 
 impl Write for Turns {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self
-            .deadline
-            .is_some_and(|deadline| Instant::now() > deadline)
-        {
-            return Err(ErrorKind::WouldBlock.into());
-        }
         self.connection.write(bytes)
     }
 
@@ -77,6 +69,8 @@ pub(super) struct Socket {
     pub(super) client: u64,
     pub(super) room: RoomId,
     state: Mutex<State>,
+    /// What it still needs to enter its room, while that waits until the client has read what was sent.
+    pub(super) entering: Mutex<Option<Entering>>,
     /// Counts it, until it is dropped.
     _counted: Counted,
 }
@@ -114,7 +108,7 @@ pub(super) enum Standing {
 }
 
 impl Socket {
-    /// A socket on a connection that has left HTTP. It blocks until [`Self::block_until`] says otherwise.
+    /// A socket on a connection that has left HTTP.
     pub(super) fn new(
         id: u64,
         client: u64,
@@ -131,7 +125,6 @@ impl Socket {
         let turns = Turns {
             connection,
             left: TURN,
-            deadline: None,
         };
         let now = Instant::now();
         let state = State {
@@ -148,26 +141,35 @@ impl Socket {
             client,
             room,
             state: Mutex::new(state),
+            entering: Mutex::default(),
             _counted: counted,
         }
     }
 
-    /// Makes it block until then, to send it its history, or not at all, for all else.
-    pub(super) fn block_until(&self, deadline: Option<Instant>) -> io::Result<()> {
+    /// Sends frames of history, the last of which has the number `last`, if it is open. They are not more than may wait.
+    pub(super) fn send_history(&self, frames: Vec<Utf8Bytes>, last: u64) -> Standing {
         let mut state = self.state.lock();
-        state.socket.get_mut().deadline = deadline;
-        state.stream().set_nonblocking(deadline.is_none())
+        if state.phase == Phase::Open {
+            for frame in frames {
+                match state.socket.write(Message::Text(frame)) {
+                    Ok(()) => {}
+                    // It waits to be written all the same.
+                    Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => {
+                        state.fail(error);
+                        break;
+                    }
+                }
+            }
+            state.next = last + 1;
+            state.flush();
+        }
+        state.standing()
     }
 
-    /// Sends frames, the last of which has the number `last`, while the socket blocks.
-    pub(super) fn send_history(&self, frames: Vec<Utf8Bytes>, last: u64) -> Result<(), Error> {
-        let mut state = self.state.lock();
-        for frame in frames {
-            state.socket.write(Message::Text(frame))?;
-        }
-        state.socket.flush()?;
-        state.next = last + 1;
-        Ok(())
+    /// Whether it is neither closed nor being closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.lock().phase == Phase::Open
     }
 
     /// Sends those of these frames of its room that it has not got, if it is open. They are in order and without a hole.
@@ -252,9 +254,11 @@ impl Socket {
         run(self.state.lock().socket.get_ref().connection.as_fd())
     }
 
-    /// Its system settings: a client that is away for a moment is not given up sooner than one that says nothing.
+    /// Its system settings: it does not block, and a client that is away for a moment is not given up sooner than one that
+    /// says nothing.
     pub(super) fn settle(&self) -> io::Result<()> {
         let state = self.state.lock();
+        state.stream().set_nonblocking(true)?;
         socket2::SockRef::from(state.stream()).set_tcp_user_timeout(Some(SILENCE))
     }
 }

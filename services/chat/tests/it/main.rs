@@ -12,3 +12,4 @@ mod hostile;
 mod life;
 mod browser;
 mod crashes;
+mod history;
