@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use foundation::jobs;
 use foundation::mysql::{Schema, column, has_relations, time, transaction};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
@@ -10,7 +9,7 @@ use uuid::Uuid;
 
 use crate::message::{Kind, Message, NewMessage, RoomId, RoomName};
 use crate::question::{Question, Route};
-use crate::tasks::{self, MESSAGER_QUEUE, PROOF_QUEUE, Reply, Task, enqueue, json};
+use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, PROOF_QUEUE, Reply, Task, enqueue, json};
 
 /// Connections of a process beyond those of its queues.
 pub const CONNECTIONS: u8 = 12;
@@ -126,7 +125,7 @@ pub fn store(
         let appended = rooms.append(transaction, messages)?;
         for (message, appended) in messages.iter().zip(&appended) {
             if let (Kind::Message, Appended::Stored(seq)) = (message.kind, appended) {
-                tasks::ask(transaction, message, *seq)?;
+                rooms.ask(transaction, Question::of(message, *seq))?;
             }
         }
         Ok(appended)
@@ -212,32 +211,28 @@ impl LockedRooms {
         Ok(appended)
     }
 
-    /// Has a question proved: at once if it is the only one of its room, else when those before it are.
-    ///
-    /// # Errors
-    /// As the database says.
-    pub fn ask_for_proof(
-        &self,
-        transaction: &mut Conn,
-        question: &Question,
-    ) -> Result<(), mysql::Error> {
-        let waiting: Option<u64> = transaction.exec_first(
-            "SELECT COUNT(*)
-             FROM proofs
-             WHERE room_id = ?",
-            (self.locked(question),),
-        )?;
-        transaction.exec_drop(
-            "INSERT INTO proofs (room_id, seq, task) VALUES (?, ?, ?)",
-            (question.room.0, question.seq, json(question)),
-        )?;
-        if waiting == Some(0) {
-            enqueue(transaction, PROOF_QUEUE, question)?;
+    /// Asks the inner service: at once, but for a proof only if no other of its room is asked for, else when those before it
+    /// are made.
+    fn ask(&self, transaction: &mut Conn, question: Question) -> Result<(), mysql::Error> {
+        if question.route != Route::Reverse {
+            let waiting: Option<u64> = transaction.exec_first(
+                "SELECT COUNT(*)
+                 FROM proofs
+                 WHERE room_id = ?",
+                (self.locked(&question),),
+            )?;
+            transaction.exec_drop(
+                "INSERT INTO proofs (room_id, seq, task) VALUES (?, ?, ?)",
+                (question.room.0, question.seq, json(&question)),
+            )?;
+            if waiting != Some(0) {
+                return Ok(());
+            }
         }
-        Ok(())
+        enqueue(transaction, MESSAGER_QUEUE, &Task::Asked(question))
     }
 
-    /// Ends the search for a proof with what came of it, and has the next question of its room proved.
+    /// Ends the search for a proof with what came of it.
     ///
     /// # Errors
     /// As the database says.
@@ -247,21 +242,41 @@ impl LockedRooms {
         question: &Question,
         reply: &Reply,
     ) -> Result<(), mysql::Error> {
+        let key = (self.locked(question), question.seq);
+        match question.route {
+            // If the call has failed for good, nobody would take it.
+            Route::Call => transaction.exec_drop(
+                "INSERT INTO replies (room_id, seq, reply)
+                 SELECT room_id, seq, ?
+                 FROM proofs
+                 WHERE room_id = ? AND seq = ?",
+                (json(reply), key.0, key.1),
+            ),
+            Route::Queue | Route::Reverse => {
+                let task = Task::Ended(question.clone(), reply.clone());
+                enqueue(transaction, MESSAGER_QUEUE, &task)
+            }
+        }
+    }
+
+    /// Gives the turn to the next question of a room, as what came of this one is shown in this transaction.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub fn end_turn(
+        &self,
+        transaction: &mut Conn,
+        question: &Question,
+    ) -> Result<(), mysql::Error> {
         transaction.exec_drop(
             "DELETE FROM proofs
              WHERE room_id = ? AND seq = ?",
             (self.locked(question), question.seq),
         )?;
-        match question.route {
-            Route::Call => transaction.exec_drop(
-                "INSERT INTO replies (room_id, seq, reply) VALUES (?, ?, ?)",
-                (question.room.0, question.seq, json(reply)),
-            )?,
-            Route::Queue | Route::Reverse => {
-                let task = Task::Ended(question.clone(), reply.clone());
-                enqueue(transaction, MESSAGER_QUEUE, &task)?;
-            }
+        if transaction.affected_rows() == 0 {
+            return Ok(());
         }
+        take_reply(transaction, question)?;
         let next: Option<Vec<u8>> = transaction.exec_first(
             "SELECT task
              FROM proofs
@@ -270,28 +285,13 @@ impl LockedRooms {
              LIMIT 1",
             (question.room.0,),
         )?;
-        match next {
-            Some(task) => jobs::enqueue(transaction, PROOF_QUEUE, Uuid::now_v7(), &task),
+        match next.map(|task| serde_json::from_slice(&task)) {
+            Some(Ok(next)) => hand_on(transaction, &next),
+            Some(Err(_written_by_another_version)) => {
+                Err(mysql::DriverError::UnexpectedPacket.into())
+            }
             None => Ok(()),
         }
-    }
-
-    /// Whether a question is being proved, or its reply is there.
-    ///
-    /// # Errors
-    /// As the database says.
-    pub fn is_called(
-        &self,
-        transaction: &mut Conn,
-        question: &Question,
-    ) -> Result<bool, mysql::Error> {
-        let key = (self.locked(question), question.seq);
-        let asked: Option<u64> = transaction.exec_first(
-            "SELECT (SELECT COUNT(*) FROM proofs WHERE room_id = ? AND seq = ?)
-                  + (SELECT COUNT(*) FROM replies WHERE room_id = ? AND seq = ?)",
-            (key.0, key.1, key.0, key.1),
-        )?;
-        Ok(asked.is_some_and(|asked| asked > 0))
     }
 
     fn locked(&self, question: &Question) -> u32 {
@@ -303,26 +303,50 @@ impl LockedRooms {
     }
 }
 
-/// The reply to a call, if it is there.
+/// Hands a question on to the workers, and to the messager what waits for the reply if it is a call.
 ///
 /// # Errors
 /// As the database says.
-pub fn reply(connection: &mut Conn, question: &Question) -> Result<Option<Reply>, mysql::Error> {
-    let reply: Option<Vec<u8>> = connection.exec_first(
-        "SELECT reply
-         FROM replies
-         WHERE room_id = ? AND seq = ?",
-        (question.room.0, question.seq),
-    )?;
-    // What cannot be read was written by another version: the call has failed.
-    Ok(reply.map(|json| serde_json::from_slice(&json).unwrap_or(None)))
+pub fn hand_on(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
+    if question.route == Route::Call {
+        enqueue(transaction, CALL_QUEUE, question)?;
+    }
+    enqueue(transaction, PROOF_QUEUE, question)
 }
 
-/// Takes the reply to a call away, as it is shown in this transaction.
+/// Where a call is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Called {
+    /// The proof is not made yet.
+    Waits,
+    /// This came of it.
+    Replied(Reply),
+    /// What came of it is shown.
+    Over,
+}
+
+/// Where a call is.
 ///
 /// # Errors
 /// As the database says.
-pub fn take_reply(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
+pub fn called(connection: &mut Conn, question: &Question) -> Result<Called, mysql::Error> {
+    let key = (question.room.0, question.seq);
+    // In one statement, for which the database stands still.
+    let found: Option<(u64, Option<Vec<u8>>)> = connection.exec_first(
+        "SELECT (SELECT COUNT(*) FROM proofs WHERE room_id = ? AND seq = ?),
+                (SELECT reply FROM replies WHERE room_id = ? AND seq = ?)",
+        (key.0, key.1, key.0, key.1),
+    )?;
+    Ok(match found {
+        // What cannot be read was written by another version: the call has failed.
+        Some((_, Some(json))) => Called::Replied(serde_json::from_slice(&json).unwrap_or(None)),
+        Some((0, None)) => Called::Over,
+        _ => Called::Waits,
+    })
+}
+
+/// Takes the reply to a call away.
+fn take_reply(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
     transaction.exec_drop(
         "DELETE FROM replies
          WHERE room_id = ? AND seq = ?",
@@ -396,6 +420,8 @@ fn uuid(bytes: &[u8]) -> Result<Uuid, mysql::Error> {
 
 #[cfg(test)]
 mod tests {
+    use foundation::jobs;
+
     use super::*;
 
     #[test]

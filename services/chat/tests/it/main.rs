@@ -13,3 +13,4 @@ mod life;
 mod browser;
 mod crashes;
 mod history;
+mod turns;
