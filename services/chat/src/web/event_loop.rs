@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use uuid::Uuid;
 
 use super::socket::{Socket, Standing};
 use super::{Shared, join, writer};
@@ -183,9 +184,9 @@ pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standin
 }
 
 /// Tells a client, if it is still there, that its message was not taken.
-pub(super) fn refuse(shared: &Shared, socket: u64, refused: &Refused) {
+pub(super) fn refuse(shared: &Shared, socket: u64, refused: &Refused, id: Uuid) {
     if let Some(socket) = shared.event_loop.get(socket) {
-        let standing = socket.refuse(refused);
+        let standing = socket.refuse(refused, Some(id));
         settle(shared, &socket, false, standing);
     }
 }

@@ -10,14 +10,16 @@ use tungstenite::error::Error;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, Utf8Bytes, WebSocket};
+use uuid::Uuid;
 
 use super::allowance::{Allowance, Allowed};
 use super::join::Entering;
 use super::metrics::Counted;
-use crate::message::{Refused, RoomId};
+use crate::message::{Refused, RoomId, id_of};
 
-/// Bytes of a frame, and of a message of several, at most: a message of the most characters fits, however it is escaped.
-const MOST_FRAME: usize = 16 << 10;
+/// Bytes of a frame, and of a message of several, at most. A message of the most characters fits, however it is escaped: text
+/// and name take 12 bytes a character, `\uXXXX` twice, which are 48,768, and there is room for other members.
+const MOST_FRAME: usize = 60 << 10;
 /// What a socket reads at once, and keeps in memory for that.
 const READ_BUFFER: usize = 4 << 10;
 /// What is read of a socket before it is another's turn.
@@ -194,9 +196,9 @@ impl Socket {
     }
 
     /// Tells the client that what it sent was not taken.
-    pub(super) fn refuse(&self, refused: &Refused) -> Standing {
+    pub(super) fn refuse(&self, refused: &Refused, id: Option<Uuid>) -> Standing {
         let mut state = self.state.lock();
-        state.refuse(refused);
+        state.refuse(refused, id);
         state.flush();
         state.standing()
     }
@@ -283,26 +285,27 @@ impl State {
             // Answered already. The connection ends when the answer is written.
             Message::Close(_) => self.phase = Phase::Closing(self.heard + CLOSING),
             Message::Pong(_) => {}
-            _other => match self.allowance.take(self.heard) {
-                Allowed::Yes => {
-                    let taken = match message {
-                        Message::Text(text) => take(text),
-                        Message::Ping(_) => Ok(()),
-                        _binary => Err(Refused::NoText),
-                    };
-                    if let Err(refused) = taken {
-                        self.refuse(&refused);
+            _other => {
+                let taken = match (self.allowance.take(self.heard), message) {
+                    (Allowed::NoMore, _) => {
+                        return self.close(CloseCode::Policy, "Too many messages.");
                     }
+                    (Allowed::No, _) => Err(Refused::TooMany),
+                    (Allowed::Yes, Message::Text(text)) => take(text),
+                    (Allowed::Yes, Message::Ping(_)) => Ok(()),
+                    (Allowed::Yes, _binary) => Err(Refused::NoText),
+                };
+                if let Err(refused) = taken {
+                    let id = message.to_text().ok().and_then(id_of);
+                    self.refuse(&refused, id);
                 }
-                Allowed::No => self.refuse(&Refused::TooMany),
-                Allowed::NoMore => self.close(CloseCode::Policy, "Too many messages."),
-            },
+            }
         }
     }
 
-    fn refuse(&mut self, refused: &Refused) {
+    fn refuse(&mut self, refused: &Refused, id: Option<Uuid>) {
         if self.phase == Phase::Open
-            && let Err(error) = self.socket.write(Message::text(refused.frame()))
+            && let Err(error) = self.socket.write(Message::text(refused.frame(id)))
         {
             self.fail(error);
         }
@@ -322,7 +325,7 @@ impl State {
                 );
             }
             Error::Capacity(_) => {
-                self.close(CloseCode::Size, "A message takes 16384 bytes at most.");
+                self.close(CloseCode::Size, "A message takes 61440 bytes at most.");
             }
             Error::Utf8(_) => self.close(CloseCode::Invalid, "A text is not UTF-8."),
             Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {

@@ -246,3 +246,35 @@ fn take_pictures(browser: &Browser) {
         }
     }
 }
+
+#[test]
+fn what_is_refused_is_given_back_to_be_mended_and_not_sent_again() {
+    let Some(driver) = Driver::start() else {
+        skip("there is no chromedriver");
+        return;
+    };
+    let database = Database::new();
+    let mut web = web(&database);
+    let address = web.address();
+    let ann = driver.open("ann", &format!("http://{address}/pages/chat?room=refused"));
+    ann.wait_for("document.getElementById('state').innerText === 'In refused'");
+    ann.wait_for("(document.getElementById('name').value = 'CronTab') === 'CronTab'");
+    ann.say("Hello");
+    ann.wait_for("document.getElementById('fault').innerText.includes('own')");
+    ann.wait_for("document.getElementById('text').value === 'Hello'");
+    ann.wait_for("(document.getElementById('name').value = 'ann') === 'ann'");
+    ann.say(", Bob");
+    ann.wait_for_text("Hello, Bob");
+    web.kill();
+    ann.wait_for("document.getElementById('state').className === 'offline'");
+    let _web = web_again(&database, address);
+    ann.wait_for("document.getElementById('state').innerText === 'In refused'");
+    ann.say("again");
+    ann.wait_for_text("again");
+    ann.wait_for("document.getElementById('fault').innerText === ''");
+    let too_long = "(document.getElementById('room').value = 'r'.repeat(65)) && document.getElementById('entry').requestSubmit() === undefined";
+    ann.wait_for("document.getElementById('room').removeAttribute('maxlength') === undefined");
+    ann.wait_for(too_long);
+    ann.wait_for("document.getElementById('fault').innerText.includes('1 to 64')");
+    assert_eq!(ann.errors(), Vec::<String>::new());
+}

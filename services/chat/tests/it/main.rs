@@ -14,3 +14,4 @@ mod browser;
 mod crashes;
 mod history;
 mod turns;
+mod refusals;
