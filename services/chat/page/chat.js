@@ -161,7 +161,7 @@ async function check(proof, element) {
   const hash = await sha256(join(header, new Uint8Array(nonce.buffer)));
   const hex = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   const zeros = leadingZeros(hash);
-  if (hex !== proof.hash || zeros < proof.bits) return refute("not verified");
+  if (hex !== proof.hash || proof.bits < 1 || zeros < proof.bits) return refute("not verified");
   const rate = proof.elapsed_ms ? ` · ${(proof.hashes / proof.elapsed_ms / 1000).toFixed(1)} MH/s` : "";
   element.textContent = `✓ verified · ${zeros} zero bits · nonce ${proof.nonce}${rate}`;
 }

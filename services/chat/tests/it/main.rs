@@ -15,3 +15,4 @@ mod crashes;
 mod history;
 mod turns;
 mod refusals;
+mod commands;

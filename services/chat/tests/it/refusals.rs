@@ -1,5 +1,7 @@
 //! What is refused, and what clients are told of it.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -68,4 +70,26 @@ fn of_who_sends_a_little_too_fast_twenty_messages_a_second_are_taken() {
         refused.is_none_or(|frame| frame["again"] == true),
         "{refused:?}"
     );
+}
+
+#[test]
+fn nothing_but_a_get_in_http_1_1_becomes_a_socket() {
+    let database = Database::new();
+    let web = web(&database);
+    for (begin, status) in [
+        ("GET /chat/ws/1?group_name=r HTTP/1.1", "101"),
+        ("GET /chat/ws/1?group_name=r HTTP/1.0", "426"),
+        ("HEAD /chat/ws/1?group_name=r HTTP/1.1", "426"),
+    ] {
+        let mut stream = TcpStream::connect(web.address()).expect("it listens");
+        let head = format!(
+            "{begin}\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut line = String::new();
+        let mut reader = BufReader::new(stream);
+        reader.read_line(&mut line).expect("it answers");
+        assert_eq!(line.split(' ').nth(1), Some(status), "{begin}: {line}");
+    }
 }
