@@ -114,7 +114,23 @@ fn origin(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn no_variable_means_one_thing_to_a_command_and_another_to_the_next() {
+        for (command, variable) in [("verify", "CHAT_VERIFY_JSON"), ("load", "CHAT_LOAD_JSON")] {
+            let config = Config::command();
+            let command = config.find_subcommand(command).expect("it has it");
+            let mut options = command.get_arguments();
+            let json = options.find(|option| option.get_id() == "json");
+            let found = json
+                .and_then(|json| json.get_env())
+                .and_then(|it| it.to_str());
+            assert_eq!(found, Some(variable));
+        }
+    }
 
     #[test]
     fn an_origin_is_read_as_browsers_send_it_or_refused() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use testbed::{Database, Replica};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::harness::{Client, End, seqs, web};
+use crate::harness::{Client, End, seqs, web, web_at};
 
 /// Messages of the room, of 12,000 bytes each: more than the system holds for who does not read.
 const MESSAGES: u64 = 400;
@@ -94,4 +94,18 @@ fn who_takes_too_long_to_read_its_history_is_closed() {
     let _cut = stream.read_to_end(&mut rest);
     assert!(rest.len() < 12_000 * 100, "{}", rest.len());
     assert_eq!(web.caller().metric("chat_web_sockets"), 0);
+}
+
+#[test]
+fn who_enters_while_the_database_is_away_is_told_so() {
+    let database = Database::new();
+    let proxy = database.proxy();
+    let web = web_at(&database.url_through(&proxy));
+    proxy.cut_all();
+    drop(proxy);
+    let mut client = Client::join(&web, "r");
+    let mut sent = Vec::new();
+    client.stream().read_to_end(&mut sent).expect("it is ended");
+    let sent = String::from_utf8_lossy(&sent);
+    assert!(sent.contains("The database does not answer."), "{sent}");
 }
