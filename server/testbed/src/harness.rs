@@ -32,4 +32,4 @@ pub use judge::{Exchange, assert_promises};
 pub use load::Load;
 pub use own_database::OwnDatabase;
 pub use replica::Replica;
-pub use waiting::{PATIENCE, eventually, skip};
+pub use waiting::{PATIENCE, SetAtEnd, eventually, skip};
