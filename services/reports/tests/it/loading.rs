@@ -119,7 +119,8 @@ fn rows_that_are_no_calls_are_left_out_counted_and_told_with_their_place() {
 #[test]
 fn of_many_malformed_rows_the_first_are_told_and_all_are_counted() {
     let database = Database::new();
-    let ran = load(&database, &["-"], &"{}\n".repeat(1_000));
+    let ran = run(reports("load", &database).arg("-"), &"{}\n".repeat(1_000));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
     assert!(ran.out.contains("1000 malformed rows left out"), "{ran:?}");
     assert_eq!(ran.err.matches("missing field").count(), 10, "{ran:?}");
 }

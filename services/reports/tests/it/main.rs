@@ -5,6 +5,7 @@ mod figures;
 mod loading;
 mod interruptions;
 mod checking;
+mod repaired;
 mod service;
 mod api;
 mod kills;
