@@ -38,7 +38,7 @@ use foundation::telemetry::{Program, Registry};
 /// This program, in metrics.
 pub const PROGRAM: Program = Program::new("reports", env!("CARGO_PKG_VERSION"));
 
-/// Writes a line to stdout. Who reads it may have gone: what was done is done all the same.
+/// Writes lines to stdout, the last without its end. Who reads it may have gone: what was done is done all the same.
 fn say(text: &impl fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
