@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use utoipa::OpenApi;
 use uuid::Uuid;
 
-use crate::request::{CorrelationId, Wanted};
+use crate::request::{Members, Wanted};
 use crate::store::SCHEMA;
 use crate::tasks::{self, Cancelled, Filter, NewTask, Reported, Stored, Task, TaskStatus};
 use watcher::Watcher;
@@ -105,34 +105,31 @@ impl Service for Reports {
 
 /// Reports over call records: how many calls, how long and how dear, for each phone.
 #[derive(OpenApi)]
-#[openapi(
-    paths(ask, show, list, cancel, report),
-    components(schemas(CorrelationId))
-)]
+#[openapi(paths(ask, show, list, cancel, report))]
 struct Contract;
 
 /// Asks for a report: stores a task, which a worker takes up.
 #[utoipa::path(
     post,
     path = "/api/v1/report",
-    request_body = Wanted,
+    request_body(content = Wanted, example = json!({ "numbers": [1, 2], "correlation_id": "x" })),
     params((
         "Idempotency-Key" = Option<Uuid>, Header,
         description = "A UUID of the client's own. A request that is repeated with it gives the same task."
     )),
     responses(
         (status = 202, description = "The task.", body = Task, headers(("Location" = String, description = "Where the task is shown."))),
-        (status = 400, description = "The body is not of this form.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no JSON object, or something is missing, unknown or of the wrong type: each in `faults`.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "Outside a limit, each fault in `faults`; or the key was used for another task.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "A limit is broken: each in `faults`; or the key was used for another task.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The database does not answer. With the same key it is safe to try again.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
-    let wanted: Wanted = exchange.json()?;
+    let members: Members = exchange.json()?;
     let request_id = request_id(exchange)?;
-    let (request, correlation_id) = wanted.parse()?;
+    let (request, correlation_id) = members.parse()?;
     let new = NewTask {
         request_id,
         correlation_id,
@@ -234,11 +231,7 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
 )]
 fn list(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
     let query: ListQuery = exchange.parameters()?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MOST_LISTED).contains(&limit) {
-        let detail = format!("`limit` is {limit}. It takes 1 to {MOST_LISTED}.");
-        return Err(Problem::new(422, detail));
-    }
+    let limit = query.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), limit)?;
     let filter = Filter {
         status: query.status,
         correlation_ids: query
@@ -257,6 +250,18 @@ fn list(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
         .map(|task| task.task_id)
         .filter(|_| !is_last);
     Ok(Response::json(&Tasks { statuses, next }))
+}
+
+fn limit(text: &str) -> Result<usize, Problem> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    match text.parse() {
+        Ok(limit @ 1..=MOST_LISTED) => Ok(limit),
+        _ => Err(Problem::new(
+            if is_number { 422 } else { 400 },
+            format!("`limit` takes a number from 1 to {MOST_LISTED}."),
+        )),
+    }
 }
 
 /// What the client may have sent in JSON: a string, or a number if it looks like one.

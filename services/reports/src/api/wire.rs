@@ -1,7 +1,8 @@
 //! What stands on the wire beside tasks, figures and what is asked for.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -16,14 +17,30 @@ use crate::tasks::{Task, TaskStatus};
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// Tasks of this status only.
+    #[serde(default, deserialize_with = "unless_empty")]
     pub(super) status: Option<TaskStatus>,
     /// Tasks of this name only, be it a string or a number.
+    #[serde(default, deserialize_with = "unless_empty")]
+    #[param(max_length = 255)]
     pub(super) correlation_id: Option<String>,
     /// Most tasks, 1 to 100; else 20.
-    #[param(minimum = 1, maximum = 100)]
-    pub(super) limit: Option<usize>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 100)]
+    pub(super) limit: Option<String>,
     /// Tasks that are older than this one: `next` of the page before.
+    #[serde(default, deserialize_with = "unless_empty")]
     pub(super) after: Option<Uuid>,
+}
+
+/// Reads a parameter; an empty one is none, as forms send those that are not filled in.
+fn unless_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    T::deserialize(text.into_deserializer()).map(Some)
 }
 
 /// A page of tasks.

@@ -246,10 +246,15 @@ fn pages_show_each_task_once_newest_first() {
     assert_eq!(ids(&list(&mut caller, "")), asked[..20]);
     assert_eq!(ids(&list(&mut caller, "limit=100")).len(), 45);
     assert_eq!(list(&mut caller, "limit=45")["next"], Value::Null);
+    let empty = list(&mut caller, "status=&correlation_id=&limit=&after=");
+    assert_eq!(ids(&empty), asked[..20]);
     for (query, status) in [
         ("limit=0", 422),
         ("limit=101", 422),
+        ("limit=-1", 422),
+        ("limit=99999999999999999999999", 422),
         ("limit=x", 400),
+        ("limit=1.5", 400),
         ("status=done", 400),
         ("after=x", 400),
         ("other=1", 400),
@@ -358,11 +363,70 @@ fn each_number_that_cannot_be_taken_is_told() {
     let api = api(&database);
     let wanted = json!({ "numbers": [1, -1, 2, 1, 1.5, "3", 1_000_000_000_000_001_u64] });
     let answer = post(&mut api.caller(), &wanted);
-    assert_eq!(answer.status, 422, "{answer:?}");
+    assert_eq!(answer.status, 400, "{answer:?}");
     let problem = answer.json();
     let faults = problem["faults"].as_array().expect("it is a list");
     let places: Vec<_> = faults.iter().map(|fault| fault["index"].clone()).collect();
     assert_eq!(places, [1, 3, 4, 5, 6]);
+}
+
+#[test]
+fn what_has_the_wrong_form_is_400_what_breaks_a_limit_422_and_all_of_it_is_told() {
+    let database = Database::new();
+    let api = api(&database);
+    let mut caller = api.caller();
+    let late_from =
+        json!({ "numbers": [1], "from": "2024-01-02T00:00:00Z", "to": "2024-01-01T00:00:00Z" });
+    for (wanted, status, fields) in [
+        (json!({}), 400, &["numbers"][..]),
+        (json!({ "numbers": "1" }), 400, &["numbers"]),
+        (json!({ "numbers": ["1"] }), 400, &["numbers"]),
+        (
+            json!({ "numbers": [1], "correlation_id": true }),
+            400,
+            &["correlation_id"],
+        ),
+        (
+            json!({ "numbers": [1], "from": 1, "to": "soon" }),
+            400,
+            &["from", "to"],
+        ),
+        (json!({ "numbers": [1], "other": 1 }), 400, &["other"]),
+        (json!({ "numbers": [] }), 422, &["numbers"]),
+        (
+            json!({ "numbers": [1, 1, -1] }),
+            422,
+            &["numbers", "numbers"],
+        ),
+        (
+            json!({ "phones": [1], "correlation_id": "x".repeat(256) }),
+            422,
+            &["correlation_id"],
+        ),
+        (late_from, 422, &["to"]),
+        (
+            json!({ "phones": [-1], "correlation_id": {}, "from": "x", "to": 1, "other": 1 }),
+            400,
+            &["phones", "correlation_id", "from", "to", "other"],
+        ),
+    ] {
+        let answer = post(&mut caller, &wanted);
+        assert_eq!(answer.status, status, "{wanted}: {answer:?}");
+        let problem = answer.json();
+        let faults = problem["faults"].as_array().expect("it is a list");
+        let told: Vec<_> = faults
+            .iter()
+            .filter_map(|fault| fault["field"].as_str())
+            .collect();
+        assert_eq!(told, fields, "{problem}");
+        let detail = problem["detail"].as_str().expect("it is a text");
+        let names = if fields.len() == 1 {
+            fields[0]
+        } else {
+            "`faults`"
+        };
+        assert!(detail.contains(names), "{problem}");
+    }
 }
 
 #[test]
