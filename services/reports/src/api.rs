@@ -54,7 +54,8 @@ impl Reports {
     pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let pool = database.pool("api", SCHEMA.connections);
-        let watcher = Watcher::start(pool.clone())
+        let request_timeout = options.server.http.limits.request_timeout;
+        let watcher = Watcher::start(pool.clone(), request_timeout)
             .map_err(|error| Failure::new(&format!("cannot start the watcher: {error}")))?;
         Ok(Self { pool, watcher })
     }
@@ -207,14 +208,13 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
     let seconds = preferences.find_map(|preference| {
         let (name, seconds) = preference.split_once('=')?;
         let is_wait = name.trim().eq_ignore_ascii_case("wait");
-        seconds
-            .trim()
-            .trim_matches('"')
-            .parse()
-            .ok()
-            .filter(|_| is_wait)
+        let seconds = seconds.trim().trim_matches('"');
+        let is_number = !seconds.is_empty() && seconds.bytes().all(|digit| digit.is_ascii_digit());
+        (is_wait && is_number).then_some(seconds)
     })?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+    // One that does not fit is longer than the longest, too.
+    let wait = seconds.parse().map_or(LONGEST_WAIT, Duration::from_secs);
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// Lists tasks, newest first.
@@ -380,6 +380,9 @@ mod tests {
             (&["respond-async, Wait = \"7\""], Some(7)),
             (&["respond-async", "wait=0"], Some(0)),
             (&["wait=61"], Some(60)),
+            (&["wait=99999999999999999999"], Some(60)),
+            (&["wait=-1"], None),
+            (&["wait=+1"], None),
             (&["wait"], None),
             (&["wait=soon"], None),
             (&["waiting=3"], None),

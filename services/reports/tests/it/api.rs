@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testbed::{Caller, Database, PATIENCE, eventually};
 use uuid::Uuid;
 
-use crate::service::{api, ask, ended, load_phone_7, path, post, wait_for, worker};
+use crate::service::{api, ask, ended, load_phone_7, path, post, start, wait_for, worker};
 
 #[test]
 fn a_client_that_posts_polls_and_gets_has_its_report() {
@@ -108,6 +108,42 @@ fn who_prefers_to_wait_is_answered_when_the_task_ends_or_the_time_is_over() {
     let done = waiting.join().expect("it does not panic");
     assert_eq!(done["task_status"], "completed");
     assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
+fn while_the_database_does_not_answer_nobody_is_kept_beyond_the_time_out_or_the_wait() {
+    let database = Database::new();
+    let options = ["--listen", "127.0.0.1:0", "--request-timeout", "2s"];
+    let api = start("api", &database, &options);
+    let task = ask(&mut api.caller(), &json!({ "numbers": [7] }));
+    let mut locking = database.connect();
+    locking
+        .query_drop("LOCK TABLES tasks WRITE, jobs WRITE")
+        .expect("the tables are there");
+    std::thread::scope(|scope| {
+        for (after_ms, header, most) in [
+            (0, "", 2),
+            (0, "Prefer: wait=4\r\n", 5),
+            (300, "", 2),
+            (700, "", 2),
+            (1_300, "Prefer: wait=1\r\n", 2),
+            (1_900, "", 2),
+        ] {
+            let (mut caller, path) = (api.caller(), path("tasks", &task));
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(after_ms));
+                let begun = Instant::now();
+                let answer = caller.request("GET", &path, header, b"");
+                assert_eq!(answer.status, 503, "{answer:?}");
+                let took = begun.elapsed();
+                let bound = Duration::from_secs(most) + Duration::from_millis(500);
+                assert!(took < bound, "after {after_ms} ms: {took:?}");
+            });
+        }
+    });
+    locking.query_drop("UNLOCK TABLES").expect("it is up");
+    let answer = api.caller().get(&path("tasks", &task));
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[test]
