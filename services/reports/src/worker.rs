@@ -7,7 +7,7 @@ use clap::Parser;
 use foundation::config::{ServerArgs, at_least_one, duration};
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, Pool};
+use foundation::mysql::{Access, DatabaseAway, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
@@ -74,8 +74,13 @@ impl Reporter {
             let figures = self
                 .pool
                 .run(Access::Read, Instant::now() + PATIENCE, query);
-            let away = |_away| WorkError::Retry("the database did not answer".to_owned());
-            all.extend(figures.map_err(away)?);
+            let failed = |away: DatabaseAway| {
+                let incident = away.incident;
+                WorkError::Retry(format!(
+                    "the database failed; the log tells why, by {incident}"
+                ))
+            };
+            all.extend(figures.map_err(failed)?);
         }
         Ok(all)
     }

@@ -8,6 +8,7 @@ mod checking;
 mod repaired;
 mod service;
 mod api;
+mod attempts;
 mod kills;
 mod stub;
 mod client;
