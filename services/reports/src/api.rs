@@ -22,7 +22,7 @@ use crate::request::{Members, Wanted};
 use crate::store::SCHEMA;
 use crate::tasks::{self, Cancelled, Filter, NewTask, Reported, Stored, Task, TaskStatus};
 use watcher::Watcher;
-use wire::{ListQuery, Report, Tasks};
+use wire::{ListQuery, Report, RequestProblem, TaskProblem, Tasks};
 
 /// The API of the reports: takes tasks, and shows them and their reports. Any number may share a database
 #[derive(Debug, Parser)]
@@ -120,11 +120,11 @@ struct Contract;
     )),
     responses(
         (status = 202, description = "The task.", body = Task, headers(("Location" = String, description = "Where the task is shown."))),
-        (status = 400, description = "The body is no JSON object, or something is missing, unknown or of the wrong type: each in `faults`.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no JSON object, or something is missing, unknown or of the wrong type: each in `faults`.", body = RequestProblem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "A limit is broken: each in `faults`; or the key was used for another task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer. With the same key it is safe to try again.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "A limit is broken: each in `faults`; or the key was used for another task.", body = RequestProblem, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer. With the same key it is safe to try again.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
 fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
@@ -171,9 +171,9 @@ fn request_id(exchange: &Exchange) -> Result<Uuid, Problem> {
         ("Prefer" = Option<String>, Header, description = "With `wait=N` (RFC 7240) the answer is held until the task ends, or N seconds are over, 60 at most."),
     ),
     responses(
-        (status = 200, description = "The task.", body = Task),
+        (status = 200, description = "The task.", body = Task, headers(("Preference-Applied" = Option<String>, description = "`wait=N`, where it was preferred."))),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer, or too many requests wait.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer, or too many requests wait.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
 fn show(reports: &Reports, exchange: Exchange) {
@@ -226,7 +226,7 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
         (status = 200, description = "A page of tasks.", body = Tasks),
         (status = 400, description = "The query is not of this form.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "`limit` is outside of 1 to 100.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
 fn list(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
@@ -286,8 +286,8 @@ fn correlation_ids(text: String) -> Vec<String> {
     responses(
         (status = 200, description = "It is cancelled: no report will be made.", body = Task),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "It has ended; `task_status` tells how.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "It has ended; `task_status` tells how.", body = TaskProblem, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
 fn cancel(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
@@ -316,8 +316,8 @@ fn conflict(task: &Task, detail: String) -> Problem {
     responses(
         (status = 200, description = "The report.", body = Report),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "There is no report, or not yet; `task_status` tells which.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "There is no report, or not yet; `task_status` tells which.", body = TaskProblem, content_type = "application/problem+json", headers(("Retry-After" = Option<u64>, description = "Seconds, while there may be one later."))),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
 fn report(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {

@@ -72,12 +72,15 @@ pub struct Task {
     pub received: DateTime<Utc>,
     /// When the worker began that has it; of a task that has ended, the one that had it last. Null while no worker has begun,
     /// and while a task whose attempt failed waits for the next.
+    #[schema(required)]
     pub started: Option<DateTime<Utc>>,
     /// When it ended, in whatever way.
+    #[schema(required)]
     pub completed: Option<DateTime<Utc>>,
     /// How often a worker has begun.
     pub attempts: u32,
     /// Why it failed, or why the last attempt did.
+    #[schema(required)]
     pub error_message: Option<String>,
 }
 

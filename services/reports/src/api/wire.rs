@@ -1,6 +1,7 @@
 //! What stands on the wire beside tasks, figures and what is asked for.
 
 use chrono::{DateTime, Utc};
+use foundation_docs::ProblemDocument;
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -43,12 +44,54 @@ fn unless_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(text.into_deserializer()).map(Some)
 }
 
+/// A problem that tells faults of a request one by one (RFC 9457, section 3.2).
+#[derive(ToSchema)]
+#[schema(as = ProblemOfRequest)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+pub(super) struct RequestProblem {
+    #[schema(inline)]
+    #[serde(flatten)]
+    problem: ProblemDocument,
+    /// Each thing that cannot be taken; absent where the body as a whole cannot.
+    #[schema(nullable = false)]
+    faults: Option<Vec<Refused>>,
+}
+
+/// What cannot be taken.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+#[schema(as = Fault)]
+pub(super) struct Refused {
+    /// The member of the body.
+    field: String,
+    /// Which of a list, from 0 on.
+    #[schema(nullable = false)]
+    index: Option<u64>,
+    /// The entry of the list, as it was sent.
+    number: Option<serde_json::Value>,
+    /// What is wrong with it.
+    fault: String,
+}
+
+/// A problem that tells how a task stands.
+#[derive(ToSchema)]
+#[schema(as = ProblemOfTask)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+pub(super) struct TaskProblem {
+    #[schema(inline)]
+    #[serde(flatten)]
+    problem: ProblemDocument,
+    /// How the task stands.
+    task_status: TaskStatus,
+}
+
 /// A page of tasks.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tasks {
     /// The tasks, newest first.
     pub(super) statuses: Vec<Task>,
     /// What to send as `after` for the next page; null on the last.
+    #[schema(required)]
     pub(super) next: Option<Uuid>,
 }
 
@@ -69,6 +112,6 @@ pub(super) struct Report<'a> {
     /// `client`
     pub(super) task_to: &'static str,
     /// As it was given.
-    #[schema(value_type = Option<CorrelationId>)]
+    #[schema(value_type = Option<CorrelationId>, required)]
     pub(super) correlation_id: &'a RawValue,
 }

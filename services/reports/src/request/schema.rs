@@ -23,7 +23,6 @@ pub enum Wanted {
 #[serde(deny_unknown_fields)]
 pub struct WithNumbers {
     /// The phones, 1 to 1,000 of them, each from 0 to 10^15 and once.
-    #[schema(inline)]
     pub numbers: UniquePhones,
     /// A name of the client's own, which comes back as it was given.
     pub correlation_id: Option<CorrelationId>,
@@ -38,7 +37,6 @@ pub struct WithNumbers {
 #[serde(deny_unknown_fields)]
 pub struct WithPhones {
     /// The phones, 1 to 1,000 of them, each from 0 to 10^15 and once.
-    #[schema(inline)]
     pub phones: UniquePhones,
     /// A name of the client's own, which comes back as it was given.
     pub correlation_id: Option<CorrelationId>,
@@ -48,7 +46,7 @@ pub struct WithPhones {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// A list of phones in the contract.
+/// The phones, 1 to 1,000 of them, each once.
 pub struct UniquePhones;
 
 impl PartialSchema for UniquePhones {

@@ -4,6 +4,7 @@ use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 use testbed::{Database, eventually};
 
+use crate::harness::{reports, run};
 use crate::service::{api, ask, ended, load_phone_7, path, wait_for, worker};
 
 #[test]
@@ -84,4 +85,18 @@ fn a_database_that_refuses_is_told_by_an_incident_that_the_log_has() {
         .query_drop("RENAME TABLE elsewhere TO call_durations")
         .expect("it is there");
     wait_for(&mut caller, &task, "completed");
+}
+
+#[test]
+fn a_worker_with_options_that_cannot_be_is_refused() {
+    let database = Database::new();
+    for (options, told) in [
+        (["--threads", "0"], "1..=255"),
+        (["--threads", "256"], "1..=255"),
+        (["--lease", "999ms"], "must be at least 1s"),
+    ] {
+        let ran = run(reports("worker", &database).args(options), "");
+        assert_eq!(ran.status, Some(2), "{ran:?}");
+        assert!(ran.err.contains(told), "{ran:?}");
+    }
 }

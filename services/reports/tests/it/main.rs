@@ -9,6 +9,7 @@ mod repaired;
 mod service;
 mod api;
 mod attempts;
+mod contract;
 mod kills;
 mod stub;
 mod client;
