@@ -22,7 +22,6 @@ pub(super) struct ListQuery {
     pub(super) status: Option<TaskStatus>,
     /// Tasks of this name only, be it a string or a number.
     #[serde(default, deserialize_with = "unless_empty")]
-    #[param(max_length = 255)]
     pub(super) correlation_id: Option<String>,
     /// Most tasks, 1 to 100; else 20.
     #[serde(default, deserialize_with = "unless_empty")]
