@@ -141,6 +141,11 @@ pub fn run(args: &LoadArgs) -> Result<u8, Error> {
     }
     progress.finish();
     say(&summary(before, loader.state(), start))?;
+    if loader.state().malformed > before.malformed && loader.state().calls > 0 {
+        tracing::warn!(
+            "correct what was left out in a file of its own: this one, corrected, is another, and all its calls would be stored again"
+        );
+    }
     Ok(status(loader.state()))
 }
 

@@ -110,6 +110,7 @@ fn rows_that_are_no_calls_are_left_out_counted_and_told_with_their_place() {
     let at = |row: usize| format!("at={row}");
     assert!(ran.err.contains(&at(good.len())), "{ran:?}");
     assert!(ran.err.contains(&at(2 * good.len() + 15)), "{ran:?}");
+    assert!(ran.err.contains("in a file of its own"), "{ran:?}");
     assert_eq!(count(&database), 3);
     let loads: Vec<(u64, u64, u64)> =
         database.rows("SELECT calls, malformed, next_position FROM loads");
