@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use testbed::{Process, eventually, program};
 
-use crate::harness::{Ran, run};
+use crate::harness::{Ran, run, run_unread};
 use crate::stub::{Manner, Stub};
 
 fn client(url: &str, options: &[&str]) -> Ran {
@@ -112,13 +112,18 @@ fn without_any_report_nothing_is_judged() {
         (Manner::Slow, "the task has not ended in time"),
         (
             Manner::Refusing,
-            "422 Unprocessable Entity: `numbers` takes 1 to 1000 numbers.",
+            "422 Unprocessable Entity: They cannot be taken: see `faults`.\n    {\"index\":0}\n",
         ),
     ] {
         let stub = Stub::start(manner);
-        let ran = client(&stub.url(), &["-n", "3", "--timeout", "1s"]);
+        let ran = client(&stub.url(), &["-n", "3", "--timeout", "3s"]);
         assert_eq!(ran.status, Some(5), "{manner:?} {ran:?}");
         assert!(ran.out.contains("Reports: 0, "), "{manner:?} {ran:?}");
+        assert!(
+            ran.out
+                .ends_with("\nunknown: there is no report that could be judged\n"),
+            "{manner:?} {ran:?}"
+        );
         assert!(ran.out.contains(told), "{manner:?} {ran:?}");
     }
 }
@@ -141,10 +146,16 @@ fn a_command_line_that_cannot_be_is_refused() {
         ["-p", "x"],
         ["-u", "https://localhost"],
         ["--timeout", "0s"],
+        ["-u", "127.0.0.1:8000"],
+        ["-u", "localhost:8000"],
     ] {
         let mut client = program("reports").expect("tests of the package build it");
         let ran = run(client.arg("client").args(options), "");
         assert_eq!(ran.status, Some(2), "{options:?} {ran:?}");
+        assert!(
+            options[0] != "-u" || ran.err.contains("http://"),
+            "{options:?} {ran:?}"
+        );
     }
 }
 
@@ -174,4 +185,25 @@ fn an_interrupted_run_says_so_and_is_judged() {
     assert!(sent.expect("kill can be started").success());
     let status = process.end(testbed::PATIENCE).expect("it is our child");
     assert_eq!(status.and_then(|status| status.code()), Some(130));
+}
+
+#[test]
+fn a_client_whose_output_nobody_reads_ends_with_its_verdict() {
+    for (manner, status) in [(Manner::Honest, 0), (Manner::OtherPrice, 1)] {
+        let stub = Stub::start(manner);
+        let mut client = program("reports").expect("tests of the package build it");
+        client.args([
+            "client",
+            "-u",
+            &stub.url(),
+            "-p",
+            "1,2",
+            "-n",
+            "10",
+            "-c",
+            "1",
+        ]);
+        let ran = run_unread(&mut client);
+        assert_eq!((ran.status, &*ran.err), (Some(status), ""), "{ran:?}");
+    }
 }
