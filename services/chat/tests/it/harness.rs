@@ -39,7 +39,7 @@ pub(crate) fn web_with(database: &Database, options: &[&str]) -> Replica {
     started("web", &database.url(), options)
 }
 
-/// The outer process on an address that it had before.
+/// The outer process on a lasting address, for the first time or again.
 pub(crate) fn web_again(database: &Database, address: SocketAddr) -> Replica {
     started("web", &database.url(), &["--listen", &address.to_string()])
 }

@@ -9,7 +9,7 @@ use testbed::{Database, eventually};
 use tungstenite::protocol::frame::coding::CloseCode;
 use uuid::Uuid;
 
-use crate::harness::{Client, End, messager, seqs, store_lines, web};
+use crate::harness::{Client, End, messager, seqs, store_lines, web, web_with};
 
 /// Long enough for what must not come.
 const SILENCE: Duration = Duration::from_millis(400);
@@ -43,7 +43,8 @@ fn a_line_is_seen_by_its_sender_and_by_all_of_its_room_on_whatever_process_and_b
 fn numbers_have_no_hole_and_one_order_whoever_writes_through_whatever_process() {
     const EACH: usize = 30;
     let database = Database::new();
-    let webs = [web(&database), web(&database), web(&database)];
+    // A database that takes long is waited for: its connections are not given up for that.
+    let webs = [(); 3].map(|()| web_with(&database, &["--database-timeout=60s"]));
     let last = (EACH * webs.len()) as u64;
     let writers = webs.iter().map(|web| {
         // Whoever is in the room only when others have begun sees all the same.
@@ -96,6 +97,9 @@ fn who_comes_later_gets_the_last_fifty_and_who_comes_back_what_was_missed() {
     assert_eq!(seqs(&whole.up_to(60)), (1..=60).collect::<Vec<_>>());
     // More than there is: what others may have seen of another database.
     let mut ahead = Client::open(web.address(), "/chat/ws/8?group_name=r&after=999");
+    eventually("all are in the room", || {
+        web.caller().metric("chat_web_sockets") == 6
+    });
     client.send("u", "new");
     for client in [&mut late, &mut back, &mut whole, &mut ahead] {
         assert_eq!(client.next()["seq"], 61);
