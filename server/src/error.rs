@@ -1,7 +1,6 @@
 //! What can go wrong with a message, and what its client sees of it.
 
 use foundation::http::{Problem, Response};
-use foundation::mysql::DatabaseAway;
 use foundation::telemetry::Incident;
 
 /// Why a request was not answered with 200. The text is for the client: it tells what to change, and nothing of the
@@ -38,12 +37,6 @@ pub enum Error {
     )]
     DatabaseAway(Incident),
 
-    /// None of the database's hosts takes writes. Says how many of them are in which state. Nothing was stored.
-    #[error(
-        "No host of the database takes writes now: {0}. This attempt stored nothing; try again later."
-    )]
-    NoPrimary(String, Incident),
-
     /// The message was sent to the database, and no answer came in time.
     #[error(
         "It is not known whether the message was stored. If you sent an Idempotency-Key, send it again with the same: it \
@@ -65,19 +58,8 @@ impl Error {
             Self::TooLargeForDatabase(_) => (413, None),
             Self::OutsideLimit(_) | Self::KeyReused => (422, None),
             Self::Defect(incident) => (500, Some(incident)),
-            Self::Busy(incident) | Self::DatabaseAway(incident) | Self::NoPrimary(_, incident) => {
-                (503, Some(incident))
-            }
+            Self::Busy(incident) | Self::DatabaseAway(incident) => (503, Some(incident)),
             Self::OutcomeUnknown(incident) => (504, Some(incident)),
-        }
-    }
-}
-
-impl From<DatabaseAway> for Error {
-    fn from(away: DatabaseAway) -> Self {
-        match away.no_primary {
-            None => Self::DatabaseAway(away.incident),
-            Some(hosts) => Self::NoPrimary(hosts, away.incident),
         }
     }
 }

@@ -124,25 +124,6 @@ impl RequestId {
         Self::Server(Uuid::now_v7())
     }
 
-    /// Reads the value of an `Idempotency-Key` header: a hyphenated UUID, with or without quotes around it.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`]
-    pub fn parse(header: &str) -> Result<Self, Error> {
-        const UUID_LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
-        let bare = header
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .unwrap_or(header);
-        match Uuid::try_parse(bare) {
-            Ok(uuid) if bare.len() == UUID_LENGTH => Ok(Self::Client(uuid)),
-            _ => Err(Error::Malformed(
-                "`Idempotency-Key` is not a UUID like 123e4567-e89b-42d3-a456-426614174000."
-                    .to_owned(),
-            )),
-        }
-    }
-
     /// The id as it is stored.
     #[must_use]
     pub fn uuid(self) -> Uuid {

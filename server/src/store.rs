@@ -96,24 +96,25 @@ impl Store {
     /// [`DatabaseAway`]
     pub fn read<T: Send + 'static>(
         &self,
-        access: Access,
         deadline: Instant,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
     ) -> Result<T, DatabaseAway> {
-        self.reading.run(access, deadline, query)
+        self.reading.run(Access::Read, deadline, query)
     }
 
-    /// Makes sure that the writer has a connection, or will get one: the account may have no more of them than readers and
-    /// other replicas have taken.
+    /// Makes sure that the database takes writes, and that the writer has a connection, or will get one: the account may have
+    /// no more of them than readers and other replicas have taken.
     ///
     /// # Errors
     /// [`DatabaseAway`]
-    pub fn check_writer(&self, deadline: Instant) -> Result<(), DatabaseAway> {
-        if self.writing.open.get() > 0 {
-            return Ok(());
+    pub fn ready(&self, deadline: Instant) -> Result<(), DatabaseAway> {
+        if self.writing.open.get() == 0 {
+            let access = Access::CheckWritable;
+            self.reading
+                .check_connecting(access, deadline, &self.writing)?;
         }
-        self.reading
-            .check_connecting(Access::CheckWritable, deadline, &self.writing)
+        let update = "UPDATE counters SET repeats = repeats WHERE user = '' AND FALSE";
+        self.reading.check_writable(deadline, update)
     }
 
     /// A connection set up for writing; the writer keeps it.
@@ -263,14 +264,6 @@ pub fn page(
     let mut messages = next_set(&mut results, message)?;
     messages.reverse();
     Ok(messages)
-}
-
-/// Whether the database takes writes: a statement that would write, but finds no row to write to. Takes no lock.
-///
-/// # Errors
-/// As the database says, 1290 if it is read-only.
-pub fn check_writable(connection: &mut Conn) -> Result<(), mysql::Error> {
-    connection.query_drop("UPDATE counters SET repeats = repeats WHERE user = '' AND FALSE")
 }
 
 fn read_state(

@@ -96,7 +96,7 @@ impl Service for Sums {
         &[Endpoint::post("/sums", Handler::Blocking(enqueue))];
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.pool.run(Access::Read, deadline, Conn::ping)?)
+        Ok(self.pool.check_writable(deadline, jobs::CHECK_WRITABLE)?)
     }
 
     fn finish(self, deadline: Instant) {

@@ -36,4 +36,4 @@ pub use load::Load;
 pub use own_database::OwnDatabase;
 pub use ports::lasting_address;
 pub use replica::Replica;
-pub use waiting::{PATIENCE, eventually, skip};
+pub use waiting::{PATIENCE, SetAtEnd, eventually, skip};

@@ -10,7 +10,7 @@ use crate::verify::VerifyArgs;
 
 /// Rooms over WebSocket, an inner service that answers reversed, and proofs of work that anyone can check.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DUMMY_MESSENGER_BUILD"), ")"))]
 pub struct Config {
     /// What to run.
     #[command(subcommand)]

@@ -34,7 +34,8 @@ fn serve<S: Service>(
     options: &ServerArgs,
     start: impl FnOnce(&Database, &Registry) -> Result<S, Failure>,
 ) -> ExitCode {
-    let program = Program::new(name, env!("CARGO_PKG_VERSION"));
+    let program =
+        Program::new(name, env!("CARGO_PKG_VERSION")).built_from(env!("DUMMY_MESSENGER_BUILD"));
     service::main(program, options, |registry| {
         let database = options.database.open(&SCHEMA, registry)?;
         start(&database, registry)

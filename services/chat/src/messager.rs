@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use foundation::backoff::Backoff;
 use foundation::http::{Endpoint, Problem, Service};
-use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
+use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
 use foundation::mysql::{Access, Database, Pool, transaction};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
@@ -75,7 +75,7 @@ impl Service for Messager {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[];
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.pool.run(Access::Read, deadline, Conn::ping)?)
+        Ok(self.pool.check_writable(deadline, CHECK_WRITABLE)?)
     }
 
     fn observe(&self) {

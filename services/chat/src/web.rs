@@ -24,11 +24,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Service};
-use foundation::mysql::{Access, Database, Pool};
+use foundation::mysql::{Database, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use foundation::thread_pool::ThreadPool;
-use mysql::Conn;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use event_loop::EventLoop;
@@ -131,7 +130,8 @@ impl Service for Web {
     }
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.shared.pool.run(Access::Read, deadline, Conn::ping)?)
+        let update = "UPDATE rooms SET last_seq = last_seq WHERE id = 0 AND FALSE";
+        Ok(self.shared.pool.check_writable(deadline, update)?)
     }
 
     fn observe(&self) {

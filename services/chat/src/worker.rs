@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foundation::http::{Endpoint, Problem, Service};
-use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, Database, Pool};
+use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
+use foundation::mysql::{Database, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
@@ -52,7 +52,7 @@ impl Service for ProofService {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[];
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.pool.run(Access::Read, deadline, Conn::ping)?)
+        Ok(self.pool.check_writable(deadline, CHECK_WRITABLE)?)
     }
 
     fn observe(&self) {

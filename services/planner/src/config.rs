@@ -11,7 +11,7 @@ use crate::users::cache::CacheMode;
 
 /// The planner: users, and their goals and tasks. Two services, each with a database of its own.
 #[derive(Debug, Parser)]
-#[command(version, next_line_help = false)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DUMMY_MESSENGER_BUILD"), ")"), next_line_help = false)]
 pub struct Config {
     /// Which of the services.
     #[command(subcommand)]

@@ -151,7 +151,7 @@ impl Error {
     #[must_use]
     pub fn unless_stored(self) -> Self {
         match self {
-            Self::DatabaseAway(away) => Self::MaybeStored(away.incident),
+            Self::DatabaseAway(away) if away.outcome_unknown => Self::MaybeStored(away.incident),
             other => other,
         }
     }

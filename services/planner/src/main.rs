@@ -17,14 +17,16 @@ fn main() -> ExitCode {
         Service::Users(users) => match users.instead {
             Some(Instead::RotateKey { after }) => rotation::main(&users, after),
             None => {
-                let program = Program::new("planner_users", VERSION);
+                let program = Program::new("planner_users", VERSION)
+                    .built_from(env!("DUMMY_MESSENGER_BUILD"));
                 service::main(program, &users.server, |registry| {
                     Users::start(&users, registry)
                 })
             }
         },
         Service::Goals(goals) => {
-            let program = Program::new("planner_goals", VERSION);
+            let program =
+                Program::new("planner_goals", VERSION).built_from(env!("DUMMY_MESSENGER_BUILD"));
             service::main(program, &goals.server, |registry| {
                 Goals::start(&goals, registry)
             })

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use foundation::config::ServerArgs;
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
+use foundation::jobs::CHECK_WRITABLE;
 use foundation::mysql::{Access, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
@@ -72,12 +73,12 @@ impl Reports {
 impl Service for Reports {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[
         Endpoint::post("/api/v1/report", Handler::Blocking(ask))
-            .with_statuses(&[202, 400, 413, 415, 422, 503]),
+            .with_statuses(&[202, 400, 413, 415, 422, 503, 504]),
         Endpoint::get("/api/v1/tasks", Handler::Blocking(list))
             .with_statuses(&[200, 400, 422, 503]),
         Endpoint::get("/api/v1/tasks/{id}", Handler::Inline(show)).with_statuses(&[200, 404, 503]),
         Endpoint::delete("/api/v1/tasks/{id}", Handler::Blocking(cancel))
-            .with_statuses(&[200, 404, 409, 503]),
+            .with_statuses(&[200, 404, 409, 503, 504]),
         Endpoint::get("/api/v1/report/{id}", Handler::Blocking(report))
             .with_statuses(&[200, 404, 409, 503]),
         Endpoint::get("/docs", Handler::Inline(foundation_docs::page)),
@@ -91,7 +92,7 @@ impl Service for Reports {
     }
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.pool.run(Access::Read, deadline, Conn::ping)?)
+        Ok(self.pool.check_writable(deadline, CHECK_WRITABLE)?)
     }
 
     fn observe(&self) {
@@ -126,12 +127,13 @@ struct Contract;
         (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "Outside a limit, each fault in `faults`; or the key was used for another task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer. With the same key it is safe to try again.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer. Nothing was stored.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 504, description = "It is not known whether the task was stored: ask again with the same key.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
     let wanted: Wanted = exchange.json()?;
-    let request_id = request_id(exchange)?;
+    let request_id = exchange.idempotency_key()?.unwrap_or_else(Uuid::now_v7);
     let (request, correlation_id) = wanted.parse()?;
     let new = NewTask {
         request_id,
@@ -149,18 +151,6 @@ fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
             422,
             "This Idempotency-Key was used for another report. Draw a new key for each.",
         )),
-    }
-}
-
-/// The client's `Idempotency-Key`, or an id drawn here.
-fn request_id(exchange: &Exchange) -> Result<Uuid, Problem> {
-    let mut keys = exchange.headers("Idempotency-Key");
-    match (keys.next(), keys.next()) {
-        (None, _) => Ok(Uuid::now_v7()),
-        (Some(key), None) => key
-            .parse()
-            .map_err(|_malformed| Problem::new(400, "`Idempotency-Key` takes a UUID.")),
-        (Some(_), Some(_)) => Err(Problem::new(400, "Send one `Idempotency-Key`.")),
     }
 }
 
@@ -283,6 +273,7 @@ fn correlation_ids(text: String) -> Vec<String> {
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "It has ended; `task_status` tells how.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 504, description = "It is not known whether it was done: the database did not say.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 fn cancel(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {

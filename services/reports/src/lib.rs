@@ -33,7 +33,8 @@ pub mod error;
 use foundation::telemetry::{Program, Registry};
 
 /// This program, in metrics.
-pub const PROGRAM: Program = Program::new("reports", env!("CARGO_PKG_VERSION"));
+pub const PROGRAM: Program =
+    Program::new("reports", env!("CARGO_PKG_VERSION")).built_from(env!("DUMMY_MESSENGER_BUILD"));
 
 /// The metrics of a command that shows none.
 fn registry() -> Registry {

@@ -10,7 +10,7 @@ use reports::{PROGRAM, api, check, client, load, worker};
 
 /// Reports over call records.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110)]
+#[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DUMMY_MESSENGER_BUILD"), ")"), max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

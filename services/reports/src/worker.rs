@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use foundation::config::{ServerArgs, at_least_one, duration};
 use foundation::http::{Endpoint, Problem, Service};
-use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
+use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
 use foundation::mysql::{Access, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
@@ -159,7 +159,7 @@ impl Service for Reports {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[];
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.pool.run(Access::Read, deadline, Conn::ping)?)
+        Ok(self.pool.check_writable(deadline, CHECK_WRITABLE)?)
     }
 
     fn observe(&self) {

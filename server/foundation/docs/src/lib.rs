@@ -83,14 +83,18 @@ pub fn page<S>(_service: &S, exchange: Exchange) {
 
 /// A file of the page, for `/docs/{file}`.
 pub fn file<S>(_service: &S, exchange: Exchange) {
-    static CONFIG: LazyLock<Arc<Config<'static>>> =
-        LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(config()));
     let nothing = || Problem::new(404, "There is no such file. Try /docs.");
     let found = exchange.parameter("file").and_then(|name| {
         let found = utoipa_swagger_ui::serve(&name, Arc::clone(&CONFIG));
         found.ok().flatten().ok_or_else(nothing)
     });
     exchange.answer(found.map(|file| Response::bytes(file.content_type, file.bytes)));
+}
+
+/// The page asks nobody but this server.
+fn config() -> Config<'static> {
+    Config::from("/openapi.json").validator_url("none")
 }
 
 #[cfg(test)]
@@ -120,11 +124,13 @@ mod tests {
 
     #[test]
     fn the_page_is_in_the_program() {
-        let config = Arc::new(Config::from("/openapi.json"));
+        let config = Arc::new(config());
         for (file, holds) in [
             ("index.html", "swagger-ui-bundle.js"),
             ("swagger-ui-bundle.js", "function"),
             ("swagger-initializer.js", "/openapi.json"),
+            // Else it asks validator.swagger.io, from wherever the page is looked at.
+            ("swagger-initializer.js", "\"validatorUrl\": \"none\""),
         ] {
             let found = utoipa_swagger_ui::serve(file, Arc::clone(&config)).expect("it is UTF-8");
             let found = found.expect("it is there").bytes;

@@ -127,12 +127,26 @@ impl Exchange {
     pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let cause =
             |cause| Problem::new(400, format!("The query is not what this takes: {cause}."));
-        serde_urlencoded::from_str(self.query()).map_err(cause)
+        request::parse_fields(self.query().as_bytes()).map_err(cause)
     }
 
     /// The values of all headers of this name, in whatever case.
     pub fn headers(&self, name: &'static str) -> impl Iterator<Item = &str> {
         request::headers(self.request(), name)
+    }
+
+    /// The `Idempotency-Key`, by which a request that is sent again is known: a hyphenated UUID, with or without quotes around
+    /// it.
+    ///
+    /// # Errors
+    /// 400 if it is something else, or there are several.
+    pub fn idempotency_key(&self) -> Result<Option<Uuid>, Problem> {
+        let mut keys = self.headers(request::IDEMPOTENCY_KEY);
+        match (keys.next(), keys.next()) {
+            (None, _) => Ok(None),
+            (Some(key), None) => request::parse_key(key).map(Some),
+            (Some(_), Some(_)) => Err(Problem::new(400, "Send one `Idempotency-Key`.")),
+        }
     }
 
     /// Takes the body out of a request that brings JSON, or does not say what it brings. Once; afterwards it is empty.
@@ -162,7 +176,7 @@ impl Exchange {
         let body = self.body.replace(Ok(Vec::new()))?;
         request::check_content(self.request(), Content::Form)?;
         let cause = |cause| Problem::new(400, format!("The form is not what this takes: {cause}."));
-        serde_urlencoded::from_bytes(&body).map_err(cause)
+        request::parse_fields(&body).map_err(cause)
     }
 
     /// When the request was there, as far as it was waited for.

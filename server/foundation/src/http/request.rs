@@ -1,11 +1,14 @@
 //! Requests: where they go, and what their headers and bodies say.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Take};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Error as FieldError;
 use tiny_http::{HTTPVersion, Header, Request};
+use uuid::Uuid;
 
 use super::problem::Problem;
 use super::response::Connection;
@@ -139,8 +142,40 @@ pub fn parse_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     if !json.trim_ascii_start().starts_with('{') {
         return Err("the body is not a JSON object".to_owned());
     }
-    serde_json::from_str(json).map_err(|error| error.to_string())
+    let mut json = serde_json::Deserializer::from_str(json);
+    let object = serde_path_to_error::deserialize(&mut json).map_err(|error| said(&error))?;
+    json.end().map_err(|error| error.to_string())?;
+    Ok(object)
 }
+
+/// Reads fields as queries and forms have them, each once, decoded.
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn parse_fields<T: DeserializeOwned>(fields: &[u8]) -> Result<T, String> {
+    let fields = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(fields));
+    serde_path_to_error::deserialize(fields).map_err(|error| said(&error))
+}
+
+/// What is wrong, and with which field.
+fn said<E: Display>(error: &FieldError<E>) -> String {
+    let (field, wrong) = (error.path().to_string(), error.inner().to_string());
+    if NO_NUMBER.contains(&&*wrong) {
+        format!("`{field}` is not a whole number, or too large or too small")
+    } else if field == "." || wrong.contains(&format!("`{field}`")) {
+        wrong
+    } else {
+        format!("`{field}`: {wrong}")
+    }
+}
+
+/// What the standard library says of digits that are no number.
+const NO_NUMBER: [&str; 4] = [
+    "invalid digit found in string",
+    "cannot parse integer from empty string",
+    "number too large to fit in target type",
+    "number too small to fit in target type",
+];
 
 /// Refuses what `tiny_http` reads in a way of its own, so that it may end elsewhere or be meant for another than others think
 /// (RFC 9112, sections 2.2, 2.3, 3.2 and 6.3).
@@ -249,6 +284,24 @@ pub(super) fn check_content(request: &Request, content: Content) -> Result<(), P
     }
 }
 
+/// The header that tells a request that is sent again.
+pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// Reads the value of that header.
+pub(super) fn parse_key(value: &str) -> Result<Uuid, Problem> {
+    let bare = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(value);
+    match Uuid::try_parse(bare) {
+        Ok(key) if bare.len() == uuid::fmt::Hyphenated::LENGTH => Ok(key),
+        _ => Err(Problem::new(
+            400,
+            "`Idempotency-Key` is not a UUID like 123e4567-e89b-42d3-a456-426614174000.",
+        )),
+    }
+}
+
 /// `X-Request-Id`, by which clients and proxies find a request again, if it is fit for a log.
 pub(super) fn client_s_id(request: &Request, most: usize) -> Option<&str> {
     let fit = |id: &&str| id.len() <= most && id.bytes().all(|byte| byte.is_ascii_graphic());
@@ -303,6 +356,61 @@ mod tests {
             let body = b"body".take(length);
             let result = read_in_time(body, &mut Vec::new(), past);
             assert_eq!(result.map_err(|error| error.kind()), read);
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_hyphenated_uuid_with_or_without_quotes() {
+        let id = "123e4567-e89b-42d3-a456-426614174000";
+        let quoted = format!("\"{id}\"");
+        for taken in [id, &id.to_uppercase(), &quoted] {
+            let key = parse_key(taken).map(|key| key.to_string());
+            assert_eq!(key.as_deref(), Ok(id), "{taken}");
+        }
+        let bare = id.replace('-', "");
+        for refused in [
+            "",
+            "\"",
+            "x",
+            &quoted[1..],
+            &bare,
+            &format!("{{{id}}}"),
+            &format!("urn:uuid:{id}"),
+        ] {
+            assert!(parse_key(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_field_is_told_with_its_name() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only what is refused is looked at")]
+        struct Fields {
+            limit: Option<u8>,
+            id: Option<Uuid>,
+        }
+        for (fields, told) in [
+            ("limit=x", "`limit` is not a whole number"),
+            ("limit=", "`limit` is not a whole number"),
+            ("limit=-1", "`limit` is not a whole number"),
+            ("limit=256", "`limit` is not a whole number, or too large"),
+            ("id=7", "`id`: UUID parsing failed"),
+            ("limit=1&limit=1", "duplicate field `limit`"),
+            ("x=1", "unknown field `x`"),
+        ] {
+            let error = parse_fields::<Fields>(fields.as_bytes()).expect_err(fields);
+            assert!(error.contains(told), "{error}");
+        }
+        for (json, told) in [
+            (r#"{"id": "7"}"#, "`id`: UUID parsing failed"),
+            (r#"{"limit": "x"}"#, "`limit`: invalid type: string"),
+            (r#"{"limit": 1} 2"#, "trailing characters"),
+            (r#"{"x": 1}"#, "unknown field `x`"),
+            ("[]", "not a JSON object"),
+        ] {
+            let error = parse_object::<Fields>(json.as_bytes()).expect_err(json);
+            assert!(error.contains(told), "{error}");
         }
     }
 }

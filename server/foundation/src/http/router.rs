@@ -153,7 +153,13 @@ impl<S> Router<S> {
                 .insert(path, labels)
                 .expect("paths are constants that do not exclude each other");
         }
-        let shown: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.path).collect();
+        // A service without any has those of each server.
+        let last = if endpoints.is_empty() {
+            labels.len() - 1
+        } else {
+            endpoints.len()
+        };
+        let shown: BTreeSet<_> = labels[..last].iter().map(|label| label.path).collect();
         let shown: Vec<_> = shown.into_iter().collect();
         Self {
             paths,

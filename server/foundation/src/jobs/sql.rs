@@ -14,6 +14,9 @@ use crate::mysql::{column, time};
 /// is not there any more.
 pub const TABLE: &str = include_str!("table.sql");
 
+/// For [`Pool::check_writable`](crate::mysql::Pool::check_writable) of what works on a queue.
+pub const CHECK_WRITABLE: &str = "UPDATE jobs SET attempt = attempt WHERE id = '' AND FALSE";
+
 /// Puts a job into a queue, to be done at once.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
@@ -12,6 +13,7 @@ use r2d2_mysql::r2d2::{self, ManageConnection};
 
 use crate::thread_pool::ThreadPool;
 
+use super::error::ErrorClass;
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::{Access, DatabaseAway, Outage};
@@ -57,11 +59,12 @@ impl Pool {
     }
 
     /// What `query` gives on a connection to the host that takes writes: what another shows may be old. Nothing is waited
-    /// for after the deadline: neither a free connection, nor its check, nor a new one, nor the query. What comes of it is
-    /// noted as an [`Outage`] counts it; an error that says nothing of the database is `query`'s own to make a value of.
+    /// for after the deadline: neither a free connection, nor its check, nor a new one, nor the query, which is not begun any
+    /// more then. What comes of it is noted as an [`Outage`] counts it; an error that says nothing of the database is `query`'s
+    /// own to make a value of.
     ///
     /// # Errors
-    /// [`DatabaseAway`]. What `query` writes may have been done all the same.
+    /// [`DatabaseAway`]
     pub fn run<T: Send + 'static>(
         &self,
         access: Access,
@@ -90,9 +93,10 @@ impl Pool {
             return Err(NotRun::AllBusy);
         };
         let hosts = Arc::clone(&self.hosts);
-        self.until(deadline, move || {
+        self.until(deadline, move |begin| {
             let mut session = slot.connected(&hosts, &metrics, deadline)?;
             metrics.wait.observe(asked.elapsed().as_secs_f64());
+            begin()?;
             match query(&mut session) {
                 Ok(answer) => {
                     slot.0 = Some(session);
@@ -103,6 +107,21 @@ impl Pool {
                     Err(NotRun::Failed(error))
                 }
             }
+        })
+    }
+
+    /// Makes sure that the database takes writes: `update` changes no row, and is refused where one that did would be. It names a key,
+    /// as sessions may refuse it otherwise (`sql_safe_updates`).
+    ///
+    /// # Errors
+    /// [`DatabaseAway`]
+    pub fn check_writable(
+        &self,
+        deadline: Instant,
+        update: &'static str,
+    ) -> Result<(), DatabaseAway> {
+        self.run(Access::CheckWritable, deadline, move |connection| {
+            connection.query_drop(update)
         })
     }
 
@@ -117,7 +136,7 @@ impl Pool {
         metrics: &PoolMetrics,
     ) -> Result<(), DatabaseAway> {
         let (hosts, metrics) = (Arc::clone(&self.hosts), metrics.clone());
-        let checked = self.until(deadline, move || {
+        let checked = self.until(deadline, move |_begin| {
             let session = Session::open(&hosts, &metrics);
             session.map(drop).map_err(NotRun::NoConnection)
         });
@@ -129,23 +148,39 @@ impl Pool {
         DatabaseAway {
             incident: self.outage.fail(access, cause),
             no_primary: no_primary.map(|no_primary| no_primary.in_general()),
+            outcome_unknown: access == Access::Write && cause.may_be_done(),
         }
     }
 
-    /// Has `work` done by a thread that may hang on the database, and waits for it until the deadline.
+    /// Has `work` done by a thread that may hang on the database, and waits for it until the deadline. `work` calls its
+    /// argument before it asks for what may be done although nobody waits for it any more.
     fn until<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce() -> Result<T, NotRun> + Send + 'static,
+        work: impl FnOnce(&dyn Fn() -> Result<(), NotRun>) -> Result<T, NotRun> + Send + 'static,
     ) -> Result<T, NotRun> {
         let (answer_to, answer) = bounded(1);
+        // Set by whoever is first: the query begins, or the time is over.
+        let decided = Arc::new(AtomicBool::new(false));
+        let is_first = Arc::clone(&decided);
         // What `work` holds is free again before whoever waits goes on.
         self.threads.submit(Box::new(move || {
-            let _ = answer_to.send(work());
+            let begin = || {
+                let is_late = is_first.swap(true, Ordering::AcqRel);
+                if is_late {
+                    Err(NotRun::NotBegun)
+                } else {
+                    Ok(())
+                }
+            };
+            let _ = answer_to.send(work(&begin));
         }));
         match answer.recv_deadline(deadline) {
             Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(NotRun::Late),
+            Err(RecvTimeoutError::Timeout) if decided.swap(true, Ordering::AcqRel) => {
+                Err(NotRun::Late)
+            }
+            Err(RecvTimeoutError::Timeout) => Err(NotRun::NotBegun),
             Err(RecvTimeoutError::Disconnected) => Err(NotRun::Panicked),
         }
     }
@@ -179,12 +214,29 @@ enum NotRun {
     /// The database did, or the way to it.
     #[error("{0}")]
     Failed(mysql::Error),
+    /// The connection was not there, or not known to be alive, until the deadline.
+    #[error("no connection in time")]
+    NotBegun,
     /// There was no answer until the deadline.
     #[error("no answer in time")]
     Late,
     /// The driver did, or a thread could not be started.
     #[error("the query panicked")]
     Panicked,
+}
+
+impl NotRun {
+    /// Whether the database may have done all that it was asked.
+    fn may_be_done(&self) -> bool {
+        match self {
+            Self::AllBusy | Self::NoConnection(_) | Self::NotBegun => false,
+            Self::Late | Self::Panicked => true,
+            Self::Failed(error) => matches!(
+                ErrorClass::of(error),
+                ErrorClass::Connection | ErrorClass::Unavailable
+            ),
+        }
+    }
 }
 
 /// An open connection.
@@ -252,7 +304,7 @@ impl Slot {
         let in_time = || {
             (Instant::now() < deadline)
                 .then_some(())
-                .ok_or(NotRun::Late)
+                .ok_or(NotRun::NotBegun)
         };
         in_time()?;
         if let Some(mut session) = self.0.take() {

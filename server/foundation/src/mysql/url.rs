@@ -99,7 +99,10 @@ impl DatabaseUrl {
         tls.as_ref().map_or(Ok(()), tls::check_files)?;
         let options = Opts::from_url(&url).map_err(|error| format!("{error}; {PERCENT_ENCODE}"))?;
         if options.get_db_name().is_none_or(str::is_empty) {
-            return Err("it names no database; add one, as in …:3306/dummy_messenger".to_owned());
+            return Err(
+                "it names no database; add one, as in mysql://user:password@host:3306/name"
+                    .to_owned(),
+            );
         }
         if tls.is_some() && options.get_socket().is_some() {
             return Err("it asks for TLS, which there is none of on a Unix socket; leave out the options ssl-…, or socket".to_owned());

@@ -36,6 +36,12 @@ impl Program {
             build: "unknown",
         }
     }
+
+    /// The same, of this build.
+    #[must_use]
+    pub const fn built_from(self, build: &'static str) -> Self {
+        Self { build, ..self }
+    }
 }
 
 /// All metrics of a program. A clone is the same registry.

@@ -38,15 +38,6 @@ fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
     connection.start_transaction(TxOpts::default())
 }
 
-/// Whether the database takes writes: a statement that would write, but finds no row to write to.
-pub fn check_writable(connection: &mut Conn) -> Result<()> {
-    connection.query_drop(
-        r"UPDATE goals
-          SET todo = todo
-          WHERE id = 0 AND FALSE",
-    )
-}
-
 fn goal(mut row: Row) -> Result<Goal> {
     Ok(Goal {
         id: GoalId(column(&mut row, 0)?),

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
-use foundation::mysql::Access;
 
 use crate::error::Error;
 use crate::ids::UserId;
@@ -11,7 +10,7 @@ use crate::page::Page;
 use crate::token::{Caller, LIFETIME_S, bearer, now};
 use crate::users::contract::CONTRACT;
 use crate::users::mask::Mask;
-use crate::users::store::{self, Search};
+use crate::users::store::Search;
 use crate::users::user::{NewUser, User, UserChange};
 use crate::users::wire::{
     FindParameters, Login, PasswordGrant, Refresh, Session, Sessions, TokenResponse,
@@ -41,7 +40,8 @@ impl Service for Users {
     }
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.run(Access::CheckWritable, deadline, store::check_writable)?)
+        let update = "UPDATE change_counter SET last = last WHERE id = 1 AND FALSE";
+        Ok(self.pool.check_writable(deadline, update)?)
     }
 
     fn observe(&self) {

@@ -142,15 +142,6 @@ pub fn clean(connection: &mut Conn) -> Result<()> {
     )
 }
 
-/// Whether the database takes writes: a statement that would write, but finds no row to write to.
-pub fn check_writable(connection: &mut Conn) -> Result<()> {
-    connection.query_drop(
-        r"UPDATE change_counter
-          SET last = last
-          WHERE id = 1 AND FALSE",
-    )
-}
-
 /// At the first start makes the admin, whose password `hash` hashes, and a signing key. Processes that start at once wait for
 /// each other.
 pub fn first_start(

@@ -269,7 +269,6 @@ const QUERIES: &Table = &[
         limit=1.0
         limit=0x1
         limit=1e1
-        limit=%31
         limit=1#x
         limit=1&x
         limit=1&limit=1
