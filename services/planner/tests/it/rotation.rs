@@ -6,7 +6,7 @@ use std::thread::ScopedJoinHandle;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use testbed::{Database, Replica, eventually};
+use testbed::{Database, Replica, SetAtEnd, eventually};
 
 use crate::harness::{ADMIN_PASSWORD, Address, PASSWORD, Planner, Tokens, assert_problem};
 
@@ -21,15 +21,6 @@ fn kid(token: &str) -> String {
     let header = URL_SAFE_NO_PAD.decode(header).expect("it is ours");
     let header: Value = serde_json::from_slice(&header).expect("it is JSON");
     header["kid"].as_str().expect("it names a key").to_owned()
-}
-
-/// Tells threads to stop, also where the test fails: they are waited for.
-struct AtEnd<'a>(&'a AtomicBool);
-
-impl Drop for AtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Comes back with the refresh token, now to this and now to that process, and uses what it gets with all services. Counts
@@ -77,7 +68,7 @@ fn a_key_is_rotated_under_load_and_no_good_token_is_refused() {
     let renewed: [_; 3] = std::array::from_fn(|_| AtomicUsize::new(0));
     let (at, goals_at) = (users.each_ref().map(Planner::at), goals.at());
     let after = std::thread::scope(|scope| {
-        let _stop = AtEnd(&stop);
+        let _stop = SetAtEnd(&stop);
         let load = renewed.each_ref().map(|renewed| {
             let (old, stop) = (&old, &stop);
             scope.spawn(move || use_tokens(at, goals_at, old, stop, renewed))

@@ -6,7 +6,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Database, OwnDatabase, Replica, eventually, lasting_address};
+use testbed::{Database, OwnDatabase, Replica, SetAtEnd, eventually, lasting_address};
 use uuid::Uuid;
 
 use crate::service::{api, load_phone_7, start, try_request, worker};
@@ -54,15 +54,6 @@ fn report(address: SocketAddr, id: &str) -> Value {
     report
 }
 
-/// Tells the clients that it is over, also where the test fails: they are waited for.
-struct AtEnd<'a>(&'a AtomicBool);
-
-impl Drop for AtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 /// Has clients ask for reports while `breaks` breaks something so many times, and judges what they got.
 fn judge_under(
     database: &Database,
@@ -74,7 +65,7 @@ fn judge_under(
     let over = AtomicBool::new(false);
     let (asked, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let ask = || {
-        while !over.load(Ordering::Acquire) {
+        while !over.load(Ordering::Relaxed) {
             let correlation_id = asked.fetch_add(1, Ordering::Relaxed);
             let id = ask_until_accepted(address, correlation_id);
             let report = report(address, &id);
@@ -84,7 +75,7 @@ fn judge_under(
         }
     };
     thread::scope(|scope| {
-        let over = AtEnd(&over);
+        let over = SetAtEnd(&over);
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(ask)).collect();
         let more_served = || {
             let before = served.load(Ordering::Relaxed);
