@@ -181,6 +181,9 @@ impl Socket {
                 }
                 if let Err(error) = state.socket.write(Message::Text(frame.clone())) {
                     state.fail(error);
+                }
+                // Else the frame is written, or waits until the client reads.
+                if state.phase != Phase::Open {
                     break;
                 }
                 state.next = seq + 1;

@@ -91,7 +91,7 @@ fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
     let (known, unknown) = (sum_of_most(known), sum_of_most(unknown));
     // Without a hash to compare with, it would be more than ten times as fast.
     assert!(
-        (0.75..1.33).contains(&(known / unknown)),
+        (0.5..2.0).contains(&(known / unknown)),
         "{known} s and {unknown} s"
     );
 }
@@ -99,16 +99,17 @@ fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
 #[test]
 fn a_login_that_is_tried_too_often_is_refused_for_a_while_and_others_are_not() {
     let database = Database::new();
-    let users = Planner::users_with(&database, &["--logins-a-minute=5"]);
+    // One more try every 30 s: longer than two tries and one more take.
+    let users = Planner::users_with(&database, &["--logins-a-minute=2"]);
     let mut admin = users.admin();
     admin.create_user("ivan");
     let mut stranger = users.stranger();
-    for left in (0..5).rev() {
+    for left in (0..2).rev() {
         let answer = stranger.log_in("ivan", "wrong-password");
         assert_eq!(answer.status, 401);
         assert_eq!(
             answer.header("RateLimit-Policy"),
-            Some("\"login\";q=5;w=60")
+            Some("\"login\";q=2;w=60")
         );
         assert_eq!(
             answer.header("RateLimit"),
@@ -122,17 +123,17 @@ fn a_login_that_is_tried_too_often_is_refused_for_a_while_and_others_are_not() {
         .expect("it says when")
         .parse()
         .expect("seconds");
-    assert!((1..=13).contains(&wait), "{wait}");
+    assert!((1..=31).contains(&wait), "{wait}");
     assert_eq!(stranger.log_in("admin", ADMIN_PASSWORD).status, 200);
 }
 
 #[test]
 fn an_address_that_tries_too_many_logins_is_refused() {
     let database = Database::new();
-    let options = ["--logins-a-minute-from-address=3"];
+    let options = ["--logins-a-minute-from-address=2"];
     let users = Planner::users_with(&database, &options);
     let mut stranger = users.stranger();
-    for login in 0..3 {
+    for login in 0..2 {
         assert_eq!(
             stranger
                 .log_in(&format!("user{login}"), "wrong-password")

@@ -1,8 +1,8 @@
 //! A database that does not answer, and one that is asked by very many at once.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use testbed::{Caller, Database, OwnDatabase, eventually};
+use testbed::{Caller, Database, OwnDatabase, PATIENCE, eventually};
 
 use crate::harness::{ADMIN_PASSWORD, Planner, assert_problem};
 
@@ -35,11 +35,11 @@ fn while_the_database_is_frozen_nothing_old_is_shown_and_all_is_well_once_it_goe
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let users = Planner::users_with(server.database(), &["--request-timeout=1s"]);
+    let options = ["--request-timeout=5s", "--database-timeout=60s"];
+    let users = Planner::users_with(server.database(), &options);
     let mut stranger = users.stranger();
     eventually("it is in memory", || {
-        assert_eq!(stranger.get("/user/id-1").status, 200);
-        users.metric("planner_users_cache_entries") > 0
+        stranger.get("/user/id-1").status == 200 && users.metric("planner_users_cache_entries") > 0
     });
     server
         .process()
@@ -52,7 +52,8 @@ fn while_the_database_is_frozen_nothing_old_is_shown_and_all_is_well_once_it_goe
     });
     let start = Instant::now();
     assert_problem(&stranger.get("/user/id-1"), 503, "Try again");
-    assert!(start.elapsed() < Duration::from_secs(2));
+    // Not only when the database is given up.
+    assert!(start.elapsed() < PATIENCE);
     assert_problem(
         &users.stranger().log_in("admin", ADMIN_PASSWORD),
         503,

@@ -1,6 +1,5 @@
 //! The client against services that keep the contract, that fail, and that lie.
 
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use testbed::{Process, eventually, program};
@@ -107,33 +106,41 @@ fn what_fails_in_passing_is_sent_once_more_and_makes_no_second_task() {
 
 #[test]
 fn without_any_report_nothing_is_judged() {
-    for (manner, told) in [
-        (Manner::Failing, "the task ended as error: no luck"),
-        (Manner::Slow, "the task has not ended in time"),
+    // What comes too late may be the end of the task, or the answer to a question for it.
+    for (manner, timeout, told) in [
+        (
+            Manner::Failing,
+            "30s",
+            &["the task ended as error: no luck"][..],
+        ),
+        (Manner::Slow, "3s", &["the task", "in time"]),
         (
             Manner::Refusing,
-            "422 Unprocessable Entity: They cannot be taken: see `faults`.\n    {\"index\":0}\n",
+            "30s",
+            &["422 Unprocessable Entity: They cannot be taken: see `faults`."],
         ),
+        (Manner::Refusing, "30s", &["    {\"index\":0}"]),
     ] {
         let stub = Stub::start(manner);
-        let ran = client(&stub.url(), &["-n", "3", "--timeout", "3s"]);
+        let ran = client(&stub.url(), &["-n", "3", "--timeout", timeout]);
         assert_eq!(ran.status, Some(5), "{manner:?} {ran:?}");
         assert!(ran.out.contains("Reports: 0, "), "{manner:?} {ran:?}");
         assert!(
             ran.out
-                .ends_with("\nunknown: there is no report that could be judged\n"),
+                .ends_with("
+unknown: there is no report that could be judged
+"),
             "{manner:?} {ran:?}"
         );
-        assert!(ran.out.contains(told), "{manner:?} {ran:?}");
+        let tells = |line: &str| told.iter().all(|told| line.contains(told));
+        assert!(ran.out.lines().any(tells), "{manner:?} {ran:?}");
     }
 }
 
 #[test]
 fn a_service_that_is_not_there_is_told_before_the_run() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    drop(listener);
-    let ran = client(&format!("http://{address}"), &[]);
+    // Nobody listens there.
+    let ran = client("http://127.0.0.1:9", &[]);
     assert_eq!(ran.status, Some(3), "{ran:?}");
     assert!(ran.err.contains("no service can be reached"), "{ran:?}");
 }
