@@ -274,9 +274,14 @@ fn prepare(
     }
     let seen = store::last_change(connection)?;
     let keys = store::keys(connection)?;
-    if seal.is_none() || keys.iter().any(|key| !key.sealed) {
+    // An older one is over soon.
+    if keys
+        .iter()
+        .any(|key| !key.sealed && key.verifies_until.is_none())
+    {
+        let first = if seal.is_none() { "set it, then " } else { "" };
         tracing::warn!(
-            "who reads the database can make tokens: its signing keys are not sealed by KEY_SECRET"
+            "who reads the database can make tokens: its signing key is not sealed by KEY_SECRET: {first}run `planner users rotate-key`"
         );
     }
     Ok((seen, keys))
