@@ -30,8 +30,9 @@ pub fn credentials(connection: &mut Conn, login: &str) -> Result<Option<Credenti
     let row: Option<(u64, String, String)> = connection.exec_first(
         r"SELECT id, role, password_hash
           FROM users
-          WHERE login = ?",
-        (login,),
+          WHERE login = ? AND LENGTH(login) = ?",
+        // To `=` blanks at the end are nothing.
+        (login, login.len()),
     )?;
     Ok(row.map(|(user, name, hash)| Credentials {
         user: UserId(user),

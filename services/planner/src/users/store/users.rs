@@ -83,8 +83,9 @@ impl Search {
         );
         let mut values: Vec<Value> = vec![page.after.into()];
         if let Some(login) = &self.login {
-            sql.push_str(" AND login = ?");
-            values.push(login.into());
+            // To `=` blanks at the end are nothing.
+            sql.push_str(" AND login = ? AND LENGTH(login) = ?");
+            values.extend([login.into(), login.len().into()]);
         }
         for (column, mask) in [
             ("first_name_lower", &self.first_name),
