@@ -8,6 +8,7 @@ use foundation::config::{ServerArgs, duration};
 use url::Url;
 
 use crate::users::cache::CacheMode;
+use crate::users::user::PASSWORD_CHARACTERS;
 
 /// The planner: users, and their goals and tasks. Two services, each with a database of its own.
 #[derive(Debug, Parser)]
@@ -57,13 +58,8 @@ pub struct UsersArgs {
     #[arg(long, env = "KEY_SECRET", hide_env_values = true, value_parser = key_secret, value_name = "SECRET")]
     pub key_secret: Option<String>,
 
-    /// The password of the user `admin`, who is made at the first start. Without it, it is `secret`
-    #[arg(
-        long,
-        env = "ADMIN_PASSWORD",
-        hide_env_values = true,
-        value_name = "PASSWORD"
-    )]
+    /// The password of the user `admin`, who is made at the first start: 8 to 128 characters. Without it, it is `secret`
+    #[arg(long, env = "ADMIN_PASSWORD", hide_env_values = true, value_parser = password, value_name = "PASSWORD")]
     pub admin_password: Option<String>,
 }
 
@@ -98,6 +94,14 @@ fn key_secret(text: &str) -> Result<String, String> {
         return Err(format!(
             "must have at least {SHORTEST_KEY_SECRET} characters"
         ));
+    }
+    Ok(text.to_owned())
+}
+
+fn password(text: &str) -> Result<String, String> {
+    if !PASSWORD_CHARACTERS.contains(&text.chars().count()) {
+        let (least, most) = PASSWORD_CHARACTERS.into_inner();
+        return Err(format!("must have {least} to {most} characters"));
     }
     Ok(text.to_owned())
 }

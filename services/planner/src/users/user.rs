@@ -1,6 +1,7 @@
 //! A user: as it is made, changed, stored and shown.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,10 +12,8 @@ use crate::ids::UserId;
 use crate::text::{self, NAME_LIMIT};
 use crate::token::Role;
 
-/// Fewer characters are guessed too soon.
-const SHORTEST_PASSWORD: usize = 8;
-/// No person types more, and more costs time to hash.
-const LONGEST_PASSWORD: usize = 128;
+/// How many characters a password has: fewer are guessed too soon; no person types more, and more costs time to hash.
+pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 8..=128;
 
 /// A user, as everybody sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -58,11 +57,12 @@ impl fmt::Debug for Password {
 
 impl Password {
     fn check(&self) -> Result<(), Error> {
-        if (SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&self.0.chars().count()) {
+        if PASSWORD_CHARACTERS.contains(&self.0.chars().count()) {
             return Ok(());
         }
+        let (least, most) = PASSWORD_CHARACTERS.into_inner();
         Err(Error::OutsideLimit(format!(
-            "`password` takes {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters."
+            "`password` takes {least} to {most} characters."
         )))
     }
 }

@@ -96,7 +96,7 @@ fn a_search_is_shown_in_pages_whose_length_is_told_and_never_lowered() {
     for (query, status, said) in [
         ("limit=0", 422, "`limit` is 0. It takes 1 to 100."),
         ("limit=101", 422, "`limit` is 101. It takes 1 to 100."),
-        ("limit=x", 400, "invalid digit"),
+        ("limit=x", 400, "`limit` is not a whole number"),
         ("limit=1&limit=2", 400, "duplicate field"),
         ("page=2", 400, "unknown field"),
         ("first_name=*", 422, "at least 2 other characters"),

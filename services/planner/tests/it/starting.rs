@@ -47,6 +47,21 @@ fn another_first_password_is_taken_from_the_environment_at_the_first_start_alone
 }
 
 #[test]
+fn a_first_password_that_could_not_be_chosen_later_is_refused() {
+    let database = Database::new();
+    for password in ["7 signs", &*"x".repeat(129)] {
+        let mut command = Planner::users_command(&database.url());
+        let mut refused = Replica::run(command.env("ADMIN_PASSWORD", password));
+        assert_eq!(refused.exit_status().code(), Some(2));
+        assert!(
+            refused.log().contains("8 to 128 characters"),
+            "{}",
+            refused.log()
+        );
+    }
+}
+
+#[test]
 fn services_that_start_at_once_on_an_empty_database_make_one_admin_and_one_key() {
     let database = Database::new();
     let start = |_| Replica::run(&mut Planner::users_command(&database.url()));
