@@ -9,7 +9,7 @@ use utoipa::openapi::security::SecurityScheme;
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum Always {
-    /// It cannot be done now. Try again later.
+    /// It cannot be done now, and nothing was done. Try again later.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemDocument),
 }
@@ -71,13 +71,13 @@ pub(crate) enum WithBody {
     OutsideLimit(ProblemDocument),
 }
 
-/// Answers to what would be stored twice if it was sent again.
+/// Answers to whatever changes something.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the contracts are derived from it")]
-pub(crate) enum StoredOnce {
-    /// It is not known whether it was stored. Look for it.
+pub(crate) enum WithWrite {
+    /// It is not known whether it was done. Look before you send it again.
     #[response(status = 504, content_type = "application/problem+json")]
-    MaybeStored(ProblemDocument),
+    MaybeDone(ProblemDocument),
 }
 
 /// Says by what callers are known.

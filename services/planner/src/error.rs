@@ -90,11 +90,17 @@ pub enum Error {
     #[error("{}", away(.0))]
     DatabaseAway(DatabaseAway),
 
-    /// The database did not say whether something is stored that would be stored twice if it was sent again.
+    /// The database did not say whether it did what it was asked.
     #[error(
-        "The database does not answer. It is not known whether this was stored: look for it before you send it again."
+        "The database does not answer. It is not known whether this was done: look before you send it again."
     )]
-    MaybeStored(Incident),
+    MaybeDone(Incident),
+
+    /// The database did not say whether it gave a session another refresh token, or began one: there is nothing to look at.
+    #[error(
+        "The database does not answer. It is not known whether this was done, and a refresh token is taken once. Log in again."
+    )]
+    MaybeLoggedIn(Incident),
 }
 
 fn names(from: Status) -> String {
@@ -143,15 +149,15 @@ impl Error {
             Self::Busy(incident)
             | Self::NoKeys(incident)
             | Self::DatabaseAway(DatabaseAway { incident, .. }) => (503, Some(incident)),
-            Self::MaybeStored(incident) => (504, Some(incident)),
+            Self::MaybeDone(incident) | Self::MaybeLoggedIn(incident) => (504, Some(incident)),
         }
     }
 
-    /// As it is for what would be stored twice if it was sent again.
+    /// As it is for what gives tokens.
     #[must_use]
-    pub fn unless_stored(self) -> Self {
+    pub fn of_tokens(self) -> Self {
         match self {
-            Self::DatabaseAway(away) if away.outcome_unknown => Self::MaybeStored(away.incident),
+            Self::MaybeDone(incident) => Self::MaybeLoggedIn(incident),
             other => other,
         }
     }
@@ -192,7 +198,11 @@ impl fmt::Display for Invalid {
 
 impl From<DatabaseAway> for Error {
     fn from(away: DatabaseAway) -> Self {
-        Self::DatabaseAway(away)
+        if away.outcome_unknown {
+            Self::MaybeDone(away.incident)
+        } else {
+            Self::DatabaseAway(away)
+        }
     }
 }
 

@@ -105,7 +105,7 @@ pub enum Refreshed {
     Reused(UserId),
 }
 
-/// Puts the next token in the place of this one.
+/// Puts the next token in the place of this one. It may be asked so again where the answer was lost.
 pub fn refresh(
     connection: &mut Conn,
     token: &RefreshToken,
@@ -122,7 +122,7 @@ pub fn refresh(
     let Some((id, user, hash)) = session else {
         return Ok(Refreshed::Unknown);
     };
-    if hash != token.hash() {
+    if hash != token.hash() && hash != next.hash() {
         transaction.exec_drop("DELETE FROM sessions WHERE id = ?", (id,))?;
         transaction.commit()?;
         return Ok(Refreshed::Reused(UserId(user)));
