@@ -64,7 +64,7 @@ pub fn rotate_key(
     let signs_from = insert_key(&mut transaction, key, after_s)?;
     transaction.exec_drop(
         r"UPDATE signing_keys
-          SET verifies_until = :signs_from + INTERVAL :seconds SECOND
+          SET verifies_until = CAST(:signs_from AS DATETIME(6)) + INTERVAL :seconds SECOND
           WHERE signs_from < :signs_from
           ORDER BY signs_from DESC
           LIMIT 1",
