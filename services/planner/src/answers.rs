@@ -36,6 +36,9 @@ pub(crate) enum WithRight {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithPath {
+    /// The path is not UTF-8.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemDocument),
     /// There is no such thing.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(ProblemDocument),

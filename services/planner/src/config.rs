@@ -44,13 +44,14 @@ pub struct UsersArgs {
     #[arg(long, value_enum, default_value = "on", value_name = "MODE")]
     pub cache: CacheMode,
 
-    /// How often a login may be tried in a minute, by whomever; more is refused with 429
-    #[arg(long, default_value = "10", value_name = "COUNT")]
+    /// How often a login may be tried at once, by whomever, and then in each minute; more is refused with 429. Each process counts
+    /// for itself
+    #[arg(long, default_value = "10", value_parser = count, value_name = "COUNT")]
     pub logins_a_minute: NonZeroU32,
 
-    /// How often an address may try to log in in a minute, whatever the login; more is refused with 429. Behind a proxy all
-    /// share its address
-    #[arg(long, default_value = "60", value_name = "COUNT")]
+    /// How often an address may try to log in at once, whatever the login, and then in each minute; more is refused with 429. Each
+    /// process counts for itself. Behind a proxy all share its address
+    #[arg(long, default_value = "60", value_parser = count, value_name = "COUNT")]
     pub logins_a_minute_from_address: NonZeroU32,
 
     /// Seals the signing keys in the database; 32 characters at least, as of `openssl rand -hex 32`. Without it, who reads the
@@ -82,7 +83,7 @@ pub struct GoalsArgs {
     pub server: ServerArgs,
 
     /// Where the users' service is, which tells the public keys of tokens
-    #[arg(long, default_value = "http://127.0.0.1:8000", value_name = "URL")]
+    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = base_url, value_name = "URL")]
     pub users_url: Url,
 }
 
@@ -104,4 +105,21 @@ fn password(text: &str) -> Result<String, String> {
         return Err(format!("must have {least} to {most} characters"));
     }
     Ok(text.to_owned())
+}
+
+fn count(text: &str) -> Result<NonZeroU32, String> {
+    let most = u32::MAX;
+    text.parse()
+        .map_err(|_what| format!("takes a whole number, 1 to {most}"))
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    let url: Url = text
+        .parse()
+        .map_err(|error: url::ParseError| error.to_string())?;
+    let is_http = ["http", "https"].contains(&url.scheme());
+    if !is_http || url.query().is_some() || url.fragment().is_some() {
+        return Err("takes a URL as http://127.0.0.1:8000, without `?` and `#`".to_owned());
+    }
+    Ok(url)
 }

@@ -120,7 +120,7 @@ fn show_task() {}
     params(("id" = GoalId, Path, description = "The goal."), ("task" = TaskId, Path, description = "The task.")),
     responses(
         (status = 200, description = "The task.", body = Task),
-        (status = 409, description = "Its status does not lead there. `allowed` lists those that are reached.",
+        (status = 409, description = "Its status does not lead there, or is this one already. `allowed` lists those that are reached.",
          body = ProblemDocument, content_type = "application/problem+json"),
         WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
     )

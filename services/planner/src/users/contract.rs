@@ -52,10 +52,17 @@ impl Modify for ByLogin {
     post, path = "/token", tag = "sessions",
     request_body(content((Login = "application/json"), (PasswordGrant = "application/x-www-form-urlencoded"))),
     responses(
-        (status = 200, description = "The tokens of a new session.", body = TokenResponse),
-        (status = 401, description = "Login or password are wrong.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "The tokens of a new session.", body = TokenResponse,
+         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
+        (status = 401, description = "Login or password are wrong.", body = ProblemDocument, content_type = "application/problem+json",
+         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
         (status = 429, description = "Too many logins. `Retry-After` says when to try again.", body = ProblemDocument,
-         content_type = "application/problem+json", headers(("Retry-After" = u64, description = "In seconds."))),
+         content_type = "application/problem+json",
+         headers(("Retry-After" = u64, description = "In seconds."),
+                 ("RateLimit-Policy" = String, description = "The limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "No try is left; there is one again in `t` seconds."))),
         WithBody, WithWrite, Always,
     )
 )]
@@ -127,9 +134,13 @@ fn show() {}
 /// Shows a user, to anybody.
 #[utoipa::path(
     get, path = "/user/id-{id}", tag = "users",
-    params(("id" = UserId, Path, description = "The user.")),
+    params(
+        ("id" = UserId, Path, description = "The user."),
+        ("If-None-Match" = Option<String>, Header, description = "Versions that are known."),
+    ),
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
+        (status = 304, description = "It has one of the versions that are known."),
         WithPath, Always,
     )
 )]

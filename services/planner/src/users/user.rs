@@ -71,11 +71,11 @@ impl Password {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// Letters, digits and any of `. _ @ + -`, and nobody else's.
+    /// Letters, digits and any of `. _ @ + -`; beyond ASCII any signs that are seen. Nobody else's.
     #[schema(
         min_length = 1,
         max_length = 64,
-        pattern = r"^[\p{L}\p{Nd}._@+\-]+$",
+        pattern = r"^[^\x00-\x2a\x2c\x2f\x3a-\x3f\x5b-\x5e\x60\x7b-\xa0\xad\u1680\u2000-\u206f\u3000\ufeff]+$",
         example = "ivan"
     )]
     pub login: String,
@@ -86,7 +86,7 @@ pub struct NewUser {
     #[schema(
         min_length = 1,
         max_length = 64,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$",
         example = "Иван"
     )]
     pub first_name: String,
@@ -94,7 +94,7 @@ pub struct NewUser {
     #[schema(
         min_length = 1,
         max_length = 64,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$",
         example = "Петров"
     )]
     pub last_name: String,
@@ -123,7 +123,7 @@ pub struct UserChange {
         nullable = false,
         min_length = 1,
         max_length = 64,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub first_name: Option<String>,
     /// Its last name.
@@ -132,7 +132,7 @@ pub struct UserChange {
         nullable = false,
         min_length = 1,
         max_length = 64,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub last_name: Option<String>,
     /// A new password ends all sessions of the user, this one as well.

@@ -200,7 +200,8 @@ fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
     users.admin().create_user("ivan");
     let token = users.log_in("ivan", PASSWORD).access;
     // Nobody listens there.
-    let alone = Planner::goals(&of_goals, "http://127.0.0.1:9");
+    let alone = Planner::goals(&of_goals, &format!("http://x:{PASSWORD}@127.0.0.1:9"));
+    assert!(alone.log().contains("http://x:***@127.0.0.1:9/.well-known"));
     assert_problem(
         &alone.with_token(&token).get("/goals"),
         503,

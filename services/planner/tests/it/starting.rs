@@ -3,7 +3,7 @@
 use serde_json::json;
 use testbed::{Database, Replica, eventually};
 
-use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner};
+use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner, planner};
 
 const WARNING: &str = "the password of the user `admin` is `secret`";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -58,6 +58,35 @@ fn a_first_password_that_could_not_be_chosen_later_is_refused() {
             "{}",
             refused.log()
         );
+    }
+}
+
+#[test]
+fn an_option_that_is_of_no_use_is_refused_with_what_it_takes() {
+    for (service, option, said) in [
+        ("users", "--logins-a-minute=0", "takes a whole number, 1 to"),
+        (
+            "users",
+            "--logins-a-minute-from-address=x",
+            "takes a whole number, 1 to",
+        ),
+        (
+            "goals",
+            "--users-url=ftp://127.0.0.1",
+            "takes a URL as http",
+        ),
+        (
+            "goals",
+            "--users-url=http://127.0.0.1/?x",
+            "takes a URL as http",
+        ),
+        ("goals", "--users-url=127.0.0.1:8000", "--users-url"),
+    ] {
+        let database = Database::new();
+        let mut command = planner(&database.url(), service);
+        let mut refused = Replica::run(command.arg(option));
+        assert_eq!(refused.exit_status().code(), Some(2), "{option}");
+        assert!(refused.log().contains(said), "{}", refused.log());
     }
 }
 

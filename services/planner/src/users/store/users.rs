@@ -8,7 +8,7 @@ use super::{Result, announce, transaction};
 use crate::ids::UserId;
 use crate::page::Page;
 use crate::token::Role;
-use crate::users::cache::{DELETED, names};
+use crate::users::cache::{self, DELETED};
 use crate::users::mask::Mask;
 use crate::users::user::{NewUser, User, UserChange};
 
@@ -160,7 +160,7 @@ pub enum Changed<T> {
 
 /// Whether a request's `If-Match`, if it has one, names this version.
 fn matches(if_match: Option<&str>, version: u64) -> bool {
-    if_match.is_none_or(|tags| names(tags, &User::etag(version)))
+    if_match.is_none_or(|tags| cache::matches(tags, &User::etag(version)))
 }
 
 /// Changes a user; with a new password it ends all sessions.
