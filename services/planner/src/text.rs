@@ -59,6 +59,16 @@ pub fn login(login: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The text as all are that differ from it in the case of letters alone.
+#[must_use]
+pub fn folded(text: &str) -> String {
+    let lower = text.chars().flat_map(char::to_lowercase);
+    // The form that ends a word.
+    lower
+        .map(|sign| if sign == 'ς' { 'σ' } else { sign })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +121,23 @@ mod tests {
         ] {
             assert!(login(refused).is_err(), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn texts_that_differ_in_case_alone_are_folded_to_one() {
+        for (text, other) in [
+            ("Γιώργος", "ΓΙΏΡΓΟΣ"),
+            ("Иван", "ИВАН"),
+            ("ⴀ", "Ⴀ"),
+            ("ა", "Ა"),
+            ("ꭰ", "Ꭰ"),
+            ("ß", "ẞ"),
+            ("𐐨", "𐐀"),
+        ] {
+            assert_eq!(folded(text), folded(other));
+        }
+        // No letter is more than two in lower case: the columns are so wide.
+        let most = ('\0'..=char::MAX).map(|sign| folded(&sign.to_string()).chars().count());
+        assert_eq!(most.max(), Some(2));
     }
 }

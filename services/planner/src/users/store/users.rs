@@ -7,6 +7,7 @@ use mysql::{Conn, Params, Row, Transaction, Value, params};
 use super::{Result, announce, transaction};
 use crate::ids::UserId;
 use crate::page::Page;
+use crate::text::folded;
 use crate::token::Role;
 use crate::users::cache::{self, DELETED};
 use crate::users::mask::Mask;
@@ -92,7 +93,7 @@ impl Search {
             ("last_name_lower", &self.last_name),
         ] {
             if let Some(mask) = mask {
-                sql.extend([" AND ", column, " LIKE LOWER(?) ESCAPE '|'"]);
+                sql.extend([" AND ", column, " LIKE ? ESCAPE '|'"]);
                 values.push((&mask.pattern).into());
             }
         }
@@ -113,12 +114,16 @@ pub fn find(connection: &mut Conn, search: &Search, page: Page) -> Result<Vec<Us
 pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Result<Option<User>> {
     let mut transaction = transaction(connection)?;
     let inserted = transaction.exec_drop(
-        r"INSERT INTO users (login, first_name, last_name, role, password_hash, created_at)
-          VALUES (:login, :first_name, :last_name, 'user', :hash, NOW(6))",
+        r"INSERT INTO users (
+            login, first_name, last_name, first_name_lower, last_name_lower, role, password_hash, created_at
+          )
+          VALUES (:login, :first_name, :last_name, :first_name_lower, :last_name_lower, 'user', :hash, NOW(6))",
         params! {
             "login" => &new.login,
             "first_name" => &new.first_name,
             "last_name" => &new.last_name,
+            "first_name_lower" => folded(&new.first_name),
+            "last_name_lower" => folded(&new.last_name),
             hash,
         },
     );
@@ -186,12 +191,16 @@ pub fn change_user(
           SET
             first_name = :first_name,
             last_name = :last_name,
+            first_name_lower = :first_name_lower,
+            last_name_lower = :last_name_lower,
             version = :version,
             password_hash = COALESCE(:hash, password_hash)
           WHERE id = :id",
         params! {
             "first_name" => &user.first_name,
             "last_name" => &user.last_name,
+            "first_name_lower" => folded(&user.first_name),
+            "last_name_lower" => folded(&user.last_name),
             "version" => user.version,
             hash,
             id,
