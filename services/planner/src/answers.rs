@@ -78,7 +78,7 @@ pub(crate) enum WithBody {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithWrite {
-    /// It is not known whether it was done. Look before you send it again.
+    /// It is not known whether it was done. The text says what to do.
     #[response(status = 504, content_type = "application/problem+json")]
     MaybeDone(ProblemDocument),
 }
