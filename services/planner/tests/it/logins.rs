@@ -36,6 +36,9 @@ fn a_login_is_a_form_as_oauth_has_it_or_json() {
     }
     let other_grant = right.replace("grant_type=password", "grant_type=client_credentials");
     assert_problem(&send_form(&mut stranger, &other_grant), 400, "`grant_type`");
+    let no_form = FORM.replace("www-form-urlencoded", "form");
+    let other_kind = stranger.send("POST", "/token", &no_form, &right);
+    assert_problem(&other_kind, 415, "json");
     assert_problem(
         &send_form(&mut stranger, "username=admin"),
         400,
@@ -60,7 +63,10 @@ fn a_wrong_login_and_a_wrong_password_are_answered_alike() {
     .map(|(login, password)| stranger.log_in(login, password));
     for answer in &answers {
         assert_problem(answer, 401, "Login or password are wrong");
-        assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
+        assert_eq!(
+            answer.header("WWW-Authenticate"),
+            Some("Bearer realm=\"planner\"")
+        );
         assert_eq!(answer.body, answers[0].body);
     }
 }
@@ -124,6 +130,10 @@ fn a_login_that_is_tried_too_often_is_refused_for_a_while_and_others_are_not() {
         .parse()
         .expect("seconds");
     assert!((1..=31).contains(&wait), "{wait}");
+    let policy = refused.header("RateLimit-Policy");
+    assert_eq!(policy, Some("\"login\";q=2;w=60"));
+    let left = format!("\"login\";r=0;t={wait}");
+    assert_eq!(refused.header("RateLimit"), Some(&*left));
     assert_eq!(stranger.log_in("admin", ADMIN_PASSWORD).status, 200);
 }
 

@@ -126,10 +126,11 @@ fn without_any_report_nothing_is_judged() {
         assert_eq!(ran.status, Some(5), "{manner:?} {ran:?}");
         assert!(ran.out.contains("Reports: 0, "), "{manner:?} {ran:?}");
         assert!(
-            ran.out
-                .ends_with("
+            ran.out.ends_with(
+                "
 unknown: there is no report that could be judged
-"),
+"
+            ),
             "{manner:?} {ran:?}"
         );
         let tells = |line: &str| told.iter().all(|told| line.contains(told));
