@@ -105,9 +105,10 @@ listens() {
   [[ -n $inode && -n $(find "/proc/$1/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]]
 }
 
-# Until Ctrl-C.
+# Until Ctrl-C. Says $1 when a signal ends it well.
 stay() {
   trap 'exit 0' INT TERM
+  say "$1"
   while true; do pause; revive; done
 }
 
@@ -359,8 +360,7 @@ chat() {
   serve chat-web 8000 2 "$binaries/chat" web
   keep chat-messager "$binaries/chat" messager
   keep chat-worker "$binaries/chat" worker
-  say "the page: ${urls[0]}/pages/chat, and of the other process: ${urls[1]}/pages/chat. Ctrl-C stops all"
-  stay
+  stay "the page: ${urls[0]}/pages/chat, and of the other process: ${urls[1]}/pages/chat. Ctrl-C stops all"
 }
 
 planner() {
@@ -370,15 +370,13 @@ planner() {
   provide planner_goals services/planner/schema-goals.sql 'select, insert, update, delete on *'
   serve planner-goals 8002 1 "$binaries/planner" goals --users-url "$users"
   attend services/planner/walk.sh "$users" "${urls[0]}"
-  say "users: $users/docs, goals: ${urls[0]}/docs. Ctrl-C stops all"
-  stay
+  stay "users: $users/docs, goals: ${urls[0]}/docs. Ctrl-C stops all"
 }
 
 stay_up() {
   start_replicas
   say "try: curl -H 'Content-Type: application/json' -d '{\"user\": \"alice\", \"text\": \"hi\"}' ${urls[0]}/messages"
-  say 'and: ./run.sh mysql. Ctrl-C stops all'
-  stay
+  stay 'and: ./run.sh mysql. Ctrl-C stops all'
 }
 
 command_line() {

@@ -15,9 +15,10 @@ CREATE TABLE IF NOT EXISTS users (
   login            VARCHAR(64)     NOT NULL,
   first_name       VARCHAR(64)     NOT NULL,
   last_name        VARCHAR(64)     NOT NULL,
-  -- Masks are compared with these, whatever their case. Wider, for letters whose lower case is more than one.
-  first_name_lower VARCHAR(128)    GENERATED ALWAYS AS (LOWER(first_name)) STORED,
-  last_name_lower  VARCHAR(128)    GENERATED ALWAYS AS (LOWER(last_name)) STORED,
+  -- Masks are compared with these, whatever their case. The service makes them, as databases do not know the case of all
+  -- scripts. Wider, for letters whose lower case is more than one.
+  first_name_lower VARCHAR(128)    NOT NULL,
+  last_name_lower  VARCHAR(128)    NOT NULL,
   -- 'user' or 'admin'.
   role             VARCHAR(8)      NOT NULL,
   -- In the PHC string format, which names the algorithm, its costs and the salt.

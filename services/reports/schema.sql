@@ -43,7 +43,8 @@ DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 -- it stopped, and none of its calls is stored twice.
 CREATE TABLE IF NOT EXISTS loads (
   id              VARCHAR(255)    NOT NULL,
-  -- What is loaded; a load goes on only with the same.
+  -- What is loaded: the hash of all bytes before next_position, with which a source must begin for the load to go on with
+  -- it; or which calls are generated.
   source          VARCHAR(1024)   NOT NULL,
   -- The first byte of the source that is not loaded yet, or the first call of one that is generated.
   next_position   BIGINT UNSIGNED NOT NULL DEFAULT 0,

@@ -7,7 +7,7 @@ use crate::program::{Ended, client_at};
 /// Runs against two replicas of a liar.
 pub(crate) fn run(behaviour: Behaviour, arguments: &[&str]) -> Ended {
     let server = Server::start(2, behaviour);
-    let common = ["-c", "10", "-n", "40", "--seed", "3", "--timeout", "3s"];
+    let common = ["-c", "10", "-n", "40", "--seed", "3", "--timeout", "10s"];
     client_at(&server.urls, &[&common, arguments].concat())
 }
 

@@ -4,7 +4,7 @@ use crate::honest::{Answer, Log, Message, PageBehaviour, Server, honest, honest_
 use crate::outputs::{Folder, json};
 use crate::program::{Ended, client, client_at};
 
-const RUN: [&str; 6] = ["-c", "5", "-n", "20", "--timeout", "1s"];
+const RUN: [&str; 6] = ["-c", "5", "-n", "20", "--timeout", "5s"];
 
 /// Runs against two replicas that store and answer as they should.
 fn run(page: PageBehaviour, arguments: &[&str]) -> Ended {

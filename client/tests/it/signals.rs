@@ -39,7 +39,7 @@ fn send_ctrl_c_twice(child: &mut Child) {
 fn one_signal_ends_the_sending_and_shows_what_there_is() {
     let server = Server::start(1, stalls_after_ten);
     // Two coroutines of five requests, and then nothing but silence until the time-out.
-    let child = start(&["-c", "2", "-n", "100", "--timeout", "2s", &server.urls[0]]);
+    let child = start(&["-c", "2", "-n", "100", "--timeout", "6s", &server.urls[0]]);
     server.wait_for(12);
     send("-TERM", &child);
     let ended = end_of(child);

@@ -95,7 +95,8 @@ pub trait Handler: Send + Sync + 'static {
         done: &[(&Job, &Self::Outcome)],
     ) -> Result<(), mysql::Error>;
 
-    /// Writes that a job has failed for good, in the transaction that ends it.
+    /// Writes that a job has failed for good, in the transaction that ends it. Where those who worked on it died, the job is
+    /// as it was for the last of them.
     ///
     /// # Errors
     /// As [`Self::complete`].

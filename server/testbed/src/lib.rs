@@ -56,7 +56,7 @@ pub use client_run::{ClientRun, Figures, Finished, PERSISTENT, Results, Total, c
 pub use database_process::DatabaseProcess;
 pub use harness::{
     Answer, Caller, Database, DatabaseHost, Exchange, HostStatus, Load, OwnDatabase, PATIENCE,
-    Replica, assert_promises, eventually, signal, skip,
+    Replica, SetAtEnd, assert_promises, eventually, lasting_address, signal, skip,
 };
 pub use history::{Outcome, Request, Shown, read_history};
 pub use network::{Link, Network};

@@ -22,8 +22,9 @@ fn an_account_with_fewer_connections_than_a_replica_takes_is_refused_by_the_limi
     }
     limit(&mut root, "MAX_USER_CONNECTIONS 5");
     let replica = Replica::start(server.database());
-    assert_eq!(replica.caller().get("/readyz").status, 200);
-    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+    let mut caller = replica.caller();
+    eventually("it is ready", || caller.get("/readyz").status == 200);
+    assert_eq!(caller.post("ann", "x").own_seq(), 1);
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn a_replica_whose_writer_gets_no_connection_is_not_ready() {
     );
     let replica = Replica::start_with(
         database,
-        &["--connect-timeout=500ms", "--request-timeout=1s"],
+        &["--connect-timeout=500ms", "--request-timeout=5s"],
     );
     let mut caller = replica.caller();
     // The one that is left goes to a reader.

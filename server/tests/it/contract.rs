@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use testbed::{Answer, Database, Replica};
+use testbed::{Answer, Database, Replica, eventually};
 
 fn assert_problem(answer: &Answer, status: u16, detail: &str) {
     assert_eq!(
@@ -312,7 +312,7 @@ fn other_paths_and_methods_are_named() {
         "GET, HEAD",
     );
     assert_eq!(caller.get("/healthz").status, 200);
-    assert_eq!(caller.get("/readyz").status, 200);
+    eventually("it is ready", || caller.get("/readyz").status == 200);
     let head = caller.request("HEAD", "/healthz", "", b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
 }

@@ -54,11 +54,12 @@ fn a_rolling_restart_of_all_replicas_under_load_loses_nothing() {
 #[test]
 fn a_replica_frozen_while_it_holds_the_lock_stops_the_other_for_a_bounded_time() {
     // Half of the database time-out, in whole seconds, is the longest silence of whoever holds the lock.
-    let (option, bound) = (["--database-timeout", "4s"], Duration::from_secs(2));
+    let bound = Duration::from_secs(2);
+    let options = ["--database-timeout=4s", "--request-timeout=60s"];
     let database = Database::new();
     let proxy = database.proxy();
-    let frozen = Replica::start_at(&database.url_through(&proxy), &option);
-    let other = Replica::start_with(&database, &option);
+    let frozen = Replica::start_at(&database.url_through(&proxy), &options);
+    let other = Replica::start_with(&database, &options);
     let mut caller = frozen.caller();
     caller.post("ann", "first");
 
@@ -72,7 +73,7 @@ fn a_replica_frozen_while_it_holds_the_lock_stops_the_other_for_a_bounded_time()
     let waited = start.elapsed();
     assert_eq!(reply.own_seq(), 2);
     // The rest is for a loaded machine.
-    assert!(waited < bound + Duration::from_secs(3), "{waited:?}");
+    assert!(waited < bound + Duration::from_secs(15), "{waited:?}");
 
     frozen.thaw();
     assert_eq!(caller.receive().own_seq(), 3);

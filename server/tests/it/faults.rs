@@ -215,8 +215,9 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
 #[test]
 fn a_lock_that_is_not_free_in_time_is_waited_for_again() {
     let database = Database::new();
-    // MySQL looks once a second for waits that are over: half of this, and up to a second more.
-    let replica = Replica::start_with(&database, &["--database-timeout", "4s"]);
+    // MySQL looks once a second for waits that are over: half of the database's time, and up to a second more.
+    let options = ["--request-timeout", "60s", "--database-timeout", "8s"];
+    let replica = Replica::start_with(&database, &options);
     let holder = database.hold_the_lock();
     let mut caller = replica.caller();
     caller.send_post("ann", "patient", "");
@@ -258,7 +259,7 @@ fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
     let database = Database::new();
     let replica = Replica::start_with(
         &database,
-        &["--request-timeout", "2s", "--database-timeout", "2s"],
+        &["--request-timeout", "5s", "--database-timeout", "2s"],
     );
     let holder = database.hold_the_lock();
     let reply = replica.caller().post("ann", "too late");
@@ -270,7 +271,7 @@ fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
 }
 
 /// Answers before it has tried often.
-const IMPATIENT: [&str; 2] = ["--request-timeout", "1s"];
+const IMPATIENT: [&str; 2] = ["--request-timeout", "3s"];
 
 #[test]
 fn an_error_before_commit_tells_whether_a_message_is_surely_not_stored() {

@@ -9,10 +9,10 @@ use uuid::Uuid;
 use crate::metrics::scrape;
 
 /// The time of a request is over long before the database's.
-const IMPATIENT: [&str; 1] = ["--request-timeout=1s"];
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// For a loaded machine.
-const SLACK: Duration = Duration::from_millis(500);
+const IMPATIENT: [&str; 2] = ["--request-timeout=3s", "--database-timeout=30s"];
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// For a loaded machine. Who waits for the database waits for longer.
+const SLACK: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_message_to_a_database_that_stays_frozen_is_answered_when_its_time_is_over() {
@@ -50,7 +50,7 @@ fn a_message_whose_transaction_is_frozen_is_answered_when_its_time_is_over_and_s
     let mut root = server.connect().expect("it is up");
     let name = server.database().name().to_owned();
     let slow = format!(
-        "CREATE TRIGGER {name}.slow BEFORE INSERT ON {name}.messages FOR EACH ROW SET @slept = SLEEP(2)"
+        "CREATE TRIGGER {name}.slow BEFORE INSERT ON {name}.messages FOR EACH ROW SET @slept = SLEEP(6)"
     );
     root.query_drop(slow).expect("root may");
     let start = Instant::now();
@@ -129,17 +129,22 @@ fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
 }
 
 #[test]
-fn readiness_on_a_frozen_database_is_answered_within_two_seconds_however_many_pages_wait() {
+fn readiness_on_a_frozen_database_is_denied_within_two_seconds_however_many_pages_wait() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = on_a_frozen_database(&mut server, &["--workers=4"]);
+    let options = [
+        "--workers=4",
+        "--request-timeout=30s",
+        "--database-timeout=30s",
+    ];
+    let replica = on_a_frozen_database(&mut server, &options);
     let mut pages = [(); 12].map(|()| replica.caller());
     for page in &mut pages {
         page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
-    let mut callers = [(); 3].map(|()| replica.caller());
-    for _ in 0..2 {
+    let mut callers = [(); 8].map(|()| replica.caller());
+    let mut ask = || {
         let start = Instant::now();
         for caller in &mut callers {
             caller.send_raw(b"GET /readyz HTTP/1.1\r\nHost: replica\r\n\r\n");
@@ -147,9 +152,14 @@ fn readiness_on_a_frozen_database_is_answered_within_two_seconds_however_many_pa
         for caller in &mut callers {
             assert_eq!(caller.receive().status, 503);
         }
-        let waited = start.elapsed();
-        assert!(waited < Duration::from_secs(2), "{waited:?}");
-    }
+        start.elapsed()
+    };
+    // For a loaded machine. One after the other they would take 12 s, and behind the pages 30 s.
+    let waited = ask();
+    assert!(waited < Duration::from_secs(8), "{waited:?}");
+    eventually("they are answered within two seconds", || {
+        ask() < Duration::from_secs(2)
+    });
 }
 
 #[test]
@@ -157,7 +167,7 @@ fn a_page_of_a_frozen_database_is_answered_within_the_time_of_a_request() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = on_a_frozen_database(&mut server, &["--request-timeout=2s"]);
+    let replica = on_a_frozen_database(&mut server, &IMPATIENT);
     let mut callers = [(); 6].map(|()| replica.caller());
     let start = Instant::now();
     for caller in &mut callers {
@@ -167,7 +177,7 @@ fn a_page_of_a_frozen_database_is_answered_within_the_time_of_a_request() {
         assert_eq!(caller.receive().status, 503);
     }
     let waited = start.elapsed();
-    assert!(waited < Duration::from_secs(2) + SLACK, "{waited:?}");
+    assert!(waited < REQUEST_TIMEOUT + SLACK, "{waited:?}");
 }
 
 #[test]
@@ -175,11 +185,16 @@ fn a_stop_while_the_database_is_frozen_takes_no_longer_than_it_may() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let options = ["--shutdown-timeout=3s", "--request-timeout=1s"];
+    let options = [
+        "--shutdown-timeout=3s",
+        "--request-timeout=3s",
+        "--database-timeout=20s",
+    ];
     let mut replica = on_a_frozen_database(&mut server, &options);
     let mut page = replica.caller();
     page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
-    // The writer looks after its connection now and then, and hangs on it.
+    // The writer looks after its connection now and then, and hangs on it until the database's time is over: for longer
+    // than a stop may take.
     assert_eq!(page.receive().status, 503);
     assert_eq!(page.get("/readyz").status, 503);
     let start = Instant::now();
@@ -195,11 +210,18 @@ fn a_database_that_thaws_is_read_from_again() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = on_a_frozen_database(&mut server, &["--request-timeout=1s"]);
-    let mut caller = replica.caller();
-    for _ in 0..6 {
-        assert_eq!(caller.get("/messages").status, 503);
+    let replica = on_a_frozen_database(&mut server, &IMPATIENT);
+    let mut callers = [(); 3].map(|()| replica.caller());
+    // More than there are connections.
+    for _ in 0..2 {
+        for caller in &mut callers {
+            caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
+        }
+        for caller in &mut callers {
+            assert_eq!(caller.receive().status, 503);
+        }
     }
+    let [mut caller, ..] = callers;
     server.process().expect("it runs").thaw().expect("it runs");
     eventually("it is ready", || caller.get("/readyz").status == 200);
     assert_eq!(caller.get("/messages").own_seq(), 1);

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use uuid::Uuid;
 
-use testbed::{Caller, Database, DatabaseHost, HostStatus, PATIENCE, Replica, eventually, skip};
+use testbed::{
+    Answer, Caller, Database, DatabaseHost, HostStatus, PATIENCE, Replica, SetAtEnd, eventually,
+    skip,
+};
 
 fn hosts<const N: usize>(database: &Database, statuses: [HostStatus; N]) -> [DatabaseHost; N] {
     statuses.map(|status| DatabaseHost::new(database, status))
@@ -44,14 +47,12 @@ fn the_host_that_takes_writes_is_found_wherever_it_stands() {
         let replica = start(&hosts, &[]);
         assert_eq!(replica.caller().post("ann", "x").own_seq(), round);
         assert_eq!(replica.caller().get("/messages").own_seq(), round);
-        assert_eq!(replica.caller().get("/readyz").status, 200);
+        let mut caller = replica.caller();
+        eventually("it is ready", || caller.get("/readyz").status == 200);
         let writable = statuses.iter().position(|&status| status == TakesWrites);
         let address = hosts[writable.expect("one is")].address();
-        assert!(
-            replica.log().contains(&format!("host=\"{address}\"")),
-            "{}",
-            replica.log()
-        );
+        let found = format!("host=\"{address}\"");
+        eventually("the host is logged", || replica.log().contains(&found));
     }
     database.assert_in_order();
 }
@@ -142,13 +143,16 @@ fn replicas_follow_when_hosts_swap_roles_under_load_and_lose_and_double_nothing(
     let done = AtomicBool::new(false);
     let stored = AtomicUsize::new(0);
     std::thread::scope(|scope| {
+        let at_end = SetAtEnd(&done);
         for number in 0..8 {
             let address = replicas[number % 2].address();
             let (done, stored) = (&done, &stored);
             scope.spawn(move || {
                 let mut caller = Caller::connect(address);
                 while !done.load(Ordering::Relaxed) {
-                    post_until_stored(&mut caller);
+                    let key = Uuid::new_v4().to_string();
+                    let reply = until_stored(&mut caller, &key, &key);
+                    assert_eq!(reply.own()["text"], key);
                     stored.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -170,23 +174,22 @@ fn replicas_follow_when_hosts_swap_roles_under_load_and_lose_and_double_nothing(
         eventually("messages are stored", || {
             stored.load(Ordering::Relaxed) > before + 50
         });
-        done.store(true, Ordering::Relaxed);
+        drop(at_end);
     });
     assert_eq!(database.count(), stored.into_inner() as u64);
     database.assert_in_order();
 }
 
 /// Repeats it with the same key, as a caller does who was told that it was not stored, or that nobody knows.
-fn post_until_stored(caller: &mut Caller) {
-    let key = Uuid::new_v4().to_string();
-    loop {
-        let reply = caller.post_with_key("ann", &key, &key);
-        match reply.status {
-            200 => return assert_eq!(reply.own()["text"], key),
-            503 | 504 => {}
-            other => panic!("status {other}"),
-        }
-    }
+fn until_stored(caller: &mut Caller, text: &str, key: &str) -> Answer {
+    let mut stored = None;
+    eventually("it is stored", || {
+        let reply = caller.post_with_key("ann", text, key);
+        assert!([200, 503, 504].contains(&reply.status), "{reply:?}");
+        stored = (reply.status == 200).then_some(reply);
+        stored.is_some()
+    });
+    stored.expect("it was answered")
 }
 
 #[test]
@@ -229,7 +232,8 @@ fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
             "1 not answering, 1 read-only",
         ),
     ] {
-        assert_eq!(caller.post("ann", "before").own_seq(), 2 * round - 1);
+        let before = until_stored(&mut caller, "before", &Uuid::new_v4().to_string());
+        assert_eq!(before.own_seq(), 2 * round - 1);
         for (host, status) in hosts.iter().zip(statuses) {
             host.set(status);
         }
@@ -249,7 +253,7 @@ fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
         eventually("the replica is ready", || {
             caller.get("/readyz").status == 200
         });
-        let repeated = caller.post_with_key("ann", "under way", &key);
+        let repeated = until_stored(&mut caller, "under way", &key);
         assert_eq!(repeated.own_seq(), 2 * round);
     }
     assert_eq!(database.count(), 6);
@@ -261,7 +265,9 @@ fn replicas_that_lose_all_hosts_at_once_do_not_storm_them() {
     const REPLICAS: usize = 12;
     let database = Database::new();
     let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
-    let replicas: Vec<Replica> = (0..REPLICAS).map(|_| start(&hosts, &[])).collect();
+    let replicas: Vec<Replica> = (0..REPLICAS)
+        .map(|_| start(&hosts, &["--request-timeout=60s"]))
+        .collect();
     let before: usize = hosts[0].connects();
     for host in &hosts {
         host.set(HostStatus::Away);

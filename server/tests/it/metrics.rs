@@ -119,7 +119,7 @@ fn each_request_is_counted_once_where_it_belongs() {
     caller.post_with_key("ann", "z", KEY);
     caller.post(" ann", "x");
     caller.get("/messages");
-    caller.get("/readyz");
+    eventually("it is ready", || caller.get("/readyz").status == 200);
     caller.request("HEAD", "/healthz", "", b"");
     caller.get("/whatever/a/caller/thinks/of?user=ann");
     caller.request("DELETE", "/messages", "", b"");
@@ -231,7 +231,9 @@ fn metrics_are_shown_while_the_queue_is_full_and_the_database_does_not_answer() 
 #[test]
 fn retries_and_unknown_outcomes_are_counted_by_their_causes() {
     let database = Database::new();
-    let replica = Replica::start_with(&database, &["--database-timeout=2s"]);
+    // The lock is waited for half of the database's time, and on MySQL up to a second more.
+    let options = ["--database-timeout=8s", "--request-timeout=60s"];
+    let replica = Replica::start_with(&database, &options);
     let mut caller = replica.caller();
     caller.post("ann", "makes the connection");
     let before = scrape(&replica);

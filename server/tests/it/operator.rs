@@ -31,8 +31,9 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
     let replica = Replica::start_with(
         &database,
         &[
-            "--request-timeout=3s",
-            "--database-timeout=4s",
+            // The lock is waited for half of the database's time, and on MySQL up to a second more.
+            "--request-timeout=10s",
+            "--database-timeout=8s",
             "--queue-messages=1",
             "--batch-messages=1",
         ],

@@ -26,7 +26,7 @@ fn batches_shrink_to_what_the_database_takes() {
     let Some(server) = OwnDatabase::start() else {
         return;
     };
-    let replica = Replica::start(server.database());
+    let replica = Replica::start_with(server.database(), &["--request-timeout=60s"]);
     replica.caller().post("ann", "before");
     let mut callers: Vec<Caller> = (0..100).map(|_| replica.caller()).collect();
     for (bytes, text) in [

@@ -3,7 +3,7 @@
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
-use testbed::{Database, Replica};
+use testbed::{Database, Replica, eventually};
 
 /// As the README has it.
 const RUNTIME: [(&str, &str); 3] = [
@@ -72,7 +72,7 @@ fn assert_serves(url: &str) {
     assert_eq!(first.own_seq(), 1);
     assert_eq!(caller.post_with_key("ann", "x", &key).body, first.body);
     assert_eq!(caller.get("/messages").messages().len(), 1);
-    assert_eq!(caller.get("/readyz").status, 200);
+    eventually("it is ready", || caller.get("/readyz").status == 200);
 }
 
 #[test]

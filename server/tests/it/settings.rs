@@ -51,7 +51,7 @@ fn empty(root: &mut Conn, database: &Database) {
 }
 
 pub(crate) fn assert_refused(database: &Database, setting: &str) {
-    let mut replica = Replica::spawn(&database.url(), &["--startup-timeout=5s"]);
+    let mut replica = Replica::spawn(&database.url(), &[]);
     assert_eq!(replica.exit_status().code(), Some(1), "{}", replica.log());
     let log = replica.log().to_lowercase().replace('-', "_");
     let last = log.lines().last().unwrap_or_default();
@@ -80,13 +80,14 @@ fn judge(replicas: &[Replica]) {
             first.messages(),
             "a page is not the present"
         );
-        assert_eq!(replica.caller().get("/readyz").status, 200);
+        let mut caller = replica.caller();
+        eventually("it is ready", || caller.get("/readyz").status == 200);
     }
 }
 
 /// Two that find no tables, at once.
 fn two_replicas(database: &Database) -> [Replica; 2] {
-    let mut replicas = [0, 1].map(|_| Replica::spawn(&database.url(), &["--startup-timeout=5s"]));
+    let mut replicas = [0, 1].map(|_| Replica::spawn(&database.url(), &[]));
     replicas.iter_mut().for_each(Replica::wait_until_ready);
     replicas
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use foundation::config::{at_least_one, duration};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -47,7 +48,7 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "COUNT")]
     pub rate: u32,
 
-    /// How long to send
+    /// How long to send, unless a signal (Ctrl-C, SIGTERM) ends that sooner. A second one ends the wait for what is missing
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub duration: Duration,
 
@@ -84,6 +85,8 @@ struct Shared {
     positions: RefCell<Vec<(u64, u64)>>,
     connected: Cell<usize>,
     connects: Cell<usize>,
+    /// How often somebody asked the program to end.
+    signals: Cell<usize>,
 }
 
 /// What came of it.
@@ -164,7 +167,9 @@ async fn work(options: &LoadArgs) -> (Results, Vec<String>) {
         positions: RefCell::new(vec![(0, 0); options.sockets]),
         connected: Cell::new(0),
         connects: Cell::new(0),
+        signals: Cell::new(0),
     });
+    tokio::task::spawn_local(count_signals(Rc::clone(&shared)));
     let clients: Vec<_> = (0..options.sockets)
         .map(|number| {
             let (to, from) = unbounded_channel();
@@ -172,7 +177,7 @@ async fn work(options: &LoadArgs) -> (Results, Vec<String>) {
             to
         })
         .collect();
-    let all_connected = || shared.connected.get() == options.sockets;
+    let all_connected = || shared.connected.get() == options.sockets || shared.signals.get() > 0;
     wait_until(options.patience, all_connected).await;
     send(options, &shared, &clients).await;
     let expected = shared.sent.borrow().len() * if options.no_answers { 1 } else { 2 };
@@ -181,18 +186,38 @@ async fn work(options: &LoadArgs) -> (Results, Vec<String>) {
         shared.shown.borrow().iter().filter(is_asked_for).count() >= expected
             && all_equal(&shared.positions.borrow())
     };
-    wait_until(options.patience, has_all).await;
+    let is_over = || has_all() || shared.signals.get() > 1;
+    wait_until(options.patience, is_over).await;
     conclude(options, &shared)
 }
 
-/// Sends at a steady rate, from one socket after the other.
+/// Counts the signals that ask the program to end.
+async fn count_signals(shared: Rc<Shared>) {
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    // Without them, the run goes on to its end.
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        shared.signals.update(|count| count + 1);
+    }
+}
+
+/// Sends at a steady rate, from one socket after the other, until the time is over or a signal comes.
 async fn send(options: &LoadArgs, shared: &Shared, clients: &[UnboundedSender<Outgoing>]) {
     let mut ticks = interval(Duration::from_secs(1) / options.rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let begun = Instant::now();
     for number in 0_usize.. {
         ticks.tick().await;
-        if begun.elapsed() >= options.duration {
+        if begun.elapsed() >= options.duration || shared.signals.get() > 0 {
             return;
         }
         let end = match options.proof_every {

@@ -9,7 +9,7 @@ use utoipa::openapi::security::SecurityScheme;
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum Always {
-    /// It cannot be done now. Try again later.
+    /// It cannot be done now, and nothing was done. Try again later.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemDocument),
 }
@@ -36,6 +36,9 @@ pub(crate) enum WithRight {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithPath {
+    /// The path is not UTF-8.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemDocument),
     /// There is no such thing.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(ProblemDocument),
@@ -71,13 +74,13 @@ pub(crate) enum WithBody {
     OutsideLimit(ProblemDocument),
 }
 
-/// Answers to what would be stored twice if it was sent again.
+/// Answers to whatever changes something.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the contracts are derived from it")]
-pub(crate) enum StoredOnce {
-    /// It is not known whether it was stored. Look for it.
+pub(crate) enum WithWrite {
+    /// It is not known whether it was done. The text says what to do.
     #[response(status = 504, content_type = "application/problem+json")]
-    MaybeStored(ProblemDocument),
+    MaybeDone(ProblemDocument),
 }
 
 /// Says by what callers are known.

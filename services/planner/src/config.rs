@@ -8,6 +8,7 @@ use foundation::config::{ServerArgs, duration};
 use url::Url;
 
 use crate::users::cache::CacheMode;
+use crate::users::user::PASSWORD_CHARACTERS;
 
 /// The planner: users, and their goals and tasks. Two services, each with a database of its own.
 #[derive(Debug, Parser)]
@@ -43,13 +44,14 @@ pub struct UsersArgs {
     #[arg(long, value_enum, default_value = "on", value_name = "MODE")]
     pub cache: CacheMode,
 
-    /// How often a login may be tried in a minute, by whomever; more is refused with 429
-    #[arg(long, default_value = "10", value_name = "COUNT")]
+    /// How often a login may be tried at once, by whomever, and then in each minute; more is refused with 429. Each process counts
+    /// for itself
+    #[arg(long, default_value = "10", value_parser = count, value_name = "COUNT")]
     pub logins_a_minute: NonZeroU32,
 
-    /// How often an address may try to log in in a minute, whatever the login; more is refused with 429. Behind a proxy all
-    /// share its address
-    #[arg(long, default_value = "60", value_name = "COUNT")]
+    /// How often an address may try to log in at once, whatever the login, and then in each minute; more is refused with 429. Each
+    /// process counts for itself. Behind a proxy all share its address
+    #[arg(long, default_value = "60", value_parser = count, value_name = "COUNT")]
     pub logins_a_minute_from_address: NonZeroU32,
 
     /// Seals the signing keys in the database; 32 characters at least, as of `openssl rand -hex 32`. Without it, who reads the
@@ -57,13 +59,8 @@ pub struct UsersArgs {
     #[arg(long, env = "KEY_SECRET", hide_env_values = true, value_parser = key_secret, value_name = "SECRET")]
     pub key_secret: Option<String>,
 
-    /// The password of the user `admin`, who is made at the first start. Without it, it is `secret`
-    #[arg(
-        long,
-        env = "ADMIN_PASSWORD",
-        hide_env_values = true,
-        value_name = "PASSWORD"
-    )]
+    /// The password of the user `admin`, who is made at the first start: 8 to 128 characters. Without it, it is `secret`
+    #[arg(long, env = "ADMIN_PASSWORD", hide_env_values = true, value_parser = password, value_name = "PASSWORD")]
     pub admin_password: Option<String>,
 }
 
@@ -86,7 +83,7 @@ pub struct GoalsArgs {
     pub server: ServerArgs,
 
     /// Where the users' service is, which tells the public keys of tokens
-    #[arg(long, default_value = "http://127.0.0.1:8000", value_name = "URL")]
+    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = base_url, value_name = "URL")]
     pub users_url: Url,
 }
 
@@ -100,4 +97,29 @@ fn key_secret(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+fn password(text: &str) -> Result<String, String> {
+    if !PASSWORD_CHARACTERS.contains(&text.chars().count()) {
+        let (least, most) = PASSWORD_CHARACTERS.into_inner();
+        return Err(format!("must have {least} to {most} characters"));
+    }
+    Ok(text.to_owned())
+}
+
+fn count(text: &str) -> Result<NonZeroU32, String> {
+    let most = u32::MAX;
+    text.parse()
+        .map_err(|_what| format!("takes a whole number, 1 to {most}"))
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    let url: Url = text
+        .parse()
+        .map_err(|error: url::ParseError| error.to_string())?;
+    let is_http = ["http", "https"].contains(&url.scheme());
+    if !is_http || url.query().is_some() || url.fragment().is_some() {
+        return Err("takes a URL as http://127.0.0.1:8000, without `?` and `#`".to_owned());
+    }
+    Ok(url)
 }

@@ -1,13 +1,13 @@
 //! What can go wrong, and what the client sees of it.
 
 use std::fmt;
-use std::time::Duration;
 
 use foundation::http::Problem;
 use foundation::mysql::DatabaseAway;
 use foundation::telemetry::Incident;
 
 use crate::goals::status::Status;
+use crate::users::login_limits::Allowance;
 
 /// Why a request was not answered with success. The text is for the client: it tells what to change, and nothing of the
 /// server's inside.
@@ -73,8 +73,8 @@ pub enum Error {
     OutsideLimit(String),
 
     /// Too many logins in too short a time.
-    #[error("Too many logins. Try again in {} s.", seconds(*.0))]
-    TooManyLogins(Duration),
+    #[error("Too many logins. Try again in {} s.", .0.seconds)]
+    TooManyLogins(Allowance),
 
     /// So many passwords wait to be checked that this one would wait for too long.
     #[error("Too many logins are waiting. Try again a little later.")]
@@ -90,21 +90,22 @@ pub enum Error {
     #[error("{}", away(.0))]
     DatabaseAway(DatabaseAway),
 
-    /// The database did not say whether something is stored that would be stored twice if it was sent again.
+    /// The database did not say whether it did what it was asked.
     #[error(
-        "The database does not answer. It is not known whether this was stored: look for it before you send it again."
+        "The database does not answer. It is not known whether this was done: look before you send it again."
     )]
-    MaybeStored(Incident),
+    MaybeDone(Incident),
+
+    /// The database did not say whether it gave a session another refresh token, or began one: there is nothing to look at.
+    #[error(
+        "The database does not answer. It is not known whether this was done, and a refresh token is taken once. Log in again."
+    )]
+    MaybeLoggedIn(Incident),
 }
 
 fn names(from: Status) -> String {
     let names: Vec<_> = from.next().iter().map(|next| format!("`{next}`")).collect();
     names.join(" or ")
-}
-
-/// Whole seconds, at least one, after which the time is over.
-fn seconds(wait: Duration) -> u64 {
-    wait.as_secs() + 1
 }
 
 fn away(away: &DatabaseAway) -> String {
@@ -143,15 +144,15 @@ impl Error {
             Self::Busy(incident)
             | Self::NoKeys(incident)
             | Self::DatabaseAway(DatabaseAway { incident, .. }) => (503, Some(incident)),
-            Self::MaybeStored(incident) => (504, Some(incident)),
+            Self::MaybeDone(incident) | Self::MaybeLoggedIn(incident) => (504, Some(incident)),
         }
     }
 
-    /// As it is for what would be stored twice if it was sent again.
+    /// As it is for what gives tokens.
     #[must_use]
-    pub fn unless_stored(self) -> Self {
+    pub fn of_tokens(self) -> Self {
         match self {
-            Self::DatabaseAway(away) if away.outcome_unknown => Self::MaybeStored(away.incident),
+            Self::MaybeDone(incident) => Self::MaybeLoggedIn(incident),
             other => other,
         }
     }
@@ -192,7 +193,11 @@ impl fmt::Display for Invalid {
 
 impl From<DatabaseAway> for Error {
     fn from(away: DatabaseAway) -> Self {
-        Self::DatabaseAway(away)
+        if away.outcome_unknown {
+            Self::MaybeDone(away.incident)
+        } else {
+            Self::DatabaseAway(away)
+        }
     }
 }
 
@@ -202,14 +207,19 @@ impl From<Error> for Problem {
         let problem = Self::new(status, error.to_string()).with_incident(incident);
         match error {
             // RFC 6750, section 3.
-            Error::BadToken(_) | Error::SessionEnded => {
-                problem.with_header("WWW-Authenticate", "Bearer error=\"invalid_token\"")
-            }
+            Error::BadToken(_) | Error::SessionEnded => problem.with_header(
+                "WWW-Authenticate",
+                r#"Bearer realm="planner", error="invalid_token""#,
+            ),
             Error::NoToken | Error::WrongCredentials | Error::BadRefreshToken => {
-                problem.with_header("WWW-Authenticate", "Bearer")
+                problem.with_header("WWW-Authenticate", r#"Bearer realm="planner""#)
             }
-            Error::TooManyLogins(wait) => {
-                problem.with_header("Retry-After", seconds(wait).to_string())
+            Error::TooManyLogins(refused) => {
+                let [policy, left] = refused.headers();
+                problem
+                    .with_header("Retry-After", refused.seconds.to_string())
+                    .with_header(policy.0, policy.1)
+                    .with_header(left.0, left.1)
             }
             Error::Transition { from, .. } => {
                 let allowed: Vec<_> = from.next().iter().map(ToString::to_string).collect();

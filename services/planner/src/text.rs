@@ -35,18 +35,38 @@ pub fn lines(field: &str, text: &str, most: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks a login.
+/// Checks a login: letters, digits and few other signs of ASCII, and beyond it whatever is seen, so that it may be of any script.
 ///
 /// # Errors
 /// [`Error::OutsideLimit`]
 pub fn login(login: &str) -> Result<(), Error> {
-    let taken = |sign: char| sign.is_alphanumeric() || "._@+-".contains(sign);
+    let taken = |sign: char| match sign {
+        '\0'..='\x7f' => sign.is_ascii_alphanumeric() || "._@+-".contains(sign),
+        // Control characters, blanks, and what joins, divides or turns others; of the punctuation among them not all is seen.
+        '\u{80}'..='\u{a0}'
+        | '\u{ad}'
+        | '\u{1680}'
+        | '\u{2000}'..='\u{206f}'
+        | '\u{3000}'
+        | '\u{feff}' => false,
+        _ => true,
+    };
     if !(1..=NAME_LIMIT).contains(&login.chars().count()) || !login.chars().all(taken) {
         return Err(Error::OutsideLimit(format!(
-            "`login` takes 1 to {NAME_LIMIT} letters, digits and any of . _ @ + -"
+            "`login` takes 1 to {NAME_LIMIT} letters, digits and any of . _ @ + -, and beyond ASCII any signs that are seen."
         )));
     }
     Ok(())
+}
+
+/// The text as all are that differ from it in the case of letters alone.
+#[must_use]
+pub fn folded(text: &str) -> String {
+    let lower = text.chars().flat_map(char::to_lowercase);
+    // The form that ends a word.
+    lower
+        .map(|sign| if sign == 'ς' { 'σ' } else { sign })
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,14 +91,53 @@ mod tests {
     }
 
     #[test]
-    fn a_login_has_letters_and_digits_of_any_script_and_few_other_signs() {
+    fn a_login_has_letters_of_any_script_and_few_other_signs() {
         let longest = "ж".repeat(NAME_LIMIT);
-        for taken in ["admin", "Иван.7", "a@b.c", "x+y-z_", &longest] {
+        for taken in [
+            "admin",
+            "Иван.7",
+            "a@b.c",
+            "x+y-z_",
+            "x²",
+            "Ⅷ",
+            "สวัสดี",
+            "हिन्दी",
+            "e\u{301}",
+            &longest,
+        ] {
             assert!(login(taken).is_ok(), "{taken}");
         }
         let too_long = "ж".repeat(NAME_LIMIT + 1);
-        for refused in ["", "a b", "a%", "a*", "a\0", &too_long] {
+        for refused in [
+            "",
+            "a b",
+            "a%",
+            "a*",
+            "a\0",
+            "admin\u{200b}",
+            "admin\u{a0}",
+            "admin\u{202e}",
+            &too_long,
+        ] {
             assert!(login(refused).is_err(), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn texts_that_differ_in_case_alone_are_folded_to_one() {
+        for (text, other) in [
+            ("Γιώργος", "ΓΙΏΡΓΟΣ"),
+            ("Иван", "ИВАН"),
+            ("ⴀ", "Ⴀ"),
+            ("ა", "Ა"),
+            ("ꭰ", "Ꭰ"),
+            ("ß", "ẞ"),
+            ("𐐨", "𐐀"),
+        ] {
+            assert_eq!(folded(text), folded(other));
+        }
+        // No letter is more than two in lower case: the columns are so wide.
+        let most = ('\0'..=char::MAX).map(|sign| folded(&sign.to_string()).chars().count());
+        assert_eq!(most.max(), Some(2));
     }
 }

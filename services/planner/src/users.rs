@@ -157,7 +157,8 @@ impl Users {
         let first = refresh.clone();
         let query =
             move |connection: &mut _| store::begin_session(connection, &credentials, &first);
-        let session = self.run(Access::Write, deadline, query)?;
+        let session = self.run(Access::Write, deadline, query);
+        let session = session.map_err(|away| Error::from(away).of_tokens())?;
         let session = session.ok_or(Error::WrongCredentials)?;
         let caller = Caller {
             user,
@@ -173,7 +174,19 @@ impl Users {
         let refresh = token.next();
         let next = refresh.clone();
         let query = move |connection: &mut _| store::refresh(connection, &token, &next);
-        match self.run(Access::Write, deadline, query)? {
+        let mut refreshed = self.run(Access::Write, deadline, query.clone());
+        // The connection may be lost after all was done. Once more, it finds the next token in place.
+        if let Err(away) = &refreshed
+            && away.outcome_unknown
+        {
+            refreshed = self.run(Access::Write, deadline, query);
+            // What was not begun this time may have been done the first.
+            refreshed = refreshed.map_err(|away| DatabaseAway {
+                outcome_unknown: true,
+                ..away
+            });
+        }
+        match refreshed.map_err(|away| Error::from(away).of_tokens())? {
             Refreshed::Done(caller) => {
                 let access = self.keys.sign(&caller, now());
                 Ok(Tokens { access, refresh })
@@ -274,9 +287,14 @@ fn prepare(
     }
     let seen = store::last_change(connection)?;
     let keys = store::keys(connection)?;
-    if seal.is_none() || keys.iter().any(|key| !key.sealed) {
+    // An older one is over soon.
+    if keys
+        .iter()
+        .any(|key| !key.sealed && key.verifies_until.is_none())
+    {
+        let first = if seal.is_none() { "set it, then " } else { "" };
         tracing::warn!(
-            "who reads the database can make tokens: its signing keys are not sealed by KEY_SECRET"
+            "who reads the database can make tokens: its signing key is not sealed by KEY_SECRET: {first}run `planner users rotate-key`"
         );
     }
     Ok((seen, keys))

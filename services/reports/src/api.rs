@@ -19,11 +19,11 @@ use serde_json::value::RawValue;
 use utoipa::OpenApi;
 use uuid::Uuid;
 
-use crate::request::{CorrelationId, Wanted};
+use crate::request::{Members, Wanted};
 use crate::store::SCHEMA;
 use crate::tasks::{self, Cancelled, Filter, NewTask, Reported, Stored, Task, TaskStatus};
 use watcher::Watcher;
-use wire::{ListQuery, Report, Tasks};
+use wire::{ListQuery, Report, RequestProblem, TaskProblem, Tasks};
 
 /// The API of the reports: takes tasks, and shows them and their reports. Any number may share a database
 #[derive(Debug, Parser)]
@@ -55,7 +55,8 @@ impl Reports {
     pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let pool = database.pool("api", SCHEMA.connections);
-        let watcher = Watcher::start(pool.clone())
+        let request_timeout = options.server.http.limits.request_timeout;
+        let watcher = Watcher::start(pool.clone(), request_timeout)
             .map_err(|error| Failure::new(&format!("cannot start the watcher: {error}")))?;
         Ok(Self { pool, watcher })
     }
@@ -106,35 +107,32 @@ impl Service for Reports {
 
 /// Reports over call records: how many calls, how long and how dear, for each phone.
 #[derive(OpenApi)]
-#[openapi(
-    paths(ask, show, list, cancel, report),
-    components(schemas(CorrelationId))
-)]
+#[openapi(paths(ask, show, list, cancel, report))]
 struct Contract;
 
 /// Asks for a report: stores a task, which a worker takes up.
 #[utoipa::path(
     post,
     path = "/api/v1/report",
-    request_body = Wanted,
+    request_body(content = Wanted, example = json!({ "numbers": [1, 2], "correlation_id": "x" })),
     params((
         "Idempotency-Key" = Option<Uuid>, Header,
         description = "A UUID of the client's own. A request that is repeated with it gives the same task."
     )),
     responses(
         (status = 202, description = "The task.", body = Task, headers(("Location" = String, description = "Where the task is shown."))),
-        (status = 400, description = "The body is not of this form.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no JSON object, or something is missing, unknown or of the wrong type: each in `faults`.", body = RequestProblem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "Outside a limit, each fault in `faults`; or the key was used for another task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer. Nothing was stored.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "A limit is broken: each in `faults`; or the key was used for another task.", body = RequestProblem, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer. Nothing was stored.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
         (status = 504, description = "It is not known whether the task was stored: ask again with the same key.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
-    let wanted: Wanted = exchange.json()?;
+    let members: Members = exchange.json()?;
     let request_id = exchange.idempotency_key()?.unwrap_or_else(Uuid::now_v7);
-    let (request, correlation_id) = wanted.parse()?;
+    let (request, correlation_id) = members.parse()?;
     let new = NewTask {
         request_id,
         correlation_id,
@@ -163,9 +161,9 @@ fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
         ("Prefer" = Option<String>, Header, description = "With `wait=N` (RFC 7240) the answer is held until the task ends, or N seconds are over, 60 at most."),
     ),
     responses(
-        (status = 200, description = "The task.", body = Task),
+        (status = 200, description = "The task.", body = Task, headers(("Preference-Applied" = Option<String>, description = "`wait=N`, where it was preferred."))),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer, or too many requests wait.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer, or too many requests wait.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
 fn show(reports: &Reports, exchange: Exchange) {
@@ -200,14 +198,13 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
     let seconds = preferences.find_map(|preference| {
         let (name, seconds) = preference.split_once('=')?;
         let is_wait = name.trim().eq_ignore_ascii_case("wait");
-        seconds
-            .trim()
-            .trim_matches('"')
-            .parse()
-            .ok()
-            .filter(|_| is_wait)
+        let seconds = seconds.trim().trim_matches('"');
+        let is_number = !seconds.is_empty() && seconds.bytes().all(|digit| digit.is_ascii_digit());
+        (is_wait && is_number).then_some(seconds)
     })?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+    // One that does not fit is longer than the longest, too.
+    let wait = seconds.parse().map_or(LONGEST_WAIT, Duration::from_secs);
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// Lists tasks, newest first.
@@ -219,16 +216,12 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
         (status = 200, description = "A page of tasks.", body = Tasks),
         (status = 400, description = "The query is not of this form.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "`limit` is outside of 1 to 100.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
 fn list(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
     let query: ListQuery = exchange.parameters()?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MOST_LISTED).contains(&limit) {
-        let detail = format!("`limit` is {limit}. It takes 1 to {MOST_LISTED}.");
-        return Err(Problem::new(422, detail));
-    }
+    let limit = query.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), limit)?;
     let filter = Filter {
         status: query.status,
         correlation_ids: query
@@ -247,6 +240,18 @@ fn list(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
         .map(|task| task.task_id)
         .filter(|_| !is_last);
     Ok(Response::json(&Tasks { statuses, next }))
+}
+
+fn limit(text: &str) -> Result<usize, Problem> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    match text.parse() {
+        Ok(limit @ 1..=MOST_LISTED) => Ok(limit),
+        _ => Err(Problem::new(
+            if is_number { 422 } else { 400 },
+            format!("`limit` takes a number from 1 to {MOST_LISTED}."),
+        )),
+    }
 }
 
 /// What the client may have sent in JSON: a string, or a number if it looks like one.
@@ -271,8 +276,8 @@ fn correlation_ids(text: String) -> Vec<String> {
     responses(
         (status = 200, description = "It is cancelled: no report will be made.", body = Task),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "It has ended; `task_status` tells how.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "It has ended; `task_status` tells how.", body = TaskProblem, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
         (status = 504, description = "It is not known whether it was done: the database did not say.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -302,8 +307,8 @@ fn conflict(task: &Task, detail: String) -> Problem {
     responses(
         (status = 200, description = "The report.", body = Report),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "There is no report, or not yet; `task_status` tells which.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "There is no report, or not yet; `task_status` tells which.", body = TaskProblem, content_type = "application/problem+json", headers(("Retry-After" = Option<u64>, description = "Seconds, while there may be one later."))),
+        (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
 fn report(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
@@ -366,6 +371,9 @@ mod tests {
             (&["respond-async, Wait = \"7\""], Some(7)),
             (&["respond-async", "wait=0"], Some(0)),
             (&["wait=61"], Some(60)),
+            (&["wait=99999999999999999999"], Some(60)),
+            (&["wait=-1"], None),
+            (&["wait=+1"], None),
             (&["wait"], None),
             (&["wait=soon"], None),
             (&["waiting=3"], None),

@@ -1,12 +1,14 @@
 //! `reports check`: are the durations those of the calls?
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io;
 
 use clap::Args;
 use foundation::config::DatabaseArgs;
 use indicatif::ProgressBar;
 
 use crate::error::{Error, INVALID, VALID};
+use crate::say;
 use crate::store::{self, Difference};
 
 /// How many differences are told one by one.
@@ -50,7 +52,7 @@ pub fn run(args: &CheckArgs) -> Result<u8, Error> {
 }
 
 fn tell(phones: u64, calls: u64, differences: &[Difference]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut text = String::new();
     for difference in differences.iter().take(TOLD) {
         let Difference {
             phone,
@@ -58,19 +60,17 @@ fn tell(phones: u64, calls: u64, differences: &[Difference]) -> io::Result<()> {
             there,
             noted,
         } = difference;
-        writeln!(
-            out,
+        let _ = writeln!(
+            text,
             "phone {phone}, {duration_ms} ms: {there} calls, and {noted} are noted"
-        )?;
+        );
     }
     match differences.len() {
-        0 => writeln!(
-            out,
+        0 => say(&format_args!(
             "valid: the durations of {phones} phones are those of their {calls} calls"
-        ),
-        count => writeln!(
-            out,
-            "INVALID: {count} differences, in {calls} calls of {phones} phones"
-        ),
+        )),
+        count => say(&format_args!(
+            "{text}INVALID: {count} differences, in {calls} calls of {phones} phones"
+        )),
     }
 }

@@ -14,7 +14,6 @@ mod conversation;
 mod judge;
 mod summary;
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,6 +30,7 @@ use self::conversation::{Conversation, Ended, Service};
 use self::judge::Judge;
 use self::summary::Summary;
 use crate::error::{self, Error};
+use crate::say;
 
 /// What is asked for, and of whom.
 #[derive(Debug, Args)]
@@ -67,10 +67,12 @@ pub struct ClientArgs {
 }
 
 fn base_url(text: &str) -> Result<String, String> {
-    let url: url::Url = text.parse().map_err(|error| format!("{error}"))?;
+    let no_url = "write it like http://127.0.0.1:8000, with http://";
+    let url: url::Url = text.parse().map_err(|error| format!("{error}; {no_url}"))?;
     match url.scheme() {
         "http" => Ok(text.trim_end_matches('/').to_owned()),
-        other => Err(format!("{other}:// is not spoken here, only http://")),
+        "https" => Err("https:// is not spoken here, only http://".to_owned()),
+        _ => Err(no_url.to_owned()),
     }
 }
 
@@ -85,9 +87,7 @@ pub fn run(args: &ClientArgs) -> Result<u8, Error> {
     let (summary, judge) = runtime.block_on(ask(args))?;
     // Reports that are still under way after a second Ctrl-C are not waited for.
     runtime.shutdown_background();
-    let mut out = io::stdout().lock();
-    write!(out, "{summary}{judge}")?;
-    out.flush()?;
+    say(&format_args!("{summary}{judge}"))?;
     Ok(exit_code(&summary, &judge, args.number))
 }
 

@@ -61,6 +61,44 @@ pub enum Error {
         /// The source that was given.
         given: String,
     },
+    /// Another load has gone on with this one.
+    #[error(
+        "what load {id} had stored was {by}, which has come to what this does not begin with, so that nothing of it is \
+         loaded. Another --id loads all of it"
+    )]
+    TakenOver {
+        /// The id of the load.
+        id: String,
+        /// By which load it was taken over, in words.
+        by: String,
+    },
+    /// A load of this id has stored calls of other bytes.
+    #[error(
+        "load {id} has stored {calls} calls, and this does not begin with the {position} bytes that they came from, so \
+         that nothing of it is loaded. A source that begins with them is gone on with behind them; another --id loads all \
+         of this beside them"
+    )]
+    OtherBeginning {
+        /// The id of the load.
+        id: String,
+        /// How many calls it has stored.
+        calls: u64,
+        /// Of how many bytes.
+        position: u64,
+    },
+    /// What is to be loaded may be that of which another load has stored a part.
+    #[error(
+        "load {id} has stored {calls} calls, and is not finished. This does not begin with the bytes that they came from; \
+         if it is the same calls, corrected, they would be counted twice, so that nothing of it is loaded. Either finish \
+         load {id} first, with a file that begins with these bytes; or load all of this beside what is stored, with \
+         --id NAME, whatever name"
+    )]
+    Unfinished {
+        /// The id of that load.
+        id: String,
+        /// How many calls it has stored.
+        calls: u64,
+    },
     /// Another process does the same load.
     #[error("another process goes on with load {0}, and so this one ends")]
     Overtaken(String),
@@ -92,7 +130,11 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Malformed { .. } => INVALID,
-            Self::Setup(SetupError::Url(_)) | Self::OtherSource { .. } => USAGE,
+            Self::Setup(SetupError::Url(_))
+            | Self::OtherSource { .. }
+            | Self::TakenOver { .. }
+            | Self::OtherBeginning { .. }
+            | Self::Unfinished { .. } => USAGE,
             Self::Setup(SetupError::Database(_))
             | Self::NoConnection(_)
             | Self::Database(_)
@@ -112,7 +154,7 @@ pub enum SourceError {
     #[error("cannot read on: {0}")]
     Unreadable(io::Error),
     /// Within an array. The place is that of the row.
-    #[error("the row at byte {at} is no JSON: {reason}")]
+    #[error("the row at byte {at} cannot be read as JSON: {reason}")]
     NotJson {
         /// Where the row begins.
         at: u64,
@@ -131,10 +173,4 @@ pub enum SourceError {
     /// Something stands behind the array.
     #[error("there is more behind the array, at byte {0}")]
     BehindArray(u64),
-    /// A row of an array takes more than so many bytes.
-    #[error("the row at byte {0} takes more than {1} bytes")]
-    RowTooLong(u64, usize),
-    /// A load is to go on behind its end.
-    #[error("it ends before byte {0}, where the load stopped: it is not what was loaded")]
-    Shorter(u64),
 }

@@ -17,7 +17,7 @@ const SUMMED_OVER_MS: u32 = 15_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PhoneFigures {
     /// The phone.
-    #[schema(value_type = u64)]
+    #[schema(value_type = u64, maximum = 1_000_000_000_000_000_u64)]
     pub phone: Phone,
     /// Whether the phone has called at all, be it outside of the period that was asked for.
     pub known: bool,
@@ -26,13 +26,13 @@ pub struct PhoneFigures {
     /// How many calls of which duration.
     pub cnt_att_dur: DurationClasses,
     /// The price of the cheapest call; none without calls. A second costs 10.
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, required)]
     pub min_price_att: Option<Price>,
     /// The price of the dearest call; none without calls.
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, required)]
     pub max_price_att: Option<Price>,
     /// The mean duration in seconds, to the microsecond; none without calls.
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, required)]
     pub avg_dur_att: Option<Seconds>,
     /// The price of all calls of more than 15 seconds.
     #[schema(value_type = f64)]

@@ -30,11 +30,23 @@ pub mod api;
 pub mod worker;
 pub mod error;
 
+use std::fmt;
+use std::io::{self, Write};
+
 use foundation::telemetry::{Program, Registry};
 
 /// This program, in metrics.
 pub const PROGRAM: Program =
     Program::new("reports", env!("CARGO_PKG_VERSION")).built_from(env!("DUMMY_MESSENGER_BUILD"));
+
+/// Writes lines to stdout, the last without its end. Who reads it may have gone: what was done is done all the same.
+fn say(text: &impl fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
 
 /// The metrics of a command that shows none.
 fn registry() -> Registry {

@@ -18,7 +18,6 @@ mod chunk;
 mod loader;
 mod progress;
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -32,7 +31,8 @@ use self::json::Row;
 use self::loader::Loader;
 use self::progress::Progress;
 use self::source::{Origin, Source};
-use crate::error::{Error, VALID};
+use crate::error::{Error, INVALID, VALID};
+use crate::say;
 use crate::store::{self, LoadState};
 
 /// How many malformed rows are told one by one; of a wrong file all are.
@@ -110,31 +110,68 @@ impl LoadArgs {
 /// [`Error`]. What was stored stays, and the load can go on.
 pub fn run(args: &LoadArgs) -> Result<u8, Error> {
     let origin = args.origin();
-    let source = origin.describe()?;
-    let id = args.id.clone().map_or_else(|| origin.load_id(), Ok)?;
+    let length = origin.length()?;
     let database = args.database.open(&store::SCHEMA, &crate::registry())?;
-    let mut loader = Loader::begin(database, id, source)?;
+    let mut loader = Loader::begin(database, args.id.as_ref(), origin)?;
     let before = loader.state();
-    if before.finished {
-        let calls = before.calls;
-        say(&format!(
-            "{} is loaded already, {calls} calls; another --id loads it once more",
-            loader.id()
-        ))?;
-        return Ok(VALID);
+    if loader.is_over() {
+        return loaded_already(&loader);
     }
     tracing::info!(id = loader.id(), position = before.position, "loading");
-    let progress = Progress::show(origin.length()?, origin, before, args.quiet);
+    let progress = Progress::show(length, origin, before, args.quiet);
     let start = Instant::now();
-    let mut source = origin.open(before.position)?;
-    while !loader.state().finished {
+    let Some(mut source) = origin.open(before)? else {
+        return Err(Error::OtherBeginning {
+            id: loader.id().to_owned(),
+            calls: before.calls,
+            position: before.position,
+        });
+    };
+    loop {
         let (chunk, after) = read_chunk(&mut source, args, loader.state(), &progress)?;
+        if after == before && after.finished {
+            progress.finish();
+            return loaded_already(&loader);
+        }
         loader.store(chunk, after)?;
         progress.set(after);
+        if after.finished {
+            break;
+        }
     }
     progress.finish();
     say(&summary(before, loader.state(), start))?;
-    Ok(VALID)
+    if loader.state().malformed > before.malformed && loader.state().calls > 0 {
+        tracing::warn!(
+            "correct what was left out in a file of its own: this one, corrected, is another, and all its calls would be stored again"
+        );
+    }
+    Ok(status(loader.state()))
+}
+
+fn loaded_already(loader: &Loader) -> Result<u8, Error> {
+    let state = loader.state();
+    let LoadState {
+        calls, malformed, ..
+    } = state;
+    say(&format_args!(
+        "{} is loaded already, {calls} calls, {malformed} malformed rows left out; another --id loads it once more",
+        loader.id()
+    ))?;
+    Ok(status(state))
+}
+
+/// A source all of whose rows are malformed is most likely none of calls.
+fn status(state: LoadState) -> u8 {
+    if state.calls == 0 && state.malformed > 0 {
+        tracing::error!(
+            rows = state.malformed,
+            "nothing is loaded: no row is a call"
+        );
+        INVALID
+    } else {
+        VALID
+    }
 }
 
 /// Reads the next chunk, and gives it with the state of the load that has stored it.
@@ -145,7 +182,10 @@ fn read_chunk(
     progress: &Progress,
 ) -> Result<(Chunk, LoadState), Error> {
     let mut calls = Vec::with_capacity(args.chunk_calls);
-    let mut after = before;
+    let mut after = LoadState {
+        finished: false,
+        ..before
+    };
     // Malformed rows count as well, so that the position of a source full of them is kept too.
     while calls.len() as u64 + (after.malformed - before.malformed) < args.chunk_calls as u64 {
         match source.next_row()? {
@@ -167,7 +207,7 @@ fn read_chunk(
         }
     }
     after.calls += calls.len() as u64;
-    after.position = source.position();
+    (after.position, after.hash) = source.place();
     Ok((Chunk::new(calls), after))
 }
 
@@ -184,8 +224,4 @@ fn summary(before: LoadState, after: LoadState, start: Instant) -> String {
     format!(
         "{calls} calls loaded in {seconds:.1} s, {rate:.0} calls/s; {malformed} malformed rows left out{resumed}"
     )
-}
-
-fn say(text: &str) -> Result<(), Error> {
-    Ok(writeln!(io::stdout(), "{text}")?)
 }

@@ -1,50 +1,26 @@
-//! What a client asks for, parsed and within the limits of the contract.
+//! What a client asks for, parsed and within the limits of the contract; `schema` is what the contract says of it.
 
-use std::collections::HashSet;
+mod schema;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use foundation::http::Problem;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use utoipa::ToSchema;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Number, Value, json};
 
 use crate::call::Phone;
+
+pub use self::schema::{CorrelationId, Wanted};
 
 /// Most phones of a report.
 const MOST_NUMBERS: usize = 1_000;
 /// Most characters of a correlation id.
 const MOST_CORRELATION: usize = 255;
-
-/// What `POST /api/v1/report` takes.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Wanted {
-    /// The phones, 1 to 1,000 of them, each from 0 to 10^15 and once.
-    #[schema(value_type = Option<Vec<u64>>, min_items = 1, max_items = 1000, example = json!([1, 2]))]
-    numbers: Option<Vec<Value>>,
-    /// Another name of `numbers`.
-    #[schema(value_type = Option<Vec<u64>>, min_items = 1, max_items = 1000)]
-    phones: Option<Vec<Value>>,
-    /// A name of the client's own: a string of up to 255 characters, or a whole number. It comes back as it was given.
-    #[serde(default)]
-    #[schema(value_type = Option<CorrelationId>)]
-    correlation_id: Value,
-    /// Only calls that begin at this time or later.
-    from: Option<DateTime<Utc>>,
-    /// Only calls that begin before this time.
-    to: Option<DateTime<Utc>>,
-}
-
-/// A string or a whole number.
-#[derive(ToSchema)]
-#[schema(as = CorrelationId)]
-#[serde(untagged)]
-pub enum CorrelationId {
-    /// Up to 255 characters.
-    Name(String),
-    /// Within 64 bits.
-    Number(i64),
-}
+/// Most unknown members of a request that are told.
+const TOLD_UNKNOWN: usize = 20;
 
 /// A report that is asked for, and how its job tells it to the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,85 +35,206 @@ pub struct ReportRequest {
     pub to: Option<DateTime<Utc>>,
 }
 
-impl Wanted {
+/// The members of a request's body, each there once.
+#[derive(Debug)]
+pub struct Members(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut object: M) -> Result<Members, M::Error> {
+                let mut members = BTreeMap::new();
+                while let Some(name) = object.next_key::<String>()? {
+                    if members.contains_key(&name) {
+                        return Err(Error::custom(format_args!("`{name}` is there twice")));
+                    }
+                    members.insert(name, object.next_value()?);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        from.deserialize_map(Object)
+    }
+}
+
+/// What is wrong with a request.
+struct Fault {
+    /// 400 where the form is wrong, 422 where a limit is broken.
+    status: u16,
+    /// What it is about, for people.
+    place: String,
+    what: String,
+    /// As the problem shows it.
+    shown: Value,
+}
+
+/// All that is wrong with a request.
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, status: u16, field: &str, what: impl Into<String>) {
+        let (place, what) = (format!("`{field}`"), what.into());
+        let shown = json!({ "field": field, "fault": what });
+        self.0.push(Fault {
+            status,
+            place,
+            what,
+            shown,
+        });
+    }
+
+    fn add_number(
+        &mut self,
+        status: u16,
+        field: &str,
+        (index, number): (usize, &Value),
+        what: &str,
+    ) {
+        self.0.push(Fault {
+            status,
+            place: format!("`{field}[{index}]`"),
+            what: what.to_owned(),
+            shown: json!({ "field": field, "index": index, "number": number, "fault": what }),
+        });
+    }
+
+    /// The problem that tells them all, if there are any: of the form, if the form of something is wrong.
+    fn problem(self) -> Result<(), Problem> {
+        let detail = match self.0.as_slice() {
+            [] => return Ok(()),
+            [Fault { place, what, .. }] => format!("{place} {what}."),
+            several => format!(
+                "{} things of the body cannot be taken: see `faults`.",
+                several.len()
+            ),
+        };
+        let status = self.0.iter().map(|fault| fault.status).min();
+        let shown: Vec<Value> = self.0.into_iter().map(|fault| fault.shown).collect();
+        Err(Problem::new(status.unwrap_or(FORM), detail).with_member("faults", shown))
+    }
+}
+
+/// The status where something is missing, unknown or of the wrong type.
+const FORM: u16 = 400;
+/// The status where a limit is broken.
+const LIMIT: u16 = 422;
+
+impl Members {
     /// The report that is asked for, and the correlation id in JSON.
     ///
     /// # Errors
-    /// 422 with each fault.
-    pub fn parse(self) -> Result<(ReportRequest, String), Problem> {
-        let numbers = match (self.numbers, self.phones) {
-            (Some(numbers), None) | (None, Some(numbers)) => numbers,
-            (None, None) => return Err(refused("Send `numbers`, a list of phones.")),
-            (Some(_), Some(_)) => {
-                return Err(refused(
-                    "Send `numbers` or `phones`, not both: they mean the same.",
-                ));
-            }
-        };
-        let correlation_id = correlation_id(&self.correlation_id)?;
-        let is_empty = |(from, to): (DateTime<Utc>, DateTime<Utc>)| from >= to;
-        if self.from.zip(self.to).is_some_and(is_empty) {
-            return Err(refused("`from` must be earlier than `to`."));
+    /// 400 or 422 with each fault.
+    pub fn parse(mut self) -> Result<(ReportRequest, String), Problem> {
+        let mut faults = Faults::default();
+        let numbers = self.phones(&mut faults);
+        let id = self.0.remove("correlation_id").unwrap_or_default();
+        if let Some(status) = fault_of_correlation_id(&id) {
+            let takes = format!(
+                "takes a string of up to {MOST_CORRELATION} characters, or a whole number of 64 bits"
+            );
+            faults.add(status, "correlation_id", takes);
         }
-        let request = ReportRequest {
-            numbers: phones(&numbers)?,
-            from: self.from,
-            to: self.to,
-        };
-        Ok((request, correlation_id))
+        let [from, to] = ["from", "to"].map(|name| self.time(name, &mut faults));
+        if from.zip(to).is_some_and(|(from, to)| from >= to) {
+            faults.add(LIMIT, "to", "must be later than `from`");
+        }
+        for unknown in self.0.keys().take(TOLD_UNKNOWN) {
+            faults.add(FORM, unknown, "is not known here");
+        }
+        faults.problem()?;
+        Ok((ReportRequest { numbers, from, to }, id.to_string()))
     }
-}
 
-fn refused(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
-    Problem::new(422, detail)
-}
-
-fn phones(numbers: &[Value]) -> Result<Vec<Phone>, Problem> {
-    if !(1..=MOST_NUMBERS).contains(&numbers.len()) {
-        return Err(refused(format!(
-            "`numbers` has {} entries. It takes 1 to {MOST_NUMBERS}.",
-            numbers.len()
-        )));
-    }
-    let (mut phones, mut faults, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for (index, number) in numbers.iter().enumerate() {
-        let phone = number
-            .as_u64()
-            .and_then(|number| Phone::try_from(number).ok());
-        let fault = match phone {
-            None => format!("is no whole number from 0 to {}", Phone::LARGEST),
-            Some(phone) if !seen.insert(phone) => "is there twice".to_owned(),
-            Some(phone) => {
-                phones.push(phone);
-                continue;
+    fn phones(&mut self, faults: &mut Faults) -> Vec<Phone> {
+        let (field, numbers) = match (self.0.remove("numbers"), self.0.remove("phones")) {
+            (Some(numbers), None) => ("numbers", numbers),
+            (None, Some(numbers)) => ("phones", numbers),
+            (None, None) => {
+                faults.add(FORM, "numbers", "is missing: send a list of phones");
+                return Vec::new();
+            }
+            (Some(_), Some(_)) => {
+                faults.add(
+                    LIMIT,
+                    "phones",
+                    "means the same as `numbers`: send one of them",
+                );
+                return Vec::new();
             }
         };
-        faults.push(json!({ "index": index, "number": number, "fault": fault }));
+        let Value::Array(numbers) = numbers else {
+            faults.add(FORM, field, "takes a list of phones");
+            return Vec::new();
+        };
+        if !(1..=MOST_NUMBERS).contains(&numbers.len()) {
+            let count = numbers.len();
+            faults.add(
+                LIMIT,
+                field,
+                format!("has {count} entries; it takes 1 to {MOST_NUMBERS}"),
+            );
+        }
+        let (mut phones, mut seen) = (Vec::new(), HashSet::new());
+        for entry in numbers.iter().enumerate().take(MOST_NUMBERS) {
+            match phone(entry.1) {
+                Ok(phone) if seen.insert(phone) => phones.push(phone),
+                Ok(_) => faults.add_number(LIMIT, field, entry, "is there twice"),
+                Err(status) => {
+                    let what = format!("is no whole number from 0 to {}", Phone::LARGEST);
+                    faults.add_number(status, field, entry, &what);
+                }
+            }
+        }
+        phones
     }
-    match faults.len() {
-        0 => Ok(phones),
-        count => Err(refused(format!(
-            "{count} of the {} `numbers` cannot be taken: see `faults`.",
-            numbers.len()
-        ))
-        .with_member("faults", faults)),
+
+    fn time(&mut self, name: &str, faults: &mut Faults) -> Option<DateTime<Utc>> {
+        let time = self.0.remove(name).filter(|time| !time.is_null())?;
+        let time = DateTime::<Utc>::deserialize(time);
+        if time.is_err() {
+            faults.add(
+                FORM,
+                name,
+                "takes a time like 2024-01-31T00:00:00Z (RFC 3339)",
+            );
+        }
+        time.ok()
     }
 }
 
-/// The id in JSON, as it was given.
-fn correlation_id(id: &Value) -> Result<String, Problem> {
-    let fits = match id {
-        Value::Null => true,
-        Value::String(name) => name.chars().count() <= MOST_CORRELATION,
-        Value::Number(number) => number.is_i64() || number.is_u64(),
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+/// The phone, or the status that says why it is none.
+fn phone(number: &Value) -> Result<Phone, u16> {
+    let number = match number {
+        Value::Number(number) if is_whole(number) => number,
+        _ => return Err(FORM),
     };
-    if fits {
-        Ok(id.to_string())
-    } else {
-        Err(refused(format!(
-            "`correlation_id` takes a string of up to {MOST_CORRELATION} characters, or a whole number of 64 bits."
-        )))
+    let number = number.as_u64().ok_or(LIMIT)?;
+    Phone::try_from(number).map_err(|_larger| LIMIT)
+}
+
+/// Whether it is a whole number that was written as one; it may have more than 64 bits.
+fn is_whole(number: &Number) -> bool {
+    let beyond_64_bits = |number: f64| number.abs() >= 2_f64.powi(63);
+    !number.is_f64() || number.as_f64().is_some_and(beyond_64_bits)
+}
+
+/// What is wrong with a correlation id, if anything is.
+fn fault_of_correlation_id(id: &Value) -> Option<u16> {
+    match id {
+        Value::Null => None,
+        Value::String(name) => (name.chars().count() > MOST_CORRELATION).then_some(LIMIT),
+        Value::Number(number) if is_whole(number) => number.is_f64().then_some(LIMIT),
+        _ => Some(FORM),
     }
 }
 
@@ -146,9 +243,9 @@ mod tests {
     use super::*;
 
     fn parse(wanted: &Value) -> Result<(ReportRequest, String), u16> {
-        let wanted: Wanted =
+        let members: Members =
             serde_json::from_value(wanted.clone()).map_err(|_malformed| 400_u16)?;
-        wanted.parse().map_err(|problem| problem.status())
+        members.parse().map_err(|problem| problem.status())
     }
 
     #[test]
@@ -157,19 +254,17 @@ mod tests {
         assert!(parse(&numbers(1)).is_ok() && parse(&numbers(1_000)).is_ok());
         assert_eq!(parse(&numbers(0)), Err(422));
         assert_eq!(parse(&numbers(1_001)), Err(422));
-        for (number, is_taken) in [
-            (json!(1_000_000_000_000_000_u64), true),
-            (json!(1_000_000_000_000_001_u64), false),
-            (json!(-1), false),
-            (json!(1.5), false),
-            (json!("1"), false),
-            (json!(null), false),
+        for (number, status) in [
+            (json!(1_000_000_000_000_000_u64), None),
+            (json!(1_000_000_000_000_001_u64), Some(422)),
+            (json!(1e30), Some(422)),
+            (json!(-1), Some(422)),
+            (json!(1.5), Some(400)),
+            (json!("1"), Some(400)),
+            (json!(null), Some(400)),
         ] {
-            assert_eq!(
-                parse(&json!({ "numbers": [number] })).is_ok(),
-                is_taken,
-                "{number}"
-            );
+            let parsed = parse(&json!({ "numbers": [number] }));
+            assert_eq!(parsed.err(), status, "{number}");
         }
         assert_eq!(parse(&json!({ "numbers": [1, 2, 1] })), Err(422));
     }
@@ -187,12 +282,19 @@ mod tests {
                 json!("ü".repeat(255)),
                 Some(&*format!("\"{}\"", "ü".repeat(255))),
             ),
-            (json!("ü".repeat(256)), None),
-            (json!(1.5), None),
-            (json!([1]), None),
         ] {
             let parsed = parse(&json!({ "phones": [1], "correlation_id": id }));
             assert_eq!(parsed.ok().map(|(_, id)| id).as_deref(), shown, "{id}");
+        }
+        for (id, status) in [
+            (json!("ü".repeat(256)), 422),
+            (json!(1e30), 422),
+            (json!(1.5), 400),
+            (json!(true), 400),
+            (json!([1]), 400),
+        ] {
+            let parsed = parse(&json!({ "phones": [1], "correlation_id": id }));
+            assert_eq!(parsed, Err(status), "{id}");
         }
     }
 
@@ -211,7 +313,8 @@ mod tests {
     #[test]
     fn numbers_are_sent_once_under_one_of_their_names() {
         assert_eq!(parse(&json!({ "numbers": [1], "phones": [1] })), Err(422));
-        assert_eq!(parse(&json!({ "correlation_id": "x" })), Err(422));
+        assert_eq!(parse(&json!({ "correlation_id": "x" })), Err(400));
+        assert_eq!(parse(&json!({ "numbers": null, "phones": [1] })), Err(422));
         assert_eq!(parse(&json!({ "numbers": 1 })), Err(400));
         assert_eq!(parse(&json!({ "numbers": [1], "other": 1 })), Err(400));
     }

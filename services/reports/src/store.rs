@@ -15,7 +15,9 @@ use crate::call::Phone;
 use crate::figures::{PhoneFigures, Tally};
 
 pub use self::checking::{Difference, differences, next_phone};
-pub use self::loading::{Load, LoadState, Stored, begin_load, store_chunk};
+pub use self::loading::{
+    Load, LoadState, Stored, begin_load, bytes, find_load, loads_of_bytes, store_chunk, take_over,
+};
 
 /// The tables, and what they need.
 pub const SCHEMA: Schema = Schema {

@@ -1,6 +1,6 @@
 //! All SQL of tasks. What a task is while it has not ended stands in the queue: see [`foundation::jobs`].
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use foundation::jobs::{self, Job};
 use foundation::mysql::{ErrorClass, column, time, transaction};
 use mysql::prelude::Queryable;
@@ -70,13 +70,17 @@ pub struct Task {
     pub task_status: TaskStatus,
     /// When it was asked for.
     pub received: DateTime<Utc>,
-    /// When the worker began that has it, or had it last.
+    /// When the worker began that has it; of a task that has ended, the one that had it last. Null while no worker has begun,
+    /// and while a task whose attempt failed waits for the next.
+    #[schema(required)]
     pub started: Option<DateTime<Utc>>,
     /// When it ended, in whatever way.
+    #[schema(required)]
     pub completed: Option<DateTime<Utc>>,
     /// How often a worker has begun.
     pub attempts: u32,
     /// Why it failed, or why the last attempt did.
+    #[schema(required)]
     pub error_message: Option<String>,
 }
 
@@ -319,16 +323,23 @@ pub enum Cancelled {
 pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<Cancelled, mysql::Error> {
     // Waits for a worker that is just ending it. The job first, as workers do.
     let is_cancelled = transaction(connection, |transaction| {
-        let is_cancelled = jobs::cancel(transaction, id)?;
-        if is_cancelled {
-            transaction.exec_drop(
-                "UPDATE tasks
-                 SET ended_as = 'cancelled', ended_at = UTC_TIMESTAMP(6)
-                 WHERE id = ?",
-                (id.as_bytes(),),
-            )?;
-        }
-        Ok(is_cancelled)
+        let job: Option<(u32, Option<NaiveDateTime>, Option<String>)> = transaction.exec_first(
+            "SELECT attempt, claimed_at, last_error
+             FROM jobs
+             WHERE id = ?
+             FOR UPDATE",
+            (id.as_bytes(),),
+        )?;
+        let Some((attempts, started_at, last_error)) = job else {
+            return Ok(false);
+        };
+        transaction.exec_drop(
+            "UPDATE tasks
+             SET ended_as = 'cancelled', started_at = ?, ended_at = UTC_TIMESTAMP(6), attempts = ?, error_message = ?
+             WHERE id = ?",
+            (started_at, attempts, last_error, id.as_bytes()),
+        )?;
+        jobs::cancel(transaction, id)
     })?;
     Ok(match find(connection, &[id])?.pop() {
         Some(task) if is_cancelled => Cancelled::Now(task),
@@ -380,7 +391,7 @@ pub fn fail(transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql:
 }
 
 fn optional_time(row: &mut Row, index: usize) -> Result<Option<DateTime<Utc>>, mysql::Error> {
-    let time: Option<chrono::NaiveDateTime> = column(row, index)?;
+    let time: Option<NaiveDateTime> = column(row, index)?;
     Ok(time.map(|time| time.and_utc()))
 }
 

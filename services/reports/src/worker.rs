@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use foundation::config::{ServerArgs, at_least_one, duration};
+use foundation::config::{ServerArgs, duration};
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, Pool};
+use foundation::mysql::{Access, DatabaseAway, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
@@ -27,16 +27,26 @@ pub struct Options {
     pub server: ServerArgs,
 
     /// Reports that are made at a time, each with a connection to the database
-    #[arg(long, default_value_t = 4, value_parser = at_least_one, value_name = "COUNT")]
-    pub threads: usize,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..), value_name = "COUNT")]
+    pub threads: u8,
 
     /// How long a report that a worker has taken stays its own when the worker is not heard of any more
-    #[arg(long, default_value = "15s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "15s", value_parser = lease, value_name = "TIME")]
     pub lease: Duration,
 
     /// Read all figures from the calls themselves, for comparison: slow, and the same
     #[arg(long)]
     pub raw: bool,
+}
+
+/// A worker prolongs its leases three times in this, and a database or a machine under load takes its time.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        short if short < SHORTEST_LEASE => Err("must be at least 1s".to_owned()),
+        enough => Ok(enough),
+    }
 }
 
 /// Reports that are claimed for each thread.
@@ -74,8 +84,13 @@ impl Reporter {
             let figures = self
                 .pool
                 .run(Access::Read, Instant::now() + PATIENCE, query);
-            let away = |_away| WorkError::Retry("the database did not answer".to_owned());
-            all.extend(figures.map_err(away)?);
+            let failed = |away: DatabaseAway| {
+                let incident = away.incident;
+                WorkError::Retry(format!(
+                    "the database failed; the log tells why, by {incident}"
+                ))
+            };
+            all.extend(figures.map_err(failed)?);
         }
         Ok(all)
     }
@@ -125,9 +140,8 @@ impl Reports {
     /// If there is no database, or the system gives no thread.
     pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
-        let connections = u8::try_from(options.threads)
-            .map_err(|_too_many| Failure::new(&"--threads takes at most 255"))?;
-        let pool = database.pool("figures", connections);
+        let pool = database.pool("figures", options.threads);
+        let threads = usize::from(options.threads);
         let reading = if options.raw {
             Reading::Calls
         } else {
@@ -139,9 +153,9 @@ impl Reports {
         };
         let limits = WorkerLimits {
             // Most reports take little, and more of them end in one transaction.
-            claims: CLAIMS_EACH * options.threads,
+            claims: CLAIMS_EACH * threads,
             lease: options.lease,
-            ..WorkerLimits::threads(options.threads)
+            ..WorkerLimits::threads(threads)
         };
         let worker = Worker::start(
             &database,

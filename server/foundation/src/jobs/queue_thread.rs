@@ -10,10 +10,11 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::metrics::JobMetrics;
+use super::sql::Claimed;
 use super::{Claim, Done, Handler, Job, WorkError, WorkerLimits, sql};
 use crate::backoff::Backoff;
 use crate::mysql::{Access, Database, ErrorClass, PoolMetrics, Recovery, Session, transaction};
-use crate::telemetry::size;
+use crate::telemetry::{Incident, size};
 
 /// The pauses between questions while there are no jobs. Each question is one read of an index.
 const DRY: Backoff = Backoff {
@@ -274,8 +275,11 @@ impl<H: Handler> QueueThread<H> {
                     let is_refused = matches!(recovery, Recovery::TrySingly | Recovery::Split);
                     // A refusal of what says that the work failed is the database's own trouble.
                     if is_refused && result.is_ok() {
-                        let cause = WorkError::Retry(format!("the outcome was refused: {error}"));
-                        state.done.push((job, Err(cause)));
+                        let incident = Incident::draw();
+                        tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, %error, "an outcome is refused");
+                        let cause =
+                            format!("the outcome was refused; the log tells why, by {incident}");
+                        state.done.push((job, Err(WorkError::Retry(cause))));
                     } else {
                         state.done.push((job, result));
                         return Err(error);
@@ -311,7 +315,13 @@ impl<H: Handler> QueueThread<H> {
                     ended.retried += 1;
                 }
                 Err(WorkError::Retry(cause) | WorkError::Fatal(cause)) => {
-                    self.handler.fail(transaction, job, cause)?;
+                    // A claim that gives it up is no attempt.
+                    let attempt = job.attempt - u32::from(self.is_given_up(job));
+                    let last = Job {
+                        attempt,
+                        ..job.clone()
+                    };
+                    self.handler.fail(transaction, &last, cause)?;
                     over.push(job);
                     ended.failed += 1;
                 }
@@ -335,7 +345,7 @@ impl<H: Handler> QueueThread<H> {
     }
 
     /// Gives a job that was claimed to a thread. Not one that has been claimed too often: those who worked on it died.
-    fn hand_out(&self, state: &mut State<H::Outcome>, job: Job) {
+    fn hand_out(&self, state: &mut State<H::Outcome>, Claimed { mut job, before }: Claimed) {
         self.metrics.claimed.inc();
         state.held.insert(job.claim());
         if job.attempt == 1 {
@@ -344,7 +354,8 @@ impl<H: Handler> QueueThread<H> {
                 .wait_seconds
                 .observe(wait.unwrap_or_default().as_secs_f64());
         }
-        if job.attempt > self.limits.max_attempts {
+        if self.is_given_up(&job) {
+            job.claimed_at = before.unwrap_or(job.claimed_at);
             let cause = job.last_error.clone();
             let cause = cause.unwrap_or_else(|| "who worked on it died each time".to_owned());
             state.done.push((job, Err(WorkError::Fatal(cause))));
@@ -352,6 +363,10 @@ impl<H: Handler> QueueThread<H> {
             let sent = self.to_work.send(job);
             sent.expect("this thread holds a receiver, and what is held fits in");
         }
+    }
+
+    fn is_given_up(&self, job: &Job) -> bool {
+        job.attempt > self.limits.max_attempts
     }
 
     /// Gives back what is held.

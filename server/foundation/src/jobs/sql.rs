@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::{DateTime, NaiveDateTime, Utc};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use uuid::Uuid;
@@ -70,16 +71,22 @@ pub(super) fn is_due(connection: &mut Conn, queue: &str) -> Result<bool, mysql::
     Ok(due.is_some())
 }
 
+/// A job that is claimed, and when it was claimed before by one that was not heard of any more.
+pub(super) struct Claimed {
+    pub(super) job: Job,
+    pub(super) before: Option<DateTime<Utc>>,
+}
+
 /// Claims up to `most` jobs, those that have waited longest, until the lease is over. Passes over what others are claiming.
 pub(super) fn claim(
     transaction: &mut Conn,
     queue: &str,
     most: usize,
     lease: Duration,
-) -> Result<Vec<Job>, mysql::Error> {
+) -> Result<Vec<Claimed>, mysql::Error> {
     // Without the index it might read, and lock, the whole table.
     let rows: Vec<Row> = transaction.exec(
-        "SELECT id, payload, attempt, enqueued_at, last_error, UTC_TIMESTAMP(6)
+        "SELECT id, payload, attempt, enqueued_at, last_error, UTC_TIMESTAMP(6), claimed_at
          FROM jobs FORCE INDEX (claim)
          WHERE queue = ? AND available_at <= UTC_TIMESTAMP(6)
          ORDER BY available_at
@@ -87,7 +94,7 @@ pub(super) fn claim(
          FOR UPDATE SKIP LOCKED",
         (queue, most),
     )?;
-    let jobs: Vec<Job> = rows.into_iter().map(claimed).collect::<Result<_, _>>()?;
+    let jobs: Vec<Claimed> = rows.into_iter().map(claimed).collect::<Result<_, _>>()?;
     if let Some(first) = jobs.first() {
         transaction.query_drop(format!(
             "UPDATE jobs
@@ -95,23 +102,28 @@ pub(super) fn claim(
                  claimed_at = '{}',
                  available_at = UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND
              WHERE id IN ({})",
-            first.claimed_at.format("%F %T%.6f"),
+            first.job.claimed_at.format("%F %T%.6f"),
             microseconds(lease),
-            ids(&jobs)
+            ids(jobs.iter().map(|claimed| &claimed.job))
         ))?;
     }
     Ok(jobs)
 }
 
-fn claimed(mut row: Row) -> Result<Job, mysql::Error> {
+fn claimed(mut row: Row) -> Result<Claimed, mysql::Error> {
     let attempts: u32 = column(&mut row, 2)?;
-    Ok(Job {
+    let before: Option<NaiveDateTime> = column(&mut row, 6)?;
+    let job = Job {
         id: uuid(column(&mut row, 0)?)?,
         payload: column(&mut row, 1)?,
         attempt: attempts + 1,
         enqueued_at: time(&mut row, 3)?,
         last_error: column(&mut row, 4)?,
         claimed_at: time(&mut row, 5)?,
+    };
+    Ok(Claimed {
+        job,
+        before: before.map(|before| before.and_utc()),
     })
 }
 

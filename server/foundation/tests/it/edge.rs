@@ -14,11 +14,9 @@ fn connections_that_never_speak_do_not_starve_one_that_does() {
         let _silent: Vec<Caller> = (0..10).map(|_| replica.caller()).collect();
         let start = Instant::now();
         assert_eq!(replica.caller().get("/healthz").status, 200);
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            start.elapsed()
-        );
+        let waited = start.elapsed();
+        // For a loaded machine. One that is forgotten waits for half of the idle time-out, 30 s, or for ever.
+        assert!(waited < Duration::from_secs(10), "{waited:?}");
     }
 }
 
@@ -47,7 +45,7 @@ fn http_1_0_and_connection_close_are_honoured() {
 #[test]
 fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
     let database = Database::new();
-    let replica = start_with(&database.url(), &["--idle-timeout", "500ms"]);
+    let replica = start_with(&database.url(), &["--idle-timeout", "3s"]);
     assert!(
         replica.caller().is_closed_by_the_server(),
         "it sends nothing"
@@ -61,7 +59,7 @@ fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
 
     // `accept` has the same time-out, and must not take the freeze for one.
     replica.freeze();
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(4));
     replica.thaw();
     for _ in 0..20 {
         assert_eq!(replica.caller().get("/healthz").status, 200);

@@ -1,6 +1,7 @@
 //! Tests wait for what must come, and say when they are skipped.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The longest wait of a test: nothing takes as long on a healthy machine.
@@ -14,6 +15,16 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(start.elapsed() < PATIENCE, "still waiting: {what}");
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// Sets a flag when it is dropped, also by a test that fails: threads that go on until then are waited for by their scope.
+#[derive(Debug)]
+pub struct SetAtEnd<'f>(pub &'f AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -153,14 +153,8 @@ impl Socket {
         let mut state = self.state.lock();
         if state.phase == Phase::Open {
             for frame in frames {
-                match state.socket.write(Message::Text(frame)) {
-                    Ok(()) => {}
-                    // It waits to be written all the same.
-                    Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => {
-                        state.fail(error);
-                        break;
-                    }
+                if let Err(error) = state.socket.write(Message::Text(frame)) {
+                    state.fail(error);
                 }
             }
             state.next = last + 1;
@@ -185,6 +179,9 @@ impl Socket {
                 }
                 if let Err(error) = state.socket.write(Message::Text(frame.clone())) {
                     state.fail(error);
+                }
+                // Else the frame is written, or waits until the client reads.
+                if state.phase != Phase::Open {
                     break;
                 }
                 state.next = seq + 1;

@@ -1,13 +1,14 @@
 //! The page in a real browser, through `WebDriver`. Skipped where there is no `chromedriver`.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Caller, Database, PATIENCE, Process, eventually, skip};
+use testbed::{Caller, Database, PATIENCE, Process, lasting_address, skip};
 
 use crate::harness::{messager, web, web_again, worker};
 
@@ -36,16 +37,21 @@ impl Driver {
         if !found.is_ok_and(|output| output.status.success()) {
             return None;
         }
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
-        drop(listener);
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={}", address.port()));
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let process = Process::start(&mut command).expect("it is there");
-        eventually("the driver listens", || TcpStream::connect(address).is_ok());
+        command.arg("--port=0");
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = Process::start(&mut command).expect("it is there");
+        let output = process.child().stdout.take().expect("it is a pipe");
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        let port = lines.find_map(|line| {
+            let (_, port) = line.split_once("successfully on port ")?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+        let port = port.expect("the driver says where it listens");
+        // It may say more.
+        std::thread::spawn(move || lines.count());
         Some(Self {
-            address,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             folder: tempfile::tempdir().expect("there is room"),
             _process: process,
         })
@@ -80,7 +86,13 @@ fn ask(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
         body.to_string()
     };
     let length = body.len();
-    let mut caller = Caller::connect(driver);
+    let stream = TcpStream::connect(driver).expect("the driver listens");
+    let patience = stream.try_clone().expect("a descriptor is free");
+    let mut caller = Caller::on(stream).expect("it is open");
+    // To start a browser may take long.
+    patience
+        .set_read_timeout(Some(4 * PATIENCE))
+        .expect("it is open");
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {driver}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n\r\n"
     );
@@ -185,9 +197,9 @@ fn two_browsers_on_two_processes_chat_and_survive_a_restart() {
         return;
     };
     let database = Database::new();
-    let (mut here, there) = (web(&database), web(&database));
+    let (address, room) = (lasting_address(), "pages/chat?room=browsers");
+    let (mut here, there) = (web_again(&database, address), web(&database));
     let (_messager, _worker) = (messager(&database), worker(&database));
-    let (address, room) = (here.address(), "pages/chat?room=browsers");
     let ann = driver.open("ann", &format!("http://{address}/{room}"));
     let bob = driver.open("bob", &format!("http://{}/{room}", there.address()));
     for browser in [&ann, &bob] {

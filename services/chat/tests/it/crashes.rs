@@ -3,13 +3,16 @@
 
 use std::process::Stdio;
 
-use testbed::{Database, OwnDatabase, PATIENCE, Process, Replica, eventually, program, skip};
+use testbed::{
+    Database, OwnDatabase, PATIENCE, Process, Replica, eventually, lasting_address, program, skip,
+};
 
 use crate::harness::{messager, web, web_again, worker};
 
 /// Lines of the room after which a load is well under way, or again.
 const SOME: u64 = 20;
 
+/// Sends until it is asked to end.
 fn load(webs: &[&Replica]) -> Process {
     let mut command = program("chat").expect("tests of the package build it");
     command.args([
@@ -19,7 +22,7 @@ fn load(webs: &[&Replica]) -> Process {
         "--rate",
         "10",
         "--duration",
-        "15s",
+        "10m",
     ]);
     command.args(["--patience", "60s", "--proof-every", "5"]);
     command.args(webs.iter().map(|web| format!("http://{}", web.address())));
@@ -40,11 +43,11 @@ fn whatever_is_killed_under_load_nothing_is_lost_or_shown_twice_and_all_is_answe
         return;
     };
     let database = Database::of(&server);
-    let (mut here, there) = (web(&database), web(&database));
+    let address = lasting_address();
+    let (mut here, there) = (web_again(&database, address), web(&database));
     let (mut answering, mut proving) = (messager(&database), worker(&database));
     let mut load = load(&[&here, &there]);
     goes_on(&database);
-    let address = here.address();
     here.kill();
     here = web_again(&database, address);
     goes_on(&database);
@@ -56,6 +59,8 @@ fn whatever_is_killed_under_load_nothing_is_lost_or_shown_twice_and_all_is_answe
     goes_on(&database);
     server.process().and_then(Process::kill).expect("it runs");
     server.start().expect("it comes up again");
+    goes_on(&database);
+    load.terminate().expect("it runs");
     let status = load.end(4 * PATIENCE).expect("it is our child");
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     drop((here, there, answering, proving));

@@ -137,7 +137,7 @@ fn the_page_is_served_beside_the_sockets_and_known_files_are_not_sent_again() {
     }
     assert_eq!(caller.get("/pages/other").status, 404);
     assert_eq!(caller.get("/healthz").status, 200);
-    assert_eq!(caller.get("/readyz").status, 200);
+    eventually("it is ready", || caller.get("/readyz").status == 200);
     let contract = caller.get("/openapi.json").json();
     assert!(contract["paths"]["/chat/ws/{client_id}"]["get"].is_object());
     eventually("the socket is counted", || {

@@ -1,10 +1,13 @@
 //! The processes of a test, and its clients.
 
 use std::net::{SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use mysql::prelude::Queryable;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use testbed::{Database, PATIENCE, Replica, program};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
@@ -36,7 +39,7 @@ pub(crate) fn web_with(database: &Database, options: &[&str]) -> Replica {
     started("web", &database.url(), options)
 }
 
-/// The outer process on an address that it had before.
+/// The outer process on a lasting address, for the first time or again.
 pub(crate) fn web_again(database: &Database, address: SocketAddr) -> Replica {
     started("web", &database.url(), &["--listen", &address.to_string()])
 }
@@ -47,6 +50,37 @@ pub(crate) fn messager(database: &Database) -> Replica {
 
 pub(crate) fn worker(database: &Database) -> Replica {
     started("worker", &database.url(), &[])
+}
+
+/// Stores lines of a room as another process would, all in one transaction.
+pub(crate) fn store_lines(database: &Database, room: &str, seqs: RangeInclusive<u64>, text: &str) {
+    let mut connection = database.connect();
+    let mut run = |query: String| connection.query_drop(query).expect("the query is right");
+    run("BEGIN".to_owned());
+    let last = seqs.end();
+    run(format!(
+        "INSERT INTO rooms (name, last_seq) VALUES ('{room}', {last}) ON DUPLICATE KEY UPDATE last_seq = {last}"
+    ));
+    for seq in seqs {
+        run(format!(
+            "INSERT INTO messages (room_id, seq, id, kind, username, text, sent_at)
+             SELECT id, {seq}, UNHEX(LPAD(HEX({seq}), 32, '0')), 'message', 'u', '{text}', UTC_TIMESTAMP(6)
+             FROM rooms
+             WHERE name = '{room}'"
+        ));
+    }
+    run("COMMIT".to_owned());
+}
+
+/// A connection for which the system holds some thousands of bytes only: its window and its segments are small.
+pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+    let socket = socket.expect("a descriptor is free");
+    socket.set_recv_buffer_size(4096).expect("it is open");
+    socket.set_tcp_mss(536).expect("it is open");
+    socket.connect(&address.into()).expect("it listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("it is open");
+    socket.into()
 }
 
 /// A socket of a test.
@@ -66,6 +100,17 @@ impl Client {
 
     pub(crate) fn try_open(address: SocketAddr, target: &str) -> Result<Self, String> {
         let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+        Self::try_on(stream, target)
+    }
+
+    /// Opens one for which the system holds some thousands of bytes only.
+    pub(crate) fn open_narrow(address: SocketAddr, target: &str) -> Self {
+        let stream = narrow(address);
+        Self::try_on(stream, target).unwrap_or_else(|error| panic!("{target}: {error}"))
+    }
+
+    fn try_on(stream: TcpStream, target: &str) -> Result<Self, String> {
+        let address = stream.peer_addr().map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(PATIENCE)).expect("it is open");
         stream.set_nodelay(true).expect("it is open");
         let url = format!("ws://{address}{target}");

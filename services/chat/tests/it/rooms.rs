@@ -5,10 +5,11 @@ use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::Database;
+use testbed::{Database, eventually};
+use tungstenite::protocol::frame::coding::CloseCode;
 use uuid::Uuid;
 
-use crate::harness::{Client, messager, seqs, web};
+use crate::harness::{Client, End, messager, seqs, store_lines, web, web_with};
 
 /// Long enough for what must not come.
 const SILENCE: Duration = Duration::from_millis(400);
@@ -42,7 +43,8 @@ fn a_line_is_seen_by_its_sender_and_by_all_of_its_room_on_whatever_process_and_b
 fn numbers_have_no_hole_and_one_order_whoever_writes_through_whatever_process() {
     const EACH: usize = 30;
     let database = Database::new();
-    let webs = [web(&database), web(&database), web(&database)];
+    // A database that takes long is waited for: its connections are not given up for that.
+    let webs = [(); 3].map(|()| web_with(&database, &["--database-timeout=60s"]));
     let last = (EACH * webs.len()) as u64;
     let writers = webs.iter().map(|web| {
         // Whoever is in the room only when others have begun sees all the same.
@@ -95,9 +97,53 @@ fn who_comes_later_gets_the_last_fifty_and_who_comes_back_what_was_missed() {
     assert_eq!(seqs(&whole.up_to(60)), (1..=60).collect::<Vec<_>>());
     // More than there is: what others may have seen of another database.
     let mut ahead = Client::open(web.address(), "/chat/ws/8?group_name=r&after=999");
+    eventually("all are in the room", || {
+        web.caller().metric("chat_web_sockets") == 6
+    });
     client.send("u", "new");
     for client in [&mut late, &mut back, &mut whole, &mut ahead] {
         assert_eq!(client.next()["seq"], 61);
+    }
+}
+
+#[test]
+fn who_reads_nothing_for_a_moment_gets_all_that_was_said_meanwhile_or_is_told_to_resume() {
+    /// Lines that are shown at once: fewer bytes than may wait for a client.
+    const LINES: u64 = 18;
+    /// How often lines are shown before the client reads on: in the end more than may wait and the system holds.
+    const TIMES: [u64; 4] = [1, 1, 1, 4];
+    let database = Database::new();
+    let web = web(&database);
+    let mut pauses = Client::open_narrow(web.address(), "/chat/ws/8?group_name=r");
+    let mut reads = Client::join(&web, "r");
+    eventually("both are in the room", || {
+        web.caller().metric("chat_web_sockets") == 2
+    });
+    let text = "€".repeat(4000);
+    let mut first = 1;
+    for times in TIMES {
+        let last = first + times * LINES;
+        for lines in (0..times).map(|time| first + time * LINES) {
+            store_lines(&database, "r", lines..=lines + LINES - 1, &text);
+            reads.up_to(lines + LINES - 1);
+        }
+        // Who sees it knows that all were shown what was said before.
+        store_lines(&database, "r", last..=last, "x");
+        reads.up_to(last);
+        let (mut seen, mut end) = (Vec::new(), None);
+        while seen.last() != Some(&last) && end.is_none() {
+            match pauses.receive() {
+                Ok(frame) => seen.extend(frame["seq"].as_u64()),
+                Err(ended) => end = Some(ended),
+            }
+        }
+        let without_hole: Vec<_> = (first..).take(seen.len()).collect();
+        assert_eq!(seen, without_hole);
+        // Who does not read that it is closed is cut off soon.
+        let told = [End::Closed(Some(CloseCode::Again)), End::Lost];
+        let too_slow = |end| times > 1 && told.contains(&end);
+        assert!(end.is_none_or(too_slow), "after {seen:?}");
+        first = last + 1;
     }
 }
 

@@ -73,9 +73,7 @@ fn create_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     let new: NewGoal = exchange.json()?;
     new.check()?;
     let query = move |connection: &mut _| store::create_goal(connection, owner, &new);
-    let created = goals
-        .write(exchange.deadline(), query)
-        .map_err(Error::unless_stored)?;
+    let created = goals.write(exchange.deadline(), query)?;
     let goal = created.ok_or(Error::NotFound("The goal was deleted at once."))?;
     let location = format!("/goals/{}", goal.id);
     Ok(Response::json(&goal)
@@ -129,9 +127,7 @@ fn create_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     let new: NewTask = exchange.json()?;
     new.check()?;
     let query = move |connection: &mut _| store::create_task(connection, id, &caller, &new);
-    let task = goals
-        .write(exchange.deadline(), query)
-        .map_err(Error::unless_stored)??;
+    let task = goals.write(exchange.deadline(), query)??;
     let location = format!("/goals/{id}/tasks/{}", task.id);
     Ok(Response::json(&task)
         .with_status(201)

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::answers::{
-    Always, StoredOnce, WithBody, WithPath, WithQuery, WithRight, WithToken, add_security,
+    Always, WithBody, WithPath, WithQuery, WithRight, WithToken, WithWrite, add_security,
 };
 use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Task, TaskChange};
 use crate::goals::status::Step;
@@ -51,7 +51,7 @@ impl Modify for ByToken {
     post, path = "/goals", tag = "goals", request_body = NewGoal, security(("token" = [])),
     responses(
         (status = 201, description = "The goal.", body = Goal, headers(("Location" = String, description = "Its path."))),
-        WithToken, WithBody, StoredOnce, Always,
+        WithToken, WithBody, WithWrite, Always,
     )
 )]
 fn create_goal() {}
@@ -75,7 +75,7 @@ fn show_goal() {}
 #[utoipa::path(
     patch, path = "/goals/{id}", tag = "goals", request_body = GoalChange, security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal.")),
-    responses((status = 200, description = "The goal.", body = Goal), WithToken, WithRight, WithPath, WithBody, Always)
+    responses((status = 200, description = "The goal.", body = Goal), WithToken, WithRight, WithPath, WithBody, WithWrite, Always)
 )]
 fn change_goal() {}
 
@@ -83,7 +83,7 @@ fn change_goal() {}
 #[utoipa::path(
     delete, path = "/goals/{id}", tag = "goals", security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal.")),
-    responses((status = 204, description = "It is deleted."), WithToken, WithRight, WithPath, Always)
+    responses((status = 204, description = "It is deleted."), WithToken, WithRight, WithPath, WithWrite, Always)
 )]
 fn delete_goal() {}
 
@@ -93,7 +93,7 @@ fn delete_goal() {}
     params(("id" = GoalId, Path, description = "The goal.")),
     responses(
         (status = 201, description = "The task.", body = Task, headers(("Location" = String, description = "Its path."))),
-        WithToken, WithRight, WithPath, WithBody, StoredOnce, Always,
+        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
     )
 )]
 fn create_task() {}
@@ -120,9 +120,9 @@ fn show_task() {}
     params(("id" = GoalId, Path, description = "The goal."), ("task" = TaskId, Path, description = "The task.")),
     responses(
         (status = 200, description = "The task.", body = Task),
-        (status = 409, description = "Its status does not lead there. `allowed` lists those that are reached.",
+        (status = 409, description = "Its status does not lead there, or is this one already. `allowed` lists those that are reached.",
          body = ProblemDocument, content_type = "application/problem+json"),
-        WithToken, WithRight, WithPath, WithBody, Always,
+        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
     )
 )]
 fn change_task() {}

@@ -1,6 +1,7 @@
 //! A goal and its tasks: as they are made, changed, stored and shown.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -51,7 +52,7 @@ pub struct NewGoal {
     #[schema(
         min_length = 1,
         max_length = 200,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$",
         example = "Learn to swim"
     )]
     pub title: String,
@@ -60,7 +61,7 @@ pub struct NewGoal {
     pub description: Option<String>,
     /// The day on which it is to be reached.
     #[serde(default, deserialize_with = "day")]
-    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9]\d{3}-\d{2}-\d{2}$")]
+    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")]
     pub due: Option<NaiveDate>,
 }
 
@@ -84,7 +85,7 @@ pub struct GoalChange {
         nullable = false,
         min_length = 1,
         max_length = 200,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub title: Option<String>,
     /// What there is to say of it.
@@ -93,7 +94,7 @@ pub struct GoalChange {
     pub description: Option<Option<String>>,
     /// The day on which it is to be reached.
     #[serde(default, deserialize_with = "present_day")]
-    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9]\d{3}-\d{2}-\d{2}$")]
+    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")]
     pub due: Option<Option<NaiveDate>>,
 }
 
@@ -149,7 +150,7 @@ pub struct NewTask {
     #[schema(
         min_length = 1,
         max_length = 200,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$",
         example = "Find a pool"
     )]
     pub title: String,
@@ -162,10 +163,10 @@ pub struct NewTask {
     pub assignee_id: Option<UserId>,
     /// The day on which it is to be done.
     #[serde(default, deserialize_with = "day")]
-    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9]\d{3}-\d{2}-\d{2}$")]
+    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")]
     pub due: Option<NaiveDate>,
     /// What has to be done first; `normal` if it is absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "name")]
     pub priority: Priority,
 }
 
@@ -189,7 +190,7 @@ pub struct TaskChange {
         nullable = false,
         min_length = 1,
         max_length = 200,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub title: Option<String>,
     /// What there is to say of it.
@@ -202,14 +203,14 @@ pub struct TaskChange {
     pub assignee_id: Option<Option<UserId>>,
     /// The day on which it is to be done.
     #[serde(default, deserialize_with = "present_day")]
-    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9]\d{3}-\d{2}-\d{2}$")]
+    #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")]
     pub due: Option<Option<NaiveDate>>,
     /// What has to be done first.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present_name")]
     #[schema(value_type = Priority, required = false)]
     pub priority: Option<Priority>,
     /// How far it is. The assignee changes this alone.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present_name")]
     #[schema(value_type = Status, required = false)]
     pub status: Option<Status>,
 }
@@ -276,6 +277,18 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(field).map(Some)
 }
 
+/// Reads a name. Of null, `serde_json` by itself says only that it expected a value.
+fn name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<T, D::Error> {
+    let name = String::deserialize(field)?;
+    T::deserialize(name.into_deserializer())
+}
+
+fn present_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    name(field).map(Some)
+}
+
 /// Reads a day as RFC 3339 writes it; by itself, chrono also takes years of five digits, which the database does not.
 fn day<'de, D: Deserializer<'de>>(field: D) -> Result<Option<NaiveDate>, D::Error> {
     let text: Option<String> = Option::deserialize(field)?;
@@ -284,7 +297,11 @@ fn day<'de, D: Deserializer<'de>>(field: D) -> Result<Option<NaiveDate>, D::Erro
     let day = text.parse().ok().filter(is_one);
     // The years that the database has.
     let day = day.filter(|day| (1000..=9999).contains(&day.year()));
-    let refused = || serde::de::Error::custom("a day is written as in 2026-01-31");
+    let refused = || {
+        serde::de::Error::custom(
+            "it takes a day from 1000-01-01 to 9999-12-31, written as in 2026-01-31",
+        )
+    };
     day.map(Some).ok_or_else(refused)
 }
 
@@ -302,7 +319,7 @@ fn user<'de, D: Deserializer<'de>>(field: D) -> Result<Option<UserId>, D::Error>
         return Ok(None);
     };
     if number.fract() != 0.0 || !(1.0..=LARGEST).contains(&number) {
-        let refused = "a user has a whole number, 1 or more";
+        let refused = format!("it takes the whole number of a user, 1 to {LARGEST}");
         return Err(serde::de::Error::custom(refused));
     }
     #[expect(

@@ -40,6 +40,8 @@ struct Shared {
     /// When a fetch began last. Locked during it, so that all who wait for one have the same.
     fetched: Mutex<Option<Instant>>,
     url: String,
+    /// The same, for the log.
+    shown: String,
     agent: Agent,
     outage: Reporter,
     known: IntGauge,
@@ -69,11 +71,20 @@ impl PublicKeys {
             .timeout_global(Some(FETCH_TIMEOUT))
             .max_redirects(0)
             .build();
-        let base = users_url.as_str().trim_end_matches('/');
+        let at = |url: &Url| {
+            let base = url.as_str().trim_end_matches('/');
+            format!("{base}/.well-known/jwks.json")
+        };
+        let mut shown = users_url.clone();
+        if shown.password().is_some() {
+            // It has a host, so it takes one.
+            let _ = shown.set_password(Some("***"));
+        }
         let shared = Arc::new(Shared {
             keys: RwLock::default(),
             fetched: Mutex::new(None),
-            url: format!("{base}/.well-known/jwks.json"),
+            url: at(users_url),
+            shown: at(&shown),
             agent: config.into(),
             outage: Reporter::default(),
             known,
@@ -135,7 +146,7 @@ impl Shared {
 
     fn no_keys(&self) -> Error {
         Error::NoKeys(self.outage.report(|incident| {
-            tracing::warn!(instance = %incident, url = self.url, "no token can be checked: no public key was fetched yet");
+            tracing::warn!(instance = %incident, url = self.shown, "no token can be checked: no public key was fetched yet");
         }))
     }
 
@@ -167,7 +178,7 @@ impl Shared {
             Err(error) => {
                 self.failures.inc();
                 self.outage.report(|incident| {
-                    tracing::warn!(instance = %incident, url = self.url, %error, "cannot fetch public keys: those that were fetched before, if any, stay in use");
+                    tracing::warn!(instance = %incident, url = self.shown, %error, "cannot fetch public keys: those that were fetched before, if any, stay in use");
                 });
             }
         }

@@ -91,8 +91,11 @@ fn log_in(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
 /// Reads a login, from a form or from JSON.
 fn login(exchange: &Exchange) -> Result<Login, Problem> {
     let mut types = exchange.headers("Content-Type");
-    let is_form = types.any(|kind| kind.to_ascii_lowercase().contains("form"));
-    if !is_form {
+    let is_form = |kind: &str| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    };
+    if !types.any(is_form) {
         return exchange.json();
     }
     let form: PasswordGrant = exchange.form()?;

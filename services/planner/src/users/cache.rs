@@ -86,9 +86,14 @@ impl Shown {
     }
 }
 
-/// Whether a list of entity tags has this one, or is `*` (RFC 9110, section 13.1.2, which compares weakly).
+/// Whether the tags of an `If-Match` have this one, or are `*` (RFC 9110, section 13.1.1: a weak tag is no match).
 #[must_use]
-pub fn names(tags: &str, etag: &str) -> bool {
+pub fn matches(tags: &str, etag: &str) -> bool {
+    tags.split(',').any(|tag| ["*", etag].contains(&tag.trim()))
+}
+
+/// Whether the tags of an `If-None-Match` have this one, or are `*` (RFC 9110, section 13.1.2: a weak tag is a match as well).
+fn names(tags: &str, etag: &str) -> bool {
     let mut tags = tags.split(',').map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
@@ -318,13 +323,16 @@ mod tests {
     fn an_entity_tag_is_found_in_a_list_and_in_a_star() {
         for (tags, found) in [
             ("\"3\"", true),
-            ("\"1\", W/\"3\"", true),
+            ("\"1\", \"3\"", true),
             ("*", true),
             ("\"33\"", false),
             ("3", false),
             ("", false),
         ] {
             assert_eq!(names(tags, "\"3\""), found, "{tags}");
+            assert_eq!(matches(tags, "\"3\""), found, "{tags}");
         }
+        let weak = "\"1\", W/\"3\"";
+        assert!(names(weak, "\"3\"") && !matches(weak, "\"3\""));
     }
 }

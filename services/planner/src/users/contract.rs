@@ -10,7 +10,9 @@ use foundation_docs::ProblemDocument;
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::answers::{Always, WithBody, WithPath, WithQuery, WithRight, WithToken, add_security};
+use crate::answers::{
+    Always, WithBody, WithPath, WithQuery, WithRight, WithToken, WithWrite, add_security,
+};
 use crate::ids::UserId;
 use crate::page::Items;
 use crate::users::signing_keys::JwkSet;
@@ -50,11 +52,18 @@ impl Modify for ByLogin {
     post, path = "/token", tag = "sessions",
     request_body(content((Login = "application/json"), (PasswordGrant = "application/x-www-form-urlencoded"))),
     responses(
-        (status = 200, description = "The tokens of a new session.", body = TokenResponse),
-        (status = 401, description = "Login or password are wrong.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "The tokens of a new session.", body = TokenResponse,
+         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
+        (status = 401, description = "Login or password are wrong.", body = ProblemDocument, content_type = "application/problem+json",
+         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
         (status = 429, description = "Too many logins. `Retry-After` says when to try again.", body = ProblemDocument,
-         content_type = "application/problem+json", headers(("Retry-After" = u64, description = "In seconds."))),
-        WithBody, Always,
+         content_type = "application/problem+json",
+         headers(("Retry-After" = u64, description = "In seconds."),
+                 ("RateLimit-Policy" = String, description = "The limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "No try is left; there is one again in `t` seconds."))),
+        WithBody, WithWrite, Always,
     )
 )]
 fn log_in() {}
@@ -62,14 +71,14 @@ fn log_in() {}
 /// Logs out: ends the session of the token.
 #[utoipa::path(
     delete, path = "/token", tag = "sessions", security(("login" = [])),
-    responses((status = 204, description = "It is ended."), WithToken, WithPath, Always)
+    responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, Always)
 )]
 fn log_out() {}
 
 /// Gives new tokens for a refresh token, once. One that is used again ends its session.
 #[utoipa::path(
     post, path = "/token/refresh", tag = "sessions", request_body = Refresh,
-    responses((status = 200, description = "New tokens.", body = TokenResponse), WithToken, WithBody, Always)
+    responses((status = 200, description = "New tokens.", body = TokenResponse), WithToken, WithBody, WithWrite, Always)
 )]
 fn refresh() {}
 
@@ -84,7 +93,7 @@ fn sessions() {}
 #[utoipa::path(
     delete, path = "/sessions/{id}", tag = "sessions", security(("login" = [])),
     params(("id" = uuid::Uuid, Path, description = "The session.")),
-    responses((status = 204, description = "It is ended."), WithToken, WithPath, Always)
+    responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, Always)
 )]
 fn end_session() {}
 
@@ -95,7 +104,7 @@ fn end_session() {}
         (status = 201, description = "The user.", body = User,
          headers(("Location" = String, description = "Its path."), ("ETag" = String, description = "Its version."))),
         (status = 409, description = "The login is taken.", body = ProblemDocument, content_type = "application/problem+json"),
-        WithToken, WithBody, Always,
+        WithToken, WithBody, WithWrite, Always,
     )
 )]
 fn create() {}
@@ -125,9 +134,13 @@ fn show() {}
 /// Shows a user, to anybody.
 #[utoipa::path(
     get, path = "/user/id-{id}", tag = "users",
-    params(("id" = UserId, Path, description = "The user.")),
+    params(
+        ("id" = UserId, Path, description = "The user."),
+        ("If-None-Match" = Option<String>, Header, description = "Versions that are known."),
+    ),
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
+        (status = 304, description = "It has one of the versions that are known."),
         WithPath, Always,
     )
 )]
@@ -143,7 +156,7 @@ fn show_by_old_name() {}
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
         (status = 412, description = "It has another version.", body = ProblemDocument, content_type = "application/problem+json"),
-        WithToken, WithRight, WithPath, WithBody, Always,
+        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
     )
 )]
 fn change() {}
@@ -159,7 +172,7 @@ fn change() {}
         (status = 204, description = "It is deleted."),
         (status = 409, description = "It is an admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, description = "It has another version.", body = ProblemDocument, content_type = "application/problem+json"),
-        WithToken, WithRight, WithPath, Always,
+        WithToken, WithRight, WithPath, WithWrite, Always,
     )
 )]
 fn delete() {}

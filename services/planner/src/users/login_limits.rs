@@ -16,7 +16,7 @@ use crate::error::Error;
 type Bucket = u16;
 
 /// The minute in which the limits count.
-const WINDOW_S: u32 = 60;
+const WINDOW_S: u64 = 60;
 
 /// Tries of a login, and tries from an address.
 pub struct LoginLimits {
@@ -37,6 +37,8 @@ pub struct Allowance {
     name: &'static str,
     a_minute: u32,
     left: u32,
+    /// In how many seconds more is left.
+    pub(crate) seconds: u64,
 }
 
 impl LoginLimits {
@@ -89,15 +91,18 @@ impl Limit {
     }
 
     fn check(&self, bucket: Bucket) -> Result<Allowance, Error> {
+        let allowance = |left, seconds| Allowance {
+            name: self.name,
+            a_minute: self.a_minute.get(),
+            left,
+            seconds,
+        };
         match self.limiter.check_key(&bucket) {
-            Ok(state) => Ok(Allowance {
-                name: self.name,
-                a_minute: self.a_minute.get(),
-                left: state.remaining_burst_capacity(),
-            }),
+            Ok(state) => Ok(allowance(state.remaining_burst_capacity(), WINDOW_S)),
             Err(refused) => {
                 let wait: Duration = refused.wait_time_from(DefaultClock::default().now());
-                Err(Error::TooManyLogins(wait))
+                // Whole seconds, at least one, after which the time is over.
+                Err(Error::TooManyLogins(allowance(0, wait.as_secs() + 1)))
             }
         }
     }
@@ -111,13 +116,14 @@ impl Allowance {
             name,
             a_minute,
             left,
+            seconds,
         } = self;
         [
             (
                 "RateLimit-Policy",
                 format!("\"{name}\";q={a_minute};w={WINDOW_S}"),
             ),
-            ("RateLimit", format!("\"{name}\";r={left};t={WINDOW_S}")),
+            ("RateLimit", format!("\"{name}\";r={left};t={seconds}")),
         ]
     }
 }
@@ -141,9 +147,11 @@ mod tests {
             assert_eq!(left.map(|left| left.left), Ok(3 - u32::from(host)));
         }
         let refused = limits.check("ivan", Ipv4Addr::new(10, 0, 0, 9).into());
-        assert!(
-            matches!(refused, Err(Error::TooManyLogins(wait)) if wait <= Duration::from_secs(20))
-        );
+        let Err(Error::TooManyLogins(refused)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!((1..=20).contains(&refused.seconds), "{refused:?}");
+        assert_eq!(refused.left, 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Masks of names: `*` stands for any signs, `?` for one, all else for itself in any case.
 
 use crate::error::Error;
-use crate::text::NAME_LIMIT;
+use crate::text::{NAME_LIMIT, folded};
 
 /// Fewer letters behind a `*` would fit too many names, and no index finds them.
 const LEAST_LETTERS: usize = 2;
@@ -9,7 +9,7 @@ const LEAST_LETTERS: usize = 2;
 /// A mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
-    /// As `LIKE … ESCAPE '|'` takes it.
+    /// As `LIKE … ESCAPE '|'` takes it, folded.
     pub pattern: String,
     /// How many characters it begins with before the first `*` or `?`: the more, the fewer an index has to look at.
     pub prefix: usize,
@@ -33,7 +33,7 @@ impl Mask {
             )));
         }
         let mut pattern = String::with_capacity(mask.len() + 8);
-        for sign in mask.chars() {
+        for sign in folded(mask).chars() {
             match sign {
                 '*' => pattern.push('%'),
                 '?' => pattern.push('_'),
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_mask_is_a_pattern_in_which_only_stars_and_question_marks_are_wild() {
         for (mask, pattern, prefix) in [
-            ("Iv*", "Iv%", 2),
+            ("Iv*", "iv%", 2),
             ("*ов?", "%ов_", 0),
             ("100%", "100|%", 4),
             ("a_b|c\\", "a|_b||c\\", 6),

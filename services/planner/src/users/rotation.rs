@@ -8,7 +8,7 @@ use foundation::telemetry::{self, Program, Registry};
 
 use crate::config::UsersArgs;
 use crate::token::{LEEWAY_S, LIFETIME_S};
-use crate::users::signing_keys::{Seal, StoredKey};
+use crate::users::signing_keys::{Seal, SigningKeys, StoredKey};
 use crate::users::store::{self, SCHEMA};
 
 /// Makes a new key, which signs after this time, and ends. A failure is logged.
@@ -38,6 +38,8 @@ fn rotate(options: &UsersArgs, after: Duration) -> Result<String, Box<dyn Error>
     let mut connection = database.connect(&metrics)?;
     let seal = options.key_secret.as_deref().map(Seal::new);
     let key = StoredKey::draw(seal.as_ref());
+    // Processes use all keys of the database or none, so the secret has to be that of the others.
+    SigningKeys::new(store::keys(&mut connection)?, seal)?;
     // A process may learn of the new key a little later than the moment from which it signs.
     let slack = LIFETIME_S + 2 * LEEWAY_S;
     // In whole seconds, and not earlier than asked for.

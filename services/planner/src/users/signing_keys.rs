@@ -54,7 +54,7 @@ pub enum UnusableKey {
     #[error("a signing key in the database is damaged")]
     Damaged,
     /// There is none.
-    #[error("there is no signing key in the database")]
+    #[error("there is no signing key in the database: the first start makes one")]
     None,
 }
 

@@ -1,6 +1,7 @@
 //! A user: as it is made, changed, stored and shown.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,10 +12,8 @@ use crate::ids::UserId;
 use crate::text::{self, NAME_LIMIT};
 use crate::token::Role;
 
-/// Fewer characters are guessed too soon.
-const SHORTEST_PASSWORD: usize = 8;
-/// No person types more, and more costs time to hash.
-const LONGEST_PASSWORD: usize = 128;
+/// How many characters a password has: fewer are guessed too soon; no person types more, and more costs time to hash.
+pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 8..=128;
 
 /// A user, as everybody sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -58,11 +57,12 @@ impl fmt::Debug for Password {
 
 impl Password {
     fn check(&self) -> Result<(), Error> {
-        if (SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&self.0.chars().count()) {
+        if PASSWORD_CHARACTERS.contains(&self.0.chars().count()) {
             return Ok(());
         }
+        let (least, most) = PASSWORD_CHARACTERS.into_inner();
         Err(Error::OutsideLimit(format!(
-            "`password` takes {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters."
+            "`password` takes {least} to {most} characters."
         )))
     }
 }
@@ -71,11 +71,11 @@ impl Password {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// Letters, digits and any of `. _ @ + -`, and nobody else's.
+    /// Letters, digits and any of `. _ @ + -`; beyond ASCII any signs that are seen. Nobody else's.
     #[schema(
         min_length = 1,
         max_length = 64,
-        pattern = r"^[\p{L}\p{Nd}._@+\-]+$",
+        pattern = r"^[^\x00-\x2a\x2c\x2f\x3a-\x3f\x5b-\x5e\x60\x7b-\xa0\xad\u1680\u2000-\u206f\u3000\ufeff]+$",
         example = "ivan"
     )]
     pub login: String,
@@ -86,7 +86,7 @@ pub struct NewUser {
     #[schema(
         min_length = 1,
         max_length = 64,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$",
         example = "Иван"
     )]
     pub first_name: String,
@@ -94,7 +94,7 @@ pub struct NewUser {
     #[schema(
         min_length = 1,
         max_length = 64,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$",
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$",
         example = "Петров"
     )]
     pub last_name: String,
@@ -123,7 +123,7 @@ pub struct UserChange {
         nullable = false,
         min_length = 1,
         max_length = 64,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub first_name: Option<String>,
     /// Its last name.
@@ -132,7 +132,7 @@ pub struct UserChange {
         nullable = false,
         min_length = 1,
         max_length = 64,
-        pattern = r"^[^\p{C}]*[^\p{C}\s][^\p{C}]*$"
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub last_name: Option<String>,
     /// A new password ends all sessions of the user, this one as well.

@@ -142,9 +142,12 @@ fn users_are_shown_from_memory_and_read_once_for_all_who_wait() {
         hits() > 0
     });
     let loads = || users.metric("planner_users_cache_loads_total");
-    let (loaded, before) = (loads(), hits());
-    (0..100).for_each(|_| assert_eq!(stranger.get("/user/id-1").status, 200));
-    assert!(hits() >= before + 90 && loads() <= loaded + 10);
+    // Where a look at what was changed takes long, the database is read meanwhile.
+    eventually("nearly all are shown from memory", || {
+        let (loaded, before) = (loads(), hits());
+        (0..100).for_each(|_| assert_eq!(stranger.get("/user/id-1").status, 200));
+        hits() >= before + 90 && loads() <= loaded + 10
+    });
 }
 
 #[test]

@@ -242,4 +242,25 @@ fn lists_are_shown_in_pages_and_what_is_of_another_goal_is_not_found() {
         assert_problem(&owner.post("/goals", &body), status, said);
     }
     assert_problem(&owner.get("/goals?limit=101"), 422, "1 to 100");
+    let path = format!("/goals/{}/tasks/{task}", goals[0]);
+    for (body, said) in [
+        (
+            json!({ "priority": null }),
+            "`priority`: invalid type: null, expected a string",
+        ),
+        (
+            json!({ "status": null }),
+            "`status`: invalid type: null, expected a string",
+        ),
+        (
+            json!({ "assignee_id": 0 }),
+            "`assignee_id`: it takes the whole number of a user, 1 to 9007199254740991",
+        ),
+        (
+            json!({ "due": "2027-02-30" }),
+            "`due`: it takes a day from 1000-01-01 to 9999-12-31",
+        ),
+    ] {
+        assert_problem(&owner.patch(&path, &body), 400, said);
+    }
 }

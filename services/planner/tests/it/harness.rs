@@ -123,7 +123,7 @@ impl Drop for Planner {
     }
 }
 
-fn planner(database_url: &str, service: &str) -> Command {
+pub(crate) fn planner(database_url: &str, service: &str) -> Command {
     let mut command = program("planner").expect("tests of the package build its binary");
     command.envs([("LISTEN", "127.0.0.1:0"), ("DATABASE_URL", database_url)]);
     command.arg(service);

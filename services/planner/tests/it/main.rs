@@ -4,6 +4,7 @@
 //! and drops them at the end. Every answer of every test is looked through for passwords and their hashes, and every log.
 
 mod harness;
+mod relay;
 
 mod walk;
 mod starting;

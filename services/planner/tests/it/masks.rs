@@ -9,7 +9,7 @@ use testbed::Database;
 
 use crate::harness::{Client, Planner, assert_problem};
 
-const PEOPLE: [(&str, &str, &str); 7] = [
+const PEOPLE: [(&str, &str, &str); 9] = [
     ("ivan", "Ivan", "Petrov"),
     ("ivanna", "Ivanna", "IVANOVA"),
     ("igor", "Igor", "Sidorov"),
@@ -17,6 +17,8 @@ const PEOPLE: [(&str, &str, &str); 7] = [
     ("sail", "100 sure", "ONeill"),
     ("cyrillic", "Иван", "Петров"),
     ("capital", "ИВАН", "ЁЛКИН"),
+    ("greek", "Γιώργος", "Ꭰ"),
+    ("greek-capital", "ΓΙΏΡΓΟΣ", "ꭰ"),
 ];
 
 fn encoded(text: &str) -> String {
@@ -52,6 +54,9 @@ fn users_are_found_by_login_and_by_masks_in_any_case_and_script() {
         ("ива*", "", vec!["cyrillic", "capital"]),
         ("*ВАН", "", vec!["cyrillic", "capital"]),
         ("", "ёл*", vec!["capital"]),
+        ("γιώργος", "", vec!["greek", "greek-capital"]),
+        ("ΓΙΏΡΓΟΣ", "", vec!["greek", "greek-capital"]),
+        ("Γιώργο?", "ꭰ*", vec!["greek", "greek-capital"]),
         ("", "Пе??ов", vec!["cyrillic"]),
         ("Iv|*", "", vec![]),
         ("\\*", "", vec![]),
@@ -67,6 +72,14 @@ fn users_are_found_by_login_and_by_masks_in_any_case_and_script() {
             "{first:?} {last:?}"
         );
     }
+    let path = admin.read("/users?login=greek")["items"][0]["id"].to_string();
+    let renamed = admin.patch(
+        &format!("/users/{path}"),
+        &serde_json::json!({ "first_name": "ΝΊΚΟΣ" }),
+    );
+    assert_eq!(renamed.status, 200);
+    let query = format!("first_name={}", encoded("νίκος"));
+    assert_eq!(logins(&mut admin, &query), ["greek"]);
     assert_eq!(logins(&mut admin, "login=ivan"), ["ivan"]);
     assert!(logins(&mut admin, "login=IVAN").is_empty());
     assert!(logins(&mut admin, "login=iva*").is_empty());
@@ -92,11 +105,11 @@ fn a_search_is_shown_in_pages_whose_length_is_told_and_never_lowered() {
         query = format!("limit=3&after={next}");
     }
     // The admin is a user as well.
-    assert!(all.into_iter().eq(1..=8));
+    assert!(all.into_iter().eq(1..=10));
     for (query, status, said) in [
         ("limit=0", 422, "`limit` is 0. It takes 1 to 100."),
         ("limit=101", 422, "`limit` is 101. It takes 1 to 100."),
-        ("limit=x", 400, "invalid digit"),
+        ("limit=x", 400, "`limit` is not a whole number"),
         ("limit=1&limit=2", 400, "duplicate field"),
         ("page=2", 400, "unknown field"),
         ("first_name=*", 422, "at least 2 other characters"),
@@ -119,8 +132,10 @@ fn a_mask_with_a_beginning_is_looked_up_in_its_index() {
     );
     connection
         .exec_batch(
-            r"INSERT INTO users (login, first_name, last_name, role, password_hash, created_at)
-              VALUES (:login, :name, :name, 'user', 'none', NOW(6))",
+            r"INSERT INTO users (
+                login, first_name, last_name, first_name_lower, last_name_lower, role, password_hash, created_at
+              )
+              VALUES (:login, :name, :name, :name, :name, 'user', 'none', NOW(6))",
             rows,
         )
         .expect("the columns are these");

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testbed::{Database, Replica, eventually};
 
-use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner};
+use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner, planner};
 
 const WARNING: &str = "the password of the user `admin` is `secret`";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -44,6 +44,74 @@ fn another_first_password_is_taken_from_the_environment_at_the_first_start_alone
     let users =
         Planner::run(Planner::users_command(&database.url()).env("ADMIN_PASSWORD", PASSWORD));
     users.log_in("admin", ADMIN_PASSWORD);
+}
+
+#[test]
+fn a_first_password_that_could_not_be_chosen_later_is_refused() {
+    let database = Database::new();
+    for password in ["7 signs", &*"x".repeat(129)] {
+        let mut command = Planner::users_command(&database.url());
+        let mut refused = Replica::run(command.env("ADMIN_PASSWORD", password));
+        assert_eq!(refused.exit_status().code(), Some(2));
+        assert!(
+            refused.log().contains("8 to 128 characters"),
+            "{}",
+            refused.log()
+        );
+    }
+}
+
+#[test]
+fn an_option_that_is_of_no_use_is_refused_with_what_it_takes() {
+    for (service, option, said) in [
+        ("users", "--logins-a-minute=0", "takes a whole number, 1 to"),
+        (
+            "users",
+            "--logins-a-minute-from-address=x",
+            "takes a whole number, 1 to",
+        ),
+        (
+            "goals",
+            "--users-url=ftp://127.0.0.1",
+            "takes a URL as http",
+        ),
+        (
+            "goals",
+            "--users-url=http://127.0.0.1/?x",
+            "takes a URL as http",
+        ),
+        ("goals", "--users-url=127.0.0.1:8000", "--users-url"),
+    ] {
+        let database = Database::new();
+        let mut command = planner(&database.url(), service);
+        let mut refused = Replica::run(command.arg(option));
+        assert_eq!(refused.exit_status().code(), Some(2), "{option}");
+        assert!(refused.log().contains(said), "{}", refused.log());
+    }
+}
+
+#[test]
+fn a_table_of_an_earlier_version_is_refused_with_what_to_do_and_is_of_use_after_that() {
+    let database = Database::new();
+    drop(Planner::users(&database));
+    database
+        .rows::<u8>("ALTER TABLE users DROP COLUMN first_name_lower, DROP COLUMN last_name_lower");
+    let of_an_earlier_version = "ALTER TABLE users
+        ADD COLUMN first_name_lower VARCHAR(128) GENERATED ALWAYS AS (LOWER(first_name)) STORED,
+        ADD COLUMN last_name_lower VARCHAR(128) GENERATED ALWAYS AS (LOWER(last_name)) STORED,
+        ADD KEY first_name_lower (first_name_lower),
+        ADD KEY last_name_lower (last_name_lower)";
+    database.rows::<u8>(of_an_earlier_version);
+    let mut refused = Replica::run(&mut Planner::users_command(&database.url()));
+    assert_eq!(refused.exit_status().code(), Some(1));
+    let log = refused.log();
+    let (_, said) = log.split_once("then run ").expect("it says what to do");
+    database.rows::<u8>(said.lines().next().expect("it does"));
+    let users = Planner::users(&database);
+    let mut admin = users.admin();
+    admin.create_user("ivan");
+    let found = admin.read("/users?first_name=ADM*");
+    assert_eq!(found["items"][0]["login"], "admin");
 }
 
 #[test]

@@ -169,7 +169,10 @@ fn no_forged_token_is_taken_by_any_service() {
         ] {
             let answer = service.stranger().send("GET", path, &header, "");
             assert_problem(&answer, 401, said);
-            assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
+            assert_eq!(
+                answer.header("WWW-Authenticate"),
+                Some("Bearer realm=\"planner\"")
+            );
         }
     }
 }

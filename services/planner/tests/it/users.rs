@@ -51,6 +51,23 @@ fn a_login_is_given_once() {
 }
 
 #[test]
+fn a_login_is_compared_to_the_last_blank() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    let mut admin = users.admin();
+    admin.create_user("ivan");
+    for other in ["ivan ", "ivan  ", " ivan", "ivan\0"] {
+        let answer = users.stranger().log_in(other, PASSWORD);
+        assert_problem(&answer, 401, "Login or password are wrong");
+    }
+    for (query, found) in [("ivan", 1), ("ivan%20", 0), ("%20ivan", 0), ("Ivan", 0)] {
+        let users = admin.read(&format!("/users?login={query}"));
+        let items = users["items"].as_array().expect("a list");
+        assert_eq!(items.len(), found, "{query}");
+    }
+}
+
+#[test]
 fn a_change_of_another_version_is_refused() {
     let database = Database::new();
     let users = Planner::users(&database);
@@ -60,7 +77,9 @@ fn a_change_of_another_version_is_refused() {
         let header = format!("If-Match: {tags}\r\n");
         admin.send("PATCH", &path, &header, r#"{"first_name":"Иоанн"}"#)
     };
-    assert_problem(&change("\"2\""), 412, "changed meanwhile");
+    for other in ["\"2\"", "W/\"1\""] {
+        assert_problem(&change(other), 412, "changed meanwhile");
+    }
     assert_eq!(change("\"7\", \"1\"").status, 200);
     assert_problem(&change("\"1\""), 412, "changed meanwhile");
     assert_eq!(change("*").status, 200);

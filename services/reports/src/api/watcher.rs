@@ -26,8 +26,8 @@ const PAUSES: Backoff = Backoff {
 };
 /// What a pause is longer for each request that is held, so that many cost not much more than few.
 const PAUSE_EACH: Duration = Duration::from_micros(20);
-/// How long the database may take for a look.
-const ANSWER: Duration = Duration::from_secs(5);
+/// Who waits is looked at for the last time when the wait is over, and for no longer than this.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// A request for a task.
 struct Asked {
@@ -39,6 +39,13 @@ struct Asked {
     wait: Option<Duration>,
 }
 
+impl Asked {
+    /// When it is answered, whatever the database does.
+    fn deadline(&self) -> Instant {
+        self.exchange.deadline().max(self.until + LAST_LOOK)
+    }
+}
+
 /// Shows tasks.
 pub(super) struct Watcher {
     asked: Sender<Asked>,
@@ -46,8 +53,8 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Starts its thread, which ends when this is dropped.
-    pub(super) fn start(pool: Pool) -> io::Result<Self> {
+    /// Starts its thread, which ends when this is dropped. A request without `Prefer` is answered in `request_timeout`.
+    pub(super) fn start(pool: Pool, request_timeout: Duration) -> io::Result<Self> {
         let (to_thread, asked) = bounded(MOST_NEW);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = WatcherThread {
@@ -55,6 +62,9 @@ impl Watcher {
             asked,
             stopping: Arc::clone(&stopping),
             held: Vec::new(),
+            // So that what comes while a look fails is looked at in its own time.
+            look_timeout: request_timeout / 2,
+            is_failing: false,
         };
         std::thread::Builder::new()
             .name("watcher".to_owned())
@@ -92,6 +102,10 @@ struct WatcherThread {
     asked: Receiver<Asked>,
     stopping: Arc<AtomicBool>,
     held: Vec<Asked>,
+    /// How long the database may take for a look.
+    look_timeout: Duration,
+    /// Whether the last look failed.
+    is_failing: bool,
 }
 
 impl WatcherThread {
@@ -108,9 +122,12 @@ impl WatcherThread {
                 Ok(asked) => {
                     let others = self.held.len();
                     let asked = std::iter::once(asked).chain(self.asked.try_iter().take(MOST_NEW));
-                    // Who waits is looked at with the others that wait: soon, and at the cost of one.
+                    // Who waits is looked at with the others that wait: soon, and at the cost of one. While looks fail,
+                    // all are, as each takes long.
+                    let with_others = (1..MOST_HELD).contains(&others);
+                    let is_failing = self.is_failing;
                     let is_held =
-                        |asked: &Asked| asked.wait.is_some() && (1..MOST_HELD).contains(&others);
+                        |asked: &Asked| with_others && (asked.wait.is_some() || is_failing);
                     let (to_hold, asked): (Vec<_>, Vec<_>) = asked.partition(is_held);
                     self.held.extend(to_hold);
                     if !asked.is_empty() {
@@ -147,7 +164,12 @@ impl WatcherThread {
         ids.sort_unstable();
         ids.dedup();
         let find = move |connection: &mut mysql::Conn| tasks::find(connection, &ids);
-        let found = self.pool.run(Access::Read, Instant::now() + ANSWER, find);
+        // Nobody is kept beyond the deadline, be it one that is not looked at now.
+        let deadlines = asked.iter().chain(&self.held).map(Asked::deadline);
+        let longest = Instant::now() + self.look_timeout;
+        let deadline = deadlines.fold(longest, Instant::min);
+        let found = self.pool.run(Access::Read, deadline, find);
+        self.is_failing = found.is_err();
         let now = Instant::now();
         let is_stopping = self.stopping.load(Ordering::Acquire);
         match found {
@@ -171,8 +193,7 @@ impl WatcherThread {
             }
             Err(away) => {
                 for asked in asked {
-                    let deadline = asked.until.max(asked.exchange.deadline());
-                    if now >= deadline || is_stopping || self.held.len() >= MOST_HELD {
+                    if now >= asked.deadline() || is_stopping || self.held.len() >= MOST_HELD {
                         asked.exchange.answer(Problem::from(away.clone()));
                     } else {
                         self.held.push(asked);

@@ -1,7 +1,9 @@
 //! What stands on the wire beside tasks, figures and what is asked for.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use foundation_docs::ProblemDocument;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -16,14 +18,70 @@ use crate::tasks::{Task, TaskStatus};
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// Tasks of this status only.
+    #[serde(default, deserialize_with = "unless_empty")]
     pub(super) status: Option<TaskStatus>,
     /// Tasks of this name only, be it a string or a number.
+    #[serde(default, deserialize_with = "unless_empty")]
     pub(super) correlation_id: Option<String>,
     /// Most tasks, 1 to 100; else 20.
-    #[param(minimum = 1, maximum = 100)]
-    pub(super) limit: Option<usize>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 100)]
+    pub(super) limit: Option<String>,
     /// Tasks that are older than this one: `next` of the page before.
+    #[serde(default, deserialize_with = "unless_empty")]
     pub(super) after: Option<Uuid>,
+}
+
+/// Reads a parameter; an empty one is none, as forms send those that are not filled in.
+fn unless_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    T::deserialize(text.into_deserializer()).map(Some)
+}
+
+/// A problem that tells faults of a request one by one (RFC 9457, section 3.2).
+#[derive(ToSchema)]
+#[schema(as = ProblemOfRequest)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+pub(super) struct RequestProblem {
+    #[schema(inline)]
+    #[serde(flatten)]
+    problem: ProblemDocument,
+    /// Each thing that cannot be taken; absent where the body as a whole cannot.
+    #[schema(nullable = false)]
+    faults: Option<Vec<Refused>>,
+}
+
+/// What cannot be taken.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+#[schema(as = Fault)]
+pub(super) struct Refused {
+    /// The member of the body.
+    field: String,
+    /// Which of a list, from 0 on.
+    #[schema(nullable = false)]
+    index: Option<u64>,
+    /// The entry of the list, as it was sent.
+    number: Option<serde_json::Value>,
+    /// What is wrong with it.
+    fault: String,
+}
+
+/// A problem that tells how a task stands.
+#[derive(ToSchema)]
+#[schema(as = ProblemOfTask)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+pub(super) struct TaskProblem {
+    #[schema(inline)]
+    #[serde(flatten)]
+    problem: ProblemDocument,
+    /// How the task stands.
+    task_status: TaskStatus,
 }
 
 /// A page of tasks.
@@ -32,6 +90,7 @@ pub(super) struct Tasks {
     /// The tasks, newest first.
     pub(super) statuses: Vec<Task>,
     /// What to send as `after` for the next page; null on the last.
+    #[schema(required)]
     pub(super) next: Option<Uuid>,
 }
 
@@ -52,6 +111,6 @@ pub(super) struct Report<'a> {
     /// `client`
     pub(super) task_to: &'static str,
     /// As it was given.
-    #[schema(value_type = Option<CorrelationId>)]
+    #[schema(value_type = Option<CorrelationId>, required)]
     pub(super) correlation_id: &'a RawValue,
 }

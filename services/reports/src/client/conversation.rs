@@ -1,5 +1,6 @@
 //! One report: posted, waited for, fetched.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -13,8 +14,13 @@ use crate::error::Error;
 
 /// Between two questions for a task that has not ended, and between two tries: as the script that this client stands for.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a service that can is asked to hold a question for a task that has not ended.
-const WAIT_SECONDS: u64 = 30;
+/// How long a service that can is asked to hold a question for a task that has not ended, unless the report's time is over
+/// before.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Before the report's time is over, a question is answered: so a task that has not ended is told from no answer.
+const MARGIN: Duration = Duration::from_millis(500);
+/// How many faults of a request are told.
+const TOLD_FAULTS: usize = 5;
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -161,12 +167,15 @@ impl Attempts<'_> {
     /// Asks for a task until it is completed.
     async fn wait_for(&mut self, id: &str) -> Result<(), Outcome> {
         let Service { client, url, .. } = self.service;
-        let question = client
-            .get(format!("{url}/api/v1/tasks/{id}"))
-            .header("Prefer", format!("wait={WAIT_SECONDS}"));
         loop {
+            let now = Instant::now();
             // A service that holds the question takes longer than the pause.
-            let next = Instant::now() + PAUSE;
+            let next = now + PAUSE;
+            let left = self.deadline.saturating_duration_since(now + MARGIN);
+            let wait = left.min(LONGEST_WAIT).as_secs();
+            let question = client
+                .get(format!("{url}/api/v1/tasks/{id}"))
+                .header("Prefer", format!("wait={wait}"));
             let task = self.answer(&question, "the task").await.map_err(failed)?;
             let task: Task = parsed(&task)?;
             if task.id != id {
@@ -267,7 +276,20 @@ async fn answer(request: RequestBuilder, what: &str) -> Result<Box<RawValue>, Re
         return serde_json::from_slice(&body).map_err(|error| refusal(&error.to_string()));
     }
     let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-    Err(refusal(problem["detail"].as_str().unwrap_or_default()))
+    Err(refusal(&told(&problem)))
+}
+
+/// What a problem document says, for people.
+fn told(problem: &Value) -> String {
+    let mut text = problem["detail"].as_str().unwrap_or_default().to_owned();
+    let faults = problem["faults"].as_array().map_or(&[][..], Vec::as_slice);
+    for fault in faults.iter().take(TOLD_FAULTS) {
+        let _ = write!(text, "\n    {fault}");
+    }
+    if faults.len() > TOLD_FAULTS {
+        let _ = write!(text, "\n    and {} more", faults.len() - TOLD_FAULTS);
+    }
+    text
 }
 
 fn parsed<'a, T: Deserialize<'a>>(text: &'a RawValue) -> Result<T, Outcome> {

@@ -138,11 +138,14 @@ fn parse(text: &str) -> Result<(Report, Vec<Row>), serde_json::Error> {
 
 impl fmt::Display for Judge {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_valid() {
-            return writeln!(to, "valid: no report contradicts another, or itself");
+        if self.is_valid() && self.first.is_none() {
+            return write!(to, "unknown: there is no report that could be judged");
         }
-        writeln!(to, "INVALID: {} contradictions", self.contradictions)?;
-        self.told.iter().try_for_each(|why| writeln!(to, "  {why}"))
+        if self.is_valid() {
+            return write!(to, "valid: no report contradicts another, or itself");
+        }
+        write!(to, "INVALID: {} contradictions", self.contradictions)?;
+        self.told.iter().try_for_each(|why| write!(to, "\n  {why}"))
     }
 }
 

@@ -1,17 +1,23 @@
 //! Calls from JSON: an array of them, or one after the other, as in JSON Lines. What is read lies in a buffer of a fixed
 //! size, however long the source is.
 
+use std::fmt;
 use std::io::{self, Read};
 
 use memchr::{memchr, memrchr};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Deserializer;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::call::Call;
 use crate::error::SourceError;
 
 /// Bytes that are read at once; also the longest row. A call takes some seventy.
 const BUFFER_BYTES: usize = 1 << 20;
+/// Some programs begin a text in UTF-8 with it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Why JSON that is no object is no row; serde would take an array for a call.
+const NO_OBJECT: &str = r#"a row is an object like {"phone": 1, "start_date": 1684957028364, "end_date": 1684957031364}"#;
 
 /// What surrounds the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +49,26 @@ pub(super) struct JsonCalls<R> {
     next: usize,
     /// The position of the buffer in the source.
     buffer_at: u64,
+    /// Of what lies before the first `hashed` bytes of the buffer, and of these.
+    hash: Xxh3,
+    hashed: usize,
     input_ended: bool,
     form: Form,
     /// Whether a comma must stand before the next row.
     is_behind_row: bool,
     ended: bool,
+    /// Where a load goes on if the source grows, where that is not its end: at a last line that is no call and has no end, as
+    /// the rest of it may be missing; at the white space behind an array.
+    go_on_at: Option<Place>,
+}
+
+/// A place behind a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The first byte behind it.
+    pub(super) position: u64,
+    /// The hash of all bytes before.
+    pub(super) hash: u128,
 }
 
 impl<R: Read> JsonCalls<R> {
@@ -59,11 +80,18 @@ impl<R: Read> JsonCalls<R> {
             filled: 0,
             next: 0,
             buffer_at: 0,
+            hash: Xxh3::new(),
+            hashed: 0,
             input_ended: false,
             form: Form::Lines,
             is_behind_row: false,
             ended: false,
+            go_on_at: None,
         };
+        while calls.filled < BYTE_ORDER_MARK.len() && calls.read_more()? {}
+        if calls.buffer[..calls.filled].starts_with(BYTE_ORDER_MARK) {
+            calls.next = BYTE_ORDER_MARK.len();
+        }
         if calls.peek()? == Some(b'[') {
             calls.form = Form::Array;
             calls.next += 1;
@@ -71,40 +99,68 @@ impl<R: Read> JsonCalls<R> {
         Ok(calls)
     }
 
-    /// Goes on at a position that [`Self::position`] gave behind a row.
-    pub(super) fn skip_to(&mut self, position: u64) -> Result<(), SourceError> {
+    /// Goes on at a position that [`Self::place`] gave behind a row or, if there were no more, at the end; false if the source
+    /// is shorter.
+    pub(super) fn skip_to(&mut self, position: u64, is_end: bool) -> Result<bool, SourceError> {
         while self.buffer_at + (self.filled as u64) < position {
             self.next = self.filled;
             if !self.read_more()? {
-                return Err(SourceError::Shorter(position));
+                return Ok(false);
             }
         }
         let offset = position.saturating_sub(self.buffer_at);
         self.next = usize::try_from(offset).expect("it lies in the buffer");
         self.is_behind_row = true;
-        Ok(())
+        if is_end && self.form == Form::Array {
+            self.ended = true;
+            self.go_on_at = Some(self.reached());
+        }
+        Ok(true)
+    }
+
+    /// Where a load goes on.
+    pub(super) fn place(&mut self) -> Place {
+        self.go_on_at.unwrap_or_else(|| self.reached())
     }
 
     /// The first byte that is not read yet.
-    pub(super) fn position(&self) -> u64 {
+    fn position(&self) -> u64 {
         self.buffer_at + self.next as u64
+    }
+
+    fn reached(&mut self) -> Place {
+        self.hash.update(&self.buffer[self.hashed..self.next]);
+        self.hashed = self.next;
+        Place {
+            position: self.position(),
+            hash: self.hash.digest128(),
+        }
     }
 
     /// The next row; `None` behind the last one.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
-        if self.ended || !self.go_to_row()? {
+        if self.ended {
+            // Behind the bracket of an array.
+            return match self.peek()? {
+                Some(_) if self.form == Form::Array => {
+                    Err(SourceError::BehindArray(self.position()))
+                }
+                _ => Ok(None),
+            };
+        }
+        if !self.go_to_row()? {
             self.ended = true;
             return Ok(None);
         }
         let at = self.position();
-        let row = match self.parse::<Call>()? {
-            Parsed::Value(call) => Row::Call(call),
-            Parsed::Invalid(error) if error.is_data() => self.leave_out(at, &error)?,
-            Parsed::Invalid(error) if self.form == Form::Lines => {
-                self.skip_line()?;
-                malformed(at, &error)
+        let row = if self.buffer[self.next] == b'{' {
+            match self.parse::<Call>()? {
+                Parsed::Value(call) => Row::Call(call),
+                Parsed::Invalid(error) if error.is_data() => self.leave_out(at, &error)?,
+                broken => self.leave_broken(at, &broken)?,
             }
-            Parsed::Invalid(error) => return Err(self.not_json(at, &error)),
+        } else {
+            self.leave_out(at, &NO_OBJECT)?
         };
         self.is_behind_row = true;
         Ok(Some(row))
@@ -119,7 +175,12 @@ impl<R: Read> JsonCalls<R> {
             (Form::Array, Some(sign)) => (self.position(), sign),
         };
         match (sign, self.is_behind_row) {
-            (b']', _) => self.close().map(|()| false),
+            (b']', _) => {
+                self.next += 1;
+                self.ended = true;
+                self.go_on_at = Some(self.reached());
+                self.next_row().map(|_none| false)
+            }
             (b',', true) => {
                 self.next += 1;
                 // Else a comma before the bracket would pass.
@@ -130,14 +191,6 @@ impl<R: Read> JsonCalls<R> {
             }
             (_, true) => Err(SourceError::NoComma(at)),
             (_, false) => Ok(true),
-        }
-    }
-
-    fn close(&mut self) -> Result<(), SourceError> {
-        self.next += 1;
-        match self.peek()? {
-            None => Ok(()),
-            Some(_) => Err(SourceError::BehindArray(self.position())),
         }
     }
 
@@ -161,39 +214,52 @@ impl<R: Read> JsonCalls<R> {
         loop {
             let rest = &self.buffer[self.next..self.filled];
             let mut values = Deserializer::from_slice(rest).into_iter::<T>();
-            let parsed = match values.next() {
-                Some(Ok(value)) => Parsed::Value(value),
-                Some(Err(error)) => Parsed::Invalid(error),
-                None => return Err(SourceError::NoRow(self.position())),
+            let Some(parsed) = values.next() else {
+                return Err(SourceError::NoRow(self.position()));
             };
             let end = values.byte_offset();
             // A number may go on behind the buffer, and what is cut off looks like an error.
             let is_cut = match &parsed {
-                Parsed::Value(_) => end == rest.len(),
-                Parsed::Invalid(error) => !error.is_data() && is_at_end(error, rest),
+                Ok(_) => end == rest.len(),
+                Err(error) => !error.is_data() && is_at_end(error, rest),
             };
             if is_cut && self.read_more()? {
                 continue;
             }
-            if let Parsed::Value(_) = parsed {
-                self.next += end;
-            }
-            return Ok(parsed);
+            return Ok(match parsed {
+                Ok(value) => {
+                    self.next += end;
+                    Parsed::Value(value)
+                }
+                Err(_) if is_cut && self.is_full() => Parsed::TooLong,
+                Err(error) => Parsed::Invalid(error),
+            });
         }
     }
 
     /// Goes behind a row that is JSON, and no call.
-    fn leave_out(&mut self, at: u64, why: &serde_json::Error) -> Result<Row, SourceError> {
+    fn leave_out(&mut self, at: u64, why: &impl fmt::Display) -> Result<Row, SourceError> {
         match self.parse::<IgnoredAny>()? {
-            Parsed::Value(_) => {}
-            Parsed::Invalid(_) if self.form == Form::Lines => self.skip_line()?,
-            Parsed::Invalid(error) => return Err(self.not_json(at, &error)),
+            Parsed::Value(_) => Ok(malformed(at, why)),
+            broken => self.leave_broken(at, &broken),
         }
-        Ok(malformed(at, why))
+    }
+
+    /// Goes behind a row that cannot be read: on a line of its own that is possible.
+    fn leave_broken<T>(&mut self, at: u64, row: &Parsed<T>) -> Result<Row, SourceError> {
+        let why = match row {
+            Parsed::Invalid(error) => error.to_string(),
+            _ => format!("it takes more than {BUFFER_BYTES} bytes, the most of a row"),
+        };
+        match self.form {
+            Form::Lines => self.skip_line().map(|()| malformed(at, &why)),
+            Form::Array => Err(SourceError::NotJson { at, reason: why }),
+        }
     }
 
     /// Goes behind the end of the line.
     fn skip_line(&mut self) -> Result<(), SourceError> {
+        let begin = self.reached();
         loop {
             if let Some(rest) = memchr(b'\n', &self.buffer[self.next..self.filled]) {
                 self.next += rest + 1;
@@ -201,6 +267,7 @@ impl<R: Read> JsonCalls<R> {
             }
             self.next = self.filled;
             if !self.read_more()? {
+                self.go_on_at = Some(begin);
                 return Ok(());
             }
         }
@@ -211,10 +278,12 @@ impl<R: Read> JsonCalls<R> {
         if self.input_ended {
             return Ok(false);
         }
+        self.reached();
         self.buffer.copy_within(self.next..self.filled, 0);
         self.buffer_at += self.next as u64;
         self.filled -= self.next;
         self.next = 0;
+        self.hashed = 0;
         if self.is_full() {
             return Ok(false);
         }
@@ -228,23 +297,14 @@ impl<R: Read> JsonCalls<R> {
     fn is_full(&self) -> bool {
         self.filled - self.next == BUFFER_BYTES
     }
-
-    /// What is wrong with a row of an array that cannot be read.
-    fn not_json(&self, at: u64, why: &serde_json::Error) -> SourceError {
-        if self.is_full() {
-            return SourceError::RowTooLong(at, BUFFER_BYTES);
-        }
-        SourceError::NotJson {
-            at,
-            reason: why.to_string(),
-        }
-    }
 }
 
 /// What a value turned out to be.
 enum Parsed<T> {
     Value(T),
     Invalid(serde_json::Error),
+    /// Its end does not fit into the buffer.
+    TooLong,
 }
 
 /// Whether an error lies at the end of what there is. A number that is cut off, as in `-` or `1e`, is no end to the parser.
@@ -262,7 +322,7 @@ fn read(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-fn malformed(at: u64, why: &serde_json::Error) -> Row {
+fn malformed(at: u64, why: &impl fmt::Display) -> Row {
     Row::Malformed {
         at,
         reason: why.to_string(),

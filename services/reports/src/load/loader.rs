@@ -8,9 +8,10 @@ use foundation::backoff::Backoff;
 use foundation::mysql::{Database, ErrorClass, PoolMetrics, Recovery, Session};
 
 use crate::error::Error;
-use crate::store::{self, LoadState, Stored};
+use crate::store::{self, Load, LoadState, Stored};
 
 use super::Chunk;
+use super::source::Origin;
 
 /// How long a chunk is tried again: a database that is started after a crash may need a minute.
 const RETRY_FOR: Duration = Duration::from_secs(120);
@@ -20,6 +21,9 @@ const PAUSES: Backoff = Backoff {
     longest: Duration::from_secs(2),
 };
 
+/// What the sources of loads by former versions are called.
+const FORMER: [&str; 2] = ["a file of ", "a stream"];
+
 /// A load under way.
 pub(super) struct Loader {
     database: Database,
@@ -28,19 +32,47 @@ pub(super) struct Loader {
     id: String,
     source: String,
     state: LoadState,
+    /// Whether a source of this id may have more than a finished load of it has loaded.
+    may_have_more: bool,
 }
 
 impl Loader {
     /// Begins a load, or takes it up where it stopped.
-    pub(super) fn begin(database: Database, id: String, source: String) -> Result<Self, Error> {
+    pub(super) fn begin(
+        database: Database,
+        id: Option<&String>,
+        origin: Origin<'_>,
+    ) -> Result<Self, Error> {
         let metrics = database.metrics("load");
         let mut session = database.connect(&metrics)?;
+        let (id, is_whole) = match id {
+            Some(id) => (id.clone(), false),
+            None => choose(&mut session, origin)?,
+        };
+        let is_file = matches!(origin, Origin::File(_)) && origin.length()?.is_some();
+        let source = origin.describe();
         let load = store::begin_load(&mut session, &id, &source)?;
-        if load.source != source {
+        let is_generated = matches!(origin, Origin::Generator(..));
+        // What was loaded of bytes is compared when they are read. Loads of former versions do not tell it.
+        let may_go_on = match load.state.hash {
+            Some(_) => !is_generated,
+            None => {
+                load.source == source
+                    || (!is_generated && FORMER.iter().any(|known| load.source.starts_with(known)))
+            }
+        };
+        if load.is_taken_over() {
+            return Err(Error::TakenOver {
+                id,
+                by: load.source,
+            });
+        }
+        if !may_go_on {
+            let bytes = "a file or a stream".to_owned();
             return Err(Error::OtherSource {
                 id,
-                known: load.source,
-                given: source,
+                known: load.state.hash.map_or(load.source, |_| bytes.clone()),
+                given: if is_generated { source } else { bytes },
             });
         }
         Ok(Self {
@@ -49,6 +81,7 @@ impl Loader {
             session: Some(session),
             id,
             source,
+            may_have_more: is_file && !is_whole && load.state.hash.is_some(),
             state: load.state,
         })
     }
@@ -59,6 +92,11 @@ impl Loader {
 
     pub(super) fn state(&self) -> LoadState {
         self.state
+    }
+
+    /// Whether there is nothing that could be loaded.
+    pub(super) fn is_over(&self) -> bool {
+        self.state.finished && !self.may_have_more
     }
 
     /// Stores the next chunk, which takes the load to the state `after`.
@@ -100,6 +138,44 @@ impl Loader {
         } else {
             Err(Error::Overtaken(self.id.clone()))
         }
+    }
+}
+
+/// Names the load of a source that was given no name, and says whether the name is that of the whole content.
+///
+/// What another load has stored of what a file begins with is gone on with. While some load is not finished, nothing is loaded
+/// that begins otherwise: it may be the same calls, corrected.
+fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), Error> {
+    if let Origin::Generator(..) = origin {
+        return Ok((origin.describe(), true));
+    }
+    let loads = store::loads_of_bytes(session)?;
+    let is_open = |load: &&Load| !load.state.finished && load.state.calls > 0;
+    let open = loads
+        .iter()
+        .find(is_open)
+        .map(|load| (load.id.clone(), load.state.calls));
+    let (id, mut alike) = origin.load_id(loads)?;
+    let known = store::find_load(session, &id)?;
+    if known.as_ref().is_some_and(|load| !load.is_taken_over()) {
+        return Ok((id, true));
+    }
+    if let Some(load) = alike.pop() {
+        tracing::info!(
+            load = load.id,
+            calls = load.state.calls,
+            "this begins with what another load has stored, and goes on with it"
+        );
+        return if store::take_over(session, &load, &id)? {
+            Ok((id, false))
+        } else {
+            Err(Error::Overtaken(load.id))
+        };
+    }
+    match open {
+        // What took it over has come to bytes that this does not begin with.
+        Some((id, calls)) if known.is_none() => Err(Error::Unfinished { id, calls }),
+        _ => Ok((id, true)),
     }
 }
 

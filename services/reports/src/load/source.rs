@@ -8,9 +8,10 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, SourceError};
+use crate::store::{self, Load, LoadState};
 
 use super::generator::{Amount, Generator};
-use super::json::{JsonCalls, Row};
+use super::json::{JsonCalls, Place, Row};
 
 /// What is loaded.
 #[derive(Debug, Clone, Copy)]
@@ -21,27 +22,24 @@ pub(super) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Says what it is, so that a load does not go on with another source than it began with.
-    pub(super) fn describe(self) -> Result<String, Error> {
-        Ok(match (self, self.length()?) {
-            (Self::Generator(amount, seed), _) => {
-                format!("{amount} generated calls of seed {seed}")
-            }
-            // Without its name, under which it need not stay.
-            (_, Some(bytes)) => format!("a file of {bytes} bytes"),
-            (_, None) => "a stream".to_owned(),
-        })
+    /// What a load of it that has loaded nothing is called a load of.
+    pub(super) fn describe(self) -> String {
+        match self {
+            Self::Generator(amount, seed) => format!("{amount} generated calls of seed {seed}"),
+            Self::File(_) | Self::Stdin => store::bytes(Xxh3::new().digest128()),
+        }
     }
 
-    /// A name for the load of it, the same for the same calls; drawn where they cannot be read twice.
-    pub(super) fn load_id(self) -> Result<String, Error> {
+    /// A name for the load of it, the same for the same calls; drawn where they cannot be read twice. Of a file also which
+    /// of these loads, in the order of how far they have come, have loaded what it begins with.
+    pub(super) fn load_id(self, loads: Vec<Load>) -> Result<(String, Vec<Load>), Error> {
         match self {
             Self::File(path) if self.length()?.is_some() => {
-                let hash = hash(path).map_err(|error| Error::file(path, error))?;
-                Ok(format!("xxh3-{hash:032x}"))
+                let hashed = hash(path, loads).map_err(|error| Error::file(path, error))?;
+                Ok((store::bytes(hashed.0), hashed.1))
             }
-            Self::File(_) | Self::Stdin => Ok(Uuid::now_v7().to_string()),
-            Self::Generator(..) => self.describe(),
+            Self::File(_) | Self::Stdin => Ok((Uuid::now_v7().to_string(), Vec::new())),
+            Self::Generator(..) => Ok((self.describe(), Vec::new())),
         }
     }
 
@@ -57,12 +55,20 @@ impl Origin<'_> {
         }
     }
 
-    /// Opens it, to go on at a position that [`Source::position`] gave behind a row; 0 is its start.
-    pub(super) fn open(self, position: u64) -> Result<Source, Error> {
+    /// Opens it, to go on where a load of it stopped. None if it does not begin with what was loaded.
+    pub(super) fn open(
+        self,
+        LoadState {
+            position,
+            hash,
+            finished,
+            ..
+        }: LoadState,
+    ) -> Result<Option<Source>, Error> {
         let input: Box<dyn Read + Send> = match self {
             Self::Generator(amount, seed) => {
                 let generator = Generator::new(amount, seed, position);
-                return Ok(Source::Generated(generator.into()));
+                return Ok(Some(Source::Generated(generator.into())));
             }
             Self::Stdin => Box::new(io::stdin()),
             Self::File(path) => {
@@ -70,25 +76,40 @@ impl Origin<'_> {
             }
         };
         let mut calls = JsonCalls::new(input)?;
-        if position > 0 {
-            calls.skip_to(position)?;
-        }
-        Ok(Source::Json(calls))
+        let begins_so = position == 0
+            || (calls.skip_to(position, finished)?
+                && hash.is_none_or(|hash| calls.place().hash == hash));
+        Ok(begins_so.then_some(Source::Json(calls.into())))
     }
 }
 
-/// Two files of one name and length need not hold the same, say those of two days.
-fn hash(path: &Path) -> io::Result<u128> {
+/// The hash of a file, and which of the loads, in the order of how far they have come, have loaded what it begins with. Two
+/// files of one name and length need not hold the same, say those of two days.
+fn hash(path: &Path, loads: Vec<Load>) -> io::Result<(u128, Vec<Load>)> {
     let mut file = BufReader::with_capacity(HASHED_BYTES, File::open(path)?);
-    let mut hash = Xxh3::new();
+    let (mut hash, mut at) = (Xxh3::new(), 0);
+    let mut alike = Vec::new();
+    let mut loads = loads.into_iter().peekable();
     loop {
         let read = file.fill_buf()?;
-        let length = read.len();
-        if length == 0 {
-            return Ok(hash.digest128());
-        }
-        hash.update(read);
+        let to_load = loads
+            .peek()
+            .map_or(u64::MAX, |load| load.state.position - at);
+        let length = read
+            .len()
+            .min(usize::try_from(to_load).unwrap_or(usize::MAX));
+        let is_end = read.is_empty();
+        hash.update(&read[..length]);
         file.consume(length);
+        at += length as u64;
+        while let Some(load) = loads.next_if(|load| load.state.position == at) {
+            if load.state.hash == Some(hash.digest128()) {
+                alike.push(load);
+            }
+        }
+        if is_end {
+            return Ok((hash.digest128(), alike));
+        }
     }
 }
 
@@ -97,7 +118,7 @@ const HASHED_BYTES: usize = 1 << 18;
 
 /// An open source.
 pub(super) enum Source {
-    Json(JsonCalls<Box<dyn Read + Send>>),
+    Json(Box<JsonCalls<Box<dyn Read + Send>>>),
     Generated(Box<Generator>),
 }
 
@@ -110,11 +131,14 @@ impl Source {
         }
     }
 
-    /// Behind the last row, in bytes or, of generated ones, in calls.
-    pub(super) fn position(&self) -> u64 {
+    /// Behind the last row, in bytes and with their hash or, of generated ones, in calls.
+    pub(super) fn place(&mut self) -> (u64, Option<u128>) {
         match self {
-            Self::Json(calls) => calls.position(),
-            Self::Generated(generator) => generator.made(),
+            Self::Json(calls) => {
+                let Place { position, hash } = calls.place();
+                (position, Some(hash))
+            }
+            Self::Generated(generator) => (generator.made(), None),
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::load::Chunk;
 pub struct LoadState {
     /// The first byte of the source that is not loaded yet, or the first call of one that is generated.
     pub position: u64,
+    /// The hash of the bytes before; none of generated calls.
+    pub hash: Option<u128>,
     /// How many calls are stored.
     pub calls: u64,
     /// How many malformed rows were left out.
@@ -25,10 +27,113 @@ pub struct LoadState {
 /// A load as it is stored.
 #[derive(Debug)]
 pub struct Load {
-    /// What is loaded.
+    /// Its name.
+    pub id: String,
+    /// What is loaded: [`bytes`], or which calls are generated.
     pub source: String,
     /// How far it has come.
     pub state: LoadState,
+}
+
+/// What a load's source is called: the bytes that were loaded of it.
+#[must_use]
+pub fn bytes(hash: u128) -> String {
+    format!("{BYTES}{hash:032x}")
+}
+
+const BYTES: &str = "xxh3-";
+
+impl Load {
+    /// Whether another load has taken over what this one had stored.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.source.starts_with(TAKEN_OVER)
+    }
+
+    fn read(row: (String, String, u64, u64, u64, bool)) -> Self {
+        let (id, source, position, calls, malformed, finished) = row;
+        let hash = source.strip_prefix(BYTES);
+        let state = LoadState {
+            position,
+            hash: hash.and_then(|hash| u128::from_str_radix(hash, 16).ok()),
+            calls,
+            malformed,
+            finished,
+        };
+        Self { id, source, state }
+    }
+}
+
+const COLUMNS: &str = "id, source, next_position, calls, malformed, finished_at IS NOT NULL";
+/// What the source of a load is called when another has taken it over.
+const TAKEN_OVER: &str = "taken over by load ";
+
+/// The load of this name, if there is one.
+///
+/// # Errors
+/// As the database says.
+pub fn find_load(connection: &mut Conn, id: &str) -> Result<Option<Load>, mysql::Error> {
+    let query = format!("SELECT {COLUMNS} FROM loads WHERE id = ?");
+    Ok(connection.exec_first(query, (id,))?.map(Load::read))
+}
+
+/// All loads that have come anywhere in bytes, those that have come farthest last.
+///
+/// # Errors
+/// As the database says.
+pub fn loads_of_bytes(connection: &mut Conn) -> Result<Vec<Load>, mysql::Error> {
+    let query = format!(
+        "SELECT {COLUMNS}
+         FROM loads
+         WHERE source LIKE '{BYTES}%' AND next_position > 0
+         ORDER BY next_position"
+    );
+    connection.query_map(query, Load::read)
+}
+
+/// Goes on with a load under another name. False if it is not as it was any more.
+///
+/// # Errors
+/// As the database says.
+pub fn take_over(connection: &mut Conn, load: &Load, id: &str) -> Result<bool, mysql::Error> {
+    let mut transaction = connection.start_transaction(TxOpts::default())?;
+    let there: Option<(String, u64)> = transaction.exec_first(
+        "SELECT source, next_position
+         FROM loads
+         WHERE id = ?
+         FOR UPDATE",
+        (&load.id,),
+    )?;
+    if there.as_ref() != Some(&(load.source.clone(), load.state.position)) {
+        return Ok(false);
+    }
+    transaction.exec_drop(
+        "INSERT INTO loads (id, source, next_position, calls, malformed, started_at, finished_at)
+         VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(6), IF(?, UTC_TIMESTAMP(6), NULL))
+         ON DUPLICATE KEY UPDATE
+           source = VALUES(source),
+           next_position = VALUES(next_position),
+           calls = VALUES(calls),
+           malformed = VALUES(malformed),
+           finished_at = VALUES(finished_at)",
+        (
+            id,
+            &load.source,
+            load.state.position,
+            load.state.calls,
+            load.state.malformed,
+            load.state.finished,
+        ),
+    )?;
+    // It stays, so that its own source is not loaded from the start again.
+    transaction.exec_drop(
+        "UPDATE loads
+         SET source = ?, finished_at = UTC_TIMESTAMP(6)
+         WHERE id = ?",
+        (format!("{TAKEN_OVER}{id}"), &load.id),
+    )?;
+    transaction.commit()?;
+    Ok(true)
 }
 
 /// Begins a load, or finds it, with its source and how far it has come.
@@ -41,21 +146,7 @@ pub fn begin_load(connection: &mut Conn, id: &str, source: &str) -> Result<Load,
          VALUES (?, ?, UTC_TIMESTAMP(6))",
         (id, source),
     )?;
-    let found = connection.exec_first(
-        "SELECT source, next_position, calls, malformed, finished_at IS NOT NULL
-         FROM loads
-         WHERE id = ?",
-        (id,),
-    )?;
-    let (source, position, calls, malformed, finished) =
-        found.ok_or(mysql::DriverError::UnexpectedPacket)?;
-    let state = LoadState {
-        position,
-        calls,
-        malformed,
-        finished,
-    };
-    Ok(Load { source, state })
+    find_load(connection, id)?.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
 
 /// What came of storing a chunk.
@@ -103,18 +194,22 @@ fn advance(
     transaction.exec_drop(
         "UPDATE loads
          SET
+           source = COALESCE(?, source),
            next_position = ?,
            calls = ?,
            malformed = ?,
            finished_at = IF(?, UTC_TIMESTAMP(6), NULL)
-         WHERE id = ? AND next_position = ? AND finished_at IS NULL",
+         WHERE id = ? AND source = COALESCE(?, source) AND next_position = ? AND (finished_at IS NOT NULL) = ?",
         (
+            after.hash.map(bytes),
             after.position,
             after.calls,
             after.malformed,
             after.finished,
             id,
+            before.hash.map(bytes),
             before.position,
+            before.finished,
         ),
     )?;
     Ok(transaction.affected_rows() == 1)

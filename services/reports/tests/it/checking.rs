@@ -3,7 +3,7 @@
 use mysql::prelude::Queryable;
 use testbed::Database;
 
-use crate::harness::{load, reports, run};
+use crate::harness::{load, reports, run, run_unread};
 
 #[test]
 fn each_kind_of_difference_is_found_and_named() {
@@ -50,4 +50,19 @@ fn each_kind_of_difference_is_found_and_named() {
         connection.query_drop(back).expect("the table is there");
     }
     assert_eq!(run(&mut reports("check", &database), "").status, Some(0));
+}
+
+#[test]
+fn a_command_whose_output_nobody_reads_ends_with_the_status_of_its_work() {
+    let database = Database::new();
+    let ran = run_unread(reports("load", &database).args(["--quiet", "--generate", "2x3"]));
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let ran = run_unread(&mut reports("check", &database));
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    database
+        .connect()
+        .query_drop("UPDATE call_durations SET calls = calls + 1")
+        .expect("the table is there");
+    let ran = run_unread(&mut reports("check", &database));
+    assert_eq!((ran.status, &*ran.err), (Some(1), ""), "{ran:?}");
 }

@@ -1,11 +1,10 @@
 //! The client against services that keep the contract, that fail, and that lie.
 
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use testbed::{Process, eventually, program};
 
-use crate::harness::{Ran, run};
+use crate::harness::{Ran, run, run_unread};
 use crate::stub::{Manner, Stub};
 
 fn client(url: &str, options: &[&str]) -> Ran {
@@ -107,28 +106,42 @@ fn what_fails_in_passing_is_sent_once_more_and_makes_no_second_task() {
 
 #[test]
 fn without_any_report_nothing_is_judged() {
-    for (manner, told) in [
-        (Manner::Failing, "the task ended as error: no luck"),
-        (Manner::Slow, "the task has not ended in time"),
+    // What comes too late may be the end of the task, or the answer to a question for it.
+    for (manner, timeout, told) in [
+        (
+            Manner::Failing,
+            "30s",
+            &["the task ended as error: no luck"][..],
+        ),
+        (Manner::Slow, "3s", &["the task", "in time"]),
         (
             Manner::Refusing,
-            "422 Unprocessable Entity: `numbers` takes 1 to 1000 numbers.",
+            "30s",
+            &["422 Unprocessable Entity: They cannot be taken: see `faults`."],
         ),
+        (Manner::Refusing, "30s", &["    {\"index\":0}"]),
     ] {
         let stub = Stub::start(manner);
-        let ran = client(&stub.url(), &["-n", "3", "--timeout", "1s"]);
+        let ran = client(&stub.url(), &["-n", "3", "--timeout", timeout]);
         assert_eq!(ran.status, Some(5), "{manner:?} {ran:?}");
         assert!(ran.out.contains("Reports: 0, "), "{manner:?} {ran:?}");
-        assert!(ran.out.contains(told), "{manner:?} {ran:?}");
+        assert!(
+            ran.out.ends_with(
+                "
+unknown: there is no report that could be judged
+"
+            ),
+            "{manner:?} {ran:?}"
+        );
+        let tells = |line: &str| told.iter().all(|told| line.contains(told));
+        assert!(ran.out.lines().any(tells), "{manner:?} {ran:?}");
     }
 }
 
 #[test]
 fn a_service_that_is_not_there_is_told_before_the_run() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    drop(listener);
-    let ran = client(&format!("http://{address}"), &[]);
+    // Nobody listens there.
+    let ran = client("http://127.0.0.1:9", &[]);
     assert_eq!(ran.status, Some(3), "{ran:?}");
     assert!(ran.err.contains("no service can be reached"), "{ran:?}");
 }
@@ -141,10 +154,16 @@ fn a_command_line_that_cannot_be_is_refused() {
         ["-p", "x"],
         ["-u", "https://localhost"],
         ["--timeout", "0s"],
+        ["-u", "127.0.0.1:8000"],
+        ["-u", "localhost:8000"],
     ] {
         let mut client = program("reports").expect("tests of the package build it");
         let ran = run(client.arg("client").args(options), "");
         assert_eq!(ran.status, Some(2), "{options:?} {ran:?}");
+        assert!(
+            options[0] != "-u" || ran.err.contains("http://"),
+            "{options:?} {ran:?}"
+        );
     }
 }
 
@@ -174,4 +193,25 @@ fn an_interrupted_run_says_so_and_is_judged() {
     assert!(sent.expect("kill can be started").success());
     let status = process.end(testbed::PATIENCE).expect("it is our child");
     assert_eq!(status.and_then(|status| status.code()), Some(130));
+}
+
+#[test]
+fn a_client_whose_output_nobody_reads_ends_with_its_verdict() {
+    for (manner, status) in [(Manner::Honest, 0), (Manner::OtherPrice, 1)] {
+        let stub = Stub::start(manner);
+        let mut client = program("reports").expect("tests of the package build it");
+        client.args([
+            "client",
+            "-u",
+            &stub.url(),
+            "-p",
+            "1,2",
+            "-n",
+            "10",
+            "-c",
+            "1",
+        ]);
+        let ran = run_unread(&mut client);
+        assert_eq!((ran.status, &*ran.err), (Some(status), ""), "{ran:?}");
+    }
 }

@@ -108,3 +108,19 @@ pub(crate) fn assert_valid(database: &Database) {
     let ran = run(&mut reports("check", database), "");
     assert_eq!(ran.status, Some(0), "{ran:?}");
 }
+
+/// Runs a command whose standard output nobody reads.
+pub(crate) fn run_unread(command: &mut Command) -> Ran {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it is our child");
+    Ran {
+        status: output.status.code(),
+        out: String::new(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

@@ -9,9 +9,9 @@ use crate::harness::{
     Call, array, assert_valid, count, file, lines, load, noted, reports, run, stored,
 };
 
-/// In some 43 chunks.
+/// In some 300 chunks.
 const CALLS: u64 = 30_000;
-const GENERATED: [&str; 4] = ["--generate", "20x1500", "--chunk-calls", "700"];
+const GENERATED: [&str; 4] = ["--generate", "20x1500", "--chunk-calls", "100"];
 
 fn loading(database: &Database, options: &[&str]) -> Command {
     let mut command = reports("load", database);
@@ -76,7 +76,7 @@ fn a_file_whose_load_is_killed_again_and_again_is_stored_once() {
     for text in [array(&calls), lines(&calls)] {
         let (_folder, path) = file(&text);
         let path = path.to_str().expect("it is ASCII");
-        kill_again_and_again(&[path, "--chunk-calls", "700"]);
+        kill_again_and_again(&[path, "--chunk-calls", "100"]);
     }
 }
 

@@ -1,18 +1,19 @@
 //! The API, workers and the database are killed under load: each task ends once, with the right report.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Database, OwnDatabase, Replica, eventually};
+use testbed::{Database, OwnDatabase, Replica, SetAtEnd, eventually, lasting_address};
 use uuid::Uuid;
 
 use crate::service::{api, load_phone_7, start, try_request, worker};
 
 const CLIENTS: usize = 8;
-const TASKS_EACH: usize = 25;
+/// Reports that are served between one break and the next.
+const BETWEEN: usize = 25;
 const LEASE: [&str; 2] = ["--lease", "1s"];
 
 /// Asks for a report, again until it is accepted, and gives the task's id.
@@ -27,7 +28,7 @@ fn ask_until_accepted(address: SocketAddr, correlation_id: usize) -> String {
         let Some((status, body)) = try_request(address, &head, &wanted) else {
             return false;
         };
-        assert!(matches!(status, 202 | 503), "{status} {body}");
+        assert!(matches!(status, 202 | 503 | 504), "{status} {body}");
         let task: Value = serde_json::from_str(&body).expect("all answers are JSON");
         task["task_id"]
             .as_str()
@@ -53,51 +54,51 @@ fn report(address: SocketAddr, id: &str) -> Value {
     report
 }
 
-/// Has clients ask for reports while `breaks` breaks something again and again, and judges what they got.
-fn judge_under(database: &Database, address: SocketAddr, mut breaks: impl FnMut(usize)) {
+/// Has clients ask for reports while `breaks` breaks something so many times, and judges what they got.
+fn judge_under(
+    database: &Database,
+    address: SocketAddr,
+    times: usize,
+    mut breaks: impl FnMut(usize),
+) {
     let figures = load_phone_7(database);
     let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|client| {
-                let figures = &figures;
-                scope.spawn(move || {
-                    for number in 0..TASKS_EACH {
-                        let correlation_id = client * TASKS_EACH + number;
-                        let id = ask_until_accepted(address, correlation_id);
-                        let report = report(address, &id);
-                        assert_eq!(report["data"], json!([figures]));
-                        assert_eq!(report["correlation_id"], json!(correlation_id));
-                    }
-                })
-            })
-            .collect();
-        let over = &over;
-        scope.spawn(move || {
-            for client in clients {
-                client.join().expect("a client was served");
-            }
-            over.store(true, Ordering::Release);
-        });
-        let mut round = 0;
-        while !over.load(Ordering::Acquire) {
-            thread::sleep(Duration::from_millis(250));
-            breaks(round);
-            round += 1;
+    let (asked, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let ask = || {
+        while !over.load(Ordering::Relaxed) {
+            let correlation_id = asked.fetch_add(1, Ordering::Relaxed);
+            let id = ask_until_accepted(address, correlation_id);
+            let report = report(address, &id);
+            assert_eq!(report["data"], json!([figures]));
+            assert_eq!(report["correlation_id"], json!(correlation_id));
+            served.fetch_add(1, Ordering::Relaxed);
         }
-        assert!(round > 2, "something was broken while they asked");
+    };
+    thread::scope(|scope| {
+        let over = SetAtEnd(&over);
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(ask)).collect();
+        let more_served = || {
+            let before = served.load(Ordering::Relaxed);
+            eventually("more is served", || {
+                served.load(Ordering::Relaxed) >= before + BETWEEN
+                    || clients.iter().any(ScopedJoinHandle::is_finished)
+            });
+        };
+        more_served();
+        for round in 0..times {
+            breaks(round);
+            more_served();
+        }
+        drop(over);
+        for client in clients {
+            client.join().expect("a client was served");
+        }
     });
+    let asked = asked.into_inner() as u64;
     let ends: Vec<(String, u64)> =
         database.rows("SELECT ended_as, COUNT(*) FROM tasks GROUP BY ended_as");
-    assert_eq!(
-        ends,
-        [("completed".to_owned(), (CLIENTS * TASKS_EACH) as u64)]
-    );
+    assert_eq!(ends, [("completed".to_owned(), asked)]);
     assert_eq!(database.rows::<u64>("SELECT COUNT(*) FROM jobs"), [0]);
-}
-
-fn at(address: SocketAddr) -> [String; 2] {
-    ["--listen".to_owned(), address.to_string()]
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn while_workers_are_killed_and_frozen_each_task_is_completed_once() {
     let database = Database::new();
     let api = api(&database);
     let mut workers: Vec<Replica> = (0..2).map(|_| worker(&database, &LEASE)).collect();
-    judge_under(&database, api.address(), |round| {
+    judge_under(&database, api.address(), 8, |round| {
         let place = round % 2;
         if round % 4 < 2 {
             workers[place].kill();
@@ -122,16 +123,16 @@ fn while_workers_are_killed_and_frozen_each_task_is_completed_once() {
 #[test]
 fn while_the_api_is_killed_each_task_is_completed_once() {
     let database = Database::new();
-    let mut api = api(&database);
-    let address = api.address();
+    let address = lasting_address();
+    let start = || {
+        let options = ["--listen", &address.to_string()];
+        start("api", &database, &options)
+    };
+    let mut api = start();
     let _workers = [worker(&database, &LEASE), worker(&database, &LEASE)];
-    judge_under(&database, address, |_| {
+    judge_under(&database, address, 8, |_| {
         api.kill();
-        api = start(
-            "api",
-            &database,
-            &at(address).each_ref().map(String::as_str),
-        );
+        api = start();
     });
 }
 
@@ -143,13 +144,11 @@ fn while_the_database_is_killed_each_task_is_completed_once() {
     let database = Database::of(&server);
     let api = api(&database);
     let _workers = [worker(&database, &LEASE), worker(&database, &LEASE)];
-    judge_under(&database, api.address(), |round| {
-        if round % 4 == 0 {
-            server
-                .process()
-                .and_then(testbed::Process::kill)
-                .expect("it runs");
-            server.start().expect("it starts again");
-        }
+    judge_under(&database, api.address(), 4, |_| {
+        server
+            .process()
+            .and_then(testbed::Process::kill)
+            .expect("it runs");
+        server.start().expect("it starts again");
     });
 }

@@ -110,6 +110,7 @@ fn rows_that_are_no_calls_are_left_out_counted_and_told_with_their_place() {
     let at = |row: usize| format!("at={row}");
     assert!(ran.err.contains(&at(good.len())), "{ran:?}");
     assert!(ran.err.contains(&at(2 * good.len() + 15)), "{ran:?}");
+    assert!(ran.err.contains("in a file of its own"), "{ran:?}");
     assert_eq!(count(&database), 3);
     let loads: Vec<(u64, u64, u64)> =
         database.rows("SELECT calls, malformed, next_position FROM loads");
@@ -119,7 +120,8 @@ fn rows_that_are_no_calls_are_left_out_counted_and_told_with_their_place() {
 #[test]
 fn of_many_malformed_rows_the_first_are_told_and_all_are_counted() {
     let database = Database::new();
-    let ran = load(&database, &["-"], &"{}\n".repeat(1_000));
+    let ran = run(reports("load", &database).arg("-"), &"{}\n".repeat(1_000));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
     assert!(ran.out.contains("1000 malformed rows left out"), "{ran:?}");
     assert_eq!(ran.err.matches("missing field").count(), 10, "{ran:?}");
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ pub(crate) enum Manner {
     Busy,
     /// It hangs up on the first request for a report.
     HangsUpOnce,
-    /// Tasks never end.
+    /// Tasks never end, and questions for them are held.
     Slow,
     /// Tasks end in an error.
     Failing,
@@ -147,14 +148,24 @@ impl Shared {
         let index = |path: &str| path.rsplit_once("/task-")?.1.parse().ok();
         Some(match index(path) {
             None => (404, Value::Null),
-            Some(task) if path.starts_with("/api/v1/tasks/") => (200, self.task(task)),
+            Some(task) if path.starts_with("/api/v1/tasks/") => {
+                let wait = request.headers.get("prefer")?.strip_prefix("wait=")?;
+                if self.manner == Manner::Slow {
+                    thread::sleep(Duration::from_secs(wait.parse().ok()?));
+                }
+                (200, self.task(task))
+            }
             Some(task) => self.report(task),
         })
     }
 
     fn post(&self, request: &Request) -> Option<Answer> {
         if self.manner == Manner::Refusing {
-            return Some((422, json!({"detail": "`numbers` takes 1 to 1000 numbers."})));
+            let faults: Vec<_> = (0..7).map(|index| json!({"index": index})).collect();
+            return Some((
+                422,
+                json!({"detail": "They cannot be taken: see `faults`.", "faults": faults}),
+            ));
         }
         assert_eq!(request.body["numbers"], json!([1, 2]));
         let mut tasks = self.tasks.lock().expect("nothing panics with it");

@@ -2,30 +2,45 @@
 
 use foundation::mysql::{column, time};
 use mysql::prelude::Queryable;
-use mysql::{Conn, Row, Transaction, params};
+use mysql::{Conn, Row, Transaction, Value, params};
 
 use super::{Result, announce, transaction};
+use crate::token::LEEWAY_S;
 use crate::users::signing_keys::StoredKey;
 
+/// Adds a key that signs in `after_s` seconds, and later than all others: the latest of those that sign already is the one that
+/// signs. Gives from when on.
 pub(super) fn insert_key(
     transaction: &mut Transaction<'_>,
     key: &StoredKey,
     after_s: u64,
-) -> Result<()> {
+) -> Result<Value> {
+    let signs_from: Option<Value> = transaction.exec_first(
+        r"SELECT
+            GREATEST(
+              NOW(6) + INTERVAL ? SECOND,
+              COALESCE(MAX(signs_from) + INTERVAL 1 SECOND, NOW(6))
+            )
+          FROM signing_keys",
+        (after_s,),
+    )?;
+    let signs_from = signs_from.ok_or(mysql::DriverError::UnexpectedPacket)?;
     transaction.exec_drop(
         r"INSERT INTO signing_keys (kid, public_key, private_key, sealed, signs_from)
-          VALUES (:kid, :public_key, :private_key, :sealed, NOW(6) + INTERVAL :after SECOND)",
+          VALUES (:kid, :public_key, :private_key, :sealed, :signs_from)",
         params! {
             "kid" => &key.kid,
             "public_key" => &key.public_key,
             "private_key" => &key.private_key,
             "sealed" => key.sealed,
-            "after" => after_s,
+            "signs_from" => &signs_from,
         },
-    )
+    )?;
+    Ok(signs_from)
 }
 
-/// Adds a key that signs in `after_s` seconds. Those of before verify for `old_verify_s` seconds from then on.
+/// Adds a key that signs in `after_s` seconds, in the place of those that do not sign yet. The one that signs until then verifies
+/// for `old_verify_s` seconds more.
 pub fn rotate_key(
     connection: &mut Conn,
     key: &StoredKey,
@@ -33,26 +48,38 @@ pub fn rotate_key(
     old_verify_s: u64,
 ) -> Result<()> {
     let mut transaction = transaction(connection)?;
+    // Rotations at once wait for each other.
     transaction.query_drop(
-        r"DELETE FROM signing_keys
-          WHERE verifies_until < NOW(6)",
+        r"SELECT last
+          FROM change_counter
+          WHERE id = 1
+          FOR UPDATE",
     )?;
+    // By a clock that is ahead of the database's, a key signs a little earlier: one that may do so already stays.
+    transaction.exec_drop(
+        r"DELETE FROM signing_keys
+          WHERE verifies_until < NOW(6) OR signs_from > NOW(6) + INTERVAL ? SECOND",
+        (LEEWAY_S,),
+    )?;
+    let signs_from = insert_key(&mut transaction, key, after_s)?;
     transaction.exec_drop(
         r"UPDATE signing_keys
-          SET verifies_until = NOW(6) + INTERVAL ? SECOND
-          WHERE verifies_until IS NULL",
-        (after_s + old_verify_s,),
+          SET verifies_until = CAST(:signs_from AS DATETIME(6)) + INTERVAL :seconds SECOND
+          WHERE signs_from < :signs_from
+          ORDER BY signs_from DESC
+          LIMIT 1",
+        params! { signs_from, "seconds" => old_verify_s },
     )?;
-    insert_key(&mut transaction, key, after_s)?;
     announce(&mut transaction, None, 0)?;
     transaction.commit()
 }
 
-/// All keys.
+/// All keys whose tokens are taken, or will be.
 pub fn keys(connection: &mut Conn) -> Result<Vec<StoredKey>> {
     let rows: Vec<Row> = connection.exec(
         r"SELECT kid, public_key, private_key, sealed, signs_from, verifies_until
-          FROM signing_keys",
+          FROM signing_keys
+          WHERE verifies_until IS NULL OR verifies_until > NOW(6)",
         (),
     )?;
     let key = |mut row: Row| {

@@ -30,8 +30,9 @@ pub fn credentials(connection: &mut Conn, login: &str) -> Result<Option<Credenti
     let row: Option<(u64, String, String)> = connection.exec_first(
         r"SELECT id, role, password_hash
           FROM users
-          WHERE login = ?",
-        (login,),
+          WHERE login = ? AND LENGTH(login) = ?",
+        // To `=` blanks at the end are nothing.
+        (login, login.len()),
     )?;
     Ok(row.map(|(user, name, hash)| Credentials {
         user: UserId(user),
@@ -104,7 +105,7 @@ pub enum Refreshed {
     Reused(UserId),
 }
 
-/// Puts the next token in the place of this one.
+/// Puts the next token in the place of this one. It may be asked so again where the answer was lost.
 pub fn refresh(
     connection: &mut Conn,
     token: &RefreshToken,
@@ -121,7 +122,7 @@ pub fn refresh(
     let Some((id, user, hash)) = session else {
         return Ok(Refreshed::Unknown);
     };
-    if hash != token.hash() {
+    if hash != token.hash() && hash != next.hash() {
         transaction.exec_drop("DELETE FROM sessions WHERE id = ?", (id,))?;
         transaction.commit()?;
         return Ok(Refreshed::Reused(UserId(user)));

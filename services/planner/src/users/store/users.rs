@@ -7,8 +7,9 @@ use mysql::{Conn, Params, Row, Transaction, Value, params};
 use super::{Result, announce, transaction};
 use crate::ids::UserId;
 use crate::page::Page;
+use crate::text::folded;
 use crate::token::Role;
-use crate::users::cache::{DELETED, names};
+use crate::users::cache::{self, DELETED};
 use crate::users::mask::Mask;
 use crate::users::user::{NewUser, User, UserChange};
 
@@ -83,15 +84,16 @@ impl Search {
         );
         let mut values: Vec<Value> = vec![page.after.into()];
         if let Some(login) = &self.login {
-            sql.push_str(" AND login = ?");
-            values.push(login.into());
+            // To `=` blanks at the end are nothing.
+            sql.push_str(" AND login = ? AND LENGTH(login) = ?");
+            values.extend([login.into(), login.len().into()]);
         }
         for (column, mask) in [
             ("first_name_lower", &self.first_name),
             ("last_name_lower", &self.last_name),
         ] {
             if let Some(mask) = mask {
-                sql.extend([" AND ", column, " LIKE LOWER(?) ESCAPE '|'"]);
+                sql.extend([" AND ", column, " LIKE ? ESCAPE '|'"]);
                 values.push((&mask.pattern).into());
             }
         }
@@ -112,12 +114,16 @@ pub fn find(connection: &mut Conn, search: &Search, page: Page) -> Result<Vec<Us
 pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Result<Option<User>> {
     let mut transaction = transaction(connection)?;
     let inserted = transaction.exec_drop(
-        r"INSERT INTO users (login, first_name, last_name, role, password_hash, created_at)
-          VALUES (:login, :first_name, :last_name, 'user', :hash, NOW(6))",
+        r"INSERT INTO users (
+            login, first_name, last_name, first_name_lower, last_name_lower, role, password_hash, created_at
+          )
+          VALUES (:login, :first_name, :last_name, :first_name_lower, :last_name_lower, 'user', :hash, NOW(6))",
         params! {
             "login" => &new.login,
             "first_name" => &new.first_name,
             "last_name" => &new.last_name,
+            "first_name_lower" => folded(&new.first_name),
+            "last_name_lower" => folded(&new.last_name),
             hash,
         },
     );
@@ -159,7 +165,7 @@ pub enum Changed<T> {
 
 /// Whether a request's `If-Match`, if it has one, names this version.
 fn matches(if_match: Option<&str>, version: u64) -> bool {
-    if_match.is_none_or(|tags| names(tags, &User::etag(version)))
+    if_match.is_none_or(|tags| cache::matches(tags, &User::etag(version)))
 }
 
 /// Changes a user; with a new password it ends all sessions.
@@ -185,12 +191,16 @@ pub fn change_user(
           SET
             first_name = :first_name,
             last_name = :last_name,
+            first_name_lower = :first_name_lower,
+            last_name_lower = :last_name_lower,
             version = :version,
             password_hash = COALESCE(:hash, password_hash)
           WHERE id = :id",
         params! {
             "first_name" => &user.first_name,
             "last_name" => &user.last_name,
+            "first_name_lower" => folded(&user.first_name),
+            "last_name_lower" => folded(&user.last_name),
             "version" => user.version,
             hash,
             id,

@@ -143,7 +143,69 @@ fn a_row_may_fill_the_buffer_and_not_more() {
         (vec![2], vec![0])
     );
     let read = read_all(&format!("[{too_long}]"), 1 << 17);
-    assert!(matches!(read, Err(SourceError::RowTooLong(1, _))));
+    let error = read.expect_err("an array does not go on").to_string();
+    assert!(
+        error.contains("byte 1 ") && error.contains("more than 1048576 bytes"),
+        "{error}"
+    );
+    let mut lines = JsonCalls::new(too_long.as_bytes()).expect("it is well-formed");
+    let row = lines.next_row().expect("lines go on");
+    assert!(
+        matches!(&row, Some(Row::Malformed { reason, .. }) if reason.contains("more than 1048576 bytes")),
+        "{row:?}"
+    );
+    // Not everything that is wrong with a full buffer is its length.
+    let broken = format!("{{\"phone\" 1}}\n{}", row_of_spaces());
+    let mut lines = JsonCalls::new(broken.as_bytes()).expect("it is well-formed");
+    let row = lines.next_row().expect("lines go on");
+    assert!(
+        matches!(&row, Some(Row::Malformed { reason, .. }) if reason.contains("expected `:`")),
+        "{row:?}"
+    );
+}
+
+fn row_of_spaces() -> String {
+    " ".repeat(2 * BUFFER_BYTES)
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    for text in [call(1), format!("[{}]", call(1))] {
+        for at_once in [1, 1 << 20] {
+            let read = read_all(&format!("\u{feff}{text}"), at_once).expect("it is well-formed");
+            assert_eq!(read, (vec![1], vec![]), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_call_as_an_array_is_none_and_the_reason_shows_a_row() {
+    for text in ["[[77,1000,2500]]", "[77,1000,2500]"] {
+        let mut calls = JsonCalls::new(text.as_bytes()).expect("it is well-formed");
+        let row = calls.next_row().expect("it is JSON");
+        assert!(
+            matches!(&row, Some(Row::Malformed { reason, .. }) if reason.contains(r#"{"phone": 1, "start_date""#)),
+            "{row:?}"
+        );
+    }
+}
+
+#[test]
+fn a_last_line_that_is_cut_off_is_read_again_when_the_rest_of_it_is_there() {
+    let (first, second) = (format!("{}\n", call(1)), call(2));
+    for cut in 1..second.len() {
+        let mut before = JsonCalls::new(Trickle(first.as_bytes(), 7)).expect("it is well-formed");
+        while before.next_row().expect("lines go on").is_some() {}
+        let text = format!("{first}{}", &second[..cut]);
+        let mut calls = JsonCalls::new(Trickle(text.as_bytes(), 5)).expect("it is well-formed");
+        while calls.next_row().expect("lines go on").is_some() {}
+        assert_eq!(
+            calls.place().position,
+            first.trim_end().len() as u64 + 1,
+            "{text}"
+        );
+        assert_eq!(calls.place(), before.place(), "{text}");
+    }
 }
 
 proptest! {
@@ -159,7 +221,9 @@ proptest! {
             prop_assert!(first.next_row().expect("it is well-formed").is_some());
         }
         let mut second = JsonCalls::new(Trickle(text.as_bytes(), 3)).expect("it is well-formed");
-        second.skip_to(first.position()).expect("it is as long");
+        let place = first.place();
+        prop_assert!(second.skip_to(place.position, false).expect("it can be read"));
+        prop_assert_eq!(second.place(), place);
         let mut rest = Vec::new();
         while let Some(Row::Call(call)) = second.next_row().expect("it is well-formed") {
             rest.push(call.phone.number());
