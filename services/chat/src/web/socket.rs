@@ -156,6 +156,9 @@ impl Socket {
                 if let Err(error) = state.socket.write(Message::Text(frame)) {
                     state.fail(error);
                 }
+                if state.phase != Phase::Open {
+                    break;
+                }
             }
             state.next = last + 1;
             state.flush();
