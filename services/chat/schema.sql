@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS messages (
   UNIQUE KEY request_id (room_id, id, kind)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- Proofs that are asked for and not made. Of each room the one with the least seq is in the queue, the others wait here.
+-- Proofs that are asked for and not shown. Of each room the one with the least seq is in a queue, the others wait here.
 CREATE TABLE IF NOT EXISTS proofs (
   room_id  INT UNSIGNED    NOT NULL,
   seq      BIGINT UNSIGNED NOT NULL,
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS proofs (
   PRIMARY KEY (room_id, seq)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- Replies of workers, each until who called for it has taken it.
+-- Replies of workers, each until it is shown.
 CREATE TABLE IF NOT EXISTS replies (
   room_id  INT UNSIGNED    NOT NULL,
   seq      BIGINT UNSIGNED NOT NULL,

@@ -199,7 +199,8 @@ impl Worker {
         let _ = self.wake.try_send(());
     }
 
-    /// Claims nothing more, gives back what is not begun, and waits for what is; at the deadline that is given back too.
+    /// Claims nothing more, gives back what is not begun, and waits for what is; at the deadline that is given back too. What
+    /// is given back has spent no attempt.
     pub fn finish(self, deadline: Instant) {
         let _ended_before = self.stop.send(deadline);
         let _panicked = self.queue_thread.join();

@@ -1,6 +1,9 @@
 // The chat's page. What others wrote is only ever set as text.
 
 const RETRY_MS = { first: 250, longest: 8000 };
+// How long what was refused for now waits to be sent again.
+const REFUSED_MS = 1000;
+const MOST_ROOM = 64;
 const PROVED_BY_END = /.(!pow|!rpc)$/s;
 
 const at = (id) => document.getElementById(id);
@@ -23,7 +26,7 @@ entry.addEventListener("submit", (event) => {
 writing.addEventListener("submit", (event) => {
   event.preventDefault();
   const message = writing.text.value;
-  if (!message.trim()) return;
+  if (!room || !message.trim()) return;
   const sent = { id: crypto.randomUUID(), username: entry.name.value, message };
   localStorage.setItem("name", sent.username);
   room.unseen.set(sent.id, sent);
@@ -40,9 +43,12 @@ writing.text.addEventListener("keydown", (event) => {
   }
 });
 
-addEventListener("online", () => room.socket === null && connect(room));
+addEventListener("online", () => room?.socket === null && connect(room));
 
 function enter(name) {
+  const length = [...name].length;
+  fault.textContent = length < 1 || length > MOST_ROOM ? `A room has 1 to ${MOST_ROOM} characters. Enter another.` : "";
+  if (fault.textContent) return;
   if (room) {
     clearTimeout(room.retry);
     room.left = true;
@@ -62,7 +68,6 @@ function connect(room) {
   room.socket = socket;
   tell("Connecting …");
   socket.addEventListener("open", () => {
-    room.failures = 0;
     tell(`In ${room.name}`);
     // Stored once: each has its id.
     for (const sent of room.unseen.values()) send(sent);
@@ -87,16 +92,27 @@ function tell(text, kind = "") {
 }
 
 function take(room, frame) {
-  if (frame.error) {
-    fault.textContent = frame.error;
-    return;
-  }
+  if (frame.error) return refused(room, frame);
+  // Not when it is open: a server without its database opens and closes.
+  room.failures = 0;
   // A number that was shown already came again behind a new connection.
   if (room.seq !== null && frame.seq <= room.seq) return;
   room.seq = frame.seq;
   if (frame.kind === "message") room.unseen.delete(frame.id);
   else proved(room, frame);
   show(room, frame);
+}
+
+function refused(room, { error, id, again }) {
+  fault.textContent = error;
+  const sent = room.unseen.get(id);
+  if (again && sent) {
+    setTimeout(() => room.unseen.has(id) && !room.left && send(sent), REFUSED_MS);
+    return;
+  }
+  room.unseen.delete(id);
+  // To be mended, if nothing else is being written.
+  if (sent && !writing.text.value) writing.text.value = sent.message;
 }
 
 function show(room, frame) {
@@ -145,7 +161,7 @@ async function check(proof, element) {
   const hash = await sha256(join(header, new Uint8Array(nonce.buffer)));
   const hex = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   const zeros = leadingZeros(hash);
-  if (hex !== proof.hash || zeros < proof.bits) return refute("not verified");
+  if (hex !== proof.hash || proof.bits < 1 || zeros < proof.bits) return refute("not verified");
   const rate = proof.elapsed_ms ? ` · ${(proof.hashes / proof.elapsed_ms / 1000).toFixed(1)} MH/s` : "";
   element.textContent = `✓ verified · ${zeros} zero bits · nonce ${proof.nonce}${rate}`;
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::{Args, Parser, Subcommand};
 use foundation::config::ServerArgs;
+use url::Url;
 
 use crate::load::LoadArgs;
 use crate::verify::VerifyArgs;
@@ -45,11 +46,13 @@ pub struct WebArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Origins whose pages may open sockets here beside the own, like `https://chat.example`. With commas between
+    /// Origins whose pages may open sockets here beside the own, like `https://chat.example`, or `null` for pages from files.
+    /// With commas between
     #[arg(
         long,
         env = "ALLOWED_ORIGINS",
         value_delimiter = ',',
+        value_parser = origin,
         value_name = "ORIGIN"
     )]
     pub allowed_origins: Vec<String>,
@@ -85,5 +88,74 @@ impl WorkerArgs {
     pub fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().ok();
         self.threads.or_else(cores).map_or(1, NonZeroUsize::get)
+    }
+}
+
+/// Reads an origin, and gives it as browsers send it.
+fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text == "null" {
+        return Ok(text.to_owned());
+    }
+    let refused = || "an origin is like `https://chat.example`, or `null`".to_owned();
+    let url: Url = text.parse().map_err(|_malformed| refused())?;
+    let names_more = url.username() != ""
+        || url.password().is_some()
+        || !matches!(url.path(), "" | "/")
+        || url.query().is_some()
+        || url.fragment().is_some();
+    match url.host_str().filter(|_| !names_more) {
+        None => Err(refused()),
+        Some(_) if url.origin().is_tuple() => Ok(url.origin().ascii_serialization()),
+        // Of an extension of a browser.
+        Some(host) => Ok(format!("{}://{host}", url.scheme())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_variable_means_one_thing_to_a_command_and_another_to_the_next() {
+        for (command, variable) in [("verify", "CHAT_VERIFY_JSON"), ("load", "CHAT_LOAD_JSON")] {
+            let config = Config::command();
+            let command = config.find_subcommand(command).expect("it has it");
+            let mut options = command.get_arguments();
+            let json = options.find(|option| option.get_id() == "json");
+            let found = json
+                .and_then(|json| json.get_env())
+                .and_then(|it| it.to_str());
+            assert_eq!(found, Some(variable));
+        }
+    }
+
+    #[test]
+    fn an_origin_is_read_as_browsers_send_it_or_refused() {
+        for (given, read) in [
+            ("https://chat.example", Some("https://chat.example")),
+            (" https://Chat.example:443/ ", Some("https://chat.example")),
+            ("http://chat.example:80", Some("http://chat.example")),
+            ("http://chat.example:443", Some("http://chat.example:443")),
+            (
+                "https://bücher.example",
+                Some("https://xn--bcher-kva.example"),
+            ),
+            ("chrome-extension://abc", Some("chrome-extension://abc")),
+            ("null", Some("null")),
+            ("", None),
+            ("*", None),
+            ("chat.example", None),
+            ("chat.example:8000", None),
+            ("https://*.chat.example/x", None),
+            ("https://chat.example/pages", None),
+            ("https://u@chat.example", None),
+            ("https://chat.example?x", None),
+            ("file:///page.html", None),
+        ] {
+            assert_eq!(origin(given).ok().as_deref(), read, "{given:?}");
+        }
     }
 }

@@ -22,6 +22,8 @@ use uuid::Uuid;
 use client::Outgoing;
 use judge::Shown;
 
+use crate::message::Kind;
+
 /// A promise was broken.
 const BROKEN: u8 = 1;
 /// It could not be run.
@@ -43,7 +45,7 @@ pub struct LoadArgs {
     pub sockets: usize,
 
     /// Messages a second, of all sockets together. One socket sends at most 20
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), value_name = "COUNT")]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "COUNT")]
     pub rate: u32,
 
     /// How long to send, unless a signal (Ctrl-C, SIGTERM) ends that sooner. A second one ends the wait for what is missing
@@ -63,7 +65,7 @@ pub struct LoadArgs {
     pub no_answers: bool,
 
     /// Prints the results as JSON
-    #[arg(long)]
+    #[arg(long, env = "CHAT_LOAD_JSON")]
     pub json: bool,
 }
 
@@ -119,6 +121,10 @@ pub fn run(options: &LoadArgs) -> ExitCode {
             return ExitCode::from(NOT_RUN);
         }
     };
+    if let Err(cause) = runtime.block_on(client::reach(&options.urls, options.patience)) {
+        eprintln!("chat load: {cause}");
+        return ExitCode::from(NOT_RUN);
+    }
     let (results, violations) = LocalSet::new().block_on(&runtime, work(options));
     for violation in violations.iter().take(MOST_TOLD) {
         eprintln!("chat load: {violation}");
@@ -175,8 +181,11 @@ async fn work(options: &LoadArgs) -> (Results, Vec<String>) {
     wait_until(options.patience, all_connected).await;
     send(options, &shared, &clients).await;
     let expected = shared.sent.borrow().len() * if options.no_answers { 1 } else { 2 };
-    let has_all =
-        || shared.shown.borrow().len() >= expected && all_equal(&shared.positions.borrow());
+    let is_asked_for = |line: &&Shown| line.kind != Kind::Notice;
+    let has_all = || {
+        shared.shown.borrow().iter().filter(is_asked_for).count() >= expected
+            && all_equal(&shared.positions.borrow())
+    };
     let is_over = || has_all() || shared.signals.get() > 1;
     wait_until(options.patience, is_over).await;
     conclude(options, &shared)

@@ -102,7 +102,9 @@ pub enum Refused {
     #[error("This `id` was used for another message. Draw a new one for each message.")]
     IdTaken,
     /// More messages than a socket may send.
-    #[error("Too many messages: at most 20 a second are taken. This one was not.")]
+    #[error(
+        "Too many messages: at most 20 a second are taken. This one was not; send it again a little later."
+    )]
     TooMany,
     /// Too many messages wait for the database.
     #[error("Too many messages are waiting. This one was not taken; send it again a little later.")]
@@ -115,11 +117,37 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The frame that says so.
+    /// The frame that says so, of the message with this id if it brought one.
     #[must_use]
-    pub fn frame(&self) -> String {
-        serde_json::json!({ "error": self.to_string() }).to_string()
+    pub fn frame(&self, id: Option<Uuid>) -> String {
+        let frame = RefusedFrame {
+            error: self.to_string(),
+            id,
+            again: matches!(self, Self::TooMany | Self::Busy | Self::Stopping),
+        };
+        serde_json::to_string(&frame).expect("it has no maps")
     }
+}
+
+/// What clients are told of a message that was not taken. The first clients pass it over.
+#[derive(Serialize)]
+struct RefusedFrame {
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    /// The same message may be taken later.
+    again: bool,
+}
+
+/// The id that a client gave to what it sent, if that can be found.
+#[must_use]
+pub fn id_of(frame: &str) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: Uuid,
+    }
+    let named: Result<Named, _> = serde_json::from_str(frame);
+    named.ok().map(|named| named.id)
 }
 
 /// What a client sends. Other members, `group_id` of the first clients among them, are passed over.
@@ -161,13 +189,17 @@ impl NewMessage {
         }
         let sent: Sent<'_> =
             serde_json::from_str(frame).map_err(|error| Refused::Malformed(error.to_string()))?;
-        if !within(sent.username.trim(), MOST_USERNAME) || !within(&sent.username, MOST_USERNAME) {
+        let name = visible(&sent.username);
+        if name.is_empty() || !within(&sent.username, MOST_USERNAME) {
             return Err(Refused::Username);
         }
-        if [CRON, MESSAGER, WORKER].contains(&sent.username.trim()) {
+        if [CRON, MESSAGER, WORKER]
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(&name))
+        {
             return Err(Refused::Reserved);
         }
-        if sent.message.trim().is_empty() || !within(&sent.message, MOST_TEXT) {
+        if visible(&sent.message).is_empty() || !within(&sent.message, MOST_TEXT) {
             return Err(Refused::Text);
         }
         Ok(Self {
@@ -205,6 +237,20 @@ impl NewMessage {
             proof: None,
         }
     }
+}
+
+/// What a reader sees of a text: neither blanks, nor control characters, nor those that have no width or only change how
+/// others are shown.
+fn visible(text: &str) -> String {
+    let is_hidden = |sign: &char| {
+        sign.is_whitespace()
+            || sign.is_control()
+            || matches!(sign, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}')
+    };
+    text.chars().filter(|sign| !is_hidden(sign)).collect()
 }
 
 fn within(text: &str, most: usize) -> bool {
@@ -287,7 +333,15 @@ mod tests {
         assert_eq!(frame("u", &format!("{text}x")), Err(Refused::Text));
         assert_eq!(frame(" ", "hi"), Err(Refused::Username));
         assert_eq!(frame("u", " \n\t"), Err(Refused::Text));
-        assert_eq!(frame("internal_worker", "hi"), Err(Refused::Reserved));
+        assert_eq!(frame("u", "\u{200b}\u{feff} \u{1}"), Err(Refused::Text));
+        assert_eq!(frame("\u{200d}", "hi"), Err(Refused::Username));
+        for own in [
+            "internal_worker",
+            " Internal_Messager\t",
+            "Cron\u{200b}Tab\u{1}",
+        ] {
+            assert_eq!(frame(own, "hi"), Err(Refused::Reserved), "{own:?}");
+        }
         for frame in [
             "",
             "[]",
@@ -299,6 +353,30 @@ mod tests {
             let refused = NewMessage::parse(ROOM, frame);
             assert!(matches!(refused, Err(Refused::Malformed(_))), "{frame}");
         }
+    }
+
+    #[test]
+    fn who_is_refused_is_told_of_which_message_and_whether_to_send_it_again() {
+        let id = Uuid::new_v4();
+        let frame = serde_json::json!({ "username": 7, "id": id }).to_string();
+        assert_eq!(id_of(&frame), Some(id));
+        for unnamed in ["", "[]", "{}", r#"{"id":7}"#, r#"{"id":null}"#] {
+            assert_eq!(id_of(unnamed), None, "{unnamed}");
+        }
+        for (refused, again) in [
+            (Refused::Text, false),
+            (Refused::IdTaken, false),
+            (Refused::Busy, true),
+            (Refused::Stopping, true),
+        ] {
+            let frame: serde_json::Value =
+                serde_json::from_str(&refused.frame(Some(id))).expect("it is JSON");
+            assert_eq!(
+                (&frame["id"], &frame["again"]),
+                (&id.to_string().into(), &again.into())
+            );
+        }
+        assert!(!Refused::NoText.frame(None).contains("\"id\""));
     }
 
     #[test]

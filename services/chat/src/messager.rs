@@ -6,22 +6,20 @@ use std::time::{Duration, Instant};
 use foundation::backoff::Backoff;
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, Database, Pool, transaction};
+use foundation::mysql::{Access, Database, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
 use serde::de::DeserializeOwned;
 
 use crate::question::{Question, Route};
-use crate::store::{self, LockedRooms};
+use crate::store::{self, Called, LockedRooms};
 use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, Reply, Task};
 
 /// Tasks that are answered in one transaction.
 const CLAIMS: usize = 64;
-/// Calls that are waited for at a time. More of them wait in the queue, and nothing else does.
+/// Calls that are waited for at a time, of as many rooms. More of them wait in the queue, and nothing else does.
 const CALLS: usize = 32;
-/// How long a call waits for its reply before it is made again; what is being proved goes on, and is not proved twice.
-const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// The pauses between looks for a reply.
 const LOOKS: Backoff = Backoff {
     first: Duration::from_millis(20),
@@ -114,8 +112,11 @@ impl Handler for Answerer {
                 Task::Asked(question) if question.route == Route::Reverse => {
                     answers.push(question.reversed());
                 }
-                Task::Asked(question) => rooms.ask_for_proof(transaction, question)?,
-                Task::Ended(question, reply) => answers.push(question.ended(reply)),
+                Task::Asked(question) => store::hand_on(transaction, question)?,
+                Task::Ended(question, reply) => {
+                    answers.push(question.ended(reply));
+                    rooms.end_turn(transaction, question)?;
+                }
             }
         }
         rooms.append(transaction, &answers).map(drop)
@@ -141,55 +142,29 @@ impl Question {
     }
 }
 
-/// Calls the worker, and waits for its reply: the number of the message in its room relates the two.
+/// Waits for the replies to calls: the number of the message in its room relates the two.
 struct Caller {
     pool: Pool,
-}
-
-impl Caller {
-    fn run<T: Send + 'static>(
-        &self,
-        access: Access,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, WorkError> {
-        let deadline = Instant::now() + QUERY_TIMEOUT;
-        let away = |_| WorkError::Retry("the database is away".to_owned());
-        self.pool.run(access, deadline, query).map_err(away)
-    }
-
-    /// Has the question proved, unless an attempt before has done so.
-    fn call(&self, question: Question) -> Result<(), WorkError> {
-        self.run(Access::Write, move |connection| {
-            transaction(connection, |transaction| {
-                let rooms = LockedRooms::lock(transaction, [question.room])?;
-                if rooms.is_called(transaction, &question)? {
-                    return Ok(());
-                }
-                rooms.ask_for_proof(transaction, &question)
-            })
-        })
-    }
 }
 
 impl Handler for Caller {
     type Outcome = (Question, Reply);
 
+    /// Waits as long as it takes. Who waits already goes on doing so when the database is away for a while.
     fn work(&self, job: &Job) -> Result<(Question, Reply), WorkError> {
         let question: Question = read(job)?;
-        self.call(question.clone())?;
-        let begun = Instant::now();
         for looks in 0.. {
-            let asked = question.clone();
-            let look = move |connection: &mut Conn| store::reply(connection, &asked);
-            if let Some(reply) = self.run(Access::Read, look)? {
-                return Ok((question, reply));
+            let (asked, deadline) = (question.clone(), Instant::now() + QUERY_TIMEOUT);
+            let look = move |connection: &mut Conn| store::called(connection, &asked);
+            match self.pool.run(Access::Read, deadline, look) {
+                Ok(Called::Replied(reply)) => return Ok((question, reply)),
+                Ok(Called::Over) => break,
+                Ok(Called::Waits) | Err(_) => std::thread::sleep(LOOKS.pause(looks)),
             }
-            if begun.elapsed() > CALL_TIMEOUT {
-                break;
-            }
-            std::thread::sleep(LOOKS.pause(looks));
         }
-        Err(WorkError::Retry("no worker has replied".to_owned()))
+        Err(WorkError::Retry(
+            "nothing is asked for, and there is no reply".to_owned(),
+        ))
     }
 
     fn complete(
@@ -205,7 +180,7 @@ impl Handler for Caller {
         let mut rooms = LockedRooms::lock(transaction, rooms)?;
         rooms.append(transaction, &answers)?;
         done.iter()
-            .try_for_each(|(_, (question, _))| store::take_reply(transaction, question))
+            .try_for_each(|(_, (question, _))| rooms.end_turn(transaction, question))
     }
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
@@ -219,5 +194,6 @@ impl Handler for Caller {
 
 fn show_failure(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
     let mut rooms = LockedRooms::lock(transaction, [question.room])?;
-    rooms.append(transaction, &[question.failed()]).map(drop)
+    rooms.append(transaction, &[question.failed()])?;
+    rooms.end_turn(transaction, question)
 }

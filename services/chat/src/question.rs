@@ -16,7 +16,7 @@ pub enum Route {
     Reverse,
     /// For a proof, whose result comes back through the messager's queue.
     Queue,
-    /// For a proof that the messager calls the worker for, and waits for its reply.
+    /// For a proof that the messager waits for, as the reply to a call.
     Call,
 }
 
@@ -45,6 +45,19 @@ impl Question {
             (!asked.is_empty()).then_some((route, asked))
         });
         found.unwrap_or((Route::Reverse, text))
+    }
+
+    /// What a message asks that was stored with this number.
+    #[must_use]
+    pub fn of(message: &NewMessage, seq: u64) -> Self {
+        let (route, text) = Self::read(&message.text);
+        Self {
+            room: message.room,
+            seq,
+            id: message.id,
+            text: text.to_owned(),
+            route,
+        }
     }
 
     /// The answer: the text reversed, by what a reader takes for one sign.

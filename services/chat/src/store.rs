@@ -1,16 +1,18 @@
 //! All SQL. What is not a number stands in it as a parameter.
 
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use foundation::jobs;
 use foundation::mysql::{Schema, column, has_relations, time, transaction};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use uuid::Uuid;
 
 use crate::message::{Kind, Message, NewMessage, RoomId, RoomName};
-use crate::question::{Question, Route};
-use crate::tasks::{self, MESSAGER_QUEUE, PROOF_QUEUE, Reply, Task, enqueue, json};
+use crate::question::Question;
+
+pub use turns::{Called, called, hand_on};
 
 /// Connections of a process beyond those of its queues.
 pub const CONNECTIONS: u8 = 12;
@@ -126,7 +128,7 @@ pub fn store(
         let appended = rooms.append(transaction, messages)?;
         for (message, appended) in messages.iter().zip(&appended) {
             if let (Kind::Message, Appended::Stored(seq)) = (message.kind, appended) {
-                tasks::ask(transaction, message, *seq)?;
+                rooms.ask(transaction, Question::of(message, *seq))?;
             }
         }
         Ok(appended)
@@ -212,88 +214,6 @@ impl LockedRooms {
         Ok(appended)
     }
 
-    /// Has a question proved: at once if it is the only one of its room, else when those before it are.
-    ///
-    /// # Errors
-    /// As the database says.
-    pub fn ask_for_proof(
-        &self,
-        transaction: &mut Conn,
-        question: &Question,
-    ) -> Result<(), mysql::Error> {
-        let waiting: Option<u64> = transaction.exec_first(
-            "SELECT COUNT(*)
-             FROM proofs
-             WHERE room_id = ?",
-            (self.locked(question),),
-        )?;
-        transaction.exec_drop(
-            "INSERT INTO proofs (room_id, seq, task) VALUES (?, ?, ?)",
-            (question.room.0, question.seq, json(question)),
-        )?;
-        if waiting == Some(0) {
-            enqueue(transaction, PROOF_QUEUE, question)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the search for a proof with what came of it, and has the next question of its room proved.
-    ///
-    /// # Errors
-    /// As the database says.
-    pub fn end_proof(
-        &self,
-        transaction: &mut Conn,
-        question: &Question,
-        reply: &Reply,
-    ) -> Result<(), mysql::Error> {
-        transaction.exec_drop(
-            "DELETE FROM proofs
-             WHERE room_id = ? AND seq = ?",
-            (self.locked(question), question.seq),
-        )?;
-        match question.route {
-            Route::Call => transaction.exec_drop(
-                "INSERT INTO replies (room_id, seq, reply) VALUES (?, ?, ?)",
-                (question.room.0, question.seq, json(reply)),
-            )?,
-            Route::Queue | Route::Reverse => {
-                let task = Task::Ended(question.clone(), reply.clone());
-                enqueue(transaction, MESSAGER_QUEUE, &task)?;
-            }
-        }
-        let next: Option<Vec<u8>> = transaction.exec_first(
-            "SELECT task
-             FROM proofs
-             WHERE room_id = ?
-             ORDER BY seq
-             LIMIT 1",
-            (question.room.0,),
-        )?;
-        match next {
-            Some(task) => jobs::enqueue(transaction, PROOF_QUEUE, Uuid::now_v7(), &task),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether a question is being proved, or its reply is there.
-    ///
-    /// # Errors
-    /// As the database says.
-    pub fn is_called(
-        &self,
-        transaction: &mut Conn,
-        question: &Question,
-    ) -> Result<bool, mysql::Error> {
-        let key = (self.locked(question), question.seq);
-        let asked: Option<u64> = transaction.exec_first(
-            "SELECT (SELECT COUNT(*) FROM proofs WHERE room_id = ? AND seq = ?)
-                  + (SELECT COUNT(*) FROM replies WHERE room_id = ? AND seq = ?)",
-            (key.0, key.1, key.0, key.1),
-        )?;
-        Ok(asked.is_some_and(|asked| asked > 0))
-    }
-
     fn locked(&self, question: &Question) -> u32 {
         assert!(
             self.last_seqs.contains_key(&question.room),
@@ -301,33 +221,6 @@ impl LockedRooms {
         );
         question.room.0
     }
-}
-
-/// The reply to a call, if it is there.
-///
-/// # Errors
-/// As the database says.
-pub fn reply(connection: &mut Conn, question: &Question) -> Result<Option<Reply>, mysql::Error> {
-    let reply: Option<Vec<u8>> = connection.exec_first(
-        "SELECT reply
-         FROM replies
-         WHERE room_id = ? AND seq = ?",
-        (question.room.0, question.seq),
-    )?;
-    // What cannot be read was written by another version: the call has failed.
-    Ok(reply.map(|json| serde_json::from_slice(&json).unwrap_or(None)))
-}
-
-/// Takes the reply to a call away, as it is shown in this transaction.
-///
-/// # Errors
-/// As the database says.
-pub fn take_reply(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
-    transaction.exec_drop(
-        "DELETE FROM replies
-         WHERE room_id = ? AND seq = ?",
-        (question.room.0, question.seq),
-    )
 }
 
 /// Who said what, by room, id and kind.
@@ -396,6 +289,8 @@ fn uuid(bytes: &[u8]) -> Result<Uuid, mysql::Error> {
 
 #[cfg(test)]
 mod tests {
+    use foundation::jobs;
+
     use super::*;
 
     #[test]

@@ -5,46 +5,20 @@ use mysql::Conn;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::message::NewMessage;
 use crate::proof::Proof;
-use crate::question::{Question, Route};
+use crate::question::Question;
 
 /// What the messager reads: [`Task`].
 pub const MESSAGER_QUEUE: &str = "messager";
-/// Questions for which the messager calls a worker.
+/// Questions for which the messager waits for a worker's reply.
 pub const CALL_QUEUE: &str = "calls";
 /// Questions whose proof is looked for.
 pub const PROOF_QUEUE: &str = "proofs";
 
-/// Asks the inner service what a message that was stored asks.
-///
-/// # Errors
-/// As the database says.
-pub(crate) fn ask(
-    transaction: &mut Conn,
-    message: &NewMessage,
-    seq: u64,
-) -> Result<(), mysql::Error> {
-    let (route, text) = Question::read(&message.text);
-    let question = Question {
-        room: message.room,
-        seq,
-        id: message.id,
-        text: text.to_owned(),
-        route,
-    };
-    match route {
-        Route::Reverse | Route::Queue => {
-            enqueue(transaction, MESSAGER_QUEUE, &Task::Asked(question))
-        }
-        Route::Call => enqueue(transaction, CALL_QUEUE, &question),
-    }
-}
-
 /// What the messager is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
-    /// To answer, or have proved.
+    /// To answer, or hand on to the workers.
     Asked(Question),
     /// To show what came of a proof.
     Ended(Question, Reply),

@@ -1,10 +1,11 @@
 //! The outer process: page and sockets on one port.
 //!
-//! A socket begins as an HTTP request of the edge, which checks and counts it as all others. When it has left HTTP, a thread
-//! of `joins` sends it the history of its room, and from there on it belongs to two threads: `event_loop` reads from all
-//! sockets, `tail` writes to all. Neither blocks, on a client or on the database. What is read goes to `writer`, which stores
-//! it, together with what others said meanwhile, in one transaction. What is stored by whomever, this process or another, is
-//! found by `tail`, which asks the database for what is new in the rooms that somebody here is in.
+//! A socket begins as an HTTP request of the edge, which checks and counts it as all others. When it has left HTTP, it
+//! belongs to two threads: `event_loop` reads from all sockets, and writes what waits; `tail` writes to all that are in
+//! rooms. Neither blocks, on a client or on the database. Threads of `joins` read the history of rooms, part by part as it is
+//! written. What is read goes to `writer`, which stores it, together with what others said meanwhile, in one transaction.
+//! What is stored by whomever, this process or another, is found by `tail`, which asks the database for what is new in the
+//! rooms that somebody here is in.
 
 mod handshake;
 mod page;
@@ -19,8 +20,8 @@ mod greeting;
 mod metrics;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Service};
@@ -40,7 +41,7 @@ use writer::Writer;
 
 /// Sockets of one process at most. Each holds three descriptors, and a thread of the edge that sleeps.
 pub const MOST_SOCKETS: usize = 10_000;
-/// Threads that send history, so many sockets at a time. Each asks the database.
+/// Threads that read history, each for one socket at a time.
 const JOIN_THREADS: usize = 8;
 /// How long the last frames may take to leave when the server stops, before connections are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -54,6 +55,7 @@ struct Shared {
     event_loop: EventLoop,
     writer: Writer,
     tail: Tail,
+    joins: ThreadPool<Joining>,
     metrics: WebMetrics,
     /// Names sockets in this process.
     next_socket: AtomicU64,
@@ -63,7 +65,6 @@ struct Shared {
 /// The outer process.
 pub struct Web {
     shared: Arc<Shared>,
-    joins: Arc<ThreadPool<Joining>>,
     greeter: Greeter,
     allowed_origins: Vec<String>,
 }
@@ -87,12 +88,21 @@ impl Web {
         allowed_origins: Vec<String>,
         registry: &Registry,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let event_loop = EventLoop::new()?;
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
             pool: database.pool("chat", crate::store::CONNECTIONS),
             rooms: Rooms::default(),
-            event_loop: EventLoop::new()?,
+            event_loop,
             writer: Writer::default(),
             tail: Tail::default(),
+            joins: {
+                let shared = Weak::clone(shared);
+                ThreadPool::new("join", JOIN_THREADS, move |joining: Joining| {
+                    if let Some(shared) = shared.upgrade() {
+                        joining.run(&shared);
+                    }
+                })
+            },
             metrics: WebMetrics::new(registry),
             next_socket: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -101,15 +111,8 @@ impl Web {
         tail::start(&shared)?;
         event_loop::start(&shared)?;
         let greeter = greeting::start(&shared)?;
-        let joins = {
-            let shared = Arc::clone(&shared);
-            ThreadPool::new("join", JOIN_THREADS, move |joining: Joining| {
-                joining.run(&shared);
-            })
-        };
         Ok(Self {
             shared,
-            joins: Arc::new(joins),
             greeter,
             allowed_origins,
         })
@@ -148,10 +151,10 @@ impl Service for Web {
 
     /// Stores what was taken, shows it, and says good-bye.
     fn finish(self, deadline: Instant) {
-        self.joins.join();
         self.shared.writer.finish(deadline);
         self.shared.tail.finish();
-        for socket in self.shared.rooms.all() {
+        // Who is still to enter is told by the thread that sees to it, if not here: nobody waits for a database that is away.
+        for socket in self.shared.event_loop.all() {
             let standing = socket.close(CloseCode::Away, GOOD_BYE);
             event_loop::settle(&self.shared, &socket, false, standing);
         }
@@ -169,9 +172,10 @@ fn open(web: &Web, exchange: Exchange) {
         Err(problem) => return exchange.answer(problem),
     };
     let headers = [("Sec-WebSocket-Accept", accepted.key.as_str())];
-    let joins = Arc::clone(&web.joins);
+    let shared = Arc::clone(&web.shared);
     let wanted = accepted.wanted;
     exchange.upgrade("websocket", &headers, move |connection| {
-        joins.submit(Joining::new(connection, wanted, counted));
+        let joining = Joining::First(connection, wanted, counted);
+        shared.joins.submit(joining);
     });
 }

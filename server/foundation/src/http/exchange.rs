@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
-use tiny_http::Request;
+use tiny_http::{HTTPVersion, Method, Request};
 use uuid::Uuid;
 
 use super::in_flight::{Afterwards, InFlight};
@@ -97,6 +97,13 @@ impl Exchange {
         let upgrade = Upgrade::new(protocol, headers, Box::new(afterwards));
         self.open_mut().upgrade = Some(Box::new(upgrade));
         self.answer(Response::empty(SWITCHING_PROTOCOLS));
+    }
+
+    /// Whether the request may ask for another protocol: a `GET` in HTTP/1.1 (RFC 9110, section 7.8; RFC 6455, section 4.1).
+    #[must_use]
+    pub fn may_upgrade(&self) -> bool {
+        let request = self.request();
+        *request.method() == Method::Get && *request.http_version() == HTTPVersion(1, 1)
     }
 
     /// The segment of the path that stands for `{name}` in the endpoint's pattern, decoded.

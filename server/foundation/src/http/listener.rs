@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::descriptors;
+use super::{descriptors, sockets};
 
 /// Connections that the kernel holds ready before they are accepted; it takes the less of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -53,6 +53,7 @@ pub fn listen(
     idle_timeout: Duration,
     send_timeout: Duration,
 ) -> io::Result<Socket> {
+    sockets::listens_on(address);
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

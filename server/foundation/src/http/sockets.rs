@@ -5,10 +5,13 @@ use std::mem::MaybeUninit;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 pub(super) use nix::sys::socket::Shutdown;
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, getpeername, sendmsg, shutdown};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, SockaddrStorage, getpeername, getsockname, sendmsg, shutdown,
+};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::descriptors;
@@ -16,11 +19,22 @@ use super::descriptors;
 /// Descriptors that are looked at where the system sets no limit.
 const MOST_DESCRIPTORS: RawFd = 1 << 20;
 
+/// Whether this process listens on several addresses at a time, so that one peer may have a connection with each of them.
+static HAS_SEVERAL_ADDRESSES: AtomicBool = AtomicBool::new(false);
+
+/// To be called before connections to this address are accepted.
+pub(super) fn listens_on(address: SocketAddr) {
+    if address.ip().is_unspecified() {
+        HAS_SEVERAL_ADDRESSES.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Ends the connection with `peer`, whoever still holds it. With [`Shutdown::Write`] nothing that is written to it from now
 /// on is sent; with [`Shutdown::Both`] who reads from it soon finds its end as well.
 ///
 /// To be called by whoever holds the reader or the writer of that connection: while one of them is held, no other
-/// connection has this peer. A socket whose connection was reset already has no peer, and is not found.
+/// connection has this peer, but for one with another address of this machine: then neither is found. A socket whose
+/// connection was reset already has no peer, and is not found.
 pub(super) fn shut_down(peer: SocketAddr, how: Shutdown) {
     if let Some(descriptor) = find(peer) {
         // Fails if the peer was faster.
@@ -63,10 +77,18 @@ fn find(peer: SocketAddr) -> Option<RawFd> {
         .or_else(descriptors::most)
         .and_then(|end| RawFd::try_from(end).ok())
         .map_or(MOST_DESCRIPTORS, |end| end.min(MOST_DESCRIPTORS));
-    (0..end).rev().find(|&descriptor| {
+    let mut found = (0..end).rev().filter(|&descriptor| {
         getpeername::<SockaddrStorage>(descriptor)
             .is_ok_and(|address| as_std(&address) == Some(peer))
-    })
+    });
+    let newest = found.next()?;
+    if !HAS_SEVERAL_ADDRESSES.load(Ordering::Relaxed) {
+        return Some(newest);
+    }
+    // `tiny_http` does not tell which address of this machine a connection is with.
+    let local = |descriptor| getsockname::<SockaddrStorage>(descriptor).ok();
+    let address = local(newest);
+    found.all(|other| local(other) == address).then_some(newest)
 }
 
 fn as_std(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -82,6 +104,8 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
+
+    use socket2::{Domain, Socket, Type};
 
     use super::*;
 
@@ -109,6 +133,36 @@ mod tests {
             other_s.write_all(b"x").expect("it is open");
             assert_eq!(other.read(&mut [0]).ok(), Some(1));
         }
+    }
+
+    #[test]
+    fn of_two_connections_of_one_peer_with_two_addresses_of_this_machine_neither_is_found() {
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
+        listens_on(any);
+        let listener = TcpListener::bind(any).expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let connect = |from: SocketAddr, last: u8| {
+            let near = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor is free");
+            near.set_reuse_address(true).expect("it is new");
+            near.bind(&from.into()).expect("it is free but for ours");
+            let to = SocketAddr::from(([127, 0, 0, last], port));
+            near.connect(&to.into()).expect("it listens");
+            let address = near.local_addr().ok().and_then(|it| it.as_socket());
+            let far = listener.accept().expect("one waits").0;
+            (near, far, address.expect("it is connected"))
+        };
+        let (_near, far, peer) = connect(SocketAddr::from(([127, 0, 0, 1], 0)), 1);
+        let _duplicate = duplicate(peer).expect("a descriptor is free");
+        assert!(duplicate(peer).is_ok(), "of the same connection");
+        let (_other_near, other_far, same_peer) = connect(peer, 2);
+        assert_eq!(peer, same_peer);
+        assert!(duplicate(peer).is_err());
+        shut_down(peer, Shutdown::Both);
+        for mut far in [&far, &other_far] {
+            assert!(far.write(b"x").is_ok(), "it is open");
+        }
+        drop(other_far);
+        assert!(duplicate(peer).is_ok());
     }
 
     #[test]

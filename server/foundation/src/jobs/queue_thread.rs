@@ -371,24 +371,21 @@ impl<H: Handler> QueueThread<H> {
 
     /// Gives back what is held.
     fn release(&self, state: &mut State<H::Outcome>, which: Release) {
-        let not_begun: HashSet<_> = self.not_begun.try_iter().map(|job| job.claim()).collect();
-        state.held.retain(|claim| !not_begun.contains(claim));
-        let begun = match which {
-            Release::All => std::mem::take(&mut state.held),
-            Release::NotBegun => HashSet::new(),
+        let mut claims: HashSet<_> = self.not_begun.try_iter().map(|job| job.claim()).collect();
+        state.held.retain(|claim| !claims.contains(claim));
+        if let Release::All = which {
+            claims.extend(state.held.drain());
+        }
+        let Some(connection) = state.connection.as_mut().filter(|_| !claims.is_empty()) else {
+            return;
         };
-        for (claims, attempts) in [(not_begun, 0), (begun, 1)] {
-            let Some(connection) = state.connection.as_mut().filter(|_| !claims.is_empty()) else {
-                continue;
-            };
-            tracing::info!(
-                queue = self.queue,
-                jobs = claims.len(),
-                "giving back what is not done"
-            );
-            if let Err(error) = sql::release(connection, &claims, attempts) {
-                tracing::warn!(queue = self.queue, %error, "jobs are claimed again when their leases are over");
-            }
+        tracing::info!(
+            queue = self.queue,
+            jobs = claims.len(),
+            "giving back what is not done"
+        );
+        if let Err(error) = sql::release(connection, &claims) {
+            tracing::warn!(queue = self.queue, %error, "jobs are claimed again when their leases are over");
         }
     }
 }

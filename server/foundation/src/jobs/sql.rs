@@ -185,20 +185,14 @@ pub(super) fn prolong(
     Ok((claims.len() as u64).saturating_sub(connection.affected_rows()))
 }
 
-/// Gives back jobs that are held, to be claimed by others at once. `attempts` is 1 where they were begun, and else 0: then
-/// this was no attempt, and leaves no trace.
-pub(super) fn release(
-    connection: &mut Conn,
-    claims: &HashSet<Claim>,
-    attempts: u8,
-) -> Result<(), mysql::Error> {
+/// Gives back jobs that are held, to be claimed by others at once. This was no attempt: who stops is no fault of theirs.
+pub(super) fn release(connection: &mut Conn, claims: &HashSet<Claim>) -> Result<(), mysql::Error> {
     connection.query_drop(format!(
         "UPDATE jobs
-         SET attempt = attempt - {},
-             claimed_at = IF({attempts}, claimed_at, NULL),
+         SET attempt = attempt - 1,
+             claimed_at = NULL,
              available_at = UTC_TIMESTAMP(6)
          WHERE {} AND claimed_at IS NOT NULL",
-        1 - attempts,
         among(claims)
     ))
 }

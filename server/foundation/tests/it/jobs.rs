@@ -372,7 +372,7 @@ fn a_worker_that_stops_gives_back_at_its_deadline_what_takes_longer() {
     let other = queue.worker(LIMITS, |_| Ok("by the other".to_owned()));
     assert_eq!(
         queue.ends(),
-        HashMap::from([(id, (2, "by the other".to_owned()))])
+        HashMap::from([(id, (1, "by the other".to_owned()))])
     );
     other.finish(soon());
     gate.wait();
@@ -458,4 +458,20 @@ fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
     let written: (u64, u64, u64) =
         database.rows("SELECT COUNT(*), COUNT(DISTINCT id), COUNT(sum) FROM sums")[0];
     assert_eq!(written, (expected, expected, expected));
+}
+
+#[test]
+fn a_worker_whose_time_is_over_gives_back_what_it_has_begun_uncounted_too() {
+    let queue = Queue::new();
+    let job = queue.enqueue("begun");
+    for _ in 0..=LIMITS.max_attempts {
+        let (gate, work) = gated();
+        let worker = queue.worker(LIMITS, work);
+        gate.wait();
+        worker.finish(Instant::now());
+        gate.wait();
+    }
+    let worker = queue.worker(LIMITS, echo);
+    assert_eq!(queue.ends()[&job], (1, "begun".to_owned()));
+    worker.finish(soon());
 }

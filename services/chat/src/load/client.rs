@@ -1,6 +1,7 @@
 //! One client: it comes back when it is cut off, resumes where it was, and sends again what it has not seen.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
@@ -44,6 +45,48 @@ struct Frame<'a> {
     kind: &'a str,
     id: Option<Uuid>,
     error: Option<String>,
+    /// What was refused may be sent again later.
+    #[serde(default)]
+    again: bool,
+}
+
+/// Fails with the cause if one of these places cannot be reached.
+pub(super) async fn reach(urls: &[String], patience: Duration) -> Result<(), String> {
+    for base in urls {
+        let cannot = |error: &dyn Display| format!("cannot connect to {base}: {error}");
+        let mut url = socket_url(base, 0)?;
+        url.query_pairs_mut().append_pair("group_name", "load");
+        let connecting = tokio_tungstenite::connect_async(url.as_str());
+        match tokio::time::timeout(patience, connecting).await {
+            Err(elapsed) => return Err(cannot(&elapsed)),
+            Ok(Err(error)) => return Err(cannot(&error)),
+            Ok(Ok(_socket)) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where a client's socket is, without the query.
+fn socket_url(base: &str, client: usize) -> Result<Url, String> {
+    let mut url: Url = base
+        .parse()
+        .map_err(|error| format!("{base:?} is no URL: {error}"))?;
+    let scheme = match url.scheme() {
+        "http" | "ws" => "ws",
+        "https" | "wss" => "wss",
+        _ => return Err(format!("{base:?} is none of http, https, ws and wss")),
+    };
+    url.set_scheme(scheme).expect("one of these can be another");
+    url.set_path(&format!("/chat/ws/{client}"));
+    url.set_query(None);
+    Ok(url)
+}
+
+/// Whether what was sent was taken, or is to be sent again.
+#[derive(PartialEq, Eq)]
+enum Taken {
+    Yes,
+    Not,
 }
 
 struct Client {
@@ -78,10 +121,8 @@ pub(super) async fn run(
 impl Client {
     async fn connect(&self, attempt: usize) -> Option<Socket> {
         let urls = &self.shared.urls;
-        let mut url: Url = urls[(self.number + attempt) % urls.len()].parse().ok()?;
-        url.set_scheme(if url.scheme() == "https" { "wss" } else { "ws" })
-            .ok()?;
-        url.set_path(&format!("/chat/ws/{}", self.number));
+        let base = &urls[(self.number + attempt) % urls.len()];
+        let mut url = socket_url(base, self.number).ok()?;
         let (seen, _) = self.position();
         url.query_pairs_mut()
             .append_pair("group_name", &self.shared.room)
@@ -104,7 +145,12 @@ impl Client {
         loop {
             tokio::select! {
                 message = socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => self.take(&text),
+                    Some(Ok(Message::Text(text))) => {
+                        if self.take(&text) == Taken::Not {
+                            // What is not seen yet is sent again on another connection.
+                            return Ok(());
+                        }
+                    }
                     Some(Ok(Message::Close(_))) | None => return Ok(()),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error),
@@ -117,13 +163,21 @@ impl Client {
         }
     }
 
-    fn take(&mut self, text: &str) {
-        let Ok(frame) = serde_json::from_str::<Frame<'_>>(text) else {
-            return self.complain(&format!("what it was shown is no frame: {text}"));
-        };
+    fn take(&mut self, text: &str) -> Taken {
+        match serde_json::from_str::<Frame<'_>>(text) {
+            Err(_malformed) => self.complain(&format!("what it was shown is no frame: {text}")),
+            Ok(Frame { again: true, .. }) => return Taken::Not,
+            Ok(Frame {
+                error: Some(error), ..
+            }) => self.complain(&format!("it was refused: {error}")),
+            Ok(frame) => self.see(&frame, text),
+        }
+        Taken::Yes
+    }
+
+    fn see(&mut self, frame: &Frame<'_>, text: &str) {
         let Some(seq) = frame.seq else {
-            let error = frame.error.unwrap_or_default();
-            return self.complain(&format!("it was refused: {error}"));
+            return self.complain(&format!("what it was shown has no number: {text}"));
         };
         let (before, digest) = self.position();
         if seq != before + 1 {

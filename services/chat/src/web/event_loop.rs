@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use uuid::Uuid;
 
 use super::socket::{Socket, Standing};
-use super::{Shared, writer};
+use super::{Shared, join, writer};
 use crate::message::{NewMessage, Refused};
 
 /// How often it is seen what time brings: pings, and who is silent for too long.
@@ -43,6 +44,16 @@ impl EventLoop {
     /// How many sockets there are.
     pub(super) fn len(&self) -> usize {
         self.sockets.lock().len()
+    }
+
+    /// All sockets.
+    pub(super) fn all(&self) -> Vec<Arc<Socket>> {
+        self.sockets.lock().values().map(Arc::clone).collect()
+    }
+
+    /// A socket that is not gone.
+    pub(super) fn get(&self, socket: u64) -> Option<Arc<Socket>> {
+        self.sockets.lock().get(&socket).map(Arc::clone)
     }
 
     /// Reads from a socket from now on.
@@ -111,17 +122,16 @@ fn run(shared: &Shared) {
         );
         for event in events.drain(..) {
             let (id, flags) = (event.data.u64(), event.flags);
-            let socket = event_loop.sockets.lock().get(&id).map(Arc::clone);
-            if let Some(socket) = socket {
+            if let Some(socket) = event_loop.get(id) {
                 attend(shared, &socket, flags);
             }
         }
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();
-            let all: Vec<_> = event_loop.sockets.lock().values().map(Arc::clone).collect();
-            for socket in all {
+            for socket in event_loop.all() {
                 let standing = socket.tick(ticked);
                 settle(shared, &socket, false, standing);
+                join::tick(shared, &socket, ticked);
             }
         }
     }
@@ -151,10 +161,14 @@ fn take(shared: &Shared, socket: &Socket, frame: &str) -> Result<(), Refused> {
 /// Acts on what became of a socket: watches it further, or forgets it and tells its room.
 pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standing: Standing) {
     match standing {
-        Standing::Open { unsent } if unsent != had_unsent => {
-            shared.event_loop.watch(socket, unsent);
+        Standing::Open { unsent } => {
+            if unsent != had_unsent {
+                shared.event_loop.watch(socket, unsent);
+            }
+            if !unsent {
+                join::go_on(shared, socket);
+            }
         }
-        Standing::Open { .. } => {}
         Standing::Gone => {
             let removed = shared.event_loop.sockets.lock().remove(&socket.id);
             let Some(removed) = removed else {
@@ -162,7 +176,7 @@ pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standin
             };
             let _gone = removed.with_descriptor(|it| epoll::delete(&shared.event_loop.epoll, it));
             shared.rooms.leave(&removed);
-            if !shared.stopping.load(Ordering::Acquire) {
+            if removed.room != join::NO_ROOM && !shared.stopping.load(Ordering::Acquire) {
                 writer::submit_notice(shared, NewMessage::left(removed.room, removed.client));
             }
         }
@@ -170,15 +184,9 @@ pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standin
 }
 
 /// Tells a client, if it is still there, that its message was not taken.
-pub(super) fn refuse(shared: &Shared, socket: u64, refused: &Refused) {
-    let socket = shared
-        .event_loop
-        .sockets
-        .lock()
-        .get(&socket)
-        .map(Arc::clone);
-    if let Some(socket) = socket {
-        let standing = socket.refuse(refused);
+pub(super) fn refuse(shared: &Shared, socket: u64, refused: &Refused, id: Uuid) {
+    if let Some(socket) = shared.event_loop.get(socket) {
+        let standing = socket.refuse(refused, Some(id));
         settle(shared, &socket, false, standing);
     }
 }

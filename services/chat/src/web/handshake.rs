@@ -65,9 +65,10 @@ fn key(exchange: &Exchange) -> Result<&str, Problem> {
             .flat_map(|value| value.split(','));
         tokens.any(|listed| listed.trim().eq_ignore_ascii_case(token))
     };
-    if !lists("Connection", "upgrade") || !lists("Upgrade", "websocket") {
+    if !exchange.may_upgrade() || !lists("Connection", "upgrade") || !lists("Upgrade", "websocket")
+    {
         return Err(upgrade_required(
-            "This is for sockets: ask to upgrade to `websocket`.",
+            "This is for sockets: ask to upgrade to `websocket`, with `GET` in HTTP/1.1, and in one `Connection` header.",
         ));
     }
     if !exchange.headers("Sec-WebSocket-Version").eq(["13"]) {
@@ -104,9 +105,7 @@ fn check_origin(exchange: &Exchange, allowed: &[String]) -> Result<(), Problem> 
         return Ok(());
     };
     let host = exchange.headers("Host").next().unwrap_or_default();
-    let own = origin.split_once("://").map(|(_, authority)| authority);
-    let is_own = own.is_some_and(|own| own.eq_ignore_ascii_case(host));
-    if is_own
+    if is_own(origin, host)
         || allowed
             .iter()
             .any(|allowed| allowed.eq_ignore_ascii_case(origin))
@@ -117,6 +116,21 @@ fn check_origin(exchange: &Exchange, allowed: &[String]) -> Result<(), Problem> 
         403,
         "Pages of this origin may not open sockets here.",
     ))
+}
+
+/// Whether an origin is that of pages of this host. It names no scheme: a proxy may speak TLS. Either may name the port that
+/// its scheme has by default.
+fn is_own(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    let port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    let [authority, host] = [authority, host].map(|it| it.strip_suffix(port).unwrap_or(it));
+    authority.eq_ignore_ascii_case(host)
 }
 
 #[cfg(test)]
@@ -133,6 +147,24 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_key(key), taken, "{key}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_own_whether_it_names_the_default_port_or_not() {
+        for (origin, host, own) in [
+            ("http://a.example", "A.example", true),
+            ("http://a.example", "a.example:80", true),
+            ("https://a.example", "a.example:443", true),
+            ("http://[::1]", "[::1]:80", true),
+            ("http://a.example:8000", "a.example:8000", true),
+            ("http://a.example", "a.example:443", false),
+            ("https://a.example", "a.example:80", false),
+            ("http://a.example", "a.example:8080", false),
+            ("http://a.example", "b.example", false),
+            ("null", "null", false),
+        ] {
+            assert_eq!(is_own(origin, host), own, "{origin} on {host}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The way into a room: history first, then what is new, with nothing missed between.
+//!
+//! The threads here ask the database, and wait for no client: the next part of history is read when the part before has been
+//! written, which the event loop sees to, as to all that is written.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use foundation::http::Upgraded;
 use foundation::mysql::Access;
 use mysql::Conn;
 use rustix::event::epoll::EventFlags;
-use tungstenite::error::Error;
+use tungstenite::Utf8Bytes;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::handshake::Wanted;
@@ -17,131 +19,170 @@ use super::metrics::Counted;
 use super::rooms::Joined;
 use super::socket::Socket;
 use super::{GOOD_BYE, Shared, event_loop};
-use crate::message::RoomId;
+use crate::message::{RoomId, RoomName};
 use crate::store;
 
 /// How many of the last messages a client gets that does not say what it has seen.
 const LAST: u64 = 50;
 /// Messages of history that are read at once.
-const PAGE: usize = 200;
+const PAGE: usize = 100;
+/// Bytes of history that are sent at once, if it is more than one message.
+const PART: usize = 64 << 10;
 /// How long history may take. Who needs longer is closed, and may resume with what it has got by then.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Stands for the room of a socket that finds none, and is closed.
-const NO_ROOM: RoomId = RoomId(0);
+pub(super) const NO_ROOM: RoomId = RoomId(0);
 
 /// A connection that is about to enter a room.
-pub(super) struct Joining {
-    connection: Upgraded,
-    wanted: Wanted,
-    counted: Counted,
+pub(super) enum Joining {
+    /// It has left HTTP.
+    First(Upgraded, Wanted, Counted),
+    /// Its client has read the last part of its history.
+    Next(Arc<Socket>, Entering),
+}
+
+/// What a socket needs to enter its room.
+pub(super) struct Entering {
+    name: RoomName,
+    /// The number of the last message that it was sent.
+    seen: u64,
+    deadline: Instant,
 }
 
 /// Why nobody entered.
 enum NotJoined {
-    /// The client is gone.
-    Gone,
-    /// The client, or the database, was too slow.
+    /// The client was too slow.
     Late,
+    /// The database does not answer.
+    Away,
     /// The server stops.
     Stopping,
 }
 
-impl From<Error> for NotJoined {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Io(error) if error.kind() == ErrorKind::WouldBlock => Self::Late,
-            _gone => Self::Gone,
-        }
-    }
-}
-
-impl From<std::io::Error> for NotJoined {
-    fn from(_gone: std::io::Error) -> Self {
-        Self::Gone
-    }
-}
-
 impl Joining {
-    pub(super) fn new(connection: Upgraded, wanted: Wanted, counted: Counted) -> Self {
-        Self {
-            connection,
-            wanted,
-            counted,
-        }
-    }
-
     /// Sends history, and enters the room.
     pub(super) fn run(self, shared: &Shared) {
-        let deadline = Instant::now() + TIMEOUT;
-        let Wanted {
-            client,
-            room: name,
-            after,
-        } = self.wanted;
-        let wanted = name.clone();
-        let find = move |connection: &mut Conn| store::room(connection, &wanted);
-        let found = shared.pool.run(Access::Write, deadline, find);
-        let id = shared.next_socket.fetch_add(1, Ordering::Relaxed);
-        let room = found.as_ref().map_or(NO_ROOM, |(room, _)| *room);
-        let socket = Arc::new(Socket::new(id, client, room, self.connection, self.counted));
-        let joined = found
-            .map_err(|_away| NotJoined::Late)
-            .and_then(|(_, last)| {
-                let after = after.unwrap_or(last.saturating_sub(LAST)).min(last);
-                enter(shared, &socket, name.as_str(), after, deadline)
-            });
-        match joined {
-            Ok(()) => {
-                // What came with the handshake tells no event.
-                event_loop::attend(shared, &socket, EventFlags::IN);
+        let (socket, entered) = match self {
+            Self::First(connection, wanted, counted) => {
+                let Some(begun) = begin(shared, connection, wanted, counted) else {
+                    return;
+                };
+                begun
             }
-            Err(NotJoined::Gone) => {}
-            Err(NotJoined::Late) => {
-                let reason = "History takes too long. Resume with `after`.";
-                let _closed = socket.close(CloseCode::Again, reason);
+            Self::Next(socket, entering) => {
+                let entered = enter(shared, &socket, entering);
+                (socket, entered)
             }
-            Err(NotJoined::Stopping) => {
-                let _closed = socket.close(CloseCode::Away, GOOD_BYE);
-            }
-        }
+        };
+        let (code, reason) = match entered {
+            Ok(()) => return,
+            Err(NotJoined::Late) => (CloseCode::Again, LATE),
+            Err(NotJoined::Away) => (CloseCode::Again, AWAY),
+            Err(NotJoined::Stopping) => (CloseCode::Away, GOOD_BYE),
+        };
+        let standing = socket.close(code, reason);
+        event_loop::settle(shared, &socket, false, standing);
     }
 }
 
-fn enter(
+const LATE: &str = "History takes too long. Resume with `after`.";
+const AWAY: &str = "The database does not answer. Come back a little later.";
+
+/// Finds the room of a connection, and begins with its history. Nothing if the client is gone.
+fn begin(
     shared: &Shared,
-    socket: &Arc<Socket>,
-    name: &str,
-    after: u64,
-    deadline: Instant,
-) -> Result<(), NotJoined> {
-    socket.settle()?;
-    socket.block_until(Some(deadline))?;
-    let (room, mut seen) = (socket.room, after);
-    loop {
+    connection: Upgraded,
+    wanted: Wanted,
+    counted: Counted,
+) -> Option<(Arc<Socket>, Result<(), NotJoined>)> {
+    let deadline = Instant::now() + TIMEOUT;
+    let name = wanted.room.clone();
+    let find = move |connection: &mut Conn| store::room(connection, &name);
+    let found = shared.pool.run(Access::Write, deadline, find);
+    let id = shared.next_socket.fetch_add(1, Ordering::Relaxed);
+    let room = found.as_ref().map_or(NO_ROOM, |(room, _)| *room);
+    let socket = Arc::new(Socket::new(id, wanted.client, room, connection, counted));
+    socket.settle().ok()?;
+    shared.event_loop.add(&socket).ok()?;
+    let entered = found
+        .map_err(|_away| NotJoined::Away)
+        .and_then(|(_, last)| {
+            let after = wanted.after.unwrap_or(last.saturating_sub(LAST));
+            let entering = Entering {
+                name: wanted.room,
+                seen: after.min(last),
+                deadline,
+            };
+            enter(shared, &socket, entering)
+        });
+    // What came with the handshake tells no event.
+    event_loop::attend(shared, &socket, EventFlags::IN);
+    Some((socket, entered))
+}
+
+/// Sends the next part of history, and enters the room behind the last.
+fn enter(shared: &Shared, socket: &Arc<Socket>, mut entering: Entering) -> Result<(), NotJoined> {
+    while socket.is_open() {
+        let (room, seen, deadline) = (socket.room, entering.seen, entering.deadline);
         let read = move |connection: &mut Conn| store::messages(connection, room, seen, PAGE);
         let page = shared.pool.run(Access::Read, deadline, read);
-        let page = page.map_err(|_away| NotJoined::Late)?;
+        // First of all: who stops says good-bye to those that it finds, and this one may have come later.
         if shared.stopping.load(Ordering::Acquire) {
             return Err(NotJoined::Stopping);
         }
+        let page = page.map_err(|_away| NotJoined::Away)?;
         if Instant::now() > deadline {
             return Err(NotJoined::Late);
         }
-        let is_last = page.len() < PAGE;
-        seen = page.last().map_or(seen, |message| message.seq);
-        let frames = page.iter().map(|message| message.frame(name).into());
-        socket.send_history(frames.collect(), seen)?;
-        if !is_last {
-            continue;
-        }
-        socket.block_until(None)?;
-        match shared.rooms.join(socket, name, seen) {
-            Joined::Yes => {
-                let added = shared.event_loop.add(socket);
-                added.inspect_err(|_no_descriptor| shared.rooms.leave(socket))?;
-                return Ok(());
+        let mut bytes = 0;
+        let mut frames = Vec::new();
+        for message in &page {
+            let frame = Utf8Bytes::from(message.frame(entering.name.as_str()));
+            bytes += frame.len();
+            if bytes > PART && !frames.is_empty() {
+                break;
             }
-            Joined::Behind => socket.block_until(Some(deadline))?,
+            entering.seen = message.seq;
+            frames.push(frame);
         }
+        let is_last = page.len() < PAGE && frames.len() == page.len();
+        let seen = entering.seen;
+        if !is_last {
+            // Before it is sent: the event loop may be the first to see that it is written.
+            *socket.entering.lock() = Some(entering);
+            let standing = socket.send_history(frames, seen);
+            event_loop::settle(shared, socket, false, standing);
+            return Ok(());
+        }
+        let standing = socket.send_history(frames, seen);
+        event_loop::settle(shared, socket, false, standing);
+        if shared.rooms.join(socket, entering.name.as_str(), seen) == Joined::Yes {
+            // It may be gone already, when it was in no room yet.
+            if shared.event_loop.get(socket.id).is_none() {
+                shared.rooms.leave(socket);
+            }
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Has the next part of a socket's history sent, if there is one, as the part before is written.
+pub(super) fn go_on(shared: &Shared, socket: &Socket) {
+    let Some(entering) = socket.entering.lock().take() else {
+        return;
+    };
+    if let Some(socket) = shared.event_loop.get(socket.id) {
+        shared.joins.submit(Joining::Next(socket, entering));
+    }
+}
+
+/// Closes a socket whose client takes too long to read its history.
+pub(super) fn tick(shared: &Shared, socket: &Socket, now: Instant) {
+    let is_late = |entering: &mut Entering| now > entering.deadline;
+    let late = socket.entering.lock().take_if(is_late);
+    if late.is_some() {
+        let standing = socket.close(CloseCode::Again, LATE);
+        event_loop::settle(shared, socket, false, standing);
     }
 }

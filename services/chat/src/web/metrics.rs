@@ -50,7 +50,7 @@ impl WebMetrics {
                 "greetings_total",
                 "Minutes greeted by this process, whether it or another stored that",
             ),
-            sockets: registry.gauge("sockets", "Open sockets in rooms"),
+            sockets: registry.gauge("sockets", "Open sockets"),
             waiting: registry.gauge("messages_waiting", "Messages that wait for the database"),
             open: Arc::default(),
             full: Reporter::default(),

@@ -82,11 +82,4 @@ impl Rooms {
             _ => Vec::new(),
         }
     }
-
-    /// All who are in any room.
-    pub(super) fn all(&self) -> Vec<Arc<Socket>> {
-        let rooms = self.rooms.lock();
-        let sockets = rooms.values().flat_map(|room| room.sockets.values());
-        sockets.map(Arc::clone).collect()
-    }
 }

@@ -10,13 +10,16 @@ use tungstenite::error::Error;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, Utf8Bytes, WebSocket};
+use uuid::Uuid;
 
 use super::allowance::{Allowance, Allowed};
+use super::join::Entering;
 use super::metrics::Counted;
-use crate::message::{Refused, RoomId};
+use crate::message::{Refused, RoomId, id_of};
 
-/// Bytes of a frame, and of a message of several, at most: a message of the most characters fits, however it is escaped.
-const MOST_FRAME: usize = 16 << 10;
+/// Bytes of a frame, and of a message of several, at most. A message of the most characters fits, however it is escaped: text
+/// and name take 12 bytes a character, `\uXXXX` twice, which are 48,768, and there is room for other members.
+const MOST_FRAME: usize = 60 << 10;
 /// What a socket reads at once, and keeps in memory for that.
 const READ_BUFFER: usize = 4 << 10;
 /// What is read of a socket before it is another's turn.
@@ -36,9 +39,6 @@ const CLOSING: Duration = Duration::from_secs(2);
 struct Turns {
     connection: Upgraded,
     left: usize,
-    /// While it blocks: when that must end. A time-out of the system is for one write alone; who takes a little now and then
-    /// would hold the thread for long.
-    deadline: Option<Instant>,
 }
 
 impl Read for Turns {
@@ -55,12 +55,6 @@ impl Read for Turns {
 
 impl Write for Turns {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self
-            .deadline
-            .is_some_and(|deadline| Instant::now() > deadline)
-        {
-            return Err(ErrorKind::WouldBlock.into());
-        }
         self.connection.write(bytes)
     }
 
@@ -77,6 +71,8 @@ pub(super) struct Socket {
     pub(super) client: u64,
     pub(super) room: RoomId,
     state: Mutex<State>,
+    /// What it still needs to enter its room, while that waits until the client has read what was sent.
+    pub(super) entering: Mutex<Option<Entering>>,
     /// Counts it, until it is dropped.
     _counted: Counted,
 }
@@ -114,7 +110,7 @@ pub(super) enum Standing {
 }
 
 impl Socket {
-    /// A socket on a connection that has left HTTP. It blocks until [`Self::block_until`] says otherwise.
+    /// A socket on a connection that has left HTTP.
     pub(super) fn new(
         id: u64,
         client: u64,
@@ -131,7 +127,6 @@ impl Socket {
         let turns = Turns {
             connection,
             left: TURN,
-            deadline: None,
         };
         let now = Instant::now();
         let state = State {
@@ -148,26 +143,32 @@ impl Socket {
             client,
             room,
             state: Mutex::new(state),
+            entering: Mutex::default(),
             _counted: counted,
         }
     }
 
-    /// Makes it block until then, to send it its history, or not at all, for all else.
-    pub(super) fn block_until(&self, deadline: Option<Instant>) -> io::Result<()> {
+    /// Sends frames of history, the last of which has the number `last`, if it is open. They are not more than may wait.
+    pub(super) fn send_history(&self, frames: Vec<Utf8Bytes>, last: u64) -> Standing {
         let mut state = self.state.lock();
-        state.socket.get_mut().deadline = deadline;
-        state.stream().set_nonblocking(deadline.is_none())
+        if state.phase == Phase::Open {
+            for frame in frames {
+                if let Err(error) = state.socket.write(Message::Text(frame)) {
+                    state.fail(error);
+                }
+                if state.phase != Phase::Open {
+                    break;
+                }
+            }
+            state.next = last + 1;
+            state.flush();
+        }
+        state.standing()
     }
 
-    /// Sends frames, the last of which has the number `last`, while the socket blocks.
-    pub(super) fn send_history(&self, frames: Vec<Utf8Bytes>, last: u64) -> Result<(), Error> {
-        let mut state = self.state.lock();
-        for frame in frames {
-            state.socket.write(Message::Text(frame))?;
-        }
-        state.socket.flush()?;
-        state.next = last + 1;
-        Ok(())
+    /// Whether it is neither closed nor being closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.lock().phase == Phase::Open
     }
 
     /// Sends those of these frames of its room that it has not got, if it is open. They are in order and without a hole.
@@ -195,9 +196,9 @@ impl Socket {
     }
 
     /// Tells the client that what it sent was not taken.
-    pub(super) fn refuse(&self, refused: &Refused) -> Standing {
+    pub(super) fn refuse(&self, refused: &Refused, id: Option<Uuid>) -> Standing {
         let mut state = self.state.lock();
-        state.refuse(refused);
+        state.refuse(refused, id);
         state.flush();
         state.standing()
     }
@@ -255,9 +256,11 @@ impl Socket {
         run(self.state.lock().socket.get_ref().connection.as_fd())
     }
 
-    /// Its system settings: a client that is away for a moment is not given up sooner than one that says nothing.
+    /// Its system settings: it does not block, and a client that is away for a moment is not given up sooner than one that
+    /// says nothing.
     pub(super) fn settle(&self) -> io::Result<()> {
         let state = self.state.lock();
+        state.stream().set_nonblocking(true)?;
         socket2::SockRef::from(state.stream()).set_tcp_user_timeout(Some(SILENCE))
     }
 }
@@ -282,26 +285,27 @@ impl State {
             // Answered already. The connection ends when the answer is written.
             Message::Close(_) => self.phase = Phase::Closing(self.heard + CLOSING),
             Message::Pong(_) => {}
-            _other => match self.allowance.take(self.heard) {
-                Allowed::Yes => {
-                    let taken = match message {
-                        Message::Text(text) => take(text),
-                        Message::Ping(_) => Ok(()),
-                        _binary => Err(Refused::NoText),
-                    };
-                    if let Err(refused) = taken {
-                        self.refuse(&refused);
+            _other => {
+                let taken = match (self.allowance.take(self.heard), message) {
+                    (Allowed::NoMore, _) => {
+                        return self.close(CloseCode::Policy, "Too many messages.");
                     }
+                    (Allowed::No, _) => Err(Refused::TooMany),
+                    (Allowed::Yes, Message::Text(text)) => take(text),
+                    (Allowed::Yes, Message::Ping(_)) => Ok(()),
+                    (Allowed::Yes, _binary) => Err(Refused::NoText),
+                };
+                if let Err(refused) = taken {
+                    let id = message.to_text().ok().and_then(id_of);
+                    self.refuse(&refused, id);
                 }
-                Allowed::No => self.refuse(&Refused::TooMany),
-                Allowed::NoMore => self.close(CloseCode::Policy, "Too many messages."),
-            },
+            }
         }
     }
 
-    fn refuse(&mut self, refused: &Refused) {
+    fn refuse(&mut self, refused: &Refused, id: Option<Uuid>) {
         if self.phase == Phase::Open
-            && let Err(error) = self.socket.write(Message::text(refused.frame()))
+            && let Err(error) = self.socket.write(Message::text(refused.frame(id)))
         {
             self.fail(error);
         }
@@ -321,7 +325,7 @@ impl State {
                 );
             }
             Error::Capacity(_) => {
-                self.close(CloseCode::Size, "A message takes 16384 bytes at most.");
+                self.close(CloseCode::Size, "A message takes 61440 bytes at most.");
             }
             Error::Utf8(_) => self.close(CloseCode::Invalid, "A text is not UTF-8."),
             Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use foundation::backoff::Backoff;
 use foundation::mysql::Access;
 use parking_lot::{Condvar, Mutex};
+use uuid::Uuid;
 
 use super::Shared;
 use crate::message::{NewMessage, Refused};
@@ -99,7 +100,7 @@ pub(super) fn submit_notice(shared: &Shared, message: NewMessage) {
 }
 
 /// Tells a client that its message is refused.
-type Refuse = fn(&Shared, u64, &Refused);
+type Refuse = fn(&Shared, u64, &Refused, Uuid);
 
 /// Starts the thread.
 pub(super) fn start(shared: &Arc<Shared>, refuse: Refuse) -> io::Result<()> {
@@ -114,16 +115,17 @@ pub(super) fn start(shared: &Arc<Shared>, refuse: Refuse) -> io::Result<()> {
 fn run(shared: &Shared, refuse: Refuse) {
     while let Some(batch) = shared.writer.next_batch() {
         let (messages, sockets): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let Some(appended) = store(shared, &Arc::new(messages)) else {
+        let messages = Arc::new(messages);
+        let Some(appended) = store(shared, &messages) else {
             tracing::error!("messages that were taken could not be stored in time");
             return;
         };
         shared.tail.wake();
-        for (appended, socket) in appended.into_iter().zip(sockets) {
+        for ((appended, socket), message) in appended.into_iter().zip(sockets).zip(&*messages) {
             match (appended, socket) {
                 (Appended::Stored(_), _) => shared.metrics.stored.inc(),
                 (Appended::IdTaken, Some(socket)) => {
-                    refuse(shared, socket, &Refused::IdTaken);
+                    refuse(shared, socket, &Refused::IdTaken, message.id);
                 }
                 (Appended::Known | Appended::IdTaken, _) => {}
             }

@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{Caller, Database, PATIENCE, Process, lasting_address, skip};
 
-use crate::harness::{messager, web, web_again, worker};
+use crate::harness::{messager, web, web_again, web_at, worker};
 
 /// Those that a container needs, and those that keep a browser from asking for anything but the page.
 const ARGUMENTS: [&str; 8] = [
@@ -257,4 +257,68 @@ fn take_pictures(browser: &Browser) {
             browser.picture(&folder, &format!("{scheme}-{name}.png"), width, height);
         }
     }
+}
+
+#[test]
+fn what_is_refused_is_given_back_to_be_mended_and_not_sent_again() {
+    let Some(driver) = Driver::start() else {
+        skip("there is no chromedriver");
+        return;
+    };
+    let database = Database::new();
+    let mut web = web(&database);
+    let address = web.address();
+    let ann = driver.open("ann", &format!("http://{address}/pages/chat?room=refused"));
+    ann.wait_for("document.getElementById('state').innerText === 'In refused'");
+    ann.wait_for("(document.getElementById('name').value = 'CronTab') === 'CronTab'");
+    ann.say("Hello");
+    ann.wait_for("document.getElementById('fault').innerText.includes('own')");
+    ann.wait_for("document.getElementById('text').value === 'Hello'");
+    ann.wait_for("(document.getElementById('name').value = 'ann') === 'ann'");
+    ann.say(", Bob");
+    ann.wait_for_text("Hello, Bob");
+    web.kill();
+    ann.wait_for("document.getElementById('state').className === 'offline'");
+    let _web = web_again(&database, address);
+    ann.wait_for("document.getElementById('state').innerText === 'In refused'");
+    ann.say("again");
+    ann.wait_for_text("again");
+    ann.wait_for("document.getElementById('fault').innerText === ''");
+    let too_long = "(document.getElementById('room').value = 'r'.repeat(65)) && document.getElementById('entry').requestSubmit() === undefined";
+    ann.wait_for("document.getElementById('room').removeAttribute('maxlength') === undefined");
+    ann.wait_for(too_long);
+    ann.wait_for("document.getElementById('fault').innerText.includes('1 to 64')");
+    assert_eq!(ann.errors(), Vec::<String>::new());
+}
+
+#[test]
+fn a_page_asks_less_and_less_often_while_the_database_is_away() {
+    let Some(driver) = Driver::start() else {
+        skip("there is no chromedriver");
+        return;
+    };
+    let database = Database::new();
+    let proxy = database.proxy();
+    let web = web_at(&database.url_through(&proxy));
+    let ann = driver.open(
+        "ann",
+        &format!("http://{}/pages/chat?room=a", web.address()),
+    );
+    ann.wait_for("document.getElementById('state').innerText === 'In a'");
+    proxy.cut_all();
+    drop(proxy);
+    let opened =
+        "chat_web_requests_total{method=\"GET\",route=\"/chat/ws/{client_id}\",status=\"101\"}";
+    let before = web.caller().metric(opened);
+    assert!(before > 0);
+    ann.wait_for(
+        "(document.getElementById('room').value = 'b') && document.getElementById('entry').requestSubmit() === undefined",
+    );
+    std::thread::sleep(Duration::from_secs(5));
+    let after = web.caller().metric(opened);
+    // After 0.25, 0.5, 1 and 2 s at most, and half of that at least.
+    assert!(
+        (before + 3..=before + 7).contains(&after),
+        "{before} {after}"
+    );
 }

@@ -65,7 +65,7 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
         0,
         0,
     ];
-    let in_parts: Vec<_> = (0..5)
+    let in_parts: Vec<_> = (0..16)
         .flat_map(|part| frame(if part == 0 { BEGIN } else { GO_ON }, &[b'x'; 4000]))
         .collect();
     let cases: [(&str, &[u8], CloseCode); 12] = [
@@ -81,7 +81,7 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
         ),
         (
             "a frame too long",
-            &frame(TEXT, &vec![b'x'; (16 << 10) + 1]),
+            &frame(TEXT, &vec![b'x'; (60 << 10) + 1]),
             CloseCode::Size,
         ),
         ("a length of 4 GiB", &declared, CloseCode::Size),
@@ -122,7 +122,7 @@ fn a_message_of_the_most_bytes_is_taken_and_one_of_several_parts_too() {
     let mut client = Client::join(&web, "r");
     let text = "\\ud83d\\ude00".repeat(1000);
     let mut json = format!(r#"{{"username":"u","message":"{text}","x":""#).into_bytes();
-    json.resize((16 << 10) - 2, b'x');
+    json.resize((60 << 10) - 2, b'x');
     json.extend(b"\"}");
     client
         .stream()

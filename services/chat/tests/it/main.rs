@@ -12,3 +12,7 @@ mod hostile;
 mod life;
 mod browser;
 mod crashes;
+mod history;
+mod turns;
+mod refusals;
+mod commands;

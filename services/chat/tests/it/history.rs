@@ -1,0 +1,111 @@
+//! History, for those who read it slowly or not at all, and for the others meanwhile.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use testbed::{Database, Replica};
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::harness::{Client, End, seqs, web, web_at};
+
+/// Messages of the room, of 12,000 bytes each: more than the system holds for who does not read.
+const MESSAGES: u64 = 400;
+/// More than there are threads that read history.
+const DEAF: usize = 30;
+
+fn fill(database: &Database) {
+    database.rows::<u8>(&format!(
+        "INSERT INTO rooms (name, last_seq) VALUES ('long', {MESSAGES})"
+    ));
+    database.rows::<u8>(&format!(
+        "INSERT INTO messages (room_id, seq, id, kind, username, text, sent_at)
+         WITH RECURSIVE numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < {MESSAGES})
+         SELECT rooms.id, n, UNHEX(LPAD(HEX(n), 32, '0')), 'message', 'w', REPEAT('€', 4000), UTC_TIMESTAMP(6)
+         FROM numbers, rooms
+         WHERE rooms.name = 'long'"
+    ));
+}
+
+/// Asks for the history of the room, and reads no more than its beginning.
+fn deaf(web: &Replica) -> Client {
+    let mut client = Client::open(web.address(), "/chat/ws/1?group_name=long&after=0");
+    let stream = client.stream();
+    socket2::SockRef::from(&*stream)
+        .set_recv_buffer_size(4096)
+        .expect("it is open");
+    stream.read_exact(&mut [0; 64]).expect("it writes");
+    client
+}
+
+#[test]
+fn who_does_not_read_its_history_holds_up_neither_who_enters_nor_a_stop() {
+    const SOON: Duration = Duration::from_secs(3);
+    let database = Database::new();
+    let mut web = web(&database);
+    fill(&database);
+    let deaf: Vec<_> = (0..DEAF).map(|_| deaf(&web)).collect();
+    let begun = Instant::now();
+    let mut client = Client::join(&web, "other");
+    client.send("u", "hi");
+    assert_eq!(client.line().1, "hi");
+    let mut reader = Client::open(web.address(), "/chat/ws/2?group_name=long&after=0");
+    let all: Vec<_> = (1..=MESSAGES).collect();
+    assert_eq!(seqs(&reader.up_to(MESSAGES)), all);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    web.terminate();
+    for client in [&mut client, &mut reader] {
+        assert_eq!(client.end(), End::Closed(Some(CloseCode::Away)));
+    }
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(web.exit_status().success());
+    drop(deaf);
+}
+
+#[test]
+fn who_reads_its_history_with_pauses_gets_all_of_it_and_what_is_new() {
+    let database = Database::new();
+    let web = web(&database);
+    fill(&database);
+    let mut slow = Client::open(web.address(), "/chat/ws/1?group_name=long&after=0");
+    let mut other = Client::open(web.address(), "/chat/ws/2?group_name=long&after=400");
+    let mut seen = Vec::new();
+    while seen.len() < 400 {
+        if seen.len() % 50 == 0 {
+            std::thread::sleep(Duration::from_millis(200));
+            other.send("u", "new");
+        }
+        seen.push(slow.next());
+    }
+    seen.extend(slow.up_to(MESSAGES + 8));
+    assert_eq!(seqs(&seen), (1..=MESSAGES + 8).collect::<Vec<_>>());
+    assert_eq!(seqs(&other.up_to(MESSAGES + 8)).len(), 8);
+}
+
+#[test]
+fn who_takes_too_long_to_read_its_history_is_closed() {
+    let database = Database::new();
+    let web = web(&database);
+    fill(&database);
+    let mut stream: TcpStream = deaf(&web).stream().try_clone().expect("it is open");
+    std::thread::sleep(Duration::from_secs(14));
+    let mut rest = Vec::new();
+    let _cut = stream.read_to_end(&mut rest);
+    assert!(rest.len() < 12_000 * 100, "{}", rest.len());
+    assert_eq!(web.caller().metric("chat_web_sockets"), 0);
+}
+
+#[test]
+fn who_enters_while_the_database_is_away_is_told_so() {
+    let database = Database::new();
+    let proxy = database.proxy();
+    let web = web_at(&database.url_through(&proxy));
+    proxy.cut_all();
+    drop(proxy);
+    let mut client = Client::join(&web, "r");
+    let mut sent = Vec::new();
+    client.stream().read_to_end(&mut sent).expect("it is ended");
+    let sent = String::from_utf8_lossy(&sent);
+    assert!(sent.contains("The database does not answer."), "{sent}");
+}
