@@ -60,23 +60,27 @@ impl EventLoop {
     pub(super) fn add(&self, socket: &Arc<Socket>) -> io::Result<()> {
         self.sockets.lock().insert(socket.id, Arc::clone(socket));
         let data = EventData::new_u64(socket.id);
-        let added = socket.with_descriptor(|it| epoll::add(&self.epoll, it, data, EventFlags::IN));
+        let added =
+            socket.with_descriptor(|it, _unsent| epoll::add(&self.epoll, it, data, EventFlags::IN));
         if added.is_err() {
             self.sockets.lock().remove(&socket.id);
         }
         Ok(added?)
     }
 
-    /// Tells the system what is wanted to be known of a socket, after it was written to.
-    pub(super) fn watch(&self, socket: &Socket, unsent: bool) {
-        let flags = if unsent {
-            EventFlags::IN | EventFlags::OUT
-        } else {
-            EventFlags::IN
-        };
+    /// Tells the system what is wanted to be known of a socket, after it was written to. As it is now: another thread may have
+    /// written since.
+    pub(super) fn watch(&self, socket: &Socket) {
         let data = EventData::new_u64(socket.id);
         // It fails for one that is gone.
-        let _gone = socket.with_descriptor(|it| epoll::modify(&self.epoll, it, data, flags));
+        let _gone = socket.with_descriptor(|it, unsent| {
+            let flags = if unsent {
+                EventFlags::IN | EventFlags::OUT
+            } else {
+                EventFlags::IN
+            };
+            epoll::modify(&self.epoll, it, data, flags)
+        });
     }
 
     /// Waits until all sockets are gone, at most until then, and ends the thread.
@@ -163,7 +167,7 @@ pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standin
     match standing {
         Standing::Open { unsent } => {
             if unsent != had_unsent {
-                shared.event_loop.watch(socket, unsent);
+                shared.event_loop.watch(socket);
             }
             if !unsent {
                 join::go_on(shared, socket);
@@ -174,7 +178,8 @@ pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standin
             let Some(removed) = removed else {
                 return;
             };
-            let _gone = removed.with_descriptor(|it| epoll::delete(&shared.event_loop.epoll, it));
+            let _gone =
+                removed.with_descriptor(|it, _unsent| epoll::delete(&shared.event_loop.epoll, it));
             shared.rooms.leave(&removed);
             if removed.room != join::NO_ROOM && !shared.stopping.load(Ordering::Acquire) {
                 writer::submit_notice(shared, NewMessage::left(removed.room, removed.client));

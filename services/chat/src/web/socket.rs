@@ -251,9 +251,10 @@ impl Socket {
         state.standing()
     }
 
-    /// Borrows its descriptor.
-    pub(super) fn with_descriptor<T>(&self, run: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        run(self.state.lock().socket.get_ref().connection.as_fd())
+    /// Borrows its descriptor, and tells whether something waits to be sent. Nobody writes meanwhile.
+    pub(super) fn with_descriptor<T>(&self, run: impl FnOnce(BorrowedFd<'_>, bool) -> T) -> T {
+        let state = self.state.lock();
+        run(state.socket.get_ref().connection.as_fd(), state.unsent)
     }
 
     /// Its system settings: it does not block, and a client that is away for a moment is not given up sooner than one that
