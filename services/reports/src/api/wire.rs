@@ -5,7 +5,11 @@ use foundation_docs::ProblemDocument;
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type,
+};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::figures::PhoneFigures;
@@ -19,17 +23,45 @@ use crate::tasks::{Task, TaskStatus};
 pub(super) struct ListQuery {
     /// Tasks of this status only.
     #[serde(default, deserialize_with = "unless_empty")]
+    #[param(schema_with = status, required = false)]
     pub(super) status: Option<TaskStatus>,
     /// Tasks of this name only, be it a string or a number.
     #[serde(default, deserialize_with = "unless_empty")]
     pub(super) correlation_id: Option<String>,
     /// Most tasks, 1 to 100; else 20.
     #[serde(default, deserialize_with = "unless_empty")]
-    #[param(value_type = Option<u8>, minimum = 1, maximum = 100)]
+    #[param(schema_with = limit, required = false)]
     pub(super) limit: Option<String>,
     /// Tasks that are older than this one: `next` of the page before.
     #[serde(default, deserialize_with = "unless_empty")]
+    #[param(schema_with = after, required = false)]
     pub(super) after: Option<Uuid>,
+}
+
+fn status() -> Schema {
+    let meaning = "Tasks of this status only.";
+    or_empty(TaskStatus::schema(), meaning)
+}
+
+fn limit() -> Schema {
+    let limit = ObjectBuilder::new().schema_type(Type::Integer);
+    let limit = limit.minimum(Some(1)).maximum(Some(100));
+    or_empty(limit, "Most tasks, 1 to 100; else 20.")
+}
+
+fn after() -> Schema {
+    let id = ObjectBuilder::new().schema_type(Type::String);
+    let id = id.format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
+    let meaning = "Tasks that are older than this one: `next` of the page before.";
+    or_empty(id, meaning)
+}
+
+fn or_empty(schema: impl Into<RefOr<Schema>>, meaning: &str) -> Schema {
+    let empty = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(0));
+    let either = AnyOfBuilder::new().item(schema).item(empty);
+    either.description(Some(meaning)).into()
 }
 
 /// Reads a parameter; an empty one is none, as forms send those that are not filled in.
