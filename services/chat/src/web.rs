@@ -33,9 +33,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use event_loop::EventLoop;
 use greeting::Greeter;
-use join::Joining;
 use metrics::WebMetrics;
 use rooms::Rooms;
+use socket::Joining;
 use tail::Tail;
 use writer::Writer;
 
@@ -99,7 +99,7 @@ impl Web {
                 let shared = Weak::clone(shared);
                 ThreadPool::new("join", JOIN_THREADS, move |joining: Joining| {
                     if let Some(shared) = shared.upgrade() {
-                        joining.run(&shared);
+                        join::run(&shared, joining);
                     }
                 })
             },

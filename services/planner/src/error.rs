@@ -7,7 +7,7 @@ use foundation::mysql::DatabaseAway;
 use foundation::telemetry::Incident;
 
 use crate::goals::status::Status;
-use crate::users::login_limits::Allowance;
+use crate::users::allowance::Allowance;
 
 /// Why a request was not answered with success. The text is for the client: it tells what to change, and nothing of the
 /// server's inside.

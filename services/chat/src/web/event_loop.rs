@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use tungstenite::protocol::frame::coding::CloseCode;
 use uuid::Uuid;
 
-use super::socket::{Socket, Standing};
-use super::{Shared, join, writer};
+use super::socket::{Entering, Joining, LATE, NO_ROOM, Socket, Standing};
+use super::{Shared, writer};
 use crate::message::{NewMessage, Refused};
 
 /// How often it is seen what time brings: pings, and who is silent for too long.
@@ -135,7 +136,7 @@ fn run(shared: &Shared) {
             for socket in event_loop.all() {
                 let standing = socket.tick(ticked);
                 settle(shared, &socket, false, standing);
-                join::tick(shared, &socket, ticked);
+                close_late(shared, &socket, ticked);
             }
         }
     }
@@ -170,7 +171,7 @@ pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standin
                 shared.event_loop.watch(socket);
             }
             if !unsent {
-                join::go_on(shared, socket);
+                go_on(shared, socket);
             }
         }
         Standing::Gone => {
@@ -181,7 +182,7 @@ pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standin
             let _gone =
                 removed.with_descriptor(|it, _unsent| epoll::delete(&shared.event_loop.epoll, it));
             shared.rooms.leave(&removed);
-            if removed.room != join::NO_ROOM && !shared.stopping.load(Ordering::Acquire) {
+            if removed.room != NO_ROOM && !shared.stopping.load(Ordering::Acquire) {
                 writer::submit_notice(shared, NewMessage::left(removed.room, removed.client));
             }
         }
@@ -193,5 +194,25 @@ pub(super) fn refuse(shared: &Shared, socket: u64, refused: &Refused, id: Uuid) 
     if let Some(socket) = shared.event_loop.get(socket) {
         let standing = socket.refuse(refused, Some(id));
         settle(shared, &socket, false, standing);
+    }
+}
+
+/// Has the next part of a socket's history sent, if there is one, as the part before is written.
+fn go_on(shared: &Shared, socket: &Socket) {
+    let Some(entering) = socket.entering.lock().take() else {
+        return;
+    };
+    if let Some(socket) = shared.event_loop.get(socket.id) {
+        shared.joins.submit(Joining::Next(socket, entering));
+    }
+}
+
+/// Closes a socket whose client takes too long to read its history.
+fn close_late(shared: &Shared, socket: &Socket, now: Instant) {
+    let is_late = |entering: &mut Entering| now > entering.deadline;
+    let late = socket.entering.lock().take_if(is_late);
+    if late.is_some() {
+        let standing = socket.close(CloseCode::Again, LATE);
+        settle(shared, socket, false, standing);
     }
 }

@@ -17,9 +17,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use super::handshake::Wanted;
 use super::metrics::Counted;
 use super::rooms::Joined;
-use super::socket::Socket;
+use super::socket::{Entering, Joining, LATE, NO_ROOM, Socket};
 use super::{GOOD_BYE, Shared, event_loop};
-use crate::message::{RoomId, RoomName};
 use crate::store;
 
 /// How many of the last messages a client gets that does not say what it has seen.
@@ -30,24 +29,6 @@ const PAGE: usize = 100;
 const PART: usize = 64 << 10;
 /// How long history may take. Who needs longer is closed, and may resume with what it has got by then.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Stands for the room of a socket that finds none, and is closed.
-pub(super) const NO_ROOM: RoomId = RoomId(0);
-
-/// A connection that is about to enter a room.
-pub(super) enum Joining {
-    /// It has left HTTP.
-    First(Upgraded, Wanted, Counted),
-    /// Its client has read the last part of its history.
-    Next(Arc<Socket>, Entering),
-}
-
-/// What a socket needs to enter its room.
-pub(super) struct Entering {
-    name: RoomName,
-    /// The number of the last message that it was sent.
-    seen: u64,
-    deadline: Instant,
-}
 
 /// Why nobody entered.
 enum NotJoined {
@@ -59,33 +40,30 @@ enum NotJoined {
     Stopping,
 }
 
-impl Joining {
-    /// Sends history, and enters the room.
-    pub(super) fn run(self, shared: &Shared) {
-        let (socket, entered) = match self {
-            Self::First(connection, wanted, counted) => {
-                let Some(begun) = begin(shared, connection, wanted, counted) else {
-                    return;
-                };
-                begun
-            }
-            Self::Next(socket, entering) => {
-                let entered = enter(shared, &socket, entering);
-                (socket, entered)
-            }
-        };
-        let (code, reason) = match entered {
-            Ok(()) => return,
-            Err(NotJoined::Late) => (CloseCode::Again, LATE),
-            Err(NotJoined::Away) => (CloseCode::Again, AWAY),
-            Err(NotJoined::Stopping) => (CloseCode::Away, GOOD_BYE),
-        };
-        let standing = socket.close(code, reason);
-        event_loop::settle(shared, &socket, false, standing);
-    }
+/// Sends history, and enters the room.
+pub(super) fn run(shared: &Shared, joining: Joining) {
+    let (socket, entered) = match joining {
+        Joining::First(connection, wanted, counted) => {
+            let Some(begun) = begin(shared, connection, wanted, counted) else {
+                return;
+            };
+            begun
+        }
+        Joining::Next(socket, entering) => {
+            let entered = enter(shared, &socket, entering);
+            (socket, entered)
+        }
+    };
+    let (code, reason) = match entered {
+        Ok(()) => return,
+        Err(NotJoined::Late) => (CloseCode::Again, LATE),
+        Err(NotJoined::Away) => (CloseCode::Again, AWAY),
+        Err(NotJoined::Stopping) => (CloseCode::Away, GOOD_BYE),
+    };
+    let standing = socket.close(code, reason);
+    event_loop::settle(shared, &socket, false, standing);
 }
 
-const LATE: &str = "History takes too long. Resume with `after`.";
 const AWAY: &str = "The database does not answer. Come back a little later.";
 
 /// Finds the room of a connection, and begins with its history. Nothing if the client is gone.
@@ -165,24 +143,4 @@ fn enter(shared: &Shared, socket: &Arc<Socket>, mut entering: Entering) -> Resul
         }
     }
     Ok(())
-}
-
-/// Has the next part of a socket's history sent, if there is one, as the part before is written.
-pub(super) fn go_on(shared: &Shared, socket: &Socket) {
-    let Some(entering) = socket.entering.lock().take() else {
-        return;
-    };
-    if let Some(socket) = shared.event_loop.get(socket.id) {
-        shared.joins.submit(Joining::Next(socket, entering));
-    }
-}
-
-/// Closes a socket whose client takes too long to read its history.
-pub(super) fn tick(shared: &Shared, socket: &Socket, now: Instant) {
-    let is_late = |entering: &mut Entering| now > entering.deadline;
-    let late = socket.entering.lock().take_if(is_late);
-    if late.is_some() {
-        let standing = socket.close(CloseCode::Again, LATE);
-        event_loop::settle(shared, socket, false, standing);
-    }
 }

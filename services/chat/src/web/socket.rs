@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foundation::http::Upgraded;
@@ -13,9 +14,9 @@ use tungstenite::{Bytes, Message, Utf8Bytes, WebSocket};
 use uuid::Uuid;
 
 use super::allowance::{Allowance, Allowed};
-use super::join::Entering;
+use super::handshake::Wanted;
 use super::metrics::Counted;
-use crate::message::{Refused, RoomId, id_of};
+use crate::message::{Refused, RoomId, RoomName, id_of};
 
 /// Bytes of a frame, and of a message of several, at most. A message of the most characters fits, however it is escaped: text
 /// and name take 12 bytes a character, `\uXXXX` twice, which are 48,768, and there is room for other members.
@@ -61,6 +62,27 @@ impl Write for Turns {
     fn flush(&mut self) -> io::Result<()> {
         self.connection.flush()
     }
+}
+
+/// Stands for the room of a socket that finds none, and is closed.
+pub(super) const NO_ROOM: RoomId = RoomId(0);
+/// Why a socket is closed whose client does not read its history in time.
+pub(super) const LATE: &str = "History takes too long. Resume with `after`.";
+
+/// A connection that is about to enter a room.
+pub(super) enum Joining {
+    /// It has left HTTP.
+    First(Upgraded, Wanted, Counted),
+    /// Its client has read the last part of its history.
+    Next(Arc<Socket>, Entering),
+}
+
+/// What a socket needs to enter its room.
+pub(super) struct Entering {
+    pub(super) name: RoomName,
+    /// The number of the last message that it was sent.
+    pub(super) seen: u64,
+    pub(super) deadline: Instant,
 }
 
 /// A socket of a room.

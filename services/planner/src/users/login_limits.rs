@@ -10,13 +10,11 @@ use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::error::Error;
+use crate::users::allowance::{Allowance, WINDOW_S};
 
 /// Limits count by 16 bits of a hash that is another in each process, so that their memory is bounded whatever is tried.
 /// Who shares the bits shares the limit.
 type Bucket = u16;
-
-/// The minute in which the limits count.
-const WINDOW_S: u64 = 60;
 
 /// Tries of a login, and tries from an address.
 pub struct LoginLimits {
@@ -29,16 +27,6 @@ struct Limit {
     limiter: DefaultKeyedRateLimiter<Bucket, StateInformationMiddleware>,
     name: &'static str,
     a_minute: NonZeroU32,
-}
-
-/// What is left of the tighter limit: for the headers of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
-    name: &'static str,
-    a_minute: u32,
-    left: u32,
-    /// In how many seconds more is left.
-    pub(crate) seconds: u64,
 }
 
 impl LoginLimits {
@@ -105,26 +93,6 @@ impl Limit {
                 Err(Error::TooManyLogins(allowance(0, wait.as_secs() + 1)))
             }
         }
-    }
-}
-
-impl Allowance {
-    /// The headers that tell of it (draft-ietf-httpapi-ratelimit-headers).
-    #[must_use]
-    pub fn headers(self) -> [(&'static str, String); 2] {
-        let Self {
-            name,
-            a_minute,
-            left,
-            seconds,
-        } = self;
-        [
-            (
-                "RateLimit-Policy",
-                format!("\"{name}\";q={a_minute};w={WINDOW_S}"),
-            ),
-            ("RateLimit", format!("\"{name}\";r={left};t={seconds}")),
-        ]
     }
 }
 
