@@ -142,10 +142,12 @@ pub fn parse_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     if !json.trim_ascii_start().starts_with('{') {
         return Err("the body is not a JSON object".to_owned());
     }
-    let mut json = serde_json::Deserializer::from_str(json);
-    let object = serde_path_to_error::deserialize(&mut json).map_err(|error| said(&error))?;
-    json.end().map_err(|error| error.to_string())?;
-    Ok(object)
+    serde_json::from_str(json).map_err(|error| {
+        // Once more, for the field: to keep an eye on it costs something.
+        let mut json = serde_json::Deserializer::from_str(json);
+        let with_field = serde_path_to_error::deserialize::<_, T>(&mut json).err();
+        with_field.map_or_else(|| error.to_string(), |error| said(&error))
+    })
 }
 
 /// Reads fields as queries and forms have them, each once, decoded.
