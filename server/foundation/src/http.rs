@@ -14,6 +14,7 @@ mod router;
 mod pipeline;
 mod exchange;
 mod request;
+mod fields;
 mod in_flight;
 mod upgrade;
 mod response;
@@ -50,9 +51,9 @@ use response_queue::ResponseQueue;
 
 pub use descriptors::claim as claim_descriptors;
 pub use exchange::{Exchange, answer_all};
+pub use fields::parse_object;
 pub use listener::listen;
 pub use problem::Problem;
-pub use request::parse_object;
 pub use response::{Part, Response};
 pub use router::{Endpoint, Handler};
 pub use upgrade::Upgraded;

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tiny_http::{HTTPVersion, Method, Request};
 use uuid::Uuid;
 
+use super::fields;
 use super::in_flight::{Afterwards, InFlight};
 use super::problem::Problem;
 use super::request::{self, Content, Rest, path_and_query};
@@ -134,7 +135,7 @@ impl Exchange {
     pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let cause =
             |cause| Problem::new(400, format!("The query is not what this takes: {cause}."));
-        request::parse_fields(self.query().as_bytes()).map_err(cause)
+        fields::parse_fields(self.query().as_bytes()).map_err(cause)
     }
 
     /// The values of all headers of this name, in whatever case.
@@ -172,7 +173,7 @@ impl Exchange {
     /// As [`Self::json_body`]; 400 if it is no JSON object of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let cause = |cause| Problem::new(400, format!("The body is not what this takes: {cause}."));
-        request::parse_object(&self.json_body()?).map_err(cause)
+        fields::parse_object(&self.json_body()?).map_err(cause)
     }
 
     /// The body, read as a form of this type: each field once, decoded.
@@ -183,7 +184,7 @@ impl Exchange {
         let body = self.body.replace(Ok(Vec::new()))?;
         request::check_content(self.request(), Content::Form)?;
         let cause = |cause| Problem::new(400, format!("The form is not what this takes: {cause}."));
-        request::parse_fields(&body).map_err(cause)
+        fields::parse_fields(&body).map_err(cause)
     }
 
     /// When the request was there, as far as it was waited for.

@@ -1,12 +1,9 @@
 //! Requests: where they go, and what their headers and bodies say.
 
-use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Take};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use serde::de::DeserializeOwned;
-use serde_path_to_error::Error as FieldError;
 use tiny_http::{HTTPVersion, Header, Request};
 use uuid::Uuid;
 
@@ -131,53 +128,6 @@ fn ended_early() -> Problem {
         "The body ended before its declared length, or its chunks are malformed.",
     )
 }
-
-/// Reads a JSON object; an array is none, although serde takes one for a struct.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
-    // serde_json would look at those strings only that are asked for (RFC 8259, section 8.1).
-    let json = str::from_utf8(json).map_err(|_where| "the body is not UTF-8")?;
-    if !json.trim_ascii_start().starts_with('{') {
-        return Err("the body is not a JSON object".to_owned());
-    }
-    serde_json::from_str(json).map_err(|error| {
-        // Once more, for the field: to keep an eye on it costs something.
-        let mut json = serde_json::Deserializer::from_str(json);
-        let with_field = serde_path_to_error::deserialize::<_, T>(&mut json).err();
-        with_field.map_or_else(|| error.to_string(), |error| said(&error))
-    })
-}
-
-/// Reads fields as queries and forms have them, each once, decoded.
-///
-/// # Errors
-/// What is wrong with them.
-pub(super) fn parse_fields<T: DeserializeOwned>(fields: &[u8]) -> Result<T, String> {
-    let fields = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(fields));
-    serde_path_to_error::deserialize(fields).map_err(|error| said(&error))
-}
-
-/// What is wrong, and with which field.
-fn said<E: Display>(error: &FieldError<E>) -> String {
-    let (field, wrong) = (error.path().to_string(), error.inner().to_string());
-    if NO_NUMBER.contains(&&*wrong) {
-        format!("`{field}` is not a whole number, or too large or too small")
-    } else if field == "." || wrong.contains(&format!("`{field}`")) {
-        wrong
-    } else {
-        format!("`{field}`: {wrong}")
-    }
-}
-
-/// What the standard library says of digits that are no number.
-const NO_NUMBER: [&str; 4] = [
-    "invalid digit found in string",
-    "cannot parse integer from empty string",
-    "number too large to fit in target type",
-    "number too small to fit in target type",
-];
 
 /// Refuses what `tiny_http` reads in a way of its own, so that it may end elsewhere or be meant for another than others think
 /// (RFC 9112, sections 2.2, 2.3, 3.2 and 6.3).
@@ -380,39 +330,6 @@ mod tests {
             &format!("urn:uuid:{id}"),
         ] {
             assert!(parse_key(refused).is_err(), "{refused}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_field_is_told_with_its_name() {
-        #[derive(Debug, serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        #[expect(dead_code, reason = "only what is refused is looked at")]
-        struct Fields {
-            limit: Option<u8>,
-            id: Option<Uuid>,
-        }
-        for (fields, told) in [
-            ("limit=x", "`limit` is not a whole number"),
-            ("limit=", "`limit` is not a whole number"),
-            ("limit=-1", "`limit` is not a whole number"),
-            ("limit=256", "`limit` is not a whole number, or too large"),
-            ("id=7", "`id`: UUID parsing failed"),
-            ("limit=1&limit=1", "duplicate field `limit`"),
-            ("x=1", "unknown field `x`"),
-        ] {
-            let error = parse_fields::<Fields>(fields.as_bytes()).expect_err(fields);
-            assert!(error.contains(told), "{error}");
-        }
-        for (json, told) in [
-            (r#"{"id": "7"}"#, "`id`: UUID parsing failed"),
-            (r#"{"limit": "x"}"#, "`limit`: invalid type: string"),
-            (r#"{"limit": 1} 2"#, "trailing characters"),
-            (r#"{"x": 1}"#, "unknown field `x`"),
-            ("[]", "not a JSON object"),
-        ] {
-            let error = parse_object::<Fields>(json.as_bytes()).expect_err(json);
-            assert!(error.contains(told), "{error}");
         }
     }
 }
