@@ -32,7 +32,10 @@ pub struct ProblemDocument {
 
 /// What each server answers beside its own endpoints.
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(health, ready, metrics), components(schemas(ProblemDocument)))]
+#[openapi(
+    paths(health, ready, metrics, contract_page, page_file),
+    components(schemas(ProblemDocument))
+)]
 struct OfEachServer;
 
 /// Whether the process lives.
@@ -62,6 +65,26 @@ fn ready() {}
 )]
 #[expect(dead_code, reason = "only the contract is derived from it")]
 fn metrics() {}
+
+/// Leads to a page that shows this contract.
+#[utoipa::path(get, path = "/docs", tag = "operation", responses((status = 303, description = "There it is.")))]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+fn contract_page() {}
+
+/// Shows a file of the page.
+#[utoipa::path(
+    get,
+    path = "/docs/{file}",
+    tag = "operation",
+    params(("file" = String, Path, description = "Its name.")),
+    responses(
+        (status = 200, description = "The file."),
+        (status = 400, description = "The name is not UTF-8.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is none.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
+fn page_file() {}
 
 /// The contract in JSON: these paths, and those that each server has.
 ///

@@ -59,6 +59,12 @@ impl<S> Endpoint<S> {
         }
     }
 
+    /// Its method and its path, as a contract lists them.
+    #[must_use]
+    pub const fn operation(&self) -> (&'static str, &'static str) {
+        (self.method, self.path)
+    }
+
     /// Shows these statuses in the metrics from the beginning, so that an increase from zero is seen. Others are shown once
     /// they have occurred.
     #[must_use]

@@ -27,7 +27,6 @@ pub static CONTRACT: LazyLock<String> =
     info(title = "Planner: goals", description = "What users plan: goals, their tasks, and how far those are."),
     paths(
         create_goal, goals, show_goal, change_goal, delete_goal, create_task, tasks, show_task, change_task, history,
-        page, page_file,
     ),
     modifiers(&ByToken),
 )]
@@ -134,14 +133,3 @@ fn change_task() {}
     responses((status = 200, description = "A page of it.", body = Items<Step>), WithToken, WithPath, WithQuery, Always)
 )]
 fn history() {}
-
-/// Leads to a page that shows this contract.
-#[utoipa::path(get, path = "/docs", tag = "operation", responses((status = 303, description = "There it is.")))]
-fn page() {}
-
-/// Shows a file of the page.
-#[utoipa::path(
-    get, path = "/docs/{file}", tag = "operation", params(("file" = String, Path, description = "Its name.")),
-    responses((status = 200, description = "The file."), WithPath)
-)]
-fn page_file() {}

@@ -28,7 +28,6 @@ pub static CONTRACT: LazyLock<String> =
     info(title = "Planner: users", description = "Who there is, who is logged in, and the keys by which others know that."),
     paths(
         log_in, log_out, refresh, sessions, end_session, create, find, show, show_by_old_name, change, delete, public_keys,
-        page, page_file,
     ),
     modifiers(&ByLogin),
 )]
@@ -183,14 +182,3 @@ fn delete() {}
     responses((status = 200, description = "The keys.", body = JwkSet))
 )]
 fn public_keys() {}
-
-/// Leads to a page that shows this contract.
-#[utoipa::path(get, path = "/docs", tag = "operation", responses((status = 303, description = "There it is.")))]
-fn page() {}
-
-/// Shows a file of the page.
-#[utoipa::path(
-    get, path = "/docs/{file}", tag = "operation", params(("file" = String, Path, description = "Its name.")),
-    responses((status = 200, description = "The file."), WithPath)
-)]
-fn page_file() {}

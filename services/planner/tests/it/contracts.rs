@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::{env, fs};
 
+use foundation::http::{Endpoint, Service};
+use planner::goals::Goals;
+use planner::users::Users;
 use serde_json::Value;
 use testbed::Database;
 
@@ -27,13 +30,20 @@ fn the_files_of_the_contracts_are_what_is_served() {
     let (of_users, of_goals) = (Database::new(), Database::new());
     let users = Planner::users(&of_users);
     let goals = Planner::goals(&of_goals, &users.url());
-    for (service, file) in [
-        (&users, "openapi-users.json"),
-        (&goals, "openapi-goals.json"),
+    let users_answer: Vec<_> = Users::ENDPOINTS.iter().map(Endpoint::operation).collect();
+    let goals_answer: Vec<_> = Goals::ENDPOINTS.iter().map(Endpoint::operation).collect();
+    for (service, operations, file) in [
+        (&users, users_answer, "openapi-users.json"),
+        (&goals, goals_answer, "openapi-goals.json"),
     ] {
         let served = service.caller().get("/openapi.json");
         assert_eq!(served.status, 200);
-        assert_written(file, &served.json());
+        let contract = served.json();
+        for (method, path) in operations {
+            let operation = &contract["paths"][path][method.to_lowercase()];
+            assert!(operation.is_object(), "{method} {path}");
+        }
+        assert_written(file, &contract);
         // Not all regular expressions know classes of Unicode (ECMA-262 has them by a flag that validators do not set).
         assert!(!served.json().to_string().contains(r"\\p"), "{file}");
         let page = service.caller().get("/docs/index.html");

@@ -1,7 +1,9 @@
 //! The contract, and what clients send that it does not have.
 
+use foundation::http::{Endpoint, Service};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use reports::api::Reports;
 use serde_json::{Value, json};
 use testbed::Database;
 
@@ -86,14 +88,9 @@ fn the_contract_and_its_page_are_served() {
     let mut caller = api.caller();
     let contract = caller.get("/openapi.json").json();
     let paths = contract["paths"].as_object().expect("it is an object");
-    for path in [
-        "/api/v1/report",
-        "/api/v1/report/{id}",
-        "/api/v1/tasks",
-        "/api/v1/tasks/{id}",
-        "/readyz",
-    ] {
-        assert!(paths.contains_key(path), "{path}");
+    for (method, path) in Reports::ENDPOINTS.iter().map(Endpoint::operation) {
+        let operation = &paths[path][method.to_lowercase()];
+        assert!(operation.is_object(), "{method} {path}");
     }
     // What the page fills in can be sent as it is.
     let post = &contract["paths"]["/api/v1/report"]["post"];
