@@ -364,6 +364,7 @@ chat() {
 }
 
 planner() {
+  [[ -n $(type -P curl) ]] || install 'curl (the walk asks with it)' curl
   provide planner_users services/planner/schema-users.sql 'select, insert, update, delete on *'
   serve planner-users 8000 2 "$binaries/planner" users
   local users=${urls[0]}
