@@ -33,7 +33,7 @@ use crate::telemetry::Registry;
 use metrics::JobMetrics;
 use queue_thread::QueueThread;
 
-pub use sql::{CHECK_WRITABLE, TABLE, cancel, enqueue, enqueue_later};
+pub use sql::{CHECK_WRITABLE, TABLE, cancel, enqueue};
 
 /// A job that is claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -75,7 +75,7 @@ impl<H: Handler> QueueThread<H> {
             dry_turns: 0,
             failures: 0,
             look_at: now,
-            prolong_at: now + self.limits.lease / PROLONGATIONS,
+            prolong_at: now + self.prolong_interval(),
             measure_at: now,
             deadline: None,
         };
@@ -116,12 +116,15 @@ impl<H: Handler> QueueThread<H> {
 
     /// Waits until there is something to say.
     fn wait(&self, state: &mut State<H::Outcome>) {
-        let until = state.look_at.min(state.prolong_at);
-        let until = state.deadline.map_or(until, |deadline| until.min(deadline));
-        // What failed is tried again after its pause, whatever comes meanwhile.
+        let mut until = state.look_at;
+        if let Some(deadline) = state.deadline {
+            until = until.min(deadline);
+        }
+        // What failed is tried again after its pause, whatever else is due or comes meanwhile.
         if state.failures > 0 {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
         } else if state.done.is_empty() {
+            until = until.min(state.prolong_at);
             select! {
                 recv(self.results) -> done => state.done.extend(done),
                 recv(self.wakes) -> _ => state.look_at = Instant::now(),
@@ -208,8 +211,14 @@ impl<H: Handler> QueueThread<H> {
                 );
             }
         }
-        state.prolong_at = Instant::now() + self.limits.lease / PROLONGATIONS;
+        state.prolong_at = Instant::now() + self.prolong_interval();
         Ok(())
+    }
+
+    /// Not as long as the database takes a connection that says nothing for lost.
+    fn prolong_interval(&self) -> Duration {
+        let keep_alive = self.database.timeouts().keep_alive();
+        keep_alive.min(self.limits.lease / PROLONGATIONS)
     }
 
     /// Ends what is done, and claims up to `room` jobs, in one transaction.

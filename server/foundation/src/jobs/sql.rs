@@ -1,4 +1,7 @@
 //! The queue in SQL. What is not a number stands in it as a parameter or a hexadecimal literal.
+//!
+//! The table is small most of the time, and then MariaDB would rather read all of it than look for a few ids, and wait for
+//! what others have locked. So each statement that locks says which index to use, or looks for one id.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,7 +12,7 @@ use mysql::{Conn, Row};
 use uuid::Uuid;
 
 use super::{Claim, Job};
-use crate::mysql::{column, time};
+use crate::mysql::{column, run_all, time};
 
 /// The table, for the schema of each service that has a queue. It holds what waits and what is claimed; a job that has ended
 /// is not there any more.
@@ -18,7 +21,7 @@ pub const TABLE: &str = include_str!("table.sql");
 /// For [`Pool::check_writable`](crate::mysql::Pool::check_writable) of what works on a queue.
 pub const CHECK_WRITABLE: &str = "UPDATE jobs SET attempt = attempt WHERE id = '' AND FALSE";
 
-/// Puts a job into a queue, to be done at once.
+/// Puts a job into a queue.
 ///
 /// # Errors
 /// As the database says; if there is a job with this id already, too.
@@ -28,24 +31,10 @@ pub fn enqueue(
     id: Uuid,
     payload: &[u8],
 ) -> Result<(), mysql::Error> {
-    enqueue_later(transaction, queue, id, payload, Duration::ZERO)
-}
-
-/// Puts a job into a queue, to be done when this time has passed.
-///
-/// # Errors
-/// As [`enqueue`].
-pub fn enqueue_later(
-    transaction: &mut impl Queryable,
-    queue: &str,
-    id: Uuid,
-    payload: &[u8],
-    delay: Duration,
-) -> Result<(), mysql::Error> {
     transaction.exec_drop(
         "INSERT INTO jobs (id, queue, payload, available_at, enqueued_at)
-         VALUES (?, ?, ?, UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, UTC_TIMESTAMP(6))",
-        (id.as_bytes(), queue, payload, microseconds(delay)),
+         VALUES (?, ?, ?, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+        (id.as_bytes(), queue, payload),
     )
 }
 
@@ -84,7 +73,6 @@ pub(super) fn claim(
     most: usize,
     lease: Duration,
 ) -> Result<Vec<Claimed>, mysql::Error> {
-    // Without the index it might read, and lock, the whole table.
     let rows: Vec<Row> = transaction.exec(
         "SELECT id, payload, attempt, enqueued_at, last_error, UTC_TIMESTAMP(6), claimed_at
          FROM jobs FORCE INDEX (claim)
@@ -97,7 +85,7 @@ pub(super) fn claim(
     let jobs: Vec<Claimed> = rows.into_iter().map(claimed).collect::<Result<_, _>>()?;
     if let Some(first) = jobs.first() {
         transaction.query_drop(format!(
-            "UPDATE jobs
+            "UPDATE jobs FORCE INDEX (PRIMARY)
              SET attempt = attempt + 1,
                  claimed_at = '{}',
                  available_at = UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND
@@ -114,7 +102,7 @@ fn claimed(mut row: Row) -> Result<Claimed, mysql::Error> {
     let attempts: u32 = column(&mut row, 2)?;
     let before: Option<NaiveDateTime> = column(&mut row, 6)?;
     let job = Job {
-        id: uuid(column(&mut row, 0)?)?,
+        id: column(&mut row, 0)?,
         payload: column(&mut row, 1)?,
         attempt: attempts + 1,
         enqueued_at: time(&mut row, 3)?,
@@ -132,24 +120,21 @@ pub(super) fn lock_held<'j>(
     transaction: &mut Conn,
     jobs: impl IntoIterator<Item = &'j Job>,
 ) -> Result<HashSet<Claim>, mysql::Error> {
-    let rows: Vec<(Vec<u8>, u32)> = transaction.query(format!(
+    let held: Vec<Claim> = transaction.query(format!(
         "SELECT id, attempt
-         FROM jobs
+         FROM jobs FORCE INDEX (PRIMARY)
          WHERE id IN ({}) AND claimed_at IS NOT NULL
          FOR UPDATE",
         ids(jobs)
     ))?;
-    let claim = |(id, attempt)| Ok((uuid(id)?, attempt));
-    rows.into_iter().map(claim).collect()
+    Ok(held.into_iter().collect())
 }
 
 /// Ends jobs that are held.
 pub(super) fn end(transaction: &mut Conn, jobs: &[&Job]) -> Result<(), mysql::Error> {
-    transaction.query_drop(format!(
-        "DELETE FROM jobs
-         WHERE id IN ({})",
-        ids(jobs.iter().copied())
-    ))
+    let delete = |job: &&Job| format!("DELETE FROM jobs WHERE id = {};", literal(job.id));
+    let statements: String = jobs.iter().map(delete).collect();
+    run_all(transaction, &statements).map_err(|stopped| stopped.error)
 }
 
 /// Gives back a job that is held, to be tried again after a pause.
@@ -163,7 +148,7 @@ pub(super) fn retry(
         "UPDATE jobs
          SET claimed_at = NULL,
              available_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND,
-             last_error = ?
+             last_error = LEFT(?, 1000)
          WHERE id = ? AND attempt = ?",
         (microseconds(pause), cause, job.id.as_bytes(), job.attempt),
     )
@@ -176,7 +161,7 @@ pub(super) fn prolong(
     lease: Duration,
 ) -> Result<u64, mysql::Error> {
     connection.query_drop(format!(
-        "UPDATE jobs
+        "UPDATE jobs FORCE INDEX (PRIMARY)
          SET available_at = UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND
          WHERE {} AND claimed_at IS NOT NULL",
         microseconds(lease),
@@ -188,7 +173,7 @@ pub(super) fn prolong(
 /// Gives back jobs that are held, to be claimed by others at once. This was no attempt: who stops is no fault of theirs.
 pub(super) fn release(connection: &mut Conn, claims: &HashSet<Claim>) -> Result<(), mysql::Error> {
     connection.query_drop(format!(
-        "UPDATE jobs
+        "UPDATE jobs FORCE INDEX (PRIMARY)
          SET attempt = attempt - 1,
              claimed_at = NULL,
              available_at = UTC_TIMESTAMP(6)
@@ -210,24 +195,28 @@ pub(super) fn depth(connection: &mut Conn, queue: &str) -> Result<(i64, i64), my
 }
 
 fn ids<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> String {
-    let ids: Vec<_> = jobs.into_iter().map(|job| literal(job.id)).collect();
-    ids.join(", ")
+    list(jobs.into_iter().map(|job| literal(job.id)))
 }
 
 fn among(claims: &HashSet<Claim>) -> String {
-    let claims: Vec<_> = claims
+    // By pairs alone the index is not always used.
+    let ids = claims.iter().map(|(id, _)| literal(*id));
+    let pairs = claims
         .iter()
-        .map(|(id, attempt)| format!("({}, {attempt})", literal(*id)))
-        .collect();
-    format!("(id, attempt) IN ({})", claims.join(", "))
+        .map(|(id, attempt)| format!("({}, {attempt})", literal(*id)));
+    format!(
+        "id IN ({}) AND (id, attempt) IN ({})",
+        list(ids),
+        list(pairs)
+    )
+}
+
+fn list(values: impl Iterator<Item = String>) -> String {
+    values.collect::<Vec<_>>().join(", ")
 }
 
 fn literal(id: Uuid) -> String {
     format!("x'{}'", id.simple())
-}
-
-fn uuid(bytes: Vec<u8>) -> Result<Uuid, mysql::Error> {
-    Uuid::try_from(bytes).map_err(|_length| mysql::DriverError::UnexpectedPacket.into())
 }
 
 fn microseconds(duration: Duration) -> u64 {

@@ -15,7 +15,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, TxOpts};
 use proptest::prelude::*;
 use serde_json::json;
-use testbed::{Database, PATIENCE, Replica, eventually, program};
+use testbed::{Database, PATIENCE, Replica, eventually, program, usage};
 use uuid::Uuid;
 
 const QUEUE: &str = "tests";
@@ -231,6 +231,32 @@ fn an_outcome_that_the_database_refuses_takes_no_other_with_it() {
     worker.finish(soon());
 }
 
+#[test]
+fn what_others_have_locked_in_the_table_holds_up_nobody() {
+    let queue = Queue::new();
+    let mut others = queue.database.connect();
+    let theirs = Uuid::nil();
+    jobs::enqueue(&mut others, "others", theirs, b"x").expect("the table is there");
+    let wide = WorkerLimits {
+        claims: 8,
+        ..LIMITS
+    };
+    let expected: HashMap<_, _> = (0..20)
+        .map(|_| (queue.enqueue("x"), (1, "x".to_owned())))
+        .collect();
+    let lock = format!(
+        "BEGIN; UPDATE jobs SET attempt = 1 WHERE id = x'{}'",
+        theirs.simple()
+    );
+    others.query_drop(lock).expect("it is there");
+    let worker = queue.worker(wide, echo);
+    eventually("all but the locked one have ended", || queue.waiting() == 1);
+    others.query_drop("ROLLBACK").expect("the connection is up");
+    assert!(jobs::cancel(&mut others, theirs).expect("the table is there"));
+    assert_eq!(queue.ends(), expected);
+    worker.finish(soon());
+}
+
 /// Work that begins at a barrier, and goes on at another.
 fn gated() -> (
     Arc<Barrier>,
@@ -421,10 +447,10 @@ proptest! {
     }
 }
 
-fn sums(database: &Database) -> Replica {
+fn sums(database_url: &str) -> Replica {
     let mut command = program("examples/sums").expect("tests of the package build its examples");
     command
-        .envs([("LISTEN", "127.0.0.1:0"), ("DATABASE_URL", &database.url())])
+        .envs([("LISTEN", "127.0.0.1:0"), ("DATABASE_URL", database_url)])
         .args(["--lease", "1s"]);
     let mut process = Replica::run(&mut command);
     process.wait_until_ready();
@@ -434,7 +460,7 @@ fn sums(database: &Database) -> Replica {
 #[test]
 fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
     let database = Database::new();
-    let mut workers: Vec<_> = (0..3).map(|_| sums(&database)).collect();
+    let mut workers: Vec<_> = (0..3).map(|_| sums(&database.url())).collect();
     let mut expected = 0;
     for round in 0..6 {
         let mut caller = workers[round % 3].caller();
@@ -445,7 +471,7 @@ fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
             expected += 1;
         }
         workers[round % 3].kill();
-        workers[round % 3] = sums(&database);
+        workers[round % 3] = sums(&database.url());
         let frozen = &workers[(round + 1) % 3];
         frozen.freeze();
         // For longer than its leases.
@@ -458,6 +484,22 @@ fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
     let written: (u64, u64, u64) =
         database.rows("SELECT COUNT(*), COUNT(DISTINCT id), COUNT(sum) FROM sums")[0];
     assert_eq!(written, (expected, expected, expected));
+}
+
+#[test]
+fn a_worker_without_a_database_takes_no_time_of_the_processor() {
+    let database = Database::new();
+    let proxy = database.proxy();
+    let worker = sums(&database.url_through(&proxy));
+    proxy.cut_all();
+    drop(proxy);
+    // Then its leases would have to be prolonged.
+    std::thread::sleep(Duration::from_secs(1));
+    let cpu_us = || usage(worker.id()).expect("it lives").cpu_us;
+    let before = cpu_us();
+    std::thread::sleep(Duration::from_secs(3));
+    let spent = cpu_us() - before;
+    assert!(spent < 600_000.0, "{spent} µs");
 }
 
 #[test]

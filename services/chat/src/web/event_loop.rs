@@ -160,6 +160,10 @@ fn take(shared: &Shared, socket: &Socket, frame: &str) -> Result<(), Refused> {
         return Err(Refused::Stopping);
     }
     let message = NewMessage::parse(socket.room, frame)?;
+    // The room could not be found, and the socket is about to be closed.
+    if socket.room == NO_ROOM {
+        return Err(Refused::Busy);
+    }
     writer::submit(shared, message, socket.id)
 }
 

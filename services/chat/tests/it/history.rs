@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use mysql::prelude::Queryable;
 use testbed::{Database, Replica};
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -108,4 +109,25 @@ fn who_enters_while_the_database_is_away_is_told_so() {
     client.stream().read_to_end(&mut sent).expect("it is ended");
     let sent = String::from_utf8_lossy(&sent);
     assert!(sent.contains("The database does not answer."), "{sent}");
+}
+
+#[test]
+fn what_is_sent_before_a_room_is_found_keeps_nobody_s_messages_from_being_stored() {
+    let database = Database::new();
+    let web = web(&database);
+    let mut known = Client::join(&web, "r");
+    known.send("u", "before");
+    known.up_to(1);
+    let mut lock = database.connect();
+    // So a new room is not made in time.
+    lock.query_drop("LOCK TABLES rooms WRITE")
+        .expect("it is there");
+    let mut early = Client::join(&web, "new");
+    early.send("u", "early");
+    let told = early.receive();
+    lock.query_drop("UNLOCK TABLES").expect("they are locked");
+    let refused = told.expect("it is told at once");
+    assert_eq!(refused["again"], true, "{refused}");
+    known.send("u", "later");
+    assert_eq!(known.next()["message"], "later");
 }
