@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS sessions (
   PRIMARY KEY (id),
   UNIQUE KEY family (family),
   KEY user_id (user_id, created_at),
+  KEY expires_at (expires_at),
   CONSTRAINT session_of_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
 )
 ENGINE = InnoDB

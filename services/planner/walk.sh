@@ -7,23 +7,24 @@ set -euo pipefail
 users=${1:-http://127.0.0.1:8000} goals=${2:-http://127.0.0.1:8001}
 token='' answer=''
 
-# $1: the status that must come; then curl's arguments. The token is sent with all, and not shown.
+# $1: the status that must come; then curl's arguments. The token is sent with all; it and ADMIN_PASSWORD are not shown.
 walk() {
   local status=$1 argument shown='$ curl'
   shift
   for argument in "$@"; do
-    if [[ $argument == *[!A-Za-z0-9_.:/=?-]* ]]; then shown+=" '$argument'"; else shown+=" $argument"; fi
+    if [[ -n ${ADMIN_PASSWORD:-} && $argument == password=* ]]; then shown+=' password=…'
+    elif [[ $argument == *[!A-Za-z0-9_.:/=?-]* ]]; then shown+=" '$argument'"; else shown+=" $argument"; fi
   done
   echo "$shown${token:+ -H \"\$TOKEN\"}"
   answer=$(curl --silent --write-out '\n%{http_code}' "$@" ${token:+--header "Authorization: Bearer $token"})
-  echo "${answer%$'\n'*}"
+  sed 's/\("[a-z]*_token":"\)[^"]*/\1…/g' <<<"${answer%$'\n'*}"
   [[ ${answer##*$'\n'} == "$status" ]] || { echo "walk.sh: the status is ${answer##*$'\n'}, not $status" >&2; exit 1; }
 }
 member() { sed "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/;q" <<<"$answer"; }
 
-walk 200 "$users/token" -d username=admin -d "password=${ADMIN_PASSWORD:-secret}"
+walk 200 "$users/token" -d username=admin --data-urlencode "password=${ADMIN_PASSWORD:-secret}"
 token=$(member access_token)
-echo "\$ TOKEN='Authorization: Bearer $token'"
+echo "\$ TOKEN='Authorization: Bearer …'"
 walk 200 "$users/users?login=ivan"
 if [[ $answer != *'"login":"ivan"'* ]]; then
   walk 201 "$users/users" --json '{"login":"ivan","password":"correct horse","first_name":"Иван","last_name":"Петров"}'

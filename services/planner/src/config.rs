@@ -56,11 +56,21 @@ pub struct UsersArgs {
 
     /// Seals the signing keys in the database; 32 characters at least, as of `openssl rand -hex 32`. Without it, who reads the
     /// database can make tokens
-    #[arg(long, env = "KEY_SECRET", hide_env_values = true, value_parser = key_secret, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "KEY_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     pub key_secret: Option<String>,
 
     /// The password of the user `admin`, who is made at the first start: 8 to 128 characters. Without it, it is `secret`
-    #[arg(long, env = "ADMIN_PASSWORD", hide_env_values = true, value_parser = password, value_name = "PASSWORD")]
+    #[arg(
+        long,
+        env = "ADMIN_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
     pub admin_password: Option<String>,
 }
 
@@ -90,21 +100,36 @@ pub struct GoalsArgs {
 /// Less can be tried out by whoever has a copy of the database.
 const SHORTEST_KEY_SECRET: usize = 32;
 
-fn key_secret(text: &str) -> Result<String, String> {
-    if text.chars().count() < SHORTEST_KEY_SECRET {
-        return Err(format!(
-            "must have at least {SHORTEST_KEY_SECRET} characters"
-        ));
-    }
-    Ok(text.to_owned())
-}
-
-fn password(text: &str) -> Result<String, String> {
-    if !PASSWORD_CHARACTERS.contains(&text.chars().count()) {
+impl UsersArgs {
+    /// Checks the secrets. Not while options are read, as what is wrong with an option is told together with its value.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check_secrets(&self) -> Result<(), String> {
+        let length = |secret: &String| secret.chars().count();
         let (least, most) = PASSWORD_CHARACTERS.into_inner();
-        return Err(format!("must have {least} to {most} characters"));
+        if self
+            .key_secret
+            .as_ref()
+            .map(length)
+            .is_some_and(|it| it < SHORTEST_KEY_SECRET)
+        {
+            return Err(format!(
+                "KEY_SECRET must have at least {SHORTEST_KEY_SECRET} characters"
+            ));
+        }
+        if self
+            .admin_password
+            .as_ref()
+            .map(length)
+            .is_some_and(|it| !PASSWORD_CHARACTERS.contains(&it))
+        {
+            return Err(format!(
+                "ADMIN_PASSWORD must have {least} to {most} characters"
+            ));
+        }
+        Ok(())
     }
-    Ok(text.to_owned())
 }
 
 fn count(text: &str) -> Result<NonZeroU32, String> {

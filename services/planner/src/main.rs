@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use foundation::config;
 use foundation::service;
 use foundation::telemetry::Program;
@@ -14,16 +16,20 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn main() -> ExitCode {
     let config: Config = config::parse("PLANNER");
     match config.service {
-        Service::Users(users) => match users.instead {
-            Some(Instead::RotateKey { after }) => rotation::main(&users, after),
-            None => {
-                let program = Program::new("planner_users", VERSION)
-                    .built_from(env!("DUMMY_MESSENGER_BUILD"));
-                service::main(program, &users.server, |registry| {
-                    Users::start(&users, registry)
-                })
+        Service::Users(users) => {
+            if let Err(fault) = users.check_secrets() {
+                let error = Config::command().error(ErrorKind::ValueValidation, fault);
+                error.exit();
             }
-        },
+            if let Some(Instead::RotateKey { after }) = users.instead {
+                return rotation::main(&users, after);
+            }
+            let program =
+                Program::new("planner_users", VERSION).built_from(env!("DUMMY_MESSENGER_BUILD"));
+            service::main(program, &users.server, |registry| {
+                Users::start(&users, registry)
+            })
+        }
         Service::Goals(goals) => {
             let program =
                 Program::new("planner_goals", VERSION).built_from(env!("DUMMY_MESSENGER_BUILD"));

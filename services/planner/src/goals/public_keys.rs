@@ -24,6 +24,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest time of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request waits for a fetch that another has begun. A service that is well has answered by then; while it is not,
+/// requests with unknown keys must not hold the threads of all.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// Keys take some 200 bytes each.
 const MOST_BYTES: u64 = 64 << 10;
 
@@ -37,7 +40,7 @@ pub struct PublicKeys {
 
 struct Shared {
     keys: RwLock<Arc<Keys>>,
-    /// When a fetch began last. Locked during it, so that all who wait for one have the same.
+    /// When a fetch ended last. Locked during it, so that all who wait for one have the same.
     fetched: Mutex<Option<Instant>>,
     url: String,
     /// The same, for the log.
@@ -92,7 +95,7 @@ impl PublicKeys {
             stopped: Mutex::new(false),
             stop: Condvar::new(),
         });
-        shared.fetch_if_older_than(Duration::ZERO);
+        shared.fetch_if_older_than(Duration::ZERO, FETCH_TIMEOUT);
         let following = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("public keys".to_owned())
@@ -108,7 +111,8 @@ impl PublicKeys {
         let token = Unverified::parse(token).map_err(Error::BadToken)?;
         let mut keys = self.shared.keys();
         if !keys.contains_key(token.kid()) {
-            self.shared.fetch_if_older_than(LEAST_INTERVAL);
+            self.shared
+                .fetch_if_older_than(LEAST_INTERVAL, LONGEST_WAIT);
             keys = self.shared.keys();
         }
         if keys.is_empty() {
@@ -159,18 +163,22 @@ impl Shared {
                 return;
             }
             parking_lot::MutexGuard::unlocked(&mut stopped, || {
-                self.fetch_if_older_than(LEAST_INTERVAL);
+                self.fetch_if_older_than(LEAST_INTERVAL, FETCH_TIMEOUT);
             });
         }
     }
 
-    fn fetch_if_older_than(&self, age: Duration) {
-        let mut fetched = self.fetched.lock();
+    /// Fetches the keys, unless that was done within `age`; or waits for who does, no longer than `patience`.
+    fn fetch_if_older_than(&self, age: Duration, patience: Duration) {
+        let Some(mut fetched) = self.fetched.try_lock_for(patience) else {
+            return;
+        };
         if fetched.is_some_and(|fetched| fetched.elapsed() < age) {
             return;
         }
+        let result = self.fetch();
         *fetched = Some(Instant::now());
-        match self.fetch() {
+        match result {
             Ok(keys) => {
                 self.known.set(size(keys.len()));
                 *self.keys.write() = Arc::new(keys);

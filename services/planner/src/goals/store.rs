@@ -294,11 +294,11 @@ fn may_change(
     if !caller.is_or_is_admin(owner) && !is_assignee {
         return Err(NOT_ASSIGNEE);
     }
-    let (from, to) = (task.status, change.status.unwrap_or(task.status));
-    if from != to && !from.next().contains(&to) {
-        return Err(Error::Transition { from, to });
+    let from = task.status;
+    match change.status {
+        Some(to) if !from.next().contains(&to) => Err(Error::Transition { from, to }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn update_task(transaction: &mut Transaction<'_>, task: &Task) -> Result<()> {

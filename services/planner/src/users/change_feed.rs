@@ -128,7 +128,10 @@ impl Follower {
         if begun - self.cleaned < CLEANING_INTERVAL {
             return Ok(());
         }
-        self.cleaned = begun;
-        self.pool.run(Access::Write, begun + PATIENCE, store::clean)
+        let cleaned = self.pool.run(Access::Write, begun + PATIENCE, store::clean);
+        if cleaned != Ok(true) {
+            self.cleaned = begun;
+        }
+        cleaned.map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foundation::http::{Exchange, Problem, Response, answer_all};
 use foundation::mysql::{Access, DatabaseAway, Pool};
@@ -19,6 +19,8 @@ use crate::users::store;
 const MOST_WAITING: usize = 16_384;
 /// Most requests that one statement answers.
 const MOST_AT_ONCE: usize = 1024;
+/// Who has less time left is refused: a read ends with the time of the first whose time is over, and others would miss theirs.
+const LEAST_TIME: Duration = Duration::from_millis(50);
 /// The database is asked one thing at a time, so a stampede costs no more than one of those who are in it.
 const THREADS: usize = 1;
 
@@ -82,8 +84,8 @@ impl Shared {
         let most = waiting.len().min(MOST_AT_ONCE);
         let asked: Vec<_> = waiting.drain(..most).collect();
         drop(waiting);
-        let now = Instant::now();
-        let is_late = |(_, exchange): &(UserId, Exchange)| exchange.deadline() <= now;
+        let enough = Instant::now() + LEAST_TIME;
+        let is_late = |(_, exchange): &(UserId, Exchange)| exchange.deadline() <= enough;
         let (late, in_time): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_late);
         for (_, exchange) in late {
             self.refuse(exchange);

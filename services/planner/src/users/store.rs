@@ -65,6 +65,8 @@ const OF_AN_EARLIER_VERSION: &str = "its table `users` is of an earlier version.
 
 /// More changes than this at once are not read one by one.
 const MOST_CHANGES: u64 = 1000;
+/// Rows that are removed by one statement.
+const MOST_REMOVED: u64 = 1000;
 
 type Result<T> = std::result::Result<T, mysql::Error>;
 
@@ -143,19 +145,23 @@ pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Changes)> {
     Ok((last, Changes::These { users, keys }))
 }
 
-/// Removes changes that all have seen, and sessions that are over.
-pub fn clean(connection: &mut Conn) -> Result<()> {
-    connection.query_drop(
+/// Removes some of the changes that all have seen, and of the sessions that are over: so few that who asks on this connection
+/// meanwhile does not wait for long. Gives whether there may be more.
+pub fn clean(connection: &mut Conn) -> Result<bool> {
+    let mut removed = Vec::new();
+    // In the order of an index, or the database might read, and lock, the whole table.
+    for delete in [
         r"DELETE FROM changes
           WHERE changed_at < NOW(6) - INTERVAL 1 HOUR
-          ORDER BY seq
-          LIMIT 10000",
-    )?;
-    connection.query_drop(
+          ORDER BY seq",
         r"DELETE FROM sessions
           WHERE expires_at < NOW(6)
-          LIMIT 10000",
-    )
+          ORDER BY expires_at",
+    ] {
+        connection.query_drop(format!("{delete} LIMIT {MOST_REMOVED}"))?;
+        removed.push(connection.affected_rows());
+    }
+    Ok(removed.contains(&MOST_REMOVED))
 }
 
 /// At the first start makes the admin, whose password `hash` hashes, and a signing key. Processes that start at once wait for

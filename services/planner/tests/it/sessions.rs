@@ -2,6 +2,8 @@
 
 use std::sync::Barrier;
 
+use mysql::prelude::Queryable;
+use planner::users::store;
 use serde_json::{Value, json};
 use testbed::{Answer, Database, eventually};
 
@@ -35,6 +37,33 @@ fn a_refresh_token_is_taken_once_and_the_second_time_ends_its_session() {
     eventually("it is logged", || {
         users.log().contains("a refresh token was used twice")
     });
+}
+
+#[test]
+fn sessions_that_are_over_are_removed_some_at_a_time() {
+    let database = Database::new();
+    let users = Planner::users(&database);
+    let tokens = users.log_in("admin", ADMIN_PASSWORD);
+    let mut connection = database.connect();
+    connection
+        .query_drop("BEGIN")
+        .expect("the connection is up");
+    for number in 0..1_500 {
+        let row = format!(
+            "INSERT INTO sessions (id, user_id, family, token_hash, created_at, refreshed_at, expires_at)
+             VALUES (LPAD('{number}', 16, '0'), 1, LPAD('{number}', 16, '0'), REPEAT('x', 32), NOW(6), NOW(6), NOW(6) - INTERVAL 1 SECOND)"
+        );
+        connection.query_drop(row).expect("the table is there");
+    }
+    connection
+        .query_drop("COMMIT")
+        .expect("the connection is up");
+    for is_more in [true, false] {
+        assert_eq!(store::clean(&mut connection).ok(), Some(is_more));
+    }
+    let left: Vec<u64> = database.rows("SELECT COUNT(*) FROM sessions");
+    assert_eq!(left, [1]);
+    assert!(is_live(&users, &tokens));
 }
 
 /// How many of several requests with the same token are answered with another, all sent at once.

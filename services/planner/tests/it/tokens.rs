@@ -1,5 +1,8 @@
 //! Access tokens: which are taken, and which are not, by both services.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
@@ -175,6 +178,30 @@ fn no_forged_token_is_taken_by_any_service() {
             );
         }
     }
+}
+
+#[test]
+fn tokens_with_unknown_keys_hold_up_nobody_while_the_users_service_does_not_answer() {
+    let (of_users, of_goals) = (Database::new(), Database::new());
+    let users = Planner::users(&of_users);
+    let goals = Planner::goals(&of_goals, &users.url());
+    let good = users.log_in("admin", ADMIN_PASSWORD).access;
+    let forge = Forge::of(&good, &of_users);
+    users.replica.freeze();
+    // Until keys may be asked for again.
+    thread::sleep(Duration::from_millis(1_200));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for number in 0..30 {
+            let unknown = forge.signed(json!({ "kid": number.to_string() }), json!({}));
+            let mut client = goals.with_token(&unknown);
+            scope.spawn(move || assert_eq!(client.get("/goals").status, 401));
+        }
+    });
+    // One of them asks, for two seconds. If each asked, it would take a minute.
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(goals.with_token(&good).get("/goals").status, 200);
+    users.replica.thaw();
 }
 
 #[test]
