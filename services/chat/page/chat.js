@@ -27,7 +27,7 @@ writing.addEventListener("submit", (event) => {
   event.preventDefault();
   const message = writing.text.value;
   if (!room || !message.trim()) return;
-  const sent = { id: crypto.randomUUID(), username: entry.name.value, message };
+  const sent = { id: uuid(), username: entry.name.value, message };
   localStorage.setItem("name", sent.username);
   room.unseen.set(sent.id, sent);
   room.own.add(sent.id);
@@ -159,11 +159,18 @@ async function check(proof, element) {
   const nonce = new DataView(new ArrayBuffer(8));
   nonce.setBigUint64(0, BigInt(proof.nonce));
   const hash = await sha256(join(header, new Uint8Array(nonce.buffer)));
-  const hex = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   const zeros = leadingZeros(hash);
-  if (hex !== proof.hash || proof.bits < 1 || zeros < proof.bits) return refute("not verified");
+  if (hex(hash) !== proof.hash || proof.bits < 1 || zeros < proof.bits) return refute("not verified");
   const rate = proof.elapsed_ms ? ` · ${(proof.hashes / proof.elapsed_ms / 1000).toFixed(1)} MH/s` : "";
   element.textContent = `✓ verified · ${zeros} zero bits · nonce ${proof.nonce}${rate}`;
+}
+
+// As `crypto.randomUUID`, which a page has over TLS or from this machine only.
+function uuid() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  return hex(bytes).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 const sha256 = async (data) => new Uint8Array(await crypto.subtle.digest("SHA-256", data));
@@ -174,6 +181,8 @@ function join(first, second) {
   both.set(second, first.length);
   return both;
 }
+
+const hex = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 const bytes = (hex) => Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
 

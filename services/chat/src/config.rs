@@ -1,9 +1,10 @@
 //! Subcommands and options, beside those of every server.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use foundation::config::ServerArgs;
+use foundation::config::{ServerArgs, duration};
 use url::Url;
 
 use crate::load::LoadArgs;
@@ -64,6 +65,10 @@ pub struct MessagerArgs {
     /// Options that every server has.
     #[command(flatten)]
     pub server: ServerArgs,
+
+    /// How long the reply to a call (`!rpc`) is waited for; after that its room is told that it failed
+    #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
+    pub reply_timeout: Duration,
 }
 
 /// Options of the worker.

@@ -20,7 +20,11 @@ fn main() -> ExitCode {
         Command::Web(options) => serve("chat_web", &options.server, |database, registry| {
             Web::start(database, options.allowed_origins.clone(), registry)
         }),
-        Command::Messager(options) => serve("chat_messager", &options.server, Messager::start),
+        Command::Messager(options) => {
+            serve("chat_messager", &options.server, |database, registry| {
+                Messager::start(database, options.reply_timeout, registry)
+            })
+        }
         Command::Worker(options) => serve("chat_worker", &options.server, |database, registry| {
             ProofService::start(database, options.pow_bits, options.threads(), registry)
         }),

@@ -42,7 +42,11 @@ impl Messager {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(database: &Database, registry: &Registry) -> Result<Self, Failure> {
+    pub fn start(
+        database: &Database,
+        reply_timeout: Duration,
+        registry: &Registry,
+    ) -> Result<Self, Failure> {
         let pool = database.pool("calls", CALL_CONNECTIONS);
         let cannot = |error| Failure::new(&format!("cannot start the messager: {error}"));
         let limits = WorkerLimits {
@@ -57,7 +61,10 @@ impl Messager {
             registry,
         )
         .map_err(cannot)?;
-        let caller = Arc::new(Caller { pool: pool.clone() });
+        let caller = Arc::new(Caller {
+            pool: pool.clone(),
+            reply_timeout,
+        });
         let limits = WorkerLimits::threads(CALLS);
         let calls =
             Worker::start(database, CALL_QUEUE, limits, caller, registry).map_err(cannot)?;
@@ -145,20 +152,29 @@ impl Question {
 /// Waits for the replies to calls: the number of the message in its room relates the two.
 struct Caller {
     pool: Pool,
+    reply_timeout: Duration,
 }
 
 impl Handler for Caller {
     type Outcome = (Question, Reply);
 
-    /// Waits as long as it takes. Who waits already goes on doing so when the database is away for a while.
+    /// Waits for the reply, also while the database is away for a while. The time that others have waited before counts.
     fn work(&self, job: &Job) -> Result<(Question, Reply), WorkError> {
         let question: Question = read(job)?;
+        let waited = (job.claimed_at - job.enqueued_at).to_std();
+        let late = Instant::now()
+            + self
+                .reply_timeout
+                .saturating_sub(waited.unwrap_or_default());
         for looks in 0.. {
             let (asked, deadline) = (question.clone(), Instant::now() + QUERY_TIMEOUT);
             let look = move |connection: &mut Conn| store::called(connection, &asked);
             match self.pool.run(Access::Read, deadline, look) {
                 Ok(Called::Replied(reply)) => return Ok((question, reply)),
                 Ok(Called::Over) => break,
+                Ok(Called::Waits) if Instant::now() >= late => {
+                    return Err(WorkError::Fatal("no reply came in time".to_owned()));
+                }
                 Ok(Called::Waits) | Err(_) => std::thread::sleep(LOOKS.pause(looks)),
             }
         }

@@ -141,7 +141,7 @@ pub struct LockedRooms {
 }
 
 impl LockedRooms {
-    /// Locks rooms, in the order that all take.
+    /// Locks rooms, in the order in which all lock several.
     ///
     /// # Errors
     /// As the database says.

@@ -16,17 +16,18 @@ impl LockedRooms {
         question: Question,
     ) -> Result<(), mysql::Error> {
         if question.route != Route::Reverse {
-            let waiting: Option<u64> = transaction.exec_first(
-                "SELECT COUNT(*)
+            let other: Option<u8> = transaction.exec_first(
+                "SELECT 1
                  FROM proofs
-                 WHERE room_id = ?",
+                 WHERE room_id = ?
+                 LIMIT 1",
                 (self.locked(&question),),
             )?;
             transaction.exec_drop(
                 "INSERT INTO proofs (room_id, seq, task) VALUES (?, ?, ?)",
                 (question.room.0, question.seq, json(&question)),
             )?;
-            if waiting != Some(0) {
+            if other.is_some() {
                 return Ok(());
             }
         }

@@ -12,8 +12,9 @@ use testbed::{Caller, Database, PATIENCE, Process, lasting_address, skip};
 
 use crate::harness::{messager, web, web_again, web_at, worker};
 
-/// Those that a container needs, and those that keep a browser from asking for anything but the page.
-const ARGUMENTS: [&str; 8] = [
+/// Those that a container needs, those that keep a browser from asking for anything but the page, and a name under which it does
+/// not know that the page is of this machine.
+const ARGUMENTS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -22,6 +23,7 @@ const ARGUMENTS: [&str; 8] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP chat.test 127.0.0.1",
 ];
 
 /// A driver of browsers (<https://www.w3.org/TR/webdriver2/>).
@@ -257,6 +259,23 @@ fn take_pictures(browser: &Browser) {
             browser.picture(&folder, &format!("{scheme}-{name}.png"), width, height);
         }
     }
+}
+
+#[test]
+fn a_page_without_tls_from_another_machine_sends_too() {
+    let Some(driver) = Driver::start() else {
+        skip("there is no chromedriver");
+        return;
+    };
+    let database = Database::new();
+    let web = web(&database);
+    let port = web.address().port();
+    let ann = driver.open("ann", &format!("http://chat.test:{port}/pages/chat?room=r"));
+    ann.wait_for("document.getElementById('state').innerText === 'In r'");
+    ann.wait_for("isSecureContext === false");
+    ann.say("Hello");
+    ann.wait_for_text("Hello");
+    assert_eq!(ann.errors(), Vec::<String>::new());
 }
 
 #[test]

@@ -45,7 +45,11 @@ pub(crate) fn web_again(database: &Database, address: SocketAddr) -> Replica {
 }
 
 pub(crate) fn messager(database: &Database) -> Replica {
-    started("messager", &database.url(), &[])
+    messager_with(database, &[])
+}
+
+pub(crate) fn messager_with(database: &Database, options: &[&str]) -> Replica {
+    started("messager", &database.url(), options)
 }
 
 pub(crate) fn worker(database: &Database) -> Replica {

@@ -1,11 +1,11 @@
-//! Questions for proofs, by whichever way, take turns, and wait as long as it takes.
+//! Questions for proofs, by whichever way, take turns, and wait for their proofs.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use testbed::{Database, eventually};
 
-use crate::harness::{Client, messager, web, worker};
+use crate::harness::{Client, messager, messager_with, web, worker};
 
 const ENDS: [&str; 2] = ["!rpc", "!pow"];
 
@@ -75,6 +75,27 @@ fn a_call_waits_for_a_worker_however_often_who_waits_is_restarted() {
         (&proof["kind"], &proof["username"]),
         (&Value::from("proof"), &Value::from("internal_worker"))
     );
+}
+
+#[test]
+fn a_call_without_a_reply_in_time_fails_and_the_next_has_its_turn() {
+    let database = Database::new();
+    let (web, _messager) = (
+        web(&database),
+        messager_with(&database, &["--reply-timeout=2s"]),
+    );
+    let mut client = Client::join(&web, "r");
+    client.send("u", "one!rpc");
+    assert_eq!(client.next()["seq"], 1);
+    assert_eq!(client.next()["kind"], "notice");
+    let _worker = worker(&database);
+    client.send("u", "two!rpc");
+    assert_eq!(client.next()["message"], "two!rpc");
+    assert_eq!(texts(&[client.next()]), ["two"]);
+    eventually("nothing is left", || {
+        let left = "SELECT (SELECT COUNT(*) FROM jobs) + (SELECT COUNT(*) FROM proofs) + (SELECT COUNT(*) FROM replies)";
+        database.rows::<u64>(left) == [0]
+    });
 }
 
 #[test]
