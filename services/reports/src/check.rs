@@ -1,7 +1,6 @@
 //! `reports check`: are the durations those of the calls?
 
 use std::fmt::Write as _;
-use std::io;
 
 use clap::Args;
 use foundation::config::DatabaseArgs;
@@ -31,29 +30,38 @@ pub fn run(args: &CheckArgs) -> Result<u8, Error> {
     let metrics = database.metrics("check");
     let mut session = database.connect(&metrics)?;
     let progress = ProgressBar::new_spinner();
-    let (mut phones, mut calls, mut differences) = (0_u64, 0, Vec::new());
+    let (mut phones, mut calls) = (0_u64, 0);
+    let (mut differences, mut first) = (0, Vec::new());
     let mut last = None;
     while let Some(phone) = store::next_phone(&mut session, last)? {
         let (of_phone, different) = store::differences(&mut session, phone)?;
         phones += 1;
         calls += of_phone;
-        differences.extend(different);
+        differences += different.len();
+        first.extend(different);
+        first.truncate(TOLD);
         progress.set_message(format!("{calls} calls of {phones} phones"));
         progress.tick();
         last = Some(phone);
     }
     progress.finish_and_clear();
-    tell(phones, calls, &differences)?;
-    Ok(if differences.is_empty() {
-        VALID
-    } else {
-        INVALID
-    })
+    if differences == 0 {
+        say(&format_args!(
+            "valid: the durations of {phones} phones are those of their {calls} calls"
+        ))?;
+        return Ok(VALID);
+    }
+    let shown = shown(&first);
+    say(&format_args!(
+        "{shown}INVALID: {differences} differences, in {calls} calls of {phones} phones"
+    ))?;
+    Ok(INVALID)
 }
 
-fn tell(phones: u64, calls: u64, differences: &[Difference]) -> io::Result<()> {
+/// A line for each.
+fn shown(differences: &[Difference]) -> String {
     let mut text = String::new();
-    for difference in differences.iter().take(TOLD) {
+    for difference in differences {
         let Difference {
             phone,
             duration_ms,
@@ -65,12 +73,5 @@ fn tell(phones: u64, calls: u64, differences: &[Difference]) -> io::Result<()> {
             "phone {phone}, {duration_ms} ms: {there} calls, and {noted} are noted"
         );
     }
-    match differences.len() {
-        0 => say(&format_args!(
-            "valid: the durations of {phones} phones are those of their {calls} calls"
-        )),
-        count => say(&format_args!(
-            "{text}INVALID: {count} differences, in {calls} calls of {phones} phones"
-        )),
-    }
+    text
 }

@@ -130,7 +130,9 @@ impl Handler for Reporter {
 /// The worker as a server: without endpoints of its own.
 pub struct Reports {
     worker: Worker,
-    pool: Pool,
+    figures: Pool,
+    /// For `/readyz`, whatever the reports do with theirs.
+    checks: Pool,
 }
 
 impl Reports {
@@ -140,7 +142,7 @@ impl Reports {
     /// If there is no database, or the system gives no thread.
     pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
-        let pool = database.pool("figures", options.threads);
+        let figures = database.pool("figures", options.threads);
         let threads = usize::from(options.threads);
         let reading = if options.raw {
             Reading::Calls
@@ -148,7 +150,7 @@ impl Reports {
             Reading::Durations
         };
         let reporter = Reporter {
-            pool: pool.clone(),
+            pool: figures.clone(),
             reading,
         };
         let limits = WorkerLimits {
@@ -165,7 +167,11 @@ impl Reports {
             registry,
         )
         .map_err(|error| Failure::new(&format!("cannot start the worker: {error}")))?;
-        Ok(Self { worker, pool })
+        Ok(Self {
+            worker,
+            figures,
+            checks: database.pool("checks", 1),
+        })
     }
 }
 
@@ -173,11 +179,12 @@ impl Service for Reports {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[];
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.pool.check_writable(deadline, CHECK_WRITABLE)?)
+        Ok(self.checks.check_writable(deadline, CHECK_WRITABLE)?)
     }
 
     fn observe(&self) {
-        self.pool.observe();
+        self.figures.observe();
+        self.checks.observe();
     }
 
     fn finish(self, deadline: Instant) {
