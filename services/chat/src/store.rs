@@ -92,7 +92,7 @@ pub fn messages(
         Ok(Message {
             room,
             seq: column(&mut row, 0)?,
-            id: uuid(&column::<Vec<u8>>(&mut row, 1)?)?,
+            id: column(&mut row, 1)?,
             kind: column(&mut row, 2)?,
             username: column(&mut row, 3)?,
             text: column(&mut row, 4)?,
@@ -235,7 +235,7 @@ fn known(transaction: &mut Conn, messages: &[NewMessage]) -> Result<Known, mysql
     let mut known = Known::new();
     for (room, ids) in ids {
         let literals: Vec<_> = ids.iter().map(|id| format!("x'{}'", id.simple())).collect();
-        let rows: Vec<(Vec<u8>, String, String, String)> = transaction.query(format!(
+        let rows: Vec<(Uuid, String, String, String)> = transaction.query(format!(
             "SELECT id, kind, username, text
              FROM messages FORCE INDEX (request_id)
              WHERE room_id = {} AND id IN ({})",
@@ -243,7 +243,7 @@ fn known(transaction: &mut Conn, messages: &[NewMessage]) -> Result<Known, mysql
             literals.join(", ")
         ))?;
         for (id, kind, username, text) in rows {
-            known.insert((room, uuid(&id)?, kind), (username, text));
+            known.insert((room, id, kind), (username, text));
         }
     }
     Ok(known)
@@ -281,10 +281,6 @@ fn insert(transaction: &mut Conn, rows: &[(u64, &NewMessage)]) -> Result<(), mys
 fn list(rooms: impl IntoIterator<Item = RoomId>) -> String {
     let rooms: Vec<_> = rooms.into_iter().map(|room| room.0.to_string()).collect();
     rooms.join(", ")
-}
-
-fn uuid(bytes: &[u8]) -> Result<Uuid, mysql::Error> {
-    Uuid::from_slice(bytes).map_err(|_length| mysql::DriverError::UnexpectedPacket.into())
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), mysql::E
 }
 
 fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Error> {
-    let found: Option<(Vec<u8>, String, Vec<u8>)> = connection.exec_first(
+    let found: Option<(Uuid, String, Vec<u8>)> = connection.exec_first(
         "SELECT id, correlation_id, request
          FROM tasks
          WHERE request_id = ?",
@@ -162,7 +162,7 @@ fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Err
     if (&correlation_id, &request) != (&new.correlation_id, &new.request) {
         return Ok(Stored::KeyReused);
     }
-    let task = find(connection, &[uuid(id)?])?.pop();
+    let task = find(connection, &[id])?.pop();
     task.map(Stored::Task)
         .ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
@@ -256,7 +256,7 @@ fn task(mut row: Row) -> Result<Task, mysql::Error> {
         None => TaskStatus::Pending,
     };
     Ok(Task {
-        task_id: uuid(column(&mut row, 0)?)?,
+        task_id: column(&mut row, 0)?,
         task_name: TASK_NAME,
         task_status,
         received: time(&mut row, 2)?,
@@ -393,10 +393,6 @@ pub fn fail(transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql:
 fn optional_time(row: &mut Row, index: usize) -> Result<Option<DateTime<Utc>>, mysql::Error> {
     let time: Option<NaiveDateTime> = column(row, index)?;
     Ok(time.map(|time| time.and_utc()))
-}
-
-fn uuid(bytes: Vec<u8>) -> Result<Uuid, mysql::Error> {
-    Uuid::try_from(bytes).map_err(|_length| mysql::DriverError::UnexpectedPacket.into())
 }
 
 #[cfg(test)]

@@ -41,27 +41,11 @@ pub const SCHEMA: Schema = Schema {
         let counter: Option<u8> = connection.query_first("SELECT 1 FROM change_counter")?;
         Ok(counter.is_some())
     },
-    fault: |connection| {
-        let generated: Option<u8> = connection.query_first(
-            r"SELECT 1
-              FROM information_schema.columns
-              WHERE
-                table_schema = DATABASE()
-                AND table_name = 'users'
-                AND column_name IN ('first_name_lower', 'last_name_lower')
-                AND extra LIKE '%GENERATED%'
-              LIMIT 1",
-        )?;
-        Ok(generated.map(|_| OF_AN_EARLIER_VERSION.to_owned()))
-    },
+    fault: |_| Ok(None),
     connections: POOL_CONNECTIONS + 2 * OWN_CONNECTIONS,
     rights: "grant this user SELECT, INSERT, UPDATE and DELETE on the database; to create what is absent also CREATE and \
              REFERENCES, or create it yourself from schema-users.sql",
 };
-
-/// Up to then the database folded names, and not those of all scripts.
-const OF_AN_EARLIER_VERSION: &str = "its table `users` is of an earlier version. Stop all processes, then run \
-    ALTER TABLE users MODIFY first_name_lower VARCHAR(128) NOT NULL, MODIFY last_name_lower VARCHAR(128) NOT NULL";
 
 /// More changes than this at once are not read one by one.
 const MOST_CHANGES: u64 = 1000;

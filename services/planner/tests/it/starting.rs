@@ -89,30 +89,6 @@ fn an_option_that_is_of_no_use_is_refused_with_what_it_takes() {
 }
 
 #[test]
-fn a_table_of_an_earlier_version_is_refused_with_what_to_do_and_is_of_use_after_that() {
-    let database = Database::new();
-    drop(Planner::users(&database));
-    database
-        .rows::<u8>("ALTER TABLE users DROP COLUMN first_name_lower, DROP COLUMN last_name_lower");
-    let of_an_earlier_version = "ALTER TABLE users
-        ADD COLUMN first_name_lower VARCHAR(128) GENERATED ALWAYS AS (LOWER(first_name)) STORED,
-        ADD COLUMN last_name_lower VARCHAR(128) GENERATED ALWAYS AS (LOWER(last_name)) STORED,
-        ADD KEY first_name_lower (first_name_lower),
-        ADD KEY last_name_lower (last_name_lower)";
-    database.rows::<u8>(of_an_earlier_version);
-    let mut refused = Replica::run(&mut Planner::users_command(&database.url()));
-    assert_eq!(refused.exit_status().code(), Some(1));
-    let log = refused.log();
-    let (_, said) = log.split_once("then run ").expect("it says what to do");
-    database.rows::<u8>(said.lines().next().expect("it does"));
-    let users = Planner::users(&database);
-    let mut admin = users.admin();
-    admin.create_user("ivan");
-    let found = admin.read("/users?first_name=ADM*");
-    assert_eq!(found["items"][0]["login"], "admin");
-}
-
-#[test]
 fn services_that_start_at_once_on_an_empty_database_make_one_admin_and_one_key() {
     let database = Database::new();
     let start = |_| Replica::run(&mut Planner::users_command(&database.url()));

@@ -21,9 +21,6 @@ const PAUSES: Backoff = Backoff {
     longest: Duration::from_secs(2),
 };
 
-/// What the sources of loads by former versions are called.
-const FORMER: [&str; 2] = ["a file of ", "a stream"];
-
 /// A load under way.
 pub(super) struct Loader {
     database: Database,
@@ -53,13 +50,10 @@ impl Loader {
         let source = origin.describe();
         let load = store::begin_load(&mut session, &id, &source)?;
         let is_generated = matches!(origin, Origin::Generator(..));
-        // What was loaded of bytes is compared when they are read. Loads of former versions do not tell it.
+        // What was loaded of bytes is compared when they are read.
         let may_go_on = match load.state.hash {
             Some(_) => !is_generated,
-            None => {
-                load.source == source
-                    || (!is_generated && FORMER.iter().any(|known| load.source.starts_with(known)))
-            }
+            None => load.source == source,
         };
         if load.is_taken_over() {
             return Err(Error::TakenOver {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use mysql::prelude::Queryable;
 use testbed::Database;
 
 use crate::harness::{
@@ -182,23 +181,6 @@ fn a_load_that_a_copy_which_is_cut_off_has_taken_over_is_taken_back() {
     write(&path, &whole);
     assert_eq!(load_file(&killed, &path, &[]).status, Some(0));
     assert!(stored(&killed) == stored(&database));
-}
-
-#[test]
-fn a_load_that_a_former_version_began_is_gone_on_with() {
-    let database = Database::new();
-    let whole = array(&CALLS);
-    let (_folder, path) = file(&whole[..whole.len() - 10]);
-    let options = ["--id", "x"];
-    assert_eq!(load_file(&database, &path, &options).status, Some(3));
-    database
-        .connect()
-        .query_drop("UPDATE loads SET source = 'a file of 250 bytes'")
-        .expect("the table is there");
-    write(&path, &whole);
-    let ran = load_file(&database, &path, &options);
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    assert_eq!(stored(&database), CALLS);
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub fn refresh(
     next: &RefreshToken,
 ) -> Result<Refreshed> {
     let mut transaction = transaction(connection)?;
-    let session: Option<(Vec<u8>, u64, Vec<u8>)> = transaction.exec_first(
+    let session: Option<(Uuid, u64, Vec<u8>)> = transaction.exec_first(
         r"SELECT id, user_id, token_hash
           FROM sessions
           WHERE family = ? AND expires_at > NOW(6)
@@ -123,7 +123,7 @@ pub fn refresh(
         return Ok(Refreshed::Unknown);
     };
     if hash != token.hash() && hash != next.hash() {
-        transaction.exec_drop("DELETE FROM sessions WHERE id = ?", (id,))?;
+        transaction.exec_drop("DELETE FROM sessions WHERE id = ?", (id.as_bytes(),))?;
         transaction.commit()?;
         return Ok(Refreshed::Reused(UserId(user)));
     }
@@ -131,21 +131,16 @@ pub fn refresh(
         r"UPDATE sessions
           SET token_hash = :hash, refreshed_at = NOW(6), expires_at = NOW(6) + INTERVAL :days DAY
           WHERE id = :id",
-        params! { "hash" => next.hash(), "days" => LIFETIME_DAYS, "id" => &id },
+        params! { "hash" => next.hash(), "days" => LIFETIME_DAYS, "id" => id.as_bytes() },
     )?;
     let name: Option<String> =
         transaction.exec_first("SELECT role FROM users WHERE id = ?", (user,))?;
     transaction.commit()?;
-    let session = uuid(id)?;
     Ok(Refreshed::Done(Caller {
         user: UserId(user),
         role: role(&name.unwrap_or_default()),
-        session,
+        session: id,
     }))
-}
-
-fn uuid(bytes: Vec<u8>) -> Result<Uuid> {
-    Uuid::from_slice(&bytes).map_err(|_length| mysql::Error::FromValueError(bytes.into()))
 }
 
 /// Whether this session goes on.
@@ -182,7 +177,7 @@ pub fn sessions(connection: &mut Conn, user: UserId) -> Result<Vec<Session>> {
     )?;
     let session = |mut row: Row| {
         Ok(Session {
-            id: uuid(column(&mut row, 0)?)?,
+            id: column(&mut row, 0)?,
             created_at: time(&mut row, 1)?,
             refreshed_at: time(&mut row, 2)?,
             expires_at: time(&mut row, 3)?,
