@@ -191,7 +191,9 @@ impl<'c> Locked<'c> {
         let mut state = read_state(connection, &statements, !look_up.is_empty())?;
         for user in users {
             // Who has no row has no message.
-            state.of_user.entry(user.to_owned()).or_default();
+            if !state.of_user.contains_key(user) {
+                state.of_user.insert(user.to_owned(), 0);
+            }
         }
         Ok(Self { connection, state })
     }

@@ -115,7 +115,8 @@ impl<S: Service> Dispatcher<S> {
         let nobody = (Ipv4Addr::UNSPECIFIED, 0).into();
         let connection = request.remote_addr().copied().unwrap_or(nobody);
         let pipelines = self.responses.pipelines();
-        let Some(status) = pipelines.enter(connection, Instant::now()) else {
+        let arrived = Instant::now();
+        let Some(status) = pipelines.enter(connection, arrived) else {
             return self.responses.ignore(request, connection);
         };
         let Routed {
@@ -123,7 +124,8 @@ impl<S: Service> Dispatcher<S> {
             label,
             parameters,
         } = self.router.route(request.method().as_str(), request.url());
-        let mut exchange = Exchange::open(request, connection, label, parameters, &self.responses);
+        let responses = &self.responses;
+        let mut exchange = Exchange::open(request, connection, label, parameters, arrived, responses);
         let refusal = match status {
             ConnectionStatus::Open => exchange.check_framing().err(),
             ConnectionStatus::GivenUp => Some(self.refuse_what_follows(connection)),

@@ -54,9 +54,9 @@ impl Exchange {
         connection: SocketAddr,
         label: usize,
         segments: Vec<(String, String)>,
+        arrived: Instant,
         responses: &Arc<ResponseQueue>,
     ) -> Self {
-        let arrived = Instant::now();
         let open = Box::new(InFlight {
             label,
             request,
@@ -346,7 +346,8 @@ mod tests {
 
     fn exchange(request: TestRequest) -> Exchange {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-        Exchange::open(request.into(), nobody, 0, Vec::new(), &responses())
+        let (request, now) = (request.into(), Instant::now());
+        Exchange::open(request, nobody, 0, Vec::new(), now, &responses())
     }
 
     fn with_body(body: &'static str, header: &str) -> Exchange {

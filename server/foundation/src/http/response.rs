@@ -1,7 +1,7 @@
 //! Responses, and their bytes.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +17,11 @@ const JSON: &str = "application/json";
 /// The statuses without a body, and so without a length of one (RFC 9110, sections 8.6 and 15.4.5).
 const NO_CONTENT: u16 = 204;
 const NOT_MODIFIED: u16 = 304;
+
+/// Bytes of the head of most responses, at most.
+const USUAL_HEAD: usize = 256;
+
+const NO_FAILURE: &str = "a String takes all that is written to it";
 
 /// What is sent back: any status, any headers, and a body with its `Content-Type` and `Content-Length`.
 #[derive(Debug)]
@@ -162,39 +167,31 @@ impl Response {
 
     /// The whole response in one piece, so that it leaves in one write.
     pub(super) fn render(&self, head_only: bool, connection: Connection, date: &str) -> Vec<u8> {
-        let status = self.status;
-        let head = format!(
-            "HTTP/1.1 {status} {}\r\nDate: {date}\r\n{}\r\n",
-            phrase(status),
-            self.headers(connection)
-        );
-        let mut bytes = head.into_bytes();
-        if !head_only {
-            bytes.reserve_exact(self.length());
-            bytes.extend(self.body().into_iter().flatten());
-        }
-        bytes
+        let mut head = String::with_capacity(USUAL_HEAD);
+        let (status, phrase) = (self.status, phrase(self.status));
+        write!(head, "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\n").expect(NO_FAILURE);
+        self.push_headers(&mut head, connection);
+        head.push_str("\r\n");
+        let [before, part, after] = if head_only { [&[][..]; 3] } else { self.body() };
+        [head.as_bytes(), before, part, after].concat()
     }
 
-    /// The headers that depend on the response, each with its line end.
-    pub(super) fn headers(&self, connection: Connection) -> String {
-        let mut headers = if matches!(self.status, NO_CONTENT | NOT_MODIFIED) {
-            String::new()
-        } else {
-            format!("Content-Length: {}\r\n", self.length())
-        };
+    /// Adds the headers that depend on the response, each with its line end.
+    pub(super) fn push_headers(&self, head: &mut String, connection: Connection) {
+        if !matches!(self.status, NO_CONTENT | NOT_MODIFIED) {
+            write!(head, "Content-Length: {}\r\n", self.length()).expect(NO_FAILURE);
+        }
         if !self.content_type.is_empty() {
-            headers.extend(["Content-Type: ", &self.content_type, "\r\n"]);
+            head.extend(["Content-Type: ", &self.content_type, "\r\n"]);
         }
         for (name, value) in &self.headers {
-            headers.extend([name, ": ", value, "\r\n"]);
+            head.extend([name, ": ", value, "\r\n"]);
         }
-        headers.push_str(match connection {
+        head.push_str(match connection {
             Connection::Unsaid => "",
             Connection::KeepAlive => "Connection: keep-alive\r\n",
             Connection::Close => "Connection: close\r\n",
         });
-        headers
     }
 }
 
@@ -246,7 +243,9 @@ mod tests {
             (Response::empty(NO_CONTENT), ""),
             (Response::empty(NOT_MODIFIED), ""),
         ] {
-            assert_eq!(response.headers(Connection::Unsaid), headers);
+            let mut head = String::new();
+            response.push_headers(&mut head, Connection::Unsaid);
+            assert_eq!(head, headers);
         }
     }
 }

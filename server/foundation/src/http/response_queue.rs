@@ -216,7 +216,8 @@ impl Replier {
             let whole = answer.render(head_only, Connection::Close, date);
             (tiny_http::Response::empty(CONTINUE), whole)
         } else {
-            let headers = format!("{}\r\n{}", self.program, answer.headers(Connection::Close));
+            let mut headers = format!("{}\r\n", self.program);
+            answer.push_headers(&mut headers, Connection::Close);
             let server =
                 Header::from_bytes("Server", headers.trim_end()).expect("all headers are ASCII");
             let body = if head_only {
