@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use foundation::http::{
-    Edge, EdgeLimits, Endpoint, Handler, Problem, Service, claim_descriptors, listen,
+    Edge, EdgeLimits, Endpoint, Handler, Part, Problem, Service, claim_descriptors, listen,
 };
 use foundation::telemetry::{self, LevelFilter, LogFormat, Program, Registry};
-use server::message::{Message, RenderedHistory, ReplyBody};
+use server::message::{Message, RenderedHistory};
 
-struct Constant(ReplyBody);
+struct Constant(Part);
 
 impl Service for Constant {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[Endpoint::post(

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use foundation::http::{
-    Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service, claim_descriptors, listen,
+    Edge, EdgeLimits, Endpoint, Exchange, Handler, Part, Problem, Service, claim_descriptors,
+    listen,
 };
 use foundation::mysql::{Database, Timeouts};
 use foundation::telemetry::{self, Incident, LevelFilter, LogFormat, Program, Registry};
@@ -19,7 +20,7 @@ use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
-use server::message::{Message, RenderedHistory, ReplyBody, Submission};
+use server::message::{Message, RenderedHistory, Submission};
 use server::store::SCHEMA;
 use server::{api, error};
 
@@ -44,7 +45,7 @@ fn post(service: &OnePerMessage, exchange: Exchange) {
 type Connections = Pool<MySqlConnectionManager>;
 type Row = (u64, String, u64, String, NaiveDateTime);
 
-fn store(connections: &Connections, post: &Submission) -> Result<ReplyBody, Box<dyn Error>> {
+fn store(connections: &Connections, post: &Submission) -> Result<Part, Box<dyn Error>> {
     let (user, text) = (post.message.user(), post.message.text());
     let mut connection = connections.get()?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::error::Error;
-use foundation::http::parse_object;
+use foundation::http::{Part, parse_object};
 
 /// Longest user name, in Unicode scalar values. The column `messages.user` is as wide.
 pub const USER_LIMIT: usize = 64;
@@ -175,14 +175,6 @@ pub struct RenderedHistory {
     places: Vec<Range<usize>>,
 }
 
-/// What one reply shows: consecutive messages as JSON, with commas between, without the brackets around.
-#[derive(Debug, Clone)]
-pub struct ReplyBody {
-    history: Arc<RenderedHistory>,
-    /// Which part of its JSON.
-    shown: Range<usize>,
-}
-
 impl RenderedHistory {
     /// Renders messages, oldest first.
     #[must_use]
@@ -201,25 +193,19 @@ impl RenderedHistory {
         Arc::new(Self { json, places })
     }
 
-    /// The message at `index` and up to nine before it.
+    /// The message at `index` and up to nine before it, as a reply shows them.
     ///
     /// # Panics
     /// If there is no such message.
     #[must_use]
-    pub fn window(self: &Arc<Self>, index: usize) -> ReplyBody {
+    pub fn window(self: &Arc<Self>, index: usize) -> Part {
         let first = &self.places[index.saturating_sub(PREDECESSORS)];
-        ReplyBody {
-            shown: first.start..self.places[index].end,
-            history: Arc::clone(self),
+        Part {
+            before: "[",
+            range: first.start..self.places[index].end,
+            buffer: Arc::clone(self) as _,
+            after: "]",
         }
-    }
-}
-
-impl ReplyBody {
-    /// The buffer that it shares with others, and its place there.
-    #[must_use]
-    pub fn into_parts(self) -> (Arc<RenderedHistory>, Range<usize>) {
-        (self.history, self.shown)
     }
 }
 
@@ -266,9 +252,15 @@ mod tests {
         for last in 0..messages.len() {
             let first = last.saturating_sub(9);
             let alone = serde_json::to_vec(&messages[first..=last]).expect("they are serializable");
-            let (buffer, shown) = history.window(last).into_parts();
-            let messages = &(*buffer).as_ref()[shown];
-            assert_eq!([b"[", messages, b"]"].concat(), alone);
+            let Part {
+                before,
+                buffer,
+                range,
+                after,
+            } = history.window(last);
+            let messages = &(*buffer).as_ref()[range];
+            let shown = [before.as_bytes(), messages, after.as_bytes()];
+            assert_eq!(shown.concat(), alone);
         }
     }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use foundation::http::answer_all;
+use foundation::http::{Part, answer_all};
 use foundation::mysql::{Access, ErrorClass, Recovery, Session};
 use foundation::telemetry::{Incident, Reporter};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::message::{Message, PREDECESSORS, RenderedHistory, ReplyBody, RequestId, Submission};
+use crate::message::{Message, PREDECESSORS, RenderedHistory, RequestId, Submission};
 use crate::metrics::WriterMetrics;
 use crate::numbering::{Assignment, Numbered, number};
 use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, RowHeads, Store};
@@ -202,7 +202,7 @@ impl WriterThread {
         &mut self,
         batch: &mut Vec<Waiting>,
         retry: RetryState,
-    ) -> Result<Vec<Result<ReplyBody, Error>>, Failure> {
+    ) -> Result<Vec<Result<Part, Error>>, Failure> {
         let mut heads = RowHeads::default();
         heads.extend(submissions(batch));
         let look_up = ids_to_look_up(batch, retry);
@@ -307,7 +307,7 @@ fn note(batch: &mut Vec<Waiting>, progress: Progress) {
 }
 
 /// Answers those that are still owed a response.
-fn answer(answers: impl Iterator<Item = (Waiting, Result<ReplyBody, Error>)>) {
+fn answer(answers: impl Iterator<Item = (Waiting, Result<Part, Error>)>) {
     answer_all(answers.filter_map(|(waiting, answer)| Some((waiting.owed.take()?, answer))));
 }
 
@@ -336,7 +336,7 @@ fn replies(
     connection: &mut Session,
     numbered: &Numbered<'_>,
     tail: &[Message<'static>],
-) -> Result<Vec<Result<ReplyBody, Error>>, mysql::Error> {
+) -> Result<Vec<Result<Part, Error>>, mysql::Error> {
     let old = read_again(connection, numbered)?;
     let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
     let reply = |assignment: &Assignment| match *assignment {
@@ -351,7 +351,7 @@ fn replies(
 fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,
-) -> Result<HashMap<u64, ReplyBody>, mysql::Error> {
+) -> Result<HashMap<u64, Part>, mysql::Error> {
     let repeated: Vec<u64> = numbered
         .assignments
         .iter()

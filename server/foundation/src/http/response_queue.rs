@@ -17,7 +17,7 @@ use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
 use super::request::{self, Rest};
-use super::response::{Clock, Connection, Response};
+use super::response::{Connection, Response};
 
 /// The status of an interim answer (RFC 9110, section 15.2.1).
 const CONTINUE: u16 = 100;
@@ -52,7 +52,6 @@ impl ResponseQueue {
         let replier = Replier {
             pipelines: Arc::clone(&pipelines),
             body_drain: Arc::clone(&body_drain),
-            clock: Clock::new(),
             send_timeout,
             metrics: Arc::clone(&metrics),
             program,
@@ -132,7 +131,6 @@ impl ResponseQueue {
 struct Replier {
     pipelines: Arc<ResponsePipelines>,
     body_drain: Arc<BodyDrain>,
-    clock: Clock,
     send_timeout: Duration,
     metrics: Arc<EdgeMetrics>,
     /// The value of the `Server` header, where `tiny_http` writes one.
@@ -185,14 +183,13 @@ impl Replier {
         if let Some(upgrade) = open.upgrade.take() {
             return upgrade.answer(open.request, open.connection, answer.status, self.program);
         }
-        let date = self.clock.date();
         let allowance = Allowance {
             begun: Instant::now(),
             length: self.send_timeout,
         };
         match open.rest {
-            Rest::None => self.write_in_one_piece(open, answer, &date, &allowance),
-            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer, &date, &allowance),
+            Rest::None => self.write_in_one_piece(open, answer, &allowance),
+            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer, &allowance),
         }
     }
 
@@ -206,14 +203,13 @@ impl Replier {
         &self,
         open: Box<InFlight>,
         answer: &Response,
-        date: &str,
         allowance: &Allowance,
     ) -> io::Result<()> {
         let declared = open.request.body_length().unwrap_or(0);
         let (connection, afterwards) = (open.connection, open.afterwards);
         let head_only = is_head_only(&open.request);
         let (first, rest) = if request::may_rate_with_nan(&open.request) {
-            let whole = answer.render(head_only, Connection::Close, date);
+            let whole = answer.render(head_only, Connection::Close);
             (tiny_http::Response::empty(CONTINUE), whole)
         } else {
             let mut headers = format!("{}\r\n", self.program);
@@ -246,7 +242,6 @@ impl Replier {
         &self,
         open: Box<InFlight>,
         answer: &Response,
-        date: &str,
         allowance: &Allowance,
     ) -> io::Result<()> {
         let said = if open.close {
@@ -254,7 +249,7 @@ impl Replier {
         } else {
             request::connection(&open.request)
         };
-        let bytes = answer.render(is_head_only(&open.request), said, date);
+        let bytes = answer.render(is_head_only(&open.request), said);
         let (connection, afterwards) = (open.connection, open.afterwards);
         let mut writer = open.request.into_writer();
         let written = allowance.write_all(&mut writer, &bytes);
