@@ -89,13 +89,6 @@ pub(super) fn table_size() -> Option<u64> {
     size.trim().parse().ok()
 }
 
-/// How many there are, and how many may be, for the log.
-#[must_use]
-pub(super) fn shown() -> String {
-    let shown = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
-    format!("{} of {}", shown(open()), shown(most()))
-}
-
 /// How many descriptors are open, where the system tells.
 #[must_use]
 pub(super) fn open() -> Option<u64> {
