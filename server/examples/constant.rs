@@ -54,11 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    let registry = Registry::new(Program {
-        name: "constant",
-        version: server::VERSION,
-        build: server::BUILD,
-    });
+    let program = Program::new("constant", server::VERSION).built_from(server::BUILD);
+    let registry = Registry::new(program);
     let edge = Edge::new(socket, limits, registry)?;
     tracing::info!(address = %edge.address()?, "ready");
     edge.serve(Arc::new(Constant(reply)))?;

@@ -109,11 +109,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         connect: Duration::from_secs(3),
         answer: Duration::from_secs(8),
     };
-    let registry = Registry::new(Program {
-        name: "one_per_message",
-        version: server::VERSION,
-        build: server::BUILD,
-    });
+    let program = Program::new("one_per_message", server::VERSION).built_from(server::BUILD);
+    let registry = Registry::new(program);
     let startup_timeout = Duration::from_secs(30);
     Database::open(&url.parse()?, timeouts, startup_timeout, &SCHEMA, &registry)?;
     let options = OptsBuilder::from_opts(mysql::Opts::from_url(&url)?)
