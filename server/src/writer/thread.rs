@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::message::{Message, PREDECESSORS, RenderedHistory, RequestId, Submission};
 use crate::metrics::WriterMetrics;
 use crate::numbering::{Assignment, Numbered, number};
-use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, RowHeads, Store};
+use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, Store, row_head};
 
 use super::WriterLimits;
 use super::attempts::{CommitStatus, Failure, RetryState};
@@ -66,7 +66,7 @@ impl WriterThread {
 
     /// Stores one batch after the other until the queue is closed and empty.
     pub(super) fn work(&mut self) {
-        let keep_alive = self.store.timeouts().keep_alive();
+        let keep_alive = self.store.database.timeouts().keep_alive();
         loop {
             match self.intake.next_batch(keep_alive) {
                 Ok(batch) => self.survive(|writer| {
@@ -95,7 +95,7 @@ impl WriterThread {
             }
             let mut failure = match self.attempt(&mut batch, retry) {
                 Ok(replies) => {
-                    self.store.outage().succeed(Access::Write);
+                    self.store.database.outage().succeed(Access::Write);
                     answer(batch.into_iter().zip(replies));
                     return None;
                 }
@@ -106,7 +106,7 @@ impl WriterThread {
                 failure.class = ErrorClass::Refused;
             }
             let incident = self.report(&failure, batch.len());
-            retry.learn_of(&failure, incident);
+            retry.learn_of(&failure);
             note(&mut batch, Progress::of(retry));
             let metrics = &self.metrics;
             metrics.failed(failure.class);
@@ -144,7 +144,7 @@ impl WriterThread {
             ErrorClass::TooLarge => self.splits.report(|incident| {
                 tracing::warn!(instance = %incident, messages, cause = failure.said, "a batch is too large for the database");
             }),
-            _ => self.store.outage().fail(Access::Write, failure),
+            _ => self.store.database.outage().fail(Access::Write, failure),
         }
     }
 
@@ -203,8 +203,7 @@ impl WriterThread {
         batch: &mut Vec<Waiting>,
         retry: RetryState,
     ) -> Result<Vec<Result<Part, Error>>, Failure> {
-        let mut heads = RowHeads::default();
-        heads.extend(submissions(batch));
+        let mut heads: Vec<String> = submissions(batch).map(row_head).collect();
         let look_up = ids_to_look_up(batch, retry);
         let connection = connected(
             &mut self.connection,
@@ -239,13 +238,12 @@ impl WriterThread {
             let punctual = batch.len();
             self.intake
                 .fill(batch, |submission| locked.state.can_number(submission));
-            heads.extend(submissions(&batch[punctual..]));
+            heads.extend(submissions(&batch[punctual..]).map(row_head));
         }
         let unanswered = batch.len();
         note(batch, Progress::of(retry).max(Progress::Sent));
         if batch.len() < unanswered {
-            heads = RowHeads::default();
-            heads.extend(submissions(batch));
+            heads = submissions(batch).map(row_head).collect();
         }
         if retry.outcome_unknown {
             metrics.resolved(submissions(batch), &locked.state);
@@ -286,7 +284,7 @@ impl WriterThread {
 
     /// A writer that is silent for long is taken for frozen by the database, and loses its connection.
     fn keep_alive(&mut self) {
-        self.store.outage().settle();
+        self.store.database.outage().settle();
         if self
             .connection
             .as_mut()
@@ -355,7 +353,10 @@ fn read_again(
     let repeated: Vec<u64> = numbered
         .assignments
         .iter()
-        .filter_map(Assignment::repeated)
+        .filter_map(|assignment| match *assignment {
+            Assignment::Repeat(seq) => Some(seq),
+            Assignment::New(_) | Assignment::KeyReused => None,
+        })
         .collect();
     let mut replies = HashMap::new();
     for some in repeated.chunks(MOST_READ_AGAIN) {
@@ -380,9 +381,9 @@ fn connected<'c>(
     match connection {
         Some(connection) => Ok(connection),
         None => match store.writing_connection() {
-            Ok(new) => {
-                *max_packet = new.max_packet;
-                Ok(connection.insert(new.session))
+            Ok((session, most)) => {
+                *max_packet = most;
+                Ok(connection.insert(session))
             }
             Err(said) => Err(Failure {
                 class: ErrorClass::Connection,

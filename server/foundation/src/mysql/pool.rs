@@ -193,15 +193,6 @@ impl Pool {
     }
 }
 
-/// The largest statement that the server takes on this connection, in bytes. Set for good when the connection is made.
-///
-/// # Errors
-/// As the database says.
-pub fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
-    let bytes: Option<usize> = connection.query_first("SELECT @@max_allowed_packet")?;
-    bytes.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
-}
-
 /// Why a query gave nothing.
 #[derive(Debug, thiserror::Error)]
 enum NotRun {
