@@ -170,7 +170,7 @@ fn rfc3339_microseconds<S: Serializer>(
 /// Messages rendered to JSON once, for all the replies that show them.
 #[derive(Debug)]
 pub struct RenderedHistory {
-    json: Vec<u8>,
+    json: Arc<Vec<u8>>,
     /// Where each message stands in `json`; a comma lies between two.
     places: Vec<Range<usize>>,
 }
@@ -178,7 +178,7 @@ pub struct RenderedHistory {
 impl RenderedHistory {
     /// Renders messages, oldest first.
     #[must_use]
-    pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message<'a>>) -> Arc<Self> {
+    pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message<'a>>) -> Self {
         let mut json = Vec::new();
         let mut places = Vec::new();
         for message in messages {
@@ -190,7 +190,10 @@ impl RenderedHistory {
                 .expect("a message has no map keys and no fallible field");
             places.push(start..json.len());
         }
-        Arc::new(Self { json, places })
+        Self {
+            json: Arc::new(json),
+            places,
+        }
     }
 
     /// The message at `index` and up to nine before it, as a reply shows them.
@@ -198,20 +201,14 @@ impl RenderedHistory {
     /// # Panics
     /// If there is no such message.
     #[must_use]
-    pub fn window(self: &Arc<Self>, index: usize) -> Part {
+    pub fn window(&self, index: usize) -> Part {
         let first = &self.places[index.saturating_sub(PREDECESSORS)];
         Part {
             before: "[",
             range: first.start..self.places[index].end,
-            buffer: Arc::clone(self) as _,
+            buffer: Arc::clone(&self.json) as _,
             after: "]",
         }
-    }
-}
-
-impl AsRef<[u8]> for RenderedHistory {
-    fn as_ref(&self) -> &[u8] {
-        &self.json
     }
 }
 

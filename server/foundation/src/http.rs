@@ -4,9 +4,9 @@
 //! would bite, and the comment there says which. What is not limited: the number of connections, and the number and length
 //! of header lines. On the open internet a reverse proxy belongs in front.
 //!
-//! One thread receives (another, for a while, each time that connections were too many, see `acceptor.rs`), and never blocks on
-//! a client: it parses what is in memory, and passes on to [`ThreadPool`](crate::thread_pool::ThreadPool) what has to be read from a slow connection, or asks
-//! the database. Responses are written by other workers.
+//! One thread receives (another, for a while, each time that connections were too many, see `acceptor.rs`), and never blocks on a
+//! client: it parses what is in memory, and passes on to [`ThreadPool`](crate::thread_pool::ThreadPool) what has to be read from
+//! a slow connection, or asks the database. Responses are written by other workers.
 
 mod acceptor;
 mod dispatcher;
@@ -185,7 +185,7 @@ impl Edge {
     /// # Errors
     /// As the system says.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        listener::address(self.acceptor.listener())
+        listener::address(&self.acceptor.listener)
     }
 
     /// What stops it.
@@ -196,7 +196,7 @@ impl Edge {
         Ok(Stopper {
             stop_deadline: Arc::clone(&self.stop_deadline),
             shutdown_timeout: self.limits.shutdown_timeout,
-            listener: self.acceptor.listener().try_clone()?,
+            listener: self.acceptor.listener.try_clone()?,
         })
     }
 
@@ -258,7 +258,8 @@ impl Edge {
         })
     }
 
-    /// Accepts connections until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a thread for each.
+    /// Accepts connections until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a
+    /// thread for each.
     fn keep_accepting(
         &self,
         watchdog: &AcceptWatchdog,

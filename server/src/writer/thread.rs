@@ -221,9 +221,7 @@ impl WriterThread {
         // On a connection that takes less than it should they would not fit.
         let fits = self.intake.max_packet >= LEAST_PACKET;
         let known = self.known_users.iter().filter(|_| fits).map(String::as_str);
-        let of_batch = batch
-            .iter()
-            .map(|waiting| waiting.submission.message.user());
+        let of_batch = submissions(batch).map(|submission| submission.message.user());
         let users = of_batch.chain(known);
 
         let metrics = &self.metrics;

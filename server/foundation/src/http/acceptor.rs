@@ -36,7 +36,7 @@ const ROOM_FOR_THREADS: usize = 16;
 /// Opens accept loops, one after the other. `tiny_http` accepts no more after any error, for want of file descriptors or of
 /// threads above all; its connections go on, and another `Server` on the same socket takes further ones.
 pub(super) struct Acceptor {
-    listener: Socket,
+    pub(super) listener: Socket,
     /// Set when the server begins to stop.
     stop_deadline: Arc<OnceLock<Instant>>,
     ends: (Sender<io::Error>, Receiver<io::Error>),
@@ -77,10 +77,6 @@ impl Acceptor {
     /// What takes the reason why no more connections are to be served.
     pub(super) fn ends(&self) -> Sender<io::Error> {
         self.ends.0.clone()
-    }
-
-    pub(super) fn listener(&self) -> &Socket {
-        &self.listener
     }
 
     /// Takes connections from now on; [`AcceptLoop::receive`] gives their requests.

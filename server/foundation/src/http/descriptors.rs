@@ -4,7 +4,8 @@ use std::fs;
 
 use rlimit::Resource;
 
-/// Descriptors kept back for connections to the database, and for telling clients that there is no room. An eighth of a very low limit.
+/// Descriptors kept back for connections to the database, and for telling clients that there is no room. An eighth of a very low
+/// limit.
 const MOST_KEPT_BACK: u64 = 128;
 
 /// How much of the limit must be free again before connections are taken: one part in so many. With less, the next few

@@ -110,8 +110,8 @@ impl Pool {
         })
     }
 
-    /// Makes sure that the database takes writes: `update` changes no row, and is refused where one that did would be. It names a key,
-    /// as sessions may refuse it otherwise (`sql_safe_updates`).
+    /// Makes sure that the database takes writes: `update` changes no row, and is refused where one that did would be. It names a
+    /// key, as sessions may refuse it otherwise (`sql_safe_updates`).
     ///
     /// # Errors
     /// [`DatabaseAway`]
