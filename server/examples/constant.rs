@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use foundation::http::{
-    Edge, EdgeLimits, Endpoint, Handler, Problem, Service, claim_descriptors, listen,
+    Edge, EdgeLimits, Endpoint, Handler, Part, Problem, Service, claim_descriptors, listen,
 };
 use foundation::telemetry::{self, LevelFilter, LogFormat, Program, Registry};
-use server::message::{Message, RenderedHistory, ReplyBody};
+use server::message::{Message, RenderedHistory};
 
-struct Constant(ReplyBody);
+struct Constant(Part);
 
 impl Service for Constant {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[Endpoint::post(
@@ -54,11 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    let registry = Registry::new(Program {
-        name: "constant",
-        version: server::VERSION,
-        build: server::BUILD,
-    });
+    let program = Program::new("constant", server::VERSION).built_from(server::BUILD);
+    let registry = Registry::new(program);
     let edge = Edge::new(socket, limits, registry)?;
     tracing::info!(address = %edge.address()?, "ready");
     edge.serve(Arc::new(Constant(reply)))?;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use foundation::http::{
-    Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service, claim_descriptors, listen,
+    Edge, EdgeLimits, Endpoint, Exchange, Handler, Part, Problem, Service, claim_descriptors,
+    listen,
 };
 use foundation::mysql::{Database, Timeouts};
 use foundation::telemetry::{self, Incident, LevelFilter, LogFormat, Program, Registry};
@@ -19,7 +20,7 @@ use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
 use r2d2_mysql::MySqlConnectionManager;
 use r2d2_mysql::r2d2::Pool;
-use server::message::{Message, RenderedHistory, ReplyBody, Submission};
+use server::message::{Message, RenderedHistory, Submission};
 use server::store::SCHEMA;
 use server::{api, error};
 
@@ -44,7 +45,7 @@ fn post(service: &OnePerMessage, exchange: Exchange) {
 type Connections = Pool<MySqlConnectionManager>;
 type Row = (u64, String, u64, String, NaiveDateTime);
 
-fn store(connections: &Connections, post: &Submission) -> Result<ReplyBody, Box<dyn Error>> {
+fn store(connections: &Connections, post: &Submission) -> Result<Part, Box<dyn Error>> {
     let (user, text) = (post.message.user(), post.message.text());
     let mut connection = connections.get()?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;
@@ -108,11 +109,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         connect: Duration::from_secs(3),
         answer: Duration::from_secs(8),
     };
-    let registry = Registry::new(Program {
-        name: "one_per_message",
-        version: server::VERSION,
-        build: server::BUILD,
-    });
+    let program = Program::new("one_per_message", server::VERSION).built_from(server::BUILD);
+    let registry = Registry::new(program);
     let startup_timeout = Duration::from_secs(30);
     Database::open(&url.parse()?, timeouts, startup_timeout, &SCHEMA, &registry)?;
     let options = OptsBuilder::from_opts(mysql::Opts::from_url(&url)?)

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use foundation::http::{Endpoint, Exchange, Handler, Part, Problem, Response, Service};
+use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
 use mysql::Conn;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::message::{NewMessage, ReplyBody, RequestId, Submission};
+use crate::message::{NewMessage, RequestId, Submission};
 use crate::store::{self, Store};
 use crate::writer::Writer;
 
@@ -81,18 +81,6 @@ fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem>
     let page = move |connection: &mut Conn| store::page(connection, before, limit);
     let messages = messenger.store.read(exchange.deadline(), page)?;
     Ok(Response::json(&messages))
-}
-
-impl From<ReplyBody> for Response {
-    fn from(window: ReplyBody) -> Self {
-        let (buffer, range) = window.into_parts();
-        Self::json_part(Part {
-            before: "[",
-            buffer,
-            range,
-            after: "]",
-        })
-    }
 }
 
 /// Most messages of a page.

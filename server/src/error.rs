@@ -1,6 +1,6 @@
 //! What can go wrong with a message, and what its client sees of it.
 
-use foundation::http::{Problem, Response};
+use foundation::http::Problem;
 use foundation::telemetry::Incident;
 
 /// Why a request was not answered with 200. The text is for the client: it tells what to change, and nothing of the
@@ -68,11 +68,5 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let (status, incident) = error.status();
         Self::new(status, error.to_string()).with_incident(incident)
-    }
-}
-
-impl From<Error> for Response {
-    fn from(error: Error) -> Self {
-        Problem::from(error).into()
     }
 }

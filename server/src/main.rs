@@ -13,15 +13,10 @@ use server::store::{SCHEMA, Store};
 use server::writer::Writer;
 use server::{BUILD, VERSION};
 
-const PROGRAM: Program = Program {
-    name: "dummy_messenger",
-    version: VERSION,
-    build: BUILD,
-};
-
 fn main() -> ExitCode {
     let config: Config = config::parse("MESSENGER");
-    service::main(PROGRAM, &config.server, |registry| start(&config, registry))
+    let program = Program::new("dummy_messenger", VERSION).built_from(BUILD);
+    service::main(program, &config.server, |registry| start(&config, registry))
 }
 
 fn start(config: &Config, registry: &Registry) -> Result<Messenger, Failure> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::error::Error;
-use foundation::http::parse_object;
+use foundation::http::{Part, parse_object};
 
 /// Longest user name, in Unicode scalar values. The column `messages.user` is as wide.
 pub const USER_LIMIT: usize = 64;
@@ -170,23 +170,15 @@ fn rfc3339_microseconds<S: Serializer>(
 /// Messages rendered to JSON once, for all the replies that show them.
 #[derive(Debug)]
 pub struct RenderedHistory {
-    json: Vec<u8>,
+    json: Arc<Vec<u8>>,
     /// Where each message stands in `json`; a comma lies between two.
     places: Vec<Range<usize>>,
-}
-
-/// What one reply shows: consecutive messages as JSON, with commas between, without the brackets around.
-#[derive(Debug, Clone)]
-pub struct ReplyBody {
-    history: Arc<RenderedHistory>,
-    /// Which part of its JSON.
-    shown: Range<usize>,
 }
 
 impl RenderedHistory {
     /// Renders messages, oldest first.
     #[must_use]
-    pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message<'a>>) -> Arc<Self> {
+    pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message<'a>>) -> Self {
         let mut json = Vec::new();
         let mut places = Vec::new();
         for message in messages {
@@ -198,34 +190,25 @@ impl RenderedHistory {
                 .expect("a message has no map keys and no fallible field");
             places.push(start..json.len());
         }
-        Arc::new(Self { json, places })
+        Self {
+            json: Arc::new(json),
+            places,
+        }
     }
 
-    /// The message at `index` and up to nine before it.
+    /// The message at `index` and up to nine before it, as a reply shows them.
     ///
     /// # Panics
     /// If there is no such message.
     #[must_use]
-    pub fn window(self: &Arc<Self>, index: usize) -> ReplyBody {
+    pub fn window(&self, index: usize) -> Part {
         let first = &self.places[index.saturating_sub(PREDECESSORS)];
-        ReplyBody {
-            shown: first.start..self.places[index].end,
-            history: Arc::clone(self),
+        Part {
+            before: "[",
+            range: first.start..self.places[index].end,
+            buffer: Arc::clone(&self.json) as _,
+            after: "]",
         }
-    }
-}
-
-impl ReplyBody {
-    /// The buffer that it shares with others, and its place there.
-    #[must_use]
-    pub fn into_parts(self) -> (Arc<RenderedHistory>, Range<usize>) {
-        (self.history, self.shown)
-    }
-}
-
-impl AsRef<[u8]> for RenderedHistory {
-    fn as_ref(&self) -> &[u8] {
-        &self.json
     }
 }
 
@@ -266,9 +249,15 @@ mod tests {
         for last in 0..messages.len() {
             let first = last.saturating_sub(9);
             let alone = serde_json::to_vec(&messages[first..=last]).expect("they are serializable");
-            let (buffer, shown) = history.window(last).into_parts();
-            let messages = &(*buffer).as_ref()[shown];
-            assert_eq!([b"[", messages, b"]"].concat(), alone);
+            let Part {
+                before,
+                buffer,
+                range,
+                after,
+            } = history.window(last);
+            let messages = &(*buffer).as_ref()[range];
+            let shown = [before.as_bytes(), messages, after.as_bytes()];
+            assert_eq!(shown.concat(), alone);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use foundation::mysql::{DATABASE_SECONDS, ErrorClass};
-use foundation::telemetry::{Registry, size};
+use foundation::telemetry::Registry;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::message::Submission;
@@ -15,8 +15,10 @@ const MESSAGES: &[f64] = &[
 
 /// How messages are stored.
 pub struct WriterMetrics {
-    queue: IntGauge,
-    queue_limit: IntGauge,
+    /// Messages that wait.
+    pub queue: IntGauge,
+    /// Most messages that may.
+    pub queue_limit: IntGauge,
     batch_messages: Histogram,
     lock_wait: Histogram,
     lock_hold: Histogram,
@@ -128,11 +130,5 @@ impl WriterMetrics {
                 self.unknown_not_stored.inc();
             }
         }
-    }
-
-    /// The state of the queue.
-    pub fn set_queue(&self, waiting: usize, limit: usize) {
-        self.queue.set(size(waiting));
-        self.queue_limit.set(size(limit));
     }
 }

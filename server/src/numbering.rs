@@ -55,17 +55,6 @@ pub enum Assignment {
     KeyReused,
 }
 
-impl Assignment {
-    /// The `seq` of a message that was stored before this batch.
-    #[must_use]
-    pub fn repeated(&self) -> Option<u64> {
-        match *self {
-            Self::Repeat(seq) => Some(seq),
-            Self::New(_) | Self::KeyReused => None,
-        }
-    }
-}
-
 /// A batch with its numbers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Numbered<'a> {

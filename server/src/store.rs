@@ -9,18 +9,19 @@ mod tables;
 use std::collections::HashMap;
 use std::time::Instant;
 
+use chrono::NaiveDateTime;
 use foundation::mysql::{
-    Access, Database, DatabaseAway, ErrorClass, Outage, Pool, PoolMetrics, Schema, Session,
-    Stopped, Timeouts, column, has_relations, max_packet, next_set, run_all, time,
+    Access, Database, DatabaseAway, ErrorClass, Pool, PoolMetrics, Schema, Session, Stopped,
+    column, has_relations, next_set, own_error, run_all, time,
 };
 use mysql::prelude::Queryable;
-use mysql::{Conn, Row};
+use mysql::{Conn, Row, from_row_opt};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
 use crate::numbering::{Found, LockedState, Numbered};
 
-pub use sql::{FRAME, LEAST_PACKET, RowHeads, most_bytes, most_text_bytes};
+pub use sql::{FRAME, LEAST_PACKET, most_bytes, most_text_bytes, row_head};
 
 /// Connections that pages and `/readyz` share. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u8 = 4;
@@ -63,20 +64,19 @@ fn fault(connection: &mut Conn) -> Result<Option<String>, mysql::Error> {
     }))
 }
 
+/// The largest statement that the server takes on this connection, in bytes. Set for good when the connection is made.
+fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
+    let bytes: Option<usize> = connection.query_first("SELECT @@max_allowed_packet")?;
+    bytes.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
+}
+
 /// The database of the messages.
 #[derive(Clone)]
 pub struct Store {
-    database: Database,
+    /// The database itself.
+    pub database: Database,
     reading: Pool,
     writing: PoolMetrics,
-}
-
-/// A connection set up for writing.
-pub struct WritingConnection {
-    /// The connection.
-    pub session: Session,
-    /// The largest statement that it takes, in bytes.
-    pub max_packet: usize,
 }
 
 impl Store {
@@ -117,11 +117,11 @@ impl Store {
         self.reading.check_writable(deadline, update)
     }
 
-    /// A connection set up for writing; the writer keeps it.
+    /// A connection set up for writing, which the writer keeps, and the largest statement that it takes, in bytes.
     ///
     /// # Errors
     /// The text of it, if there is none.
-    pub fn writing_connection(&self) -> Result<WritingConnection, String> {
+    pub fn writing_connection(&self) -> Result<(Session, usize), String> {
         let mut session = self
             .database
             .connect(&self.writing)
@@ -132,27 +132,12 @@ impl Store {
             .query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))
             .and_then(|()| max_packet(&mut session));
         match packet {
-            Ok(max_packet) => Ok(WritingConnection {
-                session,
-                max_packet,
-            }),
+            Ok(max_packet) => Ok((session, max_packet)),
             Err(error) => {
                 session.give_up();
                 Err(error.to_string())
             }
         }
-    }
-
-    /// What fails and succeeds on the database, for the log.
-    #[must_use]
-    pub fn outage(&self) -> &Outage {
-        self.database.outage()
-    }
-
-    /// How long the database may take.
-    #[must_use]
-    pub fn timeouts(&self) -> Timeouts {
-        self.database.timeouts()
     }
 
     /// Brings the gauges of the connections up to date.
@@ -191,18 +176,21 @@ impl<'c> Locked<'c> {
         let mut state = read_state(connection, &statements, !look_up.is_empty())?;
         for user in users {
             // Who has no row has no message.
-            state.of_user.entry(user.to_owned()).or_default();
+            if !state.of_user.contains_key(user) {
+                state.of_user.insert(user.to_owned(), 0);
+            }
         }
         Ok(Self { connection, state })
     }
 
-    /// Stores the new messages and the counters, and commits. One round trip. Gives back what was read under the lock.
+    /// Stores the new messages and the counters, and commits. One round trip. `heads` are the posts' [`row_head`]s. Gives back
+    /// what was read under the lock.
     ///
     /// # Errors
     /// Where [`ErrorClass::recovery`] is not to reconnect, the transaction may still be open: [`rollback`].
     pub fn insert_and_commit(
         self,
-        heads: &RowHeads,
+        heads: &[String],
         numbered: &Numbered<'_>,
     ) -> Result<LockedState, NotCommitted> {
         let statements = sql::insert_and_commit(heads, numbered, &self.state);
@@ -266,6 +254,9 @@ pub fn page(
     Ok(messages)
 }
 
+/// The row of a counter: whose it is, how many messages, the date of the last one, and the time of reading it.
+type Counter = (String, u64, NaiveDateTime, NaiveDateTime);
+
 fn read_state(
     connection: &mut Conn,
     statements: &str,
@@ -273,23 +264,16 @@ fn read_state(
 ) -> Result<LockedState, mysql::Error> {
     let mut results = connection.query_iter(statements)?;
     next_set(&mut results, Ok)?; // BEGIN
-    let counter = |mut row: Row| {
-        let last_and_now = (time(&mut row, 2)?, time(&mut row, 3)?);
-        Ok((
-            column::<String>(&mut row, 0)?,
-            column(&mut row, 1)?,
-            last_and_now,
-        ))
-    };
-    let mut counters = next_set(&mut results, counter)?.into_iter();
-    let Some((_, total, (last_sent_at, now))) =
-        counters.next().filter(|(user, ..)| user.is_empty())
+    let counters: Vec<Counter> = next_set(&mut results, |row| Ok(from_row_opt(row)?))?;
+    let mut counters = counters.into_iter();
+    // Somebody may have deleted the row. Without it there is no order.
+    let Some((_, total, last_sent_at, now)) = counters.next().filter(|(user, ..)| user.is_empty())
     else {
-        return Err(no_lock());
+        return Err(own_error(
+            "the table counters lacks the row of the empty name, which is the lock",
+        ));
     };
-    let of_user = counters
-        .map(|(user, messages, _)| (user, messages))
-        .collect();
+    let of_user = counters.map(|(user, messages, ..)| (user, messages));
     let mut tail = next_set(&mut results, message)?;
     tail.reverse();
     let found = if looks_up {
@@ -299,20 +283,11 @@ fn read_state(
     };
     Ok(LockedState {
         total,
-        of_user,
-        last_sent_at,
+        of_user: of_user.collect(),
+        last_sent_at: last_sent_at.and_utc(),
         tail,
         found,
-        now,
-    })
-}
-
-/// Somebody has deleted the row. Without it there is no order.
-fn no_lock() -> mysql::Error {
-    mysql::Error::MySqlError(mysql::MySqlError {
-        state: "HY000".to_owned(),
-        message: "the table counters lacks the row of the empty name, which is the lock".to_owned(),
-        code: 0,
+        now: now.and_utc(),
     })
 }
 
@@ -327,8 +302,7 @@ fn message(mut row: Row) -> Result<Message<'static>, mysql::Error> {
 }
 
 fn found(mut row: Row) -> Result<(Uuid, Found), mysql::Error> {
-    let id: Vec<u8> = column(&mut row, 0)?;
-    let id = Uuid::from_slice(&id).map_err(|_length| mysql::Error::FromValueError(id.into()))?;
+    let id = column(&mut row, 0)?;
     let found = Found {
         seq: column(&mut row, 1)?,
         user: column(&mut row, 2)?,

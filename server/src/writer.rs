@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use foundation::config::at_least_one;
-use foundation::http::Exchange;
-use foundation::telemetry::Reporter;
+use foundation::http::{Exchange, Problem};
+use foundation::telemetry::{Reporter, size};
 
 use crate::error::Error;
 use crate::message::Submission;
@@ -128,14 +128,15 @@ impl Writer {
             Err(TrySendError::Disconnected(_)) => self.gone(),
         };
         if let Some(exchange) = owed.take() {
-            exchange.answer(error);
+            exchange.answer(Problem::from(error));
         }
     }
 
     /// Brings the gauges of the queue up to date.
     pub fn observe(&self) {
         let limit = self.queue.capacity().unwrap_or(usize::MAX);
-        self.metrics.set_queue(self.queue.len(), limit);
+        self.metrics.queue.set(size(self.queue.len()));
+        self.metrics.queue_limit.set(size(limit));
     }
 
     fn busy(&self) -> Error {
@@ -145,7 +146,13 @@ impl Writer {
             })
         };
         // In an outage of the database that is the cause.
-        Error::Busy(self.store.outage().incident().unwrap_or_else(report))
+        Error::Busy(
+            self.store
+                .database
+                .outage()
+                .incident()
+                .unwrap_or_else(report),
+        )
     }
 
     fn gone(&self) -> Error {

@@ -126,8 +126,8 @@ pub struct LogArgs {
 /// Reads the options of a program; ends it where they are wrong, or where `--help` is asked for.
 ///
 /// Each option that names no variable of its own is also read from the variable `PREFIX_OPTION`: `--log-level` of the
-/// messenger from `MESSENGER_LOG_LEVEL`. The options of subcommands likewise. A variable that is empty counts as unset, as a compose file makes one of
-/// `${VAR:-}`.
+/// messenger from `MESSENGER_LOG_LEVEL`. The options of subcommands likewise. A variable that is empty counts as unset, as a
+/// compose file makes one of `${VAR:-}`.
 #[must_use]
 pub fn parse<C: Parser>(prefix: &str) -> C {
     let mut command = with_variables(C::command(), prefix);

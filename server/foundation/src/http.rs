@@ -4,9 +4,9 @@
 //! would bite, and the comment there says which. What is not limited: the number of connections, and the number and length
 //! of header lines. On the open internet a reverse proxy belongs in front.
 //!
-//! One thread receives (another, for a while, each time that connections were too many, see `acceptor.rs`), and never blocks on
-//! a client: it parses what is in memory, and passes on to [`ThreadPool`](crate::thread_pool::ThreadPool) what has to be read from a slow connection, or asks
-//! the database. Responses are written by other workers.
+//! One thread receives (another, for a while, each time that connections were too many, see `acceptor.rs`), and never blocks on a
+//! client: it parses what is in memory, and passes on to [`ThreadPool`](crate::thread_pool::ThreadPool) what has to be read from
+//! a slow connection, or asks the database. Responses are written by other workers.
 
 mod acceptor;
 mod dispatcher;
@@ -121,7 +121,6 @@ pub struct Edge {
     accept_loop: Arc<AcceptLoop>,
     responses: Arc<ResponseQueue>,
     abandoned: Arc<Abandoned>,
-    stopping: Arc<AtomicBool>,
     stop_deadline: Arc<OnceLock<Instant>>,
     limits: EdgeLimits,
     registry: Registry,
@@ -130,8 +129,7 @@ pub struct Edge {
 
 /// Stops an [`Edge`] from another thread.
 pub struct Stopper {
-    stopping: Arc<AtomicBool>,
-    /// Set by the first who needs it.
+    /// The moment at which the time to shut down is over: set when the server begins to stop.
     stop_deadline: Arc<OnceLock<Instant>>,
     shutdown_timeout: Duration,
     listener: Socket,
@@ -160,8 +158,8 @@ impl Edge {
     pub fn new(listener: Socket, limits: EdgeLimits, registry: Registry) -> io::Result<Self> {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
         let metrics = Arc::new(EdgeMetrics::new(&registry));
-        let stopping = Arc::default();
-        let acceptor = Acceptor::new(listener, Arc::clone(&stopping), Arc::clone(&metrics));
+        let stop_deadline = Arc::default();
+        let acceptor = Acceptor::new(listener, Arc::clone(&stop_deadline), Arc::clone(&metrics));
         let abandoned = Arc::new(Abandoned::new(acceptor.ends()));
         let responses = ResponseQueue::new(
             limits.workers,
@@ -175,8 +173,7 @@ impl Edge {
             acceptor,
             responses: Arc::new(responses),
             abandoned,
-            stopping,
-            stop_deadline: Arc::default(),
+            stop_deadline,
             limits,
             registry,
             metrics,
@@ -188,11 +185,7 @@ impl Edge {
     /// # Errors
     /// As the system says.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.acceptor
-            .listener()
-            .local_addr()?
-            .as_socket()
-            .ok_or_else(|| io::ErrorKind::Unsupported.into())
+        listener::address(&self.acceptor.listener)
     }
 
     /// What stops it.
@@ -201,10 +194,9 @@ impl Edge {
     /// If the process has no file descriptor left.
     pub fn stopper(&self) -> io::Result<Stopper> {
         Ok(Stopper {
-            stopping: Arc::clone(&self.stopping),
             stop_deadline: Arc::clone(&self.stop_deadline),
             shutdown_timeout: self.limits.shutdown_timeout,
-            listener: self.acceptor.listener().try_clone()?,
+            listener: self.acceptor.listener.try_clone()?,
         })
     }
 
@@ -217,7 +209,7 @@ impl Edge {
         let dispatcher = Arc::new(Dispatcher::new(
             service,
             self.limits,
-            Arc::clone(&self.stopping),
+            Arc::clone(&self.stop_deadline),
             Arc::clone(&self.abandoned),
             self.registry.clone(),
             Arc::clone(&self.metrics),
@@ -231,20 +223,15 @@ impl Edge {
         if self.responses.pipelines().open() == 0 {
             dispatcher.join();
         }
-        served.and(finished).map(|()| self.deadline_to_stop())
+        served.and(finished)
     }
 
-    fn deadline_to_stop(&self) -> Instant {
-        let deadline = || Instant::now() + self.limits.shutdown_timeout;
-        *self.stop_deadline.get_or_init(deadline)
-    }
-
-    /// How receiving ended, and then whether all that was taken is answered.
+    /// How receiving ended, and then whether all that was taken is answered, and when the time for it is over.
     fn receive<S: Service>(
         &self,
         dispatcher: &Arc<Dispatcher<S>>,
         watchdog: &AcceptWatchdog,
-    ) -> (Result<(), ServeError>, Result<(), ServeError>) {
+    ) -> (Result<(), ServeError>, Result<Instant, ServeError>) {
         let over = AtomicBool::new(false);
         let accept_loops = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -258,9 +245,11 @@ impl Edge {
                     })
                     .map(drop)
             });
-            self.stopping.store(true, Ordering::Release);
+            // Unless it was told to stop it does so by itself.
+            let deadline = || Instant::now() + self.limits.shutdown_timeout;
+            let deadline = *self.stop_deadline.get_or_init(deadline);
             dispatcher.service().stopping();
-            let finished = self.finish(dispatcher);
+            let finished = Self::finish(dispatcher, deadline).map(|()| deadline);
             over.store(true, Ordering::Release);
             for accept_loop in accept_loops.lock().iter().filter_map(Weak::upgrade) {
                 accept_loop.wake();
@@ -269,7 +258,8 @@ impl Edge {
         })
     }
 
-    /// Accepts connections until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a thread for each.
+    /// Accepts connections until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a
+    /// thread for each.
     fn keep_accepting(
         &self,
         watchdog: &AcceptWatchdog,
@@ -279,7 +269,7 @@ impl Edge {
         serve(Arc::clone(&accept_loop)).map_err(ServeError::Start)?;
         loop {
             let cause = self.acceptor.wait_for_end(&accept_loop, watchdog);
-            if self.stopping.load(Ordering::Acquire) {
+            if self.stop_deadline.get().is_some() {
                 return Ok(());
             }
             if self.abandoned.are_too_many() {
@@ -294,12 +284,11 @@ impl Edge {
     }
 
     /// Waits until what was taken is answered, and what still comes on open connections is refused.
-    fn finish<S: Service>(&self, dispatcher: &Dispatcher<S>) -> Result<(), ServeError> {
-        let deadline = self.deadline_to_stop();
+    fn finish<S: Service>(dispatcher: &Dispatcher<S>, deadline: Instant) -> Result<(), ServeError> {
+        let _before = dispatcher.heard();
         while Instant::now() < deadline {
-            dispatcher.listen_for_silence();
             std::thread::sleep(QUIET);
-            if dispatcher.heard_nothing() && dispatcher.unanswered() == 0 {
+            if !dispatcher.heard() && dispatcher.unanswered() == 0 {
                 return Ok(());
             }
         }
@@ -314,12 +303,10 @@ impl Stopper {
     /// New connections are refused from now on, requests on open ones get 503, and [`Edge::serve`] returns when all
     /// that was taken is answered.
     pub fn stop(&self) {
-        if self.stopping.swap(true, Ordering::AcqRel) {
+        let deadline = Instant::now() + self.shutdown_timeout;
+        if self.stop_deadline.set(deadline).is_err() {
             return;
         }
-        let deadline = *self
-            .stop_deadline
-            .get_or_init(|| Instant::now() + self.shutdown_timeout);
         // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
         if let Err(error) = listener::close(&self.listener, deadline) {
             tracing::warn!(%error, "cannot close the listening socket");

@@ -15,10 +15,10 @@ mod error;
 mod outage;
 mod metrics;
 
-pub use error::{ErrorClass, Recovery, code};
+pub use error::{ErrorClass, Recovery, code, own_error};
 pub use metrics::{DATABASE_SECONDS, PoolMetrics};
 pub use outage::{Access, DatabaseAway, Outage};
-pub use pool::{Pool, Session, max_packet};
+pub use pool::{Pool, Session};
 pub use primary::NoPrimary;
 pub use results::{Results, Stopped, column, next_set, run_all, time, transaction};
 pub use setup::{Database, Schema, SetupError, has_relations};

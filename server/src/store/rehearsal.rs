@@ -38,12 +38,9 @@ const SENT_AT: &str = "'2000-01-01 00:00:00.000001'";
 
 /// Whether what comes back is what was written.
 fn write_and_read(connection: &mut Conn) -> Result<bool, mysql::Error> {
-    let id = Uuid::new_v4();
-    let id_hex = const_hex::encode(id.as_bytes());
-    let user = format!(
-        "_utf8mb4 X'{}'",
-        const_hex::encode(format!("{USER}{}", id.simple()))
-    );
+    let id = Uuid::new_v4().simple();
+    let user = const_hex::encode(format!("{USER}{id}"));
+    let user = format!("_utf8mb4 X'{user}'");
     let text = format!("_utf8mb4 X'{}'", const_hex::encode(TEXT));
     let seq = rand::random::<u64>() | 1 << 63;
     let counter = |messages: u8| {
@@ -58,7 +55,7 @@ fn write_and_read(connection: &mut Conn) -> Result<bool, mysql::Error> {
         "BEGIN;
          SELECT messages FROM counters WHERE FALSE FOR UPDATE;
          INSERT INTO messages (user, text, request_id, seq, user_seq, sent_at)
-         VALUES ({user}, {text}, X'{id_hex}', {seq}, 1, {SENT_AT});
+         VALUES ({user}, {text}, X'{id}', {seq}, 1, {SENT_AT});
          {first};
          {second};
          UPDATE counters SET repeats = repeats + 1 WHERE user = {user}"
@@ -69,7 +66,7 @@ fn write_and_read(connection: &mut Conn) -> Result<bool, mysql::Error> {
          FROM messages FORCE INDEX (request_id)
          JOIN counters ON counters.user = messages.user
          WHERE
-           request_id = X'{id_hex}' AND messages.user = {user} AND text = {text}
+           request_id = X'{id}' AND messages.user = {user} AND text = {text}
            AND seq = {seq} AND user_seq = 1 AND sent_at = {SENT_AT}
            AND counters.messages = 2 AND repeats = 1 AND last_sent_at = {SENT_AT}"
     ))?;

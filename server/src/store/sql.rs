@@ -10,28 +10,19 @@ use crate::numbering::{LockedState, Numbered};
 
 const NO_FAILURE: &str = "a String takes all that is written to it";
 
-/// The begin of each message's row in the INSERT: what is known before the lock is got, so that little is left to
-/// write while others wait for it.
-#[derive(Debug, Default)]
-pub struct RowHeads {
-    heads: Vec<String>,
-}
-
-impl<'a> Extend<&'a Submission> for RowHeads {
-    /// Renders user, text and request id of each post.
-    fn extend<I: IntoIterator<Item = &'a Submission>>(&mut self, posts: I) {
-        self.heads.extend(posts.into_iter().map(|post| {
-            let mut head = String::with_capacity(2 * post.message.weight() + 96);
-            head.push('(');
-            push_text(&mut head, post.message.user());
-            head.push(',');
-            push_text(&mut head, post.message.text());
-            head.push(',');
-            push_bytes(&mut head, post.request_id.uuid().as_bytes());
-            head.push(',');
-            head
-        }));
-    }
+/// The begin of a message's row in the INSERT, with user, text and request id: what is known before the lock is got, so that
+/// little is left to write while others wait for it.
+#[must_use]
+pub fn row_head(post: &Submission) -> String {
+    let mut head = String::with_capacity(2 * post.message.weight() + 96);
+    head.push('(');
+    push_text(&mut head, post.message.user());
+    head.push(',');
+    push_text(&mut head, post.message.text());
+    head.push(',');
+    push_bytes(&mut head, post.request_id.uuid().as_bytes());
+    head.push(',');
+    head
 }
 
 /// What a batch's statements take beside its messages, in bytes.
@@ -84,11 +75,11 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
 /// The rest of the transaction. It writes something even if nothing is new, so that COMMIT flushes the log up to what
 /// was found.
 pub(super) fn insert_and_commit(
-    heads: &RowHeads,
+    heads: &[String],
     numbered: &Numbered<'_>,
     state: &LockedState,
 ) -> String {
-    let length: usize = heads.heads.iter().map(|head| head.len() + 80).sum();
+    let length: usize = heads.iter().map(|head| head.len() + 80).sum();
     let mut sql = String::with_capacity(length + 96 * numbered.counts.len() + 512);
     if let Some(first) = numbered.new.first() {
         let sent_at = literal(first.sent_at);
@@ -99,7 +90,7 @@ pub(super) fn insert_and_commit(
             &mut sql,
             numbered.new.iter().zip(&numbered.origin),
             |sql, (message, &origin)| {
-                sql.push_str(&heads.heads[origin]);
+                sql.push_str(&heads[origin]);
                 write!(sql, "{},{},{sent_at})", message.seq, message.user_seq).expect(NO_FAILURE);
             },
         );
@@ -220,8 +211,8 @@ mod tests {
                 })
                 .collect();
             let counted: usize = FRAME + posts.iter().map(|post| most_bytes(&post.message)).sum::<usize>();
-            let (state, mut heads) = (state(), RowHeads::default());
-            heads.extend(&posts);
+            let state = state();
+            let heads: Vec<String> = posts.iter().map(row_head).collect();
             let numbered = number(&posts, &state);
             prop_assert!(insert_and_commit(&heads, &numbered, &state).len() <= counted);
             let users: Vec<&str> = posts.iter().map(|post| post.message.user()).collect();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use foundation::backoff::Backoff;
 use foundation::mysql::{ErrorClass, code};
-use foundation::telemetry::Incident;
 
 /// Pauses between attempts. Longer ones would not spare the database, and recovery should be noticed soon.
 const PAUSES: Backoff = Backoff {
@@ -19,8 +18,6 @@ pub(super) struct RetryState {
     pub(super) attempts: u32,
     /// Some of the batch may be stored, or will be. Resolved by the next attempt that gets the lock.
     pub(super) outcome_unknown: bool,
-    /// The last failure.
-    pub(super) incident: Option<Incident>,
 }
 
 /// An attempt that failed.
@@ -48,19 +45,18 @@ pub(super) enum CommitStatus {
 impl RetryState {
     /// Adds what a failure tells: the only place that decides whether a client may be told that nothing is stored, but for
     /// what is on its way, see [`Progress`](super::deadlines::Progress).
-    pub(super) fn learn_of(&mut self, failure: &Failure, incident: Incident) {
+    pub(super) fn learn_of(&mut self, failure: &Failure) {
         self.attempts += 1;
         self.outcome_unknown = match failure.commit_status {
             CommitStatus::Unchanged => self.outcome_unknown,
             CommitStatus::NotStored => false,
             CommitStatus::InDoubt => true,
         };
-        self.incident = Some(incident);
     }
 
     /// How long to wait before the next attempt. The second one follows at once, for a connection may just have been
     /// closed while idle.
-    pub(super) fn pause(&self) -> Duration {
+    pub(super) fn pause(self) -> Duration {
         match self.attempts {
             0 | 1 => Duration::ZERO,
             more => PAUSES.pause(more - 2),
@@ -102,7 +98,7 @@ mod tests {
                 code: None,
                 said: String::new(),
             };
-            retry.learn_of(&failure, Incident::draw());
+            retry.learn_of(&failure);
         }
         retry.outcome_unknown
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use foundation::http::Exchange;
+use foundation::http::{Exchange, Problem};
 use foundation::mysql::Access;
 use parking_lot::Mutex;
 
@@ -136,7 +136,9 @@ impl Deadlines {
                 .map(|owed| owed.take_if_late(*deadline, now))
             {
                 Some(Late::Not(due)) => return due,
-                Some(Late::Now(Some(exchange), progress)) => exchange.answer(self.error(progress)),
+                Some(Late::Now(Some(exchange), progress)) => {
+                    exchange.answer(Problem::from(self.error(progress)));
+                }
                 Some(Late::Now(None, _)) | None => {}
             }
             pending.pop_front();
@@ -145,7 +147,7 @@ impl Deadlines {
     }
 
     fn error(&self, progress: Progress) -> Error {
-        let outage = self.store.outage();
+        let outage = self.store.database.outage();
         // Counts as a failure, although the attempt goes on.
         let fails = || outage.fail(Access::Write, &LATE);
         let incident = outage.incident().unwrap_or_else(fails);

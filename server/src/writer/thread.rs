@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use foundation::http::answer_all;
+use foundation::http::{Part, answer_all};
 use foundation::mysql::{Access, ErrorClass, Recovery, Session};
 use foundation::telemetry::{Incident, Reporter};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::message::{Message, PREDECESSORS, RenderedHistory, ReplyBody, RequestId, Submission};
+use crate::message::{Message, PREDECESSORS, RenderedHistory, RequestId, Submission};
 use crate::metrics::WriterMetrics;
 use crate::numbering::{Assignment, Numbered, number};
-use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, RowHeads, Store};
+use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, Store, row_head};
 
 use super::WriterLimits;
 use super::attempts::{CommitStatus, Failure, RetryState};
@@ -66,7 +66,7 @@ impl WriterThread {
 
     /// Stores one batch after the other until the queue is closed and empty.
     pub(super) fn work(&mut self) {
-        let keep_alive = self.store.timeouts().keep_alive();
+        let keep_alive = self.store.database.timeouts().keep_alive();
         loop {
             match self.intake.next_batch(keep_alive) {
                 Ok(batch) => self.survive(|writer| {
@@ -95,7 +95,7 @@ impl WriterThread {
             }
             let mut failure = match self.attempt(&mut batch, retry) {
                 Ok(replies) => {
-                    self.store.outage().succeed(Access::Write);
+                    self.store.database.outage().succeed(Access::Write);
                     answer(batch.into_iter().zip(replies));
                     return None;
                 }
@@ -106,7 +106,7 @@ impl WriterThread {
                 failure.class = ErrorClass::Refused;
             }
             let incident = self.report(&failure, batch.len());
-            retry.learn_of(&failure, incident);
+            retry.learn_of(&failure);
             note(&mut batch, Progress::of(retry));
             let metrics = &self.metrics;
             metrics.failed(failure.class);
@@ -144,7 +144,7 @@ impl WriterThread {
             ErrorClass::TooLarge => self.splits.report(|incident| {
                 tracing::warn!(instance = %incident, messages, cause = failure.said, "a batch is too large for the database");
             }),
-            _ => self.store.outage().fail(Access::Write, failure),
+            _ => self.store.database.outage().fail(Access::Write, failure),
         }
     }
 
@@ -202,9 +202,8 @@ impl WriterThread {
         &mut self,
         batch: &mut Vec<Waiting>,
         retry: RetryState,
-    ) -> Result<Vec<Result<ReplyBody, Error>>, Failure> {
-        let mut heads = RowHeads::default();
-        heads.extend(submissions(batch));
+    ) -> Result<Vec<Result<Part, Error>>, Failure> {
+        let mut heads: Vec<String> = submissions(batch).map(row_head).collect();
         let look_up = ids_to_look_up(batch, retry);
         let connection = connected(
             &mut self.connection,
@@ -222,9 +221,7 @@ impl WriterThread {
         // On a connection that takes less than it should they would not fit.
         let fits = self.intake.max_packet >= LEAST_PACKET;
         let known = self.known_users.iter().filter(|_| fits).map(String::as_str);
-        let of_batch = batch
-            .iter()
-            .map(|waiting| waiting.submission.message.user());
+        let of_batch = submissions(batch).map(|submission| submission.message.user());
         let users = of_batch.chain(known);
 
         let metrics = &self.metrics;
@@ -239,13 +236,12 @@ impl WriterThread {
             let punctual = batch.len();
             self.intake
                 .fill(batch, |submission| locked.state.can_number(submission));
-            heads.extend(submissions(&batch[punctual..]));
+            heads.extend(submissions(&batch[punctual..]).map(row_head));
         }
         let unanswered = batch.len();
         note(batch, Progress::of(retry).max(Progress::Sent));
         if batch.len() < unanswered {
-            heads = RowHeads::default();
-            heads.extend(submissions(batch));
+            heads = submissions(batch).map(row_head).collect();
         }
         if retry.outcome_unknown {
             metrics.resolved(submissions(batch), &locked.state);
@@ -286,7 +282,7 @@ impl WriterThread {
 
     /// A writer that is silent for long is taken for frozen by the database, and loses its connection.
     fn keep_alive(&mut self) {
-        self.store.outage().settle();
+        self.store.database.outage().settle();
         if self
             .connection
             .as_mut()
@@ -307,7 +303,7 @@ fn note(batch: &mut Vec<Waiting>, progress: Progress) {
 }
 
 /// Answers those that are still owed a response.
-fn answer(answers: impl Iterator<Item = (Waiting, Result<ReplyBody, Error>)>) {
+fn answer(answers: impl Iterator<Item = (Waiting, Result<Part, Error>)>) {
     answer_all(answers.filter_map(|(waiting, answer)| Some((waiting.owed.take()?, answer))));
 }
 
@@ -336,7 +332,7 @@ fn replies(
     connection: &mut Session,
     numbered: &Numbered<'_>,
     tail: &[Message<'static>],
-) -> Result<Vec<Result<ReplyBody, Error>>, mysql::Error> {
+) -> Result<Vec<Result<Part, Error>>, mysql::Error> {
     let old = read_again(connection, numbered)?;
     let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
     let reply = |assignment: &Assignment| match *assignment {
@@ -351,11 +347,14 @@ fn replies(
 fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,
-) -> Result<HashMap<u64, ReplyBody>, mysql::Error> {
+) -> Result<HashMap<u64, Part>, mysql::Error> {
     let repeated: Vec<u64> = numbered
         .assignments
         .iter()
-        .filter_map(Assignment::repeated)
+        .filter_map(|assignment| match *assignment {
+            Assignment::Repeat(seq) => Some(seq),
+            Assignment::New(_) | Assignment::KeyReused => None,
+        })
         .collect();
     let mut replies = HashMap::new();
     for some in repeated.chunks(MOST_READ_AGAIN) {
@@ -380,9 +379,9 @@ fn connected<'c>(
     match connection {
         Some(connection) => Ok(connection),
         None => match store.writing_connection() {
-            Ok(new) => {
-                *max_packet = new.max_packet;
-                Ok(connection.insert(new.session))
+            Ok((session, most)) => {
+                *max_packet = most;
+                Ok(connection.insert(session))
             }
             Err(said) => Err(Failure {
                 class: ErrorClass::Connection,

@@ -26,7 +26,7 @@ impl Service for Constant {
                 range: 0..USER.len(),
                 after: "",
             };
-            exchange.answer(Response::json_part(part).with_header("ETag", "\"1\""));
+            exchange.answer(Response::from(part).with_header("ETag", "\"1\""));
         }),
     )];
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -12,7 +12,7 @@ use socket2::Socket;
 use tiny_http::{Request, Server};
 
 use super::descriptors;
-use super::listener::AcceptWatchdog;
+use super::listener::{self, AcceptWatchdog};
 use super::load_shedding::LoadShedding;
 use super::metrics::EdgeMetrics;
 use crate::telemetry::Incident;
@@ -36,8 +36,9 @@ const ROOM_FOR_THREADS: usize = 16;
 /// Opens accept loops, one after the other. `tiny_http` accepts no more after any error, for want of file descriptors or of
 /// threads above all; its connections go on, and another `Server` on the same socket takes further ones.
 pub(super) struct Acceptor {
-    listener: Socket,
-    stopping: Arc<AtomicBool>,
+    pub(super) listener: Socket,
+    /// Set when the server begins to stop.
+    stop_deadline: Arc<OnceLock<Instant>>,
     ends: (Sender<io::Error>, Receiver<io::Error>),
     metrics: Arc<EdgeMetrics>,
 }
@@ -54,12 +55,12 @@ pub(super) struct AcceptLoop {
 impl Acceptor {
     pub(super) fn new(
         listener: Socket,
-        stopping: Arc<AtomicBool>,
+        stop_deadline: Arc<OnceLock<Instant>>,
         metrics: Arc<EdgeMetrics>,
     ) -> Self {
         Self {
             listener,
-            stopping,
+            stop_deadline,
             ends: unbounded(),
             metrics,
         }
@@ -76,10 +77,6 @@ impl Acceptor {
     /// What takes the reason why no more connections are to be served.
     pub(super) fn ends(&self) -> Sender<io::Error> {
         self.ends.0.clone()
-    }
-
-    pub(super) fn listener(&self) -> &Socket {
-        &self.listener
     }
 
     /// Takes connections from now on; [`AcceptLoop::receive`] gives their requests.
@@ -124,13 +121,14 @@ impl Acceptor {
         tracing::error!(
             %incident,
             %cause,
-            descriptors = descriptors::shown(),
+            descriptors_open = descriptors::open(),
+            descriptors_limit = descriptors::most(),
             "no room for more connections: new ones get 503, those that are open are served"
         );
         let mut refusals = LoadShedding::new(incident, Arc::clone(&self.metrics));
         loop {
             self.turn_away_for_want_of_room(&mut refusals)?;
-            if self.stopping.load(Ordering::Acquire) {
+            if self.stop_deadline.get().is_some() {
                 return Ok(None);
             }
             let opened = self.open().and_then(|accept_loop| {
@@ -146,19 +144,14 @@ impl Acceptor {
         }
     }
 
-    fn port(&self) -> io::Result<u16> {
-        let address = self.listener.local_addr()?.as_socket();
-        Ok(address.ok_or(io::ErrorKind::Unsupported)?.port())
-    }
-
     fn turn_away_for_want_of_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
         // This also ends an accept loop that is slow and not dead.
         self.listener.set_nonblocking(true)?;
         descriptors::use_what_is_kept_back();
         let (since, mut turns) = (Instant::now(), 0);
-        while !self.stopping.load(Ordering::Acquire) {
+        while self.stop_deadline.get().is_none() {
             match refusals.attend(&self.listener) {
-                Err(_) if self.stopping.load(Ordering::Acquire) => break,
+                Err(_) if self.stop_deadline.get().is_some() => break,
                 attended => attended?,
             }
             std::thread::sleep(REFUSAL_INTERVAL);
@@ -169,7 +162,7 @@ impl Acceptor {
                 }
                 // Until then clients may have closed connections whose replies are on the way.
                 if since.elapsed() >= LONGEST_WITHOUT_ROOM
-                    && descriptors::are_held_by_the_dead(self.port()?)
+                    && descriptors::are_held_by_the_dead(listener::address(&self.listener)?.port())
                 {
                     return Err(io::Error::other(
                         "connections that ended are not given back",

@@ -26,7 +26,18 @@ pub(super) struct Entry {
 impl Entry {
     /// None unless the log is asked for each request.
     pub(super) fn if_wanted(open: &InFlight) -> Option<Self> {
-        tracing::enabled!(Level::DEBUG).then(|| Self::of(open))
+        if !tracing::enabled!(Level::DEBUG) {
+            return None;
+        }
+        let clip = |text: &str| text.chars().take(MOST_SHOWN).collect();
+        let path = open.request.url().split('?').next().unwrap_or_default();
+        Some(Self {
+            peer: open.connection,
+            method: clip(open.request.method().as_str()),
+            path: clip(path),
+            resource: open.resource,
+            named: request::client_s_id(&open.request, MOST_SHOWN).map(str::to_owned),
+        })
     }
 
     pub(super) fn log(self, answer: &Response, took: Duration, delivered: bool) {
@@ -42,17 +53,5 @@ impl Entry {
             instance = answer.incident.map(field::display),
             "request"
         );
-    }
-
-    fn of(open: &InFlight) -> Self {
-        let clip = |text: &str| text.chars().take(MOST_SHOWN).collect();
-        let path = open.request.url().split('?').next().unwrap_or_default();
-        Self {
-            peer: open.connection,
-            method: clip(open.request.method().as_str()),
-            path: clip(path),
-            resource: open.resource,
-            named: request::client_s_id(&open.request, MOST_SHOWN).map(str::to_owned),
-        }
     }
 }

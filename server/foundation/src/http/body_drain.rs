@@ -12,10 +12,10 @@ use tiny_http::{ReadWrite, Request};
 
 use super::descriptors;
 use super::metrics::EdgeMetrics;
-use crate::telemetry::Reporter;
+use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
 
-use super::in_flight::{Afterwards, ResponsePipelines, shut_down};
+use super::in_flight::{ResponsePipelines, shut_down};
 use super::request;
 use super::sockets::{self, Shutdown};
 
@@ -116,14 +116,14 @@ impl BodyDrain {
         }
     }
 
-    /// Reads the rest of a body of `declared` bytes, so that it is not taken for a request. Where that fails, what follows
-    /// is not served.
+    /// Reads the rest of a body of `declared` bytes, so that it is not taken for a request. Where that fails, or with
+    /// `shut_down`, what follows is not served.
     pub(super) fn drain(
         &self,
         mut stream: Box<dyn ReadWrite + Send>,
         declared: usize,
         connection: SocketAddr,
-        afterwards: Afterwards,
+        shut_down: bool,
     ) {
         if declared > MOST_TO_DRAIN {
             return self.abandon(stream, connection);
@@ -131,7 +131,7 @@ impl BodyDrain {
         let pipelines = Arc::clone(&self.pipelines);
         self.workers.submit(Box::new(move || {
             let is_at_its_end = drain(&mut stream, Instant::now() + LONGEST_DRAIN);
-            if afterwards == Afterwards::ShutDown || !is_at_its_end {
+            if shut_down || !is_at_its_end {
                 pipelines.give_up(connection, Instant::now());
                 sockets::shut_down(connection, Shutdown::Write);
                 linger(&pipelines, connection);
@@ -166,7 +166,9 @@ impl BodyDrain {
     /// Brings the gauges up to date.
     pub(super) fn observe(&self, metrics: &EdgeMetrics) {
         metrics.set_workers(self.workers.state());
-        metrics.set_abandoned(self.abandoned.count());
+        metrics
+            .connections_abandoned
+            .set(size(self.abandoned.count()));
     }
 }
 

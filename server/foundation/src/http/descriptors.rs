@@ -4,7 +4,8 @@ use std::fs;
 
 use rlimit::Resource;
 
-/// Descriptors kept back for connections to the database, and for telling clients that there is no room. An eighth of a very low limit.
+/// Descriptors kept back for connections to the database, and for telling clients that there is no room. An eighth of a very low
+/// limit.
 const MOST_KEPT_BACK: u64 = 128;
 
 /// How much of the limit must be free again before connections are taken: one part in so many. With less, the next few
@@ -87,13 +88,6 @@ pub(super) fn table_size() -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("FDSize:"))?;
     size.trim().parse().ok()
-}
-
-/// How many there are, and how many may be, for the log.
-#[must_use]
-pub(super) fn shown() -> String {
-    let shown = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
-    format!("{} of {}", shown(open()), shown(most()))
 }
 
 /// How many descriptors are open, where the system tells.

@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde_json::json;
 
 use super::body_drain::Abandoned;
 use super::exchange::Exchange;
@@ -14,12 +14,13 @@ use super::load_shedding::no_room;
 use super::metrics::EdgeMetrics;
 use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
+use super::request;
 use super::response::Response;
 use super::response_budget::ResponseBudget;
 use super::response_queue::{ResponseQueue, connection_given_up};
 use super::router::{Handler, Routed, Router, Target};
 use super::{EdgeLimits, Service};
-use crate::telemetry::{Incident, Registry, Reporter, TEXT_FORMAT};
+use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
 use crate::thread_pool::ThreadPool;
 
 /// How long `/readyz` may take: whoever asks takes no answer for a no, and does not wait for long.
@@ -50,7 +51,7 @@ impl<S: Service> Dispatcher<S> {
     pub(super) fn new(
         service: Arc<S>,
         limits: EdgeLimits,
-        stopping: Arc<AtomicBool>,
+        stop_deadline: Arc<OnceLock<Instant>>,
         abandoned: Arc<Abandoned>,
         registry: Registry,
         metrics: Arc<EdgeMetrics>,
@@ -61,7 +62,7 @@ impl<S: Service> Dispatcher<S> {
         let handlers = Arc::new(Handlers {
             service,
             limits,
-            stopping,
+            stop_deadline,
             abandoned,
             being_read: Arc::default(),
             refusals: Reporter::default(),
@@ -115,7 +116,8 @@ impl<S: Service> Dispatcher<S> {
         let nobody = (Ipv4Addr::UNSPECIFIED, 0).into();
         let connection = request.remote_addr().copied().unwrap_or(nobody);
         let pipelines = self.responses.pipelines();
-        let Some(status) = pipelines.enter(connection, Instant::now()) else {
+        let arrived = Instant::now();
+        let Some(status) = pipelines.enter(connection, arrived) else {
             return self.responses.ignore(request, connection);
         };
         let Routed {
@@ -123,9 +125,11 @@ impl<S: Service> Dispatcher<S> {
             label,
             parameters,
         } = self.router.route(request.method().as_str(), request.url());
-        let mut exchange = Exchange::open(request, connection, label, parameters, &self.responses);
+        let responses = &self.responses;
+        let mut exchange =
+            Exchange::open(request, connection, label, parameters, arrived, responses);
         let refusal = match status {
-            ConnectionStatus::Open => exchange.check_framing().err(),
+            ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
             ConnectionStatus::GivenUp => Some(self.refuse_what_follows(connection)),
         };
         if refusal.is_some() {
@@ -145,9 +149,10 @@ impl<S: Service> Dispatcher<S> {
             let problem = self.refuse_what_follows(exchange.connection());
             return exchange.refuse(problem);
         }
-        if exchange.needs_no_waiting(self.handlers.limits.body_limit) {
+        let body_limit = self.handlers.limits.body_limit;
+        if request::needs_no_waiting(exchange.request(), body_limit) {
             // In any case: what stays in the connection would be taken for the next request.
-            exchange.read_body(self.handlers.limits.body_limit, exchange.received());
+            exchange.read_body(body_limit, exchange.received());
             self.dispatch(target, exchange);
         } else {
             exchange.wait_for_body(&self.handlers.being_read);
@@ -188,7 +193,7 @@ impl<S: Service> Dispatcher<S> {
     /// Brings the gauges up to date.
     fn observe(&self) {
         let metrics = &self.handlers.metrics;
-        self.responses.observe(metrics);
+        self.responses.observe();
         for pool in [
             &self.body_pool,
             &*self.query_pool,
@@ -199,13 +204,9 @@ impl<S: Service> Dispatcher<S> {
         }
     }
 
-    /// Begins to look whether requests come, see [`Self::heard_nothing`].
-    pub(super) fn listen_for_silence(&self) {
-        self.heard.store(false, Ordering::Release);
-    }
-
-    pub(super) fn heard_nothing(&self) -> bool {
-        !self.heard.load(Ordering::Acquire)
+    /// Whether requests came since this was last asked.
+    pub(super) fn heard(&self) -> bool {
+        self.heard.swap(false, Ordering::AcqRel)
     }
 
     /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
@@ -228,7 +229,8 @@ impl<S: Service> Dispatcher<S> {
 struct Handlers<S> {
     service: Arc<S>,
     limits: EdgeLimits,
-    stopping: Arc<AtomicBool>,
+    /// Set when the server begins to stop.
+    stop_deadline: Arc<OnceLock<Instant>>,
     abandoned: Arc<Abandoned>,
     /// Counts requests whose bodies are still on their way.
     being_read: Arc<AtomicUsize>,
@@ -241,18 +243,6 @@ struct Handlers<S> {
     unread: ResponseBudget,
     registry: Registry,
     metrics: Arc<EdgeMetrics>,
-}
-
-#[derive(Serialize)]
-struct Ready {
-    status: &'static str,
-}
-
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
-    version: &'static str,
-    build: &'static str,
 }
 
 impl<S: Service> Handlers<S> {
@@ -276,7 +266,7 @@ impl<S: Service> Handlers<S> {
     }
 
     fn handle(&self, target: Target<S>, mut exchange: Exchange) {
-        let stopping = self.stopping.load(Ordering::Acquire);
+        let stopping = self.stop_deadline.get().is_some();
         if stopping {
             exchange.close_after();
         }
@@ -301,7 +291,7 @@ impl<S: Service> Handlers<S> {
                 let timeout = self.limits.request_timeout.min(READY_TIMEOUT);
                 let deadline = exchange.received() + timeout;
                 let ready = self.service.ready(deadline);
-                exchange.answer(ready.map(|()| Response::json(&Ready { status: "ready" })));
+                exchange.answer(ready.map(|()| Response::json(&json!({ "status": "ready" }))));
             }
             Target::Health => exchange.answer(self.health()),
             Target::Metrics => {
@@ -320,12 +310,9 @@ impl<S: Service> Handlers<S> {
             });
             return Err(no_room().with_incident(incident));
         }
-        let program = self.registry.program();
-        Ok(Response::json(&Health {
-            status: "up",
-            version: program.version,
-            build: program.build,
-        }))
+        let Program { version, build, .. } = self.registry.program();
+        let health = json!({ "status": "up", "version": version, "build": build });
+        Ok(Response::json(&health))
     }
 
     fn shutting_down(&self) -> Problem {

@@ -13,7 +13,7 @@ use tiny_http::{HTTPVersion, Method, Request};
 use uuid::Uuid;
 
 use super::fields;
-use super::in_flight::{Afterwards, InFlight};
+use super::in_flight::InFlight;
 use super::problem::Problem;
 use super::request::{self, Content, Rest, path_and_query};
 use super::response::Response;
@@ -54,9 +54,9 @@ impl Exchange {
         connection: SocketAddr,
         label: usize,
         segments: Vec<(String, String)>,
+        arrived: Instant,
         responses: &Arc<ResponseQueue>,
     ) -> Self {
-        let arrived = Instant::now();
         let open = Box::new(InFlight {
             label,
             request,
@@ -65,7 +65,7 @@ impl Exchange {
             received: arrived,
             rest: Rest::None,
             close: false,
-            afterwards: Afterwards::KeepOpen,
+            shut_down: false,
             upgrade: None,
             resource: None,
         });
@@ -122,12 +122,6 @@ impl Exchange {
             .map_err(|_where| Problem::new(400, format!("`{name}` in the path is not UTF-8.")))
     }
 
-    /// What stands behind the `?` of the request's target, as it was sent.
-    #[must_use]
-    pub fn query(&self) -> &str {
-        path_and_query(self.request().url()).1
-    }
-
     /// The query, read as this type: each parameter once, decoded.
     ///
     /// # Errors
@@ -135,7 +129,8 @@ impl Exchange {
     pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let cause =
             |cause| Problem::new(400, format!("The query is not what this takes: {cause}."));
-        fields::parse_fields(self.query().as_bytes()).map_err(cause)
+        let (_path, query) = path_and_query(self.request().url());
+        fields::parse_fields(query.as_bytes()).map_err(cause)
     }
 
     /// The values of all headers of this name, in whatever case.
@@ -212,7 +207,11 @@ impl Exchange {
 
     /// Refuses a request unread, and asks the client to close the connection.
     pub(super) fn refuse(mut self, problem: Problem) {
-        self.open_mut().leave_unread();
+        let open = self.open_mut();
+        open.close = true;
+        if !request::is_in_memory(&open.request) {
+            open.rest = Rest::OnItsWay;
+        }
         self.answer(problem);
     }
 
@@ -220,20 +219,12 @@ impl Exchange {
     pub(super) fn give_up_connection(&mut self) {
         let pipelines = self.responses.pipelines();
         pipelines.give_up(self.connection(), Instant::now());
-        self.open_mut().afterwards = Afterwards::ShutDown;
+        self.open_mut().shut_down = true;
     }
 
     /// Counts the request in `count` until its body is read, or it is answered.
     pub(super) fn wait_for_body(&mut self, count: &Arc<AtomicUsize>) {
         self.being_read = Some(BeingRead::begin(count));
-    }
-
-    pub(super) fn check_framing(&self) -> Result<(), Problem> {
-        request::check_framing(self.request())
-    }
-
-    pub(super) fn needs_no_waiting(&self, body_limit: usize) -> bool {
-        request::needs_no_waiting(self.request(), body_limit)
     }
 
     /// Begins no read after `deadline`, and keeps what it read for the handler.
@@ -270,7 +261,7 @@ impl Exchange {
         self.open.take()
     }
 
-    fn request(&self) -> &Request {
+    pub(super) fn request(&self) -> &Request {
         &self.open_ref().request
     }
 
@@ -329,11 +320,7 @@ mod tests {
 
     fn responses() -> Arc<ResponseQueue> {
         let abandoned = Arc::new(Abandoned::new(crossbeam_channel::unbounded().0));
-        let registry = Registry::new(Program {
-            name: "test",
-            version: "",
-            build: "",
-        });
+        let registry = Registry::new(Program::new("test", ""));
         let metrics = Arc::new(EdgeMetrics::new(&registry));
         Arc::new(ResponseQueue::new(
             1,
@@ -346,7 +333,8 @@ mod tests {
 
     fn exchange(request: TestRequest) -> Exchange {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-        Exchange::open(request.into(), nobody, 0, Vec::new(), &responses())
+        let (request, now) = (request.into(), Instant::now());
+        Exchange::open(request, nobody, 0, Vec::new(), now, &responses())
     }
 
     fn with_body(body: &'static str, header: &str) -> Exchange {

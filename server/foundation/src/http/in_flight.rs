@@ -7,16 +7,9 @@ use tiny_http::Request;
 use uuid::Uuid;
 
 use super::pipeline::Pipelines;
-use super::request::{self, Rest};
+use super::request::Rest;
 use super::sockets::{self, Shutdown};
 use super::upgrade::Upgrade;
-
-/// What becomes of a connection when a response is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Afterwards {
-    KeepOpen,
-    ShutDown,
-}
 
 /// A request whose response is not written yet. Boxed wherever it goes: it is large, and passes through many hands.
 pub(super) struct InFlight {
@@ -32,21 +25,12 @@ pub(super) struct InFlight {
     pub(super) rest: Rest,
     /// The response asks the client to close the connection.
     pub(super) close: bool,
-    pub(super) afterwards: Afterwards,
+    /// Its connection is shut down when the response is written.
+    pub(super) shut_down: bool,
     /// The connection leaves HTTP with the response, which is 101 then.
     pub(super) upgrade: Option<Box<Upgrade>>,
     /// What it stores, for the log.
     pub(super) resource: Option<Uuid>,
-}
-
-impl InFlight {
-    /// Its body is not read, and its client is asked to close the connection.
-    pub(super) fn leave_unread(&mut self) {
-        self.close = true;
-        if !request::is_in_memory(&self.request) {
-            self.rest = Rest::OnItsWay;
-        }
-    }
 }
 
 /// The requests of each connection, in the order in which they came.

@@ -127,7 +127,7 @@ impl AcceptWatchdog {
     /// Nobody is to be nudged. Tells whether that was so already: then `stalled` is or was called.
     #[must_use = "whoever is told twice must know"]
     pub(super) fn pause(&self) -> bool {
-        self.shared.pause()
+        self.shared.paused.swap(true, Ordering::AcqRel)
     }
 
     /// After [`AcceptWatchdog::pause`].
@@ -140,12 +140,6 @@ impl AcceptWatchdog {
         self.shared.stopped.store(true, Ordering::Release);
         // The thread does not panic; were it so, nothing is left to do about it here.
         let _ = self.thread.join();
-    }
-}
-
-impl Shared {
-    fn pause(&self) -> bool {
-        self.paused.swap(true, Ordering::AcqRel)
     }
 }
 
@@ -198,7 +192,7 @@ impl Watch {
             owed = owed.saturating_sub(1);
             last_nudge = Instant::now();
             probe.look_after(nudge, pause);
-            if probe.unserved > STALLED_AFTER && !self.shared.pause() {
+            if probe.unserved > STALLED_AFTER && !self.shared.paused.swap(true, Ordering::AcqRel) {
                 stalled();
             }
             std::thread::sleep(pause);
@@ -277,12 +271,15 @@ fn nudge_and_wait(address: SocketAddr, deadline: Instant) -> io::Result<()> {
     nudge.read(&mut [0]).map(drop)
 }
 
+/// Where it listens.
+pub(super) fn address(listener: &Socket) -> io::Result<SocketAddr> {
+    let address = listener.local_addr()?.as_socket();
+    address.ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
 /// The address by which this machine reaches a listener that may be bound to all addresses.
 fn reachable(listener: &Socket) -> io::Result<SocketAddr> {
-    let mut address = listener
-        .local_addr()?
-        .as_socket()
-        .ok_or(io::ErrorKind::Unsupported)?;
+    let mut address = address(listener)?;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -9,7 +9,7 @@ use socket2::Socket;
 
 use super::metrics::EdgeMetrics;
 use super::problem::Problem;
-use super::response::{Clock, Connection, Response};
+use super::response::{Connection, Response};
 use crate::telemetry::Incident;
 
 /// Most clients that are attended to at once. What exceeds it waits in the kernel's backlog.
@@ -22,7 +22,6 @@ const CLIENT_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) struct LoadShedding {
     clients: Vec<Client>,
     incident: Incident,
-    clock: Clock,
     metrics: Arc<EdgeMetrics>,
 }
 
@@ -37,7 +36,6 @@ impl LoadShedding {
         Self {
             clients: Vec::new(),
             incident,
-            clock: Clock::new(),
             metrics,
         }
     }
@@ -47,11 +45,8 @@ impl LoadShedding {
     /// # Errors
     /// If `listener` does not listen any more.
     pub(super) fn attend(&mut self, listener: &Socket) -> io::Result<()> {
-        let refusal = Response::from(no_room().with_incident(self.incident)).render(
-            false,
-            Connection::Close,
-            &self.clock.date(),
-        );
+        let refusal = Response::from(no_room().with_incident(self.incident));
+        let refusal = refusal.render(false, Connection::Close);
         self.clients.retain_mut(|client| client.attend(&refusal));
         while self.clients.len() < MOST_CLIENTS {
             match listener.accept() {

@@ -32,9 +32,9 @@ pub(super) struct EdgeMetrics {
     pub(super) ignored: IntCounter,
     /// Counts connections that were not served for want of descriptors or threads.
     pub(super) turned_away: IntCounter,
-    connections_abandoned: IntGauge,
-    requests_open: IntGauge,
-    connections_waiting: IntGauge,
+    pub(super) connections_abandoned: IntGauge,
+    pub(super) requests_open: IntGauge,
+    pub(super) connections_waiting: IntGauge,
     worker_threads: IntGaugeVec,
     worker_jobs: IntGaugeVec,
 }
@@ -136,17 +136,6 @@ impl EdgeMetrics {
             self.requests.with_label_values(&labels).inc();
         }
         counted.duration.observe(took.as_secs_f64());
-    }
-
-    /// Shows requests that are not answered yet, and their connections.
-    pub(super) fn set_open(&self, requests: usize, connections: usize) {
-        self.requests_open.set(size(requests));
-        self.connections_waiting.set(size(connections));
-    }
-
-    /// Shows connections that are not given back until the process ends.
-    pub(super) fn set_abandoned(&self, connections: usize) {
-        self.connections_abandoned.set(size(connections));
     }
 
     /// Shows the state of a pool of worker threads.

@@ -87,10 +87,9 @@ impl From<Problem> for Response {
             instance: problem.incident.map(|incident| incident.to_string()),
             members: &problem.members,
         };
-        let response = Self::json(&document)
-            .with_status(problem.status)
-            .with_content_type(MEDIA_TYPE)
-            .with_incident(problem.incident);
+        let mut response = Self::json(&document).with_status(problem.status);
+        response.content_type = MEDIA_TYPE.into();
+        response.incident = problem.incident;
         let headers = problem.headers.into_iter();
         headers.fold(response, |response, (name, value)| {
             response.with_header(name, value)

@@ -214,21 +214,22 @@ pub(super) fn check_content(request: &Request, content: Content) -> Result<(), P
         );
     }
     let declared = header(request, "Content-Type");
-    let essence = declared.map(|value| {
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        essence.to_ascii_lowercase()
-    });
-    let is_json = |essence: &String| {
-        let subtype = essence.strip_prefix("application/");
-        subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+    let essence = declared.map(|value| value.split(';').next().unwrap_or_default().trim());
+    let is_json = |essence: &str| {
+        essence.eq_ignore_ascii_case("application/json") || {
+            let essence = essence.to_ascii_lowercase();
+            essence.starts_with("application/") && essence.ends_with("+json")
+        }
     };
     match content {
-        Content::Json if essence.as_ref().is_none_or(is_json) => Ok(()),
+        Content::Json if essence.is_none_or(is_json) => Ok(()),
         Content::Json => Err(Problem::new(
             415,
             "Send the body as JSON, with `Content-Type: application/json`.",
         )),
-        Content::Form if essence.is_some_and(|essence| essence == FORM) => Ok(()),
+        Content::Form if essence.is_some_and(|essence| essence.eq_ignore_ascii_case(FORM)) => {
+            Ok(())
+        }
         Content::Form => Err(Problem::new(
             415,
             "Send a form, with `Content-Type: application/x-www-form-urlencoded`.",

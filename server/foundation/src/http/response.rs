@@ -1,12 +1,12 @@
 //! Responses, and their bytes.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use parking_lot::Mutex;
+use httpdate::HttpDate;
 use serde::Serialize;
 
 use super::response_budget::{Held, ResponseBudget};
@@ -18,26 +18,26 @@ const JSON: &str = "application/json";
 const NO_CONTENT: u16 = 204;
 const NOT_MODIFIED: u16 = 304;
 
+/// Bytes of the head of most responses, at most.
+const USUAL_HEAD: usize = 256;
+
+const NO_FAILURE: &str = "a String takes all that is written to it";
+
 /// What is sent back: any status, any headers, and a body with its `Content-Type` and `Content-Length`.
 #[derive(Debug)]
 pub struct Response {
     pub(super) status: u16,
-    content_type: Cow<'static, str>,
+    pub(super) content_type: Cow<'static, str>,
     headers: Vec<(&'static str, Cow<'static, str>)>,
-    body: Body,
+    body: Part,
     pub(super) incident: Option<Incident>,
     /// Counts the bytes of a blocking handler's response as long as this lives.
     #[expect(dead_code, reason = "it works by being dropped")]
     held: Option<Held>,
 }
 
-#[derive(Debug)]
-enum Body {
-    Bytes(Cow<'static, [u8]>),
-    Part(Part),
-}
-
-/// A part of a buffer that several responses share, between two constant strings.
+/// A part of a buffer that several responses may share, between two constant strings. As a response it is 200 with JSON.
+#[derive(Clone)]
 pub struct Part {
     /// Stands before the part.
     pub before: &'static str,
@@ -62,7 +62,17 @@ impl Response {
         content_type: impl Into<Cow<'static, str>>,
         body: impl Into<Cow<'static, [u8]>>,
     ) -> Self {
-        Self::with_body(content_type, Body::Bytes(body.into()))
+        let body = body.into();
+        let part = Part {
+            before: "",
+            range: 0..body.len(),
+            buffer: Arc::new(body),
+            after: "",
+        };
+        Self {
+            content_type: content_type.into(),
+            ..part.into()
+        }
     }
 
     /// This status, without a body.
@@ -79,23 +89,6 @@ impl Response {
     pub fn json(value: &impl Serialize) -> Self {
         let json = serde_json::to_vec(value).expect("types of a contract can be serialized");
         Self::bytes(JSON, json)
-    }
-
-    /// 200 with JSON that is a part of a shared buffer.
-    #[must_use]
-    pub fn json_part(part: Part) -> Self {
-        Self::with_body(JSON, Body::Part(part))
-    }
-
-    fn with_body(content_type: impl Into<Cow<'static, str>>, body: Body) -> Self {
-        Self {
-            status: 200,
-            content_type: content_type.into(),
-            headers: Vec::new(),
-            body,
-            incident: None,
-            held: None,
-        }
     }
 
     /// Sets the status.
@@ -115,17 +108,6 @@ impl Response {
         self
     }
 
-    pub(super) fn with_content_type(self, content_type: &'static str) -> Self {
-        Self {
-            content_type: content_type.into(),
-            ..self
-        }
-    }
-
-    pub(super) fn with_incident(self, incident: Option<Incident>) -> Self {
-        Self { incident, ..self }
-    }
-
     /// Counts its bytes as unread until it is written: here, and in the copy that is written.
     pub(super) fn held_by(self, unread: &ResponseBudget) -> Self {
         let held = Some(unread.hold(2 * self.length()));
@@ -134,6 +116,19 @@ impl Response {
 
     fn length(&self) -> usize {
         self.body().iter().map(|part| part.len()).sum()
+    }
+}
+
+impl From<Part> for Response {
+    fn from(body: Part) -> Self {
+        Self {
+            status: 200,
+            content_type: JSON.into(),
+            headers: Vec::new(),
+            body,
+            incident: None,
+            held: None,
+        }
     }
 }
 
@@ -150,82 +145,50 @@ pub(super) enum Connection {
 
 impl Response {
     pub(super) fn body(&self) -> [&[u8]; 3] {
-        match &self.body {
-            Body::Bytes(bytes) => [&[], bytes, &[]],
-            Body::Part(part) => [
-                part.before.as_bytes(),
-                &(*part.buffer).as_ref()[part.range.clone()],
-                part.after.as_bytes(),
-            ],
-        }
+        let Part {
+            before,
+            buffer,
+            range,
+            after,
+        } = &self.body;
+        let part = &(**buffer).as_ref()[range.clone()];
+        [before.as_bytes(), part, after.as_bytes()]
     }
 
     /// The whole response in one piece, so that it leaves in one write.
-    pub(super) fn render(&self, head_only: bool, connection: Connection, date: &str) -> Vec<u8> {
-        let status = self.status;
-        let head = format!(
-            "HTTP/1.1 {status} {}\r\nDate: {date}\r\n{}\r\n",
-            phrase(status),
-            self.headers(connection)
-        );
-        let mut bytes = head.into_bytes();
-        if !head_only {
-            bytes.reserve_exact(self.length());
-            bytes.extend(self.body().into_iter().flatten());
-        }
-        bytes
+    pub(super) fn render(&self, head_only: bool, connection: Connection) -> Vec<u8> {
+        let mut head = String::with_capacity(USUAL_HEAD);
+        let (status, phrase) = (self.status, phrase(self.status));
+        let date = HttpDate::from(SystemTime::now());
+        write!(head, "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\n").expect(NO_FAILURE);
+        self.push_headers(&mut head, connection);
+        head.push_str("\r\n");
+        let [before, part, after] = if head_only { [&[][..]; 3] } else { self.body() };
+        [head.as_bytes(), before, part, after].concat()
     }
 
-    /// The headers that depend on the response, each with its line end.
-    pub(super) fn headers(&self, connection: Connection) -> String {
-        let mut headers = if matches!(self.status, NO_CONTENT | NOT_MODIFIED) {
-            String::new()
-        } else {
-            format!("Content-Length: {}\r\n", self.length())
-        };
+    /// Adds the headers that depend on the response, each with its line end.
+    pub(super) fn push_headers(&self, head: &mut String, connection: Connection) {
+        if !matches!(self.status, NO_CONTENT | NOT_MODIFIED) {
+            write!(head, "Content-Length: {}\r\n", self.length()).expect(NO_FAILURE);
+        }
         if !self.content_type.is_empty() {
-            headers.extend(["Content-Type: ", &self.content_type, "\r\n"]);
+            head.extend(["Content-Type: ", &self.content_type, "\r\n"]);
         }
         for (name, value) in &self.headers {
-            headers.extend([name, ": ", value, "\r\n"]);
+            head.extend([name, ": ", value, "\r\n"]);
         }
-        headers.push_str(match connection {
+        head.push_str(match connection {
             Connection::Unsaid => "",
             Connection::KeepAlive => "Connection: keep-alive\r\n",
             Connection::Close => "Connection: close\r\n",
         });
-        headers
     }
 }
 
 /// The reason phrase of a status (RFC 9110, section 15).
 pub(super) fn phrase(status: u16) -> &'static str {
     tiny_http::StatusCode(status).default_reason_phrase()
-}
-
-/// The value of the `Date` header (RFC 9110, section 6.6.1), formatted once a second.
-pub(super) struct Clock {
-    shown: Mutex<(u64, Arc<str>)>,
-}
-
-impl Clock {
-    pub(super) fn new() -> Self {
-        Self {
-            shown: Mutex::new((0, httpdate::fmt_http_date(UNIX_EPOCH).into())),
-        }
-    }
-
-    pub(super) fn date(&self) -> Arc<str> {
-        let now = SystemTime::now();
-        let second = now
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        let mut shown = self.shown.lock();
-        if shown.0 != second {
-            *shown = (second, httpdate::fmt_http_date(now).into());
-        }
-        Arc::clone(&shown.1)
-    }
 }
 
 #[cfg(test)]
@@ -246,7 +209,9 @@ mod tests {
             (Response::empty(NO_CONTENT), ""),
             (Response::empty(NOT_MODIFIED), ""),
         ] {
-            assert_eq!(response.headers(Connection::Unsaid), headers);
+            let mut head = String::new();
+            response.push_headers(&mut head, Connection::Unsaid);
+            assert_eq!(head, headers);
         }
     }
 }

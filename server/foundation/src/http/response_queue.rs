@@ -7,31 +7,29 @@ use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Method, Request};
 
-use crate::telemetry::Reporter;
+use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
 
 use super::access_log::Entry;
 use super::body_drain::{Abandoned, BodyDrain};
-use super::in_flight::{Afterwards, InFlight, ResponsePipelines, shut_down};
+use super::in_flight::{InFlight, ResponsePipelines, shut_down};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
 use super::request::{self, Rest};
-use super::response::{Clock, Connection, Response};
+use super::response::{Connection, Response};
 
 /// The status of an interim answer (RFC 9110, section 15.2.1).
 const CONTINUE: u16 = 100;
 
 /// Where answers wait to be written.
 pub(super) struct ResponseQueue {
-    pipelines: Arc<ResponsePipelines>,
+    replier: Arc<Replier>,
     repliers: Arc<ThreadPool<(Box<InFlight>, Response)>>,
-    body_drain: Arc<BodyDrain>,
     /// Rate-limits the line on requests that were dropped without an answer.
     dropped: Reporter,
     /// Rate-limits the line on requests that get no answer.
     ignored: Reporter,
-    metrics: Arc<EdgeMetrics>,
 }
 
 impl ResponseQueue {
@@ -44,44 +42,37 @@ impl ResponseQueue {
         program: &'static str,
     ) -> Self {
         let pipelines = Arc::new(Pipelines::new());
-        let body_drain = Arc::new(BodyDrain::new(
-            most_threads,
-            Arc::clone(&pipelines),
-            abandoned,
-        ));
-        let replier = Replier {
-            pipelines: Arc::clone(&pipelines),
-            body_drain: Arc::clone(&body_drain),
-            clock: Clock::new(),
+        let replier = Arc::new(Replier {
+            body_drain: BodyDrain::new(most_threads, Arc::clone(&pipelines), abandoned),
+            pipelines,
             send_timeout,
-            metrics: Arc::clone(&metrics),
+            metrics,
             program,
-        };
+        });
+        let writing = Arc::clone(&replier);
         let repliers = ThreadPool::new("replier", most_threads, move |(open, answer)| {
-            replier.take(open, &answer);
+            writing.take(open, &answer);
         });
         Self {
-            pipelines,
+            replier,
             repliers: Arc::new(repliers),
-            body_drain,
             dropped: Reporter::default(),
             ignored: Reporter::default(),
-            metrics,
         }
     }
 
     /// The requests of each connection.
     pub(super) fn pipelines(&self) -> &ResponsePipelines {
-        &self.pipelines
+        &self.replier.pipelines
     }
 
     /// Ends a request that gets neither a place nor an answer.
     pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
-        self.metrics.ignored.inc();
+        self.replier.metrics.ignored.inc();
         self.ignored.report(|incident| {
             tracing::warn!(%incident, %peer, "ignoring requests on a connection that was given up");
         });
-        self.body_drain.ignore(request, peer);
+        self.replier.body_drain.ignore(request, peer);
     }
 
     /// Has the answer written.
@@ -121,18 +112,26 @@ impl ResponseQueue {
     }
 
     /// Brings the gauges up to date.
-    pub(super) fn observe(&self, metrics: &EdgeMetrics) {
-        metrics.set_open(self.pipelines.open(), self.pipelines.connections());
+    pub(super) fn observe(&self) {
+        let Replier {
+            pipelines,
+            body_drain,
+            metrics,
+            ..
+        } = &*self.replier;
+        metrics.requests_open.set(size(pipelines.open()));
+        metrics
+            .connections_waiting
+            .set(size(pipelines.connections()));
         metrics.set_workers(self.repliers.state());
-        self.body_drain.observe(metrics);
+        body_drain.observe(metrics);
     }
 }
 
-/// What the threads that write share.
+/// What the threads that write need.
 struct Replier {
     pipelines: Arc<ResponsePipelines>,
-    body_drain: Arc<BodyDrain>,
-    clock: Clock,
+    body_drain: BodyDrain,
     send_timeout: Duration,
     metrics: Arc<EdgeMetrics>,
     /// The value of the `Server` header, where `tiny_http` writes one.
@@ -183,16 +182,15 @@ impl Replier {
 
     fn write(&self, mut open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         if let Some(upgrade) = open.upgrade.take() {
-            return upgrade.answer(open.request, open.connection, answer.status, self.program);
+            return upgrade.answer(open.request, open.connection, self.program);
         }
-        let date = self.clock.date();
         let allowance = Allowance {
             begun: Instant::now(),
             length: self.send_timeout,
         };
         match open.rest {
-            Rest::None => self.write_in_one_piece(open, answer, &date, &allowance),
-            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer, &date, &allowance),
+            Rest::None => self.write_in_one_piece(open, answer, &allowance),
+            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer, &allowance),
         }
     }
 
@@ -206,17 +204,17 @@ impl Replier {
         &self,
         open: Box<InFlight>,
         answer: &Response,
-        date: &str,
         allowance: &Allowance,
     ) -> io::Result<()> {
         let declared = open.request.body_length().unwrap_or(0);
-        let (connection, afterwards) = (open.connection, open.afterwards);
+        let (connection, shut_down) = (open.connection, open.shut_down);
         let head_only = is_head_only(&open.request);
         let (first, rest) = if request::may_rate_with_nan(&open.request) {
-            let whole = answer.render(head_only, Connection::Close, date);
+            let whole = answer.render(head_only, Connection::Close);
             (tiny_http::Response::empty(CONTINUE), whole)
         } else {
-            let headers = format!("{}\r\n{}", self.program, answer.headers(Connection::Close));
+            let mut headers = format!("{}\r\n", self.program);
+            answer.push_headers(&mut headers, Connection::Close);
             let server =
                 Header::from_bytes("Server", headers.trim_end()).expect("all headers are ASCII");
             let body = if head_only {
@@ -236,7 +234,7 @@ impl Replier {
             .and_then(|()| allowance.write_all(&mut stream, &rest));
         self.end_if_broken_off(&written, connection);
         self.body_drain
-            .drain(stream, declared, connection, afterwards);
+            .drain(stream, declared, connection, shut_down);
         written
     }
 
@@ -245,7 +243,6 @@ impl Replier {
         &self,
         open: Box<InFlight>,
         answer: &Response,
-        date: &str,
         allowance: &Allowance,
     ) -> io::Result<()> {
         let said = if open.close {
@@ -253,12 +250,12 @@ impl Replier {
         } else {
             request::connection(&open.request)
         };
-        let bytes = answer.render(is_head_only(&open.request), said, date);
-        let (connection, afterwards) = (open.connection, open.afterwards);
+        let bytes = answer.render(is_head_only(&open.request), said);
+        let (connection, shut_down) = (open.connection, open.shut_down);
         let mut writer = open.request.into_writer();
         let written = allowance.write_all(&mut writer, &bytes);
         self.end_if_broken_off(&written, connection);
-        if afterwards == Afterwards::ShutDown {
+        if shut_down {
             self.body_drain.shut_down(writer, connection);
         }
         written

@@ -57,11 +57,10 @@ impl Upgrade {
         self,
         request: Request,
         peer: SocketAddr,
-        status: u16,
         program: &'static str,
     ) -> io::Result<()> {
         let server = Header::from_bytes("Server", program).expect("it is a constant");
-        let response = tiny_http::Response::empty(status).with_header(server);
+        let response = tiny_http::Response::empty(SWITCHING_PROTOCOLS).with_header(server);
         let response = self
             .headers
             .into_iter()

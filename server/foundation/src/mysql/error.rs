@@ -146,6 +146,17 @@ pub fn code(error: &mysql::Error) -> Option<u16> {
     }
 }
 
+/// An error that the database did not give, for what is not as it must be there. It has no number, and is of class
+/// [`ErrorClass::Unknown`].
+#[must_use]
+pub fn own_error(message: impl Into<String>) -> mysql::Error {
+    mysql::Error::MySqlError(mysql::MySqlError {
+        state: "HY000".to_owned(),
+        message: message.into(),
+        code: 0,
+    })
+}
+
 /// The key's name in the message of error 1062, which ends with it in quotes. `MySQL` puts the table's before it. What
 /// stands earlier is the client's: the name of a user may look like a key.
 fn key(message: &str) -> Option<&str> {

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use crate::backoff::Backoff;
 
 use super::primary::{self, NoPrimary, Unfit};
-use super::session::SessionSettings;
+use super::session;
 use super::timeouts::Timeouts;
 
 /// A healthy host says within this time that it takes writes.
@@ -43,12 +43,9 @@ pub(super) struct Hosts {
 impl Hosts {
     /// Connects to none.
     pub(super) fn new(options: Vec<Opts>, timeouts: Timeouts) -> Self {
-        let check = match options.as_slice() {
-            [_only] => Check::Nothing,
-            _ => Check::TakesWrites,
-        };
-        let settings = Arc::new(SessionSettings::new(timeouts));
-        let host = |options| Arc::new(Host::new(options, check, Arc::clone(&settings)));
+        let must_take_writes = options.len() > 1;
+        let settings: Arc<str> = session::statements(timeouts).into();
+        let host = |options| Arc::new(Host::new(options, must_take_writes, Arc::clone(&settings)));
         Self {
             all: options.into_iter().map(host).collect(),
             connect_timeout: timeouts.connect,
@@ -144,19 +141,14 @@ impl Hosts {
     }
 }
 
-/// What a host must say of itself before it is the one.
-#[derive(Debug, Clone, Copy)]
-enum Check {
-    Nothing,
-    TakesWrites,
-}
-
 struct Host {
     /// The name of the host in the log.
     name: String,
     options: Opts,
-    check: Check,
-    settings: Arc<SessionSettings>,
+    /// Whether it must say of itself that it takes writes, to be the one.
+    must_take_writes: bool,
+    /// The statements that set up a session.
+    settings: Arc<str>,
     /// A frozen host answers late or never; meanwhile it is not asked again.
     asked: AtomicBool,
 }
@@ -164,7 +156,7 @@ struct Host {
 type Answer = (usize, Result<Conn, Unfit>);
 
 impl Host {
-    fn new(options: Opts, check: Check, settings: Arc<SessionSettings>) -> Self {
+    fn new(options: Opts, must_take_writes: bool, settings: Arc<str>) -> Self {
         let name = match options.get_socket() {
             Some(socket) => socket.to_owned(),
             None => format!(
@@ -176,7 +168,7 @@ impl Host {
         Self {
             name,
             options,
-            check,
+            must_take_writes,
             settings,
             asked: AtomicBool::new(false),
         }
@@ -213,10 +205,9 @@ impl Host {
     /// The only place where connections to the database are made.
     fn connect(&self) -> Result<Conn, Unfit> {
         let mut connection = self.open()?;
-        self.settings.pin(&mut connection)?;
-        match self.check {
-            Check::Nothing => {}
-            Check::TakesWrites => primary::check(&mut connection)?,
+        session::pin(&mut connection, &self.settings)?;
+        if self.must_take_writes {
+            primary::check(&mut connection)?;
         }
         primary::wait_for_backlog(&mut connection)?;
         Ok(connection)
@@ -331,15 +322,7 @@ mod tests {
             .prefer_socket(false)
             .tcp_connect_timeout(Some(timeout))
             .read_timeout(Some(timeout));
-        let settings = SessionSettings::new(Timeouts {
-            connect: timeout,
-            answer: timeout,
-        });
-        Arc::new(Host::new(
-            options.into(),
-            Check::Nothing,
-            Arc::new(settings),
-        ))
+        Arc::new(Host::new(options.into(), false, "".into()))
     }
 
     #[test]

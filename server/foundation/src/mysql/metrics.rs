@@ -45,15 +45,14 @@ pub struct PoolMetrics {
 impl DatabaseMetrics {
     /// Registers them.
     pub(super) fn new(registry: &Registry) -> Self {
-        let gauges = |name, meaning, labels| registry.gauges(name, meaning, labels);
         let counters = |name, meaning| registry.counters(name, meaning, &["pool"]);
         Self {
-            connections: gauges(
+            connections: registry.gauges(
                 "database_connections",
                 "Open connections to the database, in use or idle",
                 &["pool", "state"],
             ),
-            limit: gauges(
+            limit: registry.gauges(
                 "database_connections_limit",
                 "Most connections that may be open",
                 &["pool"],

@@ -110,8 +110,8 @@ impl Pool {
         })
     }
 
-    /// Makes sure that the database takes writes: `update` changes no row, and is refused where one that did would be. It names a key,
-    /// as sessions may refuse it otherwise (`sql_safe_updates`).
+    /// Makes sure that the database takes writes: `update` changes no row, and is refused where one that did would be. It names a
+    /// key, as sessions may refuse it otherwise (`sql_safe_updates`).
     ///
     /// # Errors
     /// [`DatabaseAway`]
@@ -191,15 +191,6 @@ impl Pool {
         let in_use = slots.connections.saturating_sub(slots.idle_connections);
         self.metrics.set_connections(in_use.into(), self.size);
     }
-}
-
-/// The largest statement that the server takes on this connection, in bytes. Set for good when the connection is made.
-///
-/// # Errors
-/// As the database says.
-pub fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
-    let bytes: Option<usize> = connection.query_first("SELECT @@max_allowed_packet")?;
-    bytes.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
 
 /// Why a query gave nothing.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error, MySqlError, Row};
+use mysql::{Conn, Error, MySqlError, from_row_opt};
 
 use super::error::DENIED;
 use super::results::{column, next_set};
@@ -47,14 +47,6 @@ pub(super) enum Unfit {
 }
 
 impl Unfit {
-    /// If it is one, and no decision about a host that answers.
-    pub(super) fn error(&self) -> Option<&Error> {
-        match self {
-            Self::Failed(error) => Some(error),
-            _ => None,
-        }
-    }
-
     /// Says it without names, for clients.
     pub(super) fn in_general(&self) -> &'static str {
         match self {
@@ -75,7 +67,11 @@ pub struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
 impl NoPrimary {
     /// The errors, if they are all there is; of each host one.
     pub(super) fn errors(&self) -> Option<Vec<&Error>> {
-        self.0.iter().map(|(_, unfit)| unfit.error()).collect()
+        let errors = self.0.iter().map(|(_, unfit)| match unfit {
+            Unfit::Failed(error) => Some(error),
+            _ => None,
+        });
+        errors.collect()
     }
 
     /// Says it without names, for clients, as in `2 read-only, 1 not answering`.
@@ -114,10 +110,10 @@ pub(super) fn check(connection: &mut Conn) -> Result<(), Unfit> {
     if read_only.iter().any(|value| value != "0" && value != "OFF") {
         return Err(Unfit::ReadOnly);
     }
-    let membership = next_set(&mut results, membership);
+    let memberships = next_set(&mut results, |row| Ok(from_row_opt(row)?));
     drop(results);
-    match membership {
-        Ok(memberships) => memberships.into_iter().try_for_each(Membership::check),
+    match memberships {
+        Ok(memberships) => memberships.into_iter().try_for_each(check_membership),
         Err(Error::MySqlError(error)) => without_the_table(connection, &error),
         Err(error) => Err(error.into()),
     }
@@ -135,47 +131,23 @@ const QUESTION: &str = "
     FROM performance_schema.replication_group_members
     HAVING COUNT(*) > 0";
 
-struct Membership {
-    state: String,
-    role: String,
-    primaries: u64,
-    reached: u64,
-    members: u64,
-}
-
-fn membership(mut row: Row) -> Result<Membership, Error> {
-    Ok(Membership {
-        state: column(&mut row, 0)?,
-        role: column(&mut row, 1)?,
-        primaries: column(&mut row, 2)?,
-        reached: column(&mut row, 3)?,
-        members: column(&mut row, 4)?,
-    })
-}
-
-impl Membership {
-    fn check(self) -> Result<(), Unfit> {
-        let Self {
-            state,
-            role,
-            primaries,
-            reached,
-            members,
-        } = self;
-        if state != "ONLINE" {
-            return Err(Unfit::OutsideItsGroup(state));
-        }
-        if 2 * reached <= members {
-            return Err(Unfit::Minority { reached, members });
-        }
-        if primaries > 1 {
-            return Err(Unfit::SeveralPrimaries);
-        }
-        if role != "PRIMARY" {
-            return Err(Unfit::ReadOnly);
-        }
-        Ok(())
+/// Whether by this row of the second statement the server is the one primary of its group, which has a majority.
+fn check_membership(
+    (state, role, primaries, reached, members): (String, String, u64, u64, u64),
+) -> Result<(), Unfit> {
+    if state != "ONLINE" {
+        return Err(Unfit::OutsideItsGroup(state));
     }
+    if 2 * reached <= members {
+        return Err(Unfit::Minority { reached, members });
+    }
+    if primaries > 1 {
+        return Err(Unfit::SeveralPrimaries);
+    }
+    if role != "PRIMARY" {
+        return Err(Unfit::ReadOnly);
+    }
+    Ok(())
 }
 
 /// MariaDB has no such table. MySQL has it always, and a group only with the plugin, which is known by its variables;

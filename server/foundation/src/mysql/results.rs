@@ -35,16 +35,8 @@ pub fn next_set<T>(
     results: &mut Results<'_>,
     read: impl Fn(Row) -> Result<T, mysql::Error>,
 ) -> Result<Vec<T>, mysql::Error> {
-    match results.iter() {
-        Some(rows) => read_all(rows, read),
-        None => Err(mysql::DriverError::UnexpectedPacket.into()),
-    }
-}
-
-fn read_all<T>(
-    rows: impl Iterator<Item = Result<Row, mysql::Error>>,
-    read: impl Fn(Row) -> Result<T, mysql::Error>,
-) -> Result<Vec<T>, mysql::Error> {
+    let rows = results.iter();
+    let rows = rows.ok_or(mysql::DriverError::UnexpectedPacket)?;
     rows.map(|row| row.and_then(&read)).collect()
 }
 

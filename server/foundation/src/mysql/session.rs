@@ -1,11 +1,12 @@
 //! What every session of ours is, whatever the server's settings, its `init_connect` or a proxy would have it be.
 //!
-//! All connections are made in one place, which sends [`SessionSettings::pin`] right behind the login. What was set is read
-//! back: a server may bound a variable (`--maximum-sql-select-limit`), and a proxy may keep a SET to itself.
+//! All connections are made in one place, which calls [`pin`] right behind the login. What was set is read back: a server
+//! may bound a variable (`--maximum-sql-select-limit`), and a proxy may keep a SET to itself.
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
+use super::error::own_error;
 use super::results::{column, next_set};
 use super::timeouts::Timeouts;
 
@@ -32,15 +33,10 @@ impl KnownTo {
 }
 
 /// The statements that set the variables which change what our statements do, and read them.
-fn statements(timeouts: Timeouts) -> String {
+pub(super) fn statements(timeouts: Timeouts) -> String {
     use KnownTo::{Both, MariaDb, MySql};
-    let seconds = [
-        timeouts.lock_wait_seconds(),
-        timeouts.wait_timeout_seconds(),
-        IDLE_SECONDS,
-        u64::MAX,
-    ];
-    let [lock_wait, silence, idle, most] = &seconds.map(|number| number.to_string());
+    let numbers = [timeouts.wait_timeout_seconds(), IDLE_SECONDS, u64::MAX];
+    let [wait, idle, most] = &numbers.map(|number| number.to_string());
     // Who knows it, its name, the value in the SET statement, and the value as the database shows it afterwards. Without the
     // former another statement sets it, or only the operator may.
     let variables: [(KnownTo, &str, Option<&str>, &str); 24] = [
@@ -63,13 +59,13 @@ fn statements(timeouts: Timeouts) -> String {
         // Off, InnoDB may take a second row with the same number or request id.
         (Both, "unique_checks", Some("1"), "1"),
         // Bounds both kinds of waiting, for the lock and for those who change tables, below our own for an answer.
-        (Both, "innodb_lock_wait_timeout", Some(lock_wait), lock_wait),
-        (Both, "lock_wait_timeout", Some(lock_wait), lock_wait),
+        (Both, "innodb_lock_wait_timeout", Some(wait), wait),
+        (Both, "lock_wait_timeout", Some(wait), wait),
         // A pool finds its idle connections as it left them; the writer's own is shorter.
         (Both, "wait_timeout", Some(idle), idle),
         // A replica that freezes in the midst of a packet holds the lock no longer than one between packets.
-        (Both, "net_read_timeout", Some(silence), silence),
-        (Both, "net_write_timeout", Some(silence), silence),
+        (Both, "net_read_timeout", Some(wait), wait),
+        (Both, "net_write_timeout", Some(wait), wait),
         // Ends statements that wait for the lock; waiting has its own bounds.
         (MariaDb, "max_statement_time", Some("0"), "0.000000"),
         (MySql, "max_execution_time", Some("0"), "0"),
@@ -109,31 +105,19 @@ fn statements(timeouts: Timeouts) -> String {
     )
 }
 
-/// Makes sessions the same.
-pub(super) struct SessionSettings {
-    statements: String,
-}
-
-impl SessionSettings {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
-        Self {
-            statements: statements(timeouts),
-        }
+/// Sets all that matters by these [`statements`], and checks that it is so. One round trip; the login comes before it, and
+/// nothing else.
+///
+/// # Errors
+/// As the database says, or with the name of a variable that is not as it was set. Drop the connection.
+pub(super) fn pin(connection: &mut Conn, statements: &str) -> Result<(), mysql::Error> {
+    let mut results = connection.query_iter(statements)?;
+    for _set in 0..3 {
+        next_set(&mut results, Ok)?;
     }
-
-    /// Sets all that matters, and checks that it is so. One round trip; the login comes before it, and nothing else.
-    ///
-    /// # Errors
-    /// As the database says, or with the name of a variable that is not as it was set. Drop the connection.
-    pub(super) fn pin(&self, connection: &mut Conn) -> Result<(), mysql::Error> {
-        let mut results = connection.query_iter(self.statements.as_str())?;
-        for _set in 0..3 {
-            next_set(&mut results, Ok)?;
-        }
-        match next_set(&mut results, check)?.as_slice() {
-            [()] => Ok(()),
-            _ => Err(mysql::DriverError::UnexpectedPacket.into()),
-        }
+    match next_set(&mut results, check)?.as_slice() {
+        [()] => Ok(()),
+        _ => Err(mysql::DriverError::UnexpectedPacket.into()),
     }
 }
 
@@ -146,18 +130,10 @@ fn check(mut row: Row) -> Result<(), mysql::Error> {
         let is: Option<String> = column(&mut row, index + 2)?;
         if is.as_ref() != Some(&wanted) {
             let is = is.as_deref().unwrap_or("NULL");
-            return Err(unlike(&format!(
+            return Err(own_error(format!(
                 "its setting {name} is {is} in this session, and must be {wanted}"
             )));
         }
     }
     Ok(())
-}
-
-fn unlike(message: &str) -> mysql::Error {
-    mysql::Error::MySqlError(mysql::MySqlError {
-        state: "HY000".to_owned(),
-        message: message.to_owned(),
-        code: 0,
-    })
 }

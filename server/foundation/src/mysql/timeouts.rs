@@ -14,15 +14,12 @@ pub struct Timeouts {
 impl Timeouts {
     /// How long to wait for the lock, in seconds. Shorter than for an answer: an answer that says that the wait is
     /// over leaves no doubt, a lost connection does.
-    pub(super) fn lock_wait_seconds(&self) -> u64 {
-        (self.answer.as_secs() / 2).max(1)
-    }
-
-    /// How long a writer may hold the lock without a word, in seconds: after this the database rolls it back, and the
-    /// others go on. Longer than any pause of a healthy writer.
+    ///
+    /// A writer may hold the lock without a word for as long: after this the database rolls it back, and the others go on. Longer
+    /// than any pause of a healthy writer.
     #[must_use]
     pub fn wait_timeout_seconds(&self) -> u64 {
-        self.lock_wait_seconds()
+        (self.answer.as_secs() / 2).max(1)
     }
 
     /// How often a writer without work speaks, so that its connection is kept.

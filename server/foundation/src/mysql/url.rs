@@ -58,21 +58,17 @@ impl DatabaseUrls {
         Ok(all)
     }
 
-    /// Whether one of them does.
+    /// Whether one of them has options of TLS.
     pub(super) fn asks_for_tls(&self) -> bool {
-        self.0.iter().any(DatabaseUrl::asks_for_tls)
+        let options = self.0.iter().map(|url| tls::take_options(&url.0));
+        options.flatten().any(|(_, options)| options.is_some())
     }
 }
 
 impl fmt::Display for DatabaseUrls {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, url) in self.0.iter().enumerate() {
-            if index > 0 {
-                to.write_str(", ")?;
-            }
-            fmt::Display::fmt(url, to)?;
-        }
-        Ok(())
+        let urls: Vec<_> = self.0.iter().map(DatabaseUrl::to_string).collect();
+        to.write_str(&urls.join(", "))
     }
 }
 
@@ -133,10 +129,6 @@ impl DatabaseUrl {
             return Err(PERCENT_ENCODE.to_owned());
         }
         Ok(())
-    }
-
-    fn asks_for_tls(&self) -> bool {
-        tls::take_options(&self.0).is_ok_and(|(_, options)| options.is_some())
     }
 }
 

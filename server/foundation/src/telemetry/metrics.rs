@@ -19,11 +19,11 @@ const VALID: &str = "names and labels are constants, and each is registered once
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
     /// The name before each metric, in `snake_case`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The version of the package.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
     /// The commit from which it was built.
-    pub build: &'static str,
+    pub(crate) build: &'static str,
 }
 
 impl Program {

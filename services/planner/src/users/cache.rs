@@ -75,7 +75,7 @@ impl Shown {
             Response::empty(304)
         } else {
             let (buffer, range) = (Arc::clone(body), 0..body.len());
-            Response::json_part(Part {
+            Response::from(Part {
                 before: "",
                 buffer,
                 range,
