@@ -155,14 +155,15 @@ open_database() {
   if [[ $("$cli" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); fi
   is_private=''
   if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
-  for ((i = 0; i < 200; i++)); do
+  for ((i = 0; ; i++)); do
     if error=$(sql -N -e 'select version()' 2>&1); then
       say "database: $error"
       provide "$database" schema.sql 'select, insert on messages' 'select, insert, update on counters' 'select on ordering_violations'
       return
     fi
     [[ $error =~ ERROR\ 20 ]] || break # anything but "cannot connect"
-    [[ -z ${pid[$kind]:-} ]] || alive "${pid[$kind]}" || die_with_log ".run/$kind.log" 'the database does not start'
+    if [[ -z ${pid[$kind]:-} ]]; then ((i < 200)) || break # a private one may have to recover from a crash
+    else alive "${pid[$kind]}" || die_with_log ".run/$kind.log" 'the database does not start'; fi
     ((i != 10)) || say 'waiting for the database'
     pause
   done
@@ -227,7 +228,7 @@ make_database() {
     mariadbd) # this script takes no blank in the path, and without --force no host whose name it cannot look up
       set -- mariadb-install-db --force --no-defaults --datadir="$here/$kind.new" --auth-root-authentication-method=normal ;;
     mysqld)
-      set -- "$server" --initialize-insecure --no-defaults --datadir="$PWD/.run/$kind.new" ;;
+      set -- "$server" --no-defaults --initialize-insecure --datadir="$PWD/.run/$kind.new" ;;
   esac
   attend "$@" --user="$(id -un)" >".run/$kind.log" 2>&1 || die_with_log ".run/$kind.log" 'no new database could be made'
   mv ".run/$kind.new" ".run/$kind"
@@ -330,8 +331,11 @@ bench() {
   attend "$binaries/bench" "$@"
 }
 
-# Chaos and cluster start databases of their own.
+# Chaos and cluster start databases of their own in .run/, one of them at a time.
 testbed() {
+  mkdir -p .run
+  exec 7>.run/testbed
+  flock -n 7 || die 'another chaos or cluster is at work here'
   build "${messenger[@]}" --bin "$1" --example one_per_message
   attend "$binaries/$1" "${@:2}"
 }
@@ -389,8 +393,8 @@ command_line() {
 
 clean() {
   [[ -d .run ]] || return 0
-  exec 8>.run/owner
-  flock -n 8 || die 'a run.sh is at work here: stop it first'
+  exec 7>.run/testbed 8>.run/owner
+  flock -n 7 && flock -n 8 || die 'a run.sh is at work here: stop it first'
   rm -rf .run
   say 'removed .run/ ("cargo clean" removes what was built)'
 }

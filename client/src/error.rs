@@ -24,7 +24,7 @@ pub(crate) enum Error {
     #[error("{}: {reason}", path.display())]
     Content { path: PathBuf, reason: String },
     /// Two kinds of results were to go to one file.
-    #[error("{}: another result goes there already; name a file of its own for each", .0.display())]
+    #[error("{}: it is read, or another result goes there already; name a file of its own for each", .0.display())]
     FileTaken(PathBuf),
     /// Stdout did not take the results.
     #[error("cannot write the results: {0}")]

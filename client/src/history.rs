@@ -177,6 +177,11 @@ impl Reason {
         }
     }
 
+    /// Returns whether there was no connection to send the request on.
+    pub(crate) fn is_unconnected(self) -> bool {
+        matches!(self, Self::Refused | Self::Unreachable | Self::OpenFiles)
+    }
+
     /// Returns whether the request itself was refused, so that it would be refused again.
     pub(crate) fn is_refusal(self) -> bool {
         let is_4xx = matches!(

@@ -87,11 +87,14 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
         .build()
         .map_err(|error| Error::BrokeDown(error.to_string()))?;
     let replicas = runtime.block_on(load::check_reachable(&load))?;
-    let [record, output, page] = output::create([
-        args.record.history.as_deref(),
-        args.print.output.as_deref(),
-        args.record.report.as_deref(),
-    ])?;
+    let [record, output, page] = output::create(
+        [
+            args.record.history.as_deref(),
+            args.print.output.as_deref(),
+            args.record.report.as_deref(),
+        ],
+        None,
+    )?;
     let writer = record.map(|file| Writer::new(file, &header));
     let outcome = runtime.block_on(load::run(load, replicas, writer))?;
     // Judging and printing hold up this thread: from now on another one hears the signals. Where there is none, they are
@@ -140,7 +143,7 @@ fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(),
 /// Judges a history file and prints the verdict; returns the exit status.
 fn check(args: &CheckArgs) -> Result<u8, Error> {
     let (_, history) = history::read(&args.file, args.shared)?;
-    let [output] = output::create([args.print.output.as_deref()])?;
+    let [output] = output::create([args.print.output.as_deref()], Some(&args.file))?;
     let judgement: Judgement = verify::judge(&history);
     let results = Results {
         history: &history,

@@ -24,12 +24,14 @@ pub(crate) struct NewFile {
 }
 
 /// Opens the files for results before there are any, so that a wrong path costs no run. All are opened before one of
-/// them loses what it held, so that no older file is lost to a run that cannot begin.
+/// them loses what it held, so that no older file is lost to a run that cannot begin. Not the file that was `read`.
 pub(crate) fn create<const N: usize>(
     paths: [Option<&Path>; N],
+    read: Option<&Path>,
 ) -> Result<[Option<NewFile>; N], Error> {
     let mut files = [const { None }; N];
-    let mut taken = Vec::new();
+    let read = read.and_then(|path| path.metadata().ok());
+    let mut taken: Vec<_> = read.iter().map(|file| (file.dev(), file.ino())).collect();
     for (file, path) in files.iter_mut().zip(paths) {
         let Some(path) = path else { continue };
         let fault = |source| Error::File {

@@ -167,6 +167,9 @@ fn rfc3339_microseconds<S: Serializer>(
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
+/// Bytes of JSON that replies share; of more, each has a copy of its own part.
+const MOST_SHARED: usize = 256 << 10;
+
 /// Messages rendered to JSON once, for all the replies that show them.
 #[derive(Debug)]
 pub struct RenderedHistory {
@@ -203,10 +206,18 @@ impl RenderedHistory {
     #[must_use]
     pub fn window(&self, index: usize) -> Part {
         let first = &self.places[index.saturating_sub(PREDECESSORS)];
+        let range = first.start..self.places[index].end;
+        // A client who does not read keeps what his reply has, and not much more.
+        let (buffer, range) = if self.json.len() > MOST_SHARED {
+            let length = range.len();
+            (Arc::new(self.json[range].to_vec()), 0..length)
+        } else {
+            (Arc::clone(&self.json), range)
+        };
         Part {
             before: "[",
-            range: first.start..self.places[index].end,
-            buffer: Arc::clone(&self.json) as _,
+            range,
+            buffer,
             after: "]",
         }
     }

@@ -15,6 +15,9 @@ use super::timer::Timer;
 use crate::history::{FinishedRequest, Op, Outcome, PageAnswer, PageReply, Phase, Reason, digest};
 use crate::traffic::{Planned, Script};
 
+/// The pause after a request for which there was no connection.
+const UNCONNECTED_PAUSE: Duration = Duration::from_millis(2);
+
 /// A coroutine that sends one request after the other, over one connection to each replica.
 #[derive(Debug)]
 pub(super) struct Coroutine {
@@ -129,6 +132,10 @@ impl Coroutine {
             unreadable += u8::from(reason == Reason::Unreadable);
             if let outcome @ Outcome::Unknown(_) = reason.outcome() {
                 unknown_outcome = Some(outcome);
+            }
+            if reason.is_unconnected() {
+                // It may have failed at once, and then others would never have their turn.
+                tokio::time::sleep(UNCONNECTED_PAUSE).await;
             }
             if attempts > retries || reason.is_refusal() || self.shared.stop.is_requested() {
                 break (end_ns, unknown_outcome.unwrap_or(reason.outcome()), None);

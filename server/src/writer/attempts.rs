@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use foundation::backoff::Backoff;
-use foundation::mysql::{ErrorClass, code};
+use foundation::mysql::{ErrorClass, code, without_values};
 
 /// Pauses between attempts. Longer ones would not spare the database, and recovery should be noticed soon.
 const PAUSES: Backoff = Backoff {
@@ -70,7 +70,7 @@ impl Failure {
             class: ErrorClass::of(error),
             commit_status,
             code: code(error),
-            said: error.to_string(),
+            said: without_values(error),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 use foundation::http::{Exchange, Problem};
 use foundation::mysql::Access;
 use parking_lot::Mutex;
@@ -84,13 +84,23 @@ enum Late {
     Now(Option<Exchange>, Progress),
 }
 
-/// Messages that are owed a response, in the order of their deadlines, but for what the wait for a body shifts.
+/// Messages that are owed a response.
 pub(super) struct Deadlines {
-    pending: Mutex<VecDeque<(Instant, Weak<Owed>)>>,
+    pending: Mutex<Pending>,
+    /// Told when one comes that is due before [`Pending::looked_at`].
+    sooner: (Sender<()>, Receiver<()>),
     /// The time of a request: nobody who comes later is late before it is over.
     request_timeout: Duration,
     store: Store,
     metrics: Arc<WriterMetrics>,
+}
+
+struct Pending {
+    /// In the order of their deadlines. Most come in it: but not those that have waited for their bodies, or for the requests
+    /// before them on their connections.
+    messages: VecDeque<(Instant, Weak<Owed>)>,
+    /// When they are looked at again.
+    looked_at: Instant,
 }
 
 impl Deadlines {
@@ -100,7 +110,11 @@ impl Deadlines {
         metrics: Arc<WriterMetrics>,
     ) -> Self {
         Self {
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending {
+                messages: VecDeque::new(),
+                looked_at: Instant::now(),
+            }),
+            sooner: bounded(1),
             request_timeout,
             store,
             metrics,
@@ -109,20 +123,33 @@ impl Deadlines {
 
     /// Sees to it that the message is answered when its time is over. There are never many more than the queue and a batch hold.
     pub(super) fn add(&self, deadline: Instant, owed: &Arc<Owed>) {
-        let mut pending = self.pending.lock();
-        while pending
+        let Pending {
+            messages,
+            looked_at,
+        } = &mut *self.pending.lock();
+        while messages
             .front()
             .is_some_and(|(_, first)| first.strong_count() == 0)
         {
-            pending.pop_front();
+            messages.pop_front();
         }
-        pending.push_back((deadline, Arc::downgrade(owed)));
+        let place = messages.partition_point(|(other, _)| *other <= deadline);
+        messages.insert(place, (deadline, Arc::downgrade(owed)));
+        if deadline < *looked_at {
+            // Full, it is told already.
+            let _ = self.sooner.0.try_send(());
+        }
     }
 
     /// Answers what is late, until the writer has `ended`.
     pub(super) fn keep(&self, ended: &Receiver<Infallible>) {
         let mut next = Instant::now();
-        while let Err(RecvTimeoutError::Timeout) = ended.recv_deadline(next) {
+        loop {
+            select! {
+                recv(ended) -> _ => return,
+                recv(self.sooner.1) -> _ => {}
+                recv(at(next)) -> _ => {}
+            }
             next = self.answer_the_late(Instant::now());
         }
     }
@@ -130,20 +157,24 @@ impl Deadlines {
     /// Answers messages whose time is over, with 504 if they may be stored, else with 503. Gives when to do so again.
     fn answer_the_late(&self, now: Instant) -> Instant {
         let mut pending = self.pending.lock();
-        while let Some((deadline, first)) = pending.front() {
+        pending.looked_at = now + self.request_timeout;
+        while let Some((deadline, first)) = pending.messages.front() {
             match first
                 .upgrade()
                 .map(|owed| owed.take_if_late(*deadline, now))
             {
-                Some(Late::Not(due)) => return due,
+                Some(Late::Not(due)) => {
+                    pending.looked_at = due;
+                    break;
+                }
                 Some(Late::Now(Some(exchange), progress)) => {
                     exchange.answer(Problem::from(self.error(progress)));
                 }
                 Some(Late::Now(None, _)) | None => {}
             }
-            pending.pop_front();
+            pending.messages.pop_front();
         }
-        now + self.request_timeout
+        pending.looked_at
     }
 
     fn error(&self, progress: Progress) -> Error {

@@ -338,12 +338,12 @@ fn replies(
     let reply = |assignment: &Assignment| match *assignment {
         Assignment::New(index) => Ok(history.window(tail.len() + index)),
         Assignment::KeyReused => Err(Error::KeyReused),
-        Assignment::Repeat(seq) => Ok(old[&seq].clone()),
+        Assignment::Repeat(seq) => old.get(&seq).cloned().ok_or_else(|| unreadable(seq)),
     };
     Ok(numbered.assignments.iter().map(reply).collect())
 }
 
-/// Reads again what was replied to requests that were stored before this batch, by `seq`.
+/// Reads again what was replied to requests that were stored before this batch, by `seq`: as far as all of it is there.
 fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,
@@ -362,13 +362,29 @@ fn read_again(
         for &seq in some {
             // Its predecessors stand before it, for there is no hole.
             let last = messages.partition_point(|message| message.seq < seq);
-            let shown = &messages[last.saturating_sub(PREDECESSORS)..=last];
+            let shown = messages.get(last.saturating_sub(PREDECESSORS)..=last);
+            // Somebody has deleted some, or a proxy asks a replica of the database which is late.
+            let Some(shown) = shown.filter(|shown| is_whole(shown, seq)) else {
+                continue;
+            };
             // Each in a buffer of its own: a client who does not read keeps no more than what is his.
             let reply = RenderedHistory::new(shown).window(shown.len() - 1);
             replies.insert(seq, reply);
         }
     }
     Ok(replies)
+}
+
+/// Whether these are the message of this number and all that its reply shows before it.
+fn is_whole(shown: &[Message<'_>], seq: u64) -> bool {
+    let wanted = seq.saturating_sub(PREDECESSORS as u64).max(1)..=seq;
+    shown.iter().map(|message| message.seq).eq(wanted)
+}
+
+fn unreadable(seq: u64) -> Error {
+    let incident = Incident::draw();
+    tracing::error!(instance = %incident, seq, "a stored message cannot be read, or not all before it");
+    Error::Defect(incident)
 }
 
 fn connected<'c>(

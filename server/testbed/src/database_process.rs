@@ -88,8 +88,10 @@ impl DatabaseProcess {
     /// # Errors
     /// With what the server said.
     pub fn initialize(program: &Path, folder: &Path) -> io::Result<()> {
-        let folder = &path::absolute(folder)?;
         fs::create_dir_all(folder)?;
+        let handle = File::open(folder)?;
+        // The script of MariaDB takes no blank in a path.
+        let folder = &through(&handle);
         let log = File::create(folder.join("log"))?;
         let mut command = if Self::version(program)?.contains("MariaDB") {
             let mut command = Command::new("mariadb-install-db");
@@ -230,8 +232,7 @@ impl DatabaseProcess {
     /// The path of its socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        let (process, handle) = (std::process::id(), self.handle.as_raw_fd());
-        format!("/proc/{process}/fd/{handle}/socket").into()
+        through(&self.handle).join("socket")
     }
 
     /// The URL of its database for [`DatabaseProcess::USER`], as long as the owner lives.
@@ -287,4 +288,9 @@ fn failed(what: &str, folder: &Path) -> io::Error {
     let lines: Vec<&str> = log.lines().collect();
     let last = lines[lines.len().saturating_sub(8)..].join("\n");
     io::Error::other(format!("{what}; its last lines:\n{last}"))
+}
+
+/// A short path of this open folder, as long as this process has it open.
+fn through(folder: &File) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), folder.as_raw_fd()).into()
 }

@@ -14,6 +14,7 @@
 //! * `upstream`: ways to a database, and URLs that lead another way.
 //! * `packet`: the MySQL protocol, as far as it is looked at.
 //! * `proxy`: stands between a replica and its database, knows where a transaction is, and cuts there.
+//! * `ports`: addresses of servers that go away and come back.
 //! * `network`: hosts of their own on this machine, with links that can be cut.
 //! * `harness`: the parts for tests, which panic where a test fails. All others return errors.
 
@@ -43,6 +44,8 @@ mod packet;
 
 mod proxy;
 
+mod ports;
+
 mod network;
 
 #[expect(
@@ -60,6 +63,7 @@ pub use harness::{
 };
 pub use history::{Outcome, Request, Shown, read_history};
 pub use network::{Link, Network};
+pub use ports::lasting_addresses;
 pub use process::{Process, Usage, resident_mb, usage};
 pub use proxy::{Action, Interception, Part, Proxy};
 pub use replica::{POOL_SIZES, constant, messenger, one_per_message};

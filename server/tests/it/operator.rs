@@ -211,3 +211,21 @@ fn a_build_names_itself_everywhere() {
         format!("server {version} ({build})\n")
     );
 }
+
+#[test]
+fn the_log_has_no_user_of_a_row_that_the_database_refuses() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let mut caller = replica.caller();
+    assert_eq!(caller.post("secretive", "x").status, 200);
+    let delete = "DELETE FROM counters WHERE user = 'secretive'";
+    database
+        .connect()
+        .query_drop(delete)
+        .expect("the table is there");
+    let refused = caller.post("secretive", "y");
+    assert_eq!(refused.status, 500);
+    let cause = cause(&replica, &refused);
+    assert!(cause.contains("ERROR 1062 (23000), of user_seq"), "{cause}");
+    assert!(!replica.log().contains("secretive"), "{}", replica.log());
+}

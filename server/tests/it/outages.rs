@@ -53,6 +53,26 @@ fn while_the_database_is_away_callers_are_told_so_and_afterwards_served_without_
 }
 
 #[test]
+fn messages_that_were_sent_ahead_are_all_answered_when_the_time_of_the_first_is_over() {
+    let database = Database::new();
+    let proxy = database.proxy();
+    let options = ["--request-timeout", "4s", "--database-timeout", "2s"];
+    let replica = Replica::start_at(&database.url_through(&proxy), &options);
+    proxy.cut_all();
+    drop(proxy);
+    let mut caller = replica.caller();
+    let begun = Instant::now();
+    for number in 0..6 {
+        caller.send_post("ann", &number.to_string(), "");
+    }
+    for _ in 0..6 {
+        assert_eq!(caller.receive().status, 503);
+    }
+    // One time-out each would be 24 s.
+    assert!(begun.elapsed() < Duration::from_secs(14));
+}
+
+#[test]
 fn a_database_that_is_read_only_for_a_while_refuses_and_stores_nothing() {
     let Some(server) = OwnDatabase::start() else {
         return;

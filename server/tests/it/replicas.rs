@@ -3,6 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
+use mysql::prelude::Queryable;
 use uuid::Uuid;
 
 use crate::metrics::scrape;
@@ -95,6 +96,52 @@ fn one_key_at_both_replicas_at_once_gives_one_message_and_equal_replies() {
     }
     assert_eq!(database.count(), rounds);
     database.assert_in_order();
+}
+
+#[test]
+fn rows_that_others_have_locked_beside_the_lock_hold_up_nobody() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let users: Vec<String> = (0..20).map(|number| format!("user {number}")).collect();
+    let mut callers: Vec<_> = users.iter().map(|user| (replica.caller(), user)).collect();
+    for (caller, user) in &mut callers {
+        assert_eq!(caller.post(user, "before").status, 200);
+    }
+    // As a replica does that starts, and is frozen then.
+    let mut starting = database.connect();
+    let row = "BEGIN; INSERT INTO counters (user, messages, last_sent_at) VALUES (' rehearsal', 1, NOW(6))";
+    starting.query_drop(row).expect("the table is there");
+    // All in one batch.
+    let mut holder = database.hold_the_lock();
+    for (caller, user) in &mut callers {
+        caller.send_post(user, "after", "");
+    }
+    eventually("all wait", || scrape(&replica)["requests_open"] == "21");
+    holder.query_drop("ROLLBACK").expect("the connection is up");
+    for (caller, _) in &mut callers {
+        assert_eq!(caller.receive().status, 200);
+    }
+    starting
+        .query_drop("ROLLBACK")
+        .expect("the connection is up");
+}
+
+#[test]
+fn a_stored_message_that_cannot_be_read_again_fails_alone() {
+    let database = Database::new();
+    let replica = Replica::start(&database);
+    let mut caller = replica.caller();
+    let key = Uuid::new_v4().to_string();
+    assert_eq!(caller.post("ann", "deleted later").status, 200);
+    assert_eq!(caller.post_with_key("ann", "x", &key).status, 200);
+    let delete = "DELETE FROM messages WHERE seq = 1";
+    database
+        .connect()
+        .query_drop(delete)
+        .expect("the table is there");
+    assert_eq!(caller.post_with_key("ann", "x", &key).status, 500);
+    assert_eq!(caller.post("ann", "goes on").status, 200);
+    replica.wait_for_line("cannot be read");
 }
 
 #[test]

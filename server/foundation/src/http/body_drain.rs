@@ -116,26 +116,23 @@ impl BodyDrain {
         }
     }
 
-    /// Reads the rest of a body of `declared` bytes, so that it is not taken for a request. Where that fails, or with
-    /// `shut_down`, what follows is not served.
+    /// Reads the rest of a body of `declared` bytes, whose client was told that the connection is closed, and closes it: what
+    /// follows is not served (RFC 9112, section 9.6).
     pub(super) fn drain(
         &self,
         mut stream: Box<dyn ReadWrite + Send>,
         declared: usize,
         connection: SocketAddr,
-        shut_down: bool,
     ) {
+        self.pipelines.give_up(connection, Instant::now());
         if declared > MOST_TO_DRAIN {
             return self.abandon(stream, connection);
         }
         let pipelines = Arc::clone(&self.pipelines);
         self.workers.submit(Box::new(move || {
-            let is_at_its_end = drain(&mut stream, Instant::now() + LONGEST_DRAIN);
-            if shut_down || !is_at_its_end {
-                pipelines.give_up(connection, Instant::now());
-                sockets::shut_down(connection, Shutdown::Write);
-                linger(&pipelines, connection);
-            }
+            let _ended = drain(&mut stream, Instant::now() + LONGEST_DRAIN);
+            sockets::shut_down(connection, Shutdown::Write);
+            linger(&pipelines, connection);
         }));
     }
 

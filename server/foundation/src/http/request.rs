@@ -159,6 +159,14 @@ pub(super) fn check_framing(request: &Request) -> Result<(), Problem> {
             refuse("Send either `Content-Length` or `Transfer-Encoding`, not both.")
         }
         (Some(length), None) if !is_number(length) => refuse("`Content-Length` is not a number."),
+        // tiny_http reads the former as chunked, and the latter not.
+        (None, Some(_))
+            if *request.http_version() == HTTPVersion(1, 0) || wants_upgrade(request) =>
+        {
+            refuse(
+                "In HTTP/1.0, and with `Connection: upgrade`, send a body with `Content-Length`.",
+            )
+        }
         (None, Some(encoding)) if !encoding.eq_ignore_ascii_case("chunked") => {
             refuse("The only `Transfer-Encoding` taken is `chunked`.")
         }

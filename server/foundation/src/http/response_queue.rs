@@ -207,7 +207,7 @@ impl Replier {
         allowance: &Allowance,
     ) -> io::Result<()> {
         let declared = open.request.body_length().unwrap_or(0);
-        let (connection, shut_down) = (open.connection, open.shut_down);
+        let connection = open.connection;
         let head_only = is_head_only(&open.request);
         let (first, rest) = if request::may_rate_with_nan(&open.request) {
             let whole = answer.render(head_only, Connection::Close);
@@ -233,8 +233,7 @@ impl Replier {
             .check()
             .and_then(|()| allowance.write_all(&mut stream, &rest));
         self.end_if_broken_off(&written, connection);
-        self.body_drain
-            .drain(stream, declared, connection, shut_down);
+        self.body_drain.drain(stream, declared, connection);
         written
     }
 

@@ -146,6 +146,19 @@ pub fn code(error: &mysql::Error) -> Option<u16> {
     }
 }
 
+/// What an error says, but for what clients have sent: the database shows it where a key is not unique, and where a text does
+/// not fit a character set.
+#[must_use]
+pub fn without_values(error: &mysql::Error) -> String {
+    match error {
+        mysql::Error::MySqlError(error) if [1062, 1366].contains(&error.code) => {
+            let of = key(&error.message).map_or(String::new(), |name| format!(", of {name}"));
+            format!("ERROR {} ({}){of}", error.code, error.state)
+        }
+        other => other.to_string(),
+    }
+}
+
 /// An error that the database did not give, for what is not as it must be there. It has no number, and is of class
 /// [`ErrorClass::Unknown`].
 #[must_use]

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use mysql::Conn;
@@ -31,6 +31,9 @@ pub struct Pool {
     size: u8,
 }
 
+/// How long a connection may be of no use before it is closed; that is looked at each 30 s.
+pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(20);
+
 type Query = Box<dyn FnOnce() + Send>;
 
 impl Pool {
@@ -44,6 +47,7 @@ impl Pool {
         let slots = r2d2::Pool::builder()
             .max_size(size.into())
             .min_idle(Some(0))
+            .idle_timeout(Some(LONGEST_IDLE))
             .test_on_check_out(false)
             .build_unchecked(Slots);
         Self {

@@ -10,8 +10,9 @@ use super::error::own_error;
 use super::results::{column, next_set};
 use super::timeouts::Timeouts;
 
-/// Seconds after which the database may close a connection without work. Longer than the pool keeps one, ten minutes.
-const IDLE_SECONDS: u64 = 900;
+/// Seconds after which the database closes a connection without work, and undoes what a process that is frozen has begun.
+/// Longer than the pool keeps one, see [`LONGEST_IDLE`](super::pool::LONGEST_IDLE).
+const IDLE_SECONDS: u64 = 90;
 
 /// Who knows a variable. The other takes what stands in the comment for a comment.
 #[derive(Clone, Copy)]

@@ -196,3 +196,24 @@ fn bodies_that_do_not_come_hold_up_no_stop() {
     drop(holder);
     assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
 }
+
+#[test]
+fn nothing_is_done_behind_a_refused_body_on_a_connection_that_is_said_to_be_closed() {
+    let database = Database::new();
+    let replica = start(&database);
+    for framing in ["HTTP/1.1", "HTTP/1.0\r\nConnection: keep-alive"] {
+        let mut caller = replica.caller();
+        let body = "x".repeat(70_000);
+        let head = format!("POST /notes {framing}\r\nHost: x\r\nContent-Length: 70000\r\n\r\n");
+        let next = storing("ann", "behind it");
+        caller.send_raw(&[head.as_bytes(), body.as_bytes(), &next].concat());
+        let answer = caller.receive();
+        assert_problem(&answer, 413, "");
+        assert!(answer.headers.contains("Connection: close"), "{answer:?}");
+        if let Some(next) = caller.receive_if_any() {
+            assert_problem(&next, 503, "Nothing more is taken");
+        }
+        assert!(caller.is_closed_by_the_server());
+    }
+    assert_eq!(count(&database), 0);
+}

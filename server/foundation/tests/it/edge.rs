@@ -67,6 +67,19 @@ fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
 }
 
 #[test]
+fn an_old_client_sends_no_chunks() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    caller.send_raw(
+        b"POST /notes HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    );
+    let answer = caller.receive();
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(caller.is_closed_by_the_server());
+}
+
+#[test]
 fn what_follows_a_body_of_unclear_length_is_announced_to_be_closed() {
     let database = Database::new();
     let replica = start(&database);

@@ -35,6 +35,7 @@ fn nothing_is_taken_behind_a_request_without_a_clear_end() {
             "Transfer-Encoding: chunked\r\n\r\n5 \nx\r\n\r\n",
             "Transfer-Encoding: chunked\r\n\r\nx\r\n\r\n",
             "Transfer-Encoding: chunked\r\n\r\n0\r\nTrailer: x\r\n\r\n",
+            "Connection: upgrade\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ] {
             let address = replica.address();
             scope.spawn(move || {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use foundation::backoff::Backoff;
 use foundation::mysql::{Database, ErrorClass, PoolMetrics, Recovery, Session};
+use mysql::prelude::Queryable;
 
 use crate::error::Error;
 use crate::store::{self, Load, LoadState, Stored};
@@ -20,6 +21,9 @@ const PAUSES: Backoff = Backoff {
     first: Duration::from_millis(100),
     longest: Duration::from_secs(2),
 };
+
+/// How long a source may take for a chunk, before the connection is made anew.
+const LONGEST_SILENCE_S: u32 = 900;
 
 /// A load under way.
 pub(super) struct Loader {
@@ -41,7 +45,7 @@ impl Loader {
         origin: Origin<'_>,
     ) -> Result<Self, Error> {
         let metrics = database.metrics("load");
-        let mut session = database.connect(&metrics)?;
+        let mut session = connect(&database, &metrics)?;
         let (id, is_whole) = match id {
             Some(id) => (id.clone(), false),
             None => choose(&mut session, origin)?,
@@ -119,7 +123,7 @@ impl Loader {
     fn try_to_store(&mut self, chunk: &Arc<Chunk>, after: LoadState) -> Result<(), Error> {
         let session = match &mut self.session {
             Some(session) => session,
-            none => none.insert(self.database.connect(&self.metrics)?),
+            none => none.insert(connect(&self.database, &self.metrics)?),
         };
         match store::store_chunk(session, &self.id, [self.state, after], chunk)? {
             Stored::Done => return Ok(()),
@@ -133,6 +137,13 @@ impl Loader {
             Err(Error::Overtaken(self.id.clone()))
         }
     }
+}
+
+/// A connection that may say nothing for as long as a source takes for a chunk.
+fn connect(database: &Database, metrics: &PoolMetrics) -> Result<Session, Error> {
+    let mut session = database.connect(metrics)?;
+    session.query_drop(format!("SET SESSION wait_timeout = {LONGEST_SILENCE_S}"))?;
+    Ok(session)
 }
 
 /// Names the load of a source that was given no name, and says whether the name is that of the whole content.

@@ -3,17 +3,14 @@
 use std::error::Error;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use mysql::{Conn, OptsBuilder};
-use testbed::{DatabaseProcess, Proxy, Service, Upstream, messenger};
+use testbed::{DatabaseProcess, Proxy, Service, Upstream, lasting_addresses, messenger};
 
 use crate::arguments::Arguments;
-
-/// Ports below those that the kernel gives to outgoing connections: nobody takes the port of a replica that is away.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// All that can be broken. Dropped, it ends all processes.
 pub(crate) struct Scene {
@@ -42,11 +39,12 @@ impl Scene {
         let mut database = DatabaseProcess::on(&program, folder)?;
         database.start()?;
         let mut replicas = Vec::new();
-        for number in 0..arguments.replicas {
+        let addresses = lasting_addresses(arguments.replicas as usize)?;
+        for (number, address) in addresses.into_iter().enumerate() {
             let proxy = Proxy::to(Upstream::Path(database.socket()))?;
             replicas.push(Replica {
                 log: folder.join(format!("replica-{number}.log")),
-                address: free_port(&replicas)?,
+                address,
                 proxy,
                 service: None,
             });
@@ -124,14 +122,4 @@ impl Replica {
             .as_mut()
             .ok_or_else(|| io::Error::other("a replica was not started"))
     }
-}
-
-fn free_port(taken: &[Replica]) -> Result<SocketAddr, String> {
-    let first = rand::random_range(PORTS);
-    (first..PORTS.end)
-        .chain(PORTS.start..first)
-        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .filter(|address| taken.iter().all(|replica| replica.address != *address))
-        .find(|address| TcpListener::bind(address).is_ok())
-        .ok_or_else(|| format!("no port of {PORTS:?} is free"))
 }

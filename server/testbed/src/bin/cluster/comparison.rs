@@ -11,15 +11,14 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use testbed::tool::say;
 use testbed::{
-    ClientRun, DatabaseProcess, Figures, POOL_SIZES, Service, Spread, client, messenger,
-    one_per_message,
+    ClientRun, DatabaseProcess, Figures, POOL_SIZES, Service, Spread, client, lasting_addresses,
+    messenger, one_per_message,
 };
 
 use crate::REPLICAS;
 use crate::arguments::Arguments;
 use crate::group::Group;
 use crate::load::urls;
-use crate::member::free_ports;
 
 /// How many requests each coroutine sends before those that count.
 const WARM_UP: &str = "10";
@@ -99,7 +98,7 @@ impl Comparison {
 /// A server with its default settings, on data of its own, and its URL.
 fn single(program: &Path, folder: &Path) -> Result<(DatabaseProcess, String), Box<dyn Error>> {
     DatabaseProcess::initialize(program, folder)?;
-    let port = free_ports(1)?[0];
+    let port = lasting_addresses(1)?[0].port();
     let mut process = DatabaseProcess::on(program, folder)?
         .option("--skip-networking=OFF")
         .option("--bind-address=127.0.0.1")

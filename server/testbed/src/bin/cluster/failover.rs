@@ -26,6 +26,8 @@ pub(crate) struct Failover {
     left_out: Option<String>,
     /// How much of what was answered is not on the member that lacks most.
     lost: usize,
+    /// Messages on all members that were refused, or that nobody sent.
+    unexplained: usize,
     /// The rows of `ordering_violations` on all members.
     violations: usize,
 }
@@ -36,10 +38,11 @@ impl Failover {
             run,
             left_out,
             lost,
+            unexplained,
             violations,
             ..
         } = self;
-        run.verdict == "valid" && left_out.is_none() && *lost == 0 && *violations == 0
+        run.verdict == "valid" && left_out.is_none() && lost + unexplained + violations == 0
     }
 }
 
@@ -49,13 +52,14 @@ impl fmt::Display for Failover {
             run,
             left_out,
             lost,
+            unexplained,
             violations,
             ..
         } = self;
         write!(
             to,
             "{:.1} s to a new primary, {:.1} s from then to stored messages; {} answered, {} repeated, {} failed, {} \
-             unknown; {}, {lost} lost, {violations} violations",
+             unknown; {}, {lost} lost, {unexplained} unexplained, {violations} violations",
             self.election.as_secs_f64(),
             self.recovery.as_secs_f64(),
             run.answered,
@@ -92,10 +96,11 @@ pub(crate) fn fail_over(
     let (members, left_out) = members(group)?;
     sleep(arguments.calm)?;
     let run = client.finish()?;
-    let (mut lost, mut violations) = (0, 0);
+    let (mut lost, mut unexplained, mut violations) = (0, 0, 0);
     for member in members {
         let audit = run.audit_on(group, member)?;
         lost = lost.max(audit.lost);
+        unexplained += audit.refused_and_stored + audit.unexplained;
         violations += audit.violations;
     }
     Ok(Failover {
@@ -104,6 +109,7 @@ pub(crate) fn fail_over(
         run,
         left_out,
         lost,
+        unexplained,
         violations,
     })
 }

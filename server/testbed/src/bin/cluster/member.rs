@@ -1,10 +1,10 @@
 //! One member: where it is, and what it is told.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
-use testbed::{DatabaseProcess, Link, Network};
+use testbed::{DatabaseProcess, Link, Network, lasting_addresses};
 
 /// Any UUID; groups do not meet, as they have ports of their own.
 const GROUP: &str = "8a94f357-aab4-11df-86ab-c80aa9429562";
@@ -68,8 +68,8 @@ impl Member {
 impl Addresses {
     /// Makes addresses for so many members, each on a host of its own, or all on loopback.
     pub(crate) fn of(members: u8, on_hosts: bool) -> std::io::Result<Vec<Self>> {
-        let ports = free_ports(2 * usize::from(members))?;
-        let addresses = (0..members).zip(ports.chunks(2)).map(|(host, ports)| {
+        let free = lasting_addresses(2 * usize::from(members))?;
+        let addresses = (0..members).zip(free.chunks(2)).map(|(host, free)| {
             let address = |link| {
                 if on_hosts {
                     Network::address(host, link)
@@ -79,9 +79,9 @@ impl Addresses {
             };
             Self {
                 address: address(Link::Callers),
-                port: ports[0],
+                port: free[0].port(),
                 group_address: address(Link::Hosts),
-                group_port: ports[1],
+                group_port: free[1].port(),
             }
         });
         Ok(addresses.collect())
@@ -122,15 +122,4 @@ pub(crate) fn options(number: u8, at: Addresses, all: &[Addresses]) -> Vec<Strin
         format!("--group-replication-group-seeds={}", seeds.join(",")),
         "--group-replication-recovery-get-public-key=ON".to_owned(),
     ]
-}
-
-/// Ports that are free now, and hardly taken before the servers are there: the kernel gives another port to each who asks.
-pub(crate) fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect()
 }
