@@ -44,7 +44,7 @@ fn coroutines_that_are_too_few_for_the_rate_are_named_as_the_limit() {
 
 /// Runs with 100 coroutines, and this limit of open files.
 fn with_open_files(limit: &str, server: &Server, pace: &str) -> Ended {
-    let run = command(&["-c", "100", "-n", "3", &server.urls[0]]);
+    let run = command(&["-c", "100", &server.urls[0]]);
     let mut shell = std::process::Command::new("sh");
     shell
         .args(["-c", &format!("ulimit {limit} && exec \"$@\" {pace}"), "sh"])
@@ -59,7 +59,7 @@ fn with_open_files(limit: &str, server: &Server, pace: &str) -> Ended {
 #[test]
 fn the_limit_of_open_files_is_raised_to_what_an_open_loop_needs() {
     let server = Server::start(1, honest);
-    let ended = with_open_files("-S -n 100", &server, "-q 2000");
+    let ended = with_open_files("-S -n 100", &server, "-n 3 -q 2000");
     assert!(ended.stdout.contains("300 sent = 300 ok"), "{ended:?}");
     assert_eq!(ended.stderr, "");
 }
@@ -67,7 +67,7 @@ fn the_limit_of_open_files_is_raised_to_what_an_open_loop_needs() {
 #[test]
 fn open_files_that_are_not_allowed_are_the_clients_fault_by_name() {
     let server = Server::start(1, honest);
-    let ended = with_open_files("-n 60", &server, "");
+    let ended = with_open_files("-n 60", &server, "-n 3");
     assert!(
         ended.stdout.contains("the client may open no more files"),
         "{ended:?}"
@@ -77,4 +77,14 @@ fn open_files_that_are_not_allowed_are_the_clients_fault_by_name() {
         ended.stderr.contains("60 open files are allowed"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn who_gets_no_connection_lets_the_others_have_their_turn() {
+    let server = Server::start(1, honest);
+    let ended = with_open_files("-n 60", &server, "-z 2s --output-format json");
+    let total = &json(&ended.stdout)["figures"]["total"];
+    // Some forty have a connection, and each of these stores hundreds of messages in this time.
+    assert!(total["ok"].as_u64() > Some(1_000), "{total}");
+    assert!(total["failed"].as_u64() < Some(200_000), "{total}");
 }
