@@ -19,6 +19,7 @@
 #
 #   DATABASE_URL=mysql://user:password@host:3306/dummy_messenger   uses this database. Without it a private one is
 #                                    started in .run/, reachable by a Unix socket only; its data is kept between runs
+#   DATABASE_SERVER=/path/to/mysqld  the server of a private one, rather than the first mariadbd or mysqld that is found
 #   REPLICAS=2                       how many; on the ports 8001, 8002 …, the next free one if one is taken
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null
@@ -262,7 +263,7 @@ install() {
 check_database() {
   find_database || { install 'database server' mariadb-server-core mariadb-client-core; find_database; }
 }
-find_database() { cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld); [[ -n $cli && -n ${DATABASE_URL:-$server} ]]; }
+find_database() { cli=$(first_of mariadb mysql) server=$(first_of ${DATABASE_SERVER:-} mariadbd mysqld); [[ -n $cli && -n ${DATABASE_URL:-$server} ]]; }
 
 check_cargo() {
   [[ -n $(type -P cargo) ]] || die 'no cargo found. Install Rust, see https://rustup.rs'
