@@ -84,7 +84,7 @@ fn who_gets_no_connection_lets_the_others_have_their_turn() {
     let server = Server::start(1, honest);
     let ended = with_open_files("-n 60", &server, "-z 2s --output-format json");
     let total = &json(&ended.stdout)["figures"]["total"];
-    // Some forty have a connection, and each of these stores hundreds of messages in this time.
-    assert!(total["ok"].as_u64() > Some(1_000), "{total}");
+    // Some forty have a connection, and store thousands of messages in this time; else one each.
+    assert!(total["ok"].as_u64() > Some(300), "{total}");
     assert!(total["failed"].as_u64() < Some(200_000), "{total}");
 }
