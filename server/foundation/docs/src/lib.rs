@@ -141,7 +141,15 @@ mod tests {
             serde_json::from_str(&complete(Clock::openapi())).expect("it is JSON");
         let paths = contract["paths"].as_object().expect("they are an object");
         let paths: Vec<_> = paths.keys().collect();
-        assert_eq!(paths, ["/healthz", "/metrics", "/now", "/readyz"]);
+        let expected = [
+            "/docs",
+            "/docs/{file}",
+            "/healthz",
+            "/metrics",
+            "/now",
+            "/readyz",
+        ];
+        assert_eq!(paths, expected);
         assert!(contract["components"]["schemas"]["Problem"].is_object());
     }
 
