@@ -162,7 +162,7 @@ open_database() {
       provide "$database" schema.sql 'select, insert on messages' 'select, insert, update on counters' 'select on ordering_violations'
       return
     fi
-    [[ $error =~ ERROR\ 20 ]] || break # anything but "cannot connect"
+    [[ $error =~ ERROR\ 20(02|03|06|13) ]] || break # anything but "cannot connect", or "lost"
     if [[ -z ${pid[$kind]:-} ]]; then ((i < 200)) || break # a private one may have to recover from a crash
     else alive "${pid[$kind]}" || die_with_log ".run/$kind.log" 'the database does not start'; fi
     ((i != 10)) || say 'waiting for the database'
@@ -191,16 +191,18 @@ decode() { local text=${1//\\/\\\\}; printf '%b' "${text//%/\\x}"; }
 # One script owns the private database: it and the server hold the lock .run/owner, which the kernel takes back
 # however they end. Others use it meanwhile and hold .run/guests; the owner waits for them before it stops the server.
 private_database() {
-  local here=/proc/$$/cwd/.run # short for any path of the clone: 107 bytes are a socket's limit
+  local i here=/proc/$$/cwd/.run # short for any path of the clone: 107 bytes are a socket's limit
   kind=${server##*/} is_private=yes
   connection+=(--user=root --protocol=socket --socket="$here/$kind/socket")
   export DATABASE_URL="mysql://root@localhost/$database?socket=$here/$kind/socket"
   if ! mkdir -p .run || [[ ! -O .run ]]; then die '.run/ belongs to another user: remove it first'; fi
   chmod 700 .run
   exec 8>.run/owner 9>.run/guests
-  until flock -n 8; do
+  for ((i = 0; ; i++)); do
+    if flock -n 8; then break; fi
     if flock -n -s 9 && sql -e 'select 1' >/dev/null 2>&1; then exec 8>&-; return; fi
     flock -u 9
+    ((i != 10)) || say 'waiting for another run.sh, which owns .run/, and may have another database'
     pause
   done
   [[ -d .run/$kind ]] || make_database
@@ -226,9 +228,9 @@ make_database() {
   say 'making a new database in .run/'
   rm -rf ".run/$kind.new"
   case $kind in
-    mariadbd) # this script takes no blank in the path, and without --force no host whose name it cannot look up
+    *mariadb*) # this script takes no blank in the path, and without --force no host whose name it cannot look up
       set -- mariadb-install-db --force --no-defaults --datadir="$here/$kind.new" --auth-root-authentication-method=normal ;;
-    mysqld)
+    *)
       set -- "$server" --no-defaults --initialize-insecure --datadir="$PWD/.run/$kind.new" ;;
   esac
   attend "$@" --user="$(id -un)" >".run/$kind.log" 2>&1 || die_with_log ".run/$kind.log" 'no new database could be made'
@@ -263,7 +265,11 @@ install() {
 check_database() {
   find_database || { install 'database server' mariadb-server-core mariadb-client-core; find_database; }
 }
-find_database() { cli=$(first_of mariadb mysql) server=$(first_of ${DATABASE_SERVER:-} mariadbd mysqld); [[ -n $cli && -n ${DATABASE_URL:-$server} ]]; }
+find_database() {
+  cli=$(first_of mariadb mysql) server=$(first_of mariadbd mysqld)
+  if [[ -n ${DATABASE_SERVER:-} ]]; then server=$(type -P "$DATABASE_SERVER") || die "there is no program DATABASE_SERVER=$DATABASE_SERVER"; fi
+  [[ -n $cli && -n ${DATABASE_URL:-$server} ]]
+}
 
 check_cargo() {
   [[ -n $(type -P cargo) ]] || die 'no cargo found. Install Rust, see https://rustup.rs'
@@ -334,10 +340,10 @@ bench() {
 
 # Chaos and cluster start databases of their own in .run/, one of them at a time.
 testbed() {
+  build "${messenger[@]}" --bin "$1" --example one_per_message
   mkdir -p .run
   exec 7>.run/testbed
   flock -n 7 || die 'another chaos or cluster is at work here'
-  build "${messenger[@]}" --bin "$1" --example one_per_message
   attend "$binaries/$1" "${@:2}"
 }
 

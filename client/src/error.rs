@@ -23,8 +23,8 @@ pub(crate) enum Error {
     /// A file does not hold what it should.
     #[error("{}: {reason}", path.display())]
     Content { path: PathBuf, reason: String },
-    /// Two kinds of results were to go to one file.
-    #[error("{}: it is read, or another result goes there already; name a file of its own for each", .0.display())]
+    /// Two kinds of results were to go to one file, or one to the file that is judged.
+    #[error("{}: another result goes there already, or it is what is judged; name a file of its own for each", .0.display())]
     FileTaken(PathBuf),
     /// Stdout did not take the results.
     #[error("cannot write the results: {0}")]

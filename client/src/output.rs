@@ -24,7 +24,7 @@ pub(crate) struct NewFile {
 }
 
 /// Opens the files for results before there are any, so that a wrong path costs no run. All are opened before one of
-/// them loses what it held, so that no older file is lost to a run that cannot begin. Not the file that was `read`.
+/// them loses what it held, so that no older file is lost to a run that cannot begin. The file that was `read` is refused.
 pub(crate) fn create<const N: usize>(
     paths: [Option<&Path>; N],
     read: Option<&Path>,

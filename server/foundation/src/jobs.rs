@@ -111,7 +111,7 @@ pub struct WorkerLimits {
     /// Most jobs that are held at a time: those beyond the number of threads wait for one here, and no other worker gets
     /// them. Work that takes long wants no more than the threads.
     pub claims: usize,
-    /// How long a claim holds without being prolonged, which is done three times in it.
+    /// How long a claim holds without being prolonged, which is done at least three times in it.
     pub lease: Duration,
     /// Most attempts.
     pub max_attempts: u32,

@@ -19,7 +19,9 @@ pub fn lasting_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
         .take(count)
         .collect();
     if found.len() < count {
-        return Err(io::ErrorKind::AddrInUse.into());
+        return Err(io::Error::other(format!(
+            "no {count} ports of {PORTS:?} are free"
+        )));
     }
     found.iter().map(TcpListener::local_addr).collect()
 }

@@ -82,7 +82,7 @@ pub enum Error {
 
     /// No public key could be fetched yet.
     #[error(
-        "The service of users has not been reached yet, so no token can be checked. Try again later."
+        "The service of users was not reached yet, so this token cannot be checked. Try again later."
     )]
     NoKeys(Incident),
 

@@ -124,13 +124,17 @@ impl BodyDrain {
         declared: usize,
         connection: SocketAddr,
     ) {
-        self.pipelines.give_up(connection, Instant::now());
+        let pipelines = Arc::clone(&self.pipelines);
+        let give_up = move || pipelines.give_up(connection, Instant::now());
+        give_up();
         if declared > MOST_TO_DRAIN {
             return self.abandon(stream, connection);
         }
         let pipelines = Arc::clone(&self.pipelines);
         self.workers.submit(Box::new(move || {
-            let _ended = drain(&mut stream, Instant::now() + LONGEST_DRAIN);
+            // Longer than a connection counts as given up.
+            let _ended = drain(&mut stream, Instant::now() + LONGEST_DRAIN, &give_up);
+            give_up();
             sockets::shut_down(connection, Shutdown::Write);
             linger(&pipelines, connection);
         }));
@@ -174,11 +178,12 @@ fn linger(pipelines: &ResponsePipelines, connection: SocketAddr) {
     shut_down(pipelines, connection);
 }
 
-/// Reads to the end, and tells whether it came before `deadline` and before more than [`MOST_TO_DRAIN`].
-fn drain(from: &mut dyn Read, deadline: Instant) -> bool {
+/// Reads to the end, and tells whether it came before `deadline` and before more than [`MOST_TO_DRAIN`]. Calls `before_each` read.
+fn drain(from: &mut dyn Read, deadline: Instant, before_each: &dyn Fn()) -> bool {
     let mut some = [0; 8 << 10];
     let mut left = MOST_TO_DRAIN;
     while Instant::now() < deadline {
+        before_each();
         match from.read(&mut some) {
             Ok(0) => return true,
             Ok(length) if length <= left => left -= length,
@@ -196,8 +201,11 @@ mod tests {
     #[test]
     fn a_body_without_end_is_drained_for_a_while_only() {
         let now = Instant::now();
-        assert!(drain(&mut io::empty(), now + LONGEST_DRAIN));
-        assert!(!drain(&mut io::repeat(0), now));
-        assert!(!drain(&mut io::repeat(0), now + LONGEST_DRAIN), "too much");
+        assert!(drain(&mut io::empty(), now + LONGEST_DRAIN, &|| {}));
+        assert!(!drain(&mut io::repeat(0), now, &|| {}));
+        assert!(
+            !drain(&mut io::repeat(0), now + LONGEST_DRAIN, &|| {}),
+            "too much"
+        );
     }
 }

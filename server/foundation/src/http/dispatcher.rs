@@ -183,8 +183,8 @@ impl<S: Service> Dispatcher<S> {
         let incident = self.given_up.report(|incident| {
             tracing::warn!(
                 instance = %incident, %peer,
-                "refusing what follows on a connection: a request had no clear end, too many were sent ahead, or an answer \
-                 before them could not be delivered"
+                "refusing what follows on a connection: a request had no clear end, or a body that was refused, too many were \
+                 sent ahead, or an answer before them could not be delivered"
             );
         });
         connection_given_up().with_incident(incident)

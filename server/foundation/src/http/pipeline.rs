@@ -14,8 +14,8 @@ const SWEEP_AT: usize = 4096;
 /// and nothing makes it stop.
 const MOST_AHEAD: usize = 128;
 
-/// How long a connection that was given up counts as such. It is shut down as soon as its client is told, and this is
-/// long enough for all that had arrived by then. A connection is known by the address of its peer alone, so in this time
+/// How long a connection that was given up counts as such, if that is not said again. It is shut down as soon as its client is
+/// told, and the rest of a refused body read, and this is long enough for all that had arrived by then. A connection is known by the address of its peer alone, so in this time
 /// another one from the same address and port is taken for it.
 const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 

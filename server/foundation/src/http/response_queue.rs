@@ -142,8 +142,8 @@ struct Replier {
 pub(super) fn connection_given_up() -> Problem {
     Problem::new(
         503,
-        "Nothing more is taken on this connection: a request before had no clear end, too many were sent ahead of their \
-         answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection.",
+        "Nothing more is taken on this connection: a request before had no clear end, or a body that was refused, too \
+         many were sent ahead of their answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection.",
     )
 }
 

@@ -28,7 +28,7 @@ const AWAY: Backoff = Backoff {
 };
 /// How often the depth of the queue is measured.
 const DEPTH_INTERVAL: Duration = Duration::from_secs(5);
-/// A lease is prolonged so many times in its length.
+/// A lease is prolonged so many times in its length, at least.
 const PROLONGATIONS: u32 = 3;
 
 pub(super) struct QueueThread<H: Handler> {

@@ -21,6 +21,9 @@ pub const TABLE: &str = include_str!("table.sql");
 /// For [`Pool::check_writable`](crate::mysql::Pool::check_writable) of what works on a queue.
 pub const CHECK_WRITABLE: &str = "UPDATE jobs SET attempt = attempt WHERE id = '' AND FALSE";
 
+/// Characters of a cause that are kept: what does not fit its column would be refused, again and again.
+const MOST_CAUSE: u32 = 1000;
+
 /// Puts a job into a queue.
 ///
 /// # Errors
@@ -148,9 +151,15 @@ pub(super) fn retry(
         "UPDATE jobs
          SET claimed_at = NULL,
              available_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND,
-             last_error = LEFT(?, 1000)
+             last_error = LEFT(?, ?)
          WHERE id = ? AND attempt = ?",
-        (microseconds(pause), cause, job.id.as_bytes(), job.attempt),
+        (
+            microseconds(pause),
+            cause,
+            MOST_CAUSE,
+            job.id.as_bytes(),
+            job.attempt,
+        ),
     )
 }
 

@@ -54,7 +54,7 @@ impl ErrorClass {
             return Self::Connection;
         };
         match error.code {
-            1062 if key(&error.message) == Some(REQUEST_ID) => Self::Duplicate,
+            1062 if key_of(&error.message) == Some(REQUEST_ID) => Self::Duplicate,
             1205 => Self::LockTimeout,
             // Record changed; no room for more locks; deadlock.
             1020 | 1206 | 1213 => Self::Conflict,
@@ -152,7 +152,10 @@ pub fn code(error: &mysql::Error) -> Option<u16> {
 pub fn without_values(error: &mysql::Error) -> String {
     match error {
         mysql::Error::MySqlError(error) if [1062, 1366].contains(&error.code) => {
-            let of = key(&error.message).map_or(String::new(), |name| format!(", of {name}"));
+            let key = (error.code == 1062)
+                .then(|| key_of(&error.message))
+                .flatten();
+            let of = key.map_or(String::new(), |name| format!(", of {name}"));
             format!("ERROR {} ({}){of}", error.code, error.state)
         }
         other => other.to_string(),
@@ -172,7 +175,7 @@ pub fn own_error(message: impl Into<String>) -> mysql::Error {
 
 /// The key's name in the message of error 1062, which ends with it in quotes. `MySQL` puts the table's before it. What
 /// stands earlier is the client's: the name of a user may look like a key.
-fn key(message: &str) -> Option<&str> {
+fn key_of(message: &str) -> Option<&str> {
     let (before, _end) = message.rsplit_once('\'')?;
     let (_before, key) = before.rsplit_once('\'')?;
     key.rsplit('.').next()

@@ -217,3 +217,19 @@ fn nothing_is_done_behind_a_refused_body_on_a_connection_that_is_said_to_be_clos
     }
     assert_eq!(count(&database), 0);
 }
+
+#[test]
+fn nothing_is_done_behind_a_refused_body_however_long_that_takes() {
+    let database = Database::new();
+    let replica = start(&database);
+    let mut caller = replica.caller();
+    caller.send_raw(b"POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n");
+    assert_problem(&caller.receive(), 413, "");
+    for _ in 0..14 {
+        caller.send_raw(&[b'x'; 5_000]);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    caller.send_raw(&storing("ann", "behind it"));
+    assert!(caller.is_closed_by_the_server());
+    assert_eq!(count(&database), 0);
+}

@@ -1,4 +1,4 @@
-//! Addresses of servers that go away and come back.
+//! An address of a test's server that goes away and comes back.
 
 use std::net::SocketAddr;
 

@@ -126,7 +126,7 @@ fn what_is_sent_before_a_room_is_found_keeps_nobody_s_messages_from_being_stored
     early.send("u", "early");
     let told = early.receive();
     lock.query_drop("UNLOCK TABLES").expect("they are locked");
-    let refused = told.expect("it is told at once");
+    let refused = told.expect("it is told before it is closed");
     assert_eq!(refused["again"], true, "{refused}");
     known.send("u", "later");
     assert_eq!(known.next()["message"], "later");

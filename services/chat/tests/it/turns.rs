@@ -82,7 +82,7 @@ fn a_call_without_a_reply_in_time_fails_and_the_next_has_its_turn() {
     let database = Database::new();
     let (web, _messager) = (
         web(&database),
-        messager_with(&database, &["--reply-timeout=6s"]),
+        messager_with(&database, &["--reply-timeout=10s"]),
     );
     let mut client = Client::join(&web, "r");
     client.send("u", "one!rpc");

@@ -111,9 +111,13 @@ impl PublicKeys {
         let token = Unverified::parse(token).map_err(Error::BadToken)?;
         let mut keys = self.shared.keys();
         if !keys.contains_key(token.kid()) {
-            self.shared
+            let is_over = self
+                .shared
                 .fetch_if_older_than(LEAST_INTERVAL, LONGEST_WAIT);
             keys = self.shared.keys();
+            if !is_over && !keys.contains_key(token.kid()) {
+                return Err(self.shared.no_keys());
+            }
         }
         if keys.is_empty() {
             return Err(self.shared.no_keys());
@@ -150,7 +154,7 @@ impl Shared {
 
     fn no_keys(&self) -> Error {
         Error::NoKeys(self.outage.report(|incident| {
-            tracing::warn!(instance = %incident, url = self.shown, "no token can be checked: no public key was fetched yet");
+            tracing::warn!(instance = %incident, url = self.shown, "a token cannot be checked: its public key was not fetched yet");
         }))
     }
 
@@ -168,13 +172,14 @@ impl Shared {
         }
     }
 
-    /// Fetches the keys, unless that was done within `age`; or waits for who does, no longer than `patience`.
-    fn fetch_if_older_than(&self, age: Duration, patience: Duration) {
+    /// Fetches the keys, unless that was done within `age`; or waits for who does, no longer than `patience`: false if that was
+    /// not over by then.
+    fn fetch_if_older_than(&self, age: Duration, patience: Duration) -> bool {
         let Some(mut fetched) = self.fetched.try_lock_for(patience) else {
-            return;
+            return false;
         };
         if fetched.is_some_and(|fetched| fetched.elapsed() < age) {
-            return;
+            return true;
         }
         let result = self.fetch();
         *fetched = Some(Instant::now());
@@ -190,6 +195,7 @@ impl Shared {
                 });
             }
         }
+        true
     }
 
     fn fetch(&self) -> Result<Keys, NotFetched> {

@@ -133,7 +133,7 @@ pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Changes)> {
 /// meanwhile does not wait for long. Gives whether there may be more.
 pub fn clean(connection: &mut Conn) -> Result<bool> {
     let mut removed = Vec::new();
-    // In the order of an index, or the database might read, and lock, the whole table.
+    // Changes are kept for an hour only; of sessions, without an index the database would read, and lock, all.
     for delete in [
         r"DELETE FROM changes
           WHERE changed_at < NOW(6) - INTERVAL 1 HOUR
