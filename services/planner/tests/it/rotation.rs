@@ -206,12 +206,12 @@ fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
     assert_problem(
         &alone.with_token(&token).get("/goals"),
         503,
-        "has not been reached yet",
+        "was not reached yet",
     );
     assert_problem(
         &alone.stranger().get("/readyz"),
         503,
-        "has not been reached yet",
+        "was not reached yet",
     );
     assert_problem(&alone.stranger().get("/goals"), 401, "Log in");
     users.replica.kill();
