@@ -208,11 +208,7 @@ fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
         503,
         "was not reached yet",
     );
-    assert_problem(
-        &alone.stranger().get("/readyz"),
-        503,
-        "was not reached yet",
-    );
+    assert_problem(&alone.stranger().get("/readyz"), 503, "was not reached yet");
     assert_problem(&alone.stranger().get("/goals"), 401, "Log in");
     users.replica.kill();
     let mut ivan = goals.with_token(&token);
