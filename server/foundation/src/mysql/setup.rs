@@ -216,12 +216,7 @@ fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), mysql::Error> {
     )?;
     let (flush, log_bin, sync) = settings.unwrap_or((1, 0, 0));
     let weak = [
-        // 3 is MariaDB's, and flushes as well.
-        (
-            "innodb_flush_log_at_trx_commit",
-            flush,
-            ![1, 3].contains(&flush),
-        ),
+        ("innodb_flush_log_at_trx_commit", flush, flush != 1),
         // With a binary log, recovery undoes what it lacks.
         ("sync_binlog", sync, log_bin != 0 && sync != 1),
     ];
