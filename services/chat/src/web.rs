@@ -171,10 +171,10 @@ fn open(web: &Web, exchange: Exchange) {
         Ok(accepted) => accepted,
         Err(problem) => return exchange.answer(problem),
     };
-    let headers = [("Sec-WebSocket-Accept", accepted.key.as_str())];
+    let headers = vec![("Sec-WebSocket-Accept", accepted.key)];
     let shared = Arc::clone(&web.shared);
     let wanted = accepted.wanted;
-    exchange.upgrade("websocket", &headers, move |connection| {
+    exchange.upgrade("websocket", headers, move |connection| {
         let joining = Joining::First(connection, wanted, counted);
         shared.joins.submit(joining);
     });

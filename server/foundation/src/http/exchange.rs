@@ -92,11 +92,15 @@ impl Exchange {
     pub fn upgrade(
         mut self,
         protocol: &'static str,
-        headers: &[(&'static str, &str)],
+        headers: Vec<(&'static str, String)>,
         afterwards: impl FnOnce(Upgraded) + Send + 'static,
     ) {
-        let upgrade = Upgrade::new(protocol, headers, Box::new(afterwards));
-        self.open_mut().upgrade = Some(Box::new(upgrade));
+        let afterwards = Box::new(afterwards);
+        self.open_mut().upgrade = Some(Box::new(Upgrade {
+            protocol,
+            headers,
+            afterwards,
+        }));
         self.answer(Response::empty(SWITCHING_PROTOCOLS));
     }
 

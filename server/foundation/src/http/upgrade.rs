@@ -1,15 +1,12 @@
 //! Connections that go on as something else than HTTP (RFC 9110, section 7.8).
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
 
 use tiny_http::{Header, ReadWrite, Request};
 
 use super::sockets;
 
-/// Bytes that `tiny_http` may have read behind the head of a request.
-const READ_AHEAD: usize = 1024;
 /// The status of an answer after which the connection leaves HTTP (RFC 9110, section 15.2.2).
 pub(super) const SWITCHING_PROTOCOLS: u16 = 101;
 
@@ -17,37 +14,18 @@ pub(super) const SWITCHING_PROTOCOLS: u16 = 101;
 /// down when it is dropped. Until then it holds three descriptors, and a thread of `tiny_http` that sleeps.
 pub struct Upgraded {
     stream: TcpStream,
-    /// What came behind the head of the request and is not read yet.
-    early: Vec<u8>,
-    /// Shuts the connection down when it is dropped, and would let only one thread at a time read or write.
-    _handles: Box<dyn ReadWrite + Send>,
+    /// Reads first what came behind the head of the request. Shuts the connection down when it is dropped.
+    reader: Box<dyn ReadWrite + Send>,
 }
 
 /// What a request asks its connection to become.
 pub(super) struct Upgrade {
-    protocol: &'static str,
-    headers: Vec<Header>,
-    afterwards: Box<dyn FnOnce(Upgraded) + Send>,
+    pub(super) protocol: &'static str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) afterwards: Box<dyn FnOnce(Upgraded) + Send>,
 }
 
 impl Upgrade {
-    /// Control characters in `headers` are left out.
-    pub(super) fn new(
-        protocol: &'static str,
-        headers: &[(&'static str, &str)],
-        afterwards: Box<dyn FnOnce(Upgraded) + Send>,
-    ) -> Self {
-        let headers = headers.iter().map(|(name, value)| {
-            let clean: String = value.chars().filter(char::is_ascii_graphic).collect();
-            Header::from_bytes(*name, clean).expect("it is ASCII")
-        });
-        Self {
-            protocol,
-            headers: headers.collect(),
-            afterwards,
-        }
-    }
-
     /// Answers, takes the connection out of the hands of `tiny_http`, which gives only one object to read and write, and
     /// hands it over to its owner.
     ///
@@ -59,36 +37,22 @@ impl Upgrade {
         peer: SocketAddr,
         program: &'static str,
     ) -> io::Result<()> {
-        let server = Header::from_bytes("Server", program).expect("it is a constant");
-        let response = tiny_http::Response::empty(SWITCHING_PROTOCOLS).with_header(server);
-        let response = self
-            .headers
+        let mut response = tiny_http::Response::empty(SWITCHING_PROTOCOLS);
+        for (name, value) in [("Server", program.to_owned())]
             .into_iter()
-            .fold(response, tiny_http::Response::with_header);
-        let handles = request.upgrade(self.protocol, response);
-        (self.afterwards)(Upgraded::take(handles, peer)?);
+            .chain(self.headers)
+        {
+            let clean: String = value.chars().filter(char::is_ascii_graphic).collect();
+            response.add_header(Header::from_bytes(name, clean).expect("it is ASCII"));
+        }
+        let reader = request.upgrade(self.protocol, response);
+        let stream = sockets::duplicate(peer)?;
+        (self.afterwards)(Upgraded { stream, reader });
         Ok(())
     }
 }
 
 impl Upgraded {
-    fn take(mut handles: Box<dyn ReadWrite + Send>, peer: SocketAddr) -> io::Result<Self> {
-        let stream = sockets::duplicate(peer)?;
-        let mut early = vec![0; READ_AHEAD];
-        stream.set_nonblocking(true)?;
-        let length = match handles.read(&mut early) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            read => read?,
-        };
-        stream.set_nonblocking(false)?;
-        early.truncate(length);
-        Ok(Self {
-            stream,
-            early,
-            _handles: handles,
-        })
-    }
-
     /// The connection, for its settings. Who reads from it misses what has been read already.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
@@ -98,13 +62,7 @@ impl Upgraded {
 
 impl Read for Upgraded {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.early.is_empty() {
-            return self.stream.read(into);
-        }
-        let length = self.early.len().min(into.len());
-        into[..length].copy_from_slice(&self.early[..length]);
-        self.early.drain(..length);
-        Ok(length)
+        self.reader.read(into)
     }
 }
 
@@ -115,12 +73,6 @@ impl Write for Upgraded {
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
-    }
-}
-
-impl AsFd for Upgraded {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
     }
 }
 
@@ -148,8 +100,8 @@ mod tests {
     }
 
     fn echo(_: &Echo, exchange: Exchange) {
-        let headers = [("Greeting", "hello\r\n")];
-        exchange.upgrade("echo", &headers, |mut upgraded| {
+        let headers = vec![("Greeting", "hello\r\n".to_owned())];
+        exchange.upgrade("echo", headers, |mut upgraded| {
             thread::spawn(move || {
                 let mut writer = upgraded.stream().try_clone().expect("a descriptor is free");
                 let mut line = [0; 6];

@@ -276,7 +276,7 @@ impl Socket {
     /// Borrows its descriptor, and tells whether something waits to be sent. Nobody writes meanwhile.
     pub(super) fn with_descriptor<T>(&self, run: impl FnOnce(BorrowedFd<'_>, bool) -> T) -> T {
         let state = self.state.lock();
-        run(state.socket.get_ref().connection.as_fd(), state.unsent)
+        run(state.stream().as_fd(), state.unsent)
     }
 
     /// Its system settings: it does not block, and a client that is away for a moment is not given up sooner than one that
