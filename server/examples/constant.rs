@@ -4,7 +4,6 @@
 //! `cargo run --release -p server --example constant -- 127.0.0.1:8001`
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
@@ -56,8 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     let program = Program::new("constant", server::VERSION).built_from(server::BUILD);
     let registry = Registry::new(program);
-    let edge = Edge::new(socket, limits, registry)?;
+    let edge = Edge::new(socket, limits, registry, Constant(reply))?;
     tracing::info!(address = %edge.address()?, "ready");
-    edge.serve(Arc::new(Constant(reply)))?;
+    edge.serve()?;
     Ok(())
 }

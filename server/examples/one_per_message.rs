@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -144,8 +143,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs(60),
         Duration::from_secs(5),
     )?;
-    let edge = Edge::new(socket, limits, registry)?;
+    let edge = Edge::new(socket, limits, registry, OnePerMessage(workers))?;
     tracing::info!(address = %edge.address()?, "ready");
-    edge.serve(Arc::new(OnePerMessage(workers)))?;
+    edge.serve()?;
     Ok(())
 }

@@ -116,23 +116,14 @@ pub struct EdgeLimits {
 }
 
 /// An HTTP server on a bound socket.
-pub struct Edge {
+pub struct Edge<S: Service> {
     acceptor: Acceptor,
     accept_loop: Arc<AcceptLoop>,
-    responses: Arc<ResponseQueue>,
     abandoned: Arc<Abandoned>,
-    stop_deadline: Arc<OnceLock<Instant>>,
-    limits: EdgeLimits,
-    registry: Registry,
-    metrics: Arc<EdgeMetrics>,
-}
-
-/// Stops an [`Edge`] from another thread.
-pub struct Stopper {
+    dispatcher: Arc<Dispatcher<S>>,
     /// The moment at which the time to shut down is over: set when the server begins to stop.
     stop_deadline: Arc<OnceLock<Instant>>,
     shutdown_timeout: Duration,
-    listener: Socket,
 }
 
 /// How [`Edge::serve`] ended badly.
@@ -149,15 +140,20 @@ pub enum ServeError {
     Unanswered(usize),
 }
 
-impl Edge {
-    /// Starts accepting connections on `listener`; [`Edge::serve`] answers them, and shows what `registry` has. What the
-    /// socket allows for one write, is allowed for a whole response.
+impl<S: Service> Edge<S> {
+    /// Starts accepting connections on `listener`; [`Edge::serve`] has `service` answer them, and shows what `registry` has.
+    /// What the socket allows for one write, is allowed for a whole response.
     ///
     /// # Errors
     /// If a thread cannot be started, or the socket is not bound.
-    pub fn new(listener: Socket, limits: EdgeLimits, registry: Registry) -> io::Result<Self> {
+    pub fn new(
+        listener: Socket,
+        limits: EdgeLimits,
+        registry: Registry,
+        service: S,
+    ) -> io::Result<Self> {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
-        let metrics = Arc::new(EdgeMetrics::new(&registry));
+        let metrics = Arc::new(EdgeMetrics::new(&registry, router::labels(S::ENDPOINTS)));
         let stop_deadline = Arc::default();
         let acceptor = Acceptor::new(listener, Arc::clone(&stop_deadline), Arc::clone(&metrics));
         let abandoned = Arc::new(Abandoned::new(acceptor.ends()));
@@ -168,15 +164,22 @@ impl Edge {
             Arc::clone(&metrics),
             registry.program().name,
         );
+        let dispatcher = Dispatcher::new(
+            service,
+            limits,
+            Arc::clone(&stop_deadline),
+            Arc::clone(&abandoned),
+            registry,
+            metrics,
+            responses,
+        );
         Ok(Self {
             accept_loop: acceptor.open()?,
             acceptor,
-            responses: Arc::new(responses),
             abandoned,
+            dispatcher: Arc::new(dispatcher),
             stop_deadline,
-            limits,
-            registry,
-            metrics,
+            shutdown_timeout: limits.shutdown_timeout,
         })
     }
 
@@ -188,50 +191,50 @@ impl Edge {
         listener::address(&self.acceptor.listener)
     }
 
-    /// What stops it.
+    /// What stops it, from whichever thread: new connections are refused from then on, requests on open ones get 503, and
+    /// [`Edge::serve`] returns when all that was taken is answered.
     ///
     /// # Errors
     /// If the process has no file descriptor left.
-    pub fn stopper(&self) -> io::Result<Stopper> {
-        Ok(Stopper {
-            stop_deadline: Arc::clone(&self.stop_deadline),
-            shutdown_timeout: self.limits.shutdown_timeout,
-            listener: self.acceptor.listener.try_clone()?,
+    pub fn stopper(&self) -> io::Result<impl Fn() + Send + use<S>> {
+        let stop_deadline = Arc::clone(&self.stop_deadline);
+        let shutdown_timeout = self.shutdown_timeout;
+        let listener = self.acceptor.listener.try_clone()?;
+        Ok(move || {
+            let deadline = Instant::now() + shutdown_timeout;
+            if stop_deadline.set(deadline).is_err() {
+                return;
+            }
+            // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
+            if let Err(error) = listener::close(&listener, deadline) {
+                tracing::warn!(%error, "cannot close the listening socket");
+            }
         })
     }
 
-    /// Answers requests until it is stopped, and then all that it has taken. Gives the moment at which the time to shut down
-    /// is over.
+    /// Answers requests until it is stopped, and then all that it has taken, and lets the service finish.
     ///
     /// # Errors
     /// [`ServeError`]
-    pub fn serve<S: Service>(self, service: Arc<S>) -> Result<Instant, ServeError> {
-        let dispatcher = Arc::new(Dispatcher::new(
-            service,
-            self.limits,
-            Arc::clone(&self.stop_deadline),
-            Arc::clone(&self.abandoned),
-            self.registry.clone(),
-            Arc::clone(&self.metrics),
-            Arc::clone(&self.responses),
-        ));
-        self.responses.start_relief().map_err(ServeError::Start)?;
+    pub fn serve(self) -> Result<(), ServeError> {
+        let responses = Arc::clone(&self.dispatcher.responses);
+        responses.start_relief().map_err(ServeError::Start)?;
         let watchdog = self.acceptor.start_watchdog().map_err(ServeError::Start)?;
-        let (served, finished) = self.receive(&dispatcher, &watchdog);
+        let answered = self.receive(&watchdog);
         watchdog.stop();
-        // Otherwise a thread may hang on its client for long.
-        if self.responses.pipelines().open() == 0 {
-            dispatcher.join();
+        let deadline = answered?;
+        // Otherwise a slow client still holds a thread; all that was taken is done in any case.
+        if responses.pipelines().open() == 0
+            && let Some(service) = self.dispatcher.into_service()
+        {
+            service.finish(deadline);
         }
-        served.and(finished)
+        Ok(())
     }
 
-    /// How receiving ended, and then whether all that was taken is answered, and when the time for it is over.
-    fn receive<S: Service>(
-        &self,
-        dispatcher: &Arc<Dispatcher<S>>,
-        watchdog: &AcceptWatchdog,
-    ) -> (Result<(), ServeError>, Result<Instant, ServeError>) {
+    /// Receives until it is stopped, and until all that was taken is answered. Gives the moment at which the time for it is
+    /// over.
+    fn receive(&self, watchdog: &AcceptWatchdog) -> Result<Instant, ServeError> {
         let over = AtomicBool::new(false);
         let accept_loops = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -241,20 +244,20 @@ impl Edge {
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
                     .spawn_scoped(scope, move || {
-                        accept_loop.receive(over, |request| dispatcher.receive(request));
+                        accept_loop.receive(over, |request| self.dispatcher.receive(request));
                     })
                     .map(drop)
             });
             // Unless it was told to stop it does so by itself.
-            let deadline = || Instant::now() + self.limits.shutdown_timeout;
+            let deadline = || Instant::now() + self.shutdown_timeout;
             let deadline = *self.stop_deadline.get_or_init(deadline);
-            dispatcher.service().stopping();
-            let finished = Self::finish(dispatcher, deadline).map(|()| deadline);
+            self.dispatcher.service().stopping();
+            let finished = self.finish(deadline);
             over.store(true, Ordering::Release);
             for accept_loop in accept_loops.lock().iter().filter_map(Weak::upgrade) {
                 accept_loop.wake();
             }
-            (served, finished)
+            served.and(finished).map(|()| deadline)
         })
     }
 
@@ -284,7 +287,8 @@ impl Edge {
     }
 
     /// Waits until what was taken is answered, and what still comes on open connections is refused.
-    fn finish<S: Service>(dispatcher: &Dispatcher<S>, deadline: Instant) -> Result<(), ServeError> {
+    fn finish(&self, deadline: Instant) -> Result<(), ServeError> {
+        let dispatcher = &self.dispatcher;
         let _before = dispatcher.heard();
         while Instant::now() < deadline {
             std::thread::sleep(QUIET);
@@ -295,21 +299,6 @@ impl Edge {
         match dispatcher.unanswered() {
             0 => Ok(()),
             left => Err(ServeError::Unanswered(left)),
-        }
-    }
-}
-
-impl Stopper {
-    /// New connections are refused from now on, requests on open ones get 503, and [`Edge::serve`] returns when all
-    /// that was taken is answered.
-    pub fn stop(&self) {
-        let deadline = Instant::now() + self.shutdown_timeout;
-        if self.stop_deadline.set(deadline).is_err() {
-            return;
-        }
-        // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
-        if let Err(error) = listener::close(&self.listener, deadline) {
-            tracing::warn!(%error, "cannot close the listening socket");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The life of a server's process: listen, signals, serve, finish, exit status.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -80,7 +79,7 @@ fn run<S: Service>(
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "open to the network: whoever reaches it can use it");
     }
-    let service = Arc::new(start(&registry)?);
+    let service = start(&registry)?;
     // Not before: until here a signal ends the process at once, and clients are refused and do not wait.
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(Failure::of("cannot listen to signals"))?;
@@ -96,12 +95,13 @@ fn run<S: Service>(
             }
         })?;
     let cannot_serve = "cannot serve";
-    let edge = Edge::new(socket, options.limits, registry).map_err(Failure::of(cannot_serve))?;
+    let edge =
+        Edge::new(socket, options.limits, registry, service).map_err(Failure::of(cannot_serve))?;
     let address = edge.address().map_err(Failure::of(cannot_serve))?;
-    let stopper = edge.stopper().map_err(Failure::of(cannot_serve))?;
+    let stop = edge.stopper().map_err(Failure::of(cannot_serve))?;
     let on_signal = move || {
         for signal in &mut signals {
-            stopper.stop();
+            stop();
             tracing::info!(signal, "stopping: finishing what was taken");
         }
     };
@@ -111,13 +111,7 @@ fn run<S: Service>(
         .map_err(Failure::of(cannot_serve))?;
     tracing::info!(%address, "ready");
 
-    let deadline = edge
-        .serve(Arc::clone(&service))
-        .map_err(Failure::of(cannot_serve))?;
-    // Unless a slow client still holds a thread; all that was taken is done in any case.
-    if let Some(service) = Arc::into_inner(service) {
-        service.finish(deadline);
-    }
+    edge.serve().map_err(Failure::of(cannot_serve))?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Duration::from_secs(5),
     )?;
     let registry = Registry::new(Program::new("constant", env!("CARGO_PKG_VERSION")));
-    let edge = Edge::new(socket, limits, registry)?;
+    let edge = Edge::new(socket, limits, registry, Constant(Arc::new(USER.into())))?;
     tracing::info!(address = %edge.address()?, "ready");
-    edge.serve(Arc::new(Constant(Arc::new(USER.into()))))?;
+    edge.serve()?;
     Ok(())
 }

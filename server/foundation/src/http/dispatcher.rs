@@ -40,7 +40,7 @@ pub(super) struct Dispatcher<S: Service> {
     /// Asks whether the service is ready: apart, so that pages that wait for the database do not hold it up. One at a time is
     /// enough, as each has a deadline from its arrival on.
     readiness_pool: ThreadPool<(Target<S>, Exchange)>,
-    responses: Arc<ResponseQueue>,
+    pub(super) responses: Arc<ResponseQueue>,
     /// Logs connections on which nothing more is served.
     given_up: Reporter,
     /// Set with each request.
@@ -49,16 +49,14 @@ pub(super) struct Dispatcher<S: Service> {
 
 impl<S: Service> Dispatcher<S> {
     pub(super) fn new(
-        service: Arc<S>,
+        service: S,
         limits: EdgeLimits,
         stop_deadline: Arc<OnceLock<Instant>>,
         abandoned: Arc<Abandoned>,
         registry: Registry,
         metrics: Arc<EdgeMetrics>,
-        responses: Arc<ResponseQueue>,
+        responses: ResponseQueue,
     ) -> Self {
-        let router = Router::new(S::ENDPOINTS);
-        metrics.count_by(&router.labels);
         let handlers = Arc::new(Handlers {
             service,
             limits,
@@ -92,13 +90,13 @@ impl<S: Service> Dispatcher<S> {
             )
         };
         Self {
-            router,
+            router: Router::new(S::ENDPOINTS),
             body_pool,
             query_pool,
             metrics_pool: pool("metrics", 1),
             readiness_pool: pool("readiness", 1),
             handlers,
-            responses,
+            responses: Arc::new(responses),
             given_up: Reporter::default(),
             heard: AtomicBool::new(false),
         }
@@ -190,17 +188,20 @@ impl<S: Service> Dispatcher<S> {
         connection_given_up().with_incident(incident)
     }
 
-    /// Brings the gauges up to date.
-    fn observe(&self) {
-        let metrics = &self.handlers.metrics;
-        self.responses.observe();
-        for pool in [
+    fn pools(&self) -> [&ThreadPool<(Target<S>, Exchange)>; 4] {
+        [
             &self.body_pool,
-            &*self.query_pool,
+            &self.query_pool,
             &self.metrics_pool,
             &self.readiness_pool,
-        ] {
-            metrics.set_workers(pool.state());
+        ]
+    }
+
+    /// Brings the gauges up to date.
+    fn observe(&self) {
+        self.responses.observe();
+        for pool in self.pools() {
+            self.handlers.metrics.set_workers(pool.state());
         }
     }
 
@@ -215,19 +216,18 @@ impl<S: Service> Dispatcher<S> {
         self.responses.pipelines().open().saturating_sub(being_read)
     }
 
-    /// Ends all threads, which must be idle.
-    pub(super) fn join(&self) {
-        self.body_pool.join();
-        self.query_pool.join();
-        self.metrics_pool.join();
-        self.readiness_pool.join();
+    /// Ends all threads, which must be idle, and gives the service back.
+    pub(super) fn into_service(self: Arc<Self>) -> Option<S> {
+        self.pools().into_iter().for_each(ThreadPool::join);
         self.responses.join();
+        let handlers = Arc::into_inner(self)?.handlers;
+        Arc::into_inner(handlers).map(|handlers| handlers.service)
     }
 }
 
 /// What is done with requests, on whichever thread.
 struct Handlers<S> {
-    service: Arc<S>,
+    service: S,
     limits: EdgeLimits,
     /// Set when the server begins to stop.
     stop_deadline: Arc<OnceLock<Instant>>,

@@ -316,6 +316,7 @@ mod tests {
     use super::super::body_drain::Abandoned;
     use super::*;
     use crate::http::metrics::EdgeMetrics;
+    use crate::http::router;
     use crate::telemetry::{Program, Registry};
 
     type End = fn(Exchange);
@@ -325,7 +326,8 @@ mod tests {
     fn responses() -> Arc<ResponseQueue> {
         let abandoned = Arc::new(Abandoned::new(crossbeam_channel::unbounded().0));
         let registry = Registry::new(Program::new("test", ""));
-        let metrics = Arc::new(EdgeMetrics::new(&registry));
+        let labels = router::labels::<()>(&[]);
+        let metrics = Arc::new(EdgeMetrics::new(&registry, labels));
         Arc::new(ResponseQueue::new(
             1,
             Duration::MAX,

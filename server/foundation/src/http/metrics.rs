@@ -1,9 +1,8 @@
 //! What the edge counts.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::telemetry::{Registry, size};
 
@@ -21,11 +20,16 @@ pub(super) struct Label {
     pub(super) statuses: &'static [u16],
 }
 
+impl Label {
+    fn counter(&self, requests: &IntCounterVec, status: u16) -> IntCounter {
+        requests.with_label_values(&[self.method, self.path, &status.to_string()])
+    }
+}
+
 /// What clients see.
 pub(super) struct EdgeMetrics {
     requests: IntCounterVec,
-    durations: HistogramVec,
-    by_label: OnceLock<Vec<Counted>>,
+    by_label: Vec<Counted>,
     /// Counts responses that nobody took.
     pub(super) undelivered: IntCounter,
     /// Counts requests that got no response.
@@ -41,28 +45,37 @@ pub(super) struct EdgeMetrics {
 
 /// What is counted of one endpoint.
 struct Counted {
-    method: &'static str,
-    path: &'static str,
+    label: Label,
     usual: Vec<(u16, IntCounter)>,
     duration: Histogram,
 }
 
 impl EdgeMetrics {
-    /// Registers all metrics of an edge.
-    pub(super) fn new(registry: &Registry) -> Self {
+    /// Registers all metrics of an edge, whose requests are counted by these labels.
+    pub(super) fn new(registry: &Registry, labels: Vec<Label>) -> Self {
+        let requests = registry.counters(
+            "requests_total",
+            "Requests answered, by what they asked for and the status of the answer",
+            &["method", "route", "status"],
+        );
+        let durations = registry.histograms(
+            "request_duration_seconds",
+            "From the arrival of a request to its answer handed to the system",
+            &["method", "route"],
+            REQUEST_SECONDS,
+        );
+        let counted = |label: Label| Counted {
+            usual: label
+                .statuses
+                .iter()
+                .map(|&status| (status, label.counter(&requests, status)))
+                .collect(),
+            duration: durations.with_label_values(&[label.method, label.path]),
+            label,
+        };
         Self {
-            requests: registry.counters(
-                "requests_total",
-                "Requests answered, by what they asked for and the status of the answer",
-                &["method", "route", "status"],
-            ),
-            durations: registry.histograms(
-                "request_duration_seconds",
-                "From the arrival of a request to its answer handed to the system",
-                &["method", "route"],
-                REQUEST_SECONDS,
-            ),
-            by_label: OnceLock::new(),
+            by_label: labels.into_iter().map(counted).collect(),
+            requests,
             undelivered: registry.counter(
                 "answers_undelivered_total",
                 "Answers that could not be written: the client was gone, or did not read in time",
@@ -100,40 +113,13 @@ impl EdgeMetrics {
         }
     }
 
-    /// Counts requests by these labels from now on. Only the first call has an effect.
-    pub(super) fn count_by(&self, labels: &[Label]) {
-        self.by_label
-            .get_or_init(|| labels.iter().map(|label| self.of(label)).collect());
-    }
-
-    fn of(&self, label: &Label) -> Counted {
-        let &Label {
-            method,
-            path,
-            statuses,
-        } = label;
-        let counter = |&status: &u16| {
-            let labels = [method, path, &status.to_string()];
-            (status, self.requests.with_label_values(&labels))
-        };
-        Counted {
-            method,
-            path,
-            usual: statuses.iter().map(counter).collect(),
-            duration: self.durations.with_label_values(&[method, path]),
-        }
-    }
-
     /// A request was answered.
     pub(super) fn answered(&self, label: usize, status: u16, took: Duration) {
-        let Some(counted) = self.by_label.get().and_then(|all| all.get(label)) else {
-            return;
-        };
+        let counted = &self.by_label[label];
         if let Some((_, counter)) = counted.usual.iter().find(|(usual, _)| *usual == status) {
             counter.inc();
         } else {
-            let labels = [counted.method, counted.path, &status.to_string()];
-            self.requests.with_label_values(&labels).inc();
+            counted.label.counter(&self.requests, status).inc();
         }
         counted.duration.observe(took.as_secs_f64());
     }

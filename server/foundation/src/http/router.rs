@@ -101,7 +101,7 @@ impl<S> Target<S> {
 /// Where a request goes, and what the path says beside.
 pub(super) struct Routed<S: 'static> {
     pub(super) target: Target<S>,
-    /// Which of [`Router::labels`] counts it.
+    /// Which of [`labels`] counts it.
     pub(super) label: usize,
     /// The segments of the path that stand for `{name}`.
     pub(super) parameters: Vec<(String, String)>,
@@ -129,13 +129,21 @@ const fn label(method: &'static str, path: &'static str, statuses: &'static [u16
     }
 }
 
+/// One for each method on each path; the last stands for all that is no endpoint.
+pub(super) fn labels<S>(endpoints: &[Endpoint<S>]) -> Vec<Label> {
+    let of_service = endpoints
+        .iter()
+        .map(|endpoint| label(endpoint.method, endpoint.path, endpoint.statuses));
+    of_service.chain(OF_EACH_SERVER).collect()
+}
+
 /// Finds the endpoint that a request asks for.
 pub(super) struct Router<S: 'static> {
     /// Holds for each path the labels of its methods.
     paths: matchit::Router<Vec<usize>>,
     endpoints: &'static [Endpoint<S>],
-    /// One for each method on each path; the last stands for all that is no endpoint.
-    pub(super) labels: Vec<Label>,
+    /// As [`labels`] gives them.
+    labels: Vec<Label>,
     nothing_here: String,
 }
 
@@ -145,10 +153,7 @@ impl<S> Router<S> {
     /// # Panics
     /// If a path is no pattern, or two exclude each other: they are constants of the program.
     pub(super) fn new(endpoints: &'static [Endpoint<S>]) -> Self {
-        let of_service = endpoints
-            .iter()
-            .map(|endpoint| label(endpoint.method, endpoint.path, endpoint.statuses));
-        let labels: Vec<_> = of_service.chain(OF_EACH_SERVER).collect();
+        let labels = labels(endpoints);
         let mut of_path: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (index, label) in labels[..labels.len() - 1].iter().enumerate() {
             of_path.entry(label.path).or_default().push(index);

@@ -79,7 +79,6 @@ impl Write for Upgraded {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader};
-    use std::sync::Arc;
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -118,7 +117,7 @@ mod tests {
         });
     }
 
-    fn edge() -> Edge {
+    fn edge() -> Edge<Echo> {
         let limits = EdgeLimits {
             body_limit: 0,
             workers: 1,
@@ -128,15 +127,15 @@ mod tests {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = listen(any_port, PATIENCE, PATIENCE).expect("a port is free");
         let registry = Registry::new(Program::new("test", ""));
-        Edge::new(listener, limits, registry).expect("it is bound")
+        Edge::new(listener, limits, registry, Echo).expect("it is bound")
     }
 
     #[test]
     fn an_upgraded_connection_is_its_owner_s_from_the_first_byte_behind_the_head() {
         let edge = edge();
         let address = edge.address().expect("it is bound");
-        let stopper = edge.stopper().expect("a descriptor is free");
-        let server = thread::spawn(move || edge.serve(Arc::new(Echo)));
+        let stop = edge.stopper().expect("a descriptor is free");
+        let server = thread::spawn(move || edge.serve());
 
         let mut client = BufReader::new(TcpStream::connect(address).expect("it listens"));
         let request =
@@ -159,7 +158,7 @@ mod tests {
         };
         assert_eq!(echo(b""), "early\n");
         assert_eq!(echo(b"later\n"), "later\n");
-        stopper.stop();
+        stop();
         let ended = server.join().expect("it does not panic");
         assert!(ended.is_ok(), "it is no request that waits: {ended:?}");
         assert_eq!(echo(b"ended\n"), "ended\n");
