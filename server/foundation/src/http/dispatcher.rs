@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -123,9 +123,15 @@ impl<S: Service> Dispatcher<S> {
             label,
             parameters,
         } = self.router.route(request.method().as_str(), request.url());
-        let responses = &self.responses;
-        let mut exchange =
-            Exchange::open(request, connection, label, parameters, arrived, responses);
+        let mut exchange = Exchange::open(
+            request,
+            connection,
+            label,
+            parameters,
+            arrived,
+            &self.responses,
+            self.handlers.limits.request_timeout,
+        );
         let refusal = match status {
             ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
             ConnectionStatus::GivenUp => Some(self.refuse_what_follows(connection)),
@@ -150,7 +156,7 @@ impl<S: Service> Dispatcher<S> {
         let body_limit = self.handlers.limits.body_limit;
         if request::needs_no_waiting(exchange.request(), body_limit) {
             // In any case: what stays in the connection would be taken for the next request.
-            exchange.read_body(body_limit, exchange.received());
+            exchange.read_body(body_limit);
             self.dispatch(target, exchange);
         } else {
             exchange.wait_for_body(&self.handlers.being_read);
@@ -212,7 +218,7 @@ impl<S: Service> Dispatcher<S> {
 
     /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
     pub(super) fn unanswered(&self) -> usize {
-        let being_read = self.handlers.being_read.load(Ordering::Acquire);
+        let being_read = Arc::strong_count(&self.handlers.being_read) - 1;
         self.responses.pipelines().open().saturating_sub(being_read)
     }
 
@@ -232,8 +238,8 @@ struct Handlers<S> {
     /// Set when the server begins to stop.
     stop_deadline: Arc<OnceLock<Instant>>,
     abandoned: Arc<Abandoned>,
-    /// Counts requests whose bodies are still on their way.
-    being_read: Arc<AtomicUsize>,
+    /// Each request whose body is still on its way has a clone.
+    being_read: Arc<()>,
     /// Logs requests that are refused since the server stops.
     refusals: Reporter,
     /// Logs bodies that nobody had the time to read.
@@ -249,8 +255,7 @@ impl<S: Service> Handlers<S> {
     /// Reads a body that is still on its way. Until it is there, the request does not count as taken. None if the request was
     /// answered instead.
     fn wait_for_body(&self, mut exchange: Exchange) -> Option<Exchange> {
-        let deadline = exchange.received() + self.limits.request_timeout;
-        if deadline <= Instant::now() {
+        if exchange.deadline() <= Instant::now() {
             let incident = self.unheard.report(|incident| {
                 tracing::warn!(
                     instance = %incident,
@@ -260,8 +265,7 @@ impl<S: Service> Handlers<S> {
             exchange.refuse(busy(incident));
             return None;
         }
-        exchange.read_body(self.limits.body_limit, deadline);
-        exchange.received_now();
+        exchange.read_body(self.limits.body_limit);
         Some(exchange)
     }
 
@@ -270,7 +274,6 @@ impl<S: Service> Handlers<S> {
         if stopping {
             exchange.close_after();
         }
-        exchange.wait_until(exchange.received() + self.limits.request_timeout);
         match target {
             Target::Ready if stopping => exchange.answer(self.shutting_down()),
             Target::Service(endpoint) => match endpoint.handler {
@@ -288,9 +291,8 @@ impl<S: Service> Handlers<S> {
                 }
             },
             Target::Ready => {
-                let timeout = self.limits.request_timeout.min(READY_TIMEOUT);
-                let deadline = exchange.received() + timeout;
-                let ready = self.service.ready(deadline);
+                let deadline = exchange.received() + READY_TIMEOUT;
+                let ready = self.service.ready(deadline.min(exchange.deadline()));
                 exchange.answer(ready.map(|()| Response::json(&json!({ "status": "ready" }))));
             }
             Target::Health => exchange.answer(self.health()),

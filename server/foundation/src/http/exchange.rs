@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -24,27 +23,14 @@ use super::upgrade::{SWITCHING_PROTOCOLS, Upgrade, Upgraded};
 pub struct Exchange {
     open: Option<Box<InFlight>>,
     responses: Arc<ResponseQueue>,
-    being_read: Option<BeingRead>,
+    /// Counts it among the requests whose bodies are still on their way, as long as it is there.
+    being_read: Option<Arc<()>>,
     segments: Vec<(String, String)>,
     /// Taken out when it is read: a request that waits for its response keeps no body.
     body: Cell<Result<Vec<u8>, Problem>>,
-    deadline: Instant,
-}
-
-/// Counts among the requests whose bodies are still on their way, until it is dropped.
-struct BeingRead(Arc<AtomicUsize>);
-
-impl BeingRead {
-    fn begin(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for BeingRead {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+    /// When the body was there, if that was waited for.
+    received: Instant,
+    timeout: Duration,
 }
 
 impl Exchange {
@@ -56,13 +42,13 @@ impl Exchange {
         segments: Vec<(String, String)>,
         arrived: Instant,
         responses: &Arc<ResponseQueue>,
+        timeout: Duration,
     ) -> Self {
         let open = Box::new(InFlight {
             label,
             request,
             connection,
             arrived,
-            received: arrived,
             rest: Rest::None,
             close: false,
             shut_down: false,
@@ -75,7 +61,8 @@ impl Exchange {
             being_read: None,
             segments,
             body: Cell::new(Ok(Vec::new())),
-            deadline: arrived,
+            received: arrived,
+            timeout,
         }
     }
 
@@ -189,7 +176,7 @@ impl Exchange {
     /// When the request was there, as far as it was waited for.
     #[must_use]
     pub fn received(&self) -> Instant {
-        self.open_ref().received
+        self.received
     }
 
     /// The address of whoever connected: the client, or the proxy in front.
@@ -201,7 +188,7 @@ impl Exchange {
     /// Past this moment nobody waits for the response any more.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        self.received + self.timeout
     }
 
     /// Shows the id of what the request stores in the log.
@@ -226,15 +213,16 @@ impl Exchange {
         self.open_mut().shut_down = true;
     }
 
-    /// Counts the request in `count` until its body is read, or it is answered.
-    pub(super) fn wait_for_body(&mut self, count: &Arc<AtomicUsize>) {
-        self.being_read = Some(BeingRead::begin(count));
+    /// Counts the request in `being_read` until its body is read, or it is answered.
+    pub(super) fn wait_for_body(&mut self, being_read: &Arc<()>) {
+        self.being_read = Some(Arc::clone(being_read));
     }
 
-    /// Begins no read after `deadline`, and keeps what it read for the handler.
-    pub(super) fn read_body(&mut self, limit: usize, deadline: Instant) {
+    /// Begins no read after the deadline, which moves on with the body, and keeps what it read for the handler.
+    pub(super) fn read_body(&mut self, limit: usize) {
         // Also if it panics.
-        let _until_it_is_read = self.being_read.take();
+        let waited_for = self.being_read.take();
+        let deadline = self.deadline();
         let open = self.open_mut();
         let (body, rest) = request::read_body(&mut open.request, limit, deadline);
         open.rest = rest;
@@ -242,16 +230,9 @@ impl Exchange {
         if rest == Rest::Unclear {
             self.give_up_connection();
         }
-    }
-
-    /// Notes that the body is there from now on.
-    pub(super) fn received_now(&mut self) {
-        self.open_mut().received = Instant::now();
-    }
-
-    /// Sets what [`Self::deadline`] tells.
-    pub(super) fn wait_until(&mut self, deadline: Instant) {
-        self.deadline = deadline;
+        if waited_for.is_some() {
+            self.received = Instant::now();
+        }
     }
 
     /// The answer will ask the client to close the connection.
@@ -309,8 +290,6 @@ pub fn answer_all<A: Into<Response>>(answers: impl IntoIterator<Item = (Exchange
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::time::Duration;
-
     use tiny_http::TestRequest;
 
     use super::super::body_drain::Abandoned;
@@ -340,13 +319,21 @@ mod tests {
     fn exchange(request: TestRequest) -> Exchange {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let (request, now) = (request.into(), Instant::now());
-        Exchange::open(request, nobody, 0, Vec::new(), now, &responses())
+        Exchange::open(
+            request,
+            nobody,
+            0,
+            Vec::new(),
+            now,
+            &responses(),
+            Duration::ZERO,
+        )
     }
 
     fn with_body(body: &'static str, header: &str) -> Exchange {
         let header = header.parse().expect("it is a header");
         let mut exchange = exchange(TestRequest::new().with_body(body).with_header(header));
-        exchange.read_body(body.len(), exchange.received());
+        exchange.read_body(body.len());
         exchange
     }
 
@@ -384,16 +371,16 @@ mod tests {
 
     #[test]
     fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
-        let count = Arc::default();
+        let count = Arc::new(());
         let being_read = || {
             let mut exchange = exchange(TestRequest::new());
             exchange.wait_for_body(&count);
-            assert_eq!(count.load(Ordering::Acquire), 1);
+            assert_eq!(Arc::strong_count(&count), 2);
             exchange
         };
         let ends: [(&str, End); 4] = [
             ("it is read", |mut exchange| {
-                exchange.read_body(0, exchange.received());
+                exchange.read_body(0);
                 std::mem::forget(exchange);
             }),
             ("it is answered unread", |exchange| {
@@ -407,7 +394,7 @@ mod tests {
         for (end, of) in ends {
             let exchange = being_read();
             let _panic = catch_unwind(AssertUnwindSafe(|| of(exchange)));
-            assert_eq!(count.load(Ordering::Acquire), 0, "{end}");
+            assert_eq!(Arc::strong_count(&count), 1, "{end}");
         }
     }
 }

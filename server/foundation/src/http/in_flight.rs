@@ -17,8 +17,6 @@ pub(super) struct InFlight {
     /// The address of its peer.
     pub(super) connection: SocketAddr,
     pub(super) arrived: Instant,
-    /// When its body was there, if that was waited for.
-    pub(super) received: Instant,
     /// What it is counted by.
     pub(super) label: usize,
     /// What its client may still send of the body.
