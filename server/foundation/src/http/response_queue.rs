@@ -10,7 +10,7 @@ use tiny_http::{Header, Method, Request};
 use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
 
-use super::access_log::Entry;
+use super::access_log;
 use super::body_drain::{Abandoned, BodyDrain};
 use super::in_flight::{InFlight, ResponsePipelines, shut_down};
 use super::metrics::EdgeMetrics;
@@ -165,12 +165,12 @@ impl Replier {
     fn deliver(&self, open: Box<InFlight>, answer: &Response) -> Delivery {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
-        let entry = Entry::if_wanted(&open);
+        let log = access_log::if_wanted(&open);
         let delivered = self.write(open, answer).is_ok();
         let took = arrived.elapsed();
         metrics.answered(label, answer.status, took);
-        if let Some(entry) = entry {
-            entry.log(answer, took, delivered);
+        if let Some(log) = log {
+            log(answer, took, delivered);
         }
         if delivered {
             Delivery::Written
