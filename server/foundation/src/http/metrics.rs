@@ -13,6 +13,7 @@ const REQUEST_SECONDS: &[f64] = &[
 ];
 
 /// How requests for an endpoint are counted.
+#[derive(Clone, Copy)]
 pub(super) struct Label {
     pub(super) method: &'static str,
     pub(super) path: &'static str,

@@ -10,10 +10,8 @@ use super::response::Response;
 
 /// A method on a path, and what answers it.
 pub struct Endpoint<S: 'static> {
-    pub(super) method: &'static str,
-    pub(super) path: &'static str,
+    label: Label,
     pub(super) handler: Handler<S>,
-    pub(super) statuses: &'static [u16],
 }
 
 /// What answers a request.
@@ -52,31 +50,28 @@ impl<S> Endpoint<S> {
 
     const fn new(method: &'static str, path: &'static str, handler: Handler<S>) -> Self {
         Self {
-            method,
-            path,
+            label: label(method, path, &[]),
             handler,
-            statuses: &[],
         }
     }
 
     /// Its method and its path, as a contract lists them.
     #[must_use]
     pub const fn operation(&self) -> (&'static str, &'static str) {
-        (self.method, self.path)
+        (self.label.method, self.label.path)
     }
 
     /// Shows these statuses in the metrics from the beginning, so that an increase from zero is seen. Others are shown once
     /// they have occurred.
     #[must_use]
-    pub const fn with_statuses(self, statuses: &'static [u16]) -> Self {
-        Self { statuses, ..self }
+    pub const fn with_statuses(mut self, statuses: &'static [u16]) -> Self {
+        self.label.statuses = statuses;
+        self
     }
-}
 
-impl<S> Endpoint<S> {
     /// Whether a request for it may change something (RFC 9110, section 9.2.1).
     pub(super) fn writes(&self) -> bool {
-        self.method != "GET"
+        self.label.method != "GET"
     }
 }
 
@@ -131,9 +126,7 @@ const fn label(method: &'static str, path: &'static str, statuses: &'static [u16
 
 /// One for each method on each path; the last stands for all that is no endpoint.
 pub(super) fn labels<S>(endpoints: &[Endpoint<S>]) -> Vec<Label> {
-    let of_service = endpoints
-        .iter()
-        .map(|endpoint| label(endpoint.method, endpoint.path, endpoint.statuses));
+    let of_service = endpoints.iter().map(|endpoint| endpoint.label);
     of_service.chain(OF_EACH_SERVER).collect()
 }
 
