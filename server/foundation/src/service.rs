@@ -1,5 +1,6 @@
 //! The life of a server's process: listen, signals, serve, finish, exit status.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -87,10 +88,9 @@ fn run<S: Service>(
         http::listen(address, options.idle_timeout, options.send_timeout).map_err(|error| {
             Failure {
                 message: format!("cannot listen on {address}: {error}"),
-                code: if error.kind() == std::io::ErrorKind::AddrInUse {
-                    ADDRESS_TAKEN
-                } else {
-                    FAILED
+                code: match error.kind() {
+                    ErrorKind::AddrInUse => ADDRESS_TAKEN,
+                    _ => FAILED,
                 },
             }
         })?;

@@ -135,7 +135,7 @@ impl Exchange {
     /// # Errors
     /// 400 if it is something else, or there are several.
     pub fn idempotency_key(&self) -> Result<Option<Uuid>, Problem> {
-        let mut keys = self.headers(request::IDEMPOTENCY_KEY);
+        let mut keys = self.headers("Idempotency-Key");
         match (keys.next(), keys.next()) {
             (None, _) => Ok(None),
             (Some(key), None) => request::parse_key(key).map(Some),

@@ -10,8 +10,6 @@ use uuid::Uuid;
 use super::problem::Problem;
 use super::response::Connection;
 
-const FORM: &str = "application/x-www-form-urlencoded";
-
 /// Bodies up to this many bytes are read by `tiny_http` before it hands a request over.
 const READ_AHEAD: usize = 1024;
 
@@ -223,6 +221,7 @@ pub(super) fn check_content(request: &Request, content: Content) -> Result<(), P
     }
     let declared = header(request, "Content-Type");
     let essence = declared.map(|value| value.split(';').next().unwrap_or_default().trim());
+    let is_form = |essence: &str| essence.eq_ignore_ascii_case("application/x-www-form-urlencoded");
     let is_json = |essence: &str| {
         essence.eq_ignore_ascii_case("application/json") || {
             let essence = essence.to_ascii_lowercase();
@@ -235,9 +234,7 @@ pub(super) fn check_content(request: &Request, content: Content) -> Result<(), P
             415,
             "Send the body as JSON, with `Content-Type: application/json`.",
         )),
-        Content::Form if essence.is_some_and(|essence| essence.eq_ignore_ascii_case(FORM)) => {
-            Ok(())
-        }
+        Content::Form if essence.is_some_and(is_form) => Ok(()),
         Content::Form => Err(Problem::new(
             415,
             "Send a form, with `Content-Type: application/x-www-form-urlencoded`.",
@@ -245,10 +242,7 @@ pub(super) fn check_content(request: &Request, content: Content) -> Result<(), P
     }
 }
 
-/// The header that tells a request that is sent again.
-pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-
-/// Reads the value of that header.
+/// Reads the value of an `Idempotency-Key`.
 pub(super) fn parse_key(value: &str) -> Result<Uuid, Problem> {
     let bare = value
         .strip_prefix('"')
