@@ -12,28 +12,24 @@ use utoipa_swagger_ui::Config;
 /// Why a request was not answered with success (RFC 9457), for the contract.
 #[derive(ToSchema)]
 #[schema(as = Problem)]
+#[expect(dead_code, reason = "only the contract is derived from it")]
 pub struct ProblemDocument {
     /// `about:blank`
-    #[expect(dead_code, reason = "only the contract is derived from it")]
     r#type: String,
     /// The phrase of the status.
-    #[expect(dead_code, reason = "only the contract is derived from it")]
     title: String,
     /// The HTTP status.
-    #[expect(dead_code, reason = "only the contract is derived from it")]
     status: u16,
     /// What to change.
-    #[expect(dead_code, reason = "only the contract is derived from it")]
     detail: String,
     /// Where the cause lies with the server: by which its operator finds it in the log.
-    #[expect(dead_code, reason = "only the contract is derived from it")]
     instance: Option<String>,
 }
 
 /// What each server answers beside its own endpoints.
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    paths(health, ready, metrics, contract_page, page_file),
+    paths(health, ready, metrics, page, file),
     components(schemas(ProblemDocument))
 )]
 struct OfEachServer;
@@ -66,26 +62,6 @@ fn ready() {}
 #[expect(dead_code, reason = "only the contract is derived from it")]
 fn metrics() {}
 
-/// Leads to a page that shows this contract.
-#[utoipa::path(get, path = "/docs", tag = "operation", responses((status = 303, description = "There it is.")))]
-#[expect(dead_code, reason = "only the contract is derived from it")]
-fn contract_page() {}
-
-/// Shows a file of the page.
-#[utoipa::path(
-    get,
-    path = "/docs/{file}",
-    tag = "operation",
-    params(("file" = String, Path, description = "Its name.")),
-    responses(
-        (status = 200, description = "The file."),
-        (status = 400, description = "The name is not UTF-8.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-#[expect(dead_code, reason = "only the contract is derived from it")]
-fn page_file() {}
-
 /// The contract in JSON: these paths, and those that each server has.
 ///
 /// # Panics
@@ -99,12 +75,25 @@ pub fn complete(mut service: OpenApi) -> String {
         .expect("types of a contract can be serialized")
 }
 
-/// Leads to the page, for `/docs`.
+/// Leads to a page that shows this contract.
+#[utoipa::path(get, path = "/docs", operation_id = "contract_page", tag = "operation", responses((status = 303, description = "There it is.")))]
 pub fn page<S>(_service: &S, exchange: Exchange) {
     exchange.answer(Response::empty(303).with_header("Location", "/docs/index.html"));
 }
 
-/// A file of the page, for `/docs/{file}`.
+/// Shows a file of the page.
+#[utoipa::path(
+    get,
+    path = "/docs/{file}",
+    operation_id = "page_file",
+    tag = "operation",
+    params(("file" = String, Path, description = "Its name.")),
+    responses(
+        (status = 200, description = "The file."),
+        (status = 400, description = "The name is not UTF-8.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is none.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
 pub fn file<S>(_service: &S, exchange: Exchange) {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(config()));
     let nothing = || Problem::new(404, "There is no such file. Try /docs.");
