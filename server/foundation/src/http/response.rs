@@ -1,7 +1,7 @@
 //! Responses, and their bytes.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,7 +24,6 @@ const USUAL_HEAD: usize = 256;
 const NO_FAILURE: &str = "a String takes all that is written to it";
 
 /// What is sent back: any status, any headers, and a body with its `Content-Type` and `Content-Length`.
-#[derive(Debug)]
 pub struct Response {
     pub(super) status: u16,
     pub(super) content_type: Cow<'static, str>,
@@ -47,12 +46,6 @@ pub struct Part {
     pub range: Range<usize>,
     /// Stands behind the part.
     pub after: &'static str,
-}
-
-impl fmt::Debug for Part {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_tuple("Part").field(&self.range).finish()
-    }
 }
 
 impl Response {
