@@ -1,19 +1,19 @@
 //! What one would write first: one transaction per message, on the same edge and tables, with the same promises.
 //! Correct, and slow: everybody waits for the lock over six round trips and a commit.
 //!
-//! `DATABASE_URL=… cargo run --release -p server --example one_per_message -- 127.0.0.1:8001 [CONNECTIONS]`
+//! `DATABASE_URL=… cargo run --release -p server --example one_per_message -- --listen 127.0.0.1:8001 [CONNECTIONS]`
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
+use std::time::Instant;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use foundation::http::{
-    Edge, EdgeLimits, Endpoint, Exchange, Handler, Part, Problem, Service, claim_descriptors,
-    listen,
-};
-use foundation::mysql::{Database, Timeouts};
-use foundation::telemetry::{self, Incident, LevelFilter, LogFormat, Program, Registry};
+use clap::Parser;
+use foundation::config::{self, ServerArgs};
+use foundation::http::{Endpoint, Exchange, Handler, Part, Problem, Service};
+use foundation::service::{self, Failure};
+use foundation::telemetry::{Incident, Program};
 use foundation::thread_pool::ThreadPool;
 use mysql::prelude::Queryable;
 use mysql::{OptsBuilder, TxOpts, from_row};
@@ -96,22 +96,38 @@ fn message((seq, user, user_seq, text, sent_at): &Row) -> Message<'_> {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments
-        .next()
-        .ok_or("give the address to listen on, like 127.0.0.1:8001")?;
-    let most: u32 = arguments.next().map_or(Ok(25), |number| number.parse())?;
-    let url = std::env::var("DATABASE_URL")?;
+/// Takes a message in a transaction of its own.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    server: ServerArgs,
 
-    let timeouts = Timeouts {
-        connect: Duration::from_secs(3),
-        answer: Duration::from_secs(8),
-    };
+    /// Connections to the database
+    #[arg(default_value_t = 25)]
+    connections: u32,
+}
+
+fn main() -> ExitCode {
+    let options: Options = config::parse("ONE_PER_MESSAGE");
     let program = Program::new("one_per_message", server::VERSION).built_from(server::BUILD);
-    let registry = Registry::new(program);
-    let startup_timeout = Duration::from_secs(30);
-    Database::open(&url.parse()?, timeouts, startup_timeout, &SCHEMA, &registry)?;
+    service::main(program, &options.server, |registry| {
+        options.server.database.open(&SCHEMA, registry)?;
+        let connections = connect(options.connections).map_err(|error| Failure::new(&error))?;
+        let workers = ThreadPool::new(
+            "transaction",
+            options.connections as usize,
+            move |(post, exchange): (Submission, Exchange)| {
+                let reply = store(&connections, &post)
+                    .map_err(|_cause| error::Error::DatabaseAway(Incident::draw()));
+                exchange.answer(reply);
+            },
+        );
+        Ok(OnePerMessage(workers))
+    })
+}
+
+fn connect(most: u32) -> Result<Connections, Box<dyn Error>> {
+    let url = std::env::var("DATABASE_URL")?;
     let options = OptsBuilder::from_opts(mysql::Opts::from_url(&url)?)
         .prefer_socket(false)
         .init(vec![
@@ -121,30 +137,5 @@ fn main() -> Result<(), Box<dyn Error>> {
         .max_size(most)
         .test_on_check_out(false)
         .build(MySqlConnectionManager::new(options))?;
-    let workers = ThreadPool::new(
-        "transaction",
-        most as usize,
-        move |(post, exchange): (Submission, Exchange)| {
-            let reply = store(&connections, &post)
-                .map_err(|_cause| error::Error::DatabaseAway(Incident::draw()));
-            exchange.answer(reply);
-        },
-    );
-    let limits = EdgeLimits {
-        body_limit: 64 << 10,
-        workers: 256,
-        request_timeout: Duration::from_secs(10),
-        shutdown_timeout: Duration::from_secs(10),
-    };
-    telemetry::start(LevelFilter::INFO, LogFormat::Text);
-    claim_descriptors();
-    let socket = listen(
-        address.parse()?,
-        Duration::from_secs(60),
-        Duration::from_secs(5),
-    )?;
-    let edge = Edge::new(socket, limits, registry, OnePerMessage(workers))?;
-    tracing::info!(address = %edge.address()?, "ready");
-    edge.serve()?;
-    Ok(())
+    Ok(connections)
 }

@@ -1,13 +1,12 @@
 //! Options that every server has, and how all options are read: from flags, else from the environment.
 
 use std::env;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::builder::{OsStr, PossibleValuesParser, Resettable, TypedValueParser};
 use clap::{Args, Command, Parser};
 
-use crate::http::EdgeLimits;
+use crate::http::HttpArgs;
 use crate::mysql::{Database, DatabaseUrls, Schema, SetupError, Timeouts};
 use crate::telemetry::{LevelFilter, LogFormat, Registry};
 use crate::values::at_least_two_seconds;
@@ -29,31 +28,6 @@ pub struct ServerArgs {
     /// Options of the log.
     #[command(flatten)]
     pub log: LogArgs,
-}
-
-/// Options of the edge.
-#[derive(Debug, Clone, Args)]
-pub struct HttpArgs {
-    /// Address to listen on. Anything but loopback opens the server to the network
-    #[arg(
-        long,
-        env = "LISTEN",
-        default_value = "127.0.0.1:8001",
-        value_name = "ADDRESS:PORT"
-    )]
-    pub listen: SocketAddr,
-
-    /// Limits of requests.
-    #[command(flatten)]
-    pub limits: EdgeLimits,
-
-    /// How long a connection may be silent, between requests or within one, before it is closed
-    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
-    pub idle_timeout: Duration,
-
-    /// How long a client may take to accept a response as a whole before its connection is dropped
-    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
-    pub send_timeout: Duration,
 }
 
 /// Options of the database.

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::Parser;
 use parking_lot::Mutex;
 use socket2::Socket;
 
@@ -49,10 +49,10 @@ use listener::AcceptWatchdog;
 use metrics::EdgeMetrics;
 use response_queue::ResponseQueue;
 
-pub use descriptors::claim as claim_descriptors;
+pub(crate) use descriptors::claim as claim_descriptors;
 pub use exchange::{Exchange, answer_all};
 pub use fields::parse_object;
-pub use listener::listen;
+pub(crate) use listener::listen;
 pub use problem::Problem;
 pub use response::{Part, Response};
 pub use router::{Endpoint, Handler};
@@ -94,9 +94,19 @@ pub trait Service: Send + Sync + Sized + 'static {
     }
 }
 
-/// Limits of the edge.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct EdgeLimits {
+/// Options of the edge.
+#[derive(Debug, Clone, Copy, Parser)]
+#[command(about = None)]
+pub struct HttpArgs {
+    /// Address to listen on. Anything but loopback opens the server to the network
+    #[arg(
+        long,
+        env = "LISTEN",
+        default_value = "127.0.0.1:8001",
+        value_name = "ADDRESS:PORT"
+    )]
+    pub listen: SocketAddr,
+
     /// Most threads of each of four kinds: for reading long bodies, for asking the database, for writing responses, and for
     /// the rest of bodies that were refused. They are started as they are needed
     #[arg(long, default_value_t = 256, value_parser = at_least_one, value_name = "COUNT")]
@@ -113,10 +123,18 @@ pub struct EdgeLimits {
     /// How long to finish what was taken, after SIGTERM or SIGINT
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub shutdown_timeout: Duration,
+
+    /// How long a connection may be silent, between requests or within one, before it is closed
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub idle_timeout: Duration,
+
+    /// How long a client may take to accept a response as a whole before its connection is dropped
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub send_timeout: Duration,
 }
 
 /// An HTTP server on a bound socket.
-pub struct Edge<S: Service> {
+pub(crate) struct Edge<S: Service> {
     acceptor: Acceptor,
     accept_loop: Arc<AcceptLoop>,
     abandoned: Arc<Abandoned>,
@@ -128,45 +146,37 @@ pub struct Edge<S: Service> {
 
 /// How [`Edge::serve`] ended badly.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A thread could not be started.
+pub(crate) enum ServeError {
     #[error("cannot begin to serve: {0}")]
     Start(io::Error),
-    /// No more connections can be accepted.
     #[error("cannot accept connections any more: {0}")]
     Deaf(io::Error),
-    /// The time to shut down was over before all was answered.
     #[error("{0} requests were still unanswered when the time to shut down was over")]
     Unanswered(usize),
 }
 
 impl<S: Service> Edge<S> {
     /// Starts accepting connections on `listener`; [`Edge::serve`] has `service` answer them, and shows what `registry` has.
-    /// What the socket allows for one write, is allowed for a whole response.
-    ///
-    /// # Errors
-    /// If a thread cannot be started, or the socket is not bound.
-    pub fn new(
+    pub(crate) fn new(
         listener: Socket,
-        limits: EdgeLimits,
+        options: HttpArgs,
         registry: Registry,
         service: S,
     ) -> io::Result<Self> {
-        let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
         let metrics = Arc::new(EdgeMetrics::new(&registry, router::labels(S::ENDPOINTS)));
         let stop_deadline = Arc::default();
         let acceptor = Acceptor::new(listener, Arc::clone(&stop_deadline), Arc::clone(&metrics));
         let abandoned = Arc::new(Abandoned::new(acceptor.ends()));
         let responses = ResponseQueue::new(
-            limits.workers,
-            send_timeout,
+            options.workers,
+            options.send_timeout,
             Arc::clone(&abandoned),
             Arc::clone(&metrics),
             registry.program().name,
         );
         let dispatcher = Dispatcher::new(
             service,
-            limits,
+            options,
             Arc::clone(&stop_deadline),
             Arc::clone(&abandoned),
             registry,
@@ -179,24 +189,18 @@ impl<S: Service> Edge<S> {
             abandoned,
             dispatcher: Arc::new(dispatcher),
             stop_deadline,
-            shutdown_timeout: limits.shutdown_timeout,
+            shutdown_timeout: options.shutdown_timeout,
         })
     }
 
     /// Where it listens.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         listener::address(&self.acceptor.listener)
     }
 
     /// What stops it, from whichever thread: new connections are refused from then on, requests on open ones get 503, and
     /// [`Edge::serve`] returns when all that was taken is answered.
-    ///
-    /// # Errors
-    /// If the process has no file descriptor left.
-    pub fn stopper(&self) -> io::Result<impl Fn() + Send + use<S>> {
+    pub(crate) fn stopper(&self) -> io::Result<impl Fn() + Send + use<S>> {
         let stop_deadline = Arc::clone(&self.stop_deadline);
         let shutdown_timeout = self.shutdown_timeout;
         let listener = self.acceptor.listener.try_clone()?;
@@ -213,10 +217,7 @@ impl<S: Service> Edge<S> {
     }
 
     /// Answers requests until it is stopped, and then all that it has taken, and lets the service finish.
-    ///
-    /// # Errors
-    /// [`ServeError`]
-    pub fn serve(self) -> Result<(), ServeError> {
+    pub(crate) fn serve(self) -> Result<(), ServeError> {
         let responses = Arc::clone(&self.dispatcher.responses);
         responses.start_relief().map_err(ServeError::Start)?;
         let watchdog = self.acceptor.start_watchdog().map_err(ServeError::Start)?;

@@ -7,7 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::ServerArgs;
-use crate::http::{self, Edge, Service};
+use crate::http::{self, Edge, HttpArgs, Service};
 use crate::mysql::SetupError;
 use crate::telemetry::{self, Program, Registry};
 
@@ -59,7 +59,7 @@ pub fn main<S: Service>(
     start: impl FnOnce(&Registry) -> Result<S, Failure>,
 ) -> ExitCode {
     telemetry::start(options.log.log_level, options.log.log_format);
-    match run(options, Registry::new(program), start) {
+    match serve(program, options.http, start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{}", failure.message);
@@ -68,14 +68,18 @@ pub fn main<S: Service>(
     }
 }
 
-fn run<S: Service>(
-    options: &ServerArgs,
-    registry: Registry,
+/// As [`main`], for a program that has options of its own, and logs by itself.
+///
+/// # Errors
+/// Why it ended.
+pub fn serve<S: Service>(
+    program: Program,
+    options: HttpArgs,
     start: impl FnOnce(&Registry) -> Result<S, Failure>,
 ) -> Result<(), Failure> {
     // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
     http::claim_descriptors();
-    let options = &options.http;
+    let registry = Registry::new(program);
     let address = options.listen;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "open to the network: whoever reaches it can use it");
@@ -95,8 +99,7 @@ fn run<S: Service>(
             }
         })?;
     let cannot_serve = "cannot serve";
-    let edge =
-        Edge::new(socket, options.limits, registry, service).map_err(Failure::of(cannot_serve))?;
+    let edge = Edge::new(socket, options, registry, service).map_err(Failure::of(cannot_serve))?;
     let address = edge.address().map_err(Failure::of(cannot_serve))?;
     let stop = edge.stopper().map_err(Failure::of(cannot_serve))?;
     let on_signal = move || {

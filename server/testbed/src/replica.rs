@@ -22,7 +22,7 @@ pub fn messenger(database_url: &str) -> io::Result<Command> {
 /// The command line of the same edge with a constant reply from memory.
 pub fn constant() -> io::Result<Command> {
     let mut command = program("examples/constant")?;
-    command.arg(ANY_PORT);
+    command.env("LISTEN", ANY_PORT);
     Ok(command)
 }
 
@@ -30,7 +30,7 @@ pub fn constant() -> io::Result<Command> {
 pub fn one_per_message(database_url: &str, connections: u32) -> io::Result<Command> {
     let mut command = program("examples/one_per_message")?;
     command
-        .args([ANY_PORT, &connections.to_string()])
-        .env("DATABASE_URL", database_url);
+        .arg(connections.to_string())
+        .envs([("LISTEN", ANY_PORT), ("DATABASE_URL", database_url)]);
     Ok(command)
 }

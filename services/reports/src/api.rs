@@ -55,7 +55,7 @@ impl Reports {
     pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let pool = database.pool("api", SCHEMA.connections);
-        let request_timeout = options.server.http.limits.request_timeout;
+        let request_timeout = options.server.http.request_timeout;
         let watcher = Watcher::start(pool.clone(), request_timeout)
             .map_err(|error| Failure::new(&format!("cannot start the watcher: {error}")))?;
         Ok(Self { pool, watcher })

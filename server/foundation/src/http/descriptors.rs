@@ -18,7 +18,7 @@ const CLOSE_WAIT: &str = "08";
 
 /// Raises the limit to the most that the system grants, less what is kept back. Where that is forbidden, the limit stays
 /// as it is, and the log says so.
-pub fn claim() {
+pub(crate) fn claim() {
     set_limit(|most| most - kept_back(most));
 }
 

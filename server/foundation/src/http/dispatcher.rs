@@ -19,7 +19,7 @@ use super::response::Response;
 use super::response_budget::ResponseBudget;
 use super::response_queue::{ResponseQueue, connection_given_up};
 use super::router::{Handler, Routed, Router, Target};
-use super::{EdgeLimits, Service};
+use super::{HttpArgs, Service};
 use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
 use crate::thread_pool::ThreadPool;
 
@@ -50,7 +50,7 @@ pub(super) struct Dispatcher<S: Service> {
 impl<S: Service> Dispatcher<S> {
     pub(super) fn new(
         service: S,
-        limits: EdgeLimits,
+        options: HttpArgs,
         stop_deadline: Arc<OnceLock<Instant>>,
         abandoned: Arc<Abandoned>,
         registry: Registry,
@@ -59,7 +59,7 @@ impl<S: Service> Dispatcher<S> {
     ) -> Self {
         let handlers = Arc::new(Handlers {
             service,
-            limits,
+            options,
             stop_deadline,
             abandoned,
             being_read: Arc::default(),
@@ -76,12 +76,12 @@ impl<S: Service> Dispatcher<S> {
                 handlers.handle(target, exchange);
             })
         };
-        let query_pool = Arc::new(pool("query", limits.workers));
+        let query_pool = Arc::new(pool("query", options.workers));
         let body_pool = {
             let (handlers, query_pool) = (Arc::clone(&handlers), Arc::clone(&query_pool));
             ThreadPool::new(
                 "body",
-                limits.workers,
+                options.workers,
                 move |(target, exchange): (Target<S>, _)| match handlers.wait_for_body(exchange) {
                     None => {}
                     Some(exchange) if target.blocks() => query_pool.submit((target, exchange)),
@@ -130,7 +130,7 @@ impl<S: Service> Dispatcher<S> {
             parameters,
             arrived,
             &self.responses,
-            self.handlers.limits.request_timeout,
+            self.handlers.options.request_timeout,
         );
         let refusal = match status {
             ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
@@ -153,7 +153,7 @@ impl<S: Service> Dispatcher<S> {
             let problem = self.refuse_what_follows(exchange.connection());
             return exchange.refuse(problem);
         }
-        let body_limit = self.handlers.limits.body_limit;
+        let body_limit = self.handlers.options.body_limit;
         if request::needs_no_waiting(exchange.request(), body_limit) {
             // In any case: what stays in the connection would be taken for the next request.
             exchange.read_body(body_limit);
@@ -234,7 +234,7 @@ impl<S: Service> Dispatcher<S> {
 /// What is done with requests, on whichever thread.
 struct Handlers<S> {
     service: S,
-    limits: EdgeLimits,
+    options: HttpArgs,
     /// Set when the server begins to stop.
     stop_deadline: Arc<OnceLock<Instant>>,
     abandoned: Arc<Abandoned>,
@@ -265,7 +265,7 @@ impl<S: Service> Handlers<S> {
             exchange.refuse(busy(incident));
             return None;
         }
-        exchange.read_body(self.limits.body_limit);
+        exchange.read_body(self.options.body_limit);
         Some(exchange)
     }
 

@@ -48,7 +48,7 @@ const LAST_NUDGES: usize = 100;
 ///
 /// # Errors
 /// As the system says, [`io::ErrorKind::AddrInUse`] among them.
-pub fn listen(
+pub(crate) fn listen(
     address: SocketAddr,
     idle_timeout: Duration,
     send_timeout: Duration,

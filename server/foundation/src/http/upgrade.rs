@@ -82,8 +82,10 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
+    use clap::Parser;
+
     use super::*;
-    use crate::http::{Edge, EdgeLimits, Endpoint, Exchange, Handler, Problem, Service, listen};
+    use crate::http::{Edge, Endpoint, Exchange, Handler, HttpArgs, Problem, Service, listen};
     use crate::telemetry::{Program, Registry};
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -118,16 +120,10 @@ mod tests {
     }
 
     fn edge() -> Edge<Echo> {
-        let limits = EdgeLimits {
-            body_limit: 0,
-            workers: 1,
-            request_timeout: PATIENCE,
-            shutdown_timeout: PATIENCE,
-        };
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = listen(any_port, PATIENCE, PATIENCE).expect("a port is free");
+        let options = HttpArgs::parse_from(["test", "--listen", "127.0.0.1:0"]);
+        let listener = listen(options.listen, PATIENCE, PATIENCE).expect("a port is free");
         let registry = Registry::new(Program::new("test", ""));
-        Edge::new(listener, limits, registry, Echo).expect("it is bound")
+        Edge::new(listener, options, registry, Echo).expect("it is bound")
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Scene {
         };
         let mut constant = program("examples/constant_user")?;
         Ok(Self {
-            constant: started(constant.arg("127.0.0.1:0"))?,
+            constant: started(constant.env("LISTEN", "127.0.0.1:0"))?,
             cached: users("on")?,
             other: users("on")?,
             uncached: users("off")?,
