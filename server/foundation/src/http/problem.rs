@@ -9,17 +9,20 @@ use serde_json::Value;
 use super::response::{Response, phrase};
 use crate::telemetry::Incident;
 
-/// The media type of a problem document.
-pub(super) const MEDIA_TYPE: &str = "application/problem+json";
-
 /// Why a request failed, as its client is told: what to change, and nothing of the server's inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename = "about:blank")]
 pub struct Problem {
+    /// With the type `about:blank` it is the phrase of the status (section 4.2.1).
+    title: &'static str,
     status: u16,
     detail: Cow<'static, str>,
-    headers: Vec<(&'static str, Cow<'static, str>)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<Incident>,
+    #[serde(flatten)]
     members: BTreeMap<&'static str, Value>,
-    incident: Option<Incident>,
+    #[serde(skip)]
+    headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl Problem {
@@ -28,18 +31,19 @@ impl Problem {
     pub fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry = (status == 503).then_some(("Retry-After", Cow::Borrowed("1")));
         Self {
+            title: phrase(status),
             status,
             detail: detail.into(),
-            headers: retry.into_iter().collect(),
+            instance: None,
             members: BTreeMap::new(),
-            incident: None,
+            headers: retry.into_iter().collect(),
         }
     }
 
     /// Names the incident, which stands in the log with its cause, as the problem's `instance`.
     #[must_use]
     pub fn with_incident(mut self, incident: impl Into<Option<Incident>>) -> Self {
-        self.incident = incident.into();
+        self.instance = incident.into();
         self
     }
 
@@ -64,32 +68,11 @@ impl Problem {
     }
 }
 
-/// RFC 9457, section 3.1. With the type `about:blank` the title is the phrase of the status, by section 4.2.1.
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: &'a str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-    #[serde(flatten)]
-    members: &'a BTreeMap<&'static str, Value>,
-}
-
 impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
-        let document = Document {
-            r#type: "about:blank",
-            title: phrase(problem.status),
-            status: problem.status,
-            detail: &problem.detail,
-            instance: problem.incident.map(|incident| incident.to_string()),
-            members: &problem.members,
-        };
-        let mut response = Self::json(&document).with_status(problem.status);
-        response.content_type = MEDIA_TYPE.into();
-        response.incident = problem.incident;
+        let mut response = Self::json(&problem).with_status(problem.status);
+        response.content_type = "application/problem+json".into();
+        response.incident = problem.instance;
         let headers = problem.headers.into_iter();
         headers.fold(response, |response, (name, value)| {
             response.with_header(name, value)

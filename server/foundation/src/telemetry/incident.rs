@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use uuid::Uuid;
 
 /// A cause that many requests meet is logged once in this time.
@@ -11,8 +12,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One occurrence of a trouble. Stands in the log line of the cause, and as `instance` (RFC 9457, section 3.1.5) in
 /// every answer that it led to, so that a client and the operator speak of the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Incident(Uuid);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Incident(#[serde(with = "uuid::serde::urn")] Uuid);
 
 impl Incident {
     /// A new one.
