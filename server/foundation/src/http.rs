@@ -187,7 +187,7 @@ impl<S: Service> Edge<S> {
             accept_loop: acceptor.open()?,
             acceptor,
             abandoned,
-            dispatcher: Arc::new(dispatcher),
+            dispatcher,
             stop_deadline,
             shutdown_timeout: options.shutdown_timeout,
         })
@@ -252,7 +252,7 @@ impl<S: Service> Edge<S> {
             // Unless it was told to stop it does so by itself.
             let deadline = || Instant::now() + self.shutdown_timeout;
             let deadline = *self.stop_deadline.get_or_init(deadline);
-            self.dispatcher.service().stopping();
+            self.dispatcher.service.stopping();
             let finished = self.finish(deadline);
             over.store(true, Ordering::Release);
             for accept_loop in accept_loops.lock().iter().filter_map(Weak::upgrade) {

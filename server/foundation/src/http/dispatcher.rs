@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -29,22 +29,38 @@ const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// What the receivers hand requests to. All requests of a connection come through one accept loop and one receiver, so their
 /// turns are in the order of their arrival.
 pub(super) struct Dispatcher<S: Service> {
+    pub(super) service: S,
+    options: HttpArgs,
     router: Router<S>,
-    handlers: Arc<Handlers<S>>,
     /// Waits for bodies that are still on their way.
     body_pool: ThreadPool<(Target<S>, Exchange)>,
     /// Runs what asks the database: apart, so that slow clients do not hold it up.
-    query_pool: Arc<ThreadPool<(Target<S>, Exchange)>>,
+    query_pool: ThreadPool<(Target<S>, Exchange)>,
     /// Renders the metrics, for which the system reads files: apart, so that they are shown whatever holds up the others.
     metrics_pool: ThreadPool<(Target<S>, Exchange)>,
     /// Asks whether the service is ready: apart, so that pages that wait for the database do not hold it up. One at a time is
     /// enough, as each has a deadline from its arrival on.
     readiness_pool: ThreadPool<(Target<S>, Exchange)>,
     pub(super) responses: Arc<ResponseQueue>,
-    /// Logs connections on which nothing more is served.
-    given_up: Reporter,
+    /// Counts the bytes of answers that their clients have not read.
+    unread: ResponseBudget,
+    /// Set when the server begins to stop.
+    stop_deadline: Arc<OnceLock<Instant>>,
+    abandoned: Arc<Abandoned>,
     /// Set with each request.
     heard: AtomicBool,
+    /// Each request whose body is still on its way has a clone.
+    being_read: Arc<()>,
+    /// Logs connections on which nothing more is served.
+    given_up: Reporter,
+    /// Logs requests that are refused since the server stops.
+    refusals: Reporter,
+    /// Logs bodies that nobody had the time to read.
+    unheard: Reporter,
+    /// Rate-limits the line on failing health.
+    sickness: Reporter,
+    registry: Registry,
+    metrics: Arc<EdgeMetrics>,
 }
 
 impl<S: Service> Dispatcher<S> {
@@ -56,55 +72,38 @@ impl<S: Service> Dispatcher<S> {
         registry: Registry,
         metrics: Arc<EdgeMetrics>,
         responses: ResponseQueue,
-    ) -> Self {
-        let handlers = Arc::new(Handlers {
-            service,
-            options,
-            stop_deadline,
-            abandoned,
-            being_read: Arc::default(),
-            refusals: Reporter::default(),
-            unheard: Reporter::default(),
-            sickness: Reporter::default(),
-            unread: ResponseBudget::default(),
-            registry,
-            metrics,
-        });
-        let pool = |name, threads| {
-            let handlers = Arc::clone(&handlers);
-            ThreadPool::new(name, threads, move |(target, exchange)| {
-                handlers.handle(target, exchange);
-            })
-        };
-        let query_pool = Arc::new(pool("query", options.workers));
-        let body_pool = {
-            let (handlers, query_pool) = (Arc::clone(&handlers), Arc::clone(&query_pool));
-            ThreadPool::new(
-                "body",
-                options.workers,
-                move |(target, exchange): (Target<S>, _)| match handlers.wait_for_body(exchange) {
-                    None => {}
-                    Some(exchange) if target.blocks() => query_pool.submit((target, exchange)),
-                    Some(exchange) => handlers.handle(target, exchange),
-                },
-            )
-        };
-        Self {
-            router: Router::new(S::ENDPOINTS),
-            body_pool,
-            query_pool,
-            metrics_pool: pool("metrics", 1),
-            readiness_pool: pool("readiness", 1),
-            handlers,
-            responses: Arc::new(responses),
-            given_up: Reporter::default(),
-            heard: AtomicBool::new(false),
-        }
-    }
-
-    /// What answers.
-    pub(super) fn service(&self) -> &S {
-        &self.handlers.service
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| {
+            let pool = |name, threads, work: fn(&Self, Target<S>, Exchange)| {
+                let this = Weak::clone(this);
+                ThreadPool::new(name, threads, move |(target, exchange)| {
+                    if let Some(dispatcher) = this.upgrade() {
+                        work(&dispatcher, target, exchange);
+                    }
+                })
+            };
+            Self {
+                service,
+                options,
+                router: Router::new(S::ENDPOINTS),
+                body_pool: pool("body", options.workers, Self::wait_for_body),
+                query_pool: pool("query", options.workers, Self::handle),
+                metrics_pool: pool("metrics", 1, Self::handle),
+                readiness_pool: pool("readiness", 1, Self::handle),
+                responses: Arc::new(responses),
+                unread: ResponseBudget::default(),
+                stop_deadline,
+                abandoned,
+                heard: AtomicBool::new(false),
+                being_read: Arc::default(),
+                given_up: Reporter::default(),
+                refusals: Reporter::default(),
+                unheard: Reporter::default(),
+                sickness: Reporter::default(),
+                registry,
+                metrics,
+            }
+        })
     }
 
     /// Takes a request, without blocking: begins it, or has it begun when all before it on its connection are answered.
@@ -130,7 +129,7 @@ impl<S: Service> Dispatcher<S> {
             parameters,
             arrived,
             &self.responses,
-            self.handlers.options.request_timeout,
+            self.options.request_timeout,
         );
         let refusal = match status {
             ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
@@ -153,13 +152,13 @@ impl<S: Service> Dispatcher<S> {
             let problem = self.refuse_what_follows(exchange.connection());
             return exchange.refuse(problem);
         }
-        let body_limit = self.handlers.options.body_limit;
+        let body_limit = self.options.body_limit;
         if request::needs_no_waiting(exchange.request(), body_limit) {
             // In any case: what stays in the connection would be taken for the next request.
             exchange.read_body(body_limit);
             self.dispatch(target, exchange);
         } else {
-            exchange.wait_for_body(&self.handlers.being_read);
+            exchange.wait_for_body(&self.being_read);
             self.body_pool.submit((target, exchange));
         }
     }
@@ -168,13 +167,10 @@ impl<S: Service> Dispatcher<S> {
     fn dispatch(&self, target: Target<S>, exchange: Exchange) {
         match target {
             Target::Ready => self.readiness_pool.submit((target, exchange)),
-            Target::Metrics => {
-                self.observe();
-                self.metrics_pool.submit((target, exchange));
-            }
+            Target::Metrics => self.metrics_pool.submit((target, exchange)),
             _ if target.blocks() => self.query_pool.submit((target, exchange)),
             _ => {
-                let handle = AssertUnwindSafe(|| self.handlers.handle(target, exchange));
+                let handle = AssertUnwindSafe(|| self.handle(target, exchange));
                 if catch_unwind(handle).is_err() {
                     // An exchange that is dropped by a panic answers 500 by itself.
                     tracing::error!("a request panicked; the server goes on");
@@ -205,9 +201,10 @@ impl<S: Service> Dispatcher<S> {
 
     /// Brings the gauges up to date.
     fn observe(&self) {
+        self.service.observe();
         self.responses.observe();
         for pool in self.pools() {
-            self.handlers.metrics.set_workers(pool.state());
+            self.metrics.set_workers(pool.state());
         }
     }
 
@@ -218,7 +215,7 @@ impl<S: Service> Dispatcher<S> {
 
     /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
     pub(super) fn unanswered(&self) -> usize {
-        let being_read = Arc::strong_count(&self.handlers.being_read) - 1;
+        let being_read = Arc::strong_count(&self.being_read) - 1;
         self.responses.pipelines().open().saturating_sub(being_read)
     }
 
@@ -226,35 +223,11 @@ impl<S: Service> Dispatcher<S> {
     pub(super) fn into_service(self: Arc<Self>) -> Option<S> {
         self.pools().into_iter().for_each(ThreadPool::join);
         self.responses.join();
-        let handlers = Arc::into_inner(self)?.handlers;
-        Arc::into_inner(handlers).map(|handlers| handlers.service)
+        Arc::into_inner(self).map(|dispatcher| dispatcher.service)
     }
-}
 
-/// What is done with requests, on whichever thread.
-struct Handlers<S> {
-    service: S,
-    options: HttpArgs,
-    /// Set when the server begins to stop.
-    stop_deadline: Arc<OnceLock<Instant>>,
-    abandoned: Arc<Abandoned>,
-    /// Each request whose body is still on its way has a clone.
-    being_read: Arc<()>,
-    /// Logs requests that are refused since the server stops.
-    refusals: Reporter,
-    /// Logs bodies that nobody had the time to read.
-    unheard: Reporter,
-    /// Rate-limits the line on failing health.
-    sickness: Reporter,
-    unread: ResponseBudget,
-    registry: Registry,
-    metrics: Arc<EdgeMetrics>,
-}
-
-impl<S: Service> Handlers<S> {
-    /// Reads a body that is still on its way. Until it is there, the request does not count as taken. None if the request was
-    /// answered instead.
-    fn wait_for_body(&self, mut exchange: Exchange) -> Option<Exchange> {
+    /// Reads a body that is still on its way, and hands the request on. Until then it does not count as taken.
+    fn wait_for_body(&self, target: Target<S>, mut exchange: Exchange) {
         if exchange.deadline() <= Instant::now() {
             let incident = self.unheard.report(|incident| {
                 tracing::warn!(
@@ -262,11 +235,10 @@ impl<S: Service> Handlers<S> {
                     "refusing bodies: their time was over before a worker was free, or their turn had come"
                 );
             });
-            exchange.refuse(busy(incident));
-            return None;
+            return exchange.refuse(busy(incident));
         }
         exchange.read_body(self.options.body_limit);
-        Some(exchange)
+        self.dispatch(target, exchange);
     }
 
     fn handle(&self, target: Target<S>, mut exchange: Exchange) {
@@ -297,7 +269,7 @@ impl<S: Service> Handlers<S> {
             }
             Target::Health => exchange.answer(self.health()),
             Target::Metrics => {
-                self.service.observe();
+                self.observe();
                 exchange.answer(Response::bytes(TEXT_FORMAT, self.registry.render()));
             }
             Target::Refused(problem) => exchange.answer(problem),
