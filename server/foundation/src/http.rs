@@ -33,7 +33,7 @@ mod metrics;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -137,11 +137,7 @@ pub struct HttpArgs {
 pub(crate) struct Edge<S: Service> {
     acceptor: Acceptor,
     accept_loop: Arc<AcceptLoop>,
-    abandoned: Arc<Abandoned>,
     dispatcher: Arc<Dispatcher<S>>,
-    /// The moment at which the time to shut down is over: set when the server begins to stop.
-    stop_deadline: Arc<OnceLock<Instant>>,
-    shutdown_timeout: Duration,
 }
 
 /// How [`Edge::serve`] ended badly.
@@ -177,8 +173,8 @@ impl<S: Service> Edge<S> {
         let dispatcher = Dispatcher::new(
             service,
             options,
-            Arc::clone(&stop_deadline),
-            Arc::clone(&abandoned),
+            stop_deadline,
+            abandoned,
             registry,
             metrics,
             responses,
@@ -186,10 +182,7 @@ impl<S: Service> Edge<S> {
         Ok(Self {
             accept_loop: acceptor.open()?,
             acceptor,
-            abandoned,
             dispatcher,
-            stop_deadline,
-            shutdown_timeout: options.shutdown_timeout,
         })
     }
 
@@ -201,8 +194,8 @@ impl<S: Service> Edge<S> {
     /// What stops it, from whichever thread: new connections are refused from then on, requests on open ones get 503, and
     /// [`Edge::serve`] returns when all that was taken is answered.
     pub(crate) fn stopper(&self) -> io::Result<impl Fn() + Send + use<S>> {
-        let stop_deadline = Arc::clone(&self.stop_deadline);
-        let shutdown_timeout = self.shutdown_timeout;
+        let stop_deadline = Arc::clone(&self.dispatcher.stop_deadline);
+        let shutdown_timeout = self.dispatcher.options.shutdown_timeout;
         let listener = self.acceptor.listener.try_clone()?;
         Ok(move || {
             let deadline = Instant::now() + shutdown_timeout;
@@ -250,9 +243,10 @@ impl<S: Service> Edge<S> {
                     .map(drop)
             });
             // Unless it was told to stop it does so by itself.
-            let deadline = || Instant::now() + self.shutdown_timeout;
-            let deadline = *self.stop_deadline.get_or_init(deadline);
-            self.dispatcher.service.stopping();
+            let dispatcher = &self.dispatcher;
+            let deadline = || Instant::now() + dispatcher.options.shutdown_timeout;
+            let deadline = *dispatcher.stop_deadline.get_or_init(deadline);
+            dispatcher.service.stopping();
             let finished = self.finish(deadline);
             over.store(true, Ordering::Release);
             for accept_loop in accept_loops.lock().iter().filter_map(Weak::upgrade) {
@@ -273,10 +267,10 @@ impl<S: Service> Edge<S> {
         serve(Arc::clone(&accept_loop)).map_err(ServeError::Start)?;
         loop {
             let cause = self.acceptor.wait_for_end(&accept_loop, watchdog);
-            if self.stop_deadline.get().is_some() {
+            if self.dispatcher.stop_deadline.get().is_some() {
                 return Ok(());
             }
-            if self.abandoned.are_too_many() {
+            if self.dispatcher.abandoned.are_too_many() {
                 return Err(ServeError::Deaf(cause));
             }
             match self.acceptor.reopen(&cause, watchdog, &serve) {

@@ -15,10 +15,10 @@ use super::metrics::EdgeMetrics;
 use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::request;
-use super::response::Response;
+use super::response::{JSON, Response};
 use super::response_budget::ResponseBudget;
 use super::response_queue::{ResponseQueue, connection_given_up};
-use super::router::{Handler, Routed, Router, Target};
+use super::router::{Handler, Router, Target};
 use super::{HttpArgs, Service};
 use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
 use crate::thread_pool::ThreadPool;
@@ -30,7 +30,7 @@ const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// turns are in the order of their arrival.
 pub(super) struct Dispatcher<S: Service> {
     pub(super) service: S,
-    options: HttpArgs,
+    pub(super) options: HttpArgs,
     router: Router<S>,
     /// Waits for bodies that are still on their way.
     body_pool: ThreadPool<(Target<S>, Exchange)>,
@@ -44,9 +44,9 @@ pub(super) struct Dispatcher<S: Service> {
     pub(super) responses: Arc<ResponseQueue>,
     /// Counts the bytes of answers that their clients have not read.
     unread: ResponseBudget,
-    /// Set when the server begins to stop.
-    stop_deadline: Arc<OnceLock<Instant>>,
-    abandoned: Arc<Abandoned>,
+    /// The moment at which the time to shut down is over: set when the server begins to stop.
+    pub(super) stop_deadline: Arc<OnceLock<Instant>>,
+    pub(super) abandoned: Arc<Abandoned>,
     /// Set with each request.
     heard: AtomicBool,
     /// Each request whose body is still on its way has a clone.
@@ -117,16 +117,12 @@ impl<S: Service> Dispatcher<S> {
         let Some(status) = pipelines.enter(connection, arrived) else {
             return self.responses.ignore(request, connection);
         };
-        let Routed {
-            target,
-            label,
-            parameters,
-        } = self.router.route(request.method().as_str(), request.url());
+        let routed = self.router.route(request.method().as_str(), request.url());
         let mut exchange = Exchange::open(
             request,
             connection,
-            label,
-            parameters,
+            routed.label,
+            routed.parameters,
             arrived,
             &self.responses,
             self.options.request_timeout,
@@ -142,7 +138,7 @@ impl<S: Service> Dispatcher<S> {
         let dispatcher = Arc::clone(self);
         pipelines.in_turn(connection, move |before| match refusal {
             Some(problem) => exchange.refuse(problem),
-            None => dispatcher.begin(target, exchange, before),
+            None => dispatcher.begin(routed.target, exchange, before),
         });
     }
 
@@ -255,11 +251,9 @@ impl<S: Service> Dispatcher<S> {
                     exchange.answer(self.shutting_down());
                 }
                 Handler::Blocking(handle) => {
-                    let response: Response = match self.unread.check_room() {
-                        Ok(()) => handle(&self.service, &exchange).into(),
-                        Err(incident) => busy(incident).into(),
-                    };
-                    exchange.answer(response.held_by(&self.unread));
+                    let room = self.unread.check_room().map_err(busy);
+                    let response = room.and_then(|()| handle(&self.service, &exchange));
+                    exchange.answer(Response::from(response).held_by(&self.unread));
                 }
             },
             Target::Ready => {
@@ -273,7 +267,11 @@ impl<S: Service> Dispatcher<S> {
                 exchange.answer(Response::bytes(TEXT_FORMAT, self.registry.render()));
             }
             Target::Refused(problem) => exchange.answer(problem),
-            Target::Contract => exchange.answer(contract::<S>()),
+            Target::Contract => {
+                let nothing = || Problem::new(404, "There is no contract here.");
+                let contract = S::contract().ok_or_else(nothing);
+                exchange.answer(contract.map(|json| Response::bytes(JSON, json.as_bytes())));
+            }
         }
     }
 
@@ -299,11 +297,6 @@ impl<S: Service> Dispatcher<S> {
         )
         .with_incident(incident)
     }
-}
-
-fn contract<S: Service>() -> Result<Response, Problem> {
-    let contract = S::contract().ok_or_else(|| Problem::new(404, "There is no contract here."))?;
-    Ok(Response::bytes("application/json", contract.as_bytes()))
 }
 
 fn busy(incident: Incident) -> Problem {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::response_budget::{Held, ResponseBudget};
 use crate::telemetry::Incident;
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// The statuses without a body, and so without a length of one (RFC 9110, sections 8.6 and 15.4.5).
 const NO_CONTENT: u16 = 204;
