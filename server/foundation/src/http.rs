@@ -27,7 +27,6 @@ mod load_shedding;
 mod listener;
 mod sockets;
 mod descriptors;
-
 mod metrics;
 
 use std::io;
@@ -87,11 +86,9 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// work by itself. Does not block.
     fn stopping(&self) {}
 
-    /// Ends what works in the background, when all that was taken is answered. `deadline` is the moment at which the time to
-    /// shut down is over.
-    fn finish(self, deadline: Instant) {
-        let _ = deadline;
-    }
+    /// Ends what works in the background, when all that was taken is answered. Is given the moment at which the time to shut
+    /// down is over.
+    fn finish(self, _deadline: Instant) {}
 }
 
 /// Options of the edge.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    TextEncoder,
 };
 
 /// The media type of what [`Registry::render`] gives.
@@ -101,11 +101,10 @@ impl Registry {
     /// All metrics, as Prometheus reads them.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
-        let mut text = Vec::new();
         TextEncoder::new()
-            .encode(&self.all.gather(), &mut text)
-            .expect("memory takes all that is written to it, and no family is empty");
-        text
+            .encode_to_string(&self.all.gather())
+            .expect("memory takes all that is written to it, and no family is empty")
+            .into_bytes()
     }
 
     /// Registers a counter.
