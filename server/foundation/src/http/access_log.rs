@@ -20,7 +20,10 @@ pub(super) fn if_wanted(open: &InFlight) -> Option<impl FnOnce(&Response, Durati
     let clip = |text: &str| text.chars().take(MOST_SHOWN).collect::<String>();
     let method = clip(open.request.method().as_str());
     let path = clip(open.request.url().split('?').next().unwrap_or_default());
-    let named = request::client_s_id(&open.request, MOST_SHOWN).map(str::to_owned);
+    // By which clients and proxies find a request again.
+    let id = request::headers(&open.request, "X-Request-Id").next();
+    let fit = |id: &&str| id.len() <= MOST_SHOWN && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let request_id = id.filter(fit).map(str::to_owned);
     let (peer, resource) = (open.connection, open.resource);
     Some(move |answer: &Response, took: Duration, delivered: bool| {
         tracing::debug!(
@@ -31,7 +34,7 @@ pub(super) fn if_wanted(open: &InFlight) -> Option<impl FnOnce(&Response, Durati
             duration_ms = took.as_secs_f64() * 1000.0,
             delivered,
             resource_id = resource.map(field::display),
-            request_id = named,
+            request_id,
             instance = answer.incident.map(field::display),
             "request"
         );

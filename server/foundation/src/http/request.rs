@@ -257,12 +257,6 @@ pub(super) fn parse_key(value: &str) -> Result<Uuid, Problem> {
     }
 }
 
-/// `X-Request-Id`, by which clients and proxies find a request again, if it is fit for a log.
-pub(super) fn client_s_id(request: &Request, most: usize) -> Option<&str> {
-    let fit = |id: &&str| id.len() <= most && id.bytes().all(|byte| byte.is_ascii_graphic());
-    header(request, "X-Request-Id").filter(fit)
-}
-
 /// What the answer has to say of the connection.
 pub(super) fn connection(request: &Request) -> Connection {
     let asked = header(request, "Connection").map(str::to_ascii_lowercase);
