@@ -137,8 +137,6 @@ pub fn number<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -149,7 +147,6 @@ mod tests {
             message: NewMessage::new(format!("user {user}"), format!("text {text}"))
                 .expect("within the limits"),
             request_id: RequestId::Client(Uuid::from_u128(id.into())),
-            deadline: Instant::now(),
         }
     }
 

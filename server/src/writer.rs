@@ -116,7 +116,7 @@ impl Writer {
     /// Queues a message, whose exchange is answered when it is stored, or its time is over; or answers at once that the queue
     /// is full. Does not block.
     pub fn submit(&self, submission: Submission, exchange: Exchange) {
-        let (deadline, owed) = (submission.deadline, Owed::new(exchange));
+        let (deadline, owed) = (exchange.deadline(), Owed::new(exchange));
         let waiting = Waiting {
             submission,
             owed: Arc::clone(&owed),

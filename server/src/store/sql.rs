@@ -171,8 +171,6 @@ fn push_list<T>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -207,7 +205,6 @@ mod tests {
                     Submission {
                         message: NewMessage::new(user, "🌍".repeat(text)).expect("within the limits"),
                         request_id: RequestId::draw(),
-                        deadline: Instant::now(),
                     }
                 })
                 .collect();
