@@ -123,15 +123,6 @@ pub(super) fn insert_and_commit(
     sql
 }
 
-/// The messages with these numbers, one at least, and up to `predecessors` before each, every one once, oldest first.
-pub(super) fn windows(numbers: &[u64], predecessors: u64) -> String {
-    let ranges: Vec<_> = numbers
-        .iter()
-        .map(|seq| format!("seq BETWEEN {} AND {seq}", seq.saturating_sub(predecessors)))
-        .collect();
-    format!("{MESSAGES} WHERE {} ORDER BY seq", ranges.join(" OR "))
-}
-
 /// The last `limit` messages below `before`, newest first.
 pub(super) fn page(before: Option<u64>, limit: u64) -> String {
     let below = before.map_or_else(String::new, |before| format!(" WHERE seq < {before}"));

@@ -8,7 +8,6 @@ use foundation::http::{Exchange, Problem};
 use foundation::mysql::{Access, Database};
 use parking_lot::{Condvar, Mutex};
 
-use super::attempts::RetryState;
 use crate::error::Error;
 use crate::metrics::WriterMetrics;
 
@@ -21,25 +20,15 @@ const LATE: &str =
     "messages are not stored in time: it has not answered yet, or those before them took long";
 
 /// What a client may be told of its message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Progress {
     /// Nothing is stored.
+    #[default]
     NotSent,
     /// It is on its way into the database.
     Sent,
-    /// It may be stored, or not.
+    /// It may be stored, now or later, or not.
     InDoubt,
-}
-
-impl Progress {
-    /// Between two attempts.
-    pub(super) fn of(retry: RetryState) -> Self {
-        if retry.outcome_unknown {
-            Self::InDoubt
-        } else {
-            Self::NotSent
-        }
-    }
 }
 
 /// The response that a message is owed. Whoever takes the exchange answers.
