@@ -13,7 +13,7 @@ pub(crate) use self::faults::Fault;
 #[cfg(test)]
 pub(crate) use self::model::{Message, Request};
 pub(crate) use self::model::{Model, Shape};
-use crate::verify::{self, Check, Judgement, Verdict};
+use crate::verify::{self, Check, Verdict};
 
 /// The outcome of the self-test: its text, and whether the judge passed.
 #[derive(Debug)]
@@ -98,18 +98,9 @@ fn random(seed: u64, stream: u32) -> ChaCha8Rng {
 
 /// Returns the verdict on a made-up history, and the checks that found something.
 pub(crate) fn verdict(model: &Model) -> (Verdict, Vec<Check>) {
-    let Judgement {
-        verdict,
-        violations,
-        ..
-    } = verify::judge(&model.history());
-    (
-        verdict,
-        violations
-            .into_iter()
-            .map(|violations| violations.check)
-            .collect(),
-    )
+    let judgement = verify::judge(&model.history());
+    let found = judgement.violations.into_keys().collect();
+    (judgement.verdict, found)
 }
 
 #[cfg(test)]

@@ -292,24 +292,17 @@ fn latency(latency: &Latency) -> LatencyFigures {
 
 fn checks(judgement: &Judgement) -> Vec<CheckResult> {
     let result = |check: Check| {
-        let found = judgement
-            .violations
-            .iter()
-            .find(|violations| violations.check == check);
+        let found = judgement.violations.get(&check);
         CheckResult {
             code: check.code().to_owned(),
             name: check.name().to_owned(),
             promise: check.meaning().to_owned(),
             violations: found.map_or(0, |violations| violations.count),
             examples: found
-                .map(|violations| {
-                    violations
-                        .worst
-                        .iter()
-                        .map(|contradiction| contradiction.explanation.clone())
-                        .collect()
-                })
-                .unwrap_or_default(),
+                .into_iter()
+                .flat_map(|violations| &violations.worst)
+                .map(|contradiction| contradiction.explanation.clone())
+                .collect(),
         }
     };
     Check::ALL.into_iter().map(result).collect()

@@ -17,7 +17,8 @@ const STYLE: &str = include_str!("page/style.css");
 /// The policy of the page: nothing but the style in the file itself may be loaded.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-pub(super) fn render(results: &Results<'_>) -> String {
+/// Renders the results as a page.
+pub(crate) fn render(results: &Results<'_>) -> String {
     let mut body = String::new();
     body.push_str(&verdict(results));
     if let Some(run) = &results.run {
@@ -62,11 +63,8 @@ fn verdict(results: &Results<'_>) -> String {
             ),
             Verdict::Unknown => ("open", "unknown: no request was answered".to_owned()),
             Verdict::Invalid => {
-                let names: Vec<&str> = judgement
-                    .violations
-                    .iter()
-                    .map(|violations| violations.check.name())
-                    .collect();
+                let checks = judgement.violations.keys();
+                let names: Vec<&str> = checks.map(|check| check.name()).collect();
                 ("bad", format!("INVALID: {}", names.join(", ")))
             }
         },
@@ -169,10 +167,7 @@ fn highest_percentile(latency: &Latency) -> Option<f64> {
 fn checks(judgement: &Judgement) -> String {
     let mut rows = String::new();
     for check in Check::ALL {
-        let found = judgement
-            .violations
-            .iter()
-            .find(|violations| violations.check == check);
+        let found = judgement.violations.get(&check);
         let (class, count) = found.map_or(("good", 0), |violations| ("bad", violations.count));
         let word = if count == 0 {
             "kept".to_owned()
@@ -201,12 +196,12 @@ fn checks(judgement: &Judgement) -> String {
 
 fn contradictions(results: &Results<'_>, judgement: &Judgement) -> String {
     let mut text = String::new();
-    for violations in &judgement.violations {
+    for (check, violations) in &judgement.violations {
         let _ = writeln!(
             text,
             "<h2 class=\"bad\">{} ({}): {} violations</h2>",
-            escape(violations.check.name()),
-            violations.check.code(),
+            escape(check.name()),
+            check.code(),
             violations.count
         );
         for contradiction in &violations.worst {

@@ -90,8 +90,8 @@ fn verdict(page: &mut String, results: &Results<'_>, paint: Paint) {
             "unknown: no request was answered, so nothing could be judged\n"
         ),
         Verdict::Invalid => {
-            for violations in &judgement.violations {
-                let (check, count) = (violations.check, violations.count);
+            for (check, violations) in &judgement.violations {
+                let count = violations.count;
                 let plural = if count == 1 { "" } else { "s" };
                 let invalid = paint.red("INVALID");
                 line!(

@@ -32,7 +32,7 @@ fn unreadable(facts: &Facts<'_>, violations: &mut Violations) {
 
 fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violations) {
     let Irregular { op, window } = irregular;
-    let full = facts.history.window.0;
+    let full = facts.history.window;
     let request = facts.op(*op);
     let explanation = |end: &str| {
         let seqs = explain::seqs(window);

@@ -108,6 +108,7 @@ fn honest(count: u32) -> History {
             replicas: vec!["a".to_owned(), "b".to_owned()],
             ..JudgeSettings::default()
         },
+        window: WINDOW,
         ops: ops.collect(),
         names,
         ..History::default()
