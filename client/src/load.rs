@@ -11,13 +11,14 @@ mod timer;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::SetOnce;
+
 pub(crate) use self::clock::{Clock, cpu_time};
 use self::connection::{Replica, Timeouts};
 use self::coroutine::Coroutine;
 pub(crate) use self::pace::Amount;
 use self::pace::Pace;
 use self::progress::Progress;
-use self::stop::Stop;
 use crate::args::{RunArgs, Target};
 use crate::error::Error;
 use crate::history::{History, JudgeSettings, Phase, Recorder, Writer};
@@ -177,10 +178,15 @@ struct Shared {
     replicas: Replicas,
     recorder: Mutex<Recorder>,
     clock: Clock,
-    stop: Arc<Stop>,
+    /// Set when nothing more is to be sent.
+    stop: Arc<SetOnce<()>>,
 }
 
 impl Shared {
+    fn is_stopping(&self) -> bool {
+        self.stop.initialized()
+    }
+
     /// Locks the recorder: while a reply is read, for microseconds; with `--history` now and then while a part of the
     /// file is written. It is never held across an await, and the run has one thread, so nobody waits for it.
     fn recorder(&self) -> MutexGuard<'_, Recorder> {
@@ -233,7 +239,7 @@ pub(crate) async fn run(
     if load.check {
         probe_and_fetch_pages(&shared).await;
     }
-    let interrupted = shared.stop.is_requested();
+    let interrupted = shared.is_stopping();
     let shared = Arc::into_inner(shared)
         .ok_or_else(|| Error::BrokeDown("a coroutine is left over".to_owned()))?;
     let recorder = shared.recorder.into_inner();
@@ -314,13 +320,13 @@ pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
 async fn probe_and_fetch_pages(shared: &Arc<Shared>) {
     let mut coroutine = Coroutine::new(shared, shared.load.concurrency);
     for replica in 0..shared.replicas.len() {
-        if shared.stop.is_requested() {
+        if shared.is_stopping() {
             return;
         }
         coroutine.probe(replica).await;
     }
     for replica in 0..shared.replicas.len() {
-        if shared.stop.is_requested() {
+        if shared.is_stopping() {
             return;
         }
         coroutine.fetch_page(replica).await;

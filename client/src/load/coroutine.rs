@@ -53,13 +53,8 @@ impl Coroutine {
     /// Sends as long as there is something to send; returns the coroutine for the next part of the run.
     pub(super) async fn run(mut self, phase: Phase, pace: Arc<Pace>) -> Self {
         let mut sent = 0;
-        // Where there is none, the runtime's own does, less exactly.
-        let mut timer = if pace.is_open() {
-            Timer::new().ok()
-        } else {
-            None
-        };
-        while !self.shared.stop.is_requested() {
+        let mut timer = Timer::default();
+        while !self.shared.is_stopping() {
             let Some(intended_ns) = pace.next(sent, &mut timer, &self.shared).await else {
                 break;
             };
@@ -69,7 +64,7 @@ impl Coroutine {
             self.send(&planned, intended_ns, phase).await;
             sent += 1;
         }
-        if self.shared.stop.is_requested() {
+        if self.shared.is_stopping() {
             // The next signal ends the program.
             self.shared.recorder().flush();
         }
@@ -137,7 +132,7 @@ impl Coroutine {
                 // It may have failed at once, and then others would never have their turn.
                 tokio::time::sleep(UNCONNECTED_PAUSE).await;
             }
-            if attempts > retries || reason.is_refusal() || self.shared.stop.is_requested() {
+            if attempts > retries || reason.is_refusal() || self.shared.is_stopping() {
                 break (end_ns, unknown_outcome.unwrap_or(reason.outcome()), None);
             }
             tokio::time::sleep(pause(attempts)).await;
