@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Results, Run};
+use super::{Results, Run, ThresholdOutcome};
 use crate::stats::{Group, Latency};
-use crate::verify::{Check, Judgement, Verdict};
+use crate::verify::{Check, Coverage, Judgement, Verdict};
 
 /// The version of the schema. It changes if a field comes, goes or means something else: a reader refuses a field that
 /// it does not know.
@@ -27,8 +27,8 @@ pub(crate) struct Document {
     /// Every check, in order; empty with `--no-check`.
     pub(crate) checks: Vec<CheckResult>,
     /// The evidence that the verdict rests on; absent with `--no-check`.
-    pub(crate) coverage: Option<CoverageFigures>,
-    pub(crate) thresholds: Vec<ThresholdResult>,
+    pub(crate) coverage: Option<Coverage>,
+    pub(crate) thresholds: Vec<ThresholdOutcome>,
 }
 
 /// The verdict of the judge.
@@ -155,40 +155,6 @@ pub(crate) struct CheckResult {
     pub(crate) examples: Vec<String>,
 }
 
-/// The evidence that the verdict rests on.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CoverageFigures {
-    pub(crate) replies: u64,
-    pub(crate) messages: u64,
-    /// How many pairs have a prescribed order, as one was answered before the other was sent.
-    pub(crate) ordered_pairs: u64,
-    /// How many of these pairs were answered by different replicas.
-    pub(crate) ordered_pairs_across_replicas: u64,
-    /// How many replies show one of this run's messages, on average.
-    pub(crate) shown_mean: f64,
-    /// How many messages only their own reply shows.
-    pub(crate) shown_once: u64,
-    /// How many requests of unknown outcome have a message that appeared.
-    pub(crate) unknown_stored: u64,
-    /// How many requests of unknown outcome have a message that did not appear.
-    pub(crate) unknown_not_seen: u64,
-    /// How many pages of messages were asked for at the end and judged; absent in version 1.
-    #[serde(default)]
-    pub(crate) pages: u64,
-}
-
-/// The result of a `--threshold`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ThresholdResult {
-    pub(crate) threshold: String,
-    /// The figure in its unit: milliseconds, messages a second, or requests. It is absent if there is not enough to
-    /// tell.
-    pub(crate) actual: Option<f64>,
-    pub(crate) met: bool,
-}
-
 /// Renders the results as JSON.
 pub(crate) fn render(results: &Results<'_>) -> String {
     let mut json =
@@ -212,7 +178,6 @@ fn document(results: &Results<'_>) -> Document {
         Some(Verdict::Unknown) => VerdictWord::Unknown,
         None => VerdictWord::NotJudged,
     };
-    let thresholds = results.thresholds.iter().cloned();
     Document {
         schema_version: SCHEMA_VERSION,
         program: concat!("client ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -220,14 +185,10 @@ fn document(results: &Results<'_>) -> Document {
         settings: results.run.as_ref().map(|run| run.settings.clone()),
         figures: results.run.as_ref().map(figures),
         checks: results.judgement.map(checks).unwrap_or_default(),
-        coverage: results.judgement.map(coverage),
-        thresholds: thresholds
-            .map(|met| ThresholdResult {
-                threshold: met.threshold,
-                actual: met.actual,
-                met: met.is_met,
-            })
-            .collect(),
+        coverage: results
+            .judgement
+            .map(|judgement| judgement.coverage.clone()),
+        thresholds: results.thresholds.clone(),
     }
 }
 
@@ -306,21 +267,6 @@ fn checks(judgement: &Judgement) -> Vec<CheckResult> {
         }
     };
     Check::ALL.into_iter().map(result).collect()
-}
-
-fn coverage(judgement: &Judgement) -> CoverageFigures {
-    let coverage = &judgement.coverage;
-    CoverageFigures {
-        replies: coverage.replies,
-        messages: coverage.messages,
-        ordered_pairs: coverage.ordered_pairs,
-        ordered_pairs_across_replicas: coverage.across_replicas,
-        shown_mean: coverage.shown_mean,
-        shown_once: coverage.shown_once,
-        unknown_stored: coverage.unknown_stored,
-        unknown_not_seen: coverage.unknown_not_seen,
-        pages: coverage.pages,
-    }
 }
 
 #[cfg(test)]

@@ -190,7 +190,7 @@ fn checks(judgement: &Judgement) -> String {
         coverage.messages,
         coverage.pages,
         coverage.ordered_pairs,
-        coverage.across_replicas
+        coverage.ordered_pairs_across_replicas
     )
 }
 

@@ -258,7 +258,7 @@ fn coverage(page: &mut String, settings: &JudgeSettings, judgement: &Judgement) 
         page,
         "  {} ordered pairs, {} of them across replicas",
         coverage.ordered_pairs,
-        coverage.across_replicas
+        coverage.ordered_pairs_across_replicas
     );
     line!(
         page,

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::stats::{Latency, Stats, nearest_rank, supports_percentile};
 
 /// A threshold: a figure, a comparison, and a value.
@@ -47,13 +50,16 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     ("=", Comparison::Equal),
 ];
 
-/// The outcome of a threshold: whether a run met it.
-#[derive(Debug, Clone, PartialEq)]
+/// The result of a `--threshold`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ThresholdResult")]
 pub(crate) struct ThresholdOutcome {
-    /// The threshold as given.
     pub(crate) threshold: String,
-    /// The figure of the run; absent if the run says nothing about it, which counts as missed.
+    /// The figure in its unit: milliseconds, messages a second, or requests. It is absent if there is not enough to
+    /// tell.
     pub(crate) actual: Option<f64>,
+    #[serde(rename = "met")]
     pub(crate) is_met: bool,
 }
 
