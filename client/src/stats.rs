@@ -58,12 +58,8 @@ pub(crate) struct Latency {
 
 impl Stats {
     /// Returns the successful requests a second.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a count of requests is far below 2^52"
-    )]
     pub(crate) fn throughput(&self) -> f64 {
-        self.total.ok as f64 / self.wall.as_secs_f64().max(f64::EPSILON)
+        to_float(self.total.ok) / self.wall.as_secs_f64().max(f64::EPSILON)
     }
 
     /// Returns how many requests were under way on average, by Little's law: all their times together, divided by the
@@ -128,18 +124,14 @@ fn group<'a>(ops: impl Iterator<Item = &'a Op>) -> Group {
 }
 
 /// Returns the distribution of these latencies, if there are any.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a latency and counts are below 2^52"
-)]
 pub(crate) fn latency(mut samples: Vec<u64>) -> Option<Latency> {
     samples.sort_unstable();
     let (min_ns, max_ns) = (*samples.first()?, *samples.last()?);
-    let count = samples.len() as f64;
-    let mean_ns = samples.iter().map(|sample| *sample as f64).sum::<f64>() / count;
+    let count = to_float(samples.len() as u64);
+    let mean_ns = samples.iter().map(|sample| to_float(*sample)).sum::<f64>() / count;
     let variance = samples
         .iter()
-        .map(|sample| (*sample as f64 - mean_ns).powi(2))
+        .map(|sample| (to_float(*sample) - mean_ns).powi(2))
         .sum::<f64>()
         / count;
     let percentiles = PERCENTILES
@@ -158,12 +150,22 @@ pub(crate) fn latency(mut samples: Vec<u64>) -> Option<Latency> {
 }
 
 /// Returns whether so many samples say something about this percentile.
+pub(crate) fn supports_percentile(count: usize, percent: f64) -> bool {
+    to_float(count as u64) * (100.0 - percent) / 100.0 >= SAMPLES_BEYOND - 1e-6
+}
+
+/// Returns a count of a run, or a time in nanoseconds, as a float.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a count of requests is far below 2^52"
+    reason = "counts and nanoseconds of a run are below 2^52"
 )]
-pub(crate) fn supports_percentile(count: usize, percent: f64) -> bool {
-    count as f64 * (100.0 - percent) / 100.0 >= SAMPLES_BEYOND - 1e-6
+pub(crate) fn to_float(number: u64) -> f64 {
+    number as f64
+}
+
+/// Returns a time in milliseconds.
+pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
+    to_float(nanoseconds) / 1e6
 }
 
 /// Returns the smallest sample that at least `percent` of all samples do not exceed: number `ceil(p n)`, counted from

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Results, Run, ThresholdOutcome};
-use crate::stats::{Group, Latency};
+use crate::stats::{Group, Latency, milliseconds, to_float};
 use crate::verify::{Check, Coverage, Judgement, Verdict};
 
 /// The version of the schema. It changes if a field comes, goes or means something else: a reader refuses a field that
@@ -192,10 +192,6 @@ fn document(results: &Results<'_>) -> Document {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a count of requests is far below 2^52"
-)]
 fn figures(run: &Run<'_>) -> Figures {
     let stats = run.stats;
     let wall_ms = stats.wall.as_secs_f64() * 1000.0;
@@ -203,7 +199,7 @@ fn figures(run: &Run<'_>) -> Figures {
         interrupted: run.interrupted,
         total_time_ms: wall_ms,
         throughput_per_second: stats.throughput(),
-        wall_time_per_request_ms: wall_ms / (stats.total.sent().max(1) as f64),
+        wall_time_per_request_ms: wall_ms / to_float(stats.total.sent().max(1)),
         under_way: stats.under_way(),
         client_cpu_ms: stats.cpu.as_secs_f64() * 1000.0,
         total: group(&stats.total),
@@ -231,21 +227,17 @@ fn group(group: &Group) -> GroupFigures {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a latency are below 2^52"
-)]
 fn latency(latency: &Latency) -> LatencyFigures {
     let percentiles = latency.percentiles.iter();
     LatencyFigures {
         mean_ms: latency.mean_ns / 1e6,
         standard_deviation_ms: latency.deviation_ns / 1e6,
-        min_ms: latency.min_ns as f64 / 1e6,
-        max_ms: latency.max_ns as f64 / 1e6,
+        min_ms: milliseconds(latency.min_ns),
+        max_ms: milliseconds(latency.max_ns),
         percentiles: percentiles
             .map(|(percent, value)| PercentileFigure {
                 percent: *percent,
-                value_ms: *value as f64 / 1e6,
+                value_ms: milliseconds(*value),
             })
             .collect(),
     }

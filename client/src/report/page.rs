@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use self::svg::escape;
 use super::{INTERRUPTED, REPEATED, Results};
-use crate::stats::{Latency, Stats};
+use crate::stats::{Latency, Stats, milliseconds};
 use crate::verify::{Check, Judgement, Verdict};
 
 const STYLE: &str = include_str!("page/style.css");
@@ -152,16 +152,12 @@ fn tables(results: &Results<'_>, stats: &Stats) -> String {
 }
 
 /// Returns the 99th percentile, if the sample supports it.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a latency are below 2^52"
-)]
 fn highest_percentile(latency: &Latency) -> Option<f64> {
     let found = latency
         .percentiles
         .iter()
         .find(|(percent, _)| (*percent - 99.0).abs() < 1e-9);
-    found.map(|(_, value)| *value as f64 / 1e6)
+    found.map(|(_, value)| milliseconds(*value))
 }
 
 fn checks(judgement: &Judgement) -> String {

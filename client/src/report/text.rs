@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{INTERRUPTED, REPEATED, Results, Run};
 use crate::history::JudgeSettings;
 use crate::output::Style;
-use crate::stats::{Group, Latency, Stats};
+use crate::stats::{Group, Latency, Stats, milliseconds, to_float};
 use crate::verify::{Check, Judgement, Verdict};
 
 macro_rules! line {
@@ -122,7 +122,7 @@ fn headline(page: &mut String, stats: &Stats) {
         Some(latency) => line!(
             page,
             "Mean latency       {:>10.3} ms",
-            milliseconds(latency.mean_ns)
+            latency.mean_ns / 1e6
         ),
         None => line!(
             page,
@@ -137,10 +137,6 @@ fn headline(page: &mut String, stats: &Stats) {
     line!(page);
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a count of requests is far below 2^52"
-)]
 fn requests(page: &mut String, stats: &Stats) {
     let total = &stats.total;
     line!(
@@ -158,7 +154,7 @@ fn requests(page: &mut String, stats: &Stats) {
         line!(page, "  {:>8}  sent more than once", stats.repeated);
     }
     if total.sent() > 0 {
-        let each = stats.wall.as_secs_f64() * 1000.0 / total.sent() as f64;
+        let each = stats.wall.as_secs_f64() * 1000.0 / to_float(total.sent());
         line!(
             page,
             "  Wall time / requests {each:.3} ms: one request after the other would have had that long"
@@ -182,7 +178,7 @@ fn latencies(page: &mut String, stats: &Stats) {
         let percentiles: Vec<String> = latency
             .percentiles
             .iter()
-            .map(|(percent, value)| format!("p{percent} {:.3} ms", milliseconds_u64(*value)))
+            .map(|(percent, value)| format!("p{percent} {:.3} ms", milliseconds(*value)))
             .collect();
         line!(page, "  {}\n", percentiles.join("   "));
     }
@@ -191,10 +187,10 @@ fn latencies(page: &mut String, stats: &Stats) {
 fn spread(latency: &Latency) -> String {
     format!(
         "min {:.3} ms   mean {:.3} ms   standard deviation {:.3} ms   max {:.3} ms",
-        milliseconds_u64(latency.min_ns),
-        milliseconds(latency.mean_ns),
-        milliseconds(latency.deviation_ns),
-        milliseconds_u64(latency.max_ns)
+        milliseconds(latency.min_ns),
+        latency.mean_ns / 1e6,
+        latency.deviation_ns / 1e6,
+        milliseconds(latency.max_ns)
     )
 }
 
@@ -229,10 +225,10 @@ fn replicas(page: &mut String, settings: &JudgeSettings, stats: &Stats) {
             .and_then(|latency| latency.percentiles.first())
             .map(|(_, value)| *value);
         let mean = latency.as_ref().map_or("-".to_owned(), |latency| {
-            format!("{:.3} ms", milliseconds(latency.mean_ns))
+            format!("{:.3} ms", latency.mean_ns / 1e6)
         });
         let median = median.map_or("-".to_owned(), |value| {
-            format!("{:.3} ms", milliseconds_u64(value))
+            format!("{:.3} ms", milliseconds(value))
         });
         line!(
             page,
@@ -314,16 +310,4 @@ fn client(page: &mut String, run: &Run<'_>) {
         ),
         (None, true) | (Some(_), false) => {}
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a latency are below 2^52"
-)]
-fn milliseconds_u64(nanoseconds: u64) -> f64 {
-    milliseconds(nanoseconds as f64)
-}
-
-fn milliseconds(nanoseconds: f64) -> f64 {
-    nanoseconds / 1e6
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{Latency, Stats, nearest_rank, supports_percentile};
+use crate::stats::{Latency, Stats, milliseconds, nearest_rank, supports_percentile, to_float};
 
 /// A threshold: a figure, a comparison, and a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,13 +89,8 @@ impl Figure {
         )
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts and nanoseconds of a run are below 2^52"
-    )]
     fn of(self, stats: &Stats) -> Option<f64> {
         let latency = stats.total.latency.as_ref();
-        let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
         let percentile = |latency: &Latency, percent| {
             supports_percentile(latency.sorted.len(), percent)
                 .then(|| milliseconds(nearest_rank(&latency.sorted, percent)))
@@ -106,10 +101,10 @@ impl Figure {
             Self::Max => latency.map(|latency| milliseconds(latency.max_ns)),
             Self::Percentile(percent) => percentile(latency?, percent),
             Self::Throughput => Some(stats.throughput()),
-            Self::Sent => Some(stats.total.sent() as f64),
-            Self::Ok => Some(stats.total.ok as f64),
-            Self::Failed => Some(stats.total.failed as f64),
-            Self::Unknown => Some(stats.total.unknown as f64),
+            Self::Sent => Some(to_float(stats.total.sent())),
+            Self::Ok => Some(to_float(stats.total.ok)),
+            Self::Failed => Some(to_float(stats.total.failed)),
+            Self::Unknown => Some(to_float(stats.total.unknown)),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, indices};
 use crate::history::{NONE, Op, Outcome};
+use crate::stats::to_float;
 
 /// The evidence that the verdict rests on.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,14 +98,10 @@ fn ordered_pairs(facts: &Facts<'_>) -> (u64, u64) {
     })
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of a run are far below 2^52"
-)]
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         0.0
     } else {
-        part as f64 / whole as f64
+        to_float(part) / to_float(whole)
     }
 }

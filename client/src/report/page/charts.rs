@@ -2,7 +2,7 @@
 
 use super::svg::{Chart, legend};
 use crate::history::{History, Op, Phase};
-use crate::stats::{Latency, Stats, nearest_rank};
+use crate::stats::{Latency, Stats, milliseconds, nearest_rank, to_float};
 
 const BARS: u32 = 60;
 /// The number of points along the time.
@@ -154,18 +154,6 @@ fn over_time(
     chart.finish(description, &legend(names))
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a run are below 2^52"
-)]
-fn milliseconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a count of requests is far below 2^52"
-)]
 fn count(number: usize) -> f64 {
-    number as f64
+    to_float(number as u64)
 }
