@@ -35,11 +35,10 @@ struct Outgoing<'a> {
 
 impl Coroutine {
     pub(super) fn new(shared: &Arc<Shared>, number: u32) -> Self {
-        let timeouts = shared.load.timeouts;
         let connections = shared
             .replicas
             .iter()
-            .map(|replica| Connection::new(Arc::clone(replica), timeouts))
+            .map(|replica| Connection::new(Arc::clone(replica)))
             .collect();
         let script = shared.load.plan.coroutine(number);
         Self {
@@ -84,7 +83,9 @@ impl Coroutine {
     pub(super) async fn fetch_page(&mut self, replica: usize) {
         let connection = &mut self.connections[replica];
         let request = connection.replica().page_request();
-        let exchange = connection.exchange(request).await;
+        let exchange = connection
+            .exchange(request, &self.shared.load.options)
+            .await;
         let body = exchange.answer.map_err(|reason| reason.to_string());
         let text = body.and_then(|body| {
             String::from_utf8(body.into()).map_err(|error| format!("the body: {error}"))
@@ -100,11 +101,12 @@ impl Coroutine {
     /// Sends a message, repeats it as often as allowed, and records what came of it.
     async fn send(&mut self, planned: &Planned, intended_ns: u64, phase: Phase) {
         let outgoing = Outgoing {
-            user: &self.shared.load.users[planned.user],
+            user: &self.shared.load.options.users.0[planned.user],
             text: &planned.text,
         };
         let body = Bytes::from(serde_json::to_vec(&outgoing).expect("two strings are always JSON"));
-        let retries = self.shared.load.retries;
+        let options = &self.shared.load.options;
+        let retries = options.retries;
         let key = (retries > 0).then(|| {
             HeaderValue::from_str(&Uuid::new_v4().to_string())
                 .expect("a UUID has hexadecimal digits only")
@@ -116,7 +118,7 @@ impl Coroutine {
         let (end_ns, outcome, reply) = loop {
             let connection = &mut self.connections[replica];
             let message = connection.replica().request(body.clone(), key.as_ref());
-            let exchange = connection.exchange(message).await;
+            let exchange = connection.exchange(message, options).await;
             attempts += 1;
             start_ns.get_or_insert(clock.at(exchange.start));
             let end_ns = clock.at(exchange.end);
