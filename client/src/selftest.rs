@@ -38,7 +38,7 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
         format!("{valid} of {rounds} valid histories are judged valid"),
         valid == rounds as usize,
     );
-    for fault in Fault::ALL {
+    for &fault in Fault::all() {
         let due = (Verdict::Invalid, vec![fault.check()]);
         let found: Vec<_> = (0..rounds)
             .map(|round| planted(fault, seed, round).map(|model| verdict(&model)))
@@ -59,14 +59,14 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
         }
         report(line, right == rounds as usize);
     }
-    let unplanted: Vec<_> = Check::ALL
+    let unplanted: Vec<_> = Check::all()
         .iter()
-        .filter(|check| Fault::ALL.iter().all(|fault| fault.check() != **check))
+        .filter(|check| Fault::all().iter().all(|fault| fault.check() != **check))
         .collect();
     report(
         format!(
             "{} checks, {} of them without a planted fault",
-            Check::ALL.len(),
+            Check::all().len(),
             unplanted.len()
         ),
         unplanted.is_empty(),

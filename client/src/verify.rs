@@ -24,6 +24,8 @@ mod trials;
 
 use std::collections::BTreeMap;
 
+use clap::ValueEnum;
+
 pub(crate) use self::coverage::Coverage;
 use self::facts::Facts;
 use crate::history::{History, Outcome};
@@ -32,7 +34,7 @@ use crate::history::{History, Outcome};
 const EXAMPLES: usize = 3;
 
 /// A check of the judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Check {
     WellFormed,
     OwnMessage,
@@ -55,26 +57,9 @@ pub(crate) enum Check {
 }
 
 impl Check {
-    pub(crate) const ALL: [Self; 18] = [
-        Self::WellFormed,
-        Self::OwnMessage,
-        Self::OwnLast,
-        Self::Consecutive,
-        Self::WindowFull,
-        Self::SeqUnique,
-        Self::OneContent,
-        Self::StoredOnce,
-        Self::NothingInvented,
-        Self::FailedAbsent,
-        Self::NothingLost,
-        Self::NoHole,
-        Self::UserSeq,
-        Self::Counters,
-        Self::SentAt,
-        Self::RealTime,
-        Self::CoroutineOrder,
-        Self::Page,
-    ];
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
 
     /// Returns a short and fixed code, for programs.
     pub(crate) fn code(self) -> &'static str {

@@ -244,8 +244,8 @@ fn latency(latency: &Latency) -> LatencyFigures {
 }
 
 fn checks(judgement: &Judgement) -> Vec<CheckResult> {
-    let result = |check: Check| {
-        let found = judgement.violations.get(&check);
+    let result = |check: &Check| {
+        let found = judgement.violations.get(check);
         CheckResult {
             code: check.code().to_owned(),
             name: check.name().to_owned(),
@@ -258,7 +258,7 @@ fn checks(judgement: &Judgement) -> Vec<CheckResult> {
                 .collect(),
         }
     };
-    Check::ALL.into_iter().map(result).collect()
+    Check::all().iter().map(result).collect()
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn verdict(results: &Results<'_>) -> String {
                 format!(
                     "{}: no promise is broken ({} checks)",
                     results.valid(),
-                    Check::ALL.len()
+                    Check::all().len()
                 ),
             ),
             Verdict::Unknown => ("open", "unknown: no request was answered".to_owned()),
@@ -162,8 +162,8 @@ fn highest_percentile(latency: &Latency) -> Option<f64> {
 
 fn checks(judgement: &Judgement) -> String {
     let mut rows = String::new();
-    for check in Check::ALL {
-        let found = judgement.violations.get(&check);
+    for check in Check::all() {
+        let found = judgement.violations.get(check);
         let (class, count) = found.map_or(("good", 0), |violations| ("bad", violations.count));
         let word = if count == 0 {
             "kept".to_owned()

@@ -82,7 +82,7 @@ fn verdict(page: &mut String, results: &Results<'_>, paint: Paint) {
                 page,
                 "{}: no promise is broken ({} checks)\n",
                 paint.green(results.valid()),
-                Check::ALL.len()
+                Check::all().len()
             );
         }
         Verdict::Unknown => line!(

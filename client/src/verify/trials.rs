@@ -69,7 +69,7 @@ proptest! {
     fn a_planted_fault_is_found_under_its_own_name_only(
         shape in shapes(),
         seed in any::<u64>(),
-        fault in prop::sample::select(Fault::ALL.to_vec()),
+        fault in prop::sample::select(Fault::all()),
     ) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         // Faults are planted well inside, where many replies show them.
