@@ -84,20 +84,14 @@ impl Bench {
                 coroutines,
                 ..Load::usual(time)
             };
-            let contestant = |name: &str, replicas, stores| Contestant {
-                name: name.to_owned(),
-                replicas,
-                stores,
-                load,
-            };
+            let c = format!("(c) one transaction a message, {connections} connections");
             let contestants = [
-                contestant("(a) the server", &server, true),
-                contestant("(b) a constant reply", &constant, false),
-                contestant(
-                    &format!("(c) one transaction a message, {connections} connections"),
-                    &one_per_message,
-                    true,
-                ),
+                Contestant::new("(a) the server", &server, load),
+                Contestant {
+                    stores: false,
+                    ..Contestant::new("(b) a constant reply", &constant, load)
+                },
+                Contestant::new(c, &one_per_message, load),
             ];
             let title = match coroutines {
                 1 => "1 coroutine".to_owned(),
@@ -138,11 +132,9 @@ impl Bench {
         let load = Load::usual(POOL_SIZE_TIME);
         let contestants: Vec<_> = candidates
             .iter()
-            .map(|(size, replicas)| Contestant {
-                name: format!("one transaction a message, {size} connections"),
-                replicas,
-                stores: true,
-                load,
+            .map(|(size, replicas)| {
+                let name = format!("one transaction a message, {size} connections");
+                Contestant::new(name, replicas, load)
             })
             .collect();
         let title = "the best pool size of (c)";

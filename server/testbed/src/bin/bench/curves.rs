@@ -46,11 +46,9 @@ impl Bench {
         let database = self.database.create("coroutines")?;
         let replicas = start(Kind::Server(&database), REPLICAS)?;
         let load = Load::usual(self.time);
-        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| Contestant {
-            name: format!("{coroutines} coroutines"),
-            replicas: &replicas,
-            stores: true,
-            load: Load { coroutines, ..load },
+        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| {
+            let load = Load { coroutines, ..load };
+            Contestant::new(format!("{coroutines} coroutines"), &replicas, load)
         });
         let table = self.table("along coroutines", &contestants)?;
         Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
@@ -59,16 +57,11 @@ impl Bench {
     fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("replicas")?;
         let replicas = start(Kind::Server(&database), 4)?;
-        let contestant = |name: &str, replicas| Contestant {
-            name: name.to_owned(),
-            replicas,
-            stores: true,
-            load: Load::usual(self.time),
-        };
+        let load = Load::usual(self.time);
         let contestants = [
-            contestant("1 replica", &replicas[..1]),
-            contestant("2 replicas", &replicas[..2]),
-            contestant("4 replicas", &replicas),
+            Contestant::new("1 replica", &replicas[..1], load),
+            Contestant::new("2 replicas", &replicas[..2], load),
+            Contestant::new("4 replicas", &replicas, load),
         ];
         let table = self.table("along replicas", &contestants)?;
         Ok(table
@@ -94,13 +87,10 @@ impl Bench {
             }
         }
         let load = Load::usual(self.time);
-        let contestant = |index: usize, users| Contestant {
-            name: format!("{users} users"),
-            replicas: &replicas[index],
-            stores: true,
-            load: Load { users, ..load },
-        };
-        let contestants = [contestant(0, few), contestant(1, many)];
+        let contestants = [(0, few), (1, many)].map(|(index, users): (usize, _)| {
+            let load = Load { users, ..load };
+            Contestant::new(format!("{users} users"), &replicas[index], load)
+        });
         let table = self.table("along users", &contestants)?;
         Ok(table.ratio("messages/s, 100000 / 10", (1, throughput), (0, throughput)))
     }
@@ -109,14 +99,12 @@ impl Bench {
         let database = self.database.create("texts")?;
         let replicas = start(Kind::Server(&database), REPLICAS)?;
         let load = Load::usual(self.time);
-        let contestants = [20, 4000].map(|length| Contestant {
-            name: format!("texts of {length} characters"),
-            replicas: &replicas,
-            stores: true,
-            load: Load {
+        let contestants = [20, 4000].map(|length| {
+            let load = Load {
                 text_length: Some(length),
                 ..load
-            },
+            };
+            Contestant::new(format!("texts of {length} characters"), &replicas, load)
         });
         let table = self.table("along texts", &contestants)?;
         Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
@@ -127,14 +115,10 @@ impl Bench {
         let database = self.database.create("memory")?;
         let replicas = start(Kind::Server(&database), REPLICAS)?;
         let load = Load::usual(self.time);
-        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| Contestant {
-            name: format!("after {} messages", each * COROUTINES),
-            replicas: &replicas,
-            stores: true,
-            load: Load {
-                amount: Amount::Requests(each),
-                ..load
-            },
+        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| {
+            let amount = Amount::Requests(each);
+            let name = format!("after {} messages", each * COROUTINES);
+            Contestant::new(name, &replicas, Load { amount, ..load })
         });
         let title = "along messages";
         let series = self.database.interleave(title, &contestants, 1)?;
@@ -158,11 +142,9 @@ impl Bench {
         let contestants: Vec<_> = ROUND_TRIPS
             .iter()
             .zip(&replicas)
-            .map(|(round_trip, replicas)| Contestant {
-                name: format!("{round_trip} ms to the database and back"),
-                replicas,
-                stores: true,
-                load,
+            .map(|(round_trip, replicas)| {
+                let name = format!("{round_trip} ms to the database and back");
+                Contestant::new(name, replicas, load)
             })
             .collect();
         let round_trips = || distances.iter().map(Distance::round_trips).sum::<u64>();
@@ -194,11 +176,8 @@ impl Bench {
             fill(database, rows, USERS)?;
         }
         let load = Load::usual(self.time);
-        let contestants = [0, 1, 2].map(|index: usize| Contestant {
-            name: format!("{} rows", rows[index]),
-            replicas: &replicas[index],
-            stores: true,
-            load,
+        let contestants = [0, 1, 2].map(|index: usize| {
+            Contestant::new(format!("{} rows", rows[index]), &replicas[index], load)
         });
         let table = self.table("along rows in the table", &contestants)?;
         Ok(table
