@@ -29,7 +29,7 @@ mod load;
 mod judge;
 
 pub use database::Database;
-pub use database_host::{DatabaseHost, HostStatus, signal};
+pub use database_host::DatabaseHost;
 pub use http_client::{Answer, Caller};
 pub use judge::{Exchange, assert_promises};
 pub use load::Load;
