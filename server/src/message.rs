@@ -48,26 +48,18 @@ impl NewMessage {
     }
 
     /// Checks the limits of the contract.
-    ///
-    /// # Errors
-    /// [`Error::OutsideLimit`]
     pub fn new(user: String, text: String) -> Result<Self, Error> {
         check_length("user", &user, USER_LIMIT)?;
         check_length("text", &text, TEXT_LIMIT)?;
+        let refused = |fault: &str| Err(Error::OutsideLimit(fault.to_owned()));
         if user.starts_with(char::is_whitespace) || user.ends_with(char::is_whitespace) {
-            return Err(Error::OutsideLimit(
-                "`user` begins or ends with white space. Remove it.".to_owned(),
-            ));
+            return refused("`user` begins or ends with white space. Remove it.");
         }
         if user.chars().any(char::is_control) {
-            return Err(Error::OutsideLimit(
-                "`user` contains a control character. Remove it.".to_owned(),
-            ));
+            return refused("`user` contains a control character. Remove it.");
         }
         if text.contains('\0') {
-            return Err(Error::OutsideLimit(
-                "`text` contains the character NUL (U+0000). Remove it.".to_owned(),
-            ));
+            return refused("`text` contains the character NUL (U+0000). Remove it.");
         }
         Ok(Self { user, text })
     }

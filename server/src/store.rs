@@ -91,9 +91,6 @@ impl Store {
     }
 
     /// What `query` gives on a connection for reading. Nothing is waited for after the deadline.
-    ///
-    /// # Errors
-    /// [`DatabaseAway`]
     pub fn read<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -104,9 +101,6 @@ impl Store {
 
     /// Makes sure that the database takes writes, and that the writer has a connection, or will get one: the account may have
     /// no more of them than readers and other replicas have taken.
-    ///
-    /// # Errors
-    /// [`DatabaseAway`]
     pub fn ready(&self, deadline: Instant) -> Result<(), DatabaseAway> {
         if self.writing.open.get() == 0 {
             let access = Access::CheckWritable;
@@ -117,10 +111,8 @@ impl Store {
         self.reading.check_writable(deadline, update)
     }
 
-    /// A connection set up for writing, which the writer keeps, and the largest statement that it takes, in bytes.
-    ///
-    /// # Errors
-    /// The text of it, if there is none.
+    /// A connection set up for writing, which the writer keeps, and the largest statement that it takes, in bytes; or why
+    /// there is none.
     pub fn writing_connection(&self) -> Result<(Session, usize), String> {
         let mut session = self
             .database
@@ -217,9 +209,6 @@ pub fn rollback(connection: &mut Conn) -> Result<(), mysql::Error> {
 }
 
 /// The message of each of these numbers with up to nine before it, oldest first. One round trip; one number at least.
-///
-/// # Errors
-/// As the database says.
 pub fn windows(
     connection: &mut Conn,
     numbers: &[u64],
@@ -231,9 +220,6 @@ pub fn windows(
 }
 
 /// The last `limit` messages with a number below `before`, oldest first.
-///
-/// # Errors
-/// As the database says.
 pub fn page(
     connection: &mut Conn,
     before: Option<u64>,

@@ -67,9 +67,6 @@ const DESCRIPTIONS: [&str; 4] = [
 ];
 
 /// What is not as it should be, and how it is in `schema.sql`; of several faults the first.
-///
-/// # Errors
-/// As the database says.
 pub(super) fn fault(connection: &mut Conn) -> Result<Option<String>, mysql::Error> {
     let mut there = BTreeMap::new();
     for description in DESCRIPTIONS {
