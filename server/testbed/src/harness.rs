@@ -4,7 +4,6 @@
 //! * `database`: a database of one's own, on a server that others use as well.
 //! * `own_database`: a database server for one test.
 //! * `database_host`: a host of the database that is read-only, full, silent or away.
-//! * `ports`: addresses of servers that go away and come back.
 //! * `replica`: a replica of a test.
 //! * `http_client`: HTTP byte by byte, for tests that must see what is on the wire.
 //! * `load`: HTTP clients that repeat each message until it is answered.
@@ -17,8 +16,6 @@ mod database;
 mod own_database;
 
 mod database_host;
-
-mod ports;
 
 mod replica;
 
@@ -34,6 +31,10 @@ pub use http_client::{Answer, Caller};
 pub use judge::{Exchange, assert_promises};
 pub use load::Load;
 pub use own_database::OwnDatabase;
-pub use ports::lasting_address;
 pub use replica::Replica;
 pub use waiting::{PATIENCE, SetAtEnd, eventually, skip};
+
+/// A free address that nobody takes while the server on it is away.
+pub fn lasting_address() -> std::net::SocketAddr {
+    crate::lasting_addresses(1).expect("a port is free")[0]
+}
