@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::document::{Document, Figures, LatencyFigures, SCHEMA_VERSION, Settings, VerdictWord};
+use super::document::{Document, Figures, SCHEMA_VERSION, Settings, VerdictWord};
 use crate::error::Error;
+use crate::stats::Latency;
 
 /// Returns a table of both runs' figures and their ratio.
 pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
@@ -124,7 +125,7 @@ fn table(one: &Document, other: &Document, old: &Figures, new: &Figures) -> Stri
     text
 }
 
-fn latency(row: &mut impl FnMut(&str, f64, f64), old: &LatencyFigures, new: &LatencyFigures) {
+fn latency(row: &mut impl FnMut(&str, f64, f64), old: &Latency, new: &Latency) {
     row("mean latency, ms", old.mean_ms, new.mean_ms);
     for percentile in &old.percentiles {
         let same = new

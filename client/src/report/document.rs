@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Results, Run, ThresholdOutcome};
-use crate::stats::{Group, Latency, milliseconds, to_float};
+use crate::stats::{Group, Latency, to_float};
 use crate::verify::{Check, Coverage, Judgement, Verdict};
 
 /// The version of the schema. It changes if a field comes, goes or means something else: a reader refuses a field that
@@ -86,51 +86,16 @@ pub(crate) struct Figures {
     /// How many requests were under way on average.
     pub(crate) under_way: f64,
     pub(crate) client_cpu_ms: f64,
-    pub(crate) total: GroupFigures,
+    pub(crate) total: Group,
     /// The figures of each replica, in the order of the URLs. A request that was sent more than once counts for the
     /// replica asked last, with the time of all its attempts.
-    pub(crate) replicas: Vec<GroupFigures>,
+    pub(crate) replicas: Vec<Group>,
     /// How many requests were sent more than once.
     pub(crate) repeated: u64,
     /// How many requests failed or are of unknown outcome, by kind, in plain words.
     pub(crate) errors: Vec<ErrorCount>,
     /// The latencies of the requests that failed or are of unknown outcome.
-    pub(crate) failed_latency: Option<LatencyFigures>,
-}
-
-/// The figures of requests that have something in common.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GroupFigures {
-    /// How many requests were sent: `ok + failed + unknown`.
-    pub(crate) sent: u64,
-    pub(crate) ok: u64,
-    /// How many messages are surely not stored.
-    pub(crate) failed: u64,
-    /// How many messages are perhaps stored.
-    pub(crate) unknown: u64,
-    /// The latencies of the successful requests; absent if there is none.
-    pub(crate) latency: Option<LatencyFigures>,
-}
-
-/// A distribution of latencies.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LatencyFigures {
-    pub(crate) mean_ms: f64,
-    pub(crate) standard_deviation_ms: f64,
-    pub(crate) min_ms: f64,
-    pub(crate) max_ms: f64,
-    /// The percentiles that the sample supports: ten values lie beyond.
-    pub(crate) percentiles: Vec<PercentileFigure>,
-}
-
-/// One percentile, by nearest rank.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PercentileFigure {
-    pub(crate) percent: f64,
-    pub(crate) value_ms: f64,
+    pub(crate) failed_latency: Option<Latency>,
 }
 
 /// The number of requests that ended alike.
@@ -199,11 +164,11 @@ fn figures(run: &Run<'_>) -> Figures {
         interrupted: run.interrupted,
         total_time_ms: wall_ms,
         throughput_per_second: stats.throughput(),
-        wall_time_per_request_ms: wall_ms / to_float(stats.total.sent().max(1)),
+        wall_time_per_request_ms: wall_ms / to_float(stats.total.sent.max(1)),
         under_way: stats.under_way(),
         client_cpu_ms: stats.cpu.as_secs_f64() * 1000.0,
-        total: group(&stats.total),
-        replicas: stats.replicas.iter().map(group).collect(),
+        total: stats.total.clone(),
+        replicas: stats.replicas.clone(),
         repeated: stats.repeated,
         errors: stats
             .kinds
@@ -213,33 +178,7 @@ fn figures(run: &Run<'_>) -> Figures {
                 count: *count,
             })
             .collect(),
-        failed_latency: stats.failed_latency.as_ref().map(latency),
-    }
-}
-
-fn group(group: &Group) -> GroupFigures {
-    GroupFigures {
-        sent: group.sent(),
-        ok: group.ok,
-        failed: group.failed,
-        unknown: group.unknown,
-        latency: group.latency.as_ref().map(latency),
-    }
-}
-
-fn latency(latency: &Latency) -> LatencyFigures {
-    let percentiles = latency.percentiles.iter();
-    LatencyFigures {
-        mean_ms: latency.mean_ns / 1e6,
-        standard_deviation_ms: latency.deviation_ns / 1e6,
-        min_ms: milliseconds(latency.min_ns),
-        max_ms: milliseconds(latency.max_ns),
-        percentiles: percentiles
-            .map(|(percent, value)| PercentileFigure {
-                percent: *percent,
-                value_ms: milliseconds(*value),
-            })
-            .collect(),
+        failed_latency: stats.failed_latency.clone(),
     }
 }
 

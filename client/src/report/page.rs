@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use self::svg::escape;
 use super::{INTERRUPTED, REPEATED, Results};
-use crate::stats::{Latency, Stats, milliseconds};
+use crate::stats::{Latency, Stats};
 use crate::verify::{Check, Judgement, Verdict};
 
 const STYLE: &str = include_str!("page/style.css");
@@ -86,7 +86,7 @@ fn headline(stats: &Stats) -> String {
         .latency
         .as_ref()
         .map_or("–".to_owned(), |latency| {
-            format!("{:.3} ms", latency.mean_ns / 1e6)
+            format!("{:.3} ms", latency.mean_ms)
         });
     let numbers = [
         ("Total time", format!("{:.3} s", stats.wall.as_secs_f64())),
@@ -120,11 +120,11 @@ fn tables(results: &Results<'_>, stats: &Stats) -> String {
             rows,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             escape(name),
-            group.sent(),
+            group.sent,
             group.ok,
             group.failed,
             group.unknown,
-            cell(latency.map(|latency| latency.mean_ns / 1e6)),
+            cell(latency.map(|latency| latency.mean_ms)),
             cell(latency.and_then(highest_percentile)),
         );
     }
@@ -156,8 +156,8 @@ fn highest_percentile(latency: &Latency) -> Option<f64> {
     let found = latency
         .percentiles
         .iter()
-        .find(|(percent, _)| (*percent - 99.0).abs() < 1e-9);
-    found.map(|(_, value)| milliseconds(*value))
+        .find(|figure| (figure.percent - 99.0).abs() < 1e-9);
+    found.map(|figure| figure.value_ms)
 }
 
 fn checks(judgement: &Judgement) -> String {

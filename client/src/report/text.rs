@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{INTERRUPTED, REPEATED, Results, Run};
 use crate::history::JudgeSettings;
 use crate::output::Style;
-use crate::stats::{Group, Latency, Stats, milliseconds, to_float};
+use crate::stats::{Group, Latency, Stats, to_float};
 use crate::verify::{Check, Judgement, Verdict};
 
 macro_rules! line {
@@ -119,11 +119,7 @@ fn headline(page: &mut String, stats: &Stats) {
         stats.wall.as_secs_f64()
     );
     match &stats.total.latency {
-        Some(latency) => line!(
-            page,
-            "Mean latency       {:>10.3} ms",
-            latency.mean_ns / 1e6
-        ),
+        Some(latency) => line!(page, "Mean latency       {:>10.3} ms", latency.mean_ms),
         None => line!(
             page,
             "Mean latency                - (no request was answered)"
@@ -142,7 +138,7 @@ fn requests(page: &mut String, stats: &Stats) {
     line!(
         page,
         "Requests  {} sent = {} ok + {} failed + {} of unknown outcome",
-        total.sent(),
+        total.sent,
         total.ok,
         total.failed,
         total.unknown
@@ -153,8 +149,8 @@ fn requests(page: &mut String, stats: &Stats) {
     if stats.repeated > 0 {
         line!(page, "  {:>8}  sent more than once", stats.repeated);
     }
-    if total.sent() > 0 {
-        let each = stats.wall.as_secs_f64() * 1000.0 / to_float(total.sent());
+    if total.sent > 0 {
+        let each = stats.wall.as_secs_f64() * 1000.0 / to_float(total.sent);
         line!(
             page,
             "  Wall time / requests {each:.3} ms: one request after the other would have had that long"
@@ -178,7 +174,7 @@ fn latencies(page: &mut String, stats: &Stats) {
         let percentiles: Vec<String> = latency
             .percentiles
             .iter()
-            .map(|(percent, value)| format!("p{percent} {:.3} ms", milliseconds(*value)))
+            .map(|figure| format!("p{} {:.3} ms", figure.percent, figure.value_ms))
             .collect();
         line!(page, "  {}\n", percentiles.join("   "));
     }
@@ -187,10 +183,7 @@ fn latencies(page: &mut String, stats: &Stats) {
 fn spread(latency: &Latency) -> String {
     format!(
         "min {:.3} ms   mean {:.3} ms   standard deviation {:.3} ms   max {:.3} ms",
-        milliseconds(latency.min_ns),
-        latency.mean_ns / 1e6,
-        latency.deviation_ns / 1e6,
-        milliseconds(latency.max_ns)
+        latency.min_ms, latency.mean_ms, latency.standard_deviation_ms, latency.max_ms
     )
 }
 
@@ -219,21 +212,19 @@ fn replicas(page: &mut String, settings: &JudgeSettings, stats: &Stats) {
             failed,
             unknown,
             latency,
+            sent,
         } = group;
         let median = latency
             .as_ref()
             .and_then(|latency| latency.percentiles.first())
-            .map(|(_, value)| *value);
+            .map(|figure| figure.value_ms);
         let mean = latency.as_ref().map_or("-".to_owned(), |latency| {
-            format!("{:.3} ms", latency.mean_ns / 1e6)
+            format!("{:.3} ms", latency.mean_ms)
         });
-        let median = median.map_or("-".to_owned(), |value| {
-            format!("{:.3} ms", milliseconds(value))
-        });
+        let median = median.map_or("-".to_owned(), |value| format!("{value:.3} ms"));
         line!(
             page,
-            "{url:width$}  {:>9} {ok:>9} {failed:>7} {unknown:>8} {mean:>10} {median:>10}",
-            group.sent()
+            "{url:width$}  {sent:>9} {ok:>9} {failed:>7} {unknown:>8} {mean:>10} {median:>10}"
         );
     }
     if stats.repeated > 0 {
@@ -295,7 +286,7 @@ fn client(page: &mut String, run: &Run<'_>) {
         page,
         "Client    {under_way:.1} of {concurrency} coroutines under way on average, {share:.0} % of one core, seed {seed}"
     );
-    if stats.total.sent() == 0 {
+    if stats.total.sent == 0 {
         return;
     }
     let busy = under_way >= BUSY_ENOUGH * f64::from(concurrency);

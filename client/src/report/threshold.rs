@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{Latency, Stats, milliseconds, nearest_rank, supports_percentile, to_float};
+use crate::stats::{Stats, milliseconds, nearest_rank, supports_percentile, to_float};
 
 /// A threshold: a figure, a comparison, and a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,17 +91,17 @@ impl Figure {
 
     fn of(self, stats: &Stats) -> Option<f64> {
         let latency = stats.total.latency.as_ref();
-        let percentile = |latency: &Latency, percent| {
-            supports_percentile(latency.sorted.len(), percent)
-                .then(|| milliseconds(nearest_rank(&latency.sorted, percent)))
+        let percentile = |percent| {
+            supports_percentile(stats.latencies.len(), percent)
+                .then(|| milliseconds(nearest_rank(&stats.latencies, percent)))
         };
         match self {
-            Self::Mean => latency.map(|latency| latency.mean_ns / 1e6),
-            Self::Min => latency.map(|latency| milliseconds(latency.min_ns)),
-            Self::Max => latency.map(|latency| milliseconds(latency.max_ns)),
-            Self::Percentile(percent) => percentile(latency?, percent),
+            Self::Mean => latency.map(|latency| latency.mean_ms),
+            Self::Min => latency.map(|latency| latency.min_ms),
+            Self::Max => latency.map(|latency| latency.max_ms),
+            Self::Percentile(percent) => percentile(percent),
             Self::Throughput => Some(stats.throughput()),
-            Self::Sent => Some(to_float(stats.total.sent())),
+            Self::Sent => Some(to_float(stats.total.sent)),
             Self::Ok => Some(to_float(stats.total.ok)),
             Self::Failed => Some(to_float(stats.total.failed)),
             Self::Unknown => Some(to_float(stats.total.unknown)),
