@@ -191,12 +191,8 @@ impl Writer {
             pages,
         });
         self.flush();
-        self.error.map_or(Ok(()), |source| {
-            Err(Error::File {
-                path: self.path,
-                source,
-            })
-        })
+        let told = self.error.map(Error::file(&self.path));
+        told.map_or(Ok(()), Err)
     }
 }
 
@@ -206,10 +202,7 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error
         path: path.to_owned(),
         reason,
     };
-    let failed = |source| Error::File {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = Error::file(path);
     let file = File::open(path).map_err(failed)?;
     let mut lines = BufReader::with_capacity(BUFFER, file).split(b'\n');
     let first = lines

@@ -34,10 +34,7 @@ pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
 }
 
 fn load(path: &Path) -> Result<Document, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
     let broken = |reason: String| Error::Content {
         path: path.to_owned(),
         reason,
