@@ -142,7 +142,7 @@ fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(),
 
 /// Judges a history file and prints the verdict; returns the exit status.
 fn check(args: &CheckArgs) -> Result<u8, Error> {
-    let (_, history) = history::read(&args.file, args.shared)?;
+    let history = history::read(&args.file, args.shared)?;
     let [output] = output::create([args.print.output.as_deref()], Some(&args.file))?;
     let judgement: Judgement = verify::judge(&history);
     let results = Results {

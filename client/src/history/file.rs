@@ -30,9 +30,9 @@ const FLUSH_NS: u64 = 100_000_000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Header {
     history_version: u32,
-    pub(crate) seed: u64,
+    seed: u64,
     #[serde(flatten)]
-    pub(crate) settings: JudgeSettings,
+    settings: JudgeSettings,
 }
 
 impl Header {
@@ -197,7 +197,7 @@ impl Writer {
 }
 
 /// Reads a history from a file. `shared` is added to what its first line says.
-pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error> {
+pub(crate) fn read(path: &Path, shared: bool) -> Result<History, Error> {
     let broken = |reason: String| Error::Content {
         path: path.to_owned(),
         reason,
@@ -238,7 +238,7 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error
         ));
         recorder.mark_cut();
     }
-    Ok((header, recorder.finish()))
+    Ok(recorder.finish())
 }
 
 fn head(line: &[u8], shared: bool) -> Result<Header, String> {

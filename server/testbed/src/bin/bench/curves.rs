@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::time::Duration;
 
-use testbed::Service;
 use testbed::tool::say;
+use testbed::{Service, messenger};
 
 use crate::arguments::Curve;
-use crate::comparisons::{Bench, COROUTINES, Kind, REPLICAS, USERS, start};
+use crate::comparisons::{Bench, COROUTINES, REPLICAS, USERS};
 use crate::database::{fill, violations};
 use crate::distance::Distance;
 use crate::measure::{Amount, Contestant, Load, count};
@@ -44,7 +44,7 @@ impl Bench {
 
     fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("coroutines")?;
-        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
         let load = Load::usual(self.time);
         let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| {
             let load = Load { coroutines, ..load };
@@ -56,7 +56,7 @@ impl Bench {
 
     fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("replicas")?;
-        let replicas = start(Kind::Server(&database), 4)?;
+        let replicas = Service::start_ready(4, || messenger(&database.url()))?;
         let load = Load::usual(self.time);
         let contestants = [
             Contestant::new("1 replica", &replicas[..1], load),
@@ -77,8 +77,8 @@ impl Bench {
             self.database.create("many_users")?,
         ];
         let replicas = [
-            start(Kind::Server(&databases[0]), REPLICAS)?,
-            start(Kind::Server(&databases[1]), REPLICAS)?,
+            Service::start_ready(REPLICAS, || messenger(&databases[0].url()))?,
+            Service::start_ready(REPLICAS, || messenger(&databases[1].url()))?,
         ];
         for (database, users) in databases.iter().zip([few, many]) {
             fill(database, u64::from(many), users)?;
@@ -97,7 +97,7 @@ impl Bench {
 
     fn along_texts(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("texts")?;
-        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
         let load = Load::usual(self.time);
         let contestants = [20, 4000].map(|length| {
             let load = Load {
@@ -113,7 +113,7 @@ impl Bench {
     /// Measures what a replica keeps of the messages that went through it: one after the other, nothing to interleave.
     fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("memory")?;
-        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
         let load = Load::usual(self.time);
         let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| {
             let amount = Amount::Requests(each);
@@ -136,7 +136,7 @@ impl Bench {
         let distances: Vec<Distance> = distances.into_iter().collect::<Result<_, _>>()?;
         let replicas: Vec<Vec<Service>> = distances
             .iter()
-            .map(|distance| start(Kind::Distant(distance), REPLICAS))
+            .map(|distance| Service::start_ready(REPLICAS, || messenger(&distance.url)))
             .collect::<Result<_, _>>()?;
         let load = Load::usual(self.time);
         let contestants: Vec<_> = ROUND_TRIPS
@@ -171,7 +171,9 @@ impl Bench {
         ];
         let mut replicas = Vec::new();
         for (database, rows) in databases.iter().zip(rows) {
-            replicas.push(start(Kind::Server(database), REPLICAS)?);
+            replicas.push(Service::start_ready(REPLICAS, || {
+                messenger(&database.url())
+            })?);
             say(&format!("filling a table with {rows} rows"));
             fill(database, rows, USERS)?;
         }
