@@ -53,7 +53,7 @@ impl Recorder {
         }
         Self {
             history,
-            reader: check.then(Reader::new),
+            reader: check.then(Reader::default),
             writer: None,
         }
     }
