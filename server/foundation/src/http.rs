@@ -45,7 +45,6 @@ use crate::values::{at_least_one, duration};
 use acceptor::{AcceptLoop, Acceptor};
 use body_drain::Abandoned;
 use dispatcher::Dispatcher;
-use listener::AcceptWatchdog;
 use metrics::EdgeMetrics;
 use response_queue::ResponseQueue;
 
@@ -159,8 +158,13 @@ impl Edge {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
         let metrics = Arc::new(EdgeMetrics::new(&registry));
         let stop_deadline = Arc::default();
-        let acceptor = Acceptor::new(listener, Arc::clone(&stop_deadline), Arc::clone(&metrics));
-        let abandoned = Arc::new(Abandoned::new(acceptor.ends()));
+        let abandoned = Arc::new(Abandoned::new());
+        let acceptor = Acceptor {
+            listener,
+            stop_deadline: Arc::clone(&stop_deadline),
+            abandoned: Arc::clone(&abandoned),
+            metrics: Arc::clone(&metrics),
+        };
         let responses = ResponseQueue::new(
             limits.workers,
             send_timeout,
@@ -216,9 +220,7 @@ impl Edge {
             Arc::clone(&self.responses),
         ));
         self.responses.start_relief().map_err(ServeError::Start)?;
-        let watchdog = self.acceptor.start_watchdog().map_err(ServeError::Start)?;
-        let (served, finished) = self.receive(&dispatcher, &watchdog);
-        watchdog.stop();
+        let (served, finished) = self.receive(&dispatcher);
         // Otherwise a thread may hang on its client for long.
         if self.responses.pipelines().open() == 0 {
             dispatcher.join();
@@ -230,12 +232,11 @@ impl Edge {
     fn receive<S: Service>(
         &self,
         dispatcher: &Arc<Dispatcher<S>>,
-        watchdog: &AcceptWatchdog,
     ) -> (Result<(), ServeError>, Result<Instant, ServeError>) {
         let over = AtomicBool::new(false);
         let accept_loops = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let served = self.keep_accepting(watchdog, |accept_loop| {
+            let served = self.keep_accepting(|accept_loop| {
                 accept_loops.lock().push(Arc::downgrade(&accept_loop));
                 let over = &over;
                 std::thread::Builder::new()
@@ -262,23 +263,15 @@ impl Edge {
     /// thread for each.
     fn keep_accepting(
         &self,
-        watchdog: &AcceptWatchdog,
         serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
     ) -> Result<(), ServeError> {
         let mut accept_loop = Arc::clone(&self.accept_loop);
         serve(Arc::clone(&accept_loop)).map_err(ServeError::Start)?;
         loop {
-            let cause = self.acceptor.wait_for_end(&accept_loop, watchdog);
-            if self.stop_deadline.get().is_some() {
-                return Ok(());
-            }
-            if self.abandoned.are_too_many() {
-                return Err(ServeError::Deaf(cause));
-            }
-            match self.acceptor.reopen(&cause, watchdog, &serve) {
-                Ok(Some(next)) => accept_loop = next,
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(ServeError::Deaf(error)),
+            let next = self.acceptor.replace(&accept_loop, &serve);
+            match next.map_err(ServeError::Deaf)? {
+                Some(next) => accept_loop = next,
+                None => return Ok(()),
             }
         }
     }

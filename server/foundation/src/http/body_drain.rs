@@ -1,13 +1,12 @@
 //! What clients may still send of bodies that are not wanted.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use tiny_http::{ReadWrite, Request};
 
 use super::descriptors;
@@ -40,17 +39,14 @@ const ABANDONED_SHARE: u64 = 8;
 pub(super) struct Abandoned {
     count: AtomicUsize,
     most: usize,
-    /// Takes why no more connections can be served.
-    ends: Sender<io::Error>,
 }
 
 impl Abandoned {
-    pub(super) fn new(ends: Sender<io::Error>) -> Self {
+    pub(super) fn new() -> Self {
         let few = descriptors::most().map(|most| usize::try_from(most / ABANDONED_SHARE));
         Self {
             count: AtomicUsize::new(0),
             most: MOST_ABANDONED.min(few.and_then(Result::ok).unwrap_or(usize::MAX)),
-            ends,
         }
     }
 
@@ -66,14 +62,6 @@ impl Abandoned {
 
     pub(super) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
-    }
-
-    fn add_one(&self) {
-        let count = 1 + self.count.fetch_add(1, Ordering::AcqRel);
-        if count == self.most {
-            let error = io::Error::other("too many connections had to be abandoned");
-            let _edge_is_gone = self.ends.send(error);
-        }
     }
 }
 
@@ -160,7 +148,7 @@ impl BodyDrain {
                 "a body of more than {MOST_TO_DRAIN} bytes: its connection costs a thread until the server is restarted"
             );
         });
-        self.abandoned.add_one();
+        self.abandoned.count.fetch_add(1, Ordering::AcqRel);
         self.shut_down(ManuallyDrop::new(rest), connection);
     }
 
@@ -196,6 +184,8 @@ fn drain(from: &mut dyn Read, deadline: Instant, before_each: &dyn Fn()) -> bool
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

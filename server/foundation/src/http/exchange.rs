@@ -319,7 +319,7 @@ mod tests {
     const FORM: &str = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
 
     fn responses() -> Arc<ResponseQueue> {
-        let abandoned = Arc::new(Abandoned::new(crossbeam_channel::unbounded().0));
+        let abandoned = Arc::new(Abandoned::new());
         let registry = Registry::new(Program::new("test", ""));
         let metrics = Arc::new(EdgeMetrics::new(&registry));
         Arc::new(ResponseQueue::new(
