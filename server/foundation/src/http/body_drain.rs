@@ -14,7 +14,8 @@ use super::metrics::EdgeMetrics;
 use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
 
-use super::in_flight::{ResponsePipelines, shut_down};
+use super::in_flight::shut_down;
+use super::pipeline::Pipelines;
 use super::request;
 use super::sockets::{self, Shutdown};
 
@@ -68,7 +69,7 @@ impl Abandoned {
 /// Threads that read such bodies. Apart from the others, because the client decides how long it takes.
 pub(super) struct BodyDrain {
     workers: ThreadPool<Box<dyn FnOnce() + Send>>,
-    pipelines: Arc<ResponsePipelines>,
+    pipelines: Arc<Pipelines>,
     abandoned: Arc<Abandoned>,
     /// Rate-limits the line on connections that are abandoned.
     abandonments: Reporter,
@@ -77,7 +78,7 @@ pub(super) struct BodyDrain {
 impl BodyDrain {
     pub(super) fn new(
         most_threads: usize,
-        pipelines: Arc<ResponsePipelines>,
+        pipelines: Arc<Pipelines>,
         abandoned: Arc<Abandoned>,
     ) -> Self {
         let workers = ThreadPool::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
@@ -161,7 +162,7 @@ impl BodyDrain {
     }
 }
 
-fn linger(pipelines: &ResponsePipelines, connection: SocketAddr) {
+fn linger(pipelines: &Pipelines, connection: SocketAddr) {
     std::thread::sleep(LINGER);
     shut_down(pipelines, connection);
 }

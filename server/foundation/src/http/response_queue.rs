@@ -12,7 +12,7 @@ use crate::thread_pool::ThreadPool;
 
 use super::access_log::Entry;
 use super::body_drain::{Abandoned, BodyDrain};
-use super::in_flight::{InFlight, ResponsePipelines, shut_down};
+use super::in_flight::{InFlight, shut_down};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
@@ -62,7 +62,7 @@ impl ResponseQueue {
     }
 
     /// The requests of each connection.
-    pub(super) fn pipelines(&self) -> &ResponsePipelines {
+    pub(super) fn pipelines(&self) -> &Pipelines {
         &self.replier.pipelines
     }
 
@@ -130,7 +130,7 @@ impl ResponseQueue {
 
 /// What the threads that write need.
 struct Replier {
-    pipelines: Arc<ResponsePipelines>,
+    pipelines: Arc<Pipelines>,
     body_drain: BodyDrain,
     send_timeout: Duration,
     metrics: Arc<EdgeMetrics>,
