@@ -113,17 +113,14 @@ impl BodyDrain {
         declared: usize,
         connection: SocketAddr,
     ) {
-        let pipelines = Arc::clone(&self.pipelines);
-        let give_up = move || pipelines.give_up(connection, Instant::now());
-        give_up();
         if declared > MOST_TO_DRAIN {
             return self.abandon(stream, connection);
         }
         let pipelines = Arc::clone(&self.pipelines);
         self.workers.submit(Box::new(move || {
-            // Longer than a connection counts as given up.
+            // `tiny_http` goes on with what follows as soon as a read finds the end.
+            let give_up = || pipelines.give_up(connection, Instant::now());
             let _ended = drain(&mut stream, Instant::now() + LONGEST_DRAIN, &give_up);
-            give_up();
             sockets::shut_down(connection, Shutdown::Write);
             linger(&pipelines, connection);
         }));

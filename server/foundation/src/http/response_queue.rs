@@ -147,12 +147,6 @@ pub(super) fn connection_given_up() -> Problem {
     )
 }
 
-/// The time that a client has to accept a reply as a whole.
-struct Allowance {
-    begun: Instant,
-    length: Duration,
-}
-
 impl Replier {
     /// Writes an answer, and begins the next request of its connection.
     fn take(&self, open: Box<InFlight>, answer: &Response) {
@@ -184,13 +178,9 @@ impl Replier {
         if let Some(upgrade) = open.upgrade.take() {
             return upgrade.answer(open.request, open.connection, self.program);
         }
-        let allowance = Allowance {
-            begun: Instant::now(),
-            length: self.send_timeout,
-        };
         match open.rest {
-            Rest::None => self.write_in_one_piece(open, answer, &allowance),
-            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer, &allowance),
+            Rest::None => self.write_in_one_piece(open, answer),
+            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer),
         }
     }
 
@@ -200,12 +190,8 @@ impl Replier {
     ///
     /// For all but an interim answer `upgrade` sorts the codings that the client takes. With one of quality NaN the sort
     /// may panic, and again in the destructor, which would abort the process. So such a client gets an interim answer first.
-    fn write_and_drain(
-        &self,
-        open: Box<InFlight>,
-        answer: &Response,
-        allowance: &Allowance,
-    ) -> io::Result<()> {
+    fn write_and_drain(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
+        let begun = Instant::now();
         let declared = open.request.body_length().unwrap_or(0);
         let connection = open.connection;
         let head_only = is_head_only(&open.request);
@@ -229,21 +215,14 @@ impl Replier {
         };
         // Says nothing of how writing the head went.
         let mut stream = open.request.upgrade("HTTP/1.1", first);
-        let written = allowance
-            .check()
-            .and_then(|()| allowance.write_all(&mut stream, &rest));
+        let written = self.write_all(&mut stream, &rest, begun);
         self.end_if_broken_off(&written, connection);
         self.body_drain.drain(stream, declared, connection);
         written
     }
 
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
-    fn write_in_one_piece(
-        &self,
-        open: Box<InFlight>,
-        answer: &Response,
-        allowance: &Allowance,
-    ) -> io::Result<()> {
+    fn write_in_one_piece(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let said = if open.close {
             Connection::Close
         } else {
@@ -252,7 +231,7 @@ impl Replier {
         let bytes = answer.render(is_head_only(&open.request), said);
         let (connection, shut_down) = (open.connection, open.shut_down);
         let mut writer = open.request.into_writer();
-        let written = allowance.write_all(&mut writer, &bytes);
+        let written = self.write_all(&mut writer, &bytes, Instant::now());
         self.end_if_broken_off(&written, connection);
         if shut_down {
             self.body_drain.shut_down(writer, connection);
@@ -269,12 +248,10 @@ impl Replier {
             shut_down(&self.pipelines, connection);
         }
     }
-}
-
-impl Allowance {
     /// A time-out of the connection is for one write alone; who takes a little now and then would hold the thread for long.
-    fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
-        loop {
+    /// So none is begun when the time for a response is over, which fails as a write does whose time is over.
+    fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8], begun: Instant) -> io::Result<()> {
+        while begun.elapsed() < self.send_timeout {
             match to.write(bytes) {
                 Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(length) if length < bytes.len() => bytes = &bytes[length..],
@@ -282,17 +259,8 @@ impl Allowance {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            self.check()?;
         }
-    }
-
-    /// Fails as a write does whose time is over.
-    fn check(&self) -> io::Result<()> {
-        if self.begun.elapsed() < self.length {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
