@@ -116,24 +116,25 @@ impl Acceptor {
     fn turn_away_for_want_of_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
         descriptors::use_what_is_kept_back();
-        let (since, mut turns) = (Instant::now(), 0);
+        let since = Instant::now();
+        let mut last_look = since;
         while self.stop_deadline.get().is_none() {
             refusals.attend(&self.listener);
             std::thread::sleep(REFUSAL_INTERVAL);
-            turns += 1;
-            if REFUSAL_INTERVAL * turns >= ROOM_INTERVAL {
-                if descriptors::has_room() && thread_pool::can_start(ROOM_FOR_THREADS) {
-                    break;
-                }
-                // Until then clients may have closed connections whose replies are on the way.
-                if since.elapsed() >= LONGEST_WITHOUT_ROOM
-                    && descriptors::are_held_by_the_dead(listener::address(&self.listener)?.port())
-                {
-                    return Err(io::Error::other(
-                        "connections that ended are not given back",
-                    ));
-                }
-                turns = 0;
+            if last_look.elapsed() < ROOM_INTERVAL {
+                continue;
+            }
+            last_look = Instant::now();
+            if descriptors::has_room() && thread_pool::can_start(ROOM_FOR_THREADS) {
+                break;
+            }
+            // Until then clients may have closed connections whose replies are on the way.
+            if since.elapsed() >= LONGEST_WITHOUT_ROOM
+                && descriptors::are_held_by_the_dead(listener::address(&self.listener)?.port())
+            {
+                return Err(io::Error::other(
+                    "connections that ended are not given back",
+                ));
             }
         }
         descriptors::claim();
