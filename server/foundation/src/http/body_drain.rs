@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tiny_http::{ReadWrite, Request};
+use tiny_http::Request;
 
 use super::descriptors;
 use super::metrics::EdgeMetrics;
@@ -105,24 +105,22 @@ impl BodyDrain {
         }
     }
 
-    /// Reads the rest of a body of `declared` bytes, whose client was told that the connection is closed, and closes it: what
-    /// follows is not served (RFC 9112, section 9.6).
-    pub(super) fn drain(
-        &self,
-        mut stream: Box<dyn ReadWrite + Send>,
-        declared: usize,
-        connection: SocketAddr,
-    ) {
-        if declared > MOST_TO_DRAIN {
-            return self.abandon(stream, connection);
+    /// Ends a connection whose client was told so, and reads the rest of the body of its last request: what follows is not
+    /// served (RFC 9112, section 9.6).
+    pub(super) fn drain(&self, mut request: Request, connection: SocketAddr) {
+        if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
+            return self.abandon(request, connection);
         }
+        // Before it is read: a client that waits to be asked for the body is not asked any more.
+        sockets::shut_down(connection, Shutdown::Write);
         let pipelines = Arc::clone(&self.pipelines);
         self.workers.submit(Box::new(move || {
             // `tiny_http` goes on with what follows as soon as a read finds the end.
             let give_up = || pipelines.give_up(connection, Instant::now());
-            let _ended = drain(&mut stream, Instant::now() + LONGEST_DRAIN, &give_up);
-            sockets::shut_down(connection, Shutdown::Write);
+            let deadline = Instant::now() + LONGEST_DRAIN;
+            let _ended = drain(request.as_reader(), deadline, &give_up);
             linger(&pipelines, connection);
+            drop(request.into_writer());
         }));
     }
 
@@ -139,7 +137,7 @@ impl BodyDrain {
 
     /// Keeps `tiny_http` from reading the rest of a body. Costs the thread and the descriptors of this connection, until
     /// the process ends.
-    fn abandon<T: Send + 'static>(&self, rest: T, connection: SocketAddr) {
+    fn abandon(&self, request: Request, connection: SocketAddr) {
         self.abandonments.report(|incident| {
             tracing::warn!(
                 %incident, peer = %connection,
@@ -147,7 +145,7 @@ impl BodyDrain {
             );
         });
         self.abandoned.count.fetch_add(1, Ordering::AcqRel);
-        self.shut_down(ManuallyDrop::new(rest), connection);
+        self.shut_down(ManuallyDrop::new(request), connection);
     }
 
     /// Brings the gauges up to date.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tiny_http::{Header, Method, Request};
+use tiny_http::{Method, Request};
 
 use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
@@ -18,9 +18,7 @@ use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
 use super::request::{self, Rest};
 use super::response::{Connection, Response};
-
-/// The status of an interim answer (RFC 9110, section 15.2.1).
-const CONTINUE: u16 = 100;
+use super::sockets;
 
 /// Where answers wait to be written.
 pub(super) struct ResponseQueue {
@@ -134,7 +132,7 @@ struct Replier {
     body_drain: BodyDrain,
     send_timeout: Duration,
     metrics: Arc<EdgeMetrics>,
-    /// The value of the `Server` header, where `tiny_http` writes one.
+    /// The value of the `Server` header, where a connection leaves HTTP.
     program: &'static str,
 }
 
@@ -184,40 +182,16 @@ impl Replier {
         }
     }
 
-    /// Answers a client whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
-    /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
-    /// writer without; it takes no headers about the body, so all of ours are written as if they continued the value of `Server`.
-    ///
-    /// For all but an interim answer `upgrade` sorts the codings that the client takes. With one of quality NaN the sort
-    /// may panic, and again in the destructor, which would abort the process. So such a client gets an interim answer first.
+    /// Answers a client whose body was not read to its end, past `tiny_http`: its `into_writer` and `respond` read that rest
+    /// first, into a buffer of its declared length. All before on this connection is written.
     fn write_and_drain(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let begun = Instant::now();
-        let declared = open.request.body_length().unwrap_or(0);
         let connection = open.connection;
-        let head_only = is_head_only(&open.request);
-        let (first, rest) = if request::may_rate_with_nan(&open.request) {
-            let whole = answer.render(head_only, Connection::Close);
-            (tiny_http::Response::empty(CONTINUE), whole)
-        } else {
-            let mut headers = format!("{}\r\n", self.program);
-            answer.push_headers(&mut headers, Connection::Close);
-            let server =
-                Header::from_bytes("Server", headers.trim_end()).expect("all headers are ASCII");
-            let body = if head_only {
-                Vec::new()
-            } else {
-                answer.body().concat()
-            };
-            (
-                tiny_http::Response::empty(answer.status).with_header(server),
-                body,
-            )
-        };
-        // Says nothing of how writing the head went.
-        let mut stream = open.request.upgrade("HTTP/1.1", first);
-        let written = self.write_all(&mut stream, &rest, begun);
+        let bytes = answer.render(is_head_only(&open.request), Connection::Close);
+        let written = sockets::duplicate(connection)
+            .and_then(|mut stream| self.write_all(&mut stream, &bytes, begun));
         self.end_if_broken_off(&written, connection);
-        self.body_drain.drain(stream, declared, connection);
+        self.body_drain.drain(open.request, connection);
         written
     }
 
