@@ -43,7 +43,6 @@ use socket2::Socket;
 use crate::telemetry::Registry;
 use crate::values::{at_least_one, duration};
 use acceptor::{AcceptLoop, Acceptor};
-use body_drain::Abandoned;
 use dispatcher::Dispatcher;
 use metrics::EdgeMetrics;
 use response_queue::ResponseQueue;
@@ -119,7 +118,6 @@ pub struct Edge {
     acceptor: Acceptor,
     accept_loop: Arc<AcceptLoop>,
     responses: Arc<ResponseQueue>,
-    abandoned: Arc<Abandoned>,
     stop_deadline: Arc<OnceLock<Instant>>,
     limits: EdgeLimits,
     registry: Registry,
@@ -158,17 +156,14 @@ impl Edge {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
         let metrics = Arc::new(EdgeMetrics::new(&registry));
         let stop_deadline = Arc::default();
-        let abandoned = Arc::new(Abandoned::new());
         let acceptor = Acceptor {
             listener,
             stop_deadline: Arc::clone(&stop_deadline),
-            abandoned: Arc::clone(&abandoned),
             metrics: Arc::clone(&metrics),
         };
         let responses = ResponseQueue::new(
             limits.workers,
             send_timeout,
-            Arc::clone(&abandoned),
             Arc::clone(&metrics),
             registry.program().name,
         );
@@ -176,7 +171,6 @@ impl Edge {
             accept_loop: acceptor.open()?,
             acceptor,
             responses: Arc::new(responses),
-            abandoned,
             stop_deadline,
             limits,
             registry,
@@ -214,7 +208,6 @@ impl Edge {
             service,
             self.limits,
             Arc::clone(&self.stop_deadline),
-            Arc::clone(&self.abandoned),
             self.registry.clone(),
             Arc::clone(&self.metrics),
             Arc::clone(&self.responses),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 use tiny_http::{Request, Server};
 
-use super::body_drain::Abandoned;
+use super::body_drain::most_abandoned;
 use super::load_shedding::LoadShedding;
 use super::metrics::EdgeMetrics;
 use super::{descriptors, listener, sockets};
@@ -39,7 +39,6 @@ pub(super) struct Acceptor {
     pub(super) listener: Socket,
     /// Set when the server begins to stop.
     pub(super) stop_deadline: Arc<OnceLock<Instant>>,
-    pub(super) abandoned: Arc<Abandoned>,
     pub(super) metrics: Arc<EdgeMetrics>,
 }
 
@@ -79,12 +78,12 @@ impl Acceptor {
     ) -> io::Result<Option<Arc<AcceptLoop>>> {
         let address = listener::address(&self.listener)?;
         listener::nudge_while(&self.listener, || {
-            sockets::is_listener(accept_loop.descriptor, address) && !self.abandoned.are_too_many()
+            sockets::is_listener(accept_loop.descriptor, address) && !self.must_end()
         })?;
         if self.stop_deadline.get().is_some() {
             return Ok(None);
         }
-        if self.abandoned.are_too_many() {
+        if self.must_end() {
             return Err(io::Error::other("too many connections had to be abandoned"));
         }
         let incident = Incident::draw();
@@ -111,6 +110,10 @@ impl Acceptor {
                 return Ok(Some(accept_loop));
             }
         }
+    }
+
+    fn must_end(&self) -> bool {
+        self.metrics.connections_abandoned.get() >= most_abandoned()
     }
 
     fn turn_away_for_want_of_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {

@@ -4,14 +4,13 @@ use std::io::{ErrorKind, Read};
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
 use super::descriptors;
 use super::metrics::EdgeMetrics;
-use crate::telemetry::{Reporter, size};
+use crate::telemetry::Reporter;
 use crate::thread_pool::ThreadPool;
 
 use super::in_flight::shut_down;
@@ -32,45 +31,21 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Connections whose thread and descriptors are not given back until the process ends, see [`BodyDrain::abandon`]. With half
 /// of these `/healthz` fails; with all, the process ends, while it still has descriptors and threads.
-const MOST_ABANDONED: usize = 128;
+const MOST_ABANDONED: u64 = 128;
 /// One such connection in so many descriptors is too many. Each takes two.
 const ABANDONED_SHARE: u64 = 8;
 
-/// Counts connections that are abandoned.
-pub(super) struct Abandoned {
-    count: AtomicUsize,
-    most: usize,
-}
-
-impl Abandoned {
-    pub(super) fn new() -> Self {
-        let few = descriptors::most().map(|most| usize::try_from(most / ABANDONED_SHARE));
-        Self {
-            count: AtomicUsize::new(0),
-            most: MOST_ABANDONED.min(few.and_then(Result::ok).unwrap_or(usize::MAX)),
-        }
-    }
-
-    /// Whether a restart would do the process good.
-    pub(super) fn are_many(&self) -> bool {
-        self.count() >= self.most / 2
-    }
-
-    /// Whether the process has to end.
-    pub(super) fn are_too_many(&self) -> bool {
-        self.count() >= self.most
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
-    }
+/// So many abandoned connections end the process.
+pub(super) fn most_abandoned() -> i64 {
+    let most = descriptors::most().map_or(MOST_ABANDONED, |most| most / ABANDONED_SHARE);
+    most.min(MOST_ABANDONED).cast_signed()
 }
 
 /// Threads that read such bodies. Apart from the others, because the client decides how long it takes.
 pub(super) struct BodyDrain {
     workers: ThreadPool<Box<dyn FnOnce() + Send>>,
     pipelines: Arc<Pipelines>,
-    abandoned: Arc<Abandoned>,
+    metrics: Arc<EdgeMetrics>,
     /// Rate-limits the line on connections that are abandoned.
     abandonments: Reporter,
 }
@@ -79,13 +54,13 @@ impl BodyDrain {
     pub(super) fn new(
         most_threads: usize,
         pipelines: Arc<Pipelines>,
-        abandoned: Arc<Abandoned>,
+        metrics: Arc<EdgeMetrics>,
     ) -> Self {
         let workers = ThreadPool::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
         Self {
             workers,
             pipelines,
-            abandoned,
+            metrics,
             abandonments: Reporter::default(),
         }
     }
@@ -144,16 +119,13 @@ impl BodyDrain {
                 "a body of more than {MOST_TO_DRAIN} bytes: its connection costs a thread until the server is restarted"
             );
         });
-        self.abandoned.count.fetch_add(1, Ordering::AcqRel);
+        self.metrics.connections_abandoned.inc();
         self.shut_down(ManuallyDrop::new(request), connection);
     }
 
     /// Brings the gauges up to date.
-    pub(super) fn observe(&self, metrics: &EdgeMetrics) {
-        metrics.set_workers(self.workers.state());
-        metrics
-            .connections_abandoned
-            .set(size(self.abandoned.count()));
+    pub(super) fn observe(&self) {
+        self.metrics.set_workers(self.workers.state());
     }
 }
 

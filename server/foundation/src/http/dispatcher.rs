@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::body_drain::Abandoned;
+use super::body_drain::most_abandoned;
 use super::exchange::Exchange;
 use super::load_shedding::no_room;
 use super::metrics::EdgeMetrics;
@@ -52,7 +52,6 @@ impl<S: Service> Dispatcher<S> {
         service: Arc<S>,
         limits: EdgeLimits,
         stop_deadline: Arc<OnceLock<Instant>>,
-        abandoned: Arc<Abandoned>,
         registry: Registry,
         metrics: Arc<EdgeMetrics>,
         responses: Arc<ResponseQueue>,
@@ -63,7 +62,6 @@ impl<S: Service> Dispatcher<S> {
             service,
             limits,
             stop_deadline,
-            abandoned,
             being_read: Arc::default(),
             refusals: Reporter::default(),
             unheard: Reporter::default(),
@@ -231,7 +229,6 @@ struct Handlers<S> {
     limits: EdgeLimits,
     /// Set when the server begins to stop.
     stop_deadline: Arc<OnceLock<Instant>>,
-    abandoned: Arc<Abandoned>,
     /// Counts requests whose bodies are still on their way.
     being_read: Arc<AtomicUsize>,
     /// Logs requests that are refused since the server stops.
@@ -304,7 +301,7 @@ impl<S: Service> Handlers<S> {
     }
 
     fn health(&self) -> Result<Response, Problem> {
-        if self.abandoned.are_many() {
+        if self.metrics.connections_abandoned.get() >= most_abandoned() / 2 {
             let incident = self.sickness.report(|incident| {
                 tracing::error!(instance = %incident, "many connections had to be abandoned: the server needs a restart");
             });

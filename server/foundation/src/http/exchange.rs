@@ -309,7 +309,6 @@ mod tests {
 
     use tiny_http::TestRequest;
 
-    use super::super::body_drain::Abandoned;
     use super::*;
     use crate::http::metrics::EdgeMetrics;
     use crate::telemetry::{Program, Registry};
@@ -319,16 +318,9 @@ mod tests {
     const FORM: &str = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
 
     fn responses() -> Arc<ResponseQueue> {
-        let abandoned = Arc::new(Abandoned::new());
         let registry = Registry::new(Program::new("test", ""));
         let metrics = Arc::new(EdgeMetrics::new(&registry));
-        Arc::new(ResponseQueue::new(
-            1,
-            Duration::MAX,
-            abandoned,
-            metrics,
-            "test",
-        ))
+        Arc::new(ResponseQueue::new(1, Duration::MAX, metrics, "test"))
     }
 
     fn exchange(request: TestRequest) -> Exchange {

@@ -11,7 +11,7 @@ use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
 
 use super::access_log::Entry;
-use super::body_drain::{Abandoned, BodyDrain};
+use super::body_drain::BodyDrain;
 use super::in_flight::{InFlight, shut_down};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
@@ -35,13 +35,12 @@ impl ResponseQueue {
     pub(super) fn new(
         most_threads: usize,
         send_timeout: Duration,
-        abandoned: Arc<Abandoned>,
         metrics: Arc<EdgeMetrics>,
         program: &'static str,
     ) -> Self {
         let pipelines = Arc::new(Pipelines::new());
         let replier = Arc::new(Replier {
-            body_drain: BodyDrain::new(most_threads, Arc::clone(&pipelines), abandoned),
+            body_drain: BodyDrain::new(most_threads, Arc::clone(&pipelines), Arc::clone(&metrics)),
             pipelines,
             send_timeout,
             metrics,
@@ -122,7 +121,7 @@ impl ResponseQueue {
             .connections_waiting
             .set(size(pipelines.connections()));
         metrics.set_workers(self.repliers.state());
-        body_drain.observe(metrics);
+        body_drain.observe();
     }
 }
 
