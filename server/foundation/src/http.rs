@@ -118,10 +118,8 @@ pub struct Edge {
     acceptor: Acceptor,
     accept_loop: Arc<AcceptLoop>,
     responses: Arc<ResponseQueue>,
-    stop_deadline: Arc<OnceLock<Instant>>,
     limits: EdgeLimits,
     registry: Registry,
-    metrics: Arc<EdgeMetrics>,
 }
 
 /// Stops an [`Edge`] from another thread.
@@ -155,26 +153,23 @@ impl Edge {
     pub fn new(listener: Socket, limits: EdgeLimits, registry: Registry) -> io::Result<Self> {
         let send_timeout = listener.write_timeout()?.unwrap_or(Duration::MAX);
         let metrics = Arc::new(EdgeMetrics::new(&registry));
-        let stop_deadline = Arc::default();
-        let acceptor = Acceptor {
-            listener,
-            stop_deadline: Arc::clone(&stop_deadline),
-            metrics: Arc::clone(&metrics),
-        };
         let responses = ResponseQueue::new(
             limits.workers,
             send_timeout,
             Arc::clone(&metrics),
             registry.program().name,
         );
+        let acceptor = Acceptor {
+            listener,
+            stop_deadline: Arc::default(),
+            metrics,
+        };
         Ok(Self {
             accept_loop: acceptor.open()?,
             acceptor,
             responses: Arc::new(responses),
-            stop_deadline,
             limits,
             registry,
-            metrics,
         })
     }
 
@@ -192,7 +187,7 @@ impl Edge {
     /// If the process has no file descriptor left.
     pub fn stopper(&self) -> io::Result<Stopper> {
         Ok(Stopper {
-            stop_deadline: Arc::clone(&self.stop_deadline),
+            stop_deadline: Arc::clone(&self.acceptor.stop_deadline),
             shutdown_timeout: self.limits.shutdown_timeout,
             listener: self.acceptor.listener.try_clone()?,
         })
@@ -207,9 +202,9 @@ impl Edge {
         let dispatcher = Arc::new(Dispatcher::new(
             service,
             self.limits,
-            Arc::clone(&self.stop_deadline),
+            Arc::clone(&self.acceptor.stop_deadline),
             self.registry.clone(),
-            Arc::clone(&self.metrics),
+            Arc::clone(&self.acceptor.metrics),
             Arc::clone(&self.responses),
         ));
         self.responses.start_relief().map_err(ServeError::Start)?;
@@ -241,7 +236,7 @@ impl Edge {
             });
             // Unless it was told to stop it does so by itself.
             let deadline = || Instant::now() + self.limits.shutdown_timeout;
-            let deadline = *self.stop_deadline.get_or_init(deadline);
+            let deadline = *self.acceptor.stop_deadline.get_or_init(deadline);
             dispatcher.service().stopping();
             let finished = Self::finish(dispatcher, deadline).map(|()| deadline);
             over.store(true, Ordering::Release);

@@ -76,15 +76,9 @@ impl Acceptor {
         accept_loop: &AcceptLoop,
         serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
     ) -> io::Result<Option<Arc<AcceptLoop>>> {
-        let address = listener::address(&self.listener)?;
-        listener::nudge_while(&self.listener, || {
-            sockets::is_listener(accept_loop.descriptor, address) && !self.must_end()
-        })?;
+        self.wait_for_end(accept_loop)?;
         if self.stop_deadline.get().is_some() {
             return Ok(None);
-        }
-        if self.must_end() {
-            return Err(io::Error::other("too many connections had to be abandoned"));
         }
         let incident = Incident::draw();
         tracing::error!(
@@ -112,8 +106,15 @@ impl Acceptor {
         }
     }
 
-    fn must_end(&self) -> bool {
-        self.metrics.connections_abandoned.get() >= most_abandoned()
+    fn wait_for_end(&self, accept_loop: &AcceptLoop) -> io::Result<()> {
+        let address = listener::address(&self.listener)?;
+        let must_end = || self.metrics.connections_abandoned.get() >= most_abandoned();
+        let is_open = || sockets::is_listener(accept_loop.descriptor, address);
+        listener::nudge_while(&self.listener, || is_open() && !must_end())?;
+        if must_end() && self.stop_deadline.get().is_none() {
+            return Err(io::Error::other("too many connections had to be abandoned"));
+        }
+        Ok(())
     }
 
     fn turn_away_for_want_of_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
