@@ -12,7 +12,7 @@ use crate::thread_pool::ThreadPool;
 
 use super::access_log::Entry;
 use super::body_drain::BodyDrain;
-use super::in_flight::{InFlight, shut_down};
+use super::in_flight::{self, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
@@ -184,12 +184,10 @@ impl Replier {
     /// Answers a client whose body was not read to its end, past `tiny_http`: its `into_writer` and `respond` read that rest
     /// first, into a buffer of its declared length. All before on this connection is written.
     fn write_and_drain(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
-        let begun = Instant::now();
         let connection = open.connection;
         let bytes = answer.render(is_head_only(&open.request), Connection::Close);
         let written = sockets::duplicate(connection)
-            .and_then(|mut stream| self.write_all(&mut stream, &bytes, begun));
-        self.end_if_broken_off(&written, connection);
+            .and_then(|mut stream| self.write_all(&mut stream, &bytes));
         self.body_drain.drain(open.request, connection);
         written
     }
@@ -204,26 +202,22 @@ impl Replier {
         let bytes = answer.render(is_head_only(&open.request), said);
         let (connection, shut_down) = (open.connection, open.shut_down);
         let mut writer = open.request.into_writer();
-        let written = self.write_all(&mut writer, &bytes, Instant::now());
-        self.end_if_broken_off(&written, connection);
-        if shut_down {
-            self.body_drain.shut_down(writer, connection);
+        let written = self.write_all(&mut writer, &bytes);
+        match &written {
+            // A part of it may be written: whatever was written next would be taken for the rest.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                in_flight::shut_down(&self.pipelines, connection);
+            }
+            _ if shut_down => self.body_drain.shut_down(writer, connection),
+            _ => {}
         }
         written
     }
 
-    /// A part of an answer was written, and the rest will not be: whatever was written next would be taken for the rest.
-    fn end_if_broken_off(&self, written: &io::Result<()>, connection: SocketAddr) {
-        if written
-            .as_ref()
-            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-        {
-            shut_down(&self.pipelines, connection);
-        }
-    }
     /// A time-out of the connection is for one write alone; who takes a little now and then would hold the thread for long.
     /// So none is begun when the time for a response is over, which fails as a write does whose time is over.
-    fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8], begun: Instant) -> io::Result<()> {
+    fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
+        let begun = Instant::now();
         while begun.elapsed() < self.send_timeout {
             match to.write(bytes) {
                 Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
