@@ -28,7 +28,7 @@ use mysql::Conn;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::mysql::Database;
+use crate::mysql::{Database, PoolMetrics};
 use crate::telemetry::Registry;
 use metrics::JobMetrics;
 use queue_thread::QueueThread;
@@ -174,7 +174,7 @@ impl Worker {
             .collect::<Result<_, _>>()?;
         let queue_thread = QueueThread {
             database: database.clone(),
-            connections: database.metrics(queue),
+            connections: PoolMetrics::new(registry, queue),
             queue,
             limits,
             handler,

@@ -12,7 +12,7 @@ use crate::telemetry::Registry;
 
 use super::error::{DENIED, ErrorClass, Recovery, code};
 use super::hosts::Hosts;
-use super::metrics::{DatabaseMetrics, PoolMetrics};
+use super::metrics::PoolMetrics;
 use super::outage::Outage;
 use super::pool::{Pool, Session};
 use super::primary::NoPrimary;
@@ -59,7 +59,7 @@ pub fn has_relations(connection: &mut Conn, names: &[&'static str]) -> Result<bo
 pub struct Database {
     hosts: Arc<Hosts>,
     timeouts: Timeouts,
-    metrics: DatabaseMetrics,
+    registry: Registry,
     outage: Arc<Outage>,
 }
 
@@ -101,14 +101,14 @@ impl Database {
         Ok(Self {
             hosts: Arc::new(hosts),
             timeouts,
-            metrics: DatabaseMetrics::new(registry),
+            registry: registry.clone(),
             outage: Arc::default(),
         })
     }
 
-    /// A pool of at most `size` connections, with this name in the metrics.
+    /// A pool of at most `size` connections, with this name in the metrics, which no other has.
     #[must_use]
-    pub fn pool(&self, name: &str, size: u8) -> Pool {
+    pub fn pool(&self, name: &'static str, size: u8) -> Pool {
         Pool::new(
             Arc::clone(&self.hosts),
             size,
@@ -117,10 +117,10 @@ impl Database {
         )
     }
 
-    /// What counts connections that stand by themselves, see [`Self::connect`].
+    /// What counts connections that stand by themselves, see [`Self::connect`]. Once for each name.
     #[must_use]
-    pub fn metrics(&self, name: &str) -> PoolMetrics {
-        self.metrics.of(name)
+    pub fn metrics(&self, name: &'static str) -> PoolMetrics {
+        PoolMetrics::new(&self.registry, name)
     }
 
     /// A connection of no pool, counted by `metrics`.
