@@ -54,27 +54,25 @@ impl Hosts {
         }
     }
 
-    /// The same hosts, for connections without a database, which may not be there yet.
-    pub(super) fn without_database(&self, timeouts: Timeouts) -> Self {
-        let without =
-            |host: &Arc<Host>| OptsBuilder::from_opts(host.options.clone()).db_name(None::<String>);
-        let options = self.all.iter().map(without).map(Opts::from);
-        Self::new(options.collect(), timeouts)
-    }
-
     /// A connection to the host that takes writes, of several known since it was made to do so. Waits as long as
     /// connecting may take, and again as long if others connect as well; after a failure it fails at once until the next
     /// search is due.
     pub(super) fn connect(&self) -> Result<Conn, NoPrimary> {
         let mut search = self.search.lock();
-        if let (false, Some(no_primary)) = (search.is_due(), self.last_failure()) {
+        if search.not_before.is_some_and(|due| Instant::now() < due)
+            && let Some(no_primary) = self.last_failure.lock().clone()
+        {
             return Err(no_primary);
         }
-        match self.find(search.current) {
+        match self.find(search.current.unwrap_or_default()) {
             Ok((index, connection)) => {
-                let is_new = search.found(index);
+                let found = Search {
+                    current: Some(index),
+                    ..Search::default()
+                };
+                let before = std::mem::replace(&mut *search, found).current;
                 *self.last_failure.lock() = None;
-                if is_new && self.all.len() > 1 {
+                if before != Some(index) && self.all.len() > 1 {
                     tracing::info!(
                         host = self.all[index].name,
                         "this database host takes writes"
@@ -83,21 +81,18 @@ impl Hosts {
                 Ok(connection)
             }
             Err(no_primary) => {
-                search.failed();
+                search.not_before = Some(Instant::now() + PAUSES.pause(search.failures));
+                search.failures += 1;
                 *self.last_failure.lock() = Some(no_primary.clone());
                 Err(no_primary)
             }
         }
     }
 
-    /// What is wrong with the hosts, while none gives a connection. Does not wait for a search.
-    fn last_failure(&self) -> Option<NoPrimary> {
-        self.last_failure.lock().clone()
-    }
-
     /// What is wrong with the hosts, while none of several takes writes. Does not wait for a search.
     pub(super) fn no_primary(&self) -> Option<NoPrimary> {
-        self.last_failure().filter(|_| self.all.len() > 1)
+        let last_failure = self.last_failure.lock();
+        last_failure.clone().filter(|_| self.all.len() > 1)
     }
 
     /// Whether a connection is fit for use: alive, and where there are several hosts, one to the host that takes writes.
@@ -281,34 +276,10 @@ fn to_each_address(options: &Opts, addresses: &[SocketAddr]) -> Vec<Opts> {
 /// How finding the host goes.
 #[derive(Default)]
 struct Search {
-    /// Index of the one that took writes last, or is asked first.
-    current: usize,
-    found_before: bool,
+    /// Index of the one that took writes last.
+    current: Option<usize>,
     failures: u32,
     not_before: Option<Instant>,
-}
-
-impl Search {
-    fn is_due(&self) -> bool {
-        self.not_before
-            .is_none_or(|not_before| not_before <= Instant::now())
-    }
-
-    /// Gives whether this is another one than before, or the first at all.
-    fn found(&mut self, index: usize) -> bool {
-        let is_new = index != self.current || !self.found_before;
-        *self = Self {
-            current: index,
-            found_before: true,
-            ..Self::default()
-        };
-        is_new
-    }
-
-    fn failed(&mut self) {
-        self.not_before = Some(Instant::now() + PAUSES.pause(self.failures));
-        self.failures += 1;
-    }
 }
 
 #[cfg(test)]

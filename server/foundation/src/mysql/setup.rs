@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, DriverError};
+use mysql::{Conn, DriverError, OptsBuilder};
 
 use crate::telemetry::Registry;
 
@@ -77,8 +77,12 @@ impl Database {
     ) -> Result<Self, SetupError> {
         let options = url.options(timeouts).map_err(SetupError::Url)?;
         let name = options[0].get_db_name().unwrap_or_default().to_owned();
-        let hosts = Hosts::new(options, timeouts);
-        let servers = hosts.without_database(timeouts);
+        // It may not be there yet.
+        let without_database = options.iter().map(|options| {
+            let options = OptsBuilder::from_opts(options.clone());
+            options.db_name(None::<String>).into()
+        });
+        let servers = Hosts::new(without_database.collect(), timeouts);
         let start = Instant::now();
         let mut reported = None;
         loop {
@@ -99,7 +103,7 @@ impl Database {
             std::thread::sleep(STARTUP_PAUSE.min(startup_timeout.saturating_sub(waited)));
         }
         Ok(Self {
-            hosts: Arc::new(hosts),
+            hosts: Arc::new(Hosts::new(options, timeouts)),
             timeouts,
             registry: registry.clone(),
             outage: Arc::default(),
