@@ -7,7 +7,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -108,7 +107,7 @@ impl Hosts {
         let deadline = Instant::now() + self.connect_timeout;
         let mut reasons: Vec<Unfit> = self.all.iter().map(|_| Unfit::Silent).collect();
         let (answer_to, answers) = channel();
-        self.all[first].ask(first, &answer_to);
+        self.all[first].ask(first, &answer_to, Host::connect);
         // The others need time as well.
         match answers.recv_timeout(HEAD_START.min(self.connect_timeout / 2)) {
             Ok((_, Ok(connection))) => return Ok((first, connection)),
@@ -121,7 +120,7 @@ impl Hosts {
             .enumerate()
             .filter(|&(index, _)| index != first)
         {
-            host.ask(index, &answer_to);
+            host.ask(index, &answer_to, Host::connect);
         }
         drop(answer_to);
         let time_left = || deadline.saturating_duration_since(Instant::now());
@@ -144,8 +143,8 @@ struct Host {
     must_take_writes: bool,
     /// The statements that set up a session.
     settings: Arc<str>,
-    /// A frozen host answers late or never; meanwhile it is not asked again.
-    asked: AtomicBool,
+    /// Locked while the host is asked. A frozen one answers late or never; meanwhile it is not asked again.
+    asked: Mutex<()>,
 }
 
 type Answer = (usize, Result<Conn, Unfit>);
@@ -165,28 +164,24 @@ impl Host {
             options,
             must_take_writes,
             settings,
-            asked: AtomicBool::new(false),
+            asked: Mutex::default(),
         }
     }
 
-    /// Asks the host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may take.
-    fn ask(self: &Arc<Self>, index: usize, answer_to: &Sender<Answer>) {
-        self.ask_for(index, answer_to, Self::connect);
-    }
-
-    fn ask_for(
+    /// Asks the host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may
+    /// take. One thread at a time: what was asked earlier may still be without an answer.
+    fn ask(
         self: &Arc<Self>,
         index: usize,
         answer_to: &Sender<Answer>,
         connect: impl FnOnce(&Self) -> Result<Conn, Unfit> + Send + 'static,
     ) {
-        if self.asked.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let asked = Asked(Arc::clone(self));
-        let answer_to = answer_to.clone();
+        let (host, answer_to) = (Arc::clone(self), answer_to.clone());
         let question = move || {
-            let answer = connect(&asked.0);
+            let Some(asked) = host.asked.try_lock() else {
+                return;
+            };
+            let answer = connect(&host);
             drop(asked);
             // If another host was faster, nobody waits for this one.
             let _ = answer_to.send((index, answer));
@@ -230,15 +225,6 @@ impl Host {
             }
         }
         connection
-    }
-}
-
-/// The host is being asked until this is dropped, by a panic as well.
-struct Asked(Arc<Host>);
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.0.asked.store(false, Ordering::Relaxed);
     }
 }
 
@@ -301,15 +287,21 @@ mod tests {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let host = host(nobody, Duration::from_secs(1));
         let (answer_to, answers) = channel();
-        for _ in 0..3 {
-            host.ask_for(0, &answer_to, |_| panic!("by the test"));
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while host.asked.load(Ordering::Relaxed) && Instant::now() < deadline {
-                thread::yield_now();
+        let (panics_to, panics) = channel::<()>();
+        host.ask(0, &answer_to, move |_| {
+            drop(panics_to);
+            panic!("by the test")
+        });
+        // Until it is about to panic.
+        let _closed = panics.recv();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let answer = loop {
+            host.ask(0, &answer_to, Host::connect);
+            match answers.recv_timeout(Duration::from_millis(100)) {
+                Err(_late) if Instant::now() < deadline => {}
+                answer => break answer,
             }
-        }
-        host.ask(0, &answer_to);
-        let answer = answers.recv_timeout(Duration::from_secs(10));
+        };
         assert!(matches!(answer, Ok((0, Err(Unfit::Failed(_))))));
     }
 
