@@ -302,20 +302,13 @@ fn may_succeed_later(error: &mysql::Error) -> bool {
         ErrorClass::Connection,
         ErrorClass::Unavailable,
     ];
-    is_account_limit(error) || passing.contains(&ErrorClass::of(error))
-}
-
-/// The account has used up what it may have at a time, or in an hour.
-fn is_account_limit(error: &mysql::Error) -> bool {
-    code(error) == Some(1226)
+    passing.contains(&ErrorClass::of(error))
 }
 
 /// Whether the database may be up a little later.
 fn may_come_up(error: &mysql::Error) -> bool {
     match error {
-        mysql::Error::MySqlError(_) => {
-            is_account_limit(error) || ErrorClass::of(error).recovery() == Recovery::Reconnect
-        }
+        mysql::Error::MySqlError(_) => ErrorClass::of(error).recovery() == Recovery::Reconnect,
         mysql::Error::IoError(_) => true,
         // A time-out while it is slow to answer; but to TLS a certificate that is refused is invalid data.
         mysql::Error::CodecError(error) => error
