@@ -103,9 +103,7 @@ impl Store {
     /// no more of them than readers and other replicas have taken.
     pub fn ready(&self, deadline: Instant) -> Result<(), DatabaseAway> {
         if self.writing.open.get() == 0 {
-            let access = Access::CheckWritable;
-            self.reading
-                .check_connecting(access, deadline, &self.writing)?;
+            self.reading.check_connecting(deadline, &self.writing)?;
         }
         let update = "UPDATE counters SET repeats = repeats WHERE user = '' AND FALSE";
         self.reading.check_writable(deadline, update)

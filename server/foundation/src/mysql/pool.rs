@@ -132,10 +132,9 @@ impl Pool {
     /// Makes a connection that is counted by `metrics`, and drops it.
     ///
     /// # Errors
-    /// [`DatabaseAway`], noted as a failure of `access`.
+    /// [`DatabaseAway`]
     pub fn check_connecting(
         &self,
-        access: Access,
         deadline: Instant,
         metrics: &PoolMetrics,
     ) -> Result<(), DatabaseAway> {
@@ -144,7 +143,7 @@ impl Pool {
             let session = Session::open(&hosts, &metrics);
             session.map(drop).map_err(NotRun::NoConnection)
         });
-        checked.map_err(|cause| self.away(access, &cause))
+        checked.map_err(|cause| self.away(Access::CheckWritable, &cause))
     }
 
     fn away(&self, access: Access, cause: &NotRun) -> DatabaseAway {
