@@ -251,14 +251,7 @@ fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
 }
 
 fn refused(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> SetupError {
-    let advice = match error {
-        mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
-        mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
-            WRONG_CERTIFICATE
-        }
-        _ if code(error).is_some_and(|code| DENIED.contains(&code)) => schema.rights,
-        _ => advice(error),
-    };
+    let advice = advice(url, error, schema);
     let separator = if advice.is_empty() { "" } else { "; " };
     let error = said(error);
     SetupError::Database(format!(
@@ -266,7 +259,28 @@ fn refused(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> SetupEr
     ))
 }
 
+fn advice(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> &'static str {
+    match error {
+        mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
+        // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
+        mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) => WRONG_USER,
+        mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
+            WRONG_CERTIFICATE
+        }
+        _ => match code(error) {
+            Some(code) if DENIED.contains(&code) => schema.rights,
+            Some(1045 | 1698) => WRONG_USER,
+            Some(1054 | 1146) => "its tables are not those of schema.sql, use another database",
+            Some(3159) => "ask for TLS, as by ?ssl-ca=/path/to/ca.pem in the database URL",
+            Some(1286) => "the server needs the InnoDB storage engine",
+            _ => "",
+        },
+    }
+}
+
 const TLS_IS_ASKED_FOR: &str = "TLS is asked for by the ssl- options of the database URL";
+const WRONG_USER: &str =
+    "check user and password of the database URL, and its ssl- options if the user must use TLS";
 const WRONG_CERTIFICATE: &str = "in the database URL, ssl-ca names the authority that signs its certificate, and \
     ssl-mode=verify_ca accepts any host name";
 
@@ -324,21 +338,6 @@ fn may_come_up(error: &mysql::Error) -> bool {
             )
         }
         _ => false,
-    }
-}
-
-fn advice(error: &mysql::Error) -> &'static str {
-    let wrong_user = "check user and password of the database URL, and its ssl- options if the user must use TLS";
-    if let mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) = error {
-        // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
-        return wrong_user;
-    }
-    match code(error) {
-        Some(1045 | 1698) => wrong_user,
-        Some(1054 | 1146) => "its tables are not those of schema.sql, use another database",
-        Some(3159) => "ask for TLS, as by ?ssl-ca=/path/to/ca.pem in the database URL",
-        Some(1286) => "the server needs the InnoDB storage engine",
-        _ => "",
     }
 }
 
