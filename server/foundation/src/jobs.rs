@@ -16,6 +16,7 @@ mod sql;
 mod queue_thread;
 mod metrics;
 
+use std::collections::HashSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -172,6 +173,7 @@ impl Worker {
                 spawn(name, move || work(&*handler, &jobs, &done, &metrics))
             })
             .collect::<Result<_, _>>()?;
+        let now = Instant::now();
         let queue_thread = QueueThread {
             database: database.clone(),
             connections: PoolMetrics::new(registry, queue),
@@ -184,6 +186,15 @@ impl Worker {
             wakes,
             stops,
             metrics,
+            session: None,
+            held: HashSet::new(),
+            done: Vec::new(),
+            dry_turns: 0,
+            failures: 0,
+            look_at: now,
+            prolong_at: now,
+            measure_at: now,
+            deadline: None,
         };
         Ok(Self {
             wake,

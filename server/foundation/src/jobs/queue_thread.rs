@@ -44,61 +44,44 @@ pub(super) struct QueueThread<H: Handler> {
     pub(super) wakes: Receiver<()>,
     pub(super) stops: Receiver<Instant>,
     pub(super) metrics: JobMetrics,
-}
-
-/// What the thread knows, from one turn to the next.
-struct State<O> {
-    connection: Option<Session>,
+    pub(super) session: Option<Session>,
     /// What is claimed and not ended.
-    held: HashSet<Claim>,
+    pub(super) held: HashSet<Claim>,
     /// What ended and is not written yet.
-    done: Vec<Done<O>>,
+    pub(super) done: Vec<Done<H::Outcome>>,
     /// Turns in a row that found nothing to claim.
-    dry_turns: u32,
+    pub(super) dry_turns: u32,
     /// Turns in a row that failed.
-    failures: u32,
-    look_at: Instant,
-    prolong_at: Instant,
-    measure_at: Instant,
+    pub(super) failures: u32,
+    pub(super) look_at: Instant,
+    pub(super) prolong_at: Instant,
+    pub(super) measure_at: Instant,
     /// Set when it is to stop: when that must be over.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl<H: Handler> QueueThread<H> {
     /// Works until it is stopped and holds nothing any more, or its time is over.
-    pub(super) fn run(self) {
-        let now = Instant::now();
-        let mut state = State {
-            connection: None,
-            held: HashSet::new(),
-            done: Vec::new(),
-            dry_turns: 0,
-            failures: 0,
-            look_at: now,
-            prolong_at: now + self.prolong_interval(),
-            measure_at: now,
-            deadline: None,
-        };
+    pub(super) fn run(mut self) {
         loop {
-            self.wait(&mut state);
-            let over = state
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline);
-            if over || (state.deadline.is_some() && state.held.is_empty()) {
-                self.release(&mut state, Release::All);
-                return;
+            self.wait();
+            if let Some(deadline) = self.deadline
+                && (self.held.is_empty() || Instant::now() >= deadline)
+            {
+                let held = std::mem::take(&mut self.held);
+                return self.release(&held);
             }
-            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut state)));
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
             let error = match turn {
                 Ok(Ok(())) => {
                     self.database.outage().succeed(Access::Write);
-                    state.failures = 0;
+                    self.failures = 0;
                     continue;
                 }
                 Ok(Err(error)) => error,
                 Err(_logged) => {
                     // Most likely while one of them was written, which would panic again.
-                    for (_job, result) in &mut state.done {
+                    for (_job, result) in &mut self.done {
                         let panicked = "the outcome could not be written: that panicked";
                         *result = Err(WorkError::Retry(panicked.to_owned()));
                     }
@@ -106,51 +89,53 @@ impl<H: Handler> QueueThread<H> {
                 }
             };
             self.database.outage().fail(Access::Write, &error);
-            if let Some(session) = state.connection.take() {
+            if let Some(session) = self.session.take() {
                 session.give_up();
             }
-            state.look_at = Instant::now() + AWAY.pause(state.failures);
-            state.failures += 1;
+            self.look_at = Instant::now() + AWAY.pause(self.failures);
+            self.failures += 1;
         }
     }
 
     /// Waits until there is something to say.
-    fn wait(&self, state: &mut State<H::Outcome>) {
-        let mut until = state.look_at;
-        if let Some(deadline) = state.deadline {
+    fn wait(&mut self) {
+        let mut until = self.look_at;
+        if let Some(deadline) = self.deadline {
             until = until.min(deadline);
         }
         // What failed is tried again after its pause, whatever else is due or comes meanwhile.
-        if state.failures > 0 {
+        if self.failures > 0 {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        } else if state.done.is_empty() {
-            until = until.min(state.prolong_at);
+        } else if self.done.is_empty() {
+            until = until.min(self.prolong_at);
             select! {
-                recv(self.results) -> done => state.done.extend(done),
-                recv(self.wakes) -> _ => state.look_at = Instant::now(),
-                recv(self.stops) -> deadline => self.stop(state, deadline.unwrap_or_else(|_| Instant::now())),
+                recv(self.results) -> done => self.done.extend(done),
+                recv(self.wakes) -> _ => self.look_at = Instant::now(),
+                recv(self.stops) -> deadline => self.stop(deadline.unwrap_or_else(|_| Instant::now())),
                 recv(crossbeam_channel::at(until)) -> _ => {}
             }
         }
         if let Ok(deadline) = self.stops.try_recv() {
-            self.stop(state, deadline);
+            self.stop(deadline);
         }
-        state.done.extend(self.results.try_iter());
+        self.done.extend(self.results.try_iter());
     }
 
-    fn stop(&self, state: &mut State<H::Outcome>, deadline: Instant) {
-        state.deadline = Some(deadline);
-        self.release(state, Release::NotBegun);
+    fn stop(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+        let not_begun: HashSet<_> = self.not_begun.try_iter().map(|job| job.claim()).collect();
+        self.held.retain(|claim| !not_begun.contains(claim));
+        self.release(&not_begun);
     }
 
     /// One conversation with the database.
-    fn turn(&self, state: &mut State<H::Outcome>) -> Result<(), String> {
-        let mut session = match state.connection.take() {
+    fn turn(&mut self) -> Result<(), String> {
+        let mut session = match self.session.take() {
             Some(session) => session,
             None => self.connect()?,
         };
-        let turn = self.talk(&mut session, state);
-        state.connection = Some(session);
+        let turn = self.talk(&mut session);
+        self.session = Some(session);
         turn.map_err(|error| error.to_string())
     }
 
@@ -165,44 +150,36 @@ impl<H: Handler> QueueThread<H> {
         Ok(session)
     }
 
-    fn talk(
-        &self,
-        connection: &mut Conn,
-        state: &mut State<H::Outcome>,
-    ) -> Result<(), mysql::Error> {
+    fn talk(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
         let now = Instant::now();
-        if now >= state.prolong_at {
-            self.prolong(connection, state)?;
+        if now >= self.prolong_at {
+            self.prolong(connection)?;
         }
-        if now >= state.measure_at {
+        if now >= self.measure_at {
             let (jobs, oldest) = sql::depth(connection, self.queue)?;
             self.metrics.depth.set(jobs);
             self.metrics.oldest_seconds.set(oldest);
-            state.measure_at = now + DEPTH_INTERVAL;
+            self.measure_at = now + DEPTH_INTERVAL;
         }
-        let room = match state.deadline {
+        let room = match self.deadline {
             Some(_) => 0,
-            None => self.limits.claims - state.held.len() + state.done.len(),
+            None => self.limits.claims - self.held.len() + self.done.len(),
         };
         let claims = room > 0
-            && (!state.done.is_empty()
-                || (now >= state.look_at && sql::is_due(connection, self.queue)?));
-        if claims || !state.done.is_empty() {
-            self.end_and_claim(connection, state, room)?;
-        } else if now >= state.look_at {
-            state.dry_turns += 1;
+            && (!self.done.is_empty()
+                || (now >= self.look_at && sql::is_due(connection, self.queue)?));
+        if claims || !self.done.is_empty() {
+            self.end_and_claim(connection, room)?;
+        } else if now >= self.look_at {
+            self.dry_turns += 1;
         }
-        state.look_at = Instant::now() + DRY.pause(state.dry_turns);
+        self.look_at = Instant::now() + DRY.pause(self.dry_turns);
         Ok(())
     }
 
-    fn prolong(
-        &self,
-        connection: &mut Conn,
-        state: &mut State<H::Outcome>,
-    ) -> Result<(), mysql::Error> {
-        if !state.held.is_empty() {
-            let lost = sql::prolong(connection, &state.held, self.limits.lease)?;
+    fn prolong(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
+        if !self.held.is_empty() {
+            let lost = sql::prolong(connection, &self.held, self.limits.lease)?;
             if lost > 0 {
                 tracing::warn!(
                     queue = self.queue,
@@ -211,7 +188,7 @@ impl<H: Handler> QueueThread<H> {
                 );
             }
         }
-        state.prolong_at = Instant::now() + self.prolong_interval();
+        self.prolong_at = Instant::now() + self.prolong_interval();
         Ok(())
     }
 
@@ -222,14 +199,9 @@ impl<H: Handler> QueueThread<H> {
     }
 
     /// Ends what is done, and claims up to `room` jobs, in one transaction.
-    fn end_and_claim(
-        &self,
-        connection: &mut Conn,
-        state: &mut State<H::Outcome>,
-        room: usize,
-    ) -> Result<(), mysql::Error> {
+    fn end_and_claim(&mut self, connection: &mut Conn, room: usize) -> Result<(), mysql::Error> {
         let done = transaction(connection, |transaction| {
-            let ended = self.end(transaction, &state.done)?;
+            let ended = self.end(transaction, &self.done)?;
             let claimed = sql::claim(transaction, self.queue, room, self.limits.lease)?;
             Ok((ended, claimed))
         });
@@ -239,37 +211,33 @@ impl<H: Handler> QueueThread<H> {
                 return match ErrorClass::of(&error).recovery() {
                     Recovery::TryAgain => Ok(()),
                     // Which one the database refuses is seen when each is ended by itself.
-                    Recovery::TrySingly | Recovery::Split if !state.done.is_empty() => {
-                        self.end_singly(connection, state)
+                    Recovery::TrySingly | Recovery::Split if !self.done.is_empty() => {
+                        self.end_singly(connection)
                     }
                     Recovery::TrySingly | Recovery::Split | Recovery::Reconnect => Err(error),
                 };
             }
         };
         self.count(ended);
-        for (job, _result) in state.done.drain(..) {
-            state.held.remove(&job.claim());
+        for (job, _result) in self.done.drain(..) {
+            self.held.remove(&job.claim());
         }
-        state.dry_turns = if claimed.is_empty() {
-            state.dry_turns + 1
+        self.dry_turns = if claimed.is_empty() {
+            self.dry_turns + 1
         } else {
             0
         };
         for job in claimed {
-            self.hand_out(state, job);
+            self.hand_out(job);
         }
-        self.metrics.held.set(size(state.held.len()));
+        self.metrics.held.set(size(self.held.len()));
         Ok(())
     }
 
     /// Ends each that is done in a transaction of its own. What the database refuses is tried again later, like work that
     /// failed.
-    fn end_singly(
-        &self,
-        connection: &mut Conn,
-        state: &mut State<H::Outcome>,
-    ) -> Result<(), mysql::Error> {
-        while let Some((job, result)) = state.done.pop() {
+    fn end_singly(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
+        while let Some((job, result)) = self.done.pop() {
             let claim = job.claim();
             let one = [(job, result)];
             let ended = transaction(connection, |transaction| self.end(transaction, &one));
@@ -277,7 +245,7 @@ impl<H: Handler> QueueThread<H> {
             match ended {
                 Ok(ended) => {
                     self.count(ended);
-                    state.held.remove(&claim);
+                    self.held.remove(&claim);
                 }
                 Err(error) => {
                     let recovery = ErrorClass::of(&error).recovery();
@@ -288,9 +256,9 @@ impl<H: Handler> QueueThread<H> {
                         tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, %error, "an outcome is refused");
                         let cause =
                             format!("the outcome was refused; the log tells why, by {incident}");
-                        state.done.push((job, Err(WorkError::Retry(cause))));
+                        self.done.push((job, Err(WorkError::Retry(cause))));
                     } else {
-                        state.done.push((job, result));
+                        self.done.push((job, result));
                         return Err(error);
                     }
                 }
@@ -325,9 +293,8 @@ impl<H: Handler> QueueThread<H> {
                 }
                 Err(WorkError::Retry(cause) | WorkError::Fatal(cause)) => {
                     // A claim that gives it up is no attempt.
-                    let attempt = job.attempt - u32::from(self.is_given_up(job));
                     let last = Job {
-                        attempt,
+                        attempt: job.attempt.min(self.limits.max_attempts),
                         ..job.clone()
                     };
                     self.handler.fail(transaction, &last, cause)?;
@@ -354,38 +321,29 @@ impl<H: Handler> QueueThread<H> {
     }
 
     /// Gives a job that was claimed to a thread. Not one that has been claimed too often: those who worked on it died.
-    fn hand_out(&self, state: &mut State<H::Outcome>, Claimed { mut job, before }: Claimed) {
+    fn hand_out(&mut self, Claimed { mut job, before }: Claimed) {
         self.metrics.claimed.inc();
-        state.held.insert(job.claim());
+        self.held.insert(job.claim());
         if job.attempt == 1 {
             let wait = (job.claimed_at - job.enqueued_at).to_std();
             self.metrics
                 .wait_seconds
                 .observe(wait.unwrap_or_default().as_secs_f64());
         }
-        if self.is_given_up(&job) {
+        if job.attempt > self.limits.max_attempts {
             job.claimed_at = before.unwrap_or(job.claimed_at);
             let cause = job.last_error.clone();
             let cause = cause.unwrap_or_else(|| "who worked on it died each time".to_owned());
-            state.done.push((job, Err(WorkError::Fatal(cause))));
+            self.done.push((job, Err(WorkError::Fatal(cause))));
         } else {
             let sent = self.to_work.send(job);
             sent.expect("this thread holds a receiver, and what is held fits in");
         }
     }
 
-    fn is_given_up(&self, job: &Job) -> bool {
-        job.attempt > self.limits.max_attempts
-    }
-
-    /// Gives back what is held.
-    fn release(&self, state: &mut State<H::Outcome>, which: Release) {
-        let mut claims: HashSet<_> = self.not_begun.try_iter().map(|job| job.claim()).collect();
-        state.held.retain(|claim| !claims.contains(claim));
-        if let Release::All = which {
-            claims.extend(state.held.drain());
-        }
-        let Some(connection) = state.connection.as_mut().filter(|_| !claims.is_empty()) else {
+    /// Gives back what was claimed.
+    fn release(&mut self, claims: &HashSet<Claim>) {
+        let Some(connection) = self.session.as_mut().filter(|_| !claims.is_empty()) else {
             return;
         };
         tracing::info!(
@@ -393,17 +351,10 @@ impl<H: Handler> QueueThread<H> {
             jobs = claims.len(),
             "giving back what is not done"
         );
-        if let Err(error) = sql::release(connection, &claims) {
+        if let Err(error) = sql::release(connection, claims) {
             tracing::warn!(queue = self.queue, %error, "jobs are claimed again when their leases are over");
         }
     }
-}
-
-/// What is given back.
-#[derive(Clone, Copy)]
-enum Release {
-    NotBegun,
-    All,
 }
 
 /// What became of jobs.
