@@ -321,7 +321,7 @@ impl<H: Handler> QueueThread<H> {
     }
 
     /// Gives a job that was claimed to a thread. Not one that has been claimed too often: those who worked on it died.
-    fn hand_out(&mut self, Claimed { mut job, before }: Claimed) {
+    fn hand_out(&mut self, (mut job, claimed_before): Claimed) {
         self.metrics.claimed.inc();
         self.held.insert(job.claim());
         if job.attempt == 1 {
@@ -331,7 +331,7 @@ impl<H: Handler> QueueThread<H> {
                 .observe(wait.unwrap_or_default().as_secs_f64());
         }
         if job.attempt > self.limits.max_attempts {
-            job.claimed_at = before.unwrap_or(job.claimed_at);
+            job.claimed_at = claimed_before.unwrap_or(job.claimed_at);
             let cause = job.last_error.clone();
             let cause = cause.unwrap_or_else(|| "who worked on it died each time".to_owned());
             self.done.push((job, Err(WorkError::Fatal(cause))));
