@@ -18,16 +18,11 @@ pub struct PoolMetrics {
     limit: IntGauge,
     /// Connections that are open now; shown as those that are idle and those in use.
     pub open: IntGauge,
-    /// Counts connections made.
-    pub opened: IntCounter,
-    /// Counts connections that could not be made.
-    pub not_opened: IntCounter,
-    /// Counts connections that had to be given up.
-    pub lost: IntCounter,
-    /// Times waiting for a connection of the pool.
-    pub wait: Histogram,
-    /// Counts waits in vain.
-    pub timeouts: IntCounter,
+    pub(super) opened: IntCounter,
+    pub(super) not_opened: IntCounter,
+    pub(super) lost: IntCounter,
+    pub(super) wait: Histogram,
+    pub(super) timeouts: IntCounter,
 }
 
 impl PoolMetrics {
