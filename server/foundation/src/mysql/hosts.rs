@@ -114,13 +114,10 @@ impl Hosts {
             Ok((_, Err(reason))) => reasons[first] = reason,
             Err(_late) => {}
         }
-        for (index, host) in self
-            .all
-            .iter()
-            .enumerate()
-            .filter(|&(index, _)| index != first)
-        {
-            host.ask(index, &answer_to, Host::connect);
+        for (index, host) in self.all.iter().enumerate() {
+            if index != first {
+                host.ask(index, &answer_to, Host::connect);
+            }
         }
         drop(answer_to);
         let time_left = || deadline.saturating_duration_since(Instant::now());

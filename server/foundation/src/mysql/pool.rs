@@ -75,13 +75,10 @@ impl Pool {
         deadline: Instant,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
     ) -> Result<T, DatabaseAway> {
-        match self.run_once(deadline, query) {
-            Ok(answer) => {
-                self.outage.succeed(access);
-                Ok(answer)
-            }
-            Err(cause) => Err(self.away(access, &cause)),
-        }
+        let answer = self.run_once(deadline, query);
+        let answer = answer.map_err(|cause| self.away(access, &cause))?;
+        self.outage.succeed(access);
+        Ok(answer)
     }
 
     fn run_once<T: Send + 'static>(

@@ -54,17 +54,12 @@ pub(super) fn take_options(url: &str) -> Result<(String, Option<SslOpts>), Strin
 /// # Errors
 /// Which one cannot, and why.
 pub(super) fn check_files(options: &SslOpts) -> Result<(), String> {
-    let identity = options
-        .client_identity()
-        .map(|identity| [identity.cert_chain_path(), identity.priv_key_path()]);
-    options
-        .root_cert_path()
-        .into_iter()
-        .chain(identity.into_iter().flatten())
-        .try_for_each(|path| match File::open(path) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-        })
+    let identity = options.client_identity().into_iter();
+    let of_identity = identity.flat_map(|own| [own.cert_chain_path(), own.priv_key_path()]);
+    for path in options.root_cert_path().into_iter().chain(of_identity) {
+        File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// What is checked in a mode, or `None` for no TLS. What MySQL's programs call `PREFERRED` is left out: it protects from
