@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 use mysql::Conn;
 use mysql::prelude::Queryable;
+use prometheus::IntCounter;
 
 use super::metrics::JobMetrics;
 use super::sql::Claimed;
@@ -207,18 +208,14 @@ impl<H: Handler> QueueThread<H> {
         });
         let (ended, claimed) = match done {
             Ok(done) => done,
-            Err(error) => {
-                return match ErrorClass::of(&error).recovery() {
-                    Recovery::TryAgain => Ok(()),
-                    // Which one the database refuses is seen when each is ended by itself.
-                    Recovery::TrySingly | Recovery::Split if !self.done.is_empty() => {
-                        self.end_singly(connection)
-                    }
-                    Recovery::TrySingly | Recovery::Split | Recovery::Reconnect => Err(error),
-                };
+            Err(error) if ErrorClass::of(&error).recovery() == Recovery::TryAgain => return Ok(()),
+            // Which one the database refuses is seen when each is ended by itself.
+            Err(error) if is_refusal(&error) && !self.done.is_empty() => {
+                return self.end_singly(connection);
             }
+            Err(error) => return Err(error),
         };
-        self.count(ended);
+        ended.into_iter().for_each(IntCounter::inc);
         for (job, _result) in self.done.drain(..) {
             self.held.remove(&job.claim());
         }
@@ -237,59 +234,54 @@ impl<H: Handler> QueueThread<H> {
     /// Ends each that is done in a transaction of its own. What the database refuses is tried again later, like work that
     /// failed.
     fn end_singly(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
-        while let Some((job, result)) = self.done.pop() {
-            let claim = job.claim();
-            let one = [(job, result)];
-            let ended = transaction(connection, |transaction| self.end(transaction, &one));
-            let [(job, result)] = one;
-            match ended {
+        while let Some(last) = self.done.len().checked_sub(1) {
+            match transaction(connection, |transaction| {
+                self.end(transaction, &self.done[last..])
+            }) {
                 Ok(ended) => {
-                    self.count(ended);
-                    self.held.remove(&claim);
+                    ended.into_iter().for_each(IntCounter::inc);
+                    self.held.remove(&self.done[last].0.claim());
+                    self.done.truncate(last);
                 }
-                Err(error) => {
-                    let recovery = ErrorClass::of(&error).recovery();
-                    let is_refused = matches!(recovery, Recovery::TrySingly | Recovery::Split);
-                    // A refusal of what says that the work failed is the database's own trouble.
-                    if is_refused && result.is_ok() {
-                        let incident = Incident::draw();
-                        tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, %error, "an outcome is refused");
-                        let cause =
-                            format!("the outcome was refused; the log tells why, by {incident}");
-                        self.done.push((job, Err(WorkError::Retry(cause))));
-                    } else {
-                        self.done.push((job, result));
-                        return Err(error);
-                    }
+                // A refusal of what says that the work failed is the database's own trouble.
+                Err(error) if is_refusal(&error) && self.done[last].1.is_ok() => {
+                    let (job, result) = &mut self.done[last];
+                    let incident = Incident::draw();
+                    tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, %error, "an outcome is refused");
+                    let cause =
+                        format!("the outcome was refused; the log tells why, by {incident}");
+                    *result = Err(WorkError::Retry(cause));
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Writes what came of the jobs that are still held, and ends them or gives them back.
+    /// Writes what came of the jobs that are still held, and ends them or gives them back. Gives what counts each of them.
     fn end(
         &self,
         transaction: &mut Conn,
         done: &[Done<H::Outcome>],
-    ) -> Result<Ended, mysql::Error> {
-        let mut ended = Ended::default();
+    ) -> Result<Vec<&IntCounter>, mysql::Error> {
+        let mut ended = Vec::new();
         if done.is_empty() {
             return Ok(ended);
         }
         let held = sql::lock_held(transaction, done.iter().map(|(job, _)| job))?;
         let (mut over, mut outcomes) = (Vec::new(), Vec::new());
         for (job, result) in done {
-            match result {
-                _ if !held.contains(&job.claim()) => ended.lost += 1,
+            let counter = match result {
+                _ if !held.contains(&job.claim()) => &self.metrics.leases_lost,
                 Ok(outcome) => {
                     over.push(job);
                     outcomes.push((job, outcome));
+                    &self.metrics.done
                 }
                 Err(WorkError::Retry(cause)) if job.attempt < self.limits.max_attempts => {
                     let pause = self.limits.backoff.pause(job.attempt - 1);
                     sql::retry(transaction, job, pause, cause)?;
-                    ended.retried += 1;
+                    &self.metrics.retried
                 }
                 Err(WorkError::Retry(cause) | WorkError::Fatal(cause)) => {
                     // A claim that gives it up is no attempt.
@@ -299,11 +291,11 @@ impl<H: Handler> QueueThread<H> {
                     };
                     self.handler.fail(transaction, &last, cause)?;
                     over.push(job);
-                    ended.failed += 1;
+                    &self.metrics.failed
                 }
-            }
+            };
+            ended.push(counter);
         }
-        ended.done = outcomes.len() as u64;
         if !outcomes.is_empty() {
             self.handler.complete(transaction, &outcomes)?;
         }
@@ -311,13 +303,6 @@ impl<H: Handler> QueueThread<H> {
             sql::end(transaction, &over)?;
         }
         Ok(ended)
-    }
-
-    fn count(&self, ended: Ended) {
-        self.metrics.done.inc_by(ended.done);
-        self.metrics.retried.inc_by(ended.retried);
-        self.metrics.failed.inc_by(ended.failed);
-        self.metrics.leases_lost.inc_by(ended.lost);
     }
 
     /// Gives a job that was claimed to a thread. Not one that has been claimed too often: those who worked on it died.
@@ -357,11 +342,8 @@ impl<H: Handler> QueueThread<H> {
     }
 }
 
-/// What became of jobs.
-#[derive(Clone, Copy, Default)]
-struct Ended {
-    done: u64,
-    retried: u64,
-    failed: u64,
-    lost: u64,
+/// Whether the database refuses something in what was to be written.
+fn is_refusal(error: &mysql::Error) -> bool {
+    let recovery = ErrorClass::of(error).recovery();
+    matches!(recovery, Recovery::TrySingly | Recovery::Split)
 }
