@@ -166,9 +166,11 @@ fn prepare(
     schema: &Schema,
 ) -> Result<(), NotReady> {
     let refused = |error: &_| NotReady::ForGood(refused(url, error, schema));
-    let mut connection = servers.connect().map_err(|error| match refusal(&error) {
-        Some(error) => refused(error),
-        None => NotReady::ForNow(why(&error)),
+    let connected = servers.connect();
+    let mut connection = connected.map_err(|error| match error.errors().as_deref() {
+        Some(all @ [first, ..]) if !all.iter().any(|error| may_come_up(error)) => refused(first),
+        Some([only]) => NotReady::ForNow(said(only)),
+        _ => NotReady::ForNow(error.to_string()),
     })?;
     match create_and_check(&mut connection, name, schema) {
         Ok(None) => Ok(()),
@@ -291,20 +293,6 @@ fn said(error: &mysql::Error) -> String {
         mysql::Error::DriverError(error) => error.to_string(),
         mysql::Error::IoError(error) => error.to_string(),
         other => other.to_string(),
-    }
-}
-
-/// What all hosts refuse for good.
-fn refusal(error: &NoPrimary) -> Option<&mysql::Error> {
-    let errors = error.errors()?;
-    let for_good = errors.iter().all(|error| !may_come_up(error));
-    errors.first().copied().filter(|_| for_good)
-}
-
-fn why(error: &NoPrimary) -> String {
-    match error.errors().as_deref() {
-        Some([only]) => said(only),
-        _ => error.to_string(),
     }
 }
 
