@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use chrono::NaiveDateTime;
 use foundation::mysql::{
-    Access, Database, DatabaseAway, ErrorClass, Pool, PoolMetrics, Results, Schema, Session,
-    Stopped, column, has_relations, next_set, own_error, run_all, time,
+    Access, Database, DatabaseAway, ErrorClass, Pool, PoolMetrics, Schema, Session, Stopped,
+    column, has_relations, next_set, own_error, run_all, time,
 };
 use mysql::prelude::Queryable;
-use mysql::{Conn, Row, from_row_opt};
+use mysql::{Conn, QueryResult, Row, Text, from_row_opt};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
@@ -226,7 +226,9 @@ pub fn page(
     next_page(&mut connection.query_iter(sql::page(before, limit))?)
 }
 
-fn next_page(results: &mut Results<'_>) -> Result<Vec<Message<'static>>, mysql::Error> {
+fn next_page(
+    results: &mut QueryResult<'_, '_, '_, Text>,
+) -> Result<Vec<Message<'static>>, mysql::Error> {
     let mut messages = next_set(results, message)?;
     messages.reverse();
     Ok(messages)

@@ -167,11 +167,7 @@ impl Pool {
         self.threads.submit(Box::new(move || {
             let begin = || {
                 let is_late = is_first.swap(true, Ordering::AcqRel);
-                if is_late {
-                    Err(NotRun::NotBegun)
-                } else {
-                    Ok(())
-                }
+                (!is_late).then_some(()).ok_or(NotRun::NotBegun)
             };
             let _ = answer_to.send(work(&begin));
         }));
@@ -238,20 +234,14 @@ pub struct Session {
 
 impl Session {
     pub(super) fn open(hosts: &Hosts, metrics: &PoolMetrics) -> Result<Self, NoPrimary> {
-        match hosts.connect() {
-            Ok(connection) => {
-                metrics.opened.inc();
-                metrics.open.inc();
-                Ok(Self {
-                    connection,
-                    metrics: metrics.clone(),
-                })
-            }
-            Err(no_primary) => {
-                metrics.not_opened.inc();
-                Err(no_primary)
-            }
-        }
+        let connection = hosts.connect();
+        let connection = connection.inspect_err(|_| metrics.not_opened.inc())?;
+        metrics.opened.inc();
+        metrics.open.inc();
+        Ok(Self {
+            connection,
+            metrics: metrics.clone(),
+        })
     }
 
     /// Closes it, as it failed.
