@@ -100,20 +100,17 @@ impl<H: Handler> QueueThread<H> {
 
     /// Waits until there is something to say.
     fn wait(&mut self) {
-        let mut until = self.look_at;
-        if let Some(deadline) = self.deadline {
-            until = until.min(deadline);
-        }
+        let deadline = self.deadline.unwrap_or(self.look_at);
+        let until = deadline.min(self.look_at);
         // What failed is tried again after its pause, whatever else is due or comes meanwhile.
         if self.failures > 0 {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
         } else if self.done.is_empty() {
-            until = until.min(self.prolong_at);
             select! {
                 recv(self.results) -> done => self.done.extend(done),
                 recv(self.wakes) -> _ => self.look_at = Instant::now(),
                 recv(self.stops) -> deadline => self.stop(deadline.unwrap_or_else(|_| Instant::now())),
-                recv(crossbeam_channel::at(until)) -> _ => {}
+                recv(crossbeam_channel::at(until.min(self.prolong_at))) -> _ => {}
             }
         }
         if let Ok(deadline) = self.stops.try_recv() {
@@ -166,12 +163,10 @@ impl<H: Handler> QueueThread<H> {
             Some(_) => 0,
             None => self.limits.claims - self.held.len() + self.done.len(),
         };
-        let claims = room > 0
-            && (!self.done.is_empty()
-                || (now >= self.look_at && sql::is_due(connection, self.queue)?));
-        if claims || !self.done.is_empty() {
+        let looks = now >= self.look_at;
+        if !self.done.is_empty() || (room > 0 && looks && sql::is_due(connection, self.queue)?) {
             self.end_and_claim(connection, room)?;
-        } else if now >= self.look_at {
+        } else if looks {
             self.dry_turns += 1;
         }
         self.look_at = Instant::now() + DRY.pause(self.dry_turns);
@@ -189,14 +184,10 @@ impl<H: Handler> QueueThread<H> {
                 );
             }
         }
-        self.prolong_at = Instant::now() + self.prolong_interval();
-        Ok(())
-    }
-
-    /// Not as long as the database takes a connection that says nothing for lost.
-    fn prolong_interval(&self) -> Duration {
+        // Not as long as the database takes a connection that says nothing for lost.
         let keep_alive = self.database.timeouts().keep_alive();
-        keep_alive.min(self.limits.lease / PROLONGATIONS)
+        self.prolong_at = Instant::now() + keep_alive.min(self.limits.lease / PROLONGATIONS);
+        Ok(())
     }
 
     /// Ends what is done, and claims up to `room` jobs, in one transaction.
