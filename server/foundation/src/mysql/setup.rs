@@ -85,12 +85,8 @@ impl Database {
         let servers = Hosts::new(without_database.collect(), timeouts);
         let start = Instant::now();
         let mut reported = None;
-        loop {
-            let (cause, waited) = match prepare(&servers, url, &name, schema) {
-                Ok(()) => break,
-                Err(NotReady::ForGood(error)) => return Err(error),
-                Err(NotReady::ForNow(cause)) => (cause, start.elapsed()),
-            };
+        while let Some(cause) = prepare(&servers, url, &name, schema)? {
+            let waited = start.elapsed();
             if waited >= startup_timeout {
                 return Err(SetupError::Database(format!(
                     "no database at {url} after {waited:?}: {cause}; is it running, and is the address right?"
@@ -151,34 +147,32 @@ impl Database {
     }
 }
 
-/// Why the database cannot be used.
-enum NotReady {
-    /// It may be ready a little later.
-    ForNow(String),
-    ForGood(SetupError),
-}
-
-/// Creates what is absent, and checks what is there.
+/// Creates what is absent, and checks what is there. Gives why the database is not ready, if it may be so a little later.
 fn prepare(
     servers: &Hosts,
     url: &DatabaseUrls,
     name: &str,
     schema: &Schema,
-) -> Result<(), NotReady> {
-    let refused = |error: &_| NotReady::ForGood(refused(url, error, schema));
-    let connected = servers.connect();
-    let mut connection = connected.map_err(|error| match error.errors().as_deref() {
-        Some(all @ [first, ..]) if !all.iter().any(|error| may_come_up(error)) => refused(first),
-        Some([only]) => NotReady::ForNow(said(only)),
-        _ => NotReady::ForNow(error.to_string()),
-    })?;
+) -> Result<Option<String>, SetupError> {
+    let mut connection = match servers.connect() {
+        Ok(connection) => connection,
+        Err(no_primary) => {
+            return match no_primary.errors().as_deref() {
+                Some(all @ [first, ..]) if !all.iter().any(|error| may_come_up(error)) => {
+                    Err(refused(url, first, schema))
+                }
+                Some([only]) => Ok(Some(said(only))),
+                _ => Ok(Some(no_primary.to_string())),
+            };
+        }
+    };
     match create_and_check(&mut connection, name, schema) {
-        Ok(None) => Ok(()),
-        Ok(Some(fault)) => Err(NotReady::ForGood(SetupError::Database(format!(
+        Ok(None) => Ok(None),
+        Ok(Some(fault)) => Err(SetupError::Database(format!(
             "the database at {url} cannot be used: {fault}"
-        )))),
-        Err(error) if may_succeed_later(&error) => Err(NotReady::ForNow(said(&error))),
-        Err(error) => Err(refused(&error)),
+        ))),
+        Err(error) if may_succeed_later(&error) => Ok(Some(said(&error))),
+        Err(error) => Err(refused(url, &error, schema)),
     }
 }
 
