@@ -5,6 +5,7 @@
 //! within a pause. Of several, each must say that it takes writes; a single one is not asked: it may be a proxy that knows
 //! better.
 
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -237,23 +238,19 @@ fn to_each_address(options: &Opts, addresses: &[SocketAddr]) -> Vec<Opts> {
     ) else {
         return vec![options.clone()];
     };
-    let mut families: Vec<IpAddr> = Vec::new();
-    for address in addresses {
-        let any = match address {
-            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
-        if !families.contains(&any) {
-            families.push(any);
-        }
-    }
+    let any = |address: &SocketAddr| match address {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    let first = any(&addresses[0]);
+    let other = addresses.iter().map(any).find(|family| *family != first);
     let bound = |any: IpAddr| {
         OptsBuilder::from_opts(options.clone())
             .tcp_connect_timeout(Some(timeout / (count + 1)))
             .bind_address(Some(SocketAddr::from((any, 0))))
             .into()
     };
-    families.into_iter().map(bound).collect()
+    iter::once(first).chain(other).map(bound).collect()
 }
 
 /// How finding the host goes.

@@ -123,10 +123,9 @@ fn check(mut row: Row) -> Result<(), mysql::Error> {
     for index in (0..row.len()).step_by(3) {
         let name: String = column(&mut row, index)?;
         let wanted: String = column(&mut row, index + 1)?;
-        // It may be NULL.
         let is: Option<String> = column(&mut row, index + 2)?;
-        if is.as_ref() != Some(&wanted) {
-            let is = is.as_deref().unwrap_or("NULL");
+        let is = is.as_deref().unwrap_or("NULL");
+        if is != wanted {
             return Err(own_error(format!(
                 "its setting {name} is {is} in this session, and must be {wanted}"
             )));
