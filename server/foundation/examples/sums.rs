@@ -115,7 +115,6 @@ fn enqueue(sums: &Sums, exchange: &Exchange) -> Result<Response, Problem> {
             jobs::enqueue(&mut transaction, QUEUE, id, &payload)?;
             transaction.commit()
         })?;
-    sums.worker.wake();
     Ok(enqueued)
 }
 

@@ -142,7 +142,6 @@ type Done<O> = (Job, Result<O, WorkError>);
 
 /// Claims the jobs of a queue and works on them, until [`Worker::finish`].
 pub struct Worker {
-    wake: Sender<()>,
     stop: Sender<Instant>,
     queue_thread: JoinHandle<()>,
     threads: Vec<JoinHandle<()>>,
@@ -162,7 +161,6 @@ impl Worker {
     ) -> io::Result<Self> {
         let (to_work, jobs) = bounded(limits.claims);
         let (done, results) = unbounded();
-        let (wake, wakes) = bounded(1);
         let (stop, stops) = bounded(1);
         let metrics = JobMetrics::new(registry, queue);
         let threads = (0..limits.threads)
@@ -183,7 +181,6 @@ impl Worker {
             to_work,
             not_begun: jobs,
             results,
-            wakes,
             stops,
             metrics,
             session: None,
@@ -197,17 +194,10 @@ impl Worker {
             deadline: None,
         };
         Ok(Self {
-            wake,
             stop,
             queue_thread: spawn(format!("{queue}-queue"), move || queue_thread.run())?,
             threads,
         })
-    }
-
-    /// Has it look for jobs at once: this process has enqueued one.
-    pub fn wake(&self) {
-        // Full, it looks anyway.
-        let _ = self.wake.try_send(());
     }
 
     /// Claims nothing more, gives back what is not begun, and waits for what is; at the deadline that is given back too. What

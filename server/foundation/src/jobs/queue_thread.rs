@@ -42,7 +42,6 @@ pub(super) struct QueueThread<H: Handler> {
     /// The other end of `to_work`.
     pub(super) not_begun: Receiver<Job>,
     pub(super) results: Receiver<Done<H::Outcome>>,
-    pub(super) wakes: Receiver<()>,
     pub(super) stops: Receiver<Instant>,
     pub(super) metrics: JobMetrics,
     pub(super) session: Option<Session>,
@@ -108,7 +107,6 @@ impl<H: Handler> QueueThread<H> {
         } else if self.done.is_empty() {
             select! {
                 recv(self.results) -> done => self.done.extend(done),
-                recv(self.wakes) -> _ => self.look_at = Instant::now(),
                 recv(self.stops) -> deadline => self.stop(deadline.unwrap_or_else(|_| Instant::now())),
                 recv(crossbeam_channel::at(until.min(self.prolong_at))) -> _ => {}
             }
