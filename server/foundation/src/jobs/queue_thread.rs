@@ -14,7 +14,9 @@ use super::metrics::JobMetrics;
 use super::sql::Claimed;
 use super::{Claim, Done, Handler, Job, WorkError, WorkerLimits, sql};
 use crate::backoff::Backoff;
-use crate::mysql::{Access, Database, ErrorClass, PoolMetrics, Recovery, Session, transaction};
+use crate::mysql::{
+    Access, Database, ErrorClass, PoolMetrics, Recovery, Session, transaction, without_values,
+};
 use crate::telemetry::{Incident, size};
 
 /// The pauses between questions while there are no jobs. Each question is one read of an index.
@@ -64,6 +66,7 @@ impl<H: Handler> QueueThread<H> {
     /// Works until it is stopped and holds nothing any more, or its time is over.
     pub(super) fn run(mut self) {
         loop {
+            self.connections.set_connections(1, 1);
             self.wait();
             if let Some(deadline) = self.deadline
                 && (self.held.is_empty() || Instant::now() >= deadline)
@@ -132,7 +135,7 @@ impl<H: Handler> QueueThread<H> {
         };
         let turn = self.talk(&mut session);
         self.session = Some(session);
-        turn.map_err(|error| error.to_string())
+        turn.map_err(|error| without_values(&error))
     }
 
     fn connect(&self) -> Result<Session, String> {
@@ -236,7 +239,7 @@ impl<H: Handler> QueueThread<H> {
                 Err(error) if is_refusal(&error) && self.done[last].1.is_ok() => {
                     let (job, result) = &mut self.done[last];
                     let incident = Incident::draw();
-                    tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, %error, "an outcome is refused");
+                    tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, error = without_values(&error), "an outcome is refused");
                     let cause =
                         format!("the outcome was refused; the log tells why, by {incident}");
                     *result = Err(WorkError::Retry(cause));

@@ -13,7 +13,7 @@ use r2d2_mysql::r2d2::{self, ManageConnection};
 
 use crate::thread_pool::ThreadPool;
 
-use super::error::ErrorClass;
+use super::error::{ErrorClass, without_values};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::{Access, DatabaseAway, Outage};
@@ -199,7 +199,7 @@ enum NotRun {
     #[error("{0}")]
     NoConnection(NoPrimary),
     /// The database did, or the way to it.
-    #[error("{0}")]
+    #[error("{}", without_values(.0))]
     Failed(mysql::Error),
     /// The connection was not there, or not known to be alive, until the deadline.
     #[error("no connection in time")]
