@@ -10,7 +10,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use self::target::{Target, Users};
+pub(crate) use self::target::Target;
+use self::target::Users;
 use crate::report::{OutputFormat, Threshold};
 
 const EXAMPLES: &str = "\
@@ -169,7 +170,7 @@ pub(crate) struct RunArgs {
 }
 
 /// The options that shape the load.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
     /// Coroutines; each sends one request after the other

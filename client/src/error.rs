@@ -1,7 +1,7 @@
 //! Why a command could not do its work.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::exit;
 
@@ -40,6 +40,14 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Returns what an error with this file becomes.
+    pub(crate) fn file(path: &Path) -> impl Fn(io::Error) -> Self + Copy {
+        move |source| Self::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// Returns the exit status with which the program ends.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

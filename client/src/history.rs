@@ -22,17 +22,6 @@ pub(crate) use self::recorder::{FinishedRequest, Recorder};
 /// The number of messages in a full reply.
 pub(crate) const WINDOW: usize = 10;
 
-/// The number of messages in a full reply of one history. Only made-up histories have others than [`WINDOW`]: with
-/// short ones, much goes unseen in few requests.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Window(pub(crate) usize);
-
-impl Default for Window {
-    fn default() -> Self {
-        Self(WINDOW)
-    }
-}
-
 /// The index that stands for no request, or for no place.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -52,7 +41,9 @@ pub(crate) struct JudgeSettings {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) settings: JudgeSettings,
-    pub(crate) window: Window,
+    /// The number of messages in a full reply. Only made-up histories have others than [`WINDOW`]: with short ones, much
+    /// goes unseen in few requests.
+    pub(crate) window: usize,
     /// Set if the history was not written to its end, so that requests are missing.
     pub(crate) cut: bool,
     /// All requests, in order of completion.
@@ -301,11 +292,11 @@ pub(crate) fn own_position(window: &[Shown], text: u64) -> Option<usize> {
 }
 
 /// Returns whether a reply has the shape that its last number and the length rule describe completely.
-pub(crate) fn is_regular(window: &[Shown], op: &Op, full: Window) -> bool {
+pub(crate) fn is_regular(window: &[Shown], op: &Op, full: usize) -> bool {
     let (Some(first), Some(last)) = (window.first(), window.last()) else {
         return false;
     };
-    let due = last.seq.min(full.0 as u64);
+    let due = last.seq.min(full as u64);
     last.text == op.text
         && last.user == op.user
         && window.len() as u64 == due

@@ -39,7 +39,7 @@ use crate::error::Error;
 use crate::exit::{INTERRUPTED, INVALID, NOTHING_JUDGED, THRESHOLD_MISSED, VALID};
 use crate::history::{Header, Op, Writer};
 use crate::load::Load;
-use crate::output::{Output, Style, print, print_error};
+use crate::output::{NewFile, Style, print, print_error, stdout_style};
 use crate::report::{Results, Run};
 use crate::verify::{Judgement, Verdict};
 
@@ -115,7 +115,7 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
             .map(|threshold| threshold.judge(&stats))
             .collect(),
     };
-    let shown = show(&results, &args.print, output.into());
+    let shown = show(&results, &args.print, output);
     let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results)));
     let written = [outcome.unwritten.map_or(Ok(()), Err), shown, paged];
     Ok(exit_code(&results, written))
@@ -142,7 +142,7 @@ fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(),
 
 /// Judges a history file and prints the verdict; returns the exit status.
 fn check(args: &CheckArgs) -> Result<u8, Error> {
-    let (_, history) = history::read(&args.file, args.shared)?;
+    let history = history::read(&args.file, args.shared)?;
     let [output] = output::create([args.print.output.as_deref()], Some(&args.file))?;
     let judgement: Judgement = verify::judge(&history);
     let results = Results {
@@ -151,7 +151,7 @@ fn check(args: &CheckArgs) -> Result<u8, Error> {
         judgement: Some(&judgement),
         thresholds: Vec::new(),
     };
-    let shown = show(&results, &args.print, output.into());
+    let shown = show(&results, &args.print, output);
     Ok(exit_code(&results, [shown]))
 }
 
@@ -176,12 +176,16 @@ fn manual() -> Result<(), Error> {
     print(&text)
 }
 
-/// Prints the results to stdout or to the file of `--output`.
-fn show(results: &Results<'_>, args: &PrintArgs, output: Output) -> Result<(), Error> {
-    let style = if args.no_color {
+/// Prints the results to stdout, or to the file of `--output`, which gets no colors.
+fn show(results: &Results<'_>, args: &PrintArgs, output: Option<NewFile>) -> Result<(), Error> {
+    let style = if args.no_color || output.is_some() {
         Style::Plain
     } else {
-        output.style()
+        stdout_style()
     };
-    output.write(&report::render(results, args.output_format, style))
+    let text = report::render(results, args.output_format, style);
+    match output {
+        Some(file) => file.write(&text),
+        None => print(text.as_bytes()),
+    }
 }

@@ -11,14 +11,15 @@ mod timer;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::SetOnce;
+
 pub(crate) use self::clock::{Clock, cpu_time};
-use self::connection::{Replica, Timeouts};
+use self::connection::Replica;
 use self::coroutine::Coroutine;
 pub(crate) use self::pace::Amount;
 use self::pace::Pace;
 use self::progress::Progress;
-use self::stop::Stop;
-use crate::args::{RunArgs, Target};
+use crate::args::{LoadArgs, RunArgs, Target};
 use crate::error::Error;
 use crate::history::{History, JudgeSettings, Phase, Recorder, Writer};
 use crate::output::print_warning;
@@ -36,19 +37,11 @@ const OTHER_FILES: u64 = 32;
 const MOST_RESERVED: usize = 4_000_000;
 
 /// The settings of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Load {
+    pub(crate) options: LoadArgs,
     pub(crate) plan: Plan,
-    pub(crate) users: Vec<String>,
     pub(crate) targets: Vec<Target>,
-    pub(crate) concurrency: u32,
-    pub(crate) amount: Amount,
-    /// The requests a second, started whether or not earlier ones were answered.
-    pub(crate) rate: Option<f64>,
-    /// The requests of each coroutine before the measured ones.
-    pub(crate) warmup: u32,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) retries: u8,
     pub(crate) shared: bool,
     pub(crate) check: bool,
     pub(crate) quiet: bool,
@@ -69,32 +62,27 @@ pub(crate) struct RunOutcome {
 
 impl Load {
     pub(crate) fn new(args: &RunArgs, seed: u64, tag: String) -> Self {
-        let load = &args.load;
+        let options = args.load.clone();
         Self {
             plan: Plan {
                 seed,
                 tag,
-                users: load.users.0.len(),
+                users: options.users.0.len(),
                 replicas: args.urls.len(),
-                text_length: load.text_length.map(usize::from),
+                text_length: options.text_length.map(usize::from),
             },
-            users: load.users.0.clone(),
+            options,
             targets: args.urls.clone(),
-            concurrency: load.concurrency,
-            amount: match load.duration {
-                Some(duration) => Amount::Time(duration),
-                None => Amount::Requests(load.requests),
-            },
-            rate: load.rate,
-            warmup: load.warmup,
-            timeouts: Timeouts {
-                connect: load.connect_timeout,
-                request: load.timeout,
-            },
-            retries: load.retries,
             shared: args.judge.shared,
             check: !args.judge.no_check,
             quiet: args.record.quiet,
+        }
+    }
+
+    fn amount(&self) -> Amount {
+        match self.options.duration {
+            Some(duration) => Amount::Time(duration),
+            None => Amount::Requests(self.options.requests),
         }
     }
 
@@ -103,18 +91,20 @@ impl Load {
         let Some(given) = self.plan.text_length else {
             return Ok(());
         };
-        let requests = match self.amount {
+        let requests = match self.amount() {
             // In an open loop the free ones send what a slow one does not, in the worst case all.
-            Amount::Requests(requests) if self.rate.is_some() => {
-                u128::from(requests) * u128::from(self.concurrency)
+            Amount::Requests(requests) if self.options.rate.is_some() => {
+                u128::from(requests) * u128::from(self.options.concurrency)
             }
             Amount::Requests(requests) => requests.into(),
             Amount::Time(time) => time.as_micros() / SHORTEST_EXCHANGE.as_micros(),
         };
-        let all = requests + u128::from(self.warmup);
+        let all = requests + u128::from(self.options.warmup);
         let highest = u32::try_from(all.saturating_sub(1)).unwrap_or(u32::MAX);
         // Of the coroutines, the probes' has the greatest number.
-        let least = self.plan.least_text_length(self.concurrency, highest);
+        let least = self
+            .plan
+            .least_text_length(self.options.concurrency, highest);
         if given < least {
             return Err(Error::TextTooShort { given, least });
         }
@@ -123,33 +113,33 @@ impl Load {
 
     /// Returns how many requests a counted run makes, probes included.
     fn expected(&self) -> u64 {
-        let requests = match self.amount {
+        let requests = match self.amount() {
             Amount::Requests(requests) => u64::from(requests),
             Amount::Time(_) => 0,
         };
-        let each = requests + u64::from(self.warmup);
-        u64::from(self.concurrency) * each + self.targets.len() as u64
+        let each = requests + u64::from(self.options.warmup);
+        u64::from(self.options.concurrency) * each + self.targets.len() as u64
     }
 
     /// Returns the settings as they are reported.
     pub(crate) fn settings(&self) -> Settings {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
-        let (requests, duration_ms) = match self.amount {
+        let (requests, duration_ms) = match self.amount() {
             Amount::Requests(requests) => (Some(requests), None),
             Amount::Time(time) => (None, Some(milliseconds(time))),
         };
         Settings {
             urls: self.targets.iter().map(ToString::to_string).collect(),
-            users: self.users.clone(),
-            concurrency: self.concurrency,
+            users: self.options.users.0.clone(),
+            concurrency: self.options.concurrency,
             requests,
             duration_ms,
-            rate: self.rate,
-            warmup: self.warmup,
+            rate: self.options.rate,
+            warmup: self.options.warmup,
             text_length: self.plan.text_length,
-            retries: self.retries,
-            timeout_ms: milliseconds(self.timeouts.request),
-            connect_timeout_ms: milliseconds(self.timeouts.connect),
+            retries: self.options.retries,
+            timeout_ms: milliseconds(self.options.timeout),
+            connect_timeout_ms: milliseconds(self.options.connect_timeout),
             seed: self.plan.seed,
             tag: self.plan.tag.clone(),
             shared: self.shared,
@@ -161,7 +151,7 @@ impl Load {
         JudgeSettings {
             tag: self.plan.tag.clone(),
             replicas: self.targets.iter().map(ToString::to_string).collect(),
-            users: self.users.clone(),
+            users: self.options.users.0.clone(),
             shared: self.shared,
         }
     }
@@ -177,10 +167,15 @@ struct Shared {
     replicas: Replicas,
     recorder: Mutex<Recorder>,
     clock: Clock,
-    stop: Arc<Stop>,
+    /// Set when nothing more is to be sent.
+    stop: Arc<SetOnce<()>>,
 }
 
 impl Shared {
+    fn is_stopping(&self) -> bool {
+        self.stop.initialized()
+    }
+
     /// Locks the recorder: while a reply is read, for microseconds; with `--history` now and then while a part of the
     /// file is written. It is never held across an await, and the run has one thread, so nobody waits for it.
     fn recorder(&self) -> MutexGuard<'_, Recorder> {
@@ -209,19 +204,19 @@ pub(crate) async fn run(
     // It goes on after the run: the caller drives the runtime to the end of the program.
     tokio::spawn(stop::on_signals(Arc::clone(&shared.stop), load.quiet));
     let progress = Progress::show(&shared);
-    let coroutines = (0..load.concurrency)
+    let coroutines = (0..load.options.concurrency)
         .map(|number| Coroutine::new(&shared, number))
         .collect();
 
     let warm_up = Arc::new(Pace::closed(
         shared.clock.now(),
-        Amount::Requests(load.warmup),
+        Amount::Requests(load.options.warmup),
     ));
     let coroutines = run_phase(coroutines, Phase::WarmUp, &warm_up).await?;
     let (start, cpu_before) = (shared.clock.now(), cpu_time());
-    let pace = match load.rate {
-        None => Pace::closed(start, load.amount),
-        Some(rate) => Pace::open(start, load.amount, rate, load.concurrency),
+    let pace = match load.options.rate {
+        None => Pace::closed(start, load.amount()),
+        Some(rate) => Pace::open(start, load.amount(), rate, load.options.concurrency),
     };
     let pace = Arc::new(pace);
     let coroutines = run_phase(coroutines, Phase::Measured, &pace).await?;
@@ -233,7 +228,7 @@ pub(crate) async fn run(
     if load.check {
         probe_and_fetch_pages(&shared).await;
     }
-    let interrupted = shared.stop.is_requested();
+    let interrupted = shared.is_stopping();
     let shared = Arc::into_inner(shared)
         .ok_or_else(|| Error::BrokeDown("a coroutine is left over".to_owned()))?;
     let recorder = shared.recorder.into_inner();
@@ -251,8 +246,8 @@ pub(crate) async fn run(
 /// Raises the limit of open files to what the coroutines need, as far as the system lets it.
 fn raise_open_files_limit(load: &Load) {
     // In an open loop each has a timer as well.
-    let each = load.targets.len() as u64 + u64::from(load.rate.is_some());
-    let needed = u64::from(load.concurrency) * each + OTHER_FILES;
+    let each = load.targets.len() as u64 + u64::from(load.options.rate.is_some());
+    let needed = u64::from(load.options.concurrency) * each + OTHER_FILES;
     let allowed = rlimit::increase_nofile_limit(needed).unwrap_or_default();
     if allowed < needed && !load.quiet {
         print_warning(&format!(
@@ -291,7 +286,7 @@ pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
                 url: target.to_string(),
                 reason,
             })?;
-        if let Err(reason) = replica.check_reachable(load.timeouts.connect).await {
+        if let Err(reason) = replica.check_reachable(load.options.connect_timeout).await {
             absent.push(format!("{target}: {reason}"));
         }
         replicas.push(Arc::new(replica));
@@ -312,15 +307,15 @@ pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
 /// Sends one message to each replica after everything else, whose reply shows the last ones. Then asks each for a page:
 /// readers must be shown what was answered.
 async fn probe_and_fetch_pages(shared: &Arc<Shared>) {
-    let mut coroutine = Coroutine::new(shared, shared.load.concurrency);
+    let mut coroutine = Coroutine::new(shared, shared.load.options.concurrency);
     for replica in 0..shared.replicas.len() {
-        if shared.stop.is_requested() {
+        if shared.is_stopping() {
             return;
         }
         coroutine.probe(replica).await;
     }
     for replica in 0..shared.replicas.len() {
-        if shared.stop.is_requested() {
+        if shared.is_stopping() {
             return;
         }
         coroutine.fetch_page(replica).await;

@@ -34,10 +34,7 @@ pub(crate) fn create<const N: usize>(
     let mut taken: Vec<_> = read.iter().map(|file| (file.dev(), file.ino())).collect();
     for (file, path) in files.iter_mut().zip(paths) {
         let Some(path) = path else { continue };
-        let fault = |source| Error::File {
-            path: path.to_owned(),
-            source,
-        };
+        let fault = Error::file(path);
         let new = OpenOptions::new()
             .write(true)
             .create(true)
@@ -71,49 +68,21 @@ impl NewFile {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        emptied.map_err(|source| self.fault(source))
+        emptied.map_err(Error::file(&self.path))
     }
 
     pub(crate) fn write(mut self, text: &str) -> Result<(), Error> {
         let written = self.file.write_all(text.as_bytes());
-        written.map_err(|source| self.fault(source))
-    }
-
-    fn fault(&self, source: io::Error) -> Error {
-        Error::File {
-            path: self.path.clone(),
-            source,
-        }
+        written.map_err(Error::file(&self.path))
     }
 }
 
-/// The destination of a command's results.
-#[derive(Debug)]
-pub(crate) enum Output {
-    Stdout,
-    File(NewFile),
-}
-
-impl From<Option<NewFile>> for Output {
-    fn from(file: Option<NewFile>) -> Self {
-        file.map_or(Self::Stdout, Self::File)
-    }
-}
-
-impl Output {
-    /// Returns the style that suits the destination: only a terminal gets colors.
-    pub(crate) fn style(&self) -> Style {
-        match self {
-            Self::Stdout if wants_color(&io::stdout()) => Style::Colored,
-            Self::Stdout | Self::File(_) => Style::Plain,
-        }
-    }
-
-    pub(crate) fn write(self, text: &str) -> Result<(), Error> {
-        match self {
-            Self::Stdout => print(text.as_bytes()),
-            Self::File(file) => file.write(text),
-        }
+/// Returns the style that suits stdout: only a terminal gets colors.
+pub(crate) fn stdout_style() -> Style {
+    if wants_color(&io::stdout()) {
+        Style::Colored
+    } else {
+        Style::Plain
     }
 }
 

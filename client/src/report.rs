@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 pub(crate) use self::compare::compare;
 pub(crate) use self::document::{Settings, schema};
+pub(crate) use self::page::render as page;
 pub(crate) use self::threshold::{Threshold, ThresholdOutcome};
 use crate::history::History;
 use crate::output::Style;
@@ -65,11 +66,6 @@ pub(crate) enum OutputFormat {
     Text,
     Json,
     Csv,
-}
-
-/// Renders the results as a page.
-pub(crate) fn page(results: &Results<'_>) -> String {
-    page::render(results)
 }
 
 /// Renders the results in the form that was asked for.

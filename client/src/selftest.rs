@@ -13,7 +13,7 @@ pub(crate) use self::faults::Fault;
 #[cfg(test)]
 pub(crate) use self::model::{Message, Request};
 pub(crate) use self::model::{Model, Shape};
-use crate::verify::{self, Check, Judgement, Verdict};
+use crate::verify::{self, Check, Verdict};
 
 /// The outcome of the self-test: its text, and whether the judge passed.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
         format!("{valid} of {rounds} valid histories are judged valid"),
         valid == rounds as usize,
     );
-    for fault in Fault::ALL {
+    for &fault in Fault::all() {
         let due = (Verdict::Invalid, vec![fault.check()]);
         let found: Vec<_> = (0..rounds)
             .map(|round| planted(fault, seed, round).map(|model| verdict(&model)))
@@ -59,14 +59,14 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
         }
         report(line, right == rounds as usize);
     }
-    let unplanted: Vec<_> = Check::ALL
+    let unplanted: Vec<_> = Check::all()
         .iter()
-        .filter(|check| Fault::ALL.iter().all(|fault| fault.check() != **check))
+        .filter(|check| Fault::all().iter().all(|fault| fault.check() != **check))
         .collect();
     report(
         format!(
             "{} checks, {} of them without a planted fault",
-            Check::ALL.len(),
+            Check::all().len(),
             unplanted.len()
         ),
         unplanted.is_empty(),
@@ -98,18 +98,9 @@ fn random(seed: u64, stream: u32) -> ChaCha8Rng {
 
 /// Returns the verdict on a made-up history, and the checks that found something.
 pub(crate) fn verdict(model: &Model) -> (Verdict, Vec<Check>) {
-    let Judgement {
-        verdict,
-        violations,
-        ..
-    } = verify::judge(&model.history());
-    (
-        verdict,
-        violations
-            .into_iter()
-            .map(|violations| violations.check)
-            .collect(),
-    )
+    let judgement = verify::judge(&model.history());
+    let found = judgement.violations.into_keys().collect();
+    (judgement.verdict, found)
 }
 
 #[cfg(test)]

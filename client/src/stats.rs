@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::history::{History, Op, Outcome, Phase, Reason};
 
 /// The fewest samples that must lie beyond a percentile for it to be reported; with fewer it is an anecdote.
@@ -15,6 +18,8 @@ pub(crate) struct Stats {
     pub(crate) wall: Duration,
     pub(crate) cpu: Duration,
     pub(crate) total: Group,
+    /// The latencies of all successful requests in nanoseconds, ascending.
+    pub(crate) latencies: Vec<u64>,
     /// The figures of each replica, in the order of the URLs.
     pub(crate) replicas: Vec<Group>,
     /// How many requests failed or are of unknown outcome, by reason.
@@ -28,42 +33,47 @@ pub(crate) struct Stats {
 }
 
 /// The figures of requests that have something in common.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "GroupFigures")]
 pub(crate) struct Group {
+    /// How many requests were sent: `ok + failed + unknown`.
+    pub(crate) sent: u64,
     pub(crate) ok: u64,
+    /// How many messages are surely not stored.
     pub(crate) failed: u64,
+    /// How many messages are perhaps stored.
     pub(crate) unknown: u64,
     /// The latencies of the successful requests; absent if there is none.
     pub(crate) latency: Option<Latency>,
 }
 
-impl Group {
-    pub(crate) fn sent(&self) -> u64 {
-        self.ok + self.failed + self.unknown
-    }
+/// A distribution of latencies.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "LatencyFigures")]
+pub(crate) struct Latency {
+    pub(crate) mean_ms: f64,
+    pub(crate) standard_deviation_ms: f64,
+    pub(crate) min_ms: f64,
+    pub(crate) max_ms: f64,
+    /// The percentiles that the sample supports: ten values lie beyond.
+    pub(crate) percentiles: Vec<Percentile>,
 }
 
-/// A distribution of latencies, in nanoseconds.
-#[derive(Debug, Clone)]
-pub(crate) struct Latency {
-    pub(crate) mean_ns: f64,
-    pub(crate) deviation_ns: f64,
-    pub(crate) min_ns: u64,
-    pub(crate) max_ns: u64,
-    /// All latencies, ascending.
-    pub(crate) sorted: Vec<u64>,
-    /// The percentiles that the sample supports: percentage and value.
-    pub(crate) percentiles: Vec<(f64, u64)>,
+/// One percentile, by nearest rank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "PercentileFigure")]
+pub(crate) struct Percentile {
+    pub(crate) percent: f64,
+    pub(crate) value_ms: f64,
 }
 
 impl Stats {
     /// Returns the successful requests a second.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a count of requests is far below 2^52"
-    )]
     pub(crate) fn throughput(&self) -> f64 {
-        self.total.ok as f64 / self.wall.as_secs_f64().max(f64::EPSILON)
+        to_float(self.total.ok) / self.wall.as_secs_f64().max(f64::EPSILON)
     }
 
     /// Returns how many requests were under way on average, by Little's law: all their times together, divided by the
@@ -89,31 +99,31 @@ pub(crate) fn summarize(history: &History, wall: Duration, cpu: Duration) -> Sta
         }
     }
     let replicas = (0..history.settings.replicas.len())
-        .map(|replica| group(measured().filter(|op| usize::from(op.replica) == replica)))
+        .map(|replica| group(measured().filter(|op| usize::from(op.replica) == replica)).0)
         .collect();
+    let (total, latencies) = group(measured());
+    let failed = measured().filter(|op| !op.is_ok());
     Stats {
         wall,
         cpu,
-        total: group(measured()),
+        total,
+        latencies,
         replicas,
         kinds,
         repeated: measured().filter(|op| op.attempts > 1).count() as u64,
         busy: measured()
             .map(|op| Duration::from_nanos(op.end_ns.saturating_sub(op.start_ns)))
             .sum(),
-        failed_latency: latency(
-            measured()
-                .filter(|op| !op.is_ok())
-                .map(Op::latency_ns)
-                .collect(),
-        ),
+        failed_latency: latency(&mut failed.map(Op::latency_ns).collect::<Vec<_>>()),
     }
 }
 
-fn group<'a>(ops: impl Iterator<Item = &'a Op>) -> Group {
+/// Returns the figures of these requests, and the latencies of the successful ones, ascending.
+fn group<'a>(ops: impl Iterator<Item = &'a Op>) -> (Group, Vec<u64>) {
     let mut group = Group::default();
     let mut latencies = Vec::new();
     for op in ops {
+        group.sent += 1;
         match op.outcome {
             Outcome::Ok => {
                 group.ok += 1;
@@ -123,47 +133,55 @@ fn group<'a>(ops: impl Iterator<Item = &'a Op>) -> Group {
             Outcome::Unknown(_) => group.unknown += 1,
         }
     }
-    group.latency = latency(latencies);
-    group
+    group.latency = latency(&mut latencies);
+    (group, latencies)
 }
 
-/// Returns the distribution of these latencies, if there are any.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a latency and counts are below 2^52"
-)]
-pub(crate) fn latency(mut samples: Vec<u64>) -> Option<Latency> {
+/// Returns the distribution of these latencies, if there are any, and sorts them.
+fn latency(samples: &mut [u64]) -> Option<Latency> {
     samples.sort_unstable();
-    let (min_ns, max_ns) = (*samples.first()?, *samples.last()?);
-    let count = samples.len() as f64;
-    let mean_ns = samples.iter().map(|sample| *sample as f64).sum::<f64>() / count;
+    let (min, max) = (*samples.first()?, *samples.last()?);
+    let count = to_float(samples.len() as u64);
+    let mean_ns = samples.iter().map(|sample| to_float(*sample)).sum::<f64>() / count;
     let variance = samples
         .iter()
-        .map(|sample| (*sample as f64 - mean_ns).powi(2))
+        .map(|sample| (to_float(*sample) - mean_ns).powi(2))
         .sum::<f64>()
         / count;
     let percentiles = PERCENTILES
         .into_iter()
         .filter(|percent| *percent <= 50.0 || supports_percentile(samples.len(), *percent))
-        .map(|percent| (percent, nearest_rank(&samples, percent)))
+        .map(|percent| Percentile {
+            percent,
+            value_ms: milliseconds(nearest_rank(samples, percent)),
+        })
         .collect();
     Some(Latency {
-        mean_ns,
-        deviation_ns: variance.sqrt(),
-        min_ns,
-        max_ns,
+        mean_ms: mean_ns / 1e6,
+        standard_deviation_ms: variance.sqrt() / 1e6,
+        min_ms: milliseconds(min),
+        max_ms: milliseconds(max),
         percentiles,
-        sorted: samples,
     })
 }
 
 /// Returns whether so many samples say something about this percentile.
+pub(crate) fn supports_percentile(count: usize, percent: f64) -> bool {
+    to_float(count as u64) * (100.0 - percent) / 100.0 >= SAMPLES_BEYOND - 1e-6
+}
+
+/// Returns a count of a run, or a time in nanoseconds, as a float.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a count of requests is far below 2^52"
+    reason = "counts and nanoseconds of a run are below 2^52"
 )]
-pub(crate) fn supports_percentile(count: usize, percent: f64) -> bool {
-    count as f64 * (100.0 - percent) / 100.0 >= SAMPLES_BEYOND - 1e-6
+pub(crate) fn to_float(number: u64) -> f64 {
+    number as f64
+}
+
+/// Returns a time in milliseconds.
+pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
+    to_float(nanoseconds) / 1e6
 }
 
 /// Returns the smallest sample that at least `percent` of all samples do not exceed: number `ceil(p n)`, counted from
@@ -186,19 +204,16 @@ mod tests {
 
     #[test]
     fn percentiles_are_nearest_rank() {
-        let latency = latency((1..=1000).rev().collect()).expect("there are samples");
-        assert_eq!(
-            latency.percentiles,
-            [
-                (50.0, 500),
-                (75.0, 750),
-                (90.0, 900),
-                (95.0, 950),
-                (99.0, 990)
-            ]
-        );
-        assert_eq!((latency.min_ns, latency.max_ns), (1, 1000));
-        assert!((latency.mean_ns - 500.5).abs() < 1e-9);
+        let mut samples: Vec<u64> = (1..=1000).rev().map(|sample| sample * 1_000_000).collect();
+        let latency = latency(&mut samples).expect("there are samples");
+        let expected = [50.0, 75.0, 90.0, 95.0, 99.0].map(|percent| Percentile {
+            percent,
+            value_ms: percent * 10.0,
+        });
+        assert_eq!(latency.percentiles, expected);
+        assert!((latency.min_ms - 1.0).abs() < 1e-9);
+        assert!((latency.max_ms - 1000.0).abs() < 1e-9);
+        assert!((latency.mean_ms - 500.5).abs() < 1e-9);
     }
 
     #[test]
@@ -209,10 +224,10 @@ mod tests {
                 && supports_percentile(1000, 99.0)
                 && !supports_percentile(999, 99.0)
         );
-        assert_eq!(
-            latency(vec![7]).expect("one sample").percentiles,
-            [(50.0, 7)]
-        );
-        assert!(latency(Vec::new()).is_none());
+        let percentiles = latency(&mut [7]).expect("one sample").percentiles;
+        assert_eq!(percentiles.len(), 1);
+        assert!((percentiles[0].percent - 50.0).abs() < 1e-9);
+        assert!((percentiles[0].value_ms - 7e-6).abs() < 1e-9);
+        assert!(latency(&mut []).is_none());
     }
 }

@@ -22,7 +22,9 @@ mod time;
 #[cfg(test)]
 mod trials;
 
-use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
 
 pub(crate) use self::coverage::Coverage;
 use self::facts::Facts;
@@ -32,7 +34,7 @@ use crate::history::{History, Outcome};
 const EXAMPLES: usize = 3;
 
 /// A check of the judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Check {
     WellFormed,
     OwnMessage,
@@ -55,26 +57,9 @@ pub(crate) enum Check {
 }
 
 impl Check {
-    pub(crate) const ALL: [Self; 18] = [
-        Self::WellFormed,
-        Self::OwnMessage,
-        Self::OwnLast,
-        Self::Consecutive,
-        Self::WindowFull,
-        Self::SeqUnique,
-        Self::OneContent,
-        Self::StoredOnce,
-        Self::NothingInvented,
-        Self::FailedAbsent,
-        Self::NothingLost,
-        Self::NoHole,
-        Self::UserSeq,
-        Self::Counters,
-        Self::SentAt,
-        Self::RealTime,
-        Self::CoroutineOrder,
-        Self::Page,
-    ];
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
 
     /// Returns a short and fixed code, for programs.
     pub(crate) fn code(self) -> &'static str {
@@ -158,9 +143,8 @@ pub(crate) struct Contradiction {
 }
 
 /// All violations of one check.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct CheckViolations {
-    pub(crate) check: Check,
     pub(crate) count: u64,
     /// The worst few contradictions, worst first.
     pub(crate) worst: Vec<Contradiction>,
@@ -170,8 +154,8 @@ pub(crate) struct CheckViolations {
 #[derive(Debug)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
-    /// Only the checks that found something, in the order of [`Check`].
-    pub(crate) violations: Vec<CheckViolations>,
+    /// Only the checks that found something.
+    pub(crate) violations: BTreeMap<Check, CheckViolations>,
     pub(crate) coverage: Coverage,
 }
 
@@ -202,40 +186,19 @@ pub(crate) fn judge(history: &History) -> Judgement {
 /// The violations of all checks: all are counted, the worst are explained.
 #[derive(Debug, Default)]
 struct Violations {
-    by_check: Vec<CheckViolations>,
+    by_check: BTreeMap<Check, CheckViolations>,
 }
 
 impl Violations {
     /// Adds a violation. `explain` returns the requests and the explanation; it is called only if this violation is
     /// among the worst so far.
     fn add(&mut self, check: Check, size: u64, explain: impl FnOnce() -> (Vec<u32>, String)) {
-        let index = match self
-            .by_check
-            .binary_search_by_key(&check, |violations| violations.check)
-        {
-            Ok(index) => index,
-            Err(index) => {
-                self.by_check.insert(
-                    index,
-                    CheckViolations {
-                        check,
-                        count: 0,
-                        worst: Vec::new(),
-                    },
-                );
-                index
-            }
-        };
-        let violations = &mut self.by_check[index];
-        violations.count += 1;
-        if violations.worst.len() < EXAMPLES
-            || violations.worst.last().is_some_and(|last| last.size < size)
-        {
+        let CheckViolations { count, worst } = self.by_check.entry(check).or_default();
+        *count += 1;
+        if worst.len() < EXAMPLES || worst.last().is_some_and(|last| last.size < size) {
             let (ops, explanation) = explain();
-            let at = violations
-                .worst
-                .partition_point(|contradiction| Reverse(contradiction.size) <= Reverse(size));
-            violations.worst.insert(
+            let at = worst.partition_point(|other| other.size >= size);
+            worst.insert(
                 at,
                 Contradiction {
                     size,
@@ -243,23 +206,18 @@ impl Violations {
                     ops,
                 },
             );
-            violations.worst.truncate(EXAMPLES);
+            worst.truncate(EXAMPLES);
         }
     }
 
     fn has(&self, check: Check) -> bool {
-        self.by_check
-            .iter()
-            .any(|violations| violations.check == check)
+        self.by_check.contains_key(&check)
     }
 
     /// Counts violations that are known by number only.
     fn count_more(&mut self, check: Check, more: u64) {
-        if let Ok(index) = self
-            .by_check
-            .binary_search_by_key(&check, |violations| violations.check)
-        {
-            self.by_check[index].count += more;
+        if let Some(violations) = self.by_check.get_mut(&check) {
+            violations.count += more;
         }
     }
 }

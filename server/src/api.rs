@@ -67,13 +67,13 @@ pub fn parse_post(exchange: &Exchange) -> Result<Submission, Problem> {
     Ok(Submission {
         message,
         request_id: key.map_or_else(RequestId::draw, RequestId::Client),
-        deadline: exchange.deadline(),
     })
 }
 
 /// `GET /messages`: a page of the history, oldest first.
 fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem> {
     let PageRequest { before, limit } = exchange.parameters()?;
+    let limit = limit.unwrap_or(10);
     if !(1..=MOST_SHOWN).contains(&limit) {
         let detail = format!("`limit` is {limit}. It takes 1 to {MOST_SHOWN}.");
         return Err(Error::OutsideLimit(detail).into());
@@ -92,10 +92,6 @@ const MOST_SHOWN: u64 = 100;
 struct PageRequest {
     /// Exclusive upper bound of `seq`; none means the end of the history.
     before: Option<u64>,
-    #[serde(default = "ten")]
-    limit: u64,
-}
-
-fn ten() -> u64 {
-    10
+    /// Ten if absent.
+    limit: Option<u64>,
 }

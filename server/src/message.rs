@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize, Serializer};
@@ -49,26 +48,18 @@ impl NewMessage {
     }
 
     /// Checks the limits of the contract.
-    ///
-    /// # Errors
-    /// [`Error::OutsideLimit`]
     pub fn new(user: String, text: String) -> Result<Self, Error> {
         check_length("user", &user, USER_LIMIT)?;
         check_length("text", &text, TEXT_LIMIT)?;
+        let refused = |fault: &str| Err(Error::OutsideLimit(fault.to_owned()));
         if user.starts_with(char::is_whitespace) || user.ends_with(char::is_whitespace) {
-            return Err(outside(
-                "`user` begins or ends with white space. Remove it.".to_owned(),
-            ));
+            return refused("`user` begins or ends with white space. Remove it.");
         }
         if user.chars().any(char::is_control) {
-            return Err(outside(
-                "`user` contains a control character. Remove it.".to_owned(),
-            ));
+            return refused("`user` contains a control character. Remove it.");
         }
         if text.contains('\0') {
-            return Err(outside(
-                "`text` contains the character NUL (U+0000). Remove it.".to_owned(),
-            ));
+            return refused("`text` contains the character NUL (U+0000). Remove it.");
         }
         Ok(Self { user, text })
     }
@@ -94,18 +85,14 @@ impl NewMessage {
 
 fn check_length(field: &str, value: &str, limit: usize) -> Result<(), Error> {
     match value.chars().count() {
-        0 => Err(outside(format!(
+        0 => Err(Error::OutsideLimit(format!(
             "`{field}` is empty. It takes 1 to {limit} characters."
         ))),
-        length if length > limit => Err(outside(format!(
+        length if length > limit => Err(Error::OutsideLimit(format!(
             "`{field}` has {length} characters. It takes 1 to {limit}."
         ))),
         _ => Ok(()),
     }
-}
-
-fn outside(detail: String) -> Error {
-    Error::OutsideLimit(detail)
 }
 
 /// What makes two attempts the same request: a client's `Idempotency-Key`, or a UUID that the server draws.
@@ -140,8 +127,6 @@ pub struct Submission {
     pub message: NewMessage,
     /// The fence against storing it twice.
     pub request_id: RequestId,
-    /// Past this moment nobody waits for it any more.
-    pub deadline: Instant,
 }
 
 /// A stored message, as every reply shows it.

@@ -56,7 +56,7 @@ pub enum Assignment {
 }
 
 /// A batch with its numbers.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Numbered<'a> {
     /// The messages to store, consecutive from `LockedState::total + 1`.
     pub new: Vec<Message<'a>>,
@@ -89,12 +89,7 @@ pub fn number<'a>(
     state: &LockedState,
 ) -> Numbered<'a> {
     let sent_at = state.now.max(state.last_sent_at);
-    let mut numbered = Numbered {
-        new: Vec::new(),
-        origin: Vec::new(),
-        assignments: Vec::new(),
-        counts: HashMap::new(),
-    };
+    let mut numbered = Numbered::default();
     let mut first_with = HashMap::new();
     for (index, post) in posts.into_iter().enumerate() {
         let (user, text) = (post.message.user(), post.message.text());
@@ -137,8 +132,6 @@ pub fn number<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -149,7 +142,6 @@ mod tests {
             message: NewMessage::new(format!("user {user}"), format!("text {text}"))
                 .expect("within the limits"),
             request_id: RequestId::Client(Uuid::from_u128(id.into())),
-            deadline: Instant::now(),
         }
     }
 

@@ -15,7 +15,7 @@ use foundation::mysql::{
     column, has_relations, next_set, own_error, run_all, time,
 };
 use mysql::prelude::Queryable;
-use mysql::{Conn, Row, from_row_opt};
+use mysql::{Conn, QueryResult, Row, Text, from_row_opt};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
@@ -91,9 +91,6 @@ impl Store {
     }
 
     /// What `query` gives on a connection for reading. Nothing is waited for after the deadline.
-    ///
-    /// # Errors
-    /// [`DatabaseAway`]
     pub fn read<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -104,23 +101,16 @@ impl Store {
 
     /// Makes sure that the database takes writes, and that the writer has a connection, or will get one: the account may have
     /// no more of them than readers and other replicas have taken.
-    ///
-    /// # Errors
-    /// [`DatabaseAway`]
     pub fn ready(&self, deadline: Instant) -> Result<(), DatabaseAway> {
         if self.writing.open.get() == 0 {
-            let access = Access::CheckWritable;
-            self.reading
-                .check_connecting(access, deadline, &self.writing)?;
+            self.reading.check_connecting(deadline, &self.writing)?;
         }
         let update = "UPDATE counters SET repeats = repeats WHERE user = '' AND FALSE";
         self.reading.check_writable(deadline, update)
     }
 
-    /// A connection set up for writing, which the writer keeps, and the largest statement that it takes, in bytes.
-    ///
-    /// # Errors
-    /// The text of it, if there is none.
+    /// A connection set up for writing, which the writer keeps, and the largest statement that it takes, in bytes; or why
+    /// there is none.
     pub fn writing_connection(&self) -> Result<(Session, usize), String> {
         let mut session = self
             .database
@@ -147,66 +137,55 @@ impl Store {
     }
 }
 
-/// The writer's lock, held until the transaction ends.
+/// Begins a transaction, waits for the lock, and reads what numbering needs. One round trip. The lock is held until the
+/// transaction ends. It is the row `counters['']`, which whoever writes locks first; the rows of the batch's users follow in
+/// the order of their names.
 ///
-/// `counters['']` is locked first, by whoever writes; the rows of the batch's users follow in the order of their names.
-#[must_use = "the lock is held until the transaction ends"]
-pub struct Locked<'c> {
-    connection: &'c mut Conn,
-    /// What stood in the tables when the lock was got.
-    pub state: LockedState,
+/// `users` are those whose messages may be numbered, `look_up` the request ids that may be stored already.
+///
+/// # Errors
+/// If it fails the transaction may have begun: [`rollback`], or drop the connection.
+pub fn lock<'a>(
+    connection: &mut Conn,
+    users: impl IntoIterator<Item = &'a str>,
+    look_up: &[Uuid],
+) -> Result<LockedState, mysql::Error> {
+    let mut users: Vec<&str> = users.into_iter().collect();
+    users.sort_unstable();
+    users.dedup();
+    let statements = sql::lock_and_read(&users, look_up);
+    let mut state = read_state(connection, &statements, !look_up.is_empty())?;
+    for user in users {
+        // Who has no row has no message.
+        if !state.of_user.contains_key(user) {
+            state.of_user.insert(user.to_owned(), 0);
+        }
+    }
+    Ok(state)
 }
 
-impl<'c> Locked<'c> {
-    /// Begins a transaction, waits for the lock, and reads what numbering needs. One round trip.
-    ///
-    /// `users` are those whose messages may be numbered, `look_up` the request ids that may be stored already.
-    ///
-    /// # Errors
-    /// If it fails the transaction may have begun: [`rollback`], or drop the connection.
-    pub fn begin<'a>(
-        connection: &'c mut Conn,
-        users: impl IntoIterator<Item = &'a str>,
-        look_up: &[Uuid],
-    ) -> Result<Self, mysql::Error> {
-        let mut users: Vec<&str> = users.into_iter().collect();
-        users.sort_unstable();
-        users.dedup();
-        let statements = sql::lock_and_read(&users, look_up);
-        let mut state = read_state(connection, &statements, !look_up.is_empty())?;
-        for user in users {
-            // Who has no row has no message.
-            if !state.of_user.contains_key(user) {
-                state.of_user.insert(user.to_owned(), 0);
-            }
+/// Stores the new messages and the counters, and commits, all under the lock. One round trip. `heads` are the posts'
+/// [`row_head`]s.
+///
+/// # Errors
+/// Where [`ErrorClass::recovery`] is not to reconnect, the transaction may still be open: [`rollback`].
+pub fn insert_and_commit(
+    connection: &mut Conn,
+    heads: &[String],
+    numbered: &Numbered<'_>,
+    state: &LockedState,
+) -> Result<(), NotCommitted> {
+    let statements = sql::insert_and_commit(heads, numbered, state);
+    run_all(connection, &statements).map_err(|Stopped { at, error }| {
+        // COMMIT is the last statement, so its index is the number of semicolons: what clients sent is hexadecimal,
+        // and contains none. What fails at COMMIT or behind it is in doubt.
+        let commit = statements.matches(';').count();
+        let in_doubt = at >= commit || ErrorClass::of(&error).may_hide_a_loss();
+        NotCommitted {
+            in_doubt: in_doubt || !state.found.is_empty(),
+            error,
         }
-        Ok(Self { connection, state })
-    }
-
-    /// Stores the new messages and the counters, and commits. One round trip. `heads` are the posts' [`row_head`]s. Gives back
-    /// what was read under the lock.
-    ///
-    /// # Errors
-    /// Where [`ErrorClass::recovery`] is not to reconnect, the transaction may still be open: [`rollback`].
-    pub fn insert_and_commit(
-        self,
-        heads: &[String],
-        numbered: &Numbered<'_>,
-    ) -> Result<LockedState, NotCommitted> {
-        let statements = sql::insert_and_commit(heads, numbered, &self.state);
-        match run_all(self.connection, &statements) {
-            Ok(()) => Ok(self.state),
-            Err(Stopped { at, error }) => {
-                // COMMIT is the last statement, so its index is the number of semicolons: what clients sent is hexadecimal,
-                // and contains none. What fails at COMMIT or behind it is in doubt.
-                let commit = statements.matches(';').count();
-                Err(NotCommitted {
-                    in_doubt: at >= commit || ErrorClass::of(&error).may_hide_a_loss(),
-                    error,
-                })
-            }
-        }
-    }
+    })
 }
 
 /// A transaction that was not committed, as far as is known.
@@ -214,8 +193,8 @@ impl<'c> Locked<'c> {
 pub struct NotCommitted {
     /// What went wrong.
     pub error: mysql::Error,
-    /// Whether it may be committed all the same. If not, a statement before `COMMIT` failed, and the database runs none
-    /// of those behind it.
+    /// Whether some of the batch is stored, or may be now or later. If not, nothing of it was found, a statement before
+    /// `COMMIT` failed, and the database runs none of those behind it.
     pub in_doubt: bool,
 }
 
@@ -227,29 +206,30 @@ pub fn rollback(connection: &mut Conn) -> Result<(), mysql::Error> {
     connection.query_drop("ROLLBACK")
 }
 
-/// The messages with these numbers and up to nine before each, every one once, oldest first. One number at least.
-///
-/// # Errors
-/// As the database says.
+/// The message of each of these numbers with up to nine before it, oldest first. One round trip; one number at least.
 pub fn windows(
     connection: &mut Conn,
     numbers: &[u64],
-) -> Result<Vec<Message<'static>>, mysql::Error> {
-    let mut results = connection.query_iter(sql::windows(numbers, PREDECESSORS as u64))?;
-    next_set(&mut results, message)
+) -> Result<Vec<Vec<Message<'static>>>, mysql::Error> {
+    let page = |seq: &u64| sql::page(Some(seq.saturating_add(1)), PREDECESSORS as u64 + 1);
+    let statements: Vec<String> = numbers.iter().map(page).collect();
+    let mut results = connection.query_iter(statements.join(";"))?;
+    numbers.iter().map(|_| next_page(&mut results)).collect()
 }
 
 /// The last `limit` messages with a number below `before`, oldest first.
-///
-/// # Errors
-/// As the database says.
 pub fn page(
     connection: &mut Conn,
     before: Option<u64>,
     limit: u64,
 ) -> Result<Vec<Message<'static>>, mysql::Error> {
-    let mut results = connection.query_iter(sql::page(before, limit))?;
-    let mut messages = next_set(&mut results, message)?;
+    next_page(&mut connection.query_iter(sql::page(before, limit))?)
+}
+
+fn next_page(
+    results: &mut QueryResult<'_, '_, '_, Text>,
+) -> Result<Vec<Message<'static>>, mysql::Error> {
+    let mut messages = next_set(results, message)?;
     messages.reverse();
     Ok(messages)
 }
@@ -274,8 +254,7 @@ fn read_state(
         ));
     };
     let of_user = counters.map(|(user, messages, ..)| (user, messages));
-    let mut tail = next_set(&mut results, message)?;
-    tail.reverse();
+    let tail = next_page(&mut results)?;
     let found = if looks_up {
         next_set(&mut results, found)?.into_iter().collect()
     } else {

@@ -19,6 +19,7 @@ use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use foundation::config::at_least_one;
 use foundation::http::{Exchange, Problem};
+use foundation::mysql::Database;
 use foundation::telemetry::{Reporter, size};
 
 use crate::error::Error;
@@ -61,7 +62,7 @@ fn batch_size(text: &str) -> Result<usize, String> {
 pub struct Writer {
     queue: Sender<Waiting>,
     deadlines: Arc<Deadlines>,
-    store: Store,
+    database: Database,
     thread: JoinHandle<()>,
     /// Closed when the thread ends; nothing is ever sent.
     ended: Receiver<Infallible>,
@@ -84,7 +85,8 @@ impl Writer {
         // Never blocks: whoever finds it full is told so.
         let (queue, waiting) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
-        let mut writer = WriterThread::new(store.clone(), waiting, limits, Arc::clone(&metrics));
+        let database = store.database.clone();
+        let mut writer = WriterThread::new(store, waiting, limits, Arc::clone(&metrics));
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -92,18 +94,18 @@ impl Writer {
                 writer.work();
             })?;
         let deadlines = Arc::new(Deadlines::new(
-            store.clone(),
+            database.clone(),
             request_timeout,
             Arc::clone(&metrics),
         ));
-        let (keeper, writer_ended) = (Arc::clone(&deadlines), ended.clone());
+        let keeper = Arc::clone(&deadlines);
         std::thread::Builder::new()
             .name("deadlines".to_owned())
-            .spawn(move || keeper.keep(&writer_ended))?;
+            .spawn(move || keeper.keep())?;
         Ok(Self {
             queue,
             deadlines,
-            store,
+            database,
             thread,
             ended,
             refusals: Reporter::default(),
@@ -114,7 +116,7 @@ impl Writer {
     /// Queues a message, whose exchange is answered when it is stored, or its time is over; or answers at once that the queue
     /// is full. Does not block.
     pub fn submit(&self, submission: Submission, exchange: Exchange) {
-        let (deadline, owed) = (submission.deadline, Owed::new(exchange));
+        let (deadline, owed) = (exchange.deadline(), Owed::new(exchange));
         let waiting = Waiting {
             submission,
             owed: Arc::clone(&owed),
@@ -146,13 +148,7 @@ impl Writer {
             })
         };
         // In an outage of the database that is the cause.
-        Error::Busy(
-            self.store
-                .database
-                .outage()
-                .incident()
-                .unwrap_or_else(report),
-        )
+        Error::Busy(self.database.outage().incident().unwrap_or_else(report))
     }
 
     fn gone(&self) -> Error {

@@ -30,9 +30,9 @@ const FLUSH_NS: u64 = 100_000_000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Header {
     history_version: u32,
-    pub(crate) seed: u64,
+    seed: u64,
     #[serde(flatten)]
-    pub(crate) settings: JudgeSettings,
+    settings: JudgeSettings,
 }
 
 impl Header {
@@ -191,25 +191,18 @@ impl Writer {
             pages,
         });
         self.flush();
-        self.error.map_or(Ok(()), |source| {
-            Err(Error::File {
-                path: self.path,
-                source,
-            })
-        })
+        let told = self.error.map(Error::file(&self.path));
+        told.map_or(Ok(()), Err)
     }
 }
 
 /// Reads a history from a file. `shared` is added to what its first line says.
-pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error> {
+pub(crate) fn read(path: &Path, shared: bool) -> Result<History, Error> {
     let broken = |reason: String| Error::Content {
         path: path.to_owned(),
         reason,
     };
-    let failed = |source| Error::File {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = Error::file(path);
     let file = File::open(path).map_err(failed)?;
     let mut lines = BufReader::with_capacity(BUFFER, file).split(b'\n');
     let first = lines
@@ -245,7 +238,7 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<(Header, History), Error
         ));
         recorder.mark_cut();
     }
-    Ok((header, recorder.finish()))
+    Ok(recorder.finish())
 }
 
 fn head(line: &[u8], shared: bool) -> Result<Header, String> {

@@ -32,7 +32,7 @@ struct WireMessage<'a> {
 }
 
 /// A reader that collects replies in a [`History`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reader {
     recents: RecentMessages,
     window: Vec<Shown>,
@@ -45,16 +45,6 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new() -> Self {
-        Self {
-            recents: RecentMessages::new(),
-            window: Vec::new(),
-            places: Vec::new(),
-            fresh: Vec::new(),
-            last_date: (String::new(), 0),
-        }
-    }
-
     /// Returns the messages of a reply, and where each stands in [`History::seen`]: there it is noted as shown to
     /// request number `op`. Or what is wrong with the reply, of which then nothing is noted.
     pub(super) fn read(
@@ -295,7 +285,7 @@ mod tests {
     }
 
     fn read(replies: &[String]) -> (History, Vec<Result<Vec<Shown>, String>>) {
-        let (mut reader, mut history) = (Reader::new(), History::default());
+        let (mut reader, mut history) = (Reader::default(), History::default());
         let results = replies
             .iter()
             .map(|reply| {

@@ -28,14 +28,16 @@ pub(super) struct Recent {
     range: Range<usize>,
 }
 
-impl RecentMessages {
-    pub(super) fn new() -> Self {
+impl Default for RecentMessages {
+    fn default() -> Self {
         Self {
             messages: vec![Recent::default(); MOST],
             bytes: Vec::with_capacity(MOST_BYTES),
         }
     }
+}
 
+impl RecentMessages {
     /// Returns the message that was last shown with this number, if it is not too long ago.
     pub(super) fn get(&self, seq: u64) -> Option<&Recent> {
         let recent = &self.messages[slot(seq)];

@@ -3,7 +3,7 @@
 use super::file::Writer;
 use super::reader::Reader;
 use super::{
-    History, Irregular, JudgeSettings, Op, Outcome, Page, PageAnswer, PageReply, Reason, Window,
+    History, Irregular, JudgeSettings, Op, Outcome, Page, PageAnswer, PageReply, Reason, WINDOW,
     is_regular, own_position,
 };
 use crate::error::Error;
@@ -41,24 +41,25 @@ impl Recorder {
     pub(crate) fn new(settings: JudgeSettings, expected: usize, check: bool) -> Self {
         let mut history = History {
             settings,
+            window: WINDOW,
             ops: Vec::with_capacity(expected),
             ..History::default()
         };
         if check {
-            history.seen.reserve_exact(expected + super::WINDOW);
+            history.seen.reserve_exact(expected + WINDOW);
         }
         for user in history.settings.users.clone() {
             history.names.number(&user);
         }
         Self {
             history,
-            reader: check.then(Reader::new),
+            reader: check.then(Reader::default),
             writer: None,
         }
     }
 
     /// Takes replies of another length for full ones.
-    pub(crate) fn with_window(mut self, window: Window) -> Self {
+    pub(crate) fn with_window(mut self, window: usize) -> Self {
         self.history.window = window;
         self
     }

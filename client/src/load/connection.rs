@@ -23,7 +23,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{timeout, timeout_at};
 use url::Host;
 
-use crate::args::Target;
+use crate::args::{LoadArgs, Target};
 use crate::history::{PAGE, Reason};
 
 /// The path at which a replica takes messages.
@@ -110,19 +110,10 @@ impl Replica {
     }
 }
 
-/// The time-outs of one request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timeouts {
-    pub(crate) connect: Duration,
-    /// The time from the first attempt to connect to the last byte of the answer.
-    pub(crate) request: Duration,
-}
-
 /// A connection that opens itself when it is needed.
 #[derive(Debug)]
 pub(crate) struct Connection {
     replica: Arc<Replica>,
-    timeouts: Timeouts,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -138,10 +129,9 @@ pub(crate) struct Exchange {
 }
 
 impl Connection {
-    pub(crate) fn new(replica: Arc<Replica>, timeouts: Timeouts) -> Self {
+    pub(crate) fn new(replica: Arc<Replica>) -> Self {
         Self {
             replica,
-            timeouts,
             sender: None,
         }
     }
@@ -151,10 +141,15 @@ impl Connection {
     }
 
     /// Sends a request once, and reads the answer. After anything but a complete answer the connection is given up.
-    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Exchange {
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        options: &LoadArgs,
+    ) -> Exchange {
         let start = Instant::now();
-        let deadline = start + self.timeouts.request;
-        let answer = timeout_at(deadline.into(), self.send(request, start)).await;
+        let connected_by = start + options.connect_timeout.min(options.timeout);
+        let deadline = start + options.timeout;
+        let answer = timeout_at(deadline.into(), self.send(request, connected_by)).await;
         Exchange {
             start,
             end: Instant::now(),
@@ -165,7 +160,7 @@ impl Connection {
     async fn send(
         &mut self,
         mut request: Request<Full<Bytes>>,
-        start: Instant,
+        connected_by: Instant,
     ) -> Result<Bytes, Reason> {
         if let Some(mut sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
             match sender.try_send_request(request).await {
@@ -177,10 +172,7 @@ impl Connection {
                 },
             }
         }
-        let stream = self
-            .replica
-            .connect(start + self.timeouts.connect.min(self.timeouts.request))
-            .await?;
+        let stream = self.replica.connect(connected_by).await?;
         let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| exchange_failure(&error))?;

@@ -35,11 +35,10 @@ struct Outgoing<'a> {
 
 impl Coroutine {
     pub(super) fn new(shared: &Arc<Shared>, number: u32) -> Self {
-        let timeouts = shared.load.timeouts;
         let connections = shared
             .replicas
             .iter()
-            .map(|replica| Connection::new(Arc::clone(replica), timeouts))
+            .map(|replica| Connection::new(Arc::clone(replica)))
             .collect();
         let script = shared.load.plan.coroutine(number);
         Self {
@@ -53,13 +52,8 @@ impl Coroutine {
     /// Sends as long as there is something to send; returns the coroutine for the next part of the run.
     pub(super) async fn run(mut self, phase: Phase, pace: Arc<Pace>) -> Self {
         let mut sent = 0;
-        // Where there is none, the runtime's own does, less exactly.
-        let mut timer = if pace.is_open() {
-            Timer::new().ok()
-        } else {
-            None
-        };
-        while !self.shared.stop.is_requested() {
+        let mut timer = Timer::default();
+        while !self.shared.is_stopping() {
             let Some(intended_ns) = pace.next(sent, &mut timer, &self.shared).await else {
                 break;
             };
@@ -69,7 +63,7 @@ impl Coroutine {
             self.send(&planned, intended_ns, phase).await;
             sent += 1;
         }
-        if self.shared.stop.is_requested() {
+        if self.shared.is_stopping() {
             // The next signal ends the program.
             self.shared.recorder().flush();
         }
@@ -89,7 +83,9 @@ impl Coroutine {
     pub(super) async fn fetch_page(&mut self, replica: usize) {
         let connection = &mut self.connections[replica];
         let request = connection.replica().page_request();
-        let exchange = connection.exchange(request).await;
+        let exchange = connection
+            .exchange(request, &self.shared.load.options)
+            .await;
         let body = exchange.answer.map_err(|reason| reason.to_string());
         let text = body.and_then(|body| {
             String::from_utf8(body.into()).map_err(|error| format!("the body: {error}"))
@@ -105,11 +101,12 @@ impl Coroutine {
     /// Sends a message, repeats it as often as allowed, and records what came of it.
     async fn send(&mut self, planned: &Planned, intended_ns: u64, phase: Phase) {
         let outgoing = Outgoing {
-            user: &self.shared.load.users[planned.user],
+            user: &self.shared.load.options.users.0[planned.user],
             text: &planned.text,
         };
         let body = Bytes::from(serde_json::to_vec(&outgoing).expect("two strings are always JSON"));
-        let retries = self.shared.load.retries;
+        let options = &self.shared.load.options;
+        let retries = options.retries;
         let key = (retries > 0).then(|| {
             HeaderValue::from_str(&Uuid::new_v4().to_string())
                 .expect("a UUID has hexadecimal digits only")
@@ -121,7 +118,7 @@ impl Coroutine {
         let (end_ns, outcome, reply) = loop {
             let connection = &mut self.connections[replica];
             let message = connection.replica().request(body.clone(), key.as_ref());
-            let exchange = connection.exchange(message).await;
+            let exchange = connection.exchange(message, options).await;
             attempts += 1;
             start_ns.get_or_insert(clock.at(exchange.start));
             let end_ns = clock.at(exchange.end);
@@ -137,7 +134,7 @@ impl Coroutine {
                 // It may have failed at once, and then others would never have their turn.
                 tokio::time::sleep(UNCONNECTED_PAUSE).await;
             }
-            if attempts > retries || reason.is_refusal() || self.shared.stop.is_requested() {
+            if attempts > retries || reason.is_refusal() || self.shared.is_stopping() {
                 break (end_ns, unknown_outcome.unwrap_or(reason.outcome()), None);
             }
             tokio::time::sleep(pause(attempts)).await;

@@ -57,11 +57,6 @@ impl Pace {
         }
     }
 
-    /// Returns whether requests are due at set times.
-    pub(super) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
     /// Returns when the next request of a coroutine that has sent so many is due; none if there is nothing more to
     /// send.
     fn due(&self, sent: u32, clock: Clock) -> Option<u64> {
@@ -83,29 +78,15 @@ impl Pace {
     }
 
     /// Waits until the next request is due; returns when that was, or none if nothing more is to be sent.
-    pub(super) async fn next(
-        &self,
-        sent: u32,
-        timer: &mut Option<Timer>,
-        shared: &Shared,
-    ) -> Option<u64> {
+    pub(super) async fn next(&self, sent: u32, timer: &mut Timer, shared: &Shared) -> Option<u64> {
         let due_ns = self.due(sent, shared.clock)?;
         let wait = Duration::from_nanos(due_ns.saturating_sub(shared.clock.now()));
         if wait.is_zero() {
             return Some(due_ns);
         }
-        let asleep = async {
-            let precise = match timer {
-                Some(timer) => timer.sleep(wait).await.is_ok(),
-                None => false,
-            };
-            if !precise {
-                tokio::time::sleep(wait).await;
-            }
-        };
         tokio::select! {
-            () = asleep => Some(due_ns),
-            () = shared.stop.requested() => None,
+            () = timer.sleep(wait) => Some(due_ns),
+            () = shared.stop.wait() => None,
         }
     }
 }

@@ -26,7 +26,7 @@ impl Progress {
         } else {
             ProgressDrawTarget::stderr()
         };
-        let (total, unit) = match load.amount {
+        let (total, unit) = match load.amount() {
             Amount::Requests(_) => (load.expected(), "requests"),
             Amount::Time(time) => (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), "ms"),
         };
@@ -57,7 +57,7 @@ async fn draw(bar: ProgressBar, shared: Arc<Shared>) {
             shared.recorder().count() as u64,
             shared.clock.now() / 1_000_000,
         );
-        bar.set_position(if let Amount::Time(_) = shared.load.amount {
+        bar.set_position(if let Amount::Time(_) = shared.load.amount() {
             elapsed
         } else {
             count

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::document::{Document, Figures, LatencyFigures, SCHEMA_VERSION, Settings, VerdictWord};
+use super::document::{Document, Figures, SCHEMA_VERSION, Settings, VerdictWord};
 use crate::error::Error;
+use crate::stats::Latency;
 
 /// Returns a table of both runs' figures and their ratio.
 pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
@@ -33,10 +34,7 @@ pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
 }
 
 fn load(path: &Path) -> Result<Document, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
     let broken = |reason: String| Error::Content {
         path: path.to_owned(),
         reason,
@@ -55,50 +53,28 @@ fn load(path: &Path) -> Result<Document, Error> {
 
 /// Returns what was set differently and changes the load. Seeds and addresses do not.
 fn differences(old: &Settings, new: &Settings) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut note = |name: &str, old: String, new: String| {
-        if old != new {
-            found.push(format!("{name} ({old} and {new})"));
-        }
-    };
+    let both = load_of(old).into_iter().zip(load_of(new));
+    both.filter(|((_, old), (_, new))| old != new)
+        .map(|((name, old), (_, new))| format!("{name} ({old} and {new})"))
+        .collect()
+}
+
+fn load_of(settings: &Settings) -> [(&'static str, String); 10] {
     let optional = |value: Option<f64>| value.map_or("none".to_owned(), |value| value.to_string());
-    note(
-        "replicas",
-        old.urls.len().to_string(),
-        new.urls.len().to_string(),
-    );
-    note(
-        "users",
-        old.users.len().to_string(),
-        new.users.len().to_string(),
-    );
-    note(
-        "concurrency",
-        old.concurrency.to_string(),
-        new.concurrency.to_string(),
-    );
-    note(
-        "requests",
-        optional(old.requests.map(f64::from)),
-        optional(new.requests.map(f64::from)),
-    );
-    note(
-        "duration in ms",
-        optional(old.duration_ms),
-        optional(new.duration_ms),
-    );
-    note("rate", optional(old.rate), optional(new.rate));
-    note("warm-up", old.warmup.to_string(), new.warmup.to_string());
-    note(
-        "text length",
-        old.text_length
-            .map_or("any".to_owned(), |length| length.to_string()),
-        new.text_length
-            .map_or("any".to_owned(), |length| length.to_string()),
-    );
-    note("retries", old.retries.to_string(), new.retries.to_string());
-    note("checking", old.checked.to_string(), new.checked.to_string());
-    found
+    let length = settings.text_length;
+    let length = length.map_or("any".to_owned(), |length| length.to_string());
+    [
+        ("replicas", settings.urls.len().to_string()),
+        ("users", settings.users.len().to_string()),
+        ("concurrency", settings.concurrency.to_string()),
+        ("requests", optional(settings.requests.map(f64::from))),
+        ("duration in ms", optional(settings.duration_ms)),
+        ("rate", optional(settings.rate)),
+        ("warm-up", settings.warmup.to_string()),
+        ("text length", length),
+        ("retries", settings.retries.to_string()),
+        ("checking", settings.checked.to_string()),
+    ]
 }
 
 fn table(one: &Document, other: &Document, old: &Figures, new: &Figures) -> String {
@@ -146,7 +122,7 @@ fn table(one: &Document, other: &Document, old: &Figures, new: &Figures) -> Stri
     text
 }
 
-fn latency(row: &mut impl FnMut(&str, f64, f64), old: &LatencyFigures, new: &LatencyFigures) {
+fn latency(row: &mut impl FnMut(&str, f64, f64), old: &Latency, new: &Latency) {
     row("mean latency, ms", old.mean_ms, new.mean_ms);
     for percentile in &old.percentiles {
         let same = new

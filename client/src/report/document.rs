@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Results, Run};
-use crate::stats::{Group, Latency};
-use crate::verify::{Check, Judgement, Verdict};
+use super::{Results, Run, ThresholdOutcome};
+use crate::stats::{Group, Latency, to_float};
+use crate::verify::{Check, Coverage, Judgement, Verdict};
 
 /// The version of the schema. It changes if a field comes, goes or means something else: a reader refuses a field that
 /// it does not know.
@@ -27,8 +27,8 @@ pub(crate) struct Document {
     /// Every check, in order; empty with `--no-check`.
     pub(crate) checks: Vec<CheckResult>,
     /// The evidence that the verdict rests on; absent with `--no-check`.
-    pub(crate) coverage: Option<CoverageFigures>,
-    pub(crate) thresholds: Vec<ThresholdResult>,
+    pub(crate) coverage: Option<Coverage>,
+    pub(crate) thresholds: Vec<ThresholdOutcome>,
 }
 
 /// The verdict of the judge.
@@ -86,51 +86,16 @@ pub(crate) struct Figures {
     /// How many requests were under way on average.
     pub(crate) under_way: f64,
     pub(crate) client_cpu_ms: f64,
-    pub(crate) total: GroupFigures,
+    pub(crate) total: Group,
     /// The figures of each replica, in the order of the URLs. A request that was sent more than once counts for the
     /// replica asked last, with the time of all its attempts.
-    pub(crate) replicas: Vec<GroupFigures>,
+    pub(crate) replicas: Vec<Group>,
     /// How many requests were sent more than once.
     pub(crate) repeated: u64,
     /// How many requests failed or are of unknown outcome, by kind, in plain words.
     pub(crate) errors: Vec<ErrorCount>,
     /// The latencies of the requests that failed or are of unknown outcome.
-    pub(crate) failed_latency: Option<LatencyFigures>,
-}
-
-/// The figures of requests that have something in common.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GroupFigures {
-    /// How many requests were sent: `ok + failed + unknown`.
-    pub(crate) sent: u64,
-    pub(crate) ok: u64,
-    /// How many messages are surely not stored.
-    pub(crate) failed: u64,
-    /// How many messages are perhaps stored.
-    pub(crate) unknown: u64,
-    /// The latencies of the successful requests; absent if there is none.
-    pub(crate) latency: Option<LatencyFigures>,
-}
-
-/// A distribution of latencies.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LatencyFigures {
-    pub(crate) mean_ms: f64,
-    pub(crate) standard_deviation_ms: f64,
-    pub(crate) min_ms: f64,
-    pub(crate) max_ms: f64,
-    /// The percentiles that the sample supports: ten values lie beyond.
-    pub(crate) percentiles: Vec<PercentileFigure>,
-}
-
-/// One percentile, by nearest rank.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PercentileFigure {
-    pub(crate) percent: f64,
-    pub(crate) value_ms: f64,
+    pub(crate) failed_latency: Option<Latency>,
 }
 
 /// The number of requests that ended alike.
@@ -153,40 +118,6 @@ pub(crate) struct CheckResult {
     pub(crate) violations: u64,
     /// The worst few violations, each a contradiction in words.
     pub(crate) examples: Vec<String>,
-}
-
-/// The evidence that the verdict rests on.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CoverageFigures {
-    pub(crate) replies: u64,
-    pub(crate) messages: u64,
-    /// How many pairs have a prescribed order, as one was answered before the other was sent.
-    pub(crate) ordered_pairs: u64,
-    /// How many of these pairs were answered by different replicas.
-    pub(crate) ordered_pairs_across_replicas: u64,
-    /// How many replies show one of this run's messages, on average.
-    pub(crate) shown_mean: f64,
-    /// How many messages only their own reply shows.
-    pub(crate) shown_once: u64,
-    /// How many requests of unknown outcome have a message that appeared.
-    pub(crate) unknown_stored: u64,
-    /// How many requests of unknown outcome have a message that did not appear.
-    pub(crate) unknown_not_seen: u64,
-    /// How many pages of messages were asked for at the end and judged; absent in version 1.
-    #[serde(default)]
-    pub(crate) pages: u64,
-}
-
-/// The result of a `--threshold`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ThresholdResult {
-    pub(crate) threshold: String,
-    /// The figure in its unit: milliseconds, messages a second, or requests. It is absent if there is not enough to
-    /// tell.
-    pub(crate) actual: Option<f64>,
-    pub(crate) met: bool,
 }
 
 /// Renders the results as JSON.
@@ -212,7 +143,6 @@ fn document(results: &Results<'_>) -> Document {
         Some(Verdict::Unknown) => VerdictWord::Unknown,
         None => VerdictWord::NotJudged,
     };
-    let thresholds = results.thresholds.iter().cloned();
     Document {
         schema_version: SCHEMA_VERSION,
         program: concat!("client ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -220,21 +150,13 @@ fn document(results: &Results<'_>) -> Document {
         settings: results.run.as_ref().map(|run| run.settings.clone()),
         figures: results.run.as_ref().map(figures),
         checks: results.judgement.map(checks).unwrap_or_default(),
-        coverage: results.judgement.map(coverage),
-        thresholds: thresholds
-            .map(|met| ThresholdResult {
-                threshold: met.threshold,
-                actual: met.actual,
-                met: met.is_met,
-            })
-            .collect(),
+        coverage: results
+            .judgement
+            .map(|judgement| judgement.coverage.clone()),
+        thresholds: results.thresholds.clone(),
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a count of requests is far below 2^52"
-)]
 fn figures(run: &Run<'_>) -> Figures {
     let stats = run.stats;
     let wall_ms = stats.wall.as_secs_f64() * 1000.0;
@@ -242,11 +164,11 @@ fn figures(run: &Run<'_>) -> Figures {
         interrupted: run.interrupted,
         total_time_ms: wall_ms,
         throughput_per_second: stats.throughput(),
-        wall_time_per_request_ms: wall_ms / (stats.total.sent().max(1) as f64),
+        wall_time_per_request_ms: wall_ms / to_float(stats.total.sent.max(1)),
         under_way: stats.under_way(),
         client_cpu_ms: stats.cpu.as_secs_f64() * 1000.0,
-        total: group(&stats.total),
-        replicas: stats.replicas.iter().map(group).collect(),
+        total: stats.total.clone(),
+        replicas: stats.replicas.clone(),
         repeated: stats.repeated,
         errors: stats
             .kinds
@@ -256,78 +178,26 @@ fn figures(run: &Run<'_>) -> Figures {
                 count: *count,
             })
             .collect(),
-        failed_latency: stats.failed_latency.as_ref().map(latency),
-    }
-}
-
-fn group(group: &Group) -> GroupFigures {
-    GroupFigures {
-        sent: group.sent(),
-        ok: group.ok,
-        failed: group.failed,
-        unknown: group.unknown,
-        latency: group.latency.as_ref().map(latency),
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a latency are below 2^52"
-)]
-fn latency(latency: &Latency) -> LatencyFigures {
-    let percentiles = latency.percentiles.iter();
-    LatencyFigures {
-        mean_ms: latency.mean_ns / 1e6,
-        standard_deviation_ms: latency.deviation_ns / 1e6,
-        min_ms: latency.min_ns as f64 / 1e6,
-        max_ms: latency.max_ns as f64 / 1e6,
-        percentiles: percentiles
-            .map(|(percent, value)| PercentileFigure {
-                percent: *percent,
-                value_ms: *value as f64 / 1e6,
-            })
-            .collect(),
+        failed_latency: stats.failed_latency.clone(),
     }
 }
 
 fn checks(judgement: &Judgement) -> Vec<CheckResult> {
-    let result = |check: Check| {
-        let found = judgement
-            .violations
-            .iter()
-            .find(|violations| violations.check == check);
+    let result = |check: &Check| {
+        let found = judgement.violations.get(check);
         CheckResult {
             code: check.code().to_owned(),
             name: check.name().to_owned(),
             promise: check.meaning().to_owned(),
             violations: found.map_or(0, |violations| violations.count),
             examples: found
-                .map(|violations| {
-                    violations
-                        .worst
-                        .iter()
-                        .map(|contradiction| contradiction.explanation.clone())
-                        .collect()
-                })
-                .unwrap_or_default(),
+                .into_iter()
+                .flat_map(|violations| &violations.worst)
+                .map(|contradiction| contradiction.explanation.clone())
+                .collect(),
         }
     };
-    Check::ALL.into_iter().map(result).collect()
-}
-
-fn coverage(judgement: &Judgement) -> CoverageFigures {
-    let coverage = &judgement.coverage;
-    CoverageFigures {
-        replies: coverage.replies,
-        messages: coverage.messages,
-        ordered_pairs: coverage.ordered_pairs,
-        ordered_pairs_across_replicas: coverage.across_replicas,
-        shown_mean: coverage.shown_mean,
-        shown_once: coverage.shown_once,
-        unknown_stored: coverage.unknown_stored,
-        unknown_not_seen: coverage.unknown_not_seen,
-        pages: coverage.pages,
-    }
+    Check::all().iter().map(result).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ const STYLE: &str = include_str!("page/style.css");
 /// The policy of the page: nothing but the style in the file itself may be loaded.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-pub(super) fn render(results: &Results<'_>) -> String {
+/// Renders the results as a page.
+pub(crate) fn render(results: &Results<'_>) -> String {
     let mut body = String::new();
     body.push_str(&verdict(results));
     if let Some(run) = &results.run {
@@ -57,16 +58,13 @@ fn verdict(results: &Results<'_>) -> String {
                 format!(
                     "{}: no promise is broken ({} checks)",
                     results.valid(),
-                    Check::ALL.len()
+                    Check::all().len()
                 ),
             ),
             Verdict::Unknown => ("open", "unknown: no request was answered".to_owned()),
             Verdict::Invalid => {
-                let names: Vec<&str> = judgement
-                    .violations
-                    .iter()
-                    .map(|violations| violations.check.name())
-                    .collect();
+                let checks = judgement.violations.keys();
+                let names: Vec<&str> = checks.map(|check| check.name()).collect();
                 ("bad", format!("INVALID: {}", names.join(", ")))
             }
         },
@@ -88,7 +86,7 @@ fn headline(stats: &Stats) -> String {
         .latency
         .as_ref()
         .map_or("–".to_owned(), |latency| {
-            format!("{:.3} ms", latency.mean_ns / 1e6)
+            format!("{:.3} ms", latency.mean_ms)
         });
     let numbers = [
         ("Total time", format!("{:.3} s", stats.wall.as_secs_f64())),
@@ -122,11 +120,11 @@ fn tables(results: &Results<'_>, stats: &Stats) -> String {
             rows,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             escape(name),
-            group.sent(),
+            group.sent,
             group.ok,
             group.failed,
             group.unknown,
-            cell(latency.map(|latency| latency.mean_ns / 1e6)),
+            cell(latency.map(|latency| latency.mean_ms)),
             cell(latency.and_then(highest_percentile)),
         );
     }
@@ -154,25 +152,18 @@ fn tables(results: &Results<'_>, stats: &Stats) -> String {
 }
 
 /// Returns the 99th percentile, if the sample supports it.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a latency are below 2^52"
-)]
 fn highest_percentile(latency: &Latency) -> Option<f64> {
     let found = latency
         .percentiles
         .iter()
-        .find(|(percent, _)| (*percent - 99.0).abs() < 1e-9);
-    found.map(|(_, value)| *value as f64 / 1e6)
+        .find(|figure| (figure.percent - 99.0).abs() < 1e-9);
+    found.map(|figure| figure.value_ms)
 }
 
 fn checks(judgement: &Judgement) -> String {
     let mut rows = String::new();
-    for check in Check::ALL {
-        let found = judgement
-            .violations
-            .iter()
-            .find(|violations| violations.check == check);
+    for check in Check::all() {
+        let found = judgement.violations.get(check);
         let (class, count) = found.map_or(("good", 0), |violations| ("bad", violations.count));
         let word = if count == 0 {
             "kept".to_owned()
@@ -195,18 +186,18 @@ fn checks(judgement: &Judgement) -> String {
         coverage.messages,
         coverage.pages,
         coverage.ordered_pairs,
-        coverage.across_replicas
+        coverage.ordered_pairs_across_replicas
     )
 }
 
 fn contradictions(results: &Results<'_>, judgement: &Judgement) -> String {
     let mut text = String::new();
-    for violations in &judgement.violations {
+    for (check, violations) in &judgement.violations {
         let _ = writeln!(
             text,
             "<h2 class=\"bad\">{} ({}): {} violations</h2>",
-            escape(violations.check.name()),
-            violations.check.code(),
+            escape(check.name()),
+            check.code(),
             violations.count
         );
         for contradiction in &violations.worst {

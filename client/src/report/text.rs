@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{INTERRUPTED, REPEATED, Results, Run};
 use crate::history::JudgeSettings;
 use crate::output::Style;
-use crate::stats::{Group, Latency, Stats};
+use crate::stats::{Group, Latency, Stats, to_float};
 use crate::verify::{Check, Judgement, Verdict};
 
 macro_rules! line {
@@ -82,7 +82,7 @@ fn verdict(page: &mut String, results: &Results<'_>, paint: Paint) {
                 page,
                 "{}: no promise is broken ({} checks)\n",
                 paint.green(results.valid()),
-                Check::ALL.len()
+                Check::all().len()
             );
         }
         Verdict::Unknown => line!(
@@ -90,8 +90,8 @@ fn verdict(page: &mut String, results: &Results<'_>, paint: Paint) {
             "unknown: no request was answered, so nothing could be judged\n"
         ),
         Verdict::Invalid => {
-            for violations in &judgement.violations {
-                let (check, count) = (violations.check, violations.count);
+            for (check, violations) in &judgement.violations {
+                let count = violations.count;
                 let plural = if count == 1 { "" } else { "s" };
                 let invalid = paint.red("INVALID");
                 line!(
@@ -119,11 +119,7 @@ fn headline(page: &mut String, stats: &Stats) {
         stats.wall.as_secs_f64()
     );
     match &stats.total.latency {
-        Some(latency) => line!(
-            page,
-            "Mean latency       {:>10.3} ms",
-            milliseconds(latency.mean_ns)
-        ),
+        Some(latency) => line!(page, "Mean latency       {:>10.3} ms", latency.mean_ms),
         None => line!(
             page,
             "Mean latency                - (no request was answered)"
@@ -137,16 +133,12 @@ fn headline(page: &mut String, stats: &Stats) {
     line!(page);
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a count of requests is far below 2^52"
-)]
 fn requests(page: &mut String, stats: &Stats) {
     let total = &stats.total;
     line!(
         page,
         "Requests  {} sent = {} ok + {} failed + {} of unknown outcome",
-        total.sent(),
+        total.sent,
         total.ok,
         total.failed,
         total.unknown
@@ -157,8 +149,8 @@ fn requests(page: &mut String, stats: &Stats) {
     if stats.repeated > 0 {
         line!(page, "  {:>8}  sent more than once", stats.repeated);
     }
-    if total.sent() > 0 {
-        let each = stats.wall.as_secs_f64() * 1000.0 / total.sent() as f64;
+    if total.sent > 0 {
+        let each = stats.wall.as_secs_f64() * 1000.0 / to_float(total.sent);
         line!(
             page,
             "  Wall time / requests {each:.3} ms: one request after the other would have had that long"
@@ -182,7 +174,7 @@ fn latencies(page: &mut String, stats: &Stats) {
         let percentiles: Vec<String> = latency
             .percentiles
             .iter()
-            .map(|(percent, value)| format!("p{percent} {:.3} ms", milliseconds_u64(*value)))
+            .map(|figure| format!("p{} {:.3} ms", figure.percent, figure.value_ms))
             .collect();
         line!(page, "  {}\n", percentiles.join("   "));
     }
@@ -191,10 +183,7 @@ fn latencies(page: &mut String, stats: &Stats) {
 fn spread(latency: &Latency) -> String {
     format!(
         "min {:.3} ms   mean {:.3} ms   standard deviation {:.3} ms   max {:.3} ms",
-        milliseconds_u64(latency.min_ns),
-        milliseconds(latency.mean_ns),
-        milliseconds(latency.deviation_ns),
-        milliseconds_u64(latency.max_ns)
+        latency.min_ms, latency.mean_ms, latency.standard_deviation_ms, latency.max_ms
     )
 }
 
@@ -223,21 +212,19 @@ fn replicas(page: &mut String, settings: &JudgeSettings, stats: &Stats) {
             failed,
             unknown,
             latency,
+            sent,
         } = group;
         let median = latency
             .as_ref()
             .and_then(|latency| latency.percentiles.first())
-            .map(|(_, value)| *value);
+            .map(|figure| figure.value_ms);
         let mean = latency.as_ref().map_or("-".to_owned(), |latency| {
-            format!("{:.3} ms", milliseconds(latency.mean_ns))
+            format!("{:.3} ms", latency.mean_ms)
         });
-        let median = median.map_or("-".to_owned(), |value| {
-            format!("{:.3} ms", milliseconds_u64(value))
-        });
+        let median = median.map_or("-".to_owned(), |value| format!("{value:.3} ms"));
         line!(
             page,
-            "{url:width$}  {:>9} {ok:>9} {failed:>7} {unknown:>8} {mean:>10} {median:>10}",
-            group.sent()
+            "{url:width$}  {sent:>9} {ok:>9} {failed:>7} {unknown:>8} {mean:>10} {median:>10}"
         );
     }
     if stats.repeated > 0 {
@@ -258,7 +245,7 @@ fn coverage(page: &mut String, settings: &JudgeSettings, judgement: &Judgement) 
         page,
         "  {} ordered pairs, {} of them across replicas",
         coverage.ordered_pairs,
-        coverage.across_replicas
+        coverage.ordered_pairs_across_replicas
     );
     line!(
         page,
@@ -299,7 +286,7 @@ fn client(page: &mut String, run: &Run<'_>) {
         page,
         "Client    {under_way:.1} of {concurrency} coroutines under way on average, {share:.0} % of one core, seed {seed}"
     );
-    if stats.total.sent() == 0 {
+    if stats.total.sent == 0 {
         return;
     }
     let busy = under_way >= BUSY_ENOUGH * f64::from(concurrency);
@@ -314,16 +301,4 @@ fn client(page: &mut String, run: &Run<'_>) {
         ),
         (None, true) | (Some(_), false) => {}
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a latency are below 2^52"
-)]
-fn milliseconds_u64(nanoseconds: u64) -> f64 {
-    milliseconds(nanoseconds as f64)
-}
-
-fn milliseconds(nanoseconds: f64) -> f64 {
-    nanoseconds / 1e6
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::stats::{Latency, Stats, nearest_rank, supports_percentile};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::stats::{Stats, milliseconds, nearest_rank, supports_percentile, to_float};
 
 /// A threshold: a figure, a comparison, and a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,13 +50,16 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     ("=", Comparison::Equal),
 ];
 
-/// The outcome of a threshold: whether a run met it.
-#[derive(Debug, Clone, PartialEq)]
+/// The result of a `--threshold`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ThresholdResult")]
 pub(crate) struct ThresholdOutcome {
-    /// The threshold as given.
     pub(crate) threshold: String,
-    /// The figure of the run; absent if the run says nothing about it, which counts as missed.
+    /// The figure in its unit: milliseconds, messages a second, or requests. It is absent if there is not enough to
+    /// tell.
     pub(crate) actual: Option<f64>,
+    #[serde(rename = "met")]
     pub(crate) is_met: bool,
 }
 
@@ -83,27 +89,22 @@ impl Figure {
         )
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts and nanoseconds of a run are below 2^52"
-    )]
     fn of(self, stats: &Stats) -> Option<f64> {
         let latency = stats.total.latency.as_ref();
-        let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
-        let percentile = |latency: &Latency, percent| {
-            supports_percentile(latency.sorted.len(), percent)
-                .then(|| milliseconds(nearest_rank(&latency.sorted, percent)))
+        let percentile = |percent| {
+            supports_percentile(stats.latencies.len(), percent)
+                .then(|| milliseconds(nearest_rank(&stats.latencies, percent)))
         };
         match self {
-            Self::Mean => latency.map(|latency| latency.mean_ns / 1e6),
-            Self::Min => latency.map(|latency| milliseconds(latency.min_ns)),
-            Self::Max => latency.map(|latency| milliseconds(latency.max_ns)),
-            Self::Percentile(percent) => percentile(latency?, percent),
+            Self::Mean => latency.map(|latency| latency.mean_ms),
+            Self::Min => latency.map(|latency| latency.min_ms),
+            Self::Max => latency.map(|latency| latency.max_ms),
+            Self::Percentile(percent) => percentile(percent),
             Self::Throughput => Some(stats.throughput()),
-            Self::Sent => Some(stats.total.sent() as f64),
-            Self::Ok => Some(stats.total.ok as f64),
-            Self::Failed => Some(stats.total.failed as f64),
-            Self::Unknown => Some(stats.total.unknown as f64),
+            Self::Sent => Some(to_float(stats.total.sent)),
+            Self::Ok => Some(to_float(stats.total.ok)),
+            Self::Failed => Some(to_float(stats.total.failed)),
+            Self::Unknown => Some(to_float(stats.total.unknown)),
         }
     }
 }

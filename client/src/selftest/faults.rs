@@ -2,19 +2,20 @@
 
 mod plant;
 
+use clap::ValueEnum;
 use rand::rngs::ChaCha8Rng;
 
 use self::plant::{
-    alter, count_up, counted_twice, hole, inserted, lost, never_stored, nobody, number_taken,
-    other_user, overtaken, own_order, page_changed, page_stale, sent_last, unknown_too_early,
-    unseen, with_middle,
+    alter, count_up, counted_twice, inserted, lost, never_stored, nobody, number_taken, other_user,
+    overtaken, own_order, page_changed, page_stale, sent_last, unknown_too_early, unseen,
+    with_middle,
 };
 use super::model::{Message, Model, Shape, sent_at};
 use crate::history::{Outcome, Reason, WINDOW};
 use crate::verify::Check;
 
 /// A way to break a promise. Some promises can be broken in several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Fault {
     Eleven,
     NoMessages,
@@ -50,39 +51,9 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 31] = [
-        Self::Eleven,
-        Self::NoMessages,
-        Self::AnotherReply,
-        Self::OtherUser,
-        Self::NewerShown,
-        Self::Skipped,
-        Self::Disordered,
-        Self::Short,
-        Self::NumberTaken,
-        Self::OtherContent,
-        Self::OtherDate,
-        Self::StoredTwice,
-        Self::Invented,
-        Self::UnknownUnderOtherUser,
-        Self::RefusedStored,
-        Self::LostReused,
-        Self::LostSkipped,
-        Self::Hole,
-        Self::HoleTooWide,
-        Self::HoleBefore,
-        Self::HoleUncounted,
-        Self::CountedTwice,
-        Self::CountedUnseen,
-        Self::CountedWithoutNumber,
-        Self::DateBack,
-        Self::Overtaken,
-        Self::UnknownTooEarly,
-        Self::OwnOrder,
-        Self::PageStale,
-        Self::PageSkips,
-        Self::PageAltered,
-    ];
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
 
     /// Returns the check by which the fault must be found.
     pub(crate) fn check(self) -> Check {
@@ -224,7 +195,7 @@ impl Fault {
             }),
             Self::LostReused => lost(model, random, Model::remove),
             Self::LostSkipped => lost(model, random, |model, place| model.hidden.push(place)),
-            Self::Hole => hole(model, random),
+            Self::Hole => with_middle(model, random, |model, _, place| nobody(model, place)),
             Self::HoleTooWide => unseen(model, random, |model, block| {
                 for request in &mut model.requests {
                     if request.place.is_some_and(|place| block.contains(&place)) {

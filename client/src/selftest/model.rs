@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::history::{
     FinishedRequest, History, JudgeSettings, Op, Outcome, PAGE, PageAnswer, PageReply, Phase,
-    Reason, Recorder, WINDOW, Window, digest,
+    Reason, Recorder, WINDOW, digest,
 };
 
 const TAG: &str = "self";
@@ -263,7 +263,7 @@ impl Model {
             shared: self.shared,
         };
         let mut recorder =
-            Recorder::new(settings, self.requests.len(), true).with_window(Window(self.window));
+            Recorder::new(settings, self.requests.len(), true).with_window(self.window);
         let mut by_end: Vec<&Request> = self.requests.iter().collect();
         by_end.sort_by_key(|request| (request.end, request.coroutine, request.number));
         for request in by_end {

@@ -1,30 +1,36 @@
 //! Measures how much was judged (Z2, R4), so that "no violation" means something.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::facts::{Facts, indices};
 use crate::history::{NONE, Op, Outcome};
+use crate::stats::to_float;
 
 /// The evidence that the verdict rests on.
-#[derive(Debug, Default, Clone, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "CoverageFigures")]
 pub(crate) struct Coverage {
-    /// How many replies were read.
     pub(crate) replies: u64,
-    /// How many different messages they show.
     pub(crate) messages: u64,
     /// How many pairs have a prescribed order, as one was answered before the other was sent.
     pub(crate) ordered_pairs: u64,
     /// How many of these pairs were answered by different replicas.
-    pub(crate) across_replicas: u64,
+    pub(crate) ordered_pairs_across_replicas: u64,
     /// How many replies show one of this run's messages, on average.
     pub(crate) shown_mean: f64,
-    /// How many of this run's messages only their own reply shows, so that nothing confirms them.
+    /// How many messages only their own reply shows.
     pub(crate) shown_once: u64,
     /// How many requests of unknown outcome have a message that appeared.
     pub(crate) unknown_stored: u64,
     /// How many requests of unknown outcome have a message that did not appear.
     pub(crate) unknown_not_seen: u64,
-    /// How many pages were judged.
+    /// How many pages of messages were asked for at the end and judged; absent in version 1.
+    #[serde(default)]
     pub(crate) pages: u64,
     /// The pages that were not judged: the index of the replica, and the reason.
+    #[serde(skip)]
     pub(crate) pages_not_judged: Vec<(u16, String)>,
 }
 
@@ -63,7 +69,7 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
     }
     let (all, within) = ordered_pairs(facts);
     coverage.ordered_pairs = all;
-    coverage.across_replicas = all - within;
+    coverage.ordered_pairs_across_replicas = all - within;
     coverage
 }
 
@@ -92,14 +98,10 @@ fn ordered_pairs(facts: &Facts<'_>) -> (u64, u64) {
     })
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of a run are far below 2^52"
-)]
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         0.0
     } else {
-        part as f64 / whole as f64
+        to_float(part) / to_float(whole)
     }
 }

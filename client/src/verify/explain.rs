@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::facts::Facts;
 use crate::history::{Outcome, Page, Phase, Shown};
+use crate::stats::{self, to_float};
 
 /// Describes a request: `coroutine 12 request 37 -> 127.0.0.1:8001  sent 0.412311 s  answered 0.418020 s  seq 1873`.
 pub(super) fn request(facts: &Facts<'_>, op: u32) -> String {
@@ -120,21 +121,13 @@ pub(super) fn seqs(window: &[Shown]) -> String {
 }
 
 /// Formats a time as seconds since the run began.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "microseconds of a run are far below 2^52"
-)]
 pub(super) fn seconds(nanoseconds: u64) -> String {
-    format!("{:.6} s", (nanoseconds / 1000) as f64 / 1e6)
+    format!("{:.6} s", to_float(nanoseconds / 1000) / 1e6)
 }
 
 /// Formats the time between two instants as milliseconds.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a run are far below 2^52"
-)]
 pub(super) fn milliseconds(nanoseconds: u64) -> String {
-    format!("{:.3} ms", nanoseconds as f64 / 1e6)
+    format!("{:.3} ms", stats::milliseconds(nanoseconds))
 }
 
 /// Formats a date as RFC 3339 wants it.

@@ -1,6 +1,8 @@
 //! Checks what a reply says by itself (S1 to S5).
 
-use super::facts::Facts;
+use std::ops::Range;
+
+use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
 use crate::history::{Irregular, own_position};
 
@@ -32,7 +34,7 @@ fn unreadable(facts: &Facts<'_>, violations: &mut Violations) {
 
 fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violations) {
     let Irregular { op, window } = irregular;
-    let full = facts.history.window.0;
+    let full = facts.history.window;
     let request = facts.op(*op);
     let explanation = |end: &str| {
         let seqs = explain::seqs(window);
@@ -99,23 +101,21 @@ fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violat
 /// Returns whether a reply that reaches back too little ought to show this number: not if it is lost, or a hole for
 /// all.
 fn is_due(facts: &Facts<'_>, seq: u64) -> bool {
-    let lost = || {
-        let seen = &facts.history.seen;
-        let from = seen.partition_point(|seen| seen.shown.seq < seq);
-        (from..seen.len())
-            .take_while(|index| seen[*index].shown.seq == seq)
-            .any(|index| u32::try_from(index).is_ok_and(|index| facts.lost.contains(&index)))
-    };
-    exists_between(facts, seq - 1, seq + 1) || !(lost() || facts.is_skipped(seq))
+    let is_lost = || shown(facts, seq..seq + 1).any(|seen| facts.lost.contains(&seen));
+    exists_between(facts, seq - 1, seq + 1) || !(is_lost() || facts.is_skipped(seq))
 }
 
 /// Returns whether a message between two numbers is known, and not lost; a lost one, or a hole for all, has another
 /// name.
 fn exists_between(facts: &Facts<'_>, before: u64, after: u64) -> bool {
+    shown(facts, before + 1..after).any(|seen| !facts.lost.contains(&seen))
+}
+
+/// Returns the shown messages with these numbers.
+fn shown(facts: &Facts<'_>, seqs: Range<u64>) -> impl Iterator<Item = u32> {
     let seen = &facts.history.seen;
-    let from = seen.partition_point(|seen| seen.shown.seq <= before);
-    (from..seen.len())
-        .take_while(|index| seen[*index].shown.seq < after)
-        .filter_map(|index| u32::try_from(index).ok())
-        .any(|index| !facts.lost.contains(&index))
+    let from = seen.partition_point(|seen| seen.shown.seq < seqs.start);
+    indices(seen)
+        .skip(from)
+        .take_while(move |index| seen[*index as usize].shown.seq < seqs.end)
 }

@@ -69,7 +69,7 @@ proptest! {
     fn a_planted_fault_is_found_under_its_own_name_only(
         shape in shapes(),
         seed in any::<u64>(),
-        fault in prop::sample::select(Fault::ALL.to_vec()),
+        fault in prop::sample::select(Fault::all()),
     ) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         // Faults are planted well inside, where many replies show them.
@@ -108,6 +108,7 @@ fn honest(count: u32) -> History {
             replicas: vec!["a".to_owned(), "b".to_owned()],
             ..JudgeSettings::default()
         },
+        window: WINDOW,
         ops: ops.collect(),
         names,
         ..History::default()

@@ -115,7 +115,6 @@ fn enqueue(sums: &Sums, exchange: &Exchange) -> Result<Response, Problem> {
             jobs::enqueue(&mut transaction, QUEUE, id, &payload)?;
             transaction.commit()
         })?;
-    sums.worker.wake();
     Ok(enqueued)
 }
 
@@ -131,7 +130,7 @@ fn main() -> ExitCode {
         };
         let worker = Worker::start(&database, QUEUE, limits, Arc::new(Adder), registry)
             .map_err(|error| Failure::new(&format!("cannot start the worker: {error}")))?;
-        let pool = database.pool("sums", SCHEMA.connections - 1);
+        let pool = database.pool("requests", SCHEMA.connections - 1);
         Ok(Sums { pool, worker })
     })
 }

@@ -42,9 +42,7 @@ use socket2::Socket;
 use crate::telemetry::Registry;
 use crate::values::{at_least_one, duration};
 use acceptor::{AcceptLoop, Acceptor};
-use body_drain::Abandoned;
 use dispatcher::Dispatcher;
-use listener::AcceptWatchdog;
 use metrics::EdgeMetrics;
 use response_queue::ResponseQueue;
 
@@ -158,12 +156,14 @@ impl<S: Service> Edge<S> {
     ) -> io::Result<Self> {
         let metrics = Arc::new(EdgeMetrics::new(&registry, router::labels(S::ENDPOINTS)));
         let stop_deadline = Arc::default();
-        let acceptor = Acceptor::new(listener, Arc::clone(&stop_deadline), Arc::clone(&metrics));
-        let abandoned = Arc::new(Abandoned::new(acceptor.ends()));
+        let acceptor = Acceptor {
+            listener,
+            stop_deadline: Arc::clone(&stop_deadline),
+            metrics: Arc::clone(&metrics),
+        };
         let responses = ResponseQueue::new(
             options.workers,
             options.send_timeout,
-            Arc::clone(&abandoned),
             Arc::clone(&metrics),
             registry.program().name,
         );
@@ -171,7 +171,6 @@ impl<S: Service> Edge<S> {
             service,
             options,
             stop_deadline,
-            abandoned,
             registry,
             metrics,
             responses,
@@ -210,10 +209,7 @@ impl<S: Service> Edge<S> {
     pub(crate) fn serve(self) -> Result<(), ServeError> {
         let responses = Arc::clone(&self.dispatcher.responses);
         responses.start_relief().map_err(ServeError::Start)?;
-        let watchdog = self.acceptor.start_watchdog().map_err(ServeError::Start)?;
-        let answered = self.receive(&watchdog);
-        watchdog.stop();
-        let deadline = answered?;
+        let deadline = self.receive()?;
         // Otherwise a slow client still holds a thread; all that was taken is done in any case.
         if responses.pipelines().open() == 0
             && let Some(service) = self.dispatcher.into_service()
@@ -225,11 +221,11 @@ impl<S: Service> Edge<S> {
 
     /// Receives until it is stopped, and until all that was taken is answered. Gives the moment at which the time for it is
     /// over.
-    fn receive(&self, watchdog: &AcceptWatchdog) -> Result<Instant, ServeError> {
+    fn receive(&self) -> Result<Instant, ServeError> {
         let over = AtomicBool::new(false);
         let accept_loops = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let served = self.keep_accepting(watchdog, |accept_loop| {
+            let served = self.keep_accepting(|accept_loop| {
                 accept_loops.lock().push(Arc::downgrade(&accept_loop));
                 let over = &over;
                 std::thread::Builder::new()
@@ -257,23 +253,15 @@ impl<S: Service> Edge<S> {
     /// thread for each.
     fn keep_accepting(
         &self,
-        watchdog: &AcceptWatchdog,
         serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
     ) -> Result<(), ServeError> {
         let mut accept_loop = Arc::clone(&self.accept_loop);
         serve(Arc::clone(&accept_loop)).map_err(ServeError::Start)?;
         loop {
-            let cause = self.acceptor.wait_for_end(&accept_loop, watchdog);
-            if self.dispatcher.stop_deadline.get().is_some() {
-                return Ok(());
-            }
-            if self.dispatcher.abandoned.are_too_many() {
-                return Err(ServeError::Deaf(cause));
-            }
-            match self.acceptor.reopen(&cause, watchdog, &serve) {
-                Ok(Some(next)) => accept_loop = next,
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(ServeError::Deaf(error)),
+            let next = self.acceptor.replace(&accept_loop, &serve);
+            match next.map_err(ServeError::Deaf)? {
+                Some(next) => accept_loop = next,
+                None => return Ok(()),
             }
         }
     }

@@ -16,6 +16,7 @@ mod sql;
 mod queue_thread;
 mod metrics;
 
+use std::collections::HashSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use mysql::Conn;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::mysql::Database;
+use crate::mysql::{Database, PoolMetrics};
 use crate::telemetry::Registry;
 use metrics::JobMetrics;
 use queue_thread::QueueThread;
@@ -141,7 +142,6 @@ type Done<O> = (Job, Result<O, WorkError>);
 
 /// Claims the jobs of a queue and works on them, until [`Worker::finish`].
 pub struct Worker {
-    wake: Sender<()>,
     stop: Sender<Instant>,
     queue_thread: JoinHandle<()>,
     threads: Vec<JoinHandle<()>>,
@@ -161,7 +161,6 @@ impl Worker {
     ) -> io::Result<Self> {
         let (to_work, jobs) = bounded(limits.claims);
         let (done, results) = unbounded();
-        let (wake, wakes) = bounded(1);
         let (stop, stops) = bounded(1);
         let metrics = JobMetrics::new(registry, queue);
         let threads = (0..limits.threads)
@@ -172,31 +171,33 @@ impl Worker {
                 spawn(name, move || work(&*handler, &jobs, &done, &metrics))
             })
             .collect::<Result<_, _>>()?;
+        let now = Instant::now();
         let queue_thread = QueueThread {
             database: database.clone(),
-            connections: database.metrics(queue),
+            connections: PoolMetrics::new(registry, queue),
             queue,
             limits,
             handler,
             to_work,
             not_begun: jobs,
             results,
-            wakes,
             stops,
             metrics,
+            session: None,
+            held: HashSet::new(),
+            done: Vec::new(),
+            dry_turns: 0,
+            failures: 0,
+            look_at: now,
+            prolong_at: now,
+            measure_at: now,
+            deadline: None,
         };
         Ok(Self {
-            wake,
             stop,
             queue_thread: spawn(format!("{queue}-queue"), move || queue_thread.run())?,
             threads,
         })
-    }
-
-    /// Has it look for jobs at once: this process has enqueued one.
-    pub fn wake(&self) {
-        // Full, it looks anyway.
-        let _ = self.wake.try_send(());
     }
 
     /// Claims nothing more, gives back what is not begun, and waits for what is; at the deadline that is given back too. What

@@ -38,12 +38,8 @@ struct Shared<J> {
 
 struct State<J> {
     jobs: VecDeque<J>,
-    /// Threads that wait and that no wake-up is meant for yet.
+    /// Threads that wait, or were woken and do not run yet.
     idle: usize,
-    /// Wake-ups given and not yet taken; a condition variable alone also wakes without any.
-    wake_ups: usize,
-    /// Nobody looks after jobs that wait.
-    relief_sleeps: bool,
     closed: bool,
 }
 
@@ -71,8 +67,6 @@ impl<J: Send + 'static> ThreadPool<J> {
         let state = State {
             jobs: VecDeque::new(),
             idle: 0,
-            wake_ups: 0,
-            relief_sleeps: false,
             closed: false,
         };
         let shared = Arc::new(Shared {
@@ -101,11 +95,12 @@ impl<J: Send + 'static> ThreadPool<J> {
         let mut state = self.shared.state.lock();
         state.jobs.extend(jobs);
         // One waits for the thread that is woken now.
-        if state.jobs.len() > 1 && state.relief_sleeps {
-            state.relief_sleeps = false;
+        let others_wait = state.jobs.len() > 1;
+        drop(state);
+        if others_wait {
             self.shared.backlog.notify_one();
         }
-        self.wake_or_start(state);
+        self.wake_or_start();
     }
 
     /// Sets another thread to work now and then while jobs wait, until [`ThreadPool::join`]. Sleeps while there are none.
@@ -113,13 +108,11 @@ impl<J: Send + 'static> ThreadPool<J> {
         let mut state = self.shared.state.lock();
         while !state.closed {
             if state.jobs.is_empty() {
-                state.relief_sleeps = true;
                 self.shared.backlog.wait(&mut state);
             }
             MutexGuard::unlocked(&mut state, || std::thread::sleep(RELIEF_INTERVAL));
             if !state.jobs.is_empty() {
-                self.wake_or_start(state);
-                state = self.shared.state.lock();
+                MutexGuard::unlocked(&mut state, || self.wake_or_start());
             }
         }
     }
@@ -132,16 +125,11 @@ impl<J: Send + 'static> ThreadPool<J> {
         (self.name, running.count(), jobs)
     }
 
-    fn wake_or_start(&self, mut state: MutexGuard<'_, State<J>>) {
-        if state.idle > 0 {
-            // Counted here and not by the woken thread, which may take a while to run.
-            state.idle -= 1;
-            state.wake_ups += 1;
-            drop(state);
-            self.shared.work.notify_one();
+    fn wake_or_start(&self) {
+        // A thread that this wakes does not wait from here on, however long it takes to run: the next call wakes another.
+        if self.shared.work.notify_one() {
             return;
         }
-        drop(state);
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
         if threads.len() < self.most_threads {
@@ -193,9 +181,8 @@ impl<J> Shared<J> {
                 return None;
             }
             state.idle += 1;
-            self.work
-                .wait_while(&mut state, |state| state.wake_ups == 0 && !state.closed);
-            state.wake_ups = state.wake_ups.saturating_sub(1);
+            self.work.wait(&mut state);
+            state.idle -= 1;
         }
     }
 }

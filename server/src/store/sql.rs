@@ -67,7 +67,11 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     sql.push_str(&page(None, PREDECESSORS as u64));
     if !look_up.is_empty() {
         sql.push_str(";SELECT request_id, seq, user, text FROM messages FORCE INDEX (request_id) WHERE request_id IN (");
-        push_list(&mut sql, look_up, |sql, id| push_bytes(sql, id.as_bytes()));
+        for id in look_up {
+            push_bytes(&mut sql, id.as_bytes());
+            sql.push(',');
+        }
+        sql.pop();
         sql.push(')');
     }
     sql
@@ -87,14 +91,11 @@ pub(super) fn insert_and_commit(
         sql.push_str(
             "INSERT INTO messages (user, text, request_id, seq, user_seq, sent_at) VALUES ",
         );
-        push_list(
-            &mut sql,
-            numbered.new.iter().zip(&numbered.origin),
-            |sql, (message, &origin)| {
-                sql.push_str(&heads[origin]);
-                write!(sql, "{},{},{sent_at})", message.seq, message.user_seq).expect(NO_FAILURE);
-            },
-        );
+        for (message, &origin) in numbered.new.iter().zip(&numbered.origin) {
+            sql.push_str(&heads[origin]);
+            write!(sql, "{},{},{sent_at}),", message.seq, message.user_seq).expect(NO_FAILURE);
+        }
+        sql.pop();
         let total = numbered.total(state);
         write!(
             sql,
@@ -123,15 +124,6 @@ pub(super) fn insert_and_commit(
     sql
 }
 
-/// The messages with these numbers, one at least, and up to `predecessors` before each, every one once, oldest first.
-pub(super) fn windows(numbers: &[u64], predecessors: u64) -> String {
-    let ranges: Vec<_> = numbers
-        .iter()
-        .map(|seq| format!("seq BETWEEN {} AND {seq}", seq.saturating_sub(predecessors)))
-        .collect();
-    format!("{MESSAGES} WHERE {} ORDER BY seq", ranges.join(" OR "))
-}
-
 /// The last `limit` messages below `before`, newest first.
 pub(super) fn page(before: Option<u64>, limit: u64) -> String {
     let below = before.map_or_else(String::new, |before| format!(" WHERE seq < {before}"));
@@ -156,23 +148,8 @@ fn push_bytes(sql: &mut String, bytes: &[u8]) {
     sql.push('\'');
 }
 
-fn push_list<T>(
-    sql: &mut String,
-    items: impl IntoIterator<Item = T>,
-    push: impl Fn(&mut String, T),
-) {
-    for (index, item) in items.into_iter().enumerate() {
-        if index > 0 {
-            sql.push(',');
-        }
-        push(sql, item);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -207,7 +184,6 @@ mod tests {
                     Submission {
                         message: NewMessage::new(user, "🌍".repeat(text)).expect("within the limits"),
                         request_id: RequestId::draw(),
-                        deadline: Instant::now(),
                     }
                 })
                 .collect();

@@ -1,19 +1,15 @@
 //! The responses that messages are owed: from the writer, or when their time is over from a thread that waits for nothing else.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 use foundation::http::{Exchange, Problem};
-use foundation::mysql::Access;
-use parking_lot::Mutex;
+use foundation::mysql::{Access, Database};
+use parking_lot::{Condvar, Mutex};
 
-use super::attempts::RetryState;
 use crate::error::Error;
 use crate::metrics::WriterMetrics;
-use crate::store::Store;
 
 /// How long the answer to a COMMIT that is on its way is waited for beyond the time of a message: most come at once, and then
 /// nobody need be told that it is not known.
@@ -24,25 +20,15 @@ const LATE: &str =
     "messages are not stored in time: it has not answered yet, or those before them took long";
 
 /// What a client may be told of its message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Progress {
     /// Nothing is stored.
+    #[default]
     NotSent,
     /// It is on its way into the database.
     Sent,
-    /// It may be stored, or not.
+    /// It may be stored, now or later, or not.
     InDoubt,
-}
-
-impl Progress {
-    /// Between two attempts.
-    pub(super) fn of(retry: RetryState) -> Self {
-        if retry.outcome_unknown {
-            Self::InDoubt
-        } else {
-            Self::NotSent
-        }
-    }
 }
 
 /// The response that a message is owed. Whoever takes the exchange answers.
@@ -64,34 +50,16 @@ impl Owed {
     pub(super) fn take(&self) -> Option<Exchange> {
         self.0.lock().0.take()
     }
-
-    /// Takes the exchange of a message whose time is over.
-    fn take_if_late(&self, deadline: Instant, now: Instant) -> Late {
-        let mut owed = self.0.lock();
-        let due = match owed.1 {
-            Progress::Sent => deadline + GRACE,
-            Progress::NotSent | Progress::InDoubt => deadline,
-        };
-        if due > now {
-            return Late::Not(due);
-        }
-        Late::Now(owed.0.take(), owed.1)
-    }
-}
-
-enum Late {
-    Not(Instant),
-    Now(Option<Exchange>, Progress),
 }
 
 /// Messages that are owed a response.
 pub(super) struct Deadlines {
     pending: Mutex<Pending>,
     /// Told when one comes that is due before [`Pending::looked_at`].
-    sooner: (Sender<()>, Receiver<()>),
+    sooner: Condvar,
     /// The time of a request: nobody who comes later is late before it is over.
     request_timeout: Duration,
-    store: Store,
+    database: Database,
     metrics: Arc<WriterMetrics>,
 }
 
@@ -105,7 +73,7 @@ struct Pending {
 
 impl Deadlines {
     pub(super) fn new(
-        store: Store,
+        database: Database,
         request_timeout: Duration,
         metrics: Arc<WriterMetrics>,
     ) -> Self {
@@ -114,9 +82,9 @@ impl Deadlines {
                 messages: VecDeque::new(),
                 looked_at: Instant::now(),
             }),
-            sooner: bounded(1),
+            sooner: Condvar::new(),
             request_timeout,
-            store,
+            database,
             metrics,
         }
     }
@@ -136,49 +104,45 @@ impl Deadlines {
         let place = messages.partition_point(|(other, _)| *other <= deadline);
         messages.insert(place, (deadline, Arc::downgrade(owed)));
         if deadline < *looked_at {
-            // Full, it is told already.
-            let _ = self.sooner.0.try_send(());
+            self.sooner.notify_one();
         }
     }
 
-    /// Answers what is late, until the writer has `ended`.
-    pub(super) fn keep(&self, ended: &Receiver<Infallible>) {
-        let mut next = Instant::now();
-        loop {
-            select! {
-                recv(ended) -> _ => return,
-                recv(self.sooner.1) -> _ => {}
-                recv(at(next)) -> _ => {}
-            }
-            next = self.answer_the_late(Instant::now());
-        }
-    }
-
-    /// Answers messages whose time is over, with 504 if they may be stored, else with 503. Gives when to do so again.
-    fn answer_the_late(&self, now: Instant) -> Instant {
+    /// Answers what is late, without end.
+    pub(super) fn keep(&self) {
         let mut pending = self.pending.lock();
+        loop {
+            self.answer_the_late(&mut pending, Instant::now());
+            let next = pending.looked_at;
+            self.sooner.wait_until(&mut pending, next);
+        }
+    }
+
+    /// Answers messages whose time is over, with 504 if they may be stored, else with 503. Notes when to do so again.
+    fn answer_the_late(&self, pending: &mut Pending, now: Instant) {
         pending.looked_at = now + self.request_timeout;
         while let Some((deadline, first)) = pending.messages.front() {
-            match first
-                .upgrade()
-                .map(|owed| owed.take_if_late(*deadline, now))
-            {
-                Some(Late::Not(due)) => {
+            if let Some(owed) = first.upgrade() {
+                let mut owed = owed.0.lock();
+                let (exchange, progress) = &mut *owed;
+                let due = match progress {
+                    Progress::Sent => *deadline + GRACE,
+                    Progress::NotSent | Progress::InDoubt => *deadline,
+                };
+                if due > now {
                     pending.looked_at = due;
                     break;
                 }
-                Some(Late::Now(Some(exchange), progress)) => {
-                    exchange.answer(Problem::from(self.error(progress)));
+                if let Some(exchange) = exchange.take() {
+                    exchange.answer(Problem::from(self.error(*progress)));
                 }
-                Some(Late::Now(None, _)) | None => {}
             }
             pending.messages.pop_front();
         }
-        pending.looked_at
     }
 
     fn error(&self, progress: Progress) -> Error {
-        let outage = self.store.database.outage();
+        let outage = self.database.outage();
         // Counts as a failure, although the attempt goes on.
         let fails = || outage.fail(Access::Write, &LATE);
         let incident = outage.incident().unwrap_or_else(fails);

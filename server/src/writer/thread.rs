@@ -15,10 +15,10 @@ use crate::error::Error;
 use crate::message::{Message, PREDECESSORS, RenderedHistory, RequestId, Submission};
 use crate::metrics::WriterMetrics;
 use crate::numbering::{Assignment, Numbered, number};
-use crate::store::{self, LEAST_PACKET, Locked, NotCommitted, Store, row_head};
+use crate::store::{self, LEAST_PACKET, NotCommitted, Store, row_head};
 
 use super::WriterLimits;
-use super::attempts::{CommitStatus, Failure, RetryState};
+use super::attempts::{Failure, RetryState};
 use super::deadlines::Progress;
 use super::intake::{Intake, Waiting, statement_bytes};
 
@@ -89,7 +89,7 @@ impl WriterThread {
     /// Stores a batch and answers all of it, however often it must be tried. Gives the failure that ended it, if one did.
     fn store(&mut self, mut batch: Vec<Waiting>, mut retry: RetryState) -> Option<Failure> {
         loop {
-            note(&mut batch, Progress::of(retry));
+            note(&mut batch, retry.progress);
             if batch.is_empty() {
                 return None;
             }
@@ -107,11 +107,11 @@ impl WriterThread {
             }
             let incident = self.report(&failure, batch.len());
             retry.learn_of(&failure);
-            note(&mut batch, Progress::of(retry));
+            note(&mut batch, retry.progress);
             let metrics = &self.metrics;
             metrics.failed(failure.class);
             // What was unknown before was resolved with the lock, or is counted.
-            if retry.outcome_unknown && failure.commit_status != CommitStatus::Unchanged {
+            if failure.progress == Some(Progress::InDoubt) {
                 metrics.unknown.inc_by(batch.len() as u64);
             }
             let recovery = failure.class.recovery();
@@ -179,7 +179,7 @@ impl WriterThread {
         incident: Incident,
     ) {
         let metrics = &self.metrics;
-        if retry.outcome_unknown {
+        if retry.progress == Progress::InDoubt {
             metrics.unknown_given_up.inc_by(batch.len() as u64);
             return answer_alike(batch, &Error::OutcomeUnknown(incident));
         }
@@ -213,7 +213,7 @@ impl WriterThread {
         if statement_bytes(batch) > self.intake.max_packet {
             return Err(Failure {
                 class: ErrorClass::TooLarge,
-                commit_status: CommitStatus::Unchanged,
+                progress: None,
                 code: None,
                 said: format!("max_allowed_packet is {}", self.intake.max_packet),
             });
@@ -226,8 +226,8 @@ impl WriterThread {
 
         let metrics = &self.metrics;
         let asked = Instant::now();
-        let locked = Locked::begin(connection, users, &look_up)
-            .map_err(|error| Failure::of(&error, CommitStatus::Unchanged))?;
+        let state =
+            store::lock(connection, users, &look_up).map_err(|error| Failure::of(&error, None))?;
         let got = Instant::now();
         if retry.attempts == 0 {
             // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
@@ -235,37 +235,36 @@ impl WriterThread {
             std::thread::yield_now();
             let punctual = batch.len();
             self.intake
-                .fill(batch, |submission| locked.state.can_number(submission));
+                .fill(batch, |submission| state.can_number(submission));
             heads.extend(submissions(&batch[punctual..]).map(row_head));
         }
         let unanswered = batch.len();
-        note(batch, Progress::of(retry).max(Progress::Sent));
+        note(batch, retry.progress.max(Progress::Sent));
         if batch.len() < unanswered {
             heads = submissions(batch).map(row_head).collect();
         }
-        if retry.outcome_unknown {
-            metrics.resolved(submissions(batch), &locked.state);
+        let in_doubt = retry.progress == Progress::InDoubt;
+        if in_doubt {
+            metrics.resolved(submissions(batch), &state);
         }
-        let numbered = number(submissions(batch), &locked.state);
-        let some_stored = !locked.state.found.is_empty();
+        let numbered = number(submissions(batch), &state);
         let sent = Instant::now();
-        let tail = locked
-            .insert_and_commit(&heads, &numbered)
-            .map_err(|NotCommitted { error, in_doubt }| {
-                let commit_status = if some_stored || in_doubt {
-                    CommitStatus::InDoubt
+        store::insert_and_commit(connection, &heads, &numbered, &state).map_err(
+            |NotCommitted { error, in_doubt }| {
+                let progress = if in_doubt {
+                    Progress::InDoubt
                 } else {
-                    CommitStatus::NotStored
+                    Progress::NotSent
                 };
-                Failure::of(&error, commit_status)
-            })?
-            .tail;
-        metrics.committed(&numbered, retry.outcome_unknown, [asked, got, sent]);
+                Failure::of(&error, Some(progress))
+            },
+        )?;
+        metrics.committed(&numbered, in_doubt, [asked, got, sent]);
 
         let users = numbered.counts.keys().take(MOST_KNOWN_USERS);
         self.known_users = users.map(|&user| user.to_owned()).collect();
-        replies(connection, &numbered, &tail)
-            .map_err(|error| Failure::of(&error, CommitStatus::InDoubt))
+        replies(connection, &numbered, &state.tail)
+            .map_err(|error| Failure::of(&error, Some(Progress::InDoubt)))
     }
 
     /// Leaves the connection as the next attempt needs it.
@@ -358,18 +357,13 @@ fn read_again(
         .collect();
     let mut replies = HashMap::new();
     for some in repeated.chunks(MOST_READ_AGAIN) {
-        let messages = store::windows(connection, some)?;
-        for &seq in some {
-            // Its predecessors stand before it, for there is no hole.
-            let last = messages.partition_point(|message| message.seq < seq);
-            let shown = messages.get(last.saturating_sub(PREDECESSORS)..=last);
-            // Somebody has deleted some, or a proxy asks a replica of the database which is late.
-            let Some(shown) = shown.filter(|shown| is_whole(shown, seq)) else {
-                continue;
-            };
-            // Each in a buffer of its own: a client who does not read keeps no more than what is his.
-            let reply = RenderedHistory::new(shown).window(shown.len() - 1);
-            replies.insert(seq, reply);
+        for (&seq, shown) in some.iter().zip(store::windows(connection, some)?) {
+            // Else somebody has deleted some, or a proxy asks a replica of the database which is late.
+            if is_whole(&shown, seq) {
+                // Each in a buffer of its own: a client who does not read keeps no more than what is his.
+                let reply = RenderedHistory::new(&shown).window(shown.len() - 1);
+                replies.insert(seq, reply);
+            }
         }
     }
     Ok(replies)
@@ -401,7 +395,7 @@ fn connected<'c>(
             }
             Err(said) => Err(Failure {
                 class: ErrorClass::Connection,
-                commit_status: CommitStatus::Unchanged,
+                progress: None,
                 code: None,
                 said,
             }),

@@ -56,6 +56,8 @@ pub struct Figures {
     pub throughput_per_second: f64,
     /// All requests but those of the warm-up.
     pub total: Total,
+    /// Requests that were sent more than once.
+    pub repeated: u64,
     errors: Vec<ErrorCount>,
 }
 

@@ -4,7 +4,6 @@
 //! * `database`: a database of one's own, on a server that others use as well.
 //! * `own_database`: a database server for one test.
 //! * `database_host`: a host of the database that is read-only, full, silent or away.
-//! * `ports`: addresses of servers that go away and come back.
 //! * `replica`: a replica of a test.
 //! * `http_client`: HTTP byte by byte, for tests that must see what is on the wire.
 //! * `load`: HTTP clients that repeat each message until it is answered.
@@ -18,8 +17,6 @@ mod own_database;
 
 mod database_host;
 
-mod ports;
-
 mod replica;
 
 mod http_client;
@@ -29,11 +26,15 @@ mod load;
 mod judge;
 
 pub use database::Database;
-pub use database_host::{DatabaseHost, HostStatus, signal};
+pub use database_host::DatabaseHost;
 pub use http_client::{Answer, Caller};
 pub use judge::{Exchange, assert_promises};
 pub use load::Load;
 pub use own_database::OwnDatabase;
-pub use ports::lasting_address;
 pub use replica::Replica;
 pub use waiting::{PATIENCE, SetAtEnd, eventually, skip};
+
+/// A free address that nobody takes while the server on it is away.
+pub fn lasting_address() -> std::net::SocketAddr {
+    crate::lasting_addresses(1).expect("a port is free")[0]
+}

@@ -58,14 +58,14 @@ pub use audit::Audit;
 pub use client_run::{ClientRun, Figures, Finished, PERSISTENT, Results, Total, client};
 pub use database_process::DatabaseProcess;
 pub use harness::{
-    Answer, Caller, Database, DatabaseHost, Exchange, HostStatus, Load, OwnDatabase, PATIENCE,
-    Replica, SetAtEnd, assert_promises, eventually, lasting_address, signal, skip,
+    Answer, Caller, Database, DatabaseHost, Exchange, Load, OwnDatabase, PATIENCE, Replica,
+    SetAtEnd, assert_promises, eventually, lasting_address, skip,
 };
 pub use history::{Outcome, Request, Shown, read_history};
 pub use network::{Link, Network};
 pub use ports::lasting_addresses;
 pub use process::{Process, Usage, resident_mb, usage};
-pub use proxy::{Action, Interception, Part, Proxy};
+pub use proxy::{Action, HostStatus, Interception, Part, Proxy, signal};
 pub use replica::{POOL_SIZES, constant, messenger, one_per_message};
 pub use service::{Service, program};
 pub use statistics::Spread;

@@ -4,9 +4,10 @@
 //! statements, so "cut after the second statement" is exact: the database runs two, and then finds the connection closed.
 
 mod connection;
+mod status;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use socket2::Socket;
 
 use crate::Upstream;
 use connection::Connection;
+pub use status::{HostStatus, signal};
 
 /// The two packets of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +141,11 @@ struct Shared {
     order: Mutex<Option<Arc<Order>>>,
     /// How many bytes pass until the connection that carries the last of them is cut; not lit if negative.
     fuse: AtomicI64,
+    status: Mutex<HostStatus>,
+    connects: AtomicUsize,
     connections: Mutex<Vec<Connection>>,
+    /// Connections of replicas on which nothing is said.
+    silent: Mutex<Vec<TcpStream>>,
     transactions: AtomicU64,
     closing: AtomicBool,
 }
@@ -167,6 +173,7 @@ impl Shared {
         for connection in std::mem::take(&mut *lock(&self.connections)) {
             connection.cut();
         }
+        lock(&self.silent).clear();
     }
 }
 
@@ -181,7 +188,12 @@ pub struct Proxy {
 impl Proxy {
     /// Leads to a database.
     pub fn to(upstream: Upstream) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), upstream)
+    }
+
+    /// As [`Self::to`], at this address.
+    pub fn at(address: SocketAddr, upstream: Upstream) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             fuse: AtomicI64::new(-1),
@@ -232,6 +244,21 @@ impl Proxy {
         self.shared.cut_all();
     }
 
+    /// Says what the host behind it is like from now on, also on connections that exist.
+    pub fn set(&self, status: HostStatus) {
+        let mut now = lock(&self.shared.status);
+        *now = status;
+        if status == HostStatus::Away {
+            self.shared.cut_all();
+        }
+    }
+
+    /// How often somebody connected.
+    #[must_use]
+    pub fn connects(&self) -> usize {
+        self.shared.connects.load(Ordering::Relaxed)
+    }
+
     /// How many transactions have begun so far.
     #[must_use]
     pub fn transactions(&self) -> u64 {
@@ -246,7 +273,7 @@ impl Drop for Proxy {
             order.set(Stage::Released);
         }
         // Wakes the thread that accepts.
-        drop(std::net::TcpStream::connect(self.address));
+        drop(TcpStream::connect(self.address));
         if let Some(listening) = self.listening.take() {
             let _ = listening.join();
         }
@@ -261,6 +288,17 @@ fn accept(listener: &TcpListener, upstream: &Upstream, shared: &Arc<Shared>) {
         }
         // A replica that went away, or a database that is away: the replica sees its connection closed.
         let Ok(stream) = stream else { continue };
+        shared.connects.fetch_add(1, Ordering::Relaxed);
+        // Locked until the connection is among the others: who shuts the way meanwhile would overlook it.
+        let status = lock(&shared.status);
+        match *status {
+            HostStatus::Away => continue,
+            HostStatus::Silent => {
+                lock(&shared.silent).push(stream);
+                continue;
+            }
+            HostStatus::TakesWrites | HostStatus::ReadOnly | HostStatus::Full => {}
+        }
         let Ok(database) = upstream.connect() else {
             continue;
         };

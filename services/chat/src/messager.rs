@@ -47,7 +47,7 @@ impl Messager {
         reply_timeout: Duration,
         registry: &Registry,
     ) -> Result<Self, Failure> {
-        let pool = database.pool("calls", CALL_CONNECTIONS);
+        let pool = database.pool("replies", CALL_CONNECTIONS);
         let cannot = |error| Failure::new(&format!("cannot start the messager: {error}"));
         let limits = WorkerLimits {
             claims: CLAIMS,

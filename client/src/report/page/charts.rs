@@ -2,7 +2,7 @@
 
 use super::svg::{Chart, legend};
 use crate::history::{History, Op, Phase};
-use crate::stats::{Latency, Stats, nearest_rank};
+use crate::stats::{Latency, Percentile, Stats, milliseconds, nearest_rank, to_float};
 
 const BARS: u32 = 60;
 /// The number of points along the time.
@@ -17,7 +17,7 @@ pub(super) fn all(history: &History, stats: &Stats) -> String {
     let slices = slices(history);
     let names = &history.settings.replicas;
     let mut text = "<h2>Latency distribution</h2>\n".to_owned();
-    text.push_str(&distribution(latency));
+    text.push_str(&distribution(&stats.latencies, latency));
     text.push_str("<h2>Throughput over time</h2>\n");
     text.push_str(&over_time(
         &slices,
@@ -41,15 +41,13 @@ pub(super) fn all(history: &History, stats: &Stats) -> String {
     text
 }
 
-fn distribution(latency: &Latency) -> String {
-    let top = milliseconds(nearest_rank(&latency.sorted, SHOWN_PERCENT)).max(1e-6);
+fn distribution(sorted: &[u64], latency: &Latency) -> String {
+    let top = milliseconds(nearest_rank(sorted, SHOWN_PERCENT)).max(1e-6);
     let width = top / f64::from(BARS);
     let mut counts = vec![0_usize; BARS as usize];
     let mut from = 0;
     for (bar, counted) in (1..=BARS).zip(&mut counts) {
-        let end = latency
-            .sorted
-            .partition_point(|sample| milliseconds(*sample) <= f64::from(bar) * width);
+        let end = sorted.partition_point(|sample| milliseconds(*sample) <= f64::from(bar) * width);
         *counted = end - from;
         from = end;
     }
@@ -69,20 +67,18 @@ fn distribution(latency: &Latency) -> String {
             &format!("{from:.3} to {to:.3} ms: {counted} requests"),
         );
     }
-    let marks = latency.percentiles.iter().filter(|(percent, value)| {
-        [50.0, 90.0, 99.0].contains(percent) && milliseconds(*value) <= top
-    });
-    for (row, (percent, value)) in marks.enumerate() {
-        chart.mark(
-            milliseconds(*value),
-            &format!("p{percent} {:.3} ms", milliseconds(*value)),
-            count(row),
-        );
+    let marks = latency
+        .percentiles
+        .iter()
+        .filter(|figure| [50.0, 90.0, 99.0].contains(&figure.percent) && figure.value_ms <= top);
+    for (row, Percentile { percent, value_ms }) in marks.enumerate() {
+        let name = format!("p{percent} {value_ms:.3} ms");
+        chart.mark(*value_ms, &name, count(row));
     }
-    let beyond = latency.sorted.len() - from;
+    let beyond = sorted.len() - from;
     let caption = format!(
         "{beyond} requests took longer than shown, {:.3} ms at most.",
-        milliseconds(latency.max_ns)
+        latency.max_ms
     );
     chart.finish("Histogram of the latencies of answered requests", &caption)
 }
@@ -154,18 +150,6 @@ fn over_time(
     chart.finish(description, &legend(names))
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a run are below 2^52"
-)]
-fn milliseconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a count of requests is far below 2^52"
-)]
 fn count(number: usize) -> f64 {
-    number as f64
+    to_float(number as u64)
 }

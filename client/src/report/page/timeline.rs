@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::svg::{WIDTH, escape, figure};
 use crate::history::{History, Op, Phase};
+use crate::stats::milliseconds;
 
 /// The most bars in a picture.
 const MOST: usize = 24;
@@ -102,12 +103,4 @@ fn bar(content: &mut String, op: &Op, letter: Option<&str>, y: f64, (from, to): 
         x + width + 6.0,
         y + 9.0
     );
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nanoseconds of a run are below 2^52"
-)]
-fn milliseconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
 }

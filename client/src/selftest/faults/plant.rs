@@ -139,11 +139,6 @@ pub(super) fn lost(
     showing(model, place) > 1
 }
 
-/// Makes a number between two messages that belongs to nobody.
-pub(super) fn hole(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
-    with_middle(model, random, |model, _, place| nobody(model, place))
-}
-
 /// Makes the number at this place belong to nobody.
 pub(super) fn nobody(model: &mut Model, place: usize) {
     let nobody = Message {

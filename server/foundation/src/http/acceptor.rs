@@ -2,19 +2,19 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use socket2::Socket;
 use tiny_http::{Request, Server};
 
-use super::descriptors;
-use super::listener::{self, AcceptWatchdog};
+use super::body_drain::most_abandoned;
 use super::load_shedding::LoadShedding;
 use super::metrics::EdgeMetrics;
+use super::{descriptors, listener, sockets};
 use crate::telemetry::Incident;
 use crate::thread_pool;
 
@@ -38,89 +38,52 @@ const ROOM_FOR_THREADS: usize = 16;
 pub(super) struct Acceptor {
     pub(super) listener: Socket,
     /// Set when the server begins to stop.
-    stop_deadline: Arc<OnceLock<Instant>>,
-    ends: (Sender<io::Error>, Receiver<io::Error>),
-    metrics: Arc<EdgeMetrics>,
+    pub(super) stop_deadline: Arc<OnceLock<Instant>>,
+    pub(super) metrics: Arc<EdgeMetrics>,
 }
 
 /// One accept loop, and the connections that came through it.
 pub(super) struct AcceptLoop {
     server: Server,
-    is_closed: AtomicBool,
-    ends: Sender<io::Error>,
+    /// The number of the descriptor that its thread accepts from. It is closed when that ends, be it by a panic.
+    descriptor: RawFd,
+    /// Why it takes no more connections.
+    end: OnceLock<io::Error>,
     /// A connection that says nothing for this long is closed.
     idle_timeout: Duration,
 }
 
 impl Acceptor {
-    pub(super) fn new(
-        listener: Socket,
-        stop_deadline: Arc<OnceLock<Instant>>,
-        metrics: Arc<EdgeMetrics>,
-    ) -> Self {
-        Self {
-            listener,
-            stop_deadline,
-            ends: unbounded(),
-            metrics,
-        }
-    }
-
-    pub(super) fn start_watchdog(&self) -> io::Result<AcceptWatchdog> {
-        let ends = self.ends();
-        AcceptWatchdog::start(&self.listener, move || {
-            let error = io::Error::other("connections are made, and nobody takes them");
-            let _acceptor_is_gone = ends.send(error);
-        })
-    }
-
-    /// What takes the reason why no more connections are to be served.
-    pub(super) fn ends(&self) -> Sender<io::Error> {
-        self.ends.0.clone()
-    }
-
     /// Takes connections from now on; [`AcceptLoop::receive`] gives their requests.
     pub(super) fn open(&self) -> io::Result<Arc<AcceptLoop>> {
         let accepting: TcpListener = self.listener.try_clone()?.into();
+        let descriptor = accepting.as_raw_fd();
         let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(accepting, None)))
             .map_err(|_panic| io::Error::other("the system gives no more threads"))?
             .map_err(io::Error::other)?;
         Ok(Arc::new(AcceptLoop {
             server,
-            is_closed: AtomicBool::new(false),
-            ends: self.ends.0.clone(),
+            descriptor,
+            end: OnceLock::new(),
             idle_timeout: self.listener.read_timeout()?.unwrap_or(Duration::MAX),
         }))
     }
 
-    /// Waits until `accept_loop` takes no more connections, and tells why.
-    pub(super) fn wait_for_end(
+    /// Waits until `accept_loop` takes no more connections. Turns clients away then until there is room, and opens another
+    /// accept loop, for which `serve` gets a thread. None if the server stops.
+    pub(super) fn replace(
         &self,
         accept_loop: &AcceptLoop,
-        watchdog: &AcceptWatchdog,
-    ) -> io::Error {
-        let told = self.ends.1.recv();
-        // The accept loop tells of its end unless it panicked, and the watchdog unless it was told before.
-        let watchdog_tells = watchdog.pause();
-        let receiver_tells = accept_loop.is_closed.swap(true, Ordering::AcqRel);
-        if watchdog_tells && receiver_tells {
-            let _the_same = self.ends.1.recv();
-        }
-        told.unwrap_or_else(io::Error::other)
-    }
-
-    /// Turns clients away until there is room, and opens another accept loop, for which `serve` gets a thread. None if the
-    /// server stops.
-    pub(super) fn reopen(
-        &self,
-        cause: &io::Error,
-        watchdog: &AcceptWatchdog,
         serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
     ) -> io::Result<Option<Arc<AcceptLoop>>> {
+        self.wait_for_end(accept_loop)?;
+        if self.stop_deadline.get().is_some() {
+            return Ok(None);
+        }
         let incident = Incident::draw();
         tracing::error!(
             %incident,
-            %cause,
+            cause = %accept_loop.end(),
             descriptors_open = descriptors::open(),
             descriptors_limit = descriptors::most(),
             "no room for more connections: new ones get 503, those that are open are served"
@@ -137,38 +100,45 @@ impl Acceptor {
             });
             // Otherwise there was not enough room after all.
             if let Ok(accept_loop) = opened {
-                watchdog.resume();
                 tracing::info!(%incident, "there is room: taking connections again");
                 return Ok(Some(accept_loop));
             }
         }
     }
 
+    fn wait_for_end(&self, accept_loop: &AcceptLoop) -> io::Result<()> {
+        let address = listener::address(&self.listener)?;
+        let must_end = || self.metrics.connections_abandoned.get() >= most_abandoned();
+        let is_open = || sockets::is_listener(accept_loop.descriptor, address);
+        listener::nudge_while(&self.listener, || is_open() && !must_end())?;
+        if must_end() && self.stop_deadline.get().is_none() {
+            return Err(io::Error::other("too many connections had to be abandoned"));
+        }
+        Ok(())
+    }
+
     fn turn_away_for_want_of_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
-        // This also ends an accept loop that is slow and not dead.
         self.listener.set_nonblocking(true)?;
         descriptors::use_what_is_kept_back();
-        let (since, mut turns) = (Instant::now(), 0);
+        let since = Instant::now();
+        let mut last_look = since;
         while self.stop_deadline.get().is_none() {
-            match refusals.attend(&self.listener) {
-                Err(_) if self.stop_deadline.get().is_some() => break,
-                attended => attended?,
-            }
+            refusals.attend(&self.listener);
             std::thread::sleep(REFUSAL_INTERVAL);
-            turns += 1;
-            if REFUSAL_INTERVAL * turns >= ROOM_INTERVAL {
-                if descriptors::has_room() && thread_pool::can_start(ROOM_FOR_THREADS) {
-                    break;
-                }
-                // Until then clients may have closed connections whose replies are on the way.
-                if since.elapsed() >= LONGEST_WITHOUT_ROOM
-                    && descriptors::are_held_by_the_dead(listener::address(&self.listener)?.port())
-                {
-                    return Err(io::Error::other(
-                        "connections that ended are not given back",
-                    ));
-                }
-                turns = 0;
+            if last_look.elapsed() < ROOM_INTERVAL {
+                continue;
+            }
+            last_look = Instant::now();
+            if descriptors::has_room() && thread_pool::can_start(ROOM_FOR_THREADS) {
+                break;
+            }
+            // Until then clients may have closed connections whose replies are on the way.
+            if since.elapsed() >= LONGEST_WITHOUT_ROOM
+                && descriptors::are_held_by_the_dead(listener::address(&self.listener)?.port())
+            {
+                return Err(io::Error::other(
+                    "connections that ended are not given back",
+                ));
             }
         }
         descriptors::claim();
@@ -189,18 +159,24 @@ impl AcceptLoop {
                 }
                 Ok(None) => {
                     silence += TICK;
-                    if self.is_closed.load(Ordering::Acquire) && silence > 2 * self.idle_timeout {
+                    if self.end.get().is_some() && silence > 2 * self.idle_timeout {
                         return;
                     }
                 }
-                // tiny_http tells of the end of its accept loop once.
+                // tiny_http tells of the end of its accept loop once, unless that panicked.
                 Err(error) => {
-                    if !self.is_closed.swap(true, Ordering::AcqRel) {
-                        let _acceptor_is_gone = self.ends.send(error);
-                    }
+                    let _ = self.end.set(error);
                 }
             }
         }
+    }
+
+    /// Why it takes no more connections, when it does not.
+    fn end(&self) -> &io::Error {
+        // The receiver may be about to be told.
+        std::thread::sleep(REFUSAL_INTERVAL);
+        self.end
+            .get_or_init(|| io::Error::other("the thread that accepts has ended"))
     }
 
     /// Lets [`AcceptLoop::receive`] see that it is over.

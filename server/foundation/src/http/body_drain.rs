@@ -1,21 +1,20 @@
 //! What clients may still send of bodies that are not wanted.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-use tiny_http::{ReadWrite, Request};
+use tiny_http::Request;
 
 use super::descriptors;
 use super::metrics::EdgeMetrics;
-use crate::telemetry::{Reporter, size};
+use crate::telemetry::Reporter;
 use crate::thread_pool::ThreadPool;
 
-use super::in_flight::{ResponsePipelines, shut_down};
+use super::in_flight::shut_down;
+use super::pipeline::Pipelines;
 use super::request;
 use super::sockets::{self, Shutdown};
 
@@ -32,56 +31,21 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Connections whose thread and descriptors are not given back until the process ends, see [`BodyDrain::abandon`]. With half
 /// of these `/healthz` fails; with all, the process ends, while it still has descriptors and threads.
-const MOST_ABANDONED: usize = 128;
+const MOST_ABANDONED: u64 = 128;
 /// One such connection in so many descriptors is too many. Each takes two.
 const ABANDONED_SHARE: u64 = 8;
 
-/// Counts connections that are abandoned.
-pub(super) struct Abandoned {
-    count: AtomicUsize,
-    most: usize,
-    /// Takes why no more connections can be served.
-    ends: Sender<io::Error>,
-}
-
-impl Abandoned {
-    pub(super) fn new(ends: Sender<io::Error>) -> Self {
-        let few = descriptors::most().map(|most| usize::try_from(most / ABANDONED_SHARE));
-        Self {
-            count: AtomicUsize::new(0),
-            most: MOST_ABANDONED.min(few.and_then(Result::ok).unwrap_or(usize::MAX)),
-            ends,
-        }
-    }
-
-    /// Whether a restart would do the process good.
-    pub(super) fn are_many(&self) -> bool {
-        self.count() >= self.most / 2
-    }
-
-    /// Whether the process has to end.
-    pub(super) fn are_too_many(&self) -> bool {
-        self.count() >= self.most
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
-    }
-
-    fn add_one(&self) {
-        let count = 1 + self.count.fetch_add(1, Ordering::AcqRel);
-        if count == self.most {
-            let error = io::Error::other("too many connections had to be abandoned");
-            let _edge_is_gone = self.ends.send(error);
-        }
-    }
+/// So many abandoned connections end the process.
+pub(super) fn most_abandoned() -> i64 {
+    let most = descriptors::most().map_or(MOST_ABANDONED, |most| most / ABANDONED_SHARE);
+    most.min(MOST_ABANDONED).cast_signed()
 }
 
 /// Threads that read such bodies. Apart from the others, because the client decides how long it takes.
 pub(super) struct BodyDrain {
     workers: ThreadPool<Box<dyn FnOnce() + Send>>,
-    pipelines: Arc<ResponsePipelines>,
-    abandoned: Arc<Abandoned>,
+    pipelines: Arc<Pipelines>,
+    metrics: Arc<EdgeMetrics>,
     /// Rate-limits the line on connections that are abandoned.
     abandonments: Reporter,
 }
@@ -89,14 +53,14 @@ pub(super) struct BodyDrain {
 impl BodyDrain {
     pub(super) fn new(
         most_threads: usize,
-        pipelines: Arc<ResponsePipelines>,
-        abandoned: Arc<Abandoned>,
+        pipelines: Arc<Pipelines>,
+        metrics: Arc<EdgeMetrics>,
     ) -> Self {
         let workers = ThreadPool::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
         Self {
             workers,
             pipelines,
-            abandoned,
+            metrics,
             abandonments: Reporter::default(),
         }
     }
@@ -116,27 +80,22 @@ impl BodyDrain {
         }
     }
 
-    /// Reads the rest of a body of `declared` bytes, whose client was told that the connection is closed, and closes it: what
-    /// follows is not served (RFC 9112, section 9.6).
-    pub(super) fn drain(
-        &self,
-        mut stream: Box<dyn ReadWrite + Send>,
-        declared: usize,
-        connection: SocketAddr,
-    ) {
-        let pipelines = Arc::clone(&self.pipelines);
-        let give_up = move || pipelines.give_up(connection, Instant::now());
-        give_up();
-        if declared > MOST_TO_DRAIN {
-            return self.abandon(stream, connection);
+    /// Ends a connection whose client was told so, and reads the rest of the body of its last request: what follows is not
+    /// served (RFC 9112, section 9.6).
+    pub(super) fn drain(&self, mut request: Request, connection: SocketAddr) {
+        if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
+            return self.abandon(request, connection);
         }
+        // Before it is read: a client that waits to be asked for the body is not asked any more.
+        sockets::shut_down(connection, Shutdown::Write);
         let pipelines = Arc::clone(&self.pipelines);
         self.workers.submit(Box::new(move || {
-            // Longer than a connection counts as given up.
-            let _ended = drain(&mut stream, Instant::now() + LONGEST_DRAIN, &give_up);
-            give_up();
-            sockets::shut_down(connection, Shutdown::Write);
+            // `tiny_http` goes on with what follows as soon as a read finds the end.
+            let give_up = || pipelines.give_up(connection, Instant::now());
+            let deadline = Instant::now() + LONGEST_DRAIN;
+            let _ended = drain(request.as_reader(), deadline, &give_up);
             linger(&pipelines, connection);
+            drop(request.into_writer());
         }));
     }
 
@@ -153,27 +112,24 @@ impl BodyDrain {
 
     /// Keeps `tiny_http` from reading the rest of a body. Costs the thread and the descriptors of this connection, until
     /// the process ends.
-    fn abandon<T: Send + 'static>(&self, rest: T, connection: SocketAddr) {
+    fn abandon(&self, request: Request, connection: SocketAddr) {
         self.abandonments.report(|incident| {
             tracing::warn!(
                 %incident, peer = %connection,
                 "a body of more than {MOST_TO_DRAIN} bytes: its connection costs a thread until the server is restarted"
             );
         });
-        self.abandoned.add_one();
-        self.shut_down(ManuallyDrop::new(rest), connection);
+        self.metrics.connections_abandoned.inc();
+        self.shut_down(ManuallyDrop::new(request), connection);
     }
 
     /// Brings the gauges up to date.
-    pub(super) fn observe(&self, metrics: &EdgeMetrics) {
-        metrics.set_workers(self.workers.state());
-        metrics
-            .connections_abandoned
-            .set(size(self.abandoned.count()));
+    pub(super) fn observe(&self) {
+        self.metrics.set_workers(self.workers.state());
     }
 }
 
-fn linger(pipelines: &ResponsePipelines, connection: SocketAddr) {
+fn linger(pipelines: &Pipelines, connection: SocketAddr) {
     std::thread::sleep(LINGER);
     shut_down(pipelines, connection);
 }
@@ -196,6 +152,8 @@ fn drain(from: &mut dyn Read, deadline: Instant, before_each: &dyn Fn()) -> bool
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

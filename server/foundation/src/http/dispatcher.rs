@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::body_drain::Abandoned;
+use super::body_drain::most_abandoned;
 use super::exchange::Exchange;
 use super::load_shedding::no_room;
 use super::metrics::EdgeMetrics;
@@ -46,7 +46,6 @@ pub(super) struct Dispatcher<S: Service> {
     unread: ResponseBudget,
     /// The moment at which the time to shut down is over: set when the server begins to stop.
     pub(super) stop_deadline: Arc<OnceLock<Instant>>,
-    pub(super) abandoned: Arc<Abandoned>,
     /// Set with each request.
     heard: AtomicBool,
     /// Each request whose body is still on its way has a clone.
@@ -68,7 +67,6 @@ impl<S: Service> Dispatcher<S> {
         service: S,
         options: HttpArgs,
         stop_deadline: Arc<OnceLock<Instant>>,
-        abandoned: Arc<Abandoned>,
         registry: Registry,
         metrics: Arc<EdgeMetrics>,
         responses: ResponseQueue,
@@ -93,7 +91,6 @@ impl<S: Service> Dispatcher<S> {
                 responses: Arc::new(responses),
                 unread: ResponseBudget::default(),
                 stop_deadline,
-                abandoned,
                 heard: AtomicBool::new(false),
                 being_read: Arc::default(),
                 given_up: Reporter::default(),
@@ -276,7 +273,7 @@ impl<S: Service> Dispatcher<S> {
     }
 
     fn health(&self) -> Result<Response, Problem> {
-        if self.abandoned.are_many() {
+        if self.metrics.connections_abandoned.get() >= most_abandoned() / 2 {
             let incident = self.sickness.report(|incident| {
                 tracing::error!(instance = %incident, "many connections had to be abandoned: the server needs a restart");
             });

@@ -292,7 +292,6 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use tiny_http::TestRequest;
 
-    use super::super::body_drain::Abandoned;
     use super::*;
     use crate::http::metrics::EdgeMetrics;
     use crate::http::router;
@@ -303,17 +302,10 @@ mod tests {
     const FORM: &str = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
 
     fn responses() -> Arc<ResponseQueue> {
-        let abandoned = Arc::new(Abandoned::new(crossbeam_channel::unbounded().0));
         let registry = Registry::new(Program::new("test", ""));
         let labels = router::labels::<()>(&[]);
         let metrics = Arc::new(EdgeMetrics::new(&registry, labels));
-        Arc::new(ResponseQueue::new(
-            1,
-            Duration::MAX,
-            abandoned,
-            metrics,
-            "test",
-        ))
+        Arc::new(ResponseQueue::new(1, Duration::MAX, metrics, "test"))
     }
 
     fn exchange(request: TestRequest) -> Exchange {

@@ -31,11 +31,8 @@ pub(super) struct InFlight {
     pub(super) resource: Option<Uuid>,
 }
 
-/// The requests of each connection, in the order in which they came.
-pub(super) type ResponsePipelines = Pipelines<SocketAddr>;
-
 /// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
-pub(super) fn shut_down(pipelines: &ResponsePipelines, connection: SocketAddr) {
+pub(super) fn shut_down(pipelines: &Pipelines, connection: SocketAddr) {
     sockets::shut_down(connection, Shutdown::Both);
     pipelines.give_up(connection, Instant::now());
 }

@@ -1,10 +1,7 @@
-//! The listening socket, and the watchdog that keeps `tiny_http` from forgetting a connection.
+//! The listening socket, and the nudges that keep `tiny_http` from forgetting a connection.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -32,13 +29,6 @@ const OWN_DESCRIPTORS: u64 = 6;
 /// How often it is seen whether connections have arrived unnoticed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Pauses that a nudge waits to be served, added up, after which nobody can be served any more. Pauses are counted and
-/// not the time, which also goes by while the process is frozen.
-const STALLED_AFTER: Duration = Duration::from_secs(5);
-
-/// How often a nudge is watched.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-
 /// How long a listener that is to be closed may take to accept what waits.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Nudges before a listener is closed; each takes a fraction of a millisecond.
@@ -64,7 +54,7 @@ pub(crate) fn listen(
     socket.set_tcp_nodelay(true)?;
     // A connection holds a thread. One that sends nothing, and one that does not read its reply or is gone without a
     // word, holds it no longer than this. The former ends `accept` as well, and with it the accept loop of tiny_http,
-    // were it not for the watchdog: with it, no `accept` waits as long.
+    // were it not for the nudges: with them, no `accept` waits as long.
     socket.set_read_timeout(Some(idle_timeout))?;
     socket.set_write_timeout(Some(send_timeout))?;
     #[cfg(target_os = "linux")]
@@ -76,7 +66,7 @@ pub(crate) fn listen(
     Ok(socket)
 }
 
-/// Opens and drops connections to the own port when others have arrived, on a thread of its own.
+/// Opens and drops connections to the port of `listener` when others have arrived, while `goes_on` says so.
 ///
 /// `tiny_http` 0.12 hands an accepted connection to a pool of threads. It queues the connection when it counts an idle
 /// thread, but a woken thread is counted idle until it runs. In a burst of connections some are thus queued with nobody
@@ -87,164 +77,57 @@ pub(crate) fn listen(
 /// accepted before it looks. But a connection can only starve if there are more connections than before, and so more
 /// descriptors: they are counted now and then.
 ///
-/// The watchdog also notices when nobody accepts any more: the accepting thread of `tiny_http` ends without a word when it
-/// panics, as it does for want of file descriptors.
-pub(super) struct AcceptWatchdog {
-    shared: Arc<Shared>,
-    thread: JoinHandle<()>,
-}
-
-struct Shared {
-    paused: AtomicBool,
-    stopped: AtomicBool,
-}
-
-impl AcceptWatchdog {
-    /// Starts watching `listener`. Calls `stalled` if nobody accepts any more: then it is paused.
-    ///
-    /// # Errors
-    /// If the thread cannot be started, or the listener is not bound.
-    pub(super) fn start(
-        listener: &Socket,
-        stalled: impl Fn() + Send + 'static,
-    ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            paused: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
-        });
-        let watch = Watch {
-            address: reachable(listener)?,
-            idle_timeout: listener.read_timeout()?.unwrap_or(Duration::MAX),
-            listener: listener.try_clone()?,
-            shared: Arc::clone(&shared),
-        };
-        let thread = std::thread::Builder::new()
-            .name("watchdog".to_owned())
-            .spawn(move || watch.keep(stalled))?;
-        Ok(Self { shared, thread })
-    }
-
-    /// Nobody is to be nudged. Tells whether that was so already: then `stalled` is or was called.
-    #[must_use = "whoever is told twice must know"]
-    pub(super) fn pause(&self) -> bool {
-        self.shared.paused.swap(true, Ordering::AcqRel)
-    }
-
-    /// After [`AcceptWatchdog::pause`].
-    pub(super) fn resume(&self) {
-        self.shared.paused.store(false, Ordering::Release);
-    }
-
-    /// Ends the thread.
-    pub(super) fn stop(self) {
-        self.shared.stopped.store(true, Ordering::Release);
-        // The thread does not panic; were it so, nothing is left to do about it here.
-        let _ = self.thread.join();
-    }
-}
-
-/// What the thread of the watchdog needs.
-struct Watch {
-    listener: Socket,
-    address: SocketAddr,
-    idle_timeout: Duration,
-    shared: Arc<Shared>,
-}
-
-impl Watch {
-    fn keep(&self, stalled: impl Fn()) {
-        let look_interval = LOOK_INTERVAL.min(self.idle_timeout / 4);
-        let (mut known, mut owed) = (0, 0);
-        let (mut last_arrival, mut last_nudge) = (Instant::now(), Instant::now());
-        let mut probe = Probe::default();
-        while !self.shared.stopped.load(Ordering::Acquire) {
-            if self.shared.paused.load(Ordering::Acquire) {
-                probe = Probe::default();
-                std::thread::sleep(PAUSE_BEHIND_BURST);
-                continue;
-            }
-            let is_unrest = last_arrival.elapsed() < UNREST || probe.waiting.is_some();
-            // Where the system does not tell, there may always be more.
-            let open = descriptors::open().unwrap_or(known + 1);
-            if open > known + if is_unrest { OWN_DESCRIPTORS } else { 0 } {
-                // Two each, so there is a nudge for each connection, and one that is no use.
-                owed += open - known;
-                last_arrival = Instant::now();
-                known = open;
-            }
-            known = known.min(open);
-            let pause = if owed > 0 {
-                PAUSE_IN_BURST
-            } else if is_unrest {
-                PAUSE_BEHIND_BURST
-            // A nudge in time keeps `accept` from reaching the time-out of its socket.
-            } else if last_nudge.elapsed() >= self.idle_timeout / 2 {
+/// # Errors
+/// If the listener is not bound.
+pub(super) fn nudge_while(listener: &Socket, goes_on: impl Fn() -> bool) -> io::Result<()> {
+    let address = reachable(listener)?;
+    let idle_timeout = listener.read_timeout()?.unwrap_or(Duration::MAX);
+    let look_interval = LOOK_INTERVAL.min(idle_timeout / 4);
+    let (mut known, mut owed) = (0, 0);
+    let (mut last_arrival, mut last_nudge) = (Instant::now(), Instant::now());
+    while goes_on() {
+        let is_unrest = last_arrival.elapsed() < UNREST;
+        // Where the system does not tell, there may always be more.
+        let open = descriptors::open().unwrap_or(known + 1);
+        if open > known + if is_unrest { OWN_DESCRIPTORS } else { 0 } {
+            // Two each, so there is a nudge for each connection, and one that is no use.
+            owed += open - known;
+            last_arrival = Instant::now();
+            known = open;
+        }
+        known = known.min(open);
+        // A nudge in time keeps `accept` from reaching the time-out of its socket.
+        let is_due = owed > 0 || is_unrest || last_nudge.elapsed() >= idle_timeout / 2;
+        if is_due {
+            nudge(address);
+            last_nudge = Instant::now();
+            std::thread::sleep(if owed > 0 {
                 PAUSE_IN_BURST
             } else {
-                if self.waits_for_arrival(look_interval) {
-                    owed = FIRST_NUDGES;
-                    last_arrival = Instant::now();
-                }
-                continue;
-            };
-            // Fails while the server stops, or if the system has no more to give to anybody.
-            let nudge = TcpStream::connect_timeout(&self.address, PAUSE_BEHIND_BURST).ok();
+                PAUSE_BEHIND_BURST
+            });
             owed = owed.saturating_sub(1);
-            last_nudge = Instant::now();
-            probe.look_after(nudge, pause);
-            if probe.unserved > STALLED_AFTER && !self.shared.paused.swap(true, Ordering::AcqRel) {
-                stalled();
-            }
-            std::thread::sleep(pause);
+        } else if waits_for_arrival(listener, look_interval) {
+            owed = FIRST_NUDGES;
+            last_arrival = Instant::now();
         }
     }
-
-    /// Whether a connection is seen to arrive in this time.
-    fn waits_for_arrival(&self, time: Duration) -> bool {
-        let time = Timespec::try_from(time).ok();
-        let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
-        poll(&mut listener, time.as_ref()).is_ok_and(|ready| ready > 0)
-    }
+    Ok(())
 }
 
-/// A nudge that is watched until it is served.
-#[derive(Default)]
-struct Probe {
-    waiting: Option<TcpStream>,
-    unserved: Duration,
-    since_last: Option<Instant>,
-}
-
-impl Probe {
-    /// Takes one nudge in a while, drops the others, and adds up how long the one has waited.
-    fn look_after(&mut self, nudge: Option<TcpStream>, pause: Duration) {
-        if self.waiting.take_if(|probe| is_served(probe)).is_some() {
-            self.unserved = Duration::ZERO;
-        }
-        if self.waiting.is_some() {
-            self.unserved += pause;
-        } else if self
-            .since_last
-            .is_none_or(|last| last.elapsed() >= PROBE_INTERVAL)
-        {
-            self.since_last = Some(Instant::now());
-            self.waiting = nudge;
-            return;
-        }
-        if let Some(nudge) = nudge {
-            // Without this, each would leave a port of this machine in TIME_WAIT for a minute.
-            let _ = Socket::from(nudge).set_linger(Some(Duration::ZERO));
-        }
+fn nudge(address: SocketAddr) {
+    // Fails while the server stops, or if the system has no more to give to anybody.
+    if let Ok(nudge) = TcpStream::connect_timeout(&address, PAUSE_BEHIND_BURST) {
+        // Without this, each would leave a port of this machine in TIME_WAIT for a minute.
+        let _ = Socket::from(nudge).set_linger(Some(Duration::ZERO));
     }
 }
 
-/// Whether a thread has taken this connection, found it closed on our side, and closed it on its own.
-fn is_served(mut probe: &TcpStream) -> bool {
-    let _ = probe.shutdown(Shutdown::Write);
-    let waits = probe
-        .set_nonblocking(true)
-        .and_then(|()| probe.read(&mut [0]));
-    !matches!(waits, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+/// Whether a connection is seen to arrive in this time.
+fn waits_for_arrival(listener: &Socket, time: Duration) -> bool {
+    let time = Timespec::try_from(time).ok();
+    let mut listener = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut listener, time.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// Refuses new connections from now on. Those that were made before are accepted and served first, if that does not take
@@ -256,7 +139,7 @@ pub(super) fn close(listener: &Socket, deadline: Instant) -> io::Result<()> {
     if let Ok(address) = reachable(listener) {
         let deadline = deadline.min(Instant::now() + ACCEPT_TIMEOUT);
         // Connections are accepted in the order in which they were made, so when the first of these is served, all
-        // before it are accepted. Each one frees another that starves, as those of the watchdog do.
+        // before it are accepted. Each one frees another that starves, as those of `nudge_while` do.
         let _all_served = (0..LAST_NUDGES).all(|_| nudge_and_wait(address, deadline).is_ok());
     }
     listener.shutdown(Shutdown::Both)

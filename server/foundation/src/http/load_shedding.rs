@@ -41,31 +41,24 @@ impl LoadShedding {
     }
 
     /// Takes who waits at `listener`, which must not block, and sees to all who were taken.
-    ///
-    /// # Errors
-    /// If `listener` does not listen any more.
-    pub(super) fn attend(&mut self, listener: &Socket) -> io::Result<()> {
+    pub(super) fn attend(&mut self, listener: &Socket) {
         let refusal = Response::from(no_room().with_incident(self.incident));
         let refusal = refusal.render(false, Connection::Close);
         self.clients.retain_mut(|client| client.attend(&refusal));
         while self.clients.len() < MOST_CLIENTS {
-            match listener.accept() {
-                Ok((socket, _)) => {
-                    self.metrics.turned_away.inc();
-                    if socket.set_nonblocking(true).is_ok() {
-                        self.clients.push(Client {
-                            socket,
-                            since: Instant::now(),
-                            is_answered: false,
-                        });
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
-                // Nobody waits, or the system has nothing left for now.
-                Err(_) => break,
+            // Nobody waits, the system has nothing left for now, or the server stops.
+            let Ok((socket, _)) = listener.accept() else {
+                break;
+            };
+            self.metrics.turned_away.inc();
+            if socket.set_nonblocking(true).is_ok() {
+                self.clients.push(Client {
+                    socket,
+                    since: Instant::now(),
+                    is_answered: false,
+                });
             }
         }
-        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Pipelines are looked through for empty ones when there are this many.
-const SWEEP_AT: usize = 4096;
+/// Room for so many pipelines is made before they are looked through for empty ones.
+const ROOM: usize = 2048;
 
 /// Most requests of one connection that may wait for their responses. `tiny_http` takes what is sent ahead without end,
 /// and nothing makes it stop.
@@ -25,14 +26,8 @@ const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 /// response block until the first is written. A thread that waited like this could hold up the very response it waits for,
 /// so a request is not begun before the response to the one before it is written; whoever writes that begins it. So whoever
 /// asks for much at once also gets one thing after the other.
-pub(super) struct Pipelines<C> {
-    state: Mutex<State<C>>,
-}
-
-struct State<C> {
-    by_connection: HashMap<C, Pipeline>,
-    open: usize,
-    sweep_at: usize,
+pub(super) struct Pipelines<C = SocketAddr> {
+    by_connection: Mutex<HashMap<C, Pipeline>>,
 }
 
 #[derive(Default)]
@@ -76,22 +71,17 @@ impl Pipeline {
 
 impl<C: Copy + Eq + Hash> Pipelines<C> {
     pub(super) fn new() -> Self {
-        let state = State {
-            by_connection: HashMap::new(),
-            open: 0,
-            sweep_at: SWEEP_AT,
-        };
         Self {
-            state: Mutex::new(state),
+            by_connection: Mutex::default(),
         }
     }
 
     /// Takes a request, and tells how its connection stands. None if that was given up and is told so already, or
     /// cannot be told: then its requests do not even get a response.
     pub(super) fn enter(&self, connection: C, now: Instant) -> Option<ConnectionStatus> {
-        let mut state = self.state.lock();
-        state.sweep(now);
-        let pipeline = state.by_connection.entry(connection).or_default();
+        let mut by_connection = self.by_connection.lock();
+        make_room(&mut by_connection, now);
+        let pipeline = by_connection.entry(connection).or_default();
         let mut status = ConnectionStatus::Open;
         if pipeline.is_given_up(now) {
             if pipeline.open > 0 {
@@ -103,21 +93,20 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
             status = ConnectionStatus::GivenUp;
         }
         pipeline.open += 1;
-        state.open += 1;
         Some(status)
     }
 
     /// Begins a request that has entered when the responses to all before it are written, or lost. Requests of a connection
     /// come from one thread.
     pub(super) fn in_turn(&self, connection: C, begin: impl FnOnce(Delivery) + Send + 'static) {
-        let mut state = self.state.lock();
-        let pipeline = state.by_connection.entry(connection).or_default();
+        let mut by_connection = self.by_connection.lock();
+        let pipeline = by_connection.entry(connection).or_default();
         if pipeline.is_busy {
             let work = Box::new(begin);
             return pipeline.waiting.push_back((Delivery::Written, work));
         }
         pipeline.is_busy = true;
-        drop(state);
+        drop(by_connection);
         begin(Delivery::Written);
     }
 
@@ -127,13 +116,11 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
             tracing::error!("a panic while a response was written; the server goes on");
             Delivery::Written
         });
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let Some(pipeline) = state.by_connection.get_mut(&connection) else {
+        let mut by_connection = self.by_connection.lock();
+        let Some(pipeline) = by_connection.get_mut(&connection) else {
             return;
         };
         pipeline.open -= 1;
-        state.open -= 1;
         if delivery == Delivery::Lost {
             for (before, _) in &mut pipeline.waiting {
                 *before = delivery;
@@ -141,7 +128,7 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
         }
         let next = pipeline.waiting.pop_front();
         pipeline.is_busy = next.is_some();
-        drop(guard);
+        drop(by_connection);
         if let Some((before, begin)) = next {
             begin(before);
         }
@@ -149,33 +136,29 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
 
     /// Sees to it that from now on nothing more is served on this connection.
     pub(super) fn give_up(&self, connection: C, now: Instant) {
-        let mut state = self.state.lock();
-        let pipeline = state.by_connection.entry(connection).or_default();
-        pipeline.given_up_since = Some(now);
+        let mut by_connection = self.by_connection.lock();
+        by_connection.entry(connection).or_default().given_up_since = Some(now);
     }
 
     /// Requests that were taken, and whose responses are not written yet.
     pub(super) fn open(&self) -> usize {
-        self.state.lock().open
+        let by_connection = self.by_connection.lock();
+        by_connection.values().map(|pipeline| pipeline.open).sum()
     }
 
     /// Connections that have such requests.
     pub(super) fn connections(&self) -> usize {
-        let state = self.state.lock();
-        let pipelines = state.by_connection.values();
+        let by_connection = self.by_connection.lock();
+        let pipelines = by_connection.values();
         pipelines.filter(|pipeline| pipeline.open > 0).count()
     }
 }
 
-impl<C: Copy + Eq + Hash> State<C> {
-    /// Forgets empty pipelines now and then, for most of their connections are closed, and nothing tells. At once would cost
-    /// each request an allocation.
-    fn sweep(&mut self, now: Instant) {
-        if self.by_connection.len() >= self.sweep_at {
-            self.by_connection
-                .retain(|_, pipeline| pipeline.open > 0 || pipeline.is_given_up(now));
-            self.sweep_at = SWEEP_AT.max(2 * self.by_connection.len());
-        }
+/// Forgets empty pipelines now and then, for most of their connections are closed, and nothing tells.
+fn make_room<C: Eq + Hash>(by_connection: &mut HashMap<C, Pipeline>, now: Instant) {
+    if by_connection.len() == by_connection.capacity() {
+        by_connection.retain(|_, pipeline| pipeline.open > 0 || pipeline.is_given_up(now));
+        by_connection.reserve(by_connection.len().max(ROOM));
     }
 }
 
@@ -322,11 +305,11 @@ mod tests {
         let now = Instant::now();
         assert!(pipelines.enter(0, now).is_some());
         pipelines.give_up(1, now);
-        for connection in 2..=2 * SWEEP_AT {
+        for connection in 2..=8 * ROOM {
             assert!(pipelines.enter(connection, now).is_some());
             pipelines.finish(connection, || WRITTEN);
         }
-        assert!(pipelines.state.lock().by_connection.len() <= SWEEP_AT);
+        assert!(pipelines.by_connection.lock().len() < 4 * ROOM);
         assert_eq!((pipelines.open(), pipelines.connections()), (1, 1));
         let status = pipelines.enter(1, now);
         assert_eq!(status, Some(ConnectionStatus::GivenUp));

@@ -274,11 +274,6 @@ fn wants_upgrade(request: &Request) -> bool {
         .is_some_and(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
-/// Whether the client may have given a transfer coding a quality that is not a number.
-pub(super) fn may_rate_with_nan(request: &Request) -> bool {
-    headers(request, "TE").any(|value| value.to_ascii_lowercase().contains("nan"))
-}
-
 fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
     headers(request, name).next()
 }

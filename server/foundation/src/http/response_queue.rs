@@ -5,22 +5,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tiny_http::{Header, Method, Request};
+use tiny_http::{Method, Request};
 
 use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
 
 use super::access_log;
-use super::body_drain::{Abandoned, BodyDrain};
-use super::in_flight::{InFlight, ResponsePipelines, shut_down};
+use super::body_drain::BodyDrain;
+use super::in_flight::{self, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
 use super::request::{self, Rest};
 use super::response::{Connection, Response};
-
-/// The status of an interim answer (RFC 9110, section 15.2.1).
-const CONTINUE: u16 = 100;
+use super::sockets;
 
 /// Where answers wait to be written.
 pub(super) struct ResponseQueue {
@@ -37,13 +35,12 @@ impl ResponseQueue {
     pub(super) fn new(
         most_threads: usize,
         send_timeout: Duration,
-        abandoned: Arc<Abandoned>,
         metrics: Arc<EdgeMetrics>,
         program: &'static str,
     ) -> Self {
         let pipelines = Arc::new(Pipelines::new());
         let replier = Arc::new(Replier {
-            body_drain: BodyDrain::new(most_threads, Arc::clone(&pipelines), abandoned),
+            body_drain: BodyDrain::new(most_threads, Arc::clone(&pipelines), Arc::clone(&metrics)),
             pipelines,
             send_timeout,
             metrics,
@@ -62,7 +59,7 @@ impl ResponseQueue {
     }
 
     /// The requests of each connection.
-    pub(super) fn pipelines(&self) -> &ResponsePipelines {
+    pub(super) fn pipelines(&self) -> &Pipelines {
         &self.replier.pipelines
     }
 
@@ -124,17 +121,17 @@ impl ResponseQueue {
             .connections_waiting
             .set(size(pipelines.connections()));
         metrics.set_workers(self.repliers.state());
-        body_drain.observe(metrics);
+        body_drain.observe();
     }
 }
 
 /// What the threads that write need.
 struct Replier {
-    pipelines: Arc<ResponsePipelines>,
+    pipelines: Arc<Pipelines>,
     body_drain: BodyDrain,
     send_timeout: Duration,
     metrics: Arc<EdgeMetrics>,
-    /// The value of the `Server` header, where `tiny_http` writes one.
+    /// The value of the `Server` header, where a connection leaves HTTP.
     program: &'static str,
 }
 
@@ -145,12 +142,6 @@ pub(super) fn connection_given_up() -> Problem {
         "Nothing more is taken on this connection: a request before had no clear end, or a body that was refused, too \
          many were sent ahead of their answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection.",
     )
-}
-
-/// The time that a client has to accept a reply as a whole.
-struct Allowance {
-    begun: Instant,
-    length: Duration,
 }
 
 impl Replier {
@@ -184,66 +175,25 @@ impl Replier {
         if let Some(upgrade) = open.upgrade.take() {
             return upgrade.answer(open.request, open.connection, self.program);
         }
-        let allowance = Allowance {
-            begun: Instant::now(),
-            length: self.send_timeout,
-        };
         match open.rest {
-            Rest::None => self.write_in_one_piece(open, answer, &allowance),
-            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer, &allowance),
+            Rest::None => self.write_in_one_piece(open, answer),
+            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer),
         }
     }
 
-    /// Answers a client whose body was not read to its end. `into_writer` and `respond` of `tiny_http` read that rest into a
-    /// buffer of its declared length, the former even before it gives the writer. `upgrade` hands over reader and
-    /// writer without; it takes no headers about the body, so all of ours are written as if they continued the value of `Server`.
-    ///
-    /// For all but an interim answer `upgrade` sorts the codings that the client takes. With one of quality NaN the sort
-    /// may panic, and again in the destructor, which would abort the process. So such a client gets an interim answer first.
-    fn write_and_drain(
-        &self,
-        open: Box<InFlight>,
-        answer: &Response,
-        allowance: &Allowance,
-    ) -> io::Result<()> {
-        let declared = open.request.body_length().unwrap_or(0);
+    /// Answers a client whose body was not read to its end, past `tiny_http`: its `into_writer` and `respond` read that rest
+    /// first, into a buffer of its declared length. All before on this connection is written.
+    fn write_and_drain(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let connection = open.connection;
-        let head_only = is_head_only(&open.request);
-        let (first, rest) = if request::may_rate_with_nan(&open.request) {
-            let whole = answer.render(head_only, Connection::Close);
-            (tiny_http::Response::empty(CONTINUE), whole)
-        } else {
-            let mut headers = format!("{}\r\n", self.program);
-            answer.push_headers(&mut headers, Connection::Close);
-            let server =
-                Header::from_bytes("Server", headers.trim_end()).expect("all headers are ASCII");
-            let body = if head_only {
-                Vec::new()
-            } else {
-                answer.body().concat()
-            };
-            (
-                tiny_http::Response::empty(answer.status).with_header(server),
-                body,
-            )
-        };
-        // Says nothing of how writing the head went.
-        let mut stream = open.request.upgrade("HTTP/1.1", first);
-        let written = allowance
-            .check()
-            .and_then(|()| allowance.write_all(&mut stream, &rest));
-        self.end_if_broken_off(&written, connection);
-        self.body_drain.drain(stream, declared, connection);
+        let bytes = answer.render(is_head_only(&open.request), Connection::Close);
+        let written = sockets::duplicate(connection)
+            .and_then(|mut stream| self.write_all(&mut stream, &bytes));
+        self.body_drain.drain(open.request, connection);
         written
     }
 
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
-    fn write_in_one_piece(
-        &self,
-        open: Box<InFlight>,
-        answer: &Response,
-        allowance: &Allowance,
-    ) -> io::Result<()> {
+    fn write_in_one_piece(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let said = if open.close {
             Connection::Close
         } else {
@@ -252,29 +202,23 @@ impl Replier {
         let bytes = answer.render(is_head_only(&open.request), said);
         let (connection, shut_down) = (open.connection, open.shut_down);
         let mut writer = open.request.into_writer();
-        let written = allowance.write_all(&mut writer, &bytes);
-        self.end_if_broken_off(&written, connection);
-        if shut_down {
-            self.body_drain.shut_down(writer, connection);
+        let written = self.write_all(&mut writer, &bytes);
+        match &written {
+            // A part of it may be written: whatever was written next would be taken for the rest.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                in_flight::shut_down(&self.pipelines, connection);
+            }
+            _ if shut_down => self.body_drain.shut_down(writer, connection),
+            _ => {}
         }
         written
     }
 
-    /// A part of an answer was written, and the rest will not be: whatever was written next would be taken for the rest.
-    fn end_if_broken_off(&self, written: &io::Result<()>, connection: SocketAddr) {
-        if written
-            .as_ref()
-            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-        {
-            shut_down(&self.pipelines, connection);
-        }
-    }
-}
-
-impl Allowance {
     /// A time-out of the connection is for one write alone; who takes a little now and then would hold the thread for long.
+    /// So none is begun when the time for a response is over, which fails as a write does whose time is over.
     fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
-        loop {
+        let begun = Instant::now();
+        while begun.elapsed() < self.send_timeout {
             match to.write(bytes) {
                 Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(length) if length < bytes.len() => bytes = &bytes[length..],
@@ -282,17 +226,8 @@ impl Allowance {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            self.check()?;
         }
-    }
-
-    /// Fails as a write does whose time is over.
-    fn check(&self) -> io::Result<()> {
-        if self.begun.elapsed() < self.length {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 

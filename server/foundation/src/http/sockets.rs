@@ -91,6 +91,12 @@ fn find(peer: SocketAddr) -> Option<RawFd> {
     found.all(|other| local(other) == address).then_some(newest)
 }
 
+/// Whether this is the number of a descriptor of the listener at `address`. Connections that it accepted have a peer.
+pub(super) fn is_listener(descriptor: RawFd, address: SocketAddr) -> bool {
+    getsockname::<SockaddrStorage>(descriptor).is_ok_and(|local| as_std(&local) == Some(address))
+        && getpeername::<SockaddrStorage>(descriptor).is_err()
+}
+
 fn as_std(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().copied().map(SocketAddrV4::from);
     let v6 = address.as_sockaddr_in6().copied().map(SocketAddrV6::from);
@@ -114,11 +120,13 @@ mod tests {
         for host in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(host).expect("a port is free");
             let address = listener.local_addr().expect("it is bound");
+            assert!(is_listener(listener.as_raw_fd(), address));
             let connect = || {
                 let near = TcpStream::connect(address).expect("it listens");
                 (near, listener.accept().expect("one waits").0)
             };
             let [(mut one, mut one_s), (mut other, mut other_s)] = [connect(), connect()];
+            assert!(!is_listener(one_s.as_raw_fd(), address));
             let peer = one.local_addr().expect("it is connected");
             let mut duplicate = duplicate(peer).expect("a descriptor is free");
             one.write_all(b"x").expect("it is open");

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 use mysql::Conn;
 use mysql::prelude::Queryable;
+use prometheus::IntCounter;
 
 use super::metrics::JobMetrics;
 use super::sql::Claimed;
 use super::{Claim, Done, Handler, Job, WorkError, WorkerLimits, sql};
 use crate::backoff::Backoff;
-use crate::mysql::{Access, Database, ErrorClass, PoolMetrics, Recovery, Session, transaction};
+use crate::mysql::{
+    Access, Database, ErrorClass, PoolMetrics, Recovery, Session, transaction, without_values,
+};
 use crate::telemetry::{Incident, size};
 
 /// The pauses between questions while there are no jobs. Each question is one read of an index.
@@ -41,64 +44,47 @@ pub(super) struct QueueThread<H: Handler> {
     /// The other end of `to_work`.
     pub(super) not_begun: Receiver<Job>,
     pub(super) results: Receiver<Done<H::Outcome>>,
-    pub(super) wakes: Receiver<()>,
     pub(super) stops: Receiver<Instant>,
     pub(super) metrics: JobMetrics,
-}
-
-/// What the thread knows, from one turn to the next.
-struct State<O> {
-    connection: Option<Session>,
+    pub(super) session: Option<Session>,
     /// What is claimed and not ended.
-    held: HashSet<Claim>,
+    pub(super) held: HashSet<Claim>,
     /// What ended and is not written yet.
-    done: Vec<Done<O>>,
+    pub(super) done: Vec<Done<H::Outcome>>,
     /// Turns in a row that found nothing to claim.
-    dry_turns: u32,
+    pub(super) dry_turns: u32,
     /// Turns in a row that failed.
-    failures: u32,
-    look_at: Instant,
-    prolong_at: Instant,
-    measure_at: Instant,
+    pub(super) failures: u32,
+    pub(super) look_at: Instant,
+    pub(super) prolong_at: Instant,
+    pub(super) measure_at: Instant,
     /// Set when it is to stop: when that must be over.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl<H: Handler> QueueThread<H> {
     /// Works until it is stopped and holds nothing any more, or its time is over.
-    pub(super) fn run(self) {
-        let now = Instant::now();
-        let mut state = State {
-            connection: None,
-            held: HashSet::new(),
-            done: Vec::new(),
-            dry_turns: 0,
-            failures: 0,
-            look_at: now,
-            prolong_at: now + self.prolong_interval(),
-            measure_at: now,
-            deadline: None,
-        };
+    pub(super) fn run(mut self) {
         loop {
-            self.wait(&mut state);
-            let over = state
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline);
-            if over || (state.deadline.is_some() && state.held.is_empty()) {
-                self.release(&mut state, Release::All);
-                return;
+            self.connections.set_connections(1, 1);
+            self.wait();
+            if let Some(deadline) = self.deadline
+                && (self.held.is_empty() || Instant::now() >= deadline)
+            {
+                let held = std::mem::take(&mut self.held);
+                return self.release(&held);
             }
-            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut state)));
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
             let error = match turn {
                 Ok(Ok(())) => {
                     self.database.outage().succeed(Access::Write);
-                    state.failures = 0;
+                    self.failures = 0;
                     continue;
                 }
                 Ok(Err(error)) => error,
                 Err(_logged) => {
                     // Most likely while one of them was written, which would panic again.
-                    for (_job, result) in &mut state.done {
+                    for (_job, result) in &mut self.done {
                         let panicked = "the outcome could not be written: that panicked";
                         *result = Err(WorkError::Retry(panicked.to_owned()));
                     }
@@ -106,52 +92,50 @@ impl<H: Handler> QueueThread<H> {
                 }
             };
             self.database.outage().fail(Access::Write, &error);
-            if let Some(session) = state.connection.take() {
+            if let Some(session) = self.session.take() {
                 session.give_up();
             }
-            state.look_at = Instant::now() + AWAY.pause(state.failures);
-            state.failures += 1;
+            self.look_at = Instant::now() + AWAY.pause(self.failures);
+            self.failures += 1;
         }
     }
 
     /// Waits until there is something to say.
-    fn wait(&self, state: &mut State<H::Outcome>) {
-        let mut until = state.look_at;
-        if let Some(deadline) = state.deadline {
-            until = until.min(deadline);
-        }
+    fn wait(&mut self) {
+        let deadline = self.deadline.unwrap_or(self.look_at);
+        let until = deadline.min(self.look_at);
         // What failed is tried again after its pause, whatever else is due or comes meanwhile.
-        if state.failures > 0 {
+        if self.failures > 0 {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        } else if state.done.is_empty() {
-            until = until.min(state.prolong_at);
+        } else if self.done.is_empty() {
             select! {
-                recv(self.results) -> done => state.done.extend(done),
-                recv(self.wakes) -> _ => state.look_at = Instant::now(),
-                recv(self.stops) -> deadline => self.stop(state, deadline.unwrap_or_else(|_| Instant::now())),
-                recv(crossbeam_channel::at(until)) -> _ => {}
+                recv(self.results) -> done => self.done.extend(done),
+                recv(self.stops) -> deadline => self.stop(deadline.unwrap_or_else(|_| Instant::now())),
+                recv(crossbeam_channel::at(until.min(self.prolong_at))) -> _ => {}
             }
         }
         if let Ok(deadline) = self.stops.try_recv() {
-            self.stop(state, deadline);
+            self.stop(deadline);
         }
-        state.done.extend(self.results.try_iter());
+        self.done.extend(self.results.try_iter());
     }
 
-    fn stop(&self, state: &mut State<H::Outcome>, deadline: Instant) {
-        state.deadline = Some(deadline);
-        self.release(state, Release::NotBegun);
+    fn stop(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+        let not_begun: HashSet<_> = self.not_begun.try_iter().map(|job| job.claim()).collect();
+        self.held.retain(|claim| !not_begun.contains(claim));
+        self.release(&not_begun);
     }
 
     /// One conversation with the database.
-    fn turn(&self, state: &mut State<H::Outcome>) -> Result<(), String> {
-        let mut session = match state.connection.take() {
+    fn turn(&mut self) -> Result<(), String> {
+        let mut session = match self.session.take() {
             Some(session) => session,
             None => self.connect()?,
         };
-        let turn = self.talk(&mut session, state);
-        state.connection = Some(session);
-        turn.map_err(|error| error.to_string())
+        let turn = self.talk(&mut session);
+        self.session = Some(session);
+        turn.map_err(|error| without_values(&error))
     }
 
     fn connect(&self) -> Result<Session, String> {
@@ -165,44 +149,34 @@ impl<H: Handler> QueueThread<H> {
         Ok(session)
     }
 
-    fn talk(
-        &self,
-        connection: &mut Conn,
-        state: &mut State<H::Outcome>,
-    ) -> Result<(), mysql::Error> {
+    fn talk(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
         let now = Instant::now();
-        if now >= state.prolong_at {
-            self.prolong(connection, state)?;
+        if now >= self.prolong_at {
+            self.prolong(connection)?;
         }
-        if now >= state.measure_at {
+        if now >= self.measure_at {
             let (jobs, oldest) = sql::depth(connection, self.queue)?;
             self.metrics.depth.set(jobs);
             self.metrics.oldest_seconds.set(oldest);
-            state.measure_at = now + DEPTH_INTERVAL;
+            self.measure_at = now + DEPTH_INTERVAL;
         }
-        let room = match state.deadline {
+        let room = match self.deadline {
             Some(_) => 0,
-            None => self.limits.claims - state.held.len() + state.done.len(),
+            None => self.limits.claims - self.held.len() + self.done.len(),
         };
-        let claims = room > 0
-            && (!state.done.is_empty()
-                || (now >= state.look_at && sql::is_due(connection, self.queue)?));
-        if claims || !state.done.is_empty() {
-            self.end_and_claim(connection, state, room)?;
-        } else if now >= state.look_at {
-            state.dry_turns += 1;
+        let looks = now >= self.look_at;
+        if !self.done.is_empty() || (room > 0 && looks && sql::is_due(connection, self.queue)?) {
+            self.end_and_claim(connection, room)?;
+        } else if looks {
+            self.dry_turns += 1;
         }
-        state.look_at = Instant::now() + DRY.pause(state.dry_turns);
+        self.look_at = Instant::now() + DRY.pause(self.dry_turns);
         Ok(())
     }
 
-    fn prolong(
-        &self,
-        connection: &mut Conn,
-        state: &mut State<H::Outcome>,
-    ) -> Result<(), mysql::Error> {
-        if !state.held.is_empty() {
-            let lost = sql::prolong(connection, &state.held, self.limits.lease)?;
+    fn prolong(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
+        if !self.held.is_empty() {
+            let lost = sql::prolong(connection, &self.held, self.limits.lease)?;
             if lost > 0 {
                 tracing::warn!(
                     queue = self.queue,
@@ -211,132 +185,109 @@ impl<H: Handler> QueueThread<H> {
                 );
             }
         }
-        state.prolong_at = Instant::now() + self.prolong_interval();
+        // Not as long as the database takes a connection that says nothing for lost.
+        let keep_alive = self.database.timeouts().keep_alive();
+        self.prolong_at = Instant::now() + keep_alive.min(self.limits.lease / PROLONGATIONS);
         Ok(())
     }
 
-    /// Not as long as the database takes a connection that says nothing for lost.
-    fn prolong_interval(&self) -> Duration {
-        let keep_alive = self.database.timeouts().keep_alive();
-        keep_alive.min(self.limits.lease / PROLONGATIONS)
-    }
-
     /// Ends what is done, and claims up to `room` jobs, in one transaction.
-    fn end_and_claim(
-        &self,
-        connection: &mut Conn,
-        state: &mut State<H::Outcome>,
-        room: usize,
-    ) -> Result<(), mysql::Error> {
+    fn end_and_claim(&mut self, connection: &mut Conn, room: usize) -> Result<(), mysql::Error> {
         let done = transaction(connection, |transaction| {
-            let ended = self.end(transaction, &state.done)?;
+            let ended = self.end(transaction, &self.done)?;
             let claimed = sql::claim(transaction, self.queue, room, self.limits.lease)?;
             Ok((ended, claimed))
         });
         let (ended, claimed) = match done {
             Ok(done) => done,
-            Err(error) => {
-                return match ErrorClass::of(&error).recovery() {
-                    Recovery::TryAgain => Ok(()),
-                    // Which one the database refuses is seen when each is ended by itself.
-                    Recovery::TrySingly | Recovery::Split if !state.done.is_empty() => {
-                        self.end_singly(connection, state)
-                    }
-                    Recovery::TrySingly | Recovery::Split | Recovery::Reconnect => Err(error),
-                };
+            Err(error) if ErrorClass::of(&error).recovery() == Recovery::TryAgain => return Ok(()),
+            // Which one the database refuses is seen when each is ended by itself.
+            Err(error) if is_refusal(&error) && !self.done.is_empty() => {
+                return self.end_singly(connection);
             }
+            Err(error) => return Err(error),
         };
-        self.count(ended);
-        for (job, _result) in state.done.drain(..) {
-            state.held.remove(&job.claim());
+        ended.into_iter().for_each(IntCounter::inc);
+        for (job, _result) in self.done.drain(..) {
+            self.held.remove(&job.claim());
         }
-        state.dry_turns = if claimed.is_empty() {
-            state.dry_turns + 1
+        self.dry_turns = if claimed.is_empty() {
+            self.dry_turns + 1
         } else {
             0
         };
         for job in claimed {
-            self.hand_out(state, job);
+            self.hand_out(job);
         }
-        self.metrics.held.set(size(state.held.len()));
+        self.metrics.held.set(size(self.held.len()));
         Ok(())
     }
 
     /// Ends each that is done in a transaction of its own. What the database refuses is tried again later, like work that
     /// failed.
-    fn end_singly(
-        &self,
-        connection: &mut Conn,
-        state: &mut State<H::Outcome>,
-    ) -> Result<(), mysql::Error> {
-        while let Some((job, result)) = state.done.pop() {
-            let claim = job.claim();
-            let one = [(job, result)];
-            let ended = transaction(connection, |transaction| self.end(transaction, &one));
-            let [(job, result)] = one;
-            match ended {
+    fn end_singly(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
+        while let Some(last) = self.done.len().checked_sub(1) {
+            match transaction(connection, |transaction| {
+                self.end(transaction, &self.done[last..])
+            }) {
                 Ok(ended) => {
-                    self.count(ended);
-                    state.held.remove(&claim);
+                    ended.into_iter().for_each(IntCounter::inc);
+                    self.held.remove(&self.done[last].0.claim());
+                    self.done.truncate(last);
                 }
-                Err(error) => {
-                    let recovery = ErrorClass::of(&error).recovery();
-                    let is_refused = matches!(recovery, Recovery::TrySingly | Recovery::Split);
-                    // A refusal of what says that the work failed is the database's own trouble.
-                    if is_refused && result.is_ok() {
-                        let incident = Incident::draw();
-                        tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, %error, "an outcome is refused");
-                        let cause =
-                            format!("the outcome was refused; the log tells why, by {incident}");
-                        state.done.push((job, Err(WorkError::Retry(cause))));
-                    } else {
-                        state.done.push((job, result));
-                        return Err(error);
-                    }
+                // A refusal of what says that the work failed is the database's own trouble.
+                Err(error) if is_refusal(&error) && self.done[last].1.is_ok() => {
+                    let (job, result) = &mut self.done[last];
+                    let incident = Incident::draw();
+                    tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, error = without_values(&error), "an outcome is refused");
+                    let cause =
+                        format!("the outcome was refused; the log tells why, by {incident}");
+                    *result = Err(WorkError::Retry(cause));
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Writes what came of the jobs that are still held, and ends them or gives them back.
+    /// Writes what came of the jobs that are still held, and ends them or gives them back. Gives what counts each of them.
     fn end(
         &self,
         transaction: &mut Conn,
         done: &[Done<H::Outcome>],
-    ) -> Result<Ended, mysql::Error> {
-        let mut ended = Ended::default();
+    ) -> Result<Vec<&IntCounter>, mysql::Error> {
+        let mut ended = Vec::new();
         if done.is_empty() {
             return Ok(ended);
         }
         let held = sql::lock_held(transaction, done.iter().map(|(job, _)| job))?;
         let (mut over, mut outcomes) = (Vec::new(), Vec::new());
         for (job, result) in done {
-            match result {
-                _ if !held.contains(&job.claim()) => ended.lost += 1,
+            let counter = match result {
+                _ if !held.contains(&job.claim()) => &self.metrics.leases_lost,
                 Ok(outcome) => {
                     over.push(job);
                     outcomes.push((job, outcome));
+                    &self.metrics.done
                 }
                 Err(WorkError::Retry(cause)) if job.attempt < self.limits.max_attempts => {
                     let pause = self.limits.backoff.pause(job.attempt - 1);
                     sql::retry(transaction, job, pause, cause)?;
-                    ended.retried += 1;
+                    &self.metrics.retried
                 }
                 Err(WorkError::Retry(cause) | WorkError::Fatal(cause)) => {
                     // A claim that gives it up is no attempt.
-                    let attempt = job.attempt - u32::from(self.is_given_up(job));
                     let last = Job {
-                        attempt,
+                        attempt: job.attempt.min(self.limits.max_attempts),
                         ..job.clone()
                     };
                     self.handler.fail(transaction, &last, cause)?;
                     over.push(job);
-                    ended.failed += 1;
+                    &self.metrics.failed
                 }
-            }
+            };
+            ended.push(counter);
         }
-        ended.done = outcomes.len() as u64;
         if !outcomes.is_empty() {
             self.handler.complete(transaction, &outcomes)?;
         }
@@ -346,46 +297,30 @@ impl<H: Handler> QueueThread<H> {
         Ok(ended)
     }
 
-    fn count(&self, ended: Ended) {
-        self.metrics.done.inc_by(ended.done);
-        self.metrics.retried.inc_by(ended.retried);
-        self.metrics.failed.inc_by(ended.failed);
-        self.metrics.leases_lost.inc_by(ended.lost);
-    }
-
     /// Gives a job that was claimed to a thread. Not one that has been claimed too often: those who worked on it died.
-    fn hand_out(&self, state: &mut State<H::Outcome>, Claimed { mut job, before }: Claimed) {
+    fn hand_out(&mut self, (mut job, claimed_before): Claimed) {
         self.metrics.claimed.inc();
-        state.held.insert(job.claim());
+        self.held.insert(job.claim());
         if job.attempt == 1 {
             let wait = (job.claimed_at - job.enqueued_at).to_std();
             self.metrics
                 .wait_seconds
                 .observe(wait.unwrap_or_default().as_secs_f64());
         }
-        if self.is_given_up(&job) {
-            job.claimed_at = before.unwrap_or(job.claimed_at);
+        if job.attempt > self.limits.max_attempts {
+            job.claimed_at = claimed_before.unwrap_or(job.claimed_at);
             let cause = job.last_error.clone();
             let cause = cause.unwrap_or_else(|| "who worked on it died each time".to_owned());
-            state.done.push((job, Err(WorkError::Fatal(cause))));
+            self.done.push((job, Err(WorkError::Fatal(cause))));
         } else {
             let sent = self.to_work.send(job);
             sent.expect("this thread holds a receiver, and what is held fits in");
         }
     }
 
-    fn is_given_up(&self, job: &Job) -> bool {
-        job.attempt > self.limits.max_attempts
-    }
-
-    /// Gives back what is held.
-    fn release(&self, state: &mut State<H::Outcome>, which: Release) {
-        let mut claims: HashSet<_> = self.not_begun.try_iter().map(|job| job.claim()).collect();
-        state.held.retain(|claim| !claims.contains(claim));
-        if let Release::All = which {
-            claims.extend(state.held.drain());
-        }
-        let Some(connection) = state.connection.as_mut().filter(|_| !claims.is_empty()) else {
+    /// Gives back what was claimed.
+    fn release(&mut self, claims: &HashSet<Claim>) {
+        let Some(connection) = self.session.as_mut().filter(|_| !claims.is_empty()) else {
             return;
         };
         tracing::info!(
@@ -393,24 +328,14 @@ impl<H: Handler> QueueThread<H> {
             jobs = claims.len(),
             "giving back what is not done"
         );
-        if let Err(error) = sql::release(connection, &claims) {
+        if let Err(error) = sql::release(connection, claims) {
             tracing::warn!(queue = self.queue, %error, "jobs are claimed again when their leases are over");
         }
     }
 }
 
-/// What is given back.
-#[derive(Clone, Copy)]
-enum Release {
-    NotBegun,
-    All,
-}
-
-/// What became of jobs.
-#[derive(Clone, Copy, Default)]
-struct Ended {
-    done: u64,
-    retried: u64,
-    failed: u64,
-    lost: u64,
+/// Whether the database refuses something in what was to be written.
+fn is_refusal(error: &mysql::Error) -> bool {
+    let recovery = ErrorClass::of(error).recovery();
+    matches!(recovery, Recovery::TrySingly | Recovery::Split)
 }

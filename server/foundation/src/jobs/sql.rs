@@ -7,12 +7,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use mysql::Conn;
 use mysql::prelude::Queryable;
-use mysql::{Conn, Row};
 use uuid::Uuid;
 
 use super::{Claim, Job};
-use crate::mysql::{column, run_all, time};
+use crate::mysql::run_all;
 
 /// The table, for the schema of each service that has a queue. It holds what waits and what is claimed; a job that has ended
 /// is not there any more.
@@ -64,10 +64,7 @@ pub(super) fn is_due(connection: &mut Conn, queue: &str) -> Result<bool, mysql::
 }
 
 /// A job that is claimed, and when it was claimed before by one that was not heard of any more.
-pub(super) struct Claimed {
-    pub(super) job: Job,
-    pub(super) before: Option<DateTime<Utc>>,
-}
+pub(super) type Claimed = (Job, Option<DateTime<Utc>>);
 
 /// Claims up to `most` jobs, those that have waited longest, until the lease is over. Passes over what others are claiming.
 pub(super) fn claim(
@@ -76,46 +73,40 @@ pub(super) fn claim(
     most: usize,
     lease: Duration,
 ) -> Result<Vec<Claimed>, mysql::Error> {
-    let rows: Vec<Row> = transaction.exec(
-        "SELECT id, payload, attempt, enqueued_at, last_error, UTC_TIMESTAMP(6), claimed_at
+    let jobs = transaction.exec_map(
+        "SELECT id, payload, attempt + 1, enqueued_at, last_error, UTC_TIMESTAMP(6), claimed_at
          FROM jobs FORCE INDEX (claim)
          WHERE queue = ? AND available_at <= UTC_TIMESTAMP(6)
          ORDER BY available_at
          LIMIT ?
          FOR UPDATE SKIP LOCKED",
         (queue, most),
+        |(id, payload, attempt, enqueued_at, last_error, claimed_at, before)| {
+            let utc = |time: NaiveDateTime| time.and_utc();
+            let job = Job {
+                id,
+                payload,
+                attempt,
+                enqueued_at: utc(enqueued_at),
+                claimed_at: utc(claimed_at),
+                last_error,
+            };
+            (job, Option::map(before, utc))
+        },
     )?;
-    let jobs: Vec<Claimed> = rows.into_iter().map(claimed).collect::<Result<_, _>>()?;
-    if let Some(first) = jobs.first() {
+    if let Some((first, _)) = jobs.first() {
         transaction.query_drop(format!(
             "UPDATE jobs FORCE INDEX (PRIMARY)
              SET attempt = attempt + 1,
                  claimed_at = '{}',
                  available_at = UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND
              WHERE id IN ({})",
-            first.job.claimed_at.format("%F %T%.6f"),
+            first.claimed_at.format("%F %T%.6f"),
             microseconds(lease),
-            ids(jobs.iter().map(|claimed| &claimed.job))
+            ids(jobs.iter().map(|(job, _)| job))
         ))?;
     }
     Ok(jobs)
-}
-
-fn claimed(mut row: Row) -> Result<Claimed, mysql::Error> {
-    let attempts: u32 = column(&mut row, 2)?;
-    let before: Option<NaiveDateTime> = column(&mut row, 6)?;
-    let job = Job {
-        id: column(&mut row, 0)?,
-        payload: column(&mut row, 1)?,
-        attempt: attempts + 1,
-        enqueued_at: time(&mut row, 3)?,
-        last_error: column(&mut row, 4)?,
-        claimed_at: time(&mut row, 5)?,
-    };
-    Ok(Claimed {
-        job,
-        before: before.map(|before| before.and_utc()),
-    })
 }
 
 /// The claims of these jobs that still hold. They are locked, and so go on to hold.

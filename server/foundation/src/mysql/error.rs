@@ -152,9 +152,7 @@ pub fn code(error: &mysql::Error) -> Option<u16> {
 pub fn without_values(error: &mysql::Error) -> String {
     match error {
         mysql::Error::MySqlError(error) if [1062, 1366].contains(&error.code) => {
-            let key = (error.code == 1062)
-                .then(|| key_of(&error.message))
-                .flatten();
+            let key = key_of(&error.message).filter(|_| error.code == 1062);
             let of = key.map_or(String::new(), |name| format!(", of {name}"));
             format!("ERROR {} ({}){of}", error.code, error.state)
         }

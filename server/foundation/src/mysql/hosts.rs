@@ -5,9 +5,9 @@
 //! within a pause. Of several, each must say that it takes writes; a single one is not asked: it may be a proxy that knows
 //! better.
 
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,27 +54,25 @@ impl Hosts {
         }
     }
 
-    /// The same hosts, for connections without a database, which may not be there yet.
-    pub(super) fn without_database(&self, timeouts: Timeouts) -> Self {
-        let without =
-            |host: &Arc<Host>| OptsBuilder::from_opts(host.options.clone()).db_name(None::<String>);
-        let options = self.all.iter().map(without).map(Opts::from);
-        Self::new(options.collect(), timeouts)
-    }
-
     /// A connection to the host that takes writes, of several known since it was made to do so. Waits as long as
     /// connecting may take, and again as long if others connect as well; after a failure it fails at once until the next
     /// search is due.
     pub(super) fn connect(&self) -> Result<Conn, NoPrimary> {
         let mut search = self.search.lock();
-        if let (false, Some(no_primary)) = (search.is_due(), self.last_failure()) {
+        if search.not_before.is_some_and(|due| Instant::now() < due)
+            && let Some(no_primary) = self.last_failure.lock().clone()
+        {
             return Err(no_primary);
         }
-        match self.find(search.current) {
+        match self.find(search.current.unwrap_or_default()) {
             Ok((index, connection)) => {
-                let is_new = search.found(index);
+                let found = Search {
+                    current: Some(index),
+                    ..Search::default()
+                };
+                let before = std::mem::replace(&mut *search, found).current;
                 *self.last_failure.lock() = None;
-                if is_new && self.all.len() > 1 {
+                if before != Some(index) && self.all.len() > 1 {
                     tracing::info!(
                         host = self.all[index].name,
                         "this database host takes writes"
@@ -83,21 +81,18 @@ impl Hosts {
                 Ok(connection)
             }
             Err(no_primary) => {
-                search.failed();
+                search.not_before = Some(Instant::now() + PAUSES.pause(search.failures));
+                search.failures += 1;
                 *self.last_failure.lock() = Some(no_primary.clone());
                 Err(no_primary)
             }
         }
     }
 
-    /// What is wrong with the hosts, while none gives a connection. Does not wait for a search.
-    fn last_failure(&self) -> Option<NoPrimary> {
-        self.last_failure.lock().clone()
-    }
-
     /// What is wrong with the hosts, while none of several takes writes. Does not wait for a search.
     pub(super) fn no_primary(&self) -> Option<NoPrimary> {
-        self.last_failure().filter(|_| self.all.len() > 1)
+        let last_failure = self.last_failure.lock();
+        last_failure.clone().filter(|_| self.all.len() > 1)
     }
 
     /// Whether a connection is fit for use: alive, and where there are several hosts, one to the host that takes writes.
@@ -113,20 +108,17 @@ impl Hosts {
         let deadline = Instant::now() + self.connect_timeout;
         let mut reasons: Vec<Unfit> = self.all.iter().map(|_| Unfit::Silent).collect();
         let (answer_to, answers) = channel();
-        self.all[first].ask(first, &answer_to);
+        self.all[first].ask(first, &answer_to, Host::connect);
         // The others need time as well.
         match answers.recv_timeout(HEAD_START.min(self.connect_timeout / 2)) {
             Ok((_, Ok(connection))) => return Ok((first, connection)),
             Ok((_, Err(reason))) => reasons[first] = reason,
             Err(_late) => {}
         }
-        for (index, host) in self
-            .all
-            .iter()
-            .enumerate()
-            .filter(|&(index, _)| index != first)
-        {
-            host.ask(index, &answer_to);
+        for (index, host) in self.all.iter().enumerate() {
+            if index != first {
+                host.ask(index, &answer_to, Host::connect);
+            }
         }
         drop(answer_to);
         let time_left = || deadline.saturating_duration_since(Instant::now());
@@ -149,8 +141,8 @@ struct Host {
     must_take_writes: bool,
     /// The statements that set up a session.
     settings: Arc<str>,
-    /// A frozen host answers late or never; meanwhile it is not asked again.
-    asked: AtomicBool,
+    /// Locked while the host is asked. A frozen one answers late or never; meanwhile it is not asked again.
+    asked: Mutex<()>,
 }
 
 type Answer = (usize, Result<Conn, Unfit>);
@@ -170,28 +162,24 @@ impl Host {
             options,
             must_take_writes,
             settings,
-            asked: AtomicBool::new(false),
+            asked: Mutex::default(),
         }
     }
 
-    /// Asks the host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may take.
-    fn ask(self: &Arc<Self>, index: usize, answer_to: &Sender<Answer>) {
-        self.ask_for(index, answer_to, Self::connect);
-    }
-
-    fn ask_for(
+    /// Asks the host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may
+    /// take. One thread at a time: what was asked earlier may still be without an answer.
+    fn ask(
         self: &Arc<Self>,
         index: usize,
         answer_to: &Sender<Answer>,
         connect: impl FnOnce(&Self) -> Result<Conn, Unfit> + Send + 'static,
     ) {
-        if self.asked.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let asked = Asked(Arc::clone(self));
-        let answer_to = answer_to.clone();
+        let (host, answer_to) = (Arc::clone(self), answer_to.clone());
         let question = move || {
-            let answer = connect(&asked.0);
+            let Some(asked) = host.asked.try_lock() else {
+                return;
+            };
+            let answer = connect(&host);
             drop(asked);
             // If another host was faster, nobody waits for this one.
             let _ = answer_to.send((index, answer));
@@ -238,15 +226,6 @@ impl Host {
     }
 }
 
-/// The host is being asked until this is dropped, by a panic as well.
-struct Asked(Arc<Host>);
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.0.asked.store(false, Ordering::Relaxed);
-    }
-}
-
 /// Options with which the driver tries all addresses of a host's name, one after the other, each for its share of the time
 /// to connect. The last share is for what follows on the connection.
 ///
@@ -259,56 +238,28 @@ fn to_each_address(options: &Opts, addresses: &[SocketAddr]) -> Vec<Opts> {
     ) else {
         return vec![options.clone()];
     };
-    let mut families: Vec<IpAddr> = Vec::new();
-    for address in addresses {
-        let any = match address {
-            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
-        if !families.contains(&any) {
-            families.push(any);
-        }
-    }
+    let any = |address: &SocketAddr| match address {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    let first = any(&addresses[0]);
+    let other = addresses.iter().map(any).find(|family| *family != first);
     let bound = |any: IpAddr| {
         OptsBuilder::from_opts(options.clone())
             .tcp_connect_timeout(Some(timeout / (count + 1)))
             .bind_address(Some(SocketAddr::from((any, 0))))
             .into()
     };
-    families.into_iter().map(bound).collect()
+    iter::once(first).chain(other).map(bound).collect()
 }
 
 /// How finding the host goes.
 #[derive(Default)]
 struct Search {
-    /// Index of the one that took writes last, or is asked first.
-    current: usize,
-    found_before: bool,
+    /// Index of the one that took writes last.
+    current: Option<usize>,
     failures: u32,
     not_before: Option<Instant>,
-}
-
-impl Search {
-    fn is_due(&self) -> bool {
-        self.not_before
-            .is_none_or(|not_before| not_before <= Instant::now())
-    }
-
-    /// Gives whether this is another one than before, or the first at all.
-    fn found(&mut self, index: usize) -> bool {
-        let is_new = index != self.current || !self.found_before;
-        *self = Self {
-            current: index,
-            found_before: true,
-            ..Self::default()
-        };
-        is_new
-    }
-
-    fn failed(&mut self) {
-        self.not_before = Some(Instant::now() + PAUSES.pause(self.failures));
-        self.failures += 1;
-    }
 }
 
 #[cfg(test)]
@@ -330,15 +281,21 @@ mod tests {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let host = host(nobody, Duration::from_secs(1));
         let (answer_to, answers) = channel();
-        for _ in 0..3 {
-            host.ask_for(0, &answer_to, |_| panic!("by the test"));
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while host.asked.load(Ordering::Relaxed) && Instant::now() < deadline {
-                thread::yield_now();
+        let (panics_to, panics) = channel::<()>();
+        host.ask(0, &answer_to, move |_| {
+            drop(panics_to);
+            panic!("by the test")
+        });
+        // Until it is about to panic.
+        let _closed = panics.recv();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let answer = loop {
+            host.ask(0, &answer_to, Host::connect);
+            match answers.recv_timeout(Duration::from_millis(100)) {
+                Err(_late) if Instant::now() < deadline => {}
+                answer => break answer,
             }
-        }
-        host.ask(0, &answer_to);
-        let answer = answers.recv_timeout(Duration::from_secs(10));
+        };
         assert!(matches!(answer, Ok((0, Err(Unfit::Failed(_))))));
     }
 

@@ -1,6 +1,6 @@
 //! What is counted of the database's connections.
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::telemetry::Registry;
 
@@ -10,18 +10,6 @@ pub const DATABASE_SECONDS: &[f64] = &[
     10.0,
 ];
 
-/// The metrics of all pools.
-#[derive(Debug, Clone)]
-pub(super) struct DatabaseMetrics {
-    connections: IntGaugeVec,
-    limit: IntGaugeVec,
-    opened: IntCounterVec,
-    not_opened: IntCounterVec,
-    lost: IntCounterVec,
-    timeouts: IntCounterVec,
-    wait: HistogramVec,
-}
-
 /// A pool of connections to the database.
 #[derive(Debug, Clone)]
 pub struct PoolMetrics {
@@ -30,75 +18,54 @@ pub struct PoolMetrics {
     limit: IntGauge,
     /// Connections that are open now; shown as those that are idle and those in use.
     pub open: IntGauge,
-    /// Counts connections made.
-    pub opened: IntCounter,
-    /// Counts connections that could not be made.
-    pub not_opened: IntCounter,
-    /// Counts connections that had to be given up.
-    pub lost: IntCounter,
-    /// Times waiting for a connection of the pool.
-    pub wait: Histogram,
-    /// Counts waits in vain.
-    pub timeouts: IntCounter,
-}
-
-impl DatabaseMetrics {
-    /// Registers them.
-    pub(super) fn new(registry: &Registry) -> Self {
-        let counters = |name, meaning| registry.counters(name, meaning, &["pool"]);
-        Self {
-            connections: registry.gauges(
-                "database_connections",
-                "Open connections to the database, in use or idle",
-                &["pool", "state"],
-            ),
-            limit: registry.gauges(
-                "database_connections_limit",
-                "Most connections that may be open",
-                &["pool"],
-            ),
-            opened: counters(
-                "database_connections_opened_total",
-                "Connections made to the database",
-            ),
-            not_opened: counters(
-                "database_connect_failures_total",
-                "Failed attempts to connect to the database",
-            ),
-            lost: counters(
-                "database_connections_lost_total",
-                "Connections given up after an error",
-            ),
-            timeouts: counters(
-                "database_connection_timeouts_total",
-                "Waits for a connection that were given up",
-            ),
-            wait: registry.histograms(
-                "database_connection_wait_seconds",
-                "Waiting for a connection, idle or new",
-                &["pool"],
-                DATABASE_SECONDS,
-            ),
-        }
-    }
-
-    /// Those of the pool of this name.
-    pub(super) fn of(&self, pool: &str) -> PoolMetrics {
-        PoolMetrics {
-            idle: self.connections.with_label_values(&[pool, "idle"]),
-            in_use: self.connections.with_label_values(&[pool, "in_use"]),
-            limit: self.limit.with_label_values(&[pool]),
-            open: IntGauge::new("open", "not shown").expect("the name is a constant"),
-            opened: self.opened.with_label_values(&[pool]),
-            not_opened: self.not_opened.with_label_values(&[pool]),
-            lost: self.lost.with_label_values(&[pool]),
-            wait: self.wait.with_label_values(&[pool]),
-            timeouts: self.timeouts.with_label_values(&[pool]),
-        }
-    }
+    pub(super) opened: IntCounter,
+    pub(super) not_opened: IntCounter,
+    pub(super) lost: IntCounter,
+    pub(super) wait: Histogram,
+    pub(super) timeouts: IntCounter,
 }
 
 impl PoolMetrics {
+    /// Registers them, with the pool's name as a label.
+    pub(crate) fn new(registry: &Registry, pool: &'static str) -> Self {
+        let registry = registry.labelled("pool", pool);
+        let connections = registry.gauges(
+            "database_connections",
+            "Open connections to the database, in use or idle",
+            &["state"],
+        );
+        Self {
+            idle: connections.with_label_values(&["idle"]),
+            in_use: connections.with_label_values(&["in_use"]),
+            limit: registry.gauge(
+                "database_connections_limit",
+                "Most connections that may be open",
+            ),
+            open: IntGauge::new("open", "not shown").expect("the name is a constant"),
+            opened: registry.counter(
+                "database_connections_opened_total",
+                "Connections made to the database",
+            ),
+            not_opened: registry.counter(
+                "database_connect_failures_total",
+                "Failed attempts to connect to the database",
+            ),
+            lost: registry.counter(
+                "database_connections_lost_total",
+                "Connections given up after an error",
+            ),
+            wait: registry.histogram(
+                "database_connection_wait_seconds",
+                "Waiting for a connection, idle or new",
+                DATABASE_SECONDS,
+            ),
+            timeouts: registry.counter(
+                "database_connection_timeouts_total",
+                "Waits for a connection that were given up",
+            ),
+        }
+    }
+
     /// The state of the pool.
     pub fn set_connections(&self, in_use: i64, limit: u8) {
         let open = self.open.get();

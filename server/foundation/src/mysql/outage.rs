@@ -49,31 +49,30 @@ impl Outage {
         self.settle();
         let now = Instant::now();
         let mut guard = self.ongoing.lock();
-        let Some(ongoing) = &mut *guard else {
-            let incident = Incident::draw();
-            *guard = Some(Ongoing {
-                incident,
-                since: now,
-                reported: now,
-                failures: 1,
-                failed: access,
-                recovered: None,
-            });
-            drop(guard);
-            tracing::warn!(instance = %incident, %cause, "the database fails");
-            return incident;
-        };
+        let is_first = guard.is_none();
+        let ongoing = guard.get_or_insert_with(|| Ongoing {
+            incident: Incident::draw(),
+            since: now,
+            reported: now,
+            failures: 0,
+            failed: access,
+            recovered: None,
+        });
         ongoing.failures += 1;
         ongoing.failed = ongoing.failed.max(access);
         ongoing.recovered = None;
-        let (incident, failures, lasted) =
-            (ongoing.incident, ongoing.failures, ongoing.since.elapsed());
-        if now.duration_since(ongoing.reported) >= OUTAGE_REPORT_INTERVAL {
+        let is_due = now.duration_since(ongoing.reported) >= OUTAGE_REPORT_INTERVAL;
+        if is_due {
             ongoing.reported = now;
-            drop(guard);
+        }
+        let (incident, failures, lasted) =
+            (ongoing.incident, ongoing.failures, now - ongoing.since);
+        drop(guard);
+        if is_first {
+            tracing::warn!(instance = %incident, %cause, "the database fails");
+        } else if is_due {
             tracing::warn!(instance = %incident, failures, ?lasted, %cause, "the database still fails");
         } else {
-            drop(guard);
             tracing::debug!(instance = %incident, %cause, "the database fails again");
         }
         incident

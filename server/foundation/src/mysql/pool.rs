@@ -13,7 +13,7 @@ use r2d2_mysql::r2d2::{self, ManageConnection};
 
 use crate::thread_pool::ThreadPool;
 
-use super::error::ErrorClass;
+use super::error::{ErrorClass, without_values};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::{Access, DatabaseAway, Outage};
@@ -75,13 +75,10 @@ impl Pool {
         deadline: Instant,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
     ) -> Result<T, DatabaseAway> {
-        match self.run_once(deadline, query) {
-            Ok(answer) => {
-                self.outage.succeed(access);
-                Ok(answer)
-            }
-            Err(cause) => Err(self.away(access, &cause)),
-        }
+        let answer = self.run_once(deadline, query);
+        let answer = answer.map_err(|cause| self.away(access, &cause))?;
+        self.outage.succeed(access);
+        Ok(answer)
     }
 
     fn run_once<T: Send + 'static>(
@@ -132,10 +129,9 @@ impl Pool {
     /// Makes a connection that is counted by `metrics`, and drops it.
     ///
     /// # Errors
-    /// [`DatabaseAway`], noted as a failure of `access`.
+    /// [`DatabaseAway`]
     pub fn check_connecting(
         &self,
-        access: Access,
         deadline: Instant,
         metrics: &PoolMetrics,
     ) -> Result<(), DatabaseAway> {
@@ -144,7 +140,7 @@ impl Pool {
             let session = Session::open(&hosts, &metrics);
             session.map(drop).map_err(NotRun::NoConnection)
         });
-        checked.map_err(|cause| self.away(access, &cause))
+        checked.map_err(|cause| self.away(Access::CheckWritable, &cause))
     }
 
     fn away(&self, access: Access, cause: &NotRun) -> DatabaseAway {
@@ -171,11 +167,7 @@ impl Pool {
         self.threads.submit(Box::new(move || {
             let begin = || {
                 let is_late = is_first.swap(true, Ordering::AcqRel);
-                if is_late {
-                    Err(NotRun::NotBegun)
-                } else {
-                    Ok(())
-                }
+                (!is_late).then_some(()).ok_or(NotRun::NotBegun)
             };
             let _ = answer_to.send(work(&begin));
         }));
@@ -207,7 +199,7 @@ enum NotRun {
     #[error("{0}")]
     NoConnection(NoPrimary),
     /// The database did, or the way to it.
-    #[error("{0}")]
+    #[error("{}", without_values(.0))]
     Failed(mysql::Error),
     /// The connection was not there, or not known to be alive, until the deadline.
     #[error("no connection in time")]
@@ -242,20 +234,14 @@ pub struct Session {
 
 impl Session {
     pub(super) fn open(hosts: &Hosts, metrics: &PoolMetrics) -> Result<Self, NoPrimary> {
-        match hosts.connect() {
-            Ok(connection) => {
-                metrics.opened.inc();
-                metrics.open.inc();
-                Ok(Self {
-                    connection,
-                    metrics: metrics.clone(),
-                })
-            }
-            Err(no_primary) => {
-                metrics.not_opened.inc();
-                Err(no_primary)
-            }
-        }
+        let connection = hosts.connect();
+        let connection = connection.inspect_err(|_| metrics.not_opened.inc())?;
+        metrics.opened.inc();
+        metrics.open.inc();
+        Ok(Self {
+            connection,
+            metrics: metrics.clone(),
+        })
     }
 
     /// Closes it, as it failed.

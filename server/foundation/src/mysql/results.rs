@@ -2,10 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use mysql::prelude::{FromValue, Queryable};
-use mysql::{Conn, Row};
-
-/// The result sets of one round trip.
-pub type Results<'c> = mysql::QueryResult<'c, 'c, 'c, mysql::Text>;
+use mysql::{Conn, QueryResult, Row, Text};
 
 /// Reads a date and time of a row as UTC.
 ///
@@ -32,7 +29,7 @@ pub fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, mysql::Err
 /// # Errors
 /// As the database says, or if there is none.
 pub fn next_set<T>(
-    results: &mut Results<'_>,
+    results: &mut QueryResult<'_, '_, '_, Text>,
     read: impl Fn(Row) -> Result<T, mysql::Error>,
 ) -> Result<Vec<T>, mysql::Error> {
     let rows = results.iter();

@@ -14,85 +14,81 @@ use super::timeouts::Timeouts;
 /// Longer than the pool keeps one, see [`LONGEST_IDLE`](super::pool::LONGEST_IDLE).
 const IDLE_SECONDS: u64 = 90;
 
-/// Who knows a variable. The other takes what stands in the comment for a comment.
-#[derive(Clone, Copy)]
-enum KnownTo {
-    Both,
-    MariaDb,
-    MySql,
-}
+/// Who knows a variable: what stands before and behind it in a list. For the other it is a comment.
+type KnownTo = [&'static str; 2];
 
-impl KnownTo {
-    /// A part of a list, behind a comma, for those who know the variable.
-    fn listed(self, part: &str) -> String {
-        match self {
-            Self::Both => format!(", {part}"),
-            Self::MariaDb => format!(" /*M!100300 , {part} */"),
-            Self::MySql => format!(" /*!80000 , {part} */"),
-        }
-    }
-}
+const BOTH: KnownTo = [", ", ""];
+const MARIADB: KnownTo = [" /*M!100300 , ", " */"];
+const MYSQL: KnownTo = [" /*!80000 , ", " */"];
 
 /// The statements that set the variables which change what our statements do, and read them.
 pub(super) fn statements(timeouts: Timeouts) -> String {
-    use KnownTo::{Both, MariaDb, MySql};
     let numbers = [timeouts.wait_timeout_seconds(), IDLE_SECONDS, u64::MAX];
     let [wait, idle, most] = &numbers.map(|number| number.to_string());
     // Who knows it, its name, the value in the SET statement, and the value as the database shows it afterwards. Without the
     // former another statement sets it, or only the operator may.
     let variables: [(KnownTo, &str, Option<&str>, &str); 24] = [
         // Off, pages show the first snapshot of their connection for ever, and what set-up writes is rolled back.
-        (Both, "autocommit", Some("1"), "1"),
+        (BOTH, "autocommit", Some("1"), "1"),
         // CHAIN begins a transaction with each COMMIT, RELEASE ends the connection with it.
-        (Both, "completion_type", Some("0"), "NO_CHAIN"),
+        (BOTH, "completion_type", Some("0"), "NO_CHAIN"),
         // Strict: a value that does not fit is an error and not cut. Nothing else: ANSI_QUOTES or ORACLE is another SQL.
         (
-            Both,
+            BOTH,
             "sql_mode",
             Some("'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"),
             "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
         ),
         // For SYSDATE: dates are UTC.
-        (Both, "time_zone", Some("'+00:00'"), "+00:00"),
+        (BOTH, "time_zone", Some("'+00:00'"), "+00:00"),
         // Fewer rows, or a refusal of large tables, would cut pages and replies short.
-        (Both, "sql_select_limit", Some(most.as_str()), most),
-        (Both, "sql_big_selects", Some("1"), "1"),
+        (BOTH, "sql_select_limit", Some(most.as_str()), most),
+        (BOTH, "sql_big_selects", Some("1"), "1"),
         // Off, InnoDB may take a second row with the same number or request id.
-        (Both, "unique_checks", Some("1"), "1"),
+        (BOTH, "unique_checks", Some("1"), "1"),
         // Bounds both kinds of waiting, for the lock and for those who change tables, below our own for an answer.
-        (Both, "innodb_lock_wait_timeout", Some(wait), wait),
-        (Both, "lock_wait_timeout", Some(wait), wait),
+        (BOTH, "innodb_lock_wait_timeout", Some(wait), wait),
+        (BOTH, "lock_wait_timeout", Some(wait), wait),
         // A pool finds its idle connections as it left them; the writer's own is shorter.
-        (Both, "wait_timeout", Some(idle), idle),
+        (BOTH, "wait_timeout", Some(idle), idle),
         // A replica that freezes in the midst of a packet holds the lock no longer than one between packets.
-        (Both, "net_read_timeout", Some(wait), wait),
-        (Both, "net_write_timeout", Some(wait), wait),
+        (BOTH, "net_read_timeout", Some(wait), wait),
+        (BOTH, "net_write_timeout", Some(wait), wait),
         // Ends statements that wait for the lock; waiting has its own bounds.
-        (MariaDb, "max_statement_time", Some("0"), "0.000000"),
-        (MySql, "max_execution_time", Some("0"), "0"),
+        (MARIADB, "max_statement_time", Some("0"), "0.000000"),
+        (MYSQL, "max_execution_time", Some("0"), "0"),
         // Is emptied of what a transaction made old only behind its commit in the engine, when its locks are free already
         // (commit_one_phase_2 in MariaDB's handler.cc): the next writer could be shown the past.
-        (MariaDb, "query_cache_type", Some("0"), "OFF"),
+        (MARIADB, "query_cache_type", Some("0"), "OFF"),
         // Makes a table of a long list of users, and then does not lock their rows in order.
-        (MariaDb, "in_predicate_conversion_threshold", Some("0"), "0"),
+        (MARIADB, "in_predicate_conversion_threshold", Some("0"), "0"),
         // By SET NAMES. In a smaller character set what lies outside it becomes '?', and names become equal.
-        (Both, "character_set_client", None, "utf8mb4"),
-        (Both, "character_set_results", None, "utf8mb4"),
-        (Both, "collation_connection", None, "utf8mb4_bin"),
+        (BOTH, "character_set_client", None, "utf8mb4"),
+        (BOTH, "character_set_results", None, "utf8mb4"),
+        (BOTH, "collation_connection", None, "utf8mb4_bin"),
         // By SET TRANSACTION. MariaDB knows the names of MySQL since 11.1 only.
-        (MariaDb, "tx_isolation", None, "READ-COMMITTED"),
-        (MySql, "transaction_isolation", None, "READ-COMMITTED"),
-        (MariaDb, "tx_read_only", None, "0"),
-        (MySql, "transaction_read_only", None, "0"),
+        (MARIADB, "tx_isolation", None, "READ-COMMITTED"),
+        (MYSQL, "transaction_isolation", None, "READ-COMMITTED"),
+        (MARIADB, "tx_read_only", None, "0"),
+        (MYSQL, "transaction_read_only", None, "0"),
         // To set it takes a right that we do without. Off, no replica of the database gets the messages.
-        (Both, "sql_log_bin", None, "1"),
+        (BOTH, "sql_log_bin", None, "1"),
     ];
     let (mut set, mut shown) = (String::new(), String::new());
-    for (known_to, name, set_to, shown_as) in variables {
+    for ([before, behind], name, set_to, shown_as) in variables {
         if let Some(value) = set_to {
-            set += &known_to.listed(&format!("{name} = {value}"));
+            set.extend([before, name, " = ", value, behind]);
         }
-        shown += &known_to.listed(&format!("'{name}', '{shown_as}', @@SESSION.{name}"));
+        shown.extend([
+            before,
+            "'",
+            name,
+            "', '",
+            shown_as,
+            "', @@SESSION.",
+            name,
+            behind,
+        ]);
     }
     // The character set first, for all else is said in it. The isolation: each statement sees what was committed
     // when it began, so what is read after the lock was got is the present; and no gap is locked.
@@ -127,10 +123,9 @@ fn check(mut row: Row) -> Result<(), mysql::Error> {
     for index in (0..row.len()).step_by(3) {
         let name: String = column(&mut row, index)?;
         let wanted: String = column(&mut row, index + 1)?;
-        // It may be NULL.
         let is: Option<String> = column(&mut row, index + 2)?;
-        if is.as_ref() != Some(&wanted) {
-            let is = is.as_deref().unwrap_or("NULL");
+        let is = is.as_deref().unwrap_or("NULL");
+        if is != wanted {
             return Err(own_error(format!(
                 "its setting {name} is {is} in this session, and must be {wanted}"
             )));

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, DriverError};
+use mysql::{Conn, DriverError, OptsBuilder};
 
 use crate::telemetry::Registry;
 
 use super::error::{DENIED, ErrorClass, Recovery, code};
 use super::hosts::Hosts;
-use super::metrics::{DatabaseMetrics, PoolMetrics};
+use super::metrics::PoolMetrics;
 use super::outage::Outage;
 use super::pool::{Pool, Session};
 use super::primary::NoPrimary;
@@ -59,7 +59,7 @@ pub fn has_relations(connection: &mut Conn, names: &[&'static str]) -> Result<bo
 pub struct Database {
     hosts: Arc<Hosts>,
     timeouts: Timeouts,
-    metrics: DatabaseMetrics,
+    registry: Registry,
     outage: Arc<Outage>,
 }
 
@@ -77,16 +77,16 @@ impl Database {
     ) -> Result<Self, SetupError> {
         let options = url.options(timeouts).map_err(SetupError::Url)?;
         let name = options[0].get_db_name().unwrap_or_default().to_owned();
-        let hosts = Hosts::new(options, timeouts);
-        let servers = hosts.without_database(timeouts);
+        // It may not be there yet.
+        let without_database = options.iter().map(|options| {
+            let options = OptsBuilder::from_opts(options.clone());
+            options.db_name(None::<String>).into()
+        });
+        let servers = Hosts::new(without_database.collect(), timeouts);
         let start = Instant::now();
         let mut reported = None;
-        loop {
-            let (cause, waited) = match prepare(&servers, url, &name, schema) {
-                Ok(()) => break,
-                Err(NotReady::ForGood(error)) => return Err(error),
-                Err(NotReady::ForNow(cause)) => (cause, start.elapsed()),
-            };
+        while let Some(cause) = prepare(&servers, url, &name, schema)? {
+            let waited = start.elapsed();
             if waited >= startup_timeout {
                 return Err(SetupError::Database(format!(
                     "no database at {url} after {waited:?}: {cause}; is it running, and is the address right?"
@@ -99,16 +99,16 @@ impl Database {
             std::thread::sleep(STARTUP_PAUSE.min(startup_timeout.saturating_sub(waited)));
         }
         Ok(Self {
-            hosts: Arc::new(hosts),
+            hosts: Arc::new(Hosts::new(options, timeouts)),
             timeouts,
-            metrics: DatabaseMetrics::new(registry),
+            registry: registry.clone(),
             outage: Arc::default(),
         })
     }
 
-    /// A pool of at most `size` connections, with this name in the metrics.
+    /// A pool of at most `size` connections, with this name in the metrics, which no other has.
     #[must_use]
-    pub fn pool(&self, name: &str, size: u8) -> Pool {
+    pub fn pool(&self, name: &'static str, size: u8) -> Pool {
         Pool::new(
             Arc::clone(&self.hosts),
             size,
@@ -117,10 +117,10 @@ impl Database {
         )
     }
 
-    /// What counts connections that stand by themselves, see [`Self::connect`].
+    /// What counts connections that stand by themselves, see [`Self::connect`]. Once for each name.
     #[must_use]
-    pub fn metrics(&self, name: &str) -> PoolMetrics {
-        self.metrics.of(name)
+    pub fn metrics(&self, name: &'static str) -> PoolMetrics {
+        PoolMetrics::new(&self.registry, name)
     }
 
     /// A connection of no pool, counted by `metrics`.
@@ -147,32 +147,32 @@ impl Database {
     }
 }
 
-/// Why the database cannot be used.
-enum NotReady {
-    /// It may be ready a little later.
-    ForNow(String),
-    ForGood(SetupError),
-}
-
-/// Creates what is absent, and checks what is there.
+/// Creates what is absent, and checks what is there. Gives why the database is not ready, if it may be so a little later.
 fn prepare(
     servers: &Hosts,
     url: &DatabaseUrls,
     name: &str,
     schema: &Schema,
-) -> Result<(), NotReady> {
-    let refused = |error: &_| NotReady::ForGood(refused(url, error, schema));
-    let mut connection = servers.connect().map_err(|error| match refusal(&error) {
-        Some(error) => refused(error),
-        None => NotReady::ForNow(why(&error)),
-    })?;
+) -> Result<Option<String>, SetupError> {
+    let mut connection = match servers.connect() {
+        Ok(connection) => connection,
+        Err(no_primary) => {
+            return match no_primary.errors().as_deref() {
+                Some(all @ [first, ..]) if !all.iter().any(|error| may_come_up(error)) => {
+                    Err(refused(url, first, schema))
+                }
+                Some([only]) => Ok(Some(said(only))),
+                _ => Ok(Some(no_primary.to_string())),
+            };
+        }
+    };
     match create_and_check(&mut connection, name, schema) {
-        Ok(None) => Ok(()),
-        Ok(Some(fault)) => Err(NotReady::ForGood(SetupError::Database(format!(
+        Ok(None) => Ok(None),
+        Ok(Some(fault)) => Err(SetupError::Database(format!(
             "the database at {url} cannot be used: {fault}"
-        )))),
-        Err(error) if may_succeed_later(&error) => Err(NotReady::ForNow(said(&error))),
-        Err(error) => Err(refused(&error)),
+        ))),
+        Err(error) if may_succeed_later(&error) => Ok(Some(said(&error))),
+        Err(error) => Err(refused(url, &error, schema)),
     }
 }
 
@@ -247,14 +247,7 @@ fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
 }
 
 fn refused(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> SetupError {
-    let advice = match error {
-        mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
-        mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
-            WRONG_CERTIFICATE
-        }
-        _ if code(error).is_some_and(|code| DENIED.contains(&code)) => schema.rights,
-        _ => advice(error),
-    };
+    let advice = advice(url, error, schema);
     let separator = if advice.is_empty() { "" } else { "; " };
     let error = said(error);
     SetupError::Database(format!(
@@ -262,7 +255,28 @@ fn refused(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> SetupEr
     ))
 }
 
+fn advice(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> &'static str {
+    match error {
+        mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
+        // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
+        mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) => WRONG_USER,
+        mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
+            WRONG_CERTIFICATE
+        }
+        _ => match code(error) {
+            Some(code) if DENIED.contains(&code) => schema.rights,
+            Some(1045 | 1698) => WRONG_USER,
+            Some(1054 | 1146) => "its tables are not those of schema.sql, use another database",
+            Some(3159) => "ask for TLS, as by ?ssl-ca=/path/to/ca.pem in the database URL",
+            Some(1286) => "the server needs the InnoDB storage engine",
+            _ => "",
+        },
+    }
+}
+
 const TLS_IS_ASKED_FOR: &str = "TLS is asked for by the ssl- options of the database URL";
+const WRONG_USER: &str =
+    "check user and password of the database URL, and its ssl- options if the user must use TLS";
 const WRONG_CERTIFICATE: &str = "in the database URL, ssl-ca names the authority that signs its certificate, and \
     ssl-mode=verify_ca accepts any host name";
 
@@ -276,20 +290,6 @@ fn said(error: &mysql::Error) -> String {
     }
 }
 
-/// What all hosts refuse for good.
-fn refusal(error: &NoPrimary) -> Option<&mysql::Error> {
-    let errors = error.errors()?;
-    let for_good = errors.iter().all(|error| !may_come_up(error));
-    errors.first().copied().filter(|_| for_good)
-}
-
-fn why(error: &NoPrimary) -> String {
-    match error.errors().as_deref() {
-        Some([only]) => said(only),
-        _ => error.to_string(),
-    }
-}
-
 /// Whether what was refused may be done a little later. Not on a server that takes no writes, which may be so for good.
 fn may_succeed_later(error: &mysql::Error) -> bool {
     let passing = [
@@ -298,20 +298,13 @@ fn may_succeed_later(error: &mysql::Error) -> bool {
         ErrorClass::Connection,
         ErrorClass::Unavailable,
     ];
-    is_account_limit(error) || passing.contains(&ErrorClass::of(error))
-}
-
-/// The account has used up what it may have at a time, or in an hour.
-fn is_account_limit(error: &mysql::Error) -> bool {
-    code(error) == Some(1226)
+    passing.contains(&ErrorClass::of(error))
 }
 
 /// Whether the database may be up a little later.
 fn may_come_up(error: &mysql::Error) -> bool {
     match error {
-        mysql::Error::MySqlError(_) => {
-            is_account_limit(error) || ErrorClass::of(error).recovery() == Recovery::Reconnect
-        }
+        mysql::Error::MySqlError(_) => ErrorClass::of(error).recovery() == Recovery::Reconnect,
         mysql::Error::IoError(_) => true,
         // A time-out while it is slow to answer; but to TLS a certificate that is refused is invalid data.
         mysql::Error::CodecError(error) => error
@@ -327,21 +320,6 @@ fn may_come_up(error: &mysql::Error) -> bool {
             )
         }
         _ => false,
-    }
-}
-
-fn advice(error: &mysql::Error) -> &'static str {
-    let wrong_user = "check user and password of the database URL, and its ssl- options if the user must use TLS";
-    if let mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) = error {
-        // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
-        return wrong_user;
-    }
-    match code(error) {
-        Some(1045 | 1698) => wrong_user,
-        Some(1054 | 1146) => "its tables are not those of schema.sql, use another database",
-        Some(3159) => "ask for TLS, as by ?ssl-ca=/path/to/ca.pem in the database URL",
-        Some(1286) => "the server needs the InnoDB storage engine",
-        _ => "",
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn take_options(url: &str) -> Result<(String, Option<SslOpts>), Strin
     let mut rest = Vec::new();
     for (name, value) in url.query_pairs() {
         match &*name {
-            "ssl-mode" => mode = Some(Mode::named(&value)?),
+            "ssl-mode" => mode = Some(value.into_owned()),
             "ssl-ca" => authority = Some(PathBuf::from(&*value)),
             "ssl-cert" => certificate = Some(PathBuf::from(&*value)),
             "ssl-key" => key = Some(PathBuf::from(&*value)),
@@ -36,19 +36,16 @@ pub(super) fn take_options(url: &str) -> Result<(String, Option<SslOpts>), Strin
         (None, None) => None,
         _ => return Err("ssl-cert and ssl-key go together".to_owned()),
     };
-    let mode = match mode {
-        Some(mode) => mode,
-        None if authority.is_some() || identity.is_some() => Mode::VerifyIdentity,
-        None => Mode::Disabled,
+    let unsaid = match (&authority, &identity) {
+        (None, None) => "disabled",
+        _ => "verify_identity",
     };
-    url.query_pairs_mut().clear().extend_pairs(rest);
-    let options = (mode != Mode::Disabled).then(|| {
-        SslOpts::default()
+    let options = of_mode(mode.as_deref().unwrap_or(unsaid))?.map(|options| {
+        options
             .with_root_cert_path(authority)
             .with_client_identity(identity)
-            .with_danger_skip_domain_validation(mode != Mode::VerifyIdentity)
-            .with_danger_accept_invalid_certs(mode == Mode::Required)
     });
+    url.query_pairs_mut().clear().extend_pairs(rest);
     Ok((url.into(), options))
 }
 
@@ -57,43 +54,33 @@ pub(super) fn take_options(url: &str) -> Result<(String, Option<SslOpts>), Strin
 /// # Errors
 /// Which one cannot, and why.
 pub(super) fn check_files(options: &SslOpts) -> Result<(), String> {
-    let identity = options
-        .client_identity()
-        .map(|identity| [identity.cert_chain_path(), identity.priv_key_path()]);
-    options
-        .root_cert_path()
-        .into_iter()
-        .chain(identity.into_iter().flatten())
-        .try_for_each(|path| match File::open(path) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-        })
+    let identity = options.client_identity().into_iter();
+    let of_identity = identity.flat_map(|own| [own.cert_chain_path(), own.priv_key_path()]);
+    for path in options.root_cert_path().into_iter().chain(of_identity) {
+        File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
-/// What is checked. What MySQL's programs call `PREFERRED` is left out: it protects from nobody who could listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// No TLS.
-    Disabled,
-    /// Nothing: it keeps out who only listens.
-    Required,
-    /// The certificate is signed by the authority.
-    VerifyCa,
-    /// And it is that of the host.
-    VerifyIdentity,
-}
-
-impl Mode {
-    fn named(name: &str) -> Result<Self, String> {
-        match &*name.to_ascii_lowercase() {
-            "disabled" => Ok(Self::Disabled),
-            "required" => Ok(Self::Required),
-            "verify_ca" => Ok(Self::VerifyCa),
-            "verify_identity" => Ok(Self::VerifyIdentity),
-            _ => Err(format!(
-                "ssl-mode is {name:?}, and not disabled, required, verify_ca or verify_identity"
-            )),
-        }
+/// What is checked in a mode, or `None` for no TLS. What MySQL's programs call `PREFERRED` is left out: it protects from
+/// nobody who could listen.
+fn of_mode(name: &str) -> Result<Option<SslOpts>, String> {
+    let options = SslOpts::default();
+    match &*name.to_ascii_lowercase() {
+        "disabled" => Ok(None),
+        // Nothing: it keeps out who only listens.
+        "required" => Ok(Some(
+            options
+                .with_danger_skip_domain_validation(true)
+                .with_danger_accept_invalid_certs(true),
+        )),
+        // The certificate is signed by the authority.
+        "verify_ca" => Ok(Some(options.with_danger_skip_domain_validation(true))),
+        // And it is that of the host.
+        "verify_identity" => Ok(Some(options)),
+        _ => Err(format!(
+            "ssl-mode is {name:?}, and not disabled, required, verify_ca or verify_identity"
+        )),
     }
 }
 

@@ -42,16 +42,11 @@ impl FromIterator<DatabaseUrls> for DatabaseUrls {
 impl DatabaseUrls {
     /// The driver's options for each host, in order.
     pub(super) fn options(&self, timeouts: Timeouts) -> Result<Vec<Opts>, String> {
-        let all: Vec<Opts> = self
-            .0
+        let all = self.0.iter().map(|url| url.options(timeouts));
+        let all: Vec<Opts> = all.collect::<Result<_, _>>()?;
+        if all
             .iter()
-            .map(|url| url.options(timeouts))
-            .collect::<Result<_, _>>()?;
-        let names = all.iter().map(Opts::get_db_name);
-        if names
-            .clone()
-            .zip(names.skip(1))
-            .any(|(one, other)| one != other)
+            .any(|each| each.get_db_name() != all[0].get_db_name())
         {
             return Err("the hosts of one database must all name the same database".to_owned());
         }

@@ -89,16 +89,7 @@ fn template(program: &Path) -> io::Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let version = DatabaseProcess::version(program)?;
-    let name: String = version
-        .chars()
-        .map(|sign| {
-            if sign.is_ascii_alphanumeric() {
-                sign
-            } else {
-                '-'
-            }
-        })
-        .collect();
+    let name = version.replace(|sign: char| !sign.is_ascii_alphanumeric(), "-");
     let folder = build_folder()?.join("databases");
     fs::create_dir_all(&folder)?;
     let template = folder.join(name);

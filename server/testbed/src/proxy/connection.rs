@@ -91,6 +91,10 @@ impl Way {
                 let _ = self.database.shutdown(Shutdown::Write);
                 return read;
             }
+            let status = *lock(&self.shared.status);
+            if let Some(changed) = status.changed(&packet) {
+                packet = changed;
+            }
             let part = packet::statements(&packet).and_then(Part::of);
             if part == Some(Part::Lock) {
                 self.shared.transactions.fetch_add(1, Ordering::Relaxed);

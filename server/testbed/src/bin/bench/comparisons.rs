@@ -8,7 +8,6 @@ use testbed::{Database, POOL_SIZES, Service, client, constant, messenger, one_pe
 
 use crate::arguments::Arguments;
 use crate::database::{DatabaseServer, violations};
-use crate::distance::Distance;
 use crate::measure::{Amount, Contestant, Load};
 use crate::report::{Report, Table, machine, p50, p99, throughput};
 
@@ -18,19 +17,6 @@ pub(crate) const USERS: u32 = 10;
 
 const POOL_SIZE_TIME: Duration = Duration::from_secs(1);
 const POOL_SIZE_ROUNDS: u32 = 3;
-
-/// The servers, and what each needs.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind<'a> {
-    /// The server as it ships.
-    Server(&'a Database),
-    /// The server, far from the database.
-    Distant(&'a Distance),
-    /// The constant reply.
-    Constant,
-    /// One transaction a message, with so many connections.
-    OnePerMessage(&'a Database, u32),
-}
 
 impl Load {
     pub(crate) fn usual(time: Duration) -> Self {
@@ -75,8 +61,8 @@ impl Bench {
             self.database.create("one_per_message")?,
         ];
         let (connections, one_per_message) = self.best_one_per_message(&databases[1])?;
-        let server = start(Kind::Server(&databases[0]), REPLICAS)?;
-        let constant = start(Kind::Constant, REPLICAS)?;
+        let server = Service::start_ready(REPLICAS, || messenger(&databases[0].url()))?;
+        let constant = Service::start_ready(REPLICAS, constant)?;
 
         let mut tables = Vec::new();
         for (coroutines, time) in [(COROUTINES, self.time), (1, self.time / 2)] {
@@ -84,20 +70,14 @@ impl Bench {
                 coroutines,
                 ..Load::usual(time)
             };
-            let contestant = |name: &str, replicas, stores| Contestant {
-                name: name.to_owned(),
-                replicas,
-                stores,
-                load,
-            };
+            let c = format!("(c) one transaction a message, {connections} connections");
             let contestants = [
-                contestant("(a) the server", &server, true),
-                contestant("(b) a constant reply", &constant, false),
-                contestant(
-                    &format!("(c) one transaction a message, {connections} connections"),
-                    &one_per_message,
-                    true,
-                ),
+                Contestant::new("(a) the server", &server, load),
+                Contestant {
+                    stores: false,
+                    ..Contestant::new("(b) a constant reply", &constant, load)
+                },
+                Contestant::new(c, &one_per_message, load),
             ];
             let title = match coroutines {
                 1 => "1 coroutine".to_owned(),
@@ -132,17 +112,16 @@ impl Bench {
     ) -> Result<(u32, Vec<Service>), Box<dyn Error>> {
         let mut candidates = Vec::new();
         for size in POOL_SIZES {
-            let replicas = start(Kind::OnePerMessage(database, size), REPLICAS)?;
+            let command = || one_per_message(&database.url(), size);
+            let replicas = Service::start_ready(REPLICAS, command)?;
             candidates.push((size, replicas));
         }
         let load = Load::usual(POOL_SIZE_TIME);
         let contestants: Vec<_> = candidates
             .iter()
-            .map(|(size, replicas)| Contestant {
-                name: format!("one transaction a message, {size} connections"),
-                replicas,
-                stores: true,
-                load,
+            .map(|(size, replicas)| {
+                let name = format!("one transaction a message, {size} connections");
+                Contestant::new(name, replicas, load)
             })
             .collect();
         let title = "the best pool size of (c)";
@@ -198,14 +177,4 @@ impl Bench {
             notes,
         }
     }
-}
-
-/// Starts so many of a kind, and waits until they are ready.
-pub(crate) fn start(kind: Kind<'_>, count: usize) -> Result<Vec<Service>, Box<dyn Error>> {
-    Service::start_ready(count, || match kind {
-        Kind::Server(database) => messenger(&database.url()),
-        Kind::Distant(distance) => messenger(&distance.url),
-        Kind::Constant => constant(),
-        Kind::OnePerMessage(database, connections) => one_per_message(&database.url(), connections),
-    })
 }

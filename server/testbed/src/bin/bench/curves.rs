@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::time::Duration;
 
-use testbed::Service;
 use testbed::tool::say;
+use testbed::{Service, messenger};
 
 use crate::arguments::Curve;
-use crate::comparisons::{Bench, COROUTINES, Kind, REPLICAS, USERS, start};
+use crate::comparisons::{Bench, COROUTINES, REPLICAS, USERS};
 use crate::database::{fill, violations};
 use crate::distance::Distance;
 use crate::measure::{Amount, Contestant, Load, count};
@@ -44,13 +44,11 @@ impl Bench {
 
     fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("coroutines")?;
-        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
         let load = Load::usual(self.time);
-        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| Contestant {
-            name: format!("{coroutines} coroutines"),
-            replicas: &replicas,
-            stores: true,
-            load: Load { coroutines, ..load },
+        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| {
+            let load = Load { coroutines, ..load };
+            Contestant::new(format!("{coroutines} coroutines"), &replicas, load)
         });
         let table = self.table("along coroutines", &contestants)?;
         Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
@@ -58,17 +56,12 @@ impl Bench {
 
     fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("replicas")?;
-        let replicas = start(Kind::Server(&database), 4)?;
-        let contestant = |name: &str, replicas| Contestant {
-            name: name.to_owned(),
-            replicas,
-            stores: true,
-            load: Load::usual(self.time),
-        };
+        let replicas = Service::start_ready(4, || messenger(&database.url()))?;
+        let load = Load::usual(self.time);
         let contestants = [
-            contestant("1 replica", &replicas[..1]),
-            contestant("2 replicas", &replicas[..2]),
-            contestant("4 replicas", &replicas),
+            Contestant::new("1 replica", &replicas[..1], load),
+            Contestant::new("2 replicas", &replicas[..2], load),
+            Contestant::new("4 replicas", &replicas, load),
         ];
         let table = self.table("along replicas", &contestants)?;
         Ok(table
@@ -84,8 +77,8 @@ impl Bench {
             self.database.create("many_users")?,
         ];
         let replicas = [
-            start(Kind::Server(&databases[0]), REPLICAS)?,
-            start(Kind::Server(&databases[1]), REPLICAS)?,
+            Service::start_ready(REPLICAS, || messenger(&databases[0].url()))?,
+            Service::start_ready(REPLICAS, || messenger(&databases[1].url()))?,
         ];
         for (database, users) in databases.iter().zip([few, many]) {
             fill(database, u64::from(many), users)?;
@@ -94,29 +87,24 @@ impl Bench {
             }
         }
         let load = Load::usual(self.time);
-        let contestant = |index: usize, users| Contestant {
-            name: format!("{users} users"),
-            replicas: &replicas[index],
-            stores: true,
-            load: Load { users, ..load },
-        };
-        let contestants = [contestant(0, few), contestant(1, many)];
+        let contestants = [(0, few), (1, many)].map(|(index, users): (usize, _)| {
+            let load = Load { users, ..load };
+            Contestant::new(format!("{users} users"), &replicas[index], load)
+        });
         let table = self.table("along users", &contestants)?;
         Ok(table.ratio("messages/s, 100000 / 10", (1, throughput), (0, throughput)))
     }
 
     fn along_texts(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("texts")?;
-        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
         let load = Load::usual(self.time);
-        let contestants = [20, 4000].map(|length| Contestant {
-            name: format!("texts of {length} characters"),
-            replicas: &replicas,
-            stores: true,
-            load: Load {
+        let contestants = [20, 4000].map(|length| {
+            let load = Load {
                 text_length: Some(length),
                 ..load
-            },
+            };
+            Contestant::new(format!("texts of {length} characters"), &replicas, load)
         });
         let table = self.table("along texts", &contestants)?;
         Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
@@ -125,16 +113,12 @@ impl Bench {
     /// Measures what a replica keeps of the messages that went through it: one after the other, nothing to interleave.
     fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("memory")?;
-        let replicas = start(Kind::Server(&database), REPLICAS)?;
+        let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
         let load = Load::usual(self.time);
-        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| Contestant {
-            name: format!("after {} messages", each * COROUTINES),
-            replicas: &replicas,
-            stores: true,
-            load: Load {
-                amount: Amount::Requests(each),
-                ..load
-            },
+        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| {
+            let amount = Amount::Requests(each);
+            let name = format!("after {} messages", each * COROUTINES);
+            Contestant::new(name, &replicas, Load { amount, ..load })
         });
         let title = "along messages";
         let series = self.database.interleave(title, &contestants, 1)?;
@@ -152,17 +136,15 @@ impl Bench {
         let distances: Vec<Distance> = distances.into_iter().collect::<Result<_, _>>()?;
         let replicas: Vec<Vec<Service>> = distances
             .iter()
-            .map(|distance| start(Kind::Distant(distance), REPLICAS))
+            .map(|distance| Service::start_ready(REPLICAS, || messenger(&distance.url)))
             .collect::<Result<_, _>>()?;
         let load = Load::usual(self.time);
         let contestants: Vec<_> = ROUND_TRIPS
             .iter()
             .zip(&replicas)
-            .map(|(round_trip, replicas)| Contestant {
-                name: format!("{round_trip} ms to the database and back"),
-                replicas,
-                stores: true,
-                load,
+            .map(|(round_trip, replicas)| {
+                let name = format!("{round_trip} ms to the database and back");
+                Contestant::new(name, replicas, load)
             })
             .collect();
         let round_trips = || distances.iter().map(Distance::round_trips).sum::<u64>();
@@ -189,16 +171,15 @@ impl Bench {
         ];
         let mut replicas = Vec::new();
         for (database, rows) in databases.iter().zip(rows) {
-            replicas.push(start(Kind::Server(database), REPLICAS)?);
+            replicas.push(Service::start_ready(REPLICAS, || {
+                messenger(&database.url())
+            })?);
             say(&format!("filling a table with {rows} rows"));
             fill(database, rows, USERS)?;
         }
         let load = Load::usual(self.time);
-        let contestants = [0, 1, 2].map(|index: usize| Contestant {
-            name: format!("{} rows", rows[index]),
-            replicas: &replicas[index],
-            stores: true,
-            load,
+        let contestants = [0, 1, 2].map(|index: usize| {
+            Contestant::new(format!("{} rows", rows[index]), &replicas[index], load)
         });
         let table = self.table("along rows in the table", &contestants)?;
         Ok(table

@@ -25,6 +25,18 @@ pub(crate) struct Contestant<'a> {
     pub(crate) load: Load,
 }
 
+impl<'a> Contestant<'a> {
+    /// One that stores.
+    pub(crate) fn new(name: impl Into<String>, replicas: &'a [Service], load: Load) -> Self {
+        Self {
+            name: name.into(),
+            replicas,
+            stores: true,
+            load,
+        }
+    }
+}
+
 /// What the client sends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {

@@ -42,7 +42,7 @@ impl Failover {
             violations,
             ..
         } = self;
-        run.verdict == "valid" && left_out.is_none() && lost + unexplained + violations == 0
+        run.results.verdict == "valid" && left_out.is_none() && lost + unexplained + violations == 0
     }
 }
 
@@ -56,17 +56,19 @@ impl fmt::Display for Failover {
             violations,
             ..
         } = self;
+        let figures = &run.results.figures;
+        let total = &figures.total;
         write!(
             to,
             "{:.1} s to a new primary, {:.1} s from then to stored messages; {} answered, {} repeated, {} failed, {} \
              unknown; {}, {lost} lost, {unexplained} unexplained, {violations} violations",
             self.election.as_secs_f64(),
             self.recovery.as_secs_f64(),
-            run.answered,
-            run.repeated,
-            run.failed,
-            run.unknown,
-            run.verdict,
+            total.ok,
+            figures.repeated,
+            total.failed,
+            total.unknown,
+            run.results.verdict,
         )?;
         match left_out {
             Some(reason) => write!(to, "; {reason}"),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use testbed::interruption::{PAUSE, sleep, wait_until};
 use testbed::{
-    Audit, ClientRun, Outcome, PERSISTENT, Process, Request, Service, client, program, read_history,
+    Audit, ClientRun, Outcome, PERSISTENT, Process, Request, Results, Service, client, program,
+    read_history,
 };
 
 use crate::arguments::Arguments;
@@ -53,14 +54,7 @@ pub(crate) struct Client {
 
 /// What it found.
 pub(crate) struct Run {
-    pub(crate) verdict: String,
-    pub(crate) answered: usize,
-    pub(crate) failed: usize,
-    pub(crate) unknown: usize,
-    /// How many requests were sent more than once.
-    pub(crate) repeated: usize,
-    /// The least and the greatest number that was answered.
-    seqs: (u64, u64),
+    pub(crate) results: Results,
     requests: Vec<Request>,
 }
 
@@ -91,41 +85,35 @@ impl Client {
         let finished = self.run.finish(FINISH, || ())?;
         let requests = read_history(&self.history)?;
         fs::remove_file(self.history)?;
-        let mut run = Run {
-            verdict: finished.results.verdict,
-            answered: 0,
-            failed: 0,
-            unknown: 0,
-            repeated: 0,
-            seqs: (u64::MAX, 0),
-            requests: Vec::new(),
-        };
-        for request in &requests {
-            run.repeated += usize::from(request.attempts > 1);
-            match &request.outcome {
-                Outcome::Answered(own) => {
-                    run.answered += 1;
-                    run.seqs = (run.seqs.0.min(own.seq), run.seqs.1.max(own.seq));
-                }
-                Outcome::Failed => run.failed += 1,
-                Outcome::Unknown => run.unknown += 1,
-            }
-        }
-        run.requests = requests;
-        Ok(run)
+        Ok(Run {
+            results: finished.results,
+            requests,
+        })
     }
 }
 
 impl Run {
     /// Compares what was answered with the tables of a member that has caught up.
     pub(crate) fn audit_on(&self, group: &Group, member: usize) -> Result<Audit, Box<dyn Error>> {
-        let (first, last) = self.seqs;
+        let seqs = || {
+            self.requests
+                .iter()
+                .filter_map(|request| match &request.outcome {
+                    Outcome::Answered(own) => Some(own.seq),
+                    Outcome::Failed | Outcome::Unknown => None,
+                })
+        };
+        let (first, last) = (seqs().min(), seqs().max());
         let mut session = group.session(member)?;
         wait_until(CATCH_UP, || {
             let newest: Option<u64> =
                 session.query_first("SELECT messages FROM counters WHERE user = ''")?;
-            Ok(newest >= Some(last))
+            Ok(newest >= last)
         })?;
-        Ok(Audit::of(&self.requests, &mut session, first)?)
+        Ok(Audit::of(
+            &self.requests,
+            &mut session,
+            first.unwrap_or_default(),
+        )?)
     }
 }
