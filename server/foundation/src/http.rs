@@ -45,6 +45,7 @@ use acceptor::{AcceptLoop, Acceptor};
 use dispatcher::Dispatcher;
 use metrics::EdgeMetrics;
 use response_queue::ResponseQueue;
+use sockets::Shutdown;
 
 pub(crate) use descriptors::claim as claim_descriptors;
 pub use exchange::{Exchange, answer_all};
@@ -210,7 +211,7 @@ impl<S: Service> Edge<S> {
         let responses = Arc::clone(&self.dispatcher.responses);
         responses.start_relief().map_err(ServeError::Start)?;
         let deadline = self.receive()?;
-        // Otherwise a slow client still holds a thread; all that was taken is done in any case.
+        // Otherwise a thread hangs; all that was taken is done in any case.
         if responses.pipelines().open() == 0
             && let Some(service) = self.dispatcher.into_service()
         {
@@ -272,13 +273,86 @@ impl<S: Service> Edge<S> {
         let _before = dispatcher.heard();
         while Instant::now() < deadline {
             std::thread::sleep(QUIET);
-            if !dispatcher.heard() && dispatcher.unanswered() == 0 {
+            if dispatcher.heard() || dispatcher.unanswered() > 0 {
+                continue;
+            }
+            // Their bodies are still on their way. The threads that wait for them end with the connections.
+            let too_late = dispatcher.responses.pipelines().connections();
+            if too_late.is_empty() {
                 return Ok(());
+            }
+            for connection in too_late {
+                sockets::shut_down(connection, Shutdown::Both);
             }
         }
         match dispatcher.unanswered() {
             0 => Ok(()),
             left => Err(ServeError::Unanswered(left)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::telemetry::Program;
+
+    /// Tells when it finishes.
+    struct Finishing(Sender<()>);
+
+    impl Service for Finishing {
+        const ENDPOINTS: &'static [Endpoint<Self>] = &[Endpoint::post(
+            "/x",
+            Handler::Inline(|_, exchange| exchange.answer(Response::json(&"taken"))),
+        )];
+
+        fn ready(&self, _deadline: Instant) -> Result<(), Problem> {
+            Ok(())
+        }
+
+        fn finish(self, _deadline: Instant) {
+            self.0.send(()).expect("the test waits");
+        }
+    }
+
+    #[test]
+    fn a_service_finishes_although_a_body_never_comes() {
+        let options = HttpArgs::parse_from(["test", "--listen", "127.0.0.1:0"]);
+        let listener = listen(options.listen, options.idle_timeout, options.send_timeout);
+        let registry = Registry::new(Program::new("test", ""));
+        let (tell, told) = channel();
+        let service = Finishing(tell);
+        let edge = Edge::new(
+            listener.expect("a port is free"),
+            options,
+            registry,
+            service,
+        )
+        .expect("it is bound");
+        let address = edge.address().expect("it is bound");
+        let stop = edge.stopper().expect("a descriptor is free");
+        let server = thread::spawn(move || edge.serve());
+
+        let mut slow = TcpStream::connect(address).expect("it listens");
+        let head =
+            b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\nExpect: 100-continue\r\n\r\n";
+        slow.write_all(head).expect("it is read");
+        // So its body is waited for.
+        slow.read_exact(&mut [0; 12]).expect("it is asked to go on");
+        let begun = Instant::now();
+        stop();
+        server
+            .join()
+            .expect("it does not panic")
+            .expect("all is answered");
+        assert!(told.try_recv().is_ok(), "it did not finish");
+        assert!(begun.elapsed() < options.shutdown_timeout / 2);
     }
 }

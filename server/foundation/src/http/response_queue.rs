@@ -119,7 +119,7 @@ impl ResponseQueue {
         metrics.requests_open.set(size(pipelines.open()));
         metrics
             .connections_waiting
-            .set(size(pipelines.connections()));
+            .set(size(pipelines.connections().len()));
         metrics.set_workers(self.repliers.state());
         body_drain.observe();
     }
