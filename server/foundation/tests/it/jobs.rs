@@ -232,6 +232,23 @@ fn an_outcome_that_the_database_refuses_takes_no_other_with_it() {
 }
 
 #[test]
+fn the_connection_of_a_queue_is_counted_as_open() {
+    let queue = Queue::new();
+    let registry = Registry::new(queue.registry.program());
+    let handler = Arc::new(Tried(echo));
+    let worker = Worker::start(&queue.opened, QUEUE, LIMITS, handler, &registry);
+    eventually("it is shown", || {
+        let metrics = registry.render();
+        let metrics = String::from_utf8_lossy(&metrics);
+        let of_queue =
+            |state| format!("database_connections{{pool=\"{QUEUE}\",state=\"{state}\"}}");
+        metrics.contains(&format!("{} 1\n", of_queue("in_use")))
+            && metrics.contains(&format!("{} 0\n", of_queue("idle")))
+    });
+    worker.expect("there are threads").finish(soon());
+}
+
+#[test]
 fn what_others_have_locked_in_the_table_holds_up_nobody() {
     let queue = Queue::new();
     let mut others = queue.database.connect();
