@@ -1,4 +1,5 @@
 //! What requests are answered with beside their success, for the contracts.
+#![expect(dead_code, reason = "only the contracts are derived from these")]
 
 use foundation_docs::ProblemDocument;
 use utoipa::IntoResponses;
@@ -7,7 +8,6 @@ use utoipa::openapi::security::SecurityScheme;
 
 /// Answers to whatever asks the database.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum Always {
     /// It cannot be done now, and nothing was done. Try again later.
     #[response(status = 503, content_type = "application/problem+json")]
@@ -16,7 +16,6 @@ pub(crate) enum Always {
 
 /// Answers to whatever takes a token.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithToken {
     /// There is no token, or it is not taken. Log in.
     #[response(status = 401, content_type = "application/problem+json")]
@@ -25,7 +24,6 @@ pub(crate) enum WithToken {
 
 /// Answers to whatever is the right of some.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithRight {
     /// It is the right of others.
     #[response(status = 403, content_type = "application/problem+json")]
@@ -34,7 +32,6 @@ pub(crate) enum WithRight {
 
 /// Answers to whatever names a thing in its path.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithPath {
     /// The path is not UTF-8.
     #[response(status = 400, content_type = "application/problem+json")]
@@ -46,7 +43,6 @@ pub(crate) enum WithPath {
 
 /// Answers to whatever has a query.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithQuery {
     /// A parameter is unknown, given twice, or no number where one is asked for.
     #[response(status = 400, content_type = "application/problem+json")]
@@ -58,7 +54,6 @@ pub(crate) enum WithQuery {
 
 /// Answers to whatever has a body.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithBody {
     /// The body is not of this form.
     #[response(status = 400, content_type = "application/problem+json")]
@@ -76,15 +71,15 @@ pub(crate) enum WithBody {
 
 /// Answers to whatever changes something.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the contracts are derived from it")]
 pub(crate) enum WithWrite {
     /// It is not known whether it was done. The text says what to do.
     #[response(status = 504, content_type = "application/problem+json")]
     MaybeDone(ProblemDocument),
 }
 
-/// Says by what callers are known.
-pub(crate) fn add_security(contract: &mut OpenApi, name: &str, scheme: SecurityScheme) {
-    let components = contract.components.get_or_insert_default();
+/// A service's contract in JSON, with what its callers are known by.
+pub(crate) fn contract(mut service: OpenApi, name: &str, scheme: SecurityScheme) -> String {
+    let components = service.components.get_or_insert_default();
     components.add_security_scheme(name, scheme);
+    foundation_docs::complete(service)
 }

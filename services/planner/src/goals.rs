@@ -2,14 +2,12 @@
 //!
 //! In reading order:
 //!
-//! * [`api`]: the endpoints.
-//! * [`contract`]: what of them is written down, as `OpenAPI`.
+//! * [`api`]: the endpoints, and their contract.
 //! * [`goal`], [`status`]: what clients send and get, parsed.
 //! * [`public_keys`]: by what tokens are verified.
 //! * [`store`]: all SQL.
 
 pub mod api;
-pub mod contract;
 pub mod goal;
 pub mod status;
 pub mod public_keys;

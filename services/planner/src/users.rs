@@ -2,8 +2,7 @@
 //!
 //! In reading order:
 //!
-//! * [`api`]: the endpoints.
-//! * [`contract`]: what of them is written down, as `OpenAPI`.
+//! * [`api`]: the endpoints, and their contract.
 //! * [`wire`], [`user`], [`mask`], [`refresh_token`]: what clients send and get, parsed.
 //! * [`passwords`], [`login_limits`]: what a login costs, and how often it may be tried.
 //! * [`signing_keys`], [`rotation`]: by what tokens are signed.
@@ -12,7 +11,6 @@
 //! * [`metrics`]: what is counted.
 
 pub mod api;
-pub mod contract;
 pub mod wire;
 pub mod user;
 pub mod mask;

@@ -1,15 +1,22 @@
 //! The endpoints of the goals' service: what clients send, and what they get.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
+use foundation_docs::ProblemDocument;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
+use crate::answers::{
+    self, Always, WithBody, WithPath, WithQuery, WithRight, WithToken, WithWrite,
+};
 use crate::error::Error;
-use crate::goals::contract::CONTRACT;
-use crate::goals::goal::{GoalChange, NewGoal, NewTask, TaskChange};
+use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Task, TaskChange};
+use crate::goals::status::Step;
 use crate::goals::{Goals, store};
 use crate::ids::{GoalId, TaskId};
-use crate::page::{Page, PageParameters};
+use crate::page::{Items, Page, PageParameters};
 use crate::token::{Caller, bearer};
 
 impl Service for Goals {
@@ -32,6 +39,14 @@ impl Service for Goals {
     ];
 
     fn contract() -> Option<&'static str> {
+        static CONTRACT: LazyLock<String> = LazyLock::new(|| {
+            let scheme = HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .bearer_format("JWT")
+                .description(Some("An access token of the users' service."));
+            let scheme = SecurityScheme::Http(scheme.build());
+            answers::contract(Contract::openapi(), "token", scheme)
+        });
         Some(&CONTRACT)
     }
 
@@ -50,6 +65,27 @@ impl Service for Goals {
     }
 }
 
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Planner: goals",
+        description = "What users plan: goals, their tasks, and how far those are."
+    ),
+    paths(
+        create_goal,
+        goals,
+        show_goal,
+        change_goal,
+        delete_goal,
+        create_task,
+        tasks,
+        show_task,
+        change_task,
+        history,
+    )
+)]
+struct Contract;
+
 fn caller(goals: &Goals, exchange: &Exchange) -> Result<Caller, Error> {
     goals.keys.verify(bearer(exchange)?)
 }
@@ -67,7 +103,14 @@ fn page(exchange: &Exchange) -> Result<Page, Problem> {
     Ok(Page::new(asked.limit, asked.after)?)
 }
 
-/// `POST /goals`
+/// Makes a goal of the caller's.
+#[utoipa::path(
+    post, path = "/goals", tag = "goals", request_body = NewGoal, security(("token" = [])),
+    responses(
+        (status = 201, description = "The goal.", body = Goal, headers(("Location" = String, description = "Its path."))),
+        WithToken, WithBody, WithWrite, Always,
+    )
+)]
 fn create_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let owner = caller(goals, exchange)?.user;
     let new: NewGoal = exchange.json()?;
@@ -81,7 +124,11 @@ fn create_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
         .with_header("Location", location))
 }
 
-/// `GET /goals`
+/// Shows all goals, whosever they are.
+#[utoipa::path(
+    get, path = "/goals", tag = "goals", params(PageParameters), security(("token" = [])),
+    responses((status = 200, description = "A page of them.", body = Items<Goal>), WithToken, WithQuery, Always)
+)]
 fn goals(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let page = page(exchange)?;
@@ -91,7 +138,12 @@ fn goals(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(Response::json(&page.of(found, |goal| goal.id.0)))
 }
 
-/// `GET /goals/{id}`
+/// Shows a goal.
+#[utoipa::path(
+    get, path = "/goals/{id}", tag = "goals", security(("token" = [])),
+    params(("id" = GoalId, Path, description = "The goal.")),
+    responses((status = 200, description = "The goal.", body = Goal), WithToken, WithPath, Always)
+)]
 fn show_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let id = goal_id(exchange)?;
@@ -101,7 +153,12 @@ fn show_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(Response::json(&goal))
 }
 
-/// `PATCH /goals/{id}`
+/// Changes a goal: its owner or an admin.
+#[utoipa::path(
+    patch, path = "/goals/{id}", tag = "goals", request_body = GoalChange, security(("token" = [])),
+    params(("id" = GoalId, Path, description = "The goal.")),
+    responses((status = 200, description = "The goal.", body = Goal), WithToken, WithRight, WithPath, WithBody, WithWrite, Always)
+)]
 fn change_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(goals, exchange)?;
     let id = goal_id(exchange)?;
@@ -111,7 +168,12 @@ fn change_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     Ok(Response::json(&goals.write(exchange.deadline(), query)??))
 }
 
-/// `DELETE /goals/{id}`
+/// Deletes a goal with all its tasks: its owner or an admin.
+#[utoipa::path(
+    delete, path = "/goals/{id}", tag = "goals", security(("token" = [])),
+    params(("id" = GoalId, Path, description = "The goal.")),
+    responses((status = 204, description = "It is deleted."), WithToken, WithRight, WithPath, WithWrite, Always)
+)]
 fn delete_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(goals, exchange)?;
     let id = goal_id(exchange)?;
@@ -120,7 +182,15 @@ fn delete_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     Ok(Response::empty(204))
 }
 
-/// `POST /goals/{id}/tasks`
+/// Makes a task of a goal: the goal's owner or an admin.
+#[utoipa::path(
+    post, path = "/goals/{id}/tasks", tag = "tasks", request_body = NewTask, security(("token" = [])),
+    params(("id" = GoalId, Path, description = "The goal.")),
+    responses(
+        (status = 201, description = "The task.", body = Task, headers(("Location" = String, description = "Its path."))),
+        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
+    )
+)]
 fn create_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(goals, exchange)?;
     let id = goal_id(exchange)?;
@@ -134,7 +204,12 @@ fn create_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
         .with_header("Location", location))
 }
 
-/// `GET /goals/{id}/tasks`
+/// Shows the tasks of a goal.
+#[utoipa::path(
+    get, path = "/goals/{id}/tasks", tag = "tasks", security(("token" = [])),
+    params(("id" = GoalId, Path, description = "The goal."), PageParameters),
+    responses((status = 200, description = "A page of them.", body = Items<Task>), WithToken, WithPath, WithQuery, Always)
+)]
 fn tasks(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let (id, page) = (goal_id(exchange)?, page(exchange)?);
@@ -143,7 +218,12 @@ fn tasks(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(Response::json(&page.of(found, |task| task.id.0)))
 }
 
-/// `GET /goals/{id}/tasks/{task}`
+/// Shows a task.
+#[utoipa::path(
+    get, path = "/goals/{id}/tasks/{task}", tag = "tasks", security(("token" = [])),
+    params(("id" = GoalId, Path, description = "The goal."), ("task" = TaskId, Path, description = "The task.")),
+    responses((status = 200, description = "The task.", body = Task), WithToken, WithPath, Always)
+)]
 fn show_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let (id, task) = (goal_id(exchange)?, task_id(exchange)?);
@@ -152,7 +232,17 @@ fn show_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(Response::json(&found.ok_or(Error::NO_TASK)?))
 }
 
-/// `PATCH /goals/{id}/tasks/{task}`
+/// Changes a task: the goal's owner or an admin; the assignee its status alone.
+#[utoipa::path(
+    patch, path = "/goals/{id}/tasks/{task}", tag = "tasks", request_body = TaskChange, security(("token" = [])),
+    params(("id" = GoalId, Path, description = "The goal."), ("task" = TaskId, Path, description = "The task.")),
+    responses(
+        (status = 200, description = "The task.", body = Task),
+        (status = 409, description = "Its status does not lead there, or is this one already. `allowed` lists those that are reached.",
+         body = ProblemDocument, content_type = "application/problem+json"),
+        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
+    )
+)]
 fn change_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(goals, exchange)?;
     let (id, task) = (goal_id(exchange)?, task_id(exchange)?);
@@ -162,7 +252,12 @@ fn change_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     Ok(Response::json(&goals.write(exchange.deadline(), query)??))
 }
 
-/// `GET /goals/{id}/tasks/{task}/history`
+/// Shows who changed the status of a task, and when.
+#[utoipa::path(
+    get, path = "/goals/{id}/tasks/{task}/history", tag = "tasks", security(("token" = [])),
+    params(("id" = GoalId, Path, description = "The goal."), ("task" = TaskId, Path, description = "The task."), PageParameters),
+    responses((status = 200, description = "A page of it.", body = Items<Step>), WithToken, WithPath, WithQuery, Always)
+)]
 fn history(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let (id, task, page) = (goal_id(exchange)?, task_id(exchange)?, page(exchange)?);

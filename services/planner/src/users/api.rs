@@ -1,15 +1,22 @@
 //! The endpoints of the users' service: what clients send, and what they get.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
+use foundation_docs::ProblemDocument;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
 
+use crate::answers::{
+    self, Always, WithBody, WithPath, WithQuery, WithRight, WithToken, WithWrite,
+};
 use crate::error::Error;
 use crate::ids::UserId;
-use crate::page::Page;
+use crate::page::{Items, Page};
 use crate::token::{Caller, LIFETIME_S, bearer, now};
-use crate::users::contract::CONTRACT;
 use crate::users::mask::Mask;
+use crate::users::signing_keys::JwkSet;
 use crate::users::store::Search;
 use crate::users::user::{NewUser, User, UserChange};
 use crate::users::wire::{
@@ -27,7 +34,8 @@ impl Service for Users {
         Endpoint::post("/users", Handler::Blocking(create)),
         Endpoint::get("/users", Handler::Blocking(find)),
         Endpoint::get("/users/{id}", Handler::Inline(show)).with_statuses(&[200, 404, 503]),
-        Endpoint::get("/user/id-{id}", Handler::Inline(show)).with_statuses(&[200, 404, 503]),
+        Endpoint::get("/user/id-{id}", Handler::Inline(show_by_old_name))
+            .with_statuses(&[200, 404, 503]),
         Endpoint::patch("/users/{id}", Handler::Blocking(change)),
         Endpoint::delete("/users/{id}", Handler::Blocking(delete)),
         Endpoint::get("/.well-known/jwks.json", Handler::Inline(public_keys)),
@@ -36,6 +44,11 @@ impl Service for Users {
     ];
 
     fn contract() -> Option<&'static str> {
+        static CONTRACT: LazyLock<String> = LazyLock::new(|| {
+            let flow = Flow::Password(Password::new("/token", Scopes::new()));
+            let scheme = SecurityScheme::OAuth2(OAuth2::new([flow]));
+            answers::contract(Contract::openapi(), "login", scheme)
+        });
         Some(&CONTRACT)
     }
 
@@ -52,6 +65,29 @@ impl Service for Users {
         self.end();
     }
 }
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Planner: users",
+        description = "Who there is, who is logged in, and the keys by which others know that."
+    ),
+    paths(
+        log_in,
+        log_out,
+        refresh,
+        sessions,
+        end_session,
+        create,
+        find,
+        show,
+        show_by_old_name,
+        change,
+        delete,
+        public_keys,
+    )
+)]
+struct Contract;
 
 fn caller(users: &Users, exchange: &Exchange) -> Result<Caller, Error> {
     let token = bearer(exchange)?;
@@ -70,7 +106,25 @@ impl From<Tokens> for Response {
     }
 }
 
-/// `POST /token`
+/// Logs in, with a form or with JSON.
+#[utoipa::path(
+    post, path = "/token", tag = "sessions",
+    request_body(content((Login = "application/json"), (PasswordGrant = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, description = "The tokens of a new session.", body = TokenResponse,
+         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
+        (status = 401, description = "Login or password are wrong.", body = ProblemDocument, content_type = "application/problem+json",
+         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
+        (status = 429, description = "Too many logins. `Retry-After` says when to try again.", body = ProblemDocument,
+         content_type = "application/problem+json",
+         headers(("Retry-After" = u64, description = "In seconds."),
+                 ("RateLimit-Policy" = String, description = "The limit: `q` tries at once, and one more each `w / q` seconds."),
+                 ("RateLimit" = String, description = "No try is left; there is one again in `t` seconds."))),
+        WithBody, WithWrite, Always,
+    )
+)]
 fn log_in(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let login = login(exchange)?;
     let allowance = users
@@ -108,21 +162,33 @@ fn login(exchange: &Exchange) -> Result<Login, Problem> {
     })
 }
 
-/// `DELETE /token`
+/// Logs out: ends the session of the token.
+#[utoipa::path(
+    delete, path = "/token", tag = "sessions", security(("login" = [])),
+    responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, Always)
+)]
 fn log_out(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(users, exchange)?;
     users.end_session(caller.user, caller.session, exchange.deadline())?;
     Ok(Response::empty(204))
 }
 
-/// `POST /token/refresh`
+/// Gives new tokens for a refresh token, once. One that is used again ends its session.
+#[utoipa::path(
+    post, path = "/token/refresh", tag = "sessions", request_body = Refresh,
+    responses((status = 200, description = "New tokens.", body = TokenResponse), WithToken, WithBody, WithWrite, Always)
+)]
 fn refresh(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let refresh: Refresh = exchange.json()?;
     let tokens = users.refresh(&refresh.refresh_token, exchange.deadline())?;
     Ok(tokens.into())
 }
 
-/// `GET /sessions`
+/// Shows the sessions of the caller.
+#[utoipa::path(
+    get, path = "/sessions", tag = "sessions", security(("login" = [])),
+    responses((status = 200, description = "All of them.", body = Sessions), WithToken, Always)
+)]
 fn sessions(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(users, exchange)?;
     let sessions = users.sessions(caller.user, exchange.deadline())?;
@@ -138,7 +204,12 @@ fn sessions(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     }))
 }
 
-/// `DELETE /sessions/{id}`
+/// Ends a session of the caller.
+#[utoipa::path(
+    delete, path = "/sessions/{id}", tag = "sessions", security(("login" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The session.")),
+    responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, Always)
+)]
 fn end_session(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(users, exchange)?;
     let absent = Error::NotFound("There is no session of yours of this id.");
@@ -150,7 +221,16 @@ fn end_session(users: &Users, exchange: &Exchange) -> Result<Response, Problem> 
     Ok(Response::empty(204))
 }
 
-/// `POST /users`
+/// Makes a user.
+#[utoipa::path(
+    post, path = "/users", tag = "users", security(("login" = [])), request_body = NewUser,
+    responses(
+        (status = 201, description = "The user.", body = User,
+         headers(("Location" = String, description = "Its path."), ("ETag" = String, description = "Its version."))),
+        (status = 409, description = "The login is taken.", body = ProblemDocument, content_type = "application/problem+json"),
+        WithToken, WithBody, WithWrite, Always,
+    )
+)]
 fn create(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     caller(users, exchange)?;
     let new: NewUser = exchange.json()?;
@@ -166,7 +246,11 @@ fn shown(user: &User) -> Response {
     Response::json(user).with_header("ETag", User::etag(user.version))
 }
 
-/// `GET /users`
+/// Searches for users: by login, by masks of their names, or all.
+#[utoipa::path(
+    get, path = "/users", tag = "users", security(("login" = [])), params(FindParameters),
+    responses((status = 200, description = "A page of them.", body = Items<User>), WithToken, WithQuery, Always)
+)]
 fn find(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     caller(users, exchange)?;
     let asked: FindParameters = exchange.parameters()?;
@@ -185,12 +269,25 @@ fn id(exchange: &Exchange) -> Result<UserId, Problem> {
     Ok(UserId::parse(&exchange.parameter("id")?).ok_or(Error::NO_USER)?)
 }
 
-/// `GET /users/{id}` and `GET /user/id-{id}`: from memory at once, else when it is read.
+/// Shows a user, to anybody.
+#[utoipa::path(
+    get, path = "/users/{id}", tag = "users",
+    params(
+        ("id" = UserId, Path, description = "The user."),
+        ("If-None-Match" = Option<String>, Header, description = "Versions that are known."),
+    ),
+    responses(
+        (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
+        (status = 304, description = "It has one of the versions that are known."),
+        WithPath, Always,
+    )
+)]
 fn show(users: &Users, exchange: Exchange) {
     let id = match id(&exchange) {
         Ok(id) => id,
         Err(problem) => return exchange.answer(problem),
     };
+    // From memory at once, else when it is read.
     match users.cache.look_up(id) {
         Some(shown) => {
             let response = shown.response(exchange.headers("If-None-Match"));
@@ -200,13 +297,42 @@ fn show(users: &Users, exchange: Exchange) {
     }
 }
 
+/// Shows a user, to anybody.
+#[utoipa::path(
+    get, path = "/user/id-{id}", tag = "users",
+    params(
+        ("id" = UserId, Path, description = "The user."),
+        ("If-None-Match" = Option<String>, Header, description = "Versions that are known."),
+    ),
+    responses(
+        (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
+        (status = 304, description = "It has one of the versions that are known."),
+        WithPath, Always,
+    )
+)]
+fn show_by_old_name(users: &Users, exchange: Exchange) {
+    show(users, exchange);
+}
+
 /// The value of `If-Match`, if there is one.
 fn if_match(exchange: &Exchange) -> Option<String> {
     let values: Vec<_> = exchange.headers("If-Match").collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// `PATCH /users/{id}`
+/// Changes a user: oneself, or anybody if one is an admin.
+#[utoipa::path(
+    patch, path = "/users/{id}", tag = "users", security(("login" = [])), request_body = UserChange,
+    params(
+        ("id" = UserId, Path, description = "The user."),
+        ("If-Match" = Option<String>, Header, description = "The version to be changed."),
+    ),
+    responses(
+        (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
+        (status = 412, description = "It has another version.", body = ProblemDocument, content_type = "application/problem+json"),
+        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
+    )
+)]
 fn change(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let id = allowed(users, exchange)?;
     let change: UserChange = exchange.json()?;
@@ -215,7 +341,20 @@ fn change(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(shown(&user))
 }
 
-/// `DELETE /users/{id}`
+/// Deletes a user: oneself, or anybody if one is an admin.
+#[utoipa::path(
+    delete, path = "/users/{id}", tag = "users", security(("login" = [])),
+    params(
+        ("id" = UserId, Path, description = "The user."),
+        ("If-Match" = Option<String>, Header, description = "The version to be deleted."),
+    ),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 409, description = "It is an admin.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, description = "It has another version.", body = ProblemDocument, content_type = "application/problem+json"),
+        WithToken, WithRight, WithPath, WithWrite, Always,
+    )
+)]
 fn delete(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let id = allowed(users, exchange)?;
     users.delete(id, if_match(exchange), exchange.deadline())?;
@@ -233,7 +372,11 @@ fn allowed(users: &Users, exchange: &Exchange) -> Result<UserId, Problem> {
     Ok(id)
 }
 
-/// `GET /.well-known/jwks.json`
+/// Shows the public keys by which tokens are verified.
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "keys",
+    responses((status = 200, description = "The keys.", body = JwkSet))
+)]
 fn public_keys(users: &Users, exchange: Exchange) {
     exchange.answer(Response::json(&users.keys.public(now())));
 }
