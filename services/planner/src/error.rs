@@ -86,10 +86,6 @@ pub enum Error {
     )]
     NoKeys(Incident),
 
-    /// The database did not answer in time.
-    #[error("{}", away(.0))]
-    DatabaseAway(DatabaseAway),
-
     /// The database did not say whether it did what it was asked.
     #[error(
         "The database does not answer. It is not known whether this was done: look before you send it again."
@@ -108,18 +104,11 @@ fn names(from: Status) -> String {
     names.join(" or ")
 }
 
-fn away(away: &DatabaseAway) -> String {
-    match &away.no_primary {
-        None => "The database does not answer, or takes no writes now. Try again later.".to_owned(),
-        Some(hosts) => {
-            format!("No host of the database takes writes now: {hosts}. Try again later.")
-        }
-    }
-}
-
 impl Error {
     /// There is no such user.
     pub const NO_USER: Self = Self::NotFound("There is no user of this id.");
+    /// There is no such session.
+    pub const NO_SESSION: Self = Self::NotFound("There is no session of yours of this id.");
     /// There is no such goal.
     pub const NO_GOAL: Self = Self::NotFound("There is no goal of this id.");
     /// There is no such task.
@@ -141,19 +130,8 @@ impl Error {
             Self::Changed => (412, None),
             Self::OutsideLimit(_) => (422, None),
             Self::TooManyLogins(_) => (429, None),
-            Self::Busy(incident)
-            | Self::NoKeys(incident)
-            | Self::DatabaseAway(DatabaseAway { incident, .. }) => (503, Some(incident)),
+            Self::Busy(incident) | Self::NoKeys(incident) => (503, Some(incident)),
             Self::MaybeDone(incident) | Self::MaybeLoggedIn(incident) => (504, Some(incident)),
-        }
-    }
-
-    /// As it is for what gives tokens.
-    #[must_use]
-    pub fn of_tokens(self) -> Self {
-        match self {
-            Self::MaybeDone(incident) => Self::MaybeLoggedIn(incident),
-            other => other,
         }
     }
 }
@@ -191,13 +169,12 @@ impl fmt::Display for Invalid {
     }
 }
 
-impl From<DatabaseAway> for Error {
-    fn from(away: DatabaseAway) -> Self {
-        if away.outcome_unknown {
-            Self::MaybeDone(away.incident)
-        } else {
-            Self::DatabaseAway(away)
-        }
+/// Why the database did nothing, or `unknown` where it did not say whether it did.
+pub(crate) fn away(away: DatabaseAway, unknown: fn(Incident) -> Error) -> Problem {
+    if away.outcome_unknown {
+        unknown(away.incident).into()
+    } else {
+        away.into()
     }
 }
 

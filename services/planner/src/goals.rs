@@ -14,15 +14,14 @@ pub mod public_keys;
 #[expect(clippy::missing_errors_doc, reason = "each fails as the database says")]
 pub mod store;
 
-use std::time::Instant;
-
+use foundation::http::{Exchange, Problem};
 use foundation::mysql::{Access, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
 
 use crate::config::GoalsArgs;
-use crate::error::Error;
+use crate::error::{self, Error};
 use public_keys::PublicKeys;
 use store::{CONNECTIONS, SCHEMA};
 
@@ -51,19 +50,14 @@ impl Goals {
         })
     }
 
-    fn read<T: Send + 'static>(
+    /// What `query` gives, on a connection that requests share.
+    fn run<T: Send + 'static>(
         &self,
-        deadline: Instant,
+        access: Access,
+        exchange: &Exchange,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        Ok(self.pool.run(Access::Read, deadline, query)?)
-    }
-
-    fn write<T: Send + 'static>(
-        &self,
-        deadline: Instant,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        Ok(self.pool.run(Access::Write, deadline, query)?)
+    ) -> Result<T, Problem> {
+        let answer = self.pool.run(access, exchange.deadline(), query);
+        answer.map_err(|away| error::away(away, Error::MaybeDone))
     }
 }

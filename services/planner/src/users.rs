@@ -30,18 +30,16 @@ pub mod metrics;
 use std::sync::Arc;
 use std::time::Instant;
 
+use foundation::http::{Exchange, Problem};
 use foundation::mysql::{Access, DatabaseAway, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
-use uuid::Uuid;
 
 use crate::config::UsersArgs;
-use crate::error::Error;
-use crate::ids::UserId;
-use crate::page::{Items, Page};
-use crate::token::{Caller, now};
-use cache::{DELETED, Shown, UserCache};
+use crate::error::{self, Error};
+use crate::token::{Caller, LIFETIME_S, bearer, now};
+use cache::UserCache;
 use change_feed::ChangeFeed;
 use login_limits::LoginLimits;
 use metrics::CacheMetrics;
@@ -49,8 +47,8 @@ use passwords::Passwords;
 use reader::Reader;
 use refresh_token::RefreshToken;
 use signing_keys::{Seal, SigningKeys, StoredKey};
-use store::{Changed, OWN_CONNECTIONS, POOL_CONNECTIONS, Refreshed, SCHEMA, Search};
-use user::{NewUser, Password, User, UserChange};
+use store::{OWN_CONNECTIONS, POOL_CONNECTIONS, SCHEMA};
+use wire::{Login, TokenResponse};
 
 /// What the task that this was made for calls the first password.
 const FIRST_PASSWORD: &str = "secret";
@@ -64,14 +62,6 @@ pub struct Users {
     cache: Arc<UserCache>,
     reader: Reader,
     feed: ChangeFeed,
-}
-
-/// What a login or a refresh gives.
-pub struct Tokens {
-    /// For all requests.
-    pub access: String,
-    /// To come back with.
-    pub refresh: RefreshToken,
 }
 
 impl Users {
@@ -110,161 +100,79 @@ impl Users {
         })
     }
 
-    fn end(self) {
-        self.feed.finish();
-        self.reader.finish();
-    }
-
-    fn observe_gauges(&self) {
-        self.pool.observe();
-        self.reader.observe();
-        self.cache.observe();
-    }
-
+    /// What `query` gives, on a connection that requests share.
     fn run<T: Send + 'static>(
         &self,
         access: Access,
-        deadline: Instant,
+        exchange: &Exchange,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, DatabaseAway> {
-        self.pool.run(access, deadline, query)
+    ) -> Result<T, Problem> {
+        let answer = self.pool.run(access, exchange.deadline(), query);
+        answer.map_err(|away| error::away(away, Error::MaybeDone))
     }
 
-    /// Whose token this is, if its session goes on.
-    fn caller(&self, token: &str, deadline: Instant) -> Result<Caller, Error> {
-        let caller = self.keys.verify(token, now()).map_err(Error::BadToken)?;
+    /// Whose request it is, if the session of its token goes on.
+    fn caller(&self, exchange: &Exchange) -> Result<Caller, Problem> {
+        let verified = self.keys.verify(bearer(exchange)?, now());
+        let caller = verified.map_err(Error::BadToken)?;
         let query = move |connection: &mut _| store::has_session(connection, &caller);
-        if !self.run(Access::Read, deadline, query)? {
-            return Err(Error::SessionEnded);
+        if !self.run(Access::Read, exchange, query)? {
+            return Err(Error::SessionEnded.into());
         }
         Ok(caller)
     }
 
     /// Begins a session. Takes as long for a login that nobody has as for one with another password.
-    fn log_in(
-        &self,
-        login: String,
-        password: &Password,
-        deadline: Instant,
-    ) -> Result<Tokens, Error> {
+    fn log_in(&self, login: Login, exchange: &Exchange) -> Result<TokenResponse, Problem> {
+        let Login { login, password } = login;
         let query = move |connection: &mut _| store::credentials(connection, &login);
-        let found = self.run(Access::Read, deadline, query)?;
+        let found = self.run(Access::Read, exchange, query)?;
         let hash = found.as_ref().map(|found| found.hash.as_str());
-        let right = self.passwords.verify(password, hash, deadline)?;
+        let right = self
+            .passwords
+            .verify(&password, hash, exchange.deadline())?;
         let credentials = found.filter(|_| right).ok_or(Error::WrongCredentials)?;
-        let (user, role, refresh) = (credentials.user, credentials.role, RefreshToken::first());
+        let refresh = RefreshToken::first();
         let first = refresh.clone();
         let query =
             move |connection: &mut _| store::begin_session(connection, &credentials, &first);
-        let session = self.run(Access::Write, deadline, query);
-        let session = session.map_err(|away| Error::from(away).of_tokens())?;
-        let session = session.ok_or(Error::WrongCredentials)?;
-        let caller = Caller {
-            user,
-            role,
-            session,
-        };
-        let access = self.keys.sign(&caller, now());
-        Ok(Tokens { access, refresh })
+        let begun = self.pool.run(Access::Write, exchange.deadline(), query);
+        self.tokens(begun, &refresh)
     }
 
-    fn refresh(&self, token: &str, deadline: Instant) -> Result<Tokens, Error> {
+    fn refresh(&self, token: &str, deadline: Instant) -> Result<TokenResponse, Problem> {
         let token = RefreshToken::parse(token).ok_or(Error::BadRefreshToken)?;
         let refresh = token.next();
         let next = refresh.clone();
         let query = move |connection: &mut _| store::refresh(connection, &token, &next);
-        let mut refreshed = self.run(Access::Write, deadline, query.clone());
+        let mut refreshed = self.pool.run(Access::Write, deadline, query.clone());
         // The connection may be lost after all was done. Once more, it finds the next token in place.
         if let Err(away) = &refreshed
             && away.outcome_unknown
         {
-            refreshed = self.run(Access::Write, deadline, query);
+            refreshed = self.pool.run(Access::Write, deadline, query);
             // What was not begun this time may have been done the first.
             refreshed = refreshed.map_err(|away| DatabaseAway {
                 outcome_unknown: true,
                 ..away
             });
         }
-        match refreshed.map_err(|away| Error::from(away).of_tokens())? {
-            Refreshed::Done(caller) => {
-                let access = self.keys.sign(&caller, now());
-                Ok(Tokens { access, refresh })
-            }
-            Refreshed::Unknown => Err(Error::BadRefreshToken),
-            Refreshed::Reused(user) => {
-                tracing::warn!(%user, "a refresh token was used twice: its session is ended");
-                Err(Error::BadRefreshToken)
-            }
-        }
+        self.tokens(refreshed, &refresh)
     }
 
-    fn end_session(&self, user: UserId, session: Uuid, deadline: Instant) -> Result<(), Error> {
-        let query = move |connection: &mut _| store::end_session(connection, user, session);
-        let ended = self.run(Access::Write, deadline, query)?;
-        let absent = Error::NotFound("There is no session of yours of this id.");
-        ended.then_some(()).ok_or(absent)
-    }
-
-    fn sessions(&self, user: UserId, deadline: Instant) -> Result<Vec<store::Session>, Error> {
-        let query = move |connection: &mut _| store::sessions(connection, user);
-        Ok(self.run(Access::Read, deadline, query)?)
-    }
-
-    fn find(&self, search: Search, page: Page, deadline: Instant) -> Result<Items<User>, Error> {
-        let query = move |connection: &mut _| store::find(connection, &search, page);
-        let found = self.run(Access::Read, deadline, query)?;
-        Ok(page.of(found, |user| user.id.0))
-    }
-
-    fn create(&self, new: NewUser, deadline: Instant) -> Result<User, Error> {
-        let hash = self.passwords.hash(&new.password, deadline)?;
-        let query = move |connection: &mut _| store::create_user(connection, &new, &hash);
-        let created = self.run(Access::Write, deadline, query)?;
-        let user = created.ok_or(Error::LoginTaken)?;
-        self.cache.put(user.id, Shown::user(&user));
-        Ok(user)
-    }
-
-    fn change(
+    /// What whoever has begun a session, or refreshed it, is told.
+    fn tokens(
         &self,
-        id: UserId,
-        if_match: Option<String>,
-        change: UserChange,
-        deadline: Instant,
-    ) -> Result<User, Error> {
-        let hash = change.password.as_ref();
-        let hash = hash
-            .map(|password| self.passwords.hash(password, deadline))
-            .transpose()?;
-        let query = move |connection: &mut _| {
-            store::change_user(
-                connection,
-                id,
-                if_match.as_deref(),
-                &change,
-                hash.as_deref(),
-            )
-        };
-        let user = done(self.run(Access::Write, deadline, query)?)?;
-        self.cache.put(id, Shown::user(&user));
-        Ok(user)
-    }
-
-    fn delete(&self, id: UserId, if_match: Option<String>, deadline: Instant) -> Result<(), Error> {
-        let query =
-            move |connection: &mut _| store::delete_user(connection, id, if_match.as_deref());
-        done(self.run(Access::Write, deadline, query)?)?;
-        self.cache.put(id, Shown::absent(DELETED));
-        Ok(())
-    }
-}
-
-fn done<T>(changed: Changed<T>) -> Result<T, Error> {
-    match changed {
-        Changed::Done(value) => Ok(value),
-        Changed::NotFound => Err(Error::NO_USER),
-        Changed::OtherVersion => Err(Error::Changed),
-        Changed::Admin => Err(Error::AdminStays),
+        caller: Result<Result<Caller, Error>, DatabaseAway>,
+        refresh: &RefreshToken,
+    ) -> Result<TokenResponse, Problem> {
+        let caller = caller.map_err(|away| error::away(away, Error::MaybeLoggedIn))??;
+        Ok(TokenResponse {
+            access_token: self.keys.sign(&caller, now()),
+            token_type: "bearer",
+            expires_in: LIFETIME_S,
+            refresh_token: refresh.text(),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
+use foundation::mysql::Access;
 use foundation_docs::ProblemDocument;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -116,7 +117,7 @@ fn create_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     let new: NewGoal = exchange.json()?;
     new.check()?;
     let query = move |connection: &mut _| store::create_goal(connection, owner, &new);
-    let created = goals.write(exchange.deadline(), query)?;
+    let created = goals.run(Access::Write, exchange, query)?;
     let goal = created.ok_or(Error::NotFound("The goal was deleted at once."))?;
     let location = format!("/goals/{}", goal.id);
     Ok(Response::json(&goal)
@@ -132,9 +133,8 @@ fn create_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
 fn goals(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let page = page(exchange)?;
-    let found = goals.read(exchange.deadline(), move |connection| {
-        store::goals(connection, page)
-    })?;
+    let query = move |connection: &mut _| store::goals(connection, page);
+    let found = goals.run(Access::Read, exchange, query)?;
     Ok(Response::json(&page.of(found, |goal| goal.id.0)))
 }
 
@@ -148,7 +148,7 @@ fn show_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let id = goal_id(exchange)?;
     let query = move |connection: &mut _| store::show_goal(connection, id);
-    let found = goals.read(exchange.deadline(), query)?;
+    let found = goals.run(Access::Read, exchange, query)?;
     let goal = found.ok_or(Error::NO_GOAL)?;
     Ok(Response::json(&goal))
 }
@@ -165,7 +165,11 @@ fn change_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     let change: GoalChange = exchange.json()?;
     change.check()?;
     let query = move |connection: &mut _| store::change_goal(connection, id, &caller, change);
-    Ok(Response::json(&goals.write(exchange.deadline(), query)??))
+    Ok(Response::json(&goals.run(
+        Access::Write,
+        exchange,
+        query,
+    )??))
 }
 
 /// Deletes a goal with all its tasks: its owner or an admin.
@@ -178,7 +182,7 @@ fn delete_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     let caller = caller(goals, exchange)?;
     let id = goal_id(exchange)?;
     let query = move |connection: &mut _| store::delete_goal(connection, id, &caller);
-    goals.write(exchange.deadline(), query)??;
+    goals.run(Access::Write, exchange, query)??;
     Ok(Response::empty(204))
 }
 
@@ -197,7 +201,7 @@ fn create_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     let new: NewTask = exchange.json()?;
     new.check()?;
     let query = move |connection: &mut _| store::create_task(connection, id, &caller, &new);
-    let task = goals.write(exchange.deadline(), query)??;
+    let task = goals.run(Access::Write, exchange, query)??;
     let location = format!("/goals/{id}/tasks/{}", task.id);
     Ok(Response::json(&task)
         .with_status(201)
@@ -214,7 +218,7 @@ fn tasks(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let (id, page) = (goal_id(exchange)?, page(exchange)?);
     let query = move |connection: &mut _| store::tasks(connection, id, page);
-    let found = goals.read(exchange.deadline(), query)??;
+    let found = goals.run(Access::Read, exchange, query)??;
     Ok(Response::json(&page.of(found, |task| task.id.0)))
 }
 
@@ -228,7 +232,7 @@ fn show_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let (id, task) = (goal_id(exchange)?, task_id(exchange)?);
     let query = move |connection: &mut _| store::show_task(connection, id, task);
-    let found = goals.read(exchange.deadline(), query)?;
+    let found = goals.run(Access::Read, exchange, query)?;
     Ok(Response::json(&found.ok_or(Error::NO_TASK)?))
 }
 
@@ -249,7 +253,11 @@ fn change_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     let change: TaskChange = exchange.json()?;
     change.check()?;
     let query = move |connection: &mut _| store::change_task(connection, id, task, &caller, change);
-    Ok(Response::json(&goals.write(exchange.deadline(), query)??))
+    Ok(Response::json(&goals.run(
+        Access::Write,
+        exchange,
+        query,
+    )??))
 }
 
 /// Shows who changed the status of a task, and when.
@@ -262,6 +270,6 @@ fn history(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let (id, task, page) = (goal_id(exchange)?, task_id(exchange)?, page(exchange)?);
     let query = move |connection: &mut _| store::history(connection, id, task, page);
-    let found = goals.read(exchange.deadline(), query)??;
+    let found = goals.run(Access::Read, exchange, query)??;
     Ok(Response::json(&page.of(found, |step| step.id)))
 }

@@ -4,9 +4,11 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
+use foundation::mysql::Access;
 use foundation_docs::ProblemDocument;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
+use uuid::Uuid;
 
 use crate::answers::{
     self, Always, WithBody, WithPath, WithQuery, WithRight, WithToken, WithWrite,
@@ -14,15 +16,14 @@ use crate::answers::{
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::page::{Items, Page};
-use crate::token::{Caller, LIFETIME_S, bearer, now};
+use crate::token::now;
+use crate::users::Users;
+use crate::users::cache::{DELETED, Shown};
 use crate::users::mask::Mask;
 use crate::users::signing_keys::JwkSet;
-use crate::users::store::Search;
+use crate::users::store::{self, Search};
 use crate::users::user::{NewUser, User, UserChange};
-use crate::users::wire::{
-    FindParameters, Login, PasswordGrant, Refresh, Session, Sessions, TokenResponse,
-};
-use crate::users::{Tokens, Users};
+use crate::users::wire::{FindParameters, Login, PasswordGrant, Refresh, Sessions, TokenResponse};
 
 impl Service for Users {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[
@@ -58,11 +59,14 @@ impl Service for Users {
     }
 
     fn observe(&self) {
-        self.observe_gauges();
+        self.pool.observe();
+        self.reader.observe();
+        self.cache.observe();
     }
 
     fn finish(self, _deadline: Instant) {
-        self.end();
+        self.feed.finish();
+        self.reader.finish();
     }
 }
 
@@ -89,20 +93,9 @@ impl Service for Users {
 )]
 struct Contract;
 
-fn caller(users: &Users, exchange: &Exchange) -> Result<Caller, Error> {
-    let token = bearer(exchange)?;
-    users.caller(token, exchange.deadline())
-}
-
-impl From<Tokens> for Response {
-    fn from(tokens: Tokens) -> Self {
-        let shown = TokenResponse {
-            access_token: tokens.access,
-            token_type: "bearer",
-            expires_in: LIFETIME_S,
-            refresh_token: tokens.refresh.text(),
-        };
-        Self::json(&shown).with_header("Cache-Control", "no-store")
+impl From<TokenResponse> for Response {
+    fn from(tokens: TokenResponse) -> Self {
+        Self::json(&tokens).with_header("Cache-Control", "no-store")
     }
 }
 
@@ -130,16 +123,11 @@ fn log_in(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let allowance = users
         .limits
         .check(&login.login, exchange.connection().ip())?;
-    let tokens = users.log_in(login.login, &login.password, exchange.deadline());
     let [policy, left] = allowance.headers();
-    match tokens {
-        Ok(tokens) => Ok(Response::from(tokens)
-            .with_header(policy.0, policy.1)
-            .with_header(left.0, left.1)),
-        Err(error) => Err(Problem::from(error)
-            .with_header(policy.0, policy.1)
-            .with_header(left.0, left.1)),
-    }
+    let response = Response::from(users.log_in(login, exchange));
+    Ok(response
+        .with_header(policy.0, policy.1)
+        .with_header(left.0, left.1))
 }
 
 /// Reads a login, from a form or from JSON.
@@ -168,8 +156,18 @@ fn login(exchange: &Exchange) -> Result<Login, Problem> {
     responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, Always)
 )]
 fn log_out(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
-    let caller = caller(users, exchange)?;
-    users.end_session(caller.user, caller.session, exchange.deadline())?;
+    let caller = users.caller(exchange)?;
+    end(users, exchange, caller.user, caller.session)
+}
+
+fn end(
+    users: &Users,
+    exchange: &Exchange,
+    user: UserId,
+    session: Uuid,
+) -> Result<Response, Problem> {
+    let query = move |connection: &mut _| store::end_session(connection, user, session);
+    users.run(Access::Write, exchange, query)??;
     Ok(Response::empty(204))
 }
 
@@ -190,35 +188,23 @@ fn refresh(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     responses((status = 200, description = "All of them.", body = Sessions), WithToken, Always)
 )]
 fn sessions(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
-    let caller = caller(users, exchange)?;
-    let sessions = users.sessions(caller.user, exchange.deadline())?;
-    let shown = sessions.into_iter().map(|session| Session {
-        id: session.id,
-        created_at: session.created_at,
-        refreshed_at: session.refreshed_at,
-        expires_at: session.expires_at,
-        current: session.id == caller.session,
-    });
-    Ok(Response::json(&Sessions {
-        items: shown.collect(),
-    }))
+    let caller = users.caller(exchange)?;
+    let query = move |connection: &mut _| store::sessions(connection, &caller);
+    let items = users.run(Access::Read, exchange, query)?;
+    Ok(Response::json(&Sessions { items }))
 }
 
 /// Ends a session of the caller.
 #[utoipa::path(
     delete, path = "/sessions/{id}", tag = "sessions", security(("login" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The session.")),
+    params(("id" = Uuid, Path, description = "The session.")),
     responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, Always)
 )]
 fn end_session(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
-    let caller = caller(users, exchange)?;
-    let absent = Error::NotFound("There is no session of yours of this id.");
-    let id = exchange
-        .parameter("id")?
-        .parse()
-        .map_err(|_what: uuid::Error| absent)?;
-    users.end_session(caller.user, id, exchange.deadline())?;
-    Ok(Response::empty(204))
+    let caller = users.caller(exchange)?;
+    let id = exchange.parameter("id")?.parse();
+    let id = id.map_err(|_what| Error::NO_SESSION)?;
+    end(users, exchange, caller.user, id)
 }
 
 /// Makes a user.
@@ -232,10 +218,13 @@ fn end_session(users: &Users, exchange: &Exchange) -> Result<Response, Problem> 
     )
 )]
 fn create(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
-    caller(users, exchange)?;
+    users.caller(exchange)?;
     let new: NewUser = exchange.json()?;
     new.check()?;
-    let user = users.create(new, exchange.deadline())?;
+    let hash = users.passwords.hash(&new.password, exchange.deadline())?;
+    let query = move |connection: &mut _| store::create_user(connection, &new, &hash);
+    let user = users.run(Access::Write, exchange, query)??;
+    users.cache.put(user.id, Shown::user(&user));
     let location = format!("/users/{}", user.id);
     Ok(shown(&user)
         .with_status(201)
@@ -252,7 +241,7 @@ fn shown(user: &User) -> Response {
     responses((status = 200, description = "A page of them.", body = Items<User>), WithToken, WithQuery, Always)
 )]
 fn find(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
-    caller(users, exchange)?;
+    users.caller(exchange)?;
     let asked: FindParameters = exchange.parameters()?;
     let page = Page::new(asked.limit, asked.after)?;
     let mask = |field, mask: Option<String>| mask.map(|mask| Mask::parse(field, &mask)).transpose();
@@ -261,8 +250,9 @@ fn find(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
         first_name: mask("first_name", asked.first_name)?,
         last_name: mask("last_name", asked.last_name)?,
     };
-    let found = users.find(search, page, exchange.deadline())?;
-    Ok(Response::json(&found))
+    let query = move |connection: &mut _| store::find(connection, &search, page);
+    let found = users.run(Access::Read, exchange, query)?;
+    Ok(Response::json(&page.of(found, |user| user.id.0)))
 }
 
 fn id(exchange: &Exchange) -> Result<UserId, Problem> {
@@ -337,7 +327,15 @@ fn change(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let id = allowed(users, exchange)?;
     let change: UserChange = exchange.json()?;
     change.check()?;
-    let user = users.change(id, if_match(exchange), change, exchange.deadline())?;
+    let hash = change.password.as_ref();
+    let hash = hash.map(|password| users.passwords.hash(password, exchange.deadline()));
+    let (hash, if_match) = (hash.transpose()?, if_match(exchange));
+    let query = move |connection: &mut _| {
+        let (if_match, hash) = (if_match.as_deref(), hash.as_deref());
+        store::change_user(connection, id, if_match, &change, hash)
+    };
+    let user = users.run(Access::Write, exchange, query)??;
+    users.cache.put(id, Shown::user(&user));
     Ok(shown(&user))
 }
 
@@ -357,13 +355,16 @@ fn change(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
 )]
 fn delete(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let id = allowed(users, exchange)?;
-    users.delete(id, if_match(exchange), exchange.deadline())?;
+    let if_match = if_match(exchange);
+    let query = move |connection: &mut _| store::delete_user(connection, id, if_match.as_deref());
+    users.run(Access::Write, exchange, query)??;
+    users.cache.put(id, Shown::absent(DELETED));
     Ok(Response::empty(204))
 }
 
 /// The user of the path, if the caller may change it.
 fn allowed(users: &Users, exchange: &Exchange) -> Result<UserId, Problem> {
-    let caller = caller(users, exchange)?;
+    let caller = users.caller(exchange)?;
     let id = id(exchange)?;
     if !caller.is_or_is_admin(id) {
         let rule = "A user is changed and deleted by itself or an admin.";

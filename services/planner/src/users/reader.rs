@@ -10,7 +10,6 @@ use foundation::telemetry::Reporter;
 use foundation::thread_pool::ThreadPool;
 use parking_lot::Mutex;
 
-use crate::error::Error;
 use crate::ids::UserId;
 use crate::users::cache::{Shown, UserCache};
 use crate::users::store;
@@ -117,7 +116,7 @@ impl Shared {
         answer_all(asked.into_iter().map(|(user, exchange)| {
             let response: Response = match &found {
                 Ok(found) => found[&user].response(exchange.headers("If-None-Match")),
-                Err(away) => Problem::from(Error::from(away.clone())).into(),
+                Err(away) => Problem::from(away.clone()).into(),
             };
             (exchange, response)
         }));

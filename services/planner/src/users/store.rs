@@ -8,16 +8,16 @@ use foundation::mysql::{Schema, has_relations};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Transaction, TxOpts, params};
 
+use crate::error::Error;
 use crate::ids::UserId;
 use crate::users::cache::UserChanged;
 use crate::users::signing_keys::StoredKey;
 
 pub use keys::{keys, rotate_key};
 pub use sessions::{
-    Credentials, Refreshed, Session, begin_session, credentials, end_session, has_session, refresh,
-    sessions,
+    Credentials, begin_session, credentials, end_session, has_session, refresh, sessions,
 };
-pub use users::{Changed, Search, change_user, create_user, delete_user, find, users};
+pub use users::{Search, change_user, create_user, delete_user, find, users};
 
 /// Connections that requests share.
 pub const POOL_CONNECTIONS: u8 = 8;
@@ -53,6 +53,8 @@ const MOST_CHANGES: u64 = 1000;
 const MOST_REMOVED: u64 = 1000;
 
 type Result<T> = std::result::Result<T, mysql::Error>;
+/// What the database did, or why it was not to.
+type Judged<T> = Result<std::result::Result<T, Error>>;
 
 fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
     connection.start_transaction(TxOpts::default())

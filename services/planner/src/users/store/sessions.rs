@@ -1,16 +1,17 @@
 //! The SQL of sessions.
 
-use chrono::{DateTime, Utc};
 use foundation::mysql::{column, time};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Transaction, Value, params};
 use uuid::Uuid;
 
 use super::users::role;
-use super::{Result, transaction};
+use super::{Judged, Result, transaction};
+use crate::error::Error;
 use crate::ids::UserId;
 use crate::token::{Caller, Role};
 use crate::users::refresh_token::{LIFETIME_DAYS, RefreshToken};
+use crate::users::wire::Session;
 
 /// Most sessions of one user; another login ends the oldest.
 const MOST_SESSIONS: u32 = 100;
@@ -41,12 +42,12 @@ pub fn credentials(connection: &mut Conn, login: &str) -> Result<Option<Credenti
     }))
 }
 
-/// Begins a session; none if the password was changed since it was checked.
+/// Begins a session, unless the password was changed since it was checked.
 pub fn begin_session(
     connection: &mut Conn,
     credentials: &Credentials,
     token: &RefreshToken,
-) -> Result<Option<Uuid>> {
+) -> Judged<Caller> {
     let mut transaction = transaction(connection)?;
     let unchanged: Option<u8> = transaction.exec_first(
         r"SELECT 1
@@ -56,7 +57,7 @@ pub fn begin_session(
         (credentials.user, &credentials.hash),
     )?;
     if unchanged.is_none() {
-        return Ok(None);
+        return Ok(Err(Error::WrongCredentials));
     }
     end_oldest_sessions(&mut transaction, credentials.user)?;
     let id = Uuid::now_v7();
@@ -72,7 +73,11 @@ pub fn begin_session(
         },
     )?;
     transaction.commit()?;
-    Ok(Some(id))
+    Ok(Ok(Caller {
+        user: credentials.user,
+        role: credentials.role,
+        session: id,
+    }))
 }
 
 /// Leaves room for another session of this user.
@@ -95,22 +100,9 @@ fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Resul
     )
 }
 
-/// What came of a refresh token.
-pub enum Refreshed {
-    /// The next one is in its place.
-    Done(Caller),
-    /// It is of no session.
-    Unknown,
-    /// It was used before, and the session is ended.
-    Reused(UserId),
-}
-
-/// Puts the next token in the place of this one. It may be asked so again where the answer was lost.
-pub fn refresh(
-    connection: &mut Conn,
-    token: &RefreshToken,
-    next: &RefreshToken,
-) -> Result<Refreshed> {
+/// Puts the next token in the place of this one; one that was used before ends its session. It may be asked so again where
+/// the answer was lost.
+pub fn refresh(connection: &mut Conn, token: &RefreshToken, next: &RefreshToken) -> Judged<Caller> {
     let mut transaction = transaction(connection)?;
     let session: Option<(Uuid, u64, Vec<u8>)> = transaction.exec_first(
         r"SELECT id, user_id, token_hash
@@ -120,12 +112,13 @@ pub fn refresh(
         (token.family,),
     )?;
     let Some((id, user, hash)) = session else {
-        return Ok(Refreshed::Unknown);
+        return Ok(Err(Error::BadRefreshToken));
     };
     if hash != token.hash() && hash != next.hash() {
         transaction.exec_drop("DELETE FROM sessions WHERE id = ?", (id.as_bytes(),))?;
         transaction.commit()?;
-        return Ok(Refreshed::Reused(UserId(user)));
+        tracing::warn!(%user, "a refresh token was used twice: its session is ended");
+        return Ok(Err(Error::BadRefreshToken));
     }
     transaction.exec_drop(
         r"UPDATE sessions
@@ -136,7 +129,7 @@ pub fn refresh(
     let name: Option<String> =
         transaction.exec_first("SELECT role FROM users WHERE id = ?", (user,))?;
     transaction.commit()?;
-    Ok(Refreshed::Done(Caller {
+    Ok(Ok(Caller {
         user: UserId(user),
         role: role(&name.unwrap_or_default()),
         session: id,
@@ -154,44 +147,35 @@ pub fn has_session(connection: &mut Conn, caller: &Caller) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// A login that goes on.
-pub struct Session {
-    /// Its number.
-    pub id: Uuid,
-    /// When the login was.
-    pub created_at: DateTime<Utc>,
-    /// When its refresh token was used last.
-    pub refreshed_at: DateTime<Utc>,
-    /// When it ends, unless its refresh token is used.
-    pub expires_at: DateTime<Utc>,
-}
-
-/// The sessions of a user, the newest first.
-pub fn sessions(connection: &mut Conn, user: UserId) -> Result<Vec<Session>> {
+/// The sessions of the caller, the newest first.
+pub fn sessions(connection: &mut Conn, caller: &Caller) -> Result<Vec<Session>> {
     let rows: Vec<Row> = connection.exec(
         r"SELECT id, created_at, refreshed_at, expires_at
           FROM sessions
           WHERE user_id = ? AND expires_at > NOW(6)
           ORDER BY created_at DESC",
-        (user,),
+        (caller.user,),
     )?;
     let session = |mut row: Row| {
+        let id = column(&mut row, 0)?;
         Ok(Session {
-            id: column(&mut row, 0)?,
+            id,
             created_at: time(&mut row, 1)?,
             refreshed_at: time(&mut row, 2)?,
             expires_at: time(&mut row, 3)?,
+            current: id == caller.session,
         })
     };
     rows.into_iter().map(session).collect()
 }
 
-/// Ends a session of a user; gives whether there was one.
-pub fn end_session(connection: &mut Conn, user: UserId, session: Uuid) -> Result<bool> {
+/// Ends a session of a user.
+pub fn end_session(connection: &mut Conn, user: UserId, session: Uuid) -> Judged<()> {
     connection.exec_drop(
         r"DELETE FROM sessions
           WHERE id = ? AND user_id = ?",
         (session.as_bytes(), user),
     )?;
-    Ok(connection.affected_rows() > 0)
+    let ended = connection.affected_rows() > 0;
+    Ok(ended.then_some(()).ok_or(Error::NO_SESSION))
 }

@@ -4,7 +4,8 @@ use foundation::mysql::{code, column, time};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, Transaction, Value, params};
 
-use super::{Result, announce, transaction};
+use super::{Judged, Result, announce, transaction};
+use crate::error::Error;
 use crate::ids::UserId;
 use crate::page::Page;
 use crate::text::folded;
@@ -110,8 +111,8 @@ pub fn find(connection: &mut Conn, search: &Search, page: Page) -> Result<Vec<Us
     rows.into_iter().map(user).collect()
 }
 
-/// Makes a user; none if the login is taken.
-pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Result<Option<User>> {
+/// Makes a user.
+pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Judged<User> {
     let mut transaction = transaction(connection)?;
     let inserted = transaction.exec_drop(
         r"INSERT INTO users (
@@ -128,7 +129,9 @@ pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Result<O
         },
     );
     match inserted {
-        Err(error) if code(&error) == Some(DUPLICATE) => return Ok(None),
+        Err(error) if code(&error) == Some(DUPLICATE) => {
+            return Ok(Err(Error::LoginTaken));
+        }
         other => other?,
     }
     let id = transaction.last_insert_id().map(UserId);
@@ -136,7 +139,7 @@ pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Result<O
     let user = locked_user(&mut transaction, id)?;
     announce(&mut transaction, Some(id), 1)?;
     transaction.commit()?;
-    Ok(user)
+    Ok(user.ok_or(Error::NO_USER))
 }
 
 /// A user, whose row stays locked to the end of the transaction.
@@ -151,21 +154,19 @@ fn locked_user(transaction: &mut Transaction<'_>, id: UserId) -> Result<Option<U
     row.map(user).transpose()
 }
 
-/// What came of a change.
-pub enum Changed<T> {
-    /// It is done.
-    Done(T),
-    /// There is no such user.
-    NotFound,
-    /// The user has another version than was named.
-    OtherVersion,
-    /// It is an admin.
-    Admin,
-}
-
-/// Whether a request's `If-Match`, if it has one, names this version.
-fn matches(if_match: Option<&str>, version: u64) -> bool {
-    if_match.is_none_or(|tags| cache::matches(tags, &User::etag(version)))
+/// A user that is locked, if a request's `If-Match`, where there is one, names its version.
+fn matching_user(
+    transaction: &mut Transaction<'_>,
+    id: UserId,
+    if_match: Option<&str>,
+) -> Judged<User> {
+    let matches =
+        |user: &User| if_match.is_none_or(|tags| cache::matches(tags, &User::etag(user.version)));
+    Ok(match locked_user(transaction, id)? {
+        None => Err(Error::NO_USER),
+        Some(user) if !matches(&user) => Err(Error::Changed),
+        Some(user) => Ok(user),
+    })
 }
 
 /// Changes a user; with a new password it ends all sessions.
@@ -175,14 +176,12 @@ pub fn change_user(
     if_match: Option<&str>,
     change: &UserChange,
     hash: Option<&str>,
-) -> Result<Changed<User>> {
+) -> Judged<User> {
     let mut transaction = transaction(connection)?;
-    let Some(mut user) = locked_user(&mut transaction, id)? else {
-        return Ok(Changed::NotFound);
+    let mut user = match matching_user(&mut transaction, id, if_match)? {
+        Ok(user) => user,
+        Err(error) => return Ok(Err(error)),
     };
-    if !matches(if_match, user.version) {
-        return Ok(Changed::OtherVersion);
-    }
     user.version += 1;
     user.first_name = change.first_name.clone().unwrap_or(user.first_name);
     user.last_name = change.last_name.clone().unwrap_or(user.last_name);
@@ -211,24 +210,19 @@ pub fn change_user(
     }
     announce(&mut transaction, Some(id), user.version)?;
     transaction.commit()?;
-    Ok(Changed::Done(user))
+    Ok(Ok(user))
 }
 
 /// Deletes a user, and all sessions with it.
-pub fn delete_user(
-    connection: &mut Conn,
-    id: UserId,
-    if_match: Option<&str>,
-) -> Result<Changed<()>> {
+pub fn delete_user(connection: &mut Conn, id: UserId, if_match: Option<&str>) -> Judged<()> {
     let mut transaction = transaction(connection)?;
-    match locked_user(&mut transaction, id)? {
-        None => return Ok(Changed::NotFound),
-        Some(user) if !matches(if_match, user.version) => return Ok(Changed::OtherVersion),
-        Some(user) if user.role == Role::Admin => return Ok(Changed::Admin),
-        Some(_) => {}
+    match matching_user(&mut transaction, id, if_match)? {
+        Ok(user) if user.role == Role::Admin => return Ok(Err(Error::AdminStays)),
+        Ok(_) => {}
+        Err(error) => return Ok(Err(error)),
     }
     transaction.exec_drop("DELETE FROM users WHERE id = ?", (id,))?;
     announce(&mut transaction, Some(id), DELETED)?;
     transaction.commit()?;
-    Ok(Changed::Done(()))
+    Ok(Ok(()))
 }
