@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use foundation::telemetry::{Reporter, size};
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 use prometheus::{IntCounter, IntGauge};
 use ureq::Agent;
 use url::Url;
@@ -35,6 +36,7 @@ type Keys = HashMap<String, Vec<u8>>;
 /// The keys by which tokens are verified.
 pub struct PublicKeys {
     shared: Arc<Shared>,
+    stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -49,8 +51,6 @@ struct Shared {
     outage: Reporter,
     known: IntGauge,
     failures: IntCounter,
-    stopped: Mutex<bool>,
-    stop: Condvar,
 }
 
 /// Why no keys came.
@@ -92,15 +92,17 @@ impl PublicKeys {
             outage: Reporter::default(),
             known,
             failures,
-            stopped: Mutex::new(false),
-            stop: Condvar::new(),
         });
         shared.fetch_if_older_than(Duration::ZERO, FETCH_TIMEOUT);
-        let following = Arc::clone(&shared);
+        let (following, (stop, stopped)) = (Arc::clone(&shared), channel());
         let thread = std::thread::Builder::new()
             .name("public keys".to_owned())
-            .spawn(move || following.follow())?;
-        Ok(Self { shared, thread })
+            .spawn(move || following.follow(&stopped))?;
+        Ok(Self {
+            shared,
+            stop,
+            thread,
+        })
     }
 
     /// Whose token it is.
@@ -140,8 +142,7 @@ impl PublicKeys {
 
     /// Ends the thread.
     pub fn finish(self) {
-        *self.shared.stopped.lock() = true;
-        self.shared.stop.notify_all();
+        drop(self.stop);
         // Its panic was logged.
         let _ = self.thread.join();
     }
@@ -158,17 +159,9 @@ impl Shared {
         }))
     }
 
-    fn follow(&self) {
-        let mut stopped = self.stopped.lock();
-        loop {
-            let goes_on = |stopped: &mut bool| !*stopped;
-            self.stop.wait_while_for(&mut stopped, goes_on, INTERVAL);
-            if *stopped {
-                return;
-            }
-            parking_lot::MutexGuard::unlocked(&mut stopped, || {
-                self.fetch_if_older_than(LEAST_INTERVAL, FETCH_TIMEOUT);
-            });
+    fn follow(&self, stopped: &Receiver<()>) {
+        while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            self.fetch_if_older_than(LEAST_INTERVAL, FETCH_TIMEOUT);
         }
     }
 

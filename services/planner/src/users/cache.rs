@@ -100,9 +100,9 @@ fn names(tags: &str, etag: &str) -> bool {
 
 /// A change as it is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserChanged {
-    /// Who was changed.
-    pub user: UserId,
+pub struct Change {
+    /// Who was changed; nobody: the signing keys.
+    pub user: Option<UserId>,
     /// What is older is not to be shown any more.
     pub version: u64,
 }
@@ -187,13 +187,14 @@ impl UserCache {
     }
 
     /// Drops what is older than what was changed up to a look that began at `looked`.
-    pub fn apply(&self, changes: &[UserChanged], looked: Instant) {
+    pub fn apply(&self, changes: &[Change], looked: Instant) {
         let mut being_read = self.being_read.lock();
         for change in changes {
-            being_read.remove(&change.user);
-            let entry = self.entries.get(&change.user);
+            let Some(user) = change.user else { continue };
+            being_read.remove(&user);
+            let entry = self.entries.get(&user);
             if entry.is_some_and(|entry| entry.version < change.version) {
-                self.entries.invalidate(&change.user);
+                self.entries.invalidate(&user);
             }
         }
         drop(being_read);
@@ -259,8 +260,9 @@ mod tests {
         cache.end_reading([(ID, &shown(version))].into_iter());
     }
 
-    fn changed(version: u64) -> [UserChanged; 1] {
-        [UserChanged { user: ID, version }]
+    fn changed(version: u64) -> [Change; 1] {
+        let user = Some(ID);
+        [Change { user, version }]
     }
 
     #[test]

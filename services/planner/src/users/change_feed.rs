@@ -1,15 +1,15 @@
 //! Looks again and again at what other processes have changed.
 
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use foundation::mysql::{Access, DatabaseAway, Pool};
-use parking_lot::{Condvar, Mutex};
 
 use crate::users::cache::UserCache;
 use crate::users::signing_keys::SigningKeys;
-use crate::users::store::{self, Changes};
+use crate::users::store;
 
 /// Between the beginnings of two looks: half of what the cache may be behind, so that one look may be late.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -20,14 +20,8 @@ const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The thread that looks.
 pub struct ChangeFeed {
-    stop: Arc<Stop>,
+    stop: Sender<()>,
     thread: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Stop {
-    stopped: Mutex<bool>,
-    changed: Condvar,
 }
 
 struct Follower {
@@ -49,8 +43,7 @@ impl ChangeFeed {
         keys: Arc<SigningKeys>,
         seen: u64,
     ) -> std::io::Result<Self> {
-        let stop = Arc::new(Stop::default());
-        let stopped = Arc::clone(&stop);
+        let (stop, stopped) = channel();
         let mut follower = Follower {
             pool,
             cache,
@@ -59,14 +52,14 @@ impl ChangeFeed {
             cleaned: Instant::now(),
         };
         let follow = move || {
-            let mut begun = Instant::now();
             loop {
+                let begun = Instant::now();
                 // It says in the log why it fails; and the cache is not used until it succeeds again.
                 let _ = follower.look(begun);
-                if stopped.wait_until(begun + INTERVAL) {
+                let pause = INTERVAL.saturating_sub(begun.elapsed());
+                if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
-                begun = Instant::now();
             }
         };
         let thread = std::thread::Builder::new().name("changes".to_owned());
@@ -78,20 +71,9 @@ impl ChangeFeed {
 
     /// Ends the thread.
     pub fn finish(self) {
-        *self.stop.stopped.lock() = true;
-        self.stop.changed.notify_all();
+        drop(self.stop);
         // Its panic was logged.
         let _ = self.thread.join();
-    }
-}
-
-impl Stop {
-    /// Whether it was stopped until then.
-    fn wait_until(&self, moment: Instant) -> bool {
-        let mut stopped = self.stopped.lock();
-        let goes_on = |stopped: &mut bool| !*stopped;
-        self.changed.wait_while_until(&mut stopped, goes_on, moment);
-        *stopped
     }
 }
 
@@ -100,17 +82,12 @@ impl Follower {
         let seen = self.seen;
         let query = move |connection: &mut _| store::changes(connection, seen);
         let (last, changes) = self.pool.run(Access::Read, begun + PATIENCE, query)?;
-        match changes {
-            Changes::These { users, keys } => {
-                self.cache.apply(&users, begun);
-                if keys {
-                    self.read_keys(begun)?;
-                }
-            }
-            Changes::TooMany => {
-                self.cache.clear(begun);
-                self.read_keys(begun)?;
-            }
+        match &changes {
+            Some(changes) => self.cache.apply(changes, begun),
+            None => self.cache.clear(begun),
+        }
+        if changes.is_none_or(|changes| changes.iter().any(|change| change.user.is_none())) {
+            self.read_keys(begun)?;
         }
         self.seen = last;
         self.clean(begun)

@@ -10,7 +10,7 @@ use mysql::{Conn, Transaction, TxOpts, params};
 
 use crate::error::Error;
 use crate::ids::UserId;
-use crate::users::cache::UserChanged;
+use crate::users::cache::Change;
 use crate::users::signing_keys::StoredKey;
 
 pub use keys::{keys, rotate_key};
@@ -76,19 +76,6 @@ fn announce(transaction: &mut Transaction<'_>, user: Option<UserId>, version: u6
     )
 }
 
-/// What was changed since.
-pub enum Changes {
-    /// All of it.
-    These {
-        /// The users.
-        users: Vec<UserChanged>,
-        /// Whether the signing keys were.
-        keys: bool,
-    },
-    /// More than is told, or some of it is forgotten already.
-    TooMany,
-}
-
 /// The number of the last change.
 pub fn last_change(connection: &mut Conn) -> Result<u64> {
     let last: Option<u64> = connection.query_first(
@@ -99,18 +86,15 @@ pub fn last_change(connection: &mut Conn) -> Result<u64> {
     last.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
 
-/// The number of the last change, and what was changed after the one of number `seen`.
-pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Changes)> {
+/// The number of the last change, and those after the one of number `seen`; none if that is more than is told, or some of it is
+/// forgotten already.
+pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Option<Vec<Change>>)> {
     let last = last_change(connection)?;
-    let none = || Changes::These {
-        users: Vec::new(),
-        keys: false,
-    };
     // An older number is that of a database which was set back.
     match last.checked_sub(seen) {
-        Some(0) => return Ok((last, none())),
+        Some(0) => return Ok((last, Some(Vec::new()))),
         Some(1..=MOST_CHANGES) => {}
-        _ => return Ok((last, Changes::TooMany)),
+        _ => return Ok((last, None)),
     }
     let rows: Vec<(Option<u64>, u64)> = connection.exec(
         r"SELECT user_id, version
@@ -119,16 +103,12 @@ pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Changes)> {
           ORDER BY seq",
         params! { seen, last },
     )?;
-    if rows.len() as u64 != last - seen {
-        return Ok((last, Changes::TooMany));
-    }
-    let keys = rows.iter().any(|(user, _)| user.is_none());
-    let changed = |(user, version): (Option<u64>, u64)| {
-        let user = UserId(user?);
-        Some(UserChanged { user, version })
-    };
-    let users = rows.into_iter().filter_map(changed).collect();
-    Ok((last, Changes::These { users, keys }))
+    let are_all = rows.len() as u64 == last - seen;
+    let changes = rows.into_iter().map(|(user, version)| Change {
+        user: user.map(UserId),
+        version,
+    });
+    Ok((last, are_all.then(|| changes.collect())))
 }
 
 /// Removes some of the changes that all have seen, and of the sessions that are over: so few that who asks on this connection
