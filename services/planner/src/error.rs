@@ -1,7 +1,5 @@
 //! What can go wrong, and what the client sees of it.
 
-use std::fmt;
-
 use foundation::http::Problem;
 use foundation::mysql::DatabaseAway;
 use foundation::telemetry::Incident;
@@ -137,36 +135,29 @@ impl Error {
 }
 
 /// Why a token is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// It is no JSON Web Token, or not one of this service.
+    #[error("it is no access token of this service")]
     Malformed,
     /// It names another algorithm, or is another kind of token.
+    #[error("it is of another kind than `at+jwt` with `EdDSA`")]
     Kind,
     /// It names a key that is not known.
+    #[error("it names a key that is not known")]
     UnknownKey,
     /// The signature is not that of the key.
+    #[error("its signature is wrong")]
     Signature,
     /// It was made by or for somebody else.
+    #[error("it is for another service")]
     Audience,
     /// Its time is over.
+    #[error("its time is over")]
     Expired,
     /// Its time is yet to come.
+    #[error("its time is yet to come")]
     NotYetValid,
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str(match self {
-            Self::Malformed => "it is no access token of this service",
-            Self::Kind => "it is of another kind than `at+jwt` with `EdDSA`",
-            Self::UnknownKey => "it names a key that is not known",
-            Self::Signature => "its signature is wrong",
-            Self::Audience => "it is for another service",
-            Self::Expired => "its time is over",
-            Self::NotYetValid => "its time is yet to come",
-        })
-    }
 }
 
 /// Why the database did nothing, or `unknown` where it did not say whether it did.

@@ -53,17 +53,6 @@ struct Shared {
     failures: IntCounter,
 }
 
-/// Why no keys came.
-#[derive(Debug, thiserror::Error)]
-enum NotFetched {
-    #[error("{0}")]
-    Http(#[from] ureq::Error),
-    #[error("it names no keys as RFC 7517 writes them: {0}")]
-    Json(#[from] serde_json::Error),
-    #[error("it names no key")]
-    Empty,
-}
-
 impl PublicKeys {
     /// Fetches the keys, or says in the log that they could not be fetched yet, and begins to follow them.
     ///
@@ -191,10 +180,11 @@ impl Shared {
         true
     }
 
-    fn fetch(&self) -> Result<Keys, NotFetched> {
+    fn fetch(&self) -> Result<Keys, Box<dyn std::error::Error>> {
         let mut response = self.agent.get(&self.url).call()?;
         let body = response.body_mut().with_config().limit(MOST_BYTES);
-        let set: JwkSet = serde_json::from_slice(&body.read_to_vec()?)?;
+        let set: JwkSet = serde_json::from_slice(&body.read_to_vec()?)
+            .map_err(|error| format!("it names no keys as RFC 7517 writes them: {error}"))?;
         let of_use = set
             .keys
             .into_iter()
@@ -202,7 +192,7 @@ impl Shared {
         let decoded = of_use.filter_map(|key| Some((key.kid, URL_SAFE_NO_PAD.decode(key.x).ok()?)));
         let keys: Keys = decoded.collect();
         if keys.is_empty() {
-            return Err(NotFetched::Empty);
+            return Err("it names no key".into());
         }
         Ok(keys)
     }

@@ -1,7 +1,6 @@
 //! Hashes of passwords: argon2id, so many at once as the machine has cores, behind all else that the machine does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
@@ -37,7 +36,8 @@ pub struct Passwords {
     argon2: Argon2<'static>,
     threads: ThreadPool<Job>,
     most: usize,
-    under_way: Arc<AtomicUsize>,
+    /// Each that hashes or waits holds one until it is over, by a panic as well.
+    under_way: Arc<()>,
     /// What an unknown user's password is compared with, so that it takes as long.
     of_nobody: String,
     refusals: Reporter,
@@ -109,8 +109,9 @@ impl Passwords {
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let turn = UnderWay::begin(&self.under_way);
-        if turn.others >= self.most {
+        let turn = Arc::clone(&self.under_way);
+        // One is not held by any of them.
+        if Arc::strong_count(&turn) > self.most + 1 {
             return Err(self.busy());
         }
         let (answer_to, answer) = sync_channel(1);
@@ -135,27 +136,6 @@ impl Passwords {
 impl Default for Passwords {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Counts among those that hash or wait, until it is dropped, by a panic as well.
-struct UnderWay {
-    count: Arc<AtomicUsize>,
-    others: usize,
-}
-
-impl UnderWay {
-    fn begin(count: &Arc<AtomicUsize>) -> Self {
-        Self {
-            others: count.fetch_add(1, Ordering::AcqRel),
-            count: Arc::clone(count),
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -239,7 +219,7 @@ mod tests {
                 };
                 scope.spawn(|| passwords.in_turn(soon(), work).expect("its turn comes"));
             }
-            while passwords.under_way.load(Ordering::Acquire) < passwords.most {
+            while Arc::strong_count(&passwords.under_way) <= passwords.most {
                 std::thread::yield_now();
             }
             let one_more = passwords.in_turn(soon(), || ());
