@@ -106,24 +106,18 @@ impl UsersArgs {
     /// # Errors
     /// What is wrong with them.
     pub fn check_secrets(&self) -> Result<(), String> {
-        let length = |secret: &String| secret.chars().count();
-        let (least, most) = PASSWORD_CHARACTERS.into_inner();
-        if self
-            .key_secret
-            .as_ref()
-            .map(length)
-            .is_some_and(|it| it < SHORTEST_KEY_SECRET)
+        let length = |secret: &str| secret.chars().count();
+        if let Some(secret) = &self.key_secret
+            && length(secret) < SHORTEST_KEY_SECRET
         {
             return Err(format!(
                 "KEY_SECRET must have at least {SHORTEST_KEY_SECRET} characters"
             ));
         }
-        if self
-            .admin_password
-            .as_ref()
-            .map(length)
-            .is_some_and(|it| !PASSWORD_CHARACTERS.contains(&it))
+        if let Some(password) = &self.admin_password
+            && !PASSWORD_CHARACTERS.contains(&length(password))
         {
+            let (least, most) = PASSWORD_CHARACTERS.into_inner();
             return Err(format!(
                 "ADMIN_PASSWORD must have {least} to {most} characters"
             ));

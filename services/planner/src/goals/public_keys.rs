@@ -101,20 +101,20 @@ impl PublicKeys {
     pub fn verify(&self, token: &str) -> Result<Caller, Error> {
         let token = Unverified::parse(token).map_err(Error::BadToken)?;
         let mut keys = self.shared.keys();
+        let mut is_over = true;
         if !keys.contains_key(token.kid()) {
-            let is_over = self
+            is_over = self
                 .shared
                 .fetch_if_older_than(LEAST_INTERVAL, LONGEST_WAIT);
             keys = self.shared.keys();
-            if !is_over && !keys.contains_key(token.kid()) {
-                return Err(self.shared.no_keys());
+        }
+        let key = keys.get(token.kid()).ok_or_else(|| {
+            if is_over && !keys.is_empty() {
+                Error::BadToken(Invalid::UnknownKey)
+            } else {
+                self.shared.no_keys()
             }
-        }
-        if keys.is_empty() {
-            return Err(self.shared.no_keys());
-        }
-        let unknown = Error::BadToken(Invalid::UnknownKey);
-        let key = keys.get(token.kid()).ok_or(unknown)?;
+        })?;
         token.verify(key, now()).map_err(Error::BadToken)
     }
 

@@ -36,11 +36,8 @@ pub(super) fn role(name: &str) -> Role {
     }
 }
 
-/// These users, as far as they are there.
+/// These users, one at least, as far as they are there.
 pub fn users(connection: &mut Conn, ids: &[UserId]) -> Result<Vec<User>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let rows: Vec<Row> = connection.query(format!(
         r"SELECT id, login, first_name, last_name, role, version, created_at
