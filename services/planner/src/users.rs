@@ -8,7 +8,6 @@
 //! * [`signing_keys`], [`rotation`]: by what tokens are signed.
 //! * [`cache`], [`reader`], [`change_feed`]: users in memory, and how they are kept true.
 //! * [`store`]: all SQL.
-//! * [`metrics`]: what is counted.
 
 pub mod api;
 pub mod wire;
@@ -25,7 +24,6 @@ pub mod reader;
 pub mod change_feed;
 #[expect(clippy::missing_errors_doc, reason = "each fails as the database says")]
 pub mod store;
-pub mod metrics;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,7 +40,6 @@ use crate::token::{Caller, LIFETIME_S, bearer, now};
 use cache::UserCache;
 use change_feed::ChangeFeed;
 use login_limits::LoginLimits;
-use metrics::CacheMetrics;
 use passwords::Passwords;
 use reader::Reader;
 use refresh_token::RefreshToken;
@@ -71,18 +68,18 @@ impl Users {
     /// [`Failure`]
     pub fn start(options: &UsersArgs, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
-        let passwords = Passwords::new();
+        let passwords = Passwords::default();
         let seal = options.key_secret.as_deref().map(Seal::new);
         let metrics = database.metrics("start");
         let mut connection = database
             .connect(&metrics)
             .map_err(|error| Failure::new(&error))?;
-        let (seen, stored) = prepare(&mut connection, options, &passwords, seal.as_ref())
+        let (seen, stored) = prepare(&mut connection, options, seal.as_ref())
             .map_err(|error| Failure::new(&error))?;
         drop(connection);
         let keys = SigningKeys::new(stored, seal).map_err(|error| Failure::new(&error))?;
-        let (keys, metrics) = (Arc::new(keys), CacheMetrics::new(registry));
-        let cache = Arc::new(UserCache::new(options.cache, metrics));
+        let keys = Arc::new(keys);
+        let cache = Arc::new(UserCache::new(options.cache, registry));
         let own = |name| database.pool(name, OWN_CONNECTIONS);
         let following = (Arc::clone(&cache), Arc::clone(&keys));
         let feed = ChangeFeed::start(own("changes"), following.0, following.1, seen);
@@ -180,14 +177,16 @@ impl Users {
 fn prepare(
     connection: &mut Conn,
     options: &UsersArgs,
-    passwords: &Passwords,
     seal: Option<&Seal>,
 ) -> Result<(u64, Vec<StoredKey>), mysql::Error> {
     let first = options.admin_password.as_deref().unwrap_or(FIRST_PASSWORD);
-    let hash = || passwords.hash_at_start(first);
-    store::first_start(connection, hash, || StoredKey::draw(seal))?;
+    store::first_start(
+        connection,
+        || passwords::hash(first),
+        || StoredKey::draw(seal),
+    )?;
     let admin = store::credentials(connection, "admin")?;
-    if admin.is_some_and(|admin| passwords.is_at_start(FIRST_PASSWORD, &admin.hash)) {
+    if admin.is_some_and(|admin| passwords::verify(FIRST_PASSWORD, &admin.hash)) {
         tracing::warn!(
             "the password of the user `admin` is `{FIRST_PASSWORD}`, which everybody knows: change it"
         );

@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use foundation::http::{Part, Problem, Response};
+use foundation::telemetry::Registry;
 use moka::sync::Cache;
 use parking_lot::Mutex;
+use prometheus::{IntCounter, IntGauge};
 
 use crate::error::Error;
 use crate::ids::UserId;
-use crate::users::metrics::CacheMetrics;
 use crate::users::user::User;
 
 /// What is shown was the present at most this long ago.
@@ -123,7 +124,7 @@ pub struct UserCache {
 impl UserCache {
     /// Makes an empty one.
     #[must_use]
-    pub fn new(mode: CacheMode, metrics: CacheMetrics) -> Self {
+    pub fn new(mode: CacheMode, registry: &Registry) -> Self {
         let entries = Cache::builder()
             .max_capacity(MOST_ENTRIES)
             .time_to_live(LIFETIME)
@@ -134,7 +135,7 @@ impl UserCache {
             being_read: Mutex::default(),
             since: Instant::now(),
             looked_us: AtomicU64::new(0),
-            metrics,
+            metrics: CacheMetrics::new(registry),
         }
     }
 
@@ -227,9 +228,49 @@ impl UserCache {
     }
 }
 
+struct CacheMetrics {
+    /// Users shown from memory.
+    hits: IntCounter,
+    /// Users that were not in memory.
+    misses: IntCounter,
+    /// Users that were not looked for in memory, as it might have been too old.
+    bypassed: IntCounter,
+    /// Statements that read users.
+    loads: IntCounter,
+    /// What the cache may be behind the database now, in milliseconds.
+    behind_ms: IntGauge,
+    /// Users in memory.
+    entries: IntGauge,
+}
+
+impl CacheMetrics {
+    fn new(registry: &Registry) -> Self {
+        let lookups = registry.counters(
+            "cache_lookups_total",
+            "Users asked for: shown from memory (hit), not there (miss), or not looked for, as what is there may be too old (bypassed)",
+            &["result"],
+        );
+        Self {
+            hits: lookups.with_label_values(&["hit"]),
+            misses: lookups.with_label_values(&["miss"]),
+            bypassed: lookups.with_label_values(&["bypassed"]),
+            loads: registry.counter(
+                "cache_loads_total",
+                "Statements that read users; one answers all that wait",
+            ),
+            behind_ms: registry.gauge(
+                "cache_behind_milliseconds",
+                "How old what the cache shows may be now: since the last look at what others changed began. Past the bound \
+                 the cache is bypassed",
+            ),
+            entries: registry.gauge("cache_entries", "Users in memory, about"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use foundation::telemetry::{Program, Registry};
+    use foundation::telemetry::Program;
 
     use super::*;
 
@@ -237,7 +278,7 @@ mod tests {
 
     fn cache() -> UserCache {
         let registry = Registry::new(Program::new("test", ""));
-        let cache = UserCache::new(CacheMode::On, CacheMetrics::new(&registry));
+        let cache = UserCache::new(CacheMode::On, &registry);
         cache.apply(&[], Instant::now());
         cache
     }

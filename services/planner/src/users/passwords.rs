@@ -33,7 +33,6 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Hashes and checks passwords. Each takes 19 MiB and some tens of milliseconds of a core, so only so many run at once as
 /// there are cores, and more than so many do not wait.
 pub struct Passwords {
-    argon2: Argon2<'static>,
     threads: ThreadPool<Job>,
     most: usize,
     /// Each that hashes or waits holds one until it is over, by a panic as well.
@@ -43,37 +42,32 @@ pub struct Passwords {
     refusals: Reporter,
 }
 
-impl Passwords {
-    /// Makes them, with the hash of nobody.
-    #[must_use]
-    pub fn new() -> Self {
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, None);
-        let params = params.expect("the constants are within the limits of argon2");
+impl Default for Passwords {
+    fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let of_nobody = hashed(&argon2, &hex_of_random());
         let threads = ThreadPool::new("password", cores, |job: Job| {
             // Of this thread alone. To be nicer is granted to everybody.
             let _ = setpriority_process(None, NICE);
             job();
         });
         Self {
-            argon2,
             threads,
             most: cores * (1 + MOST_WAITING),
             under_way: Arc::default(),
-            of_nobody,
+            of_nobody: hash(""),
             refusals: Reporter::default(),
         }
     }
+}
 
+impl Passwords {
     /// The hash of a password, with a salt of its own. Waits for its turn.
     ///
     /// # Errors
     /// [`Error::Busy`]
     pub fn hash(&self, password: &Password, deadline: Instant) -> Result<String, Error> {
-        let (argon2, password) = (self.argon2.clone(), password.clone());
-        self.in_turn(deadline, move || hashed(&argon2, &password.0))
+        let password = password.clone();
+        self.in_turn(deadline, move || hash(&password.0))
     }
 
     /// Whether this is the password; of nobody it never is, and that takes as long to find out. Waits for its turn.
@@ -86,22 +80,10 @@ impl Passwords {
         hash: Option<&str>,
         deadline: Instant,
     ) -> Result<bool, Error> {
-        let (argon2, password) = (self.argon2.clone(), password.clone());
+        let password = password.clone();
         let compared = hash.unwrap_or(&self.of_nobody).to_owned();
-        let right = self.in_turn(deadline, move || is(&argon2, &password.0, &compared))?;
+        let right = self.in_turn(deadline, move || verify(&password.0, &compared))?;
         Ok(right && hash.is_some())
-    }
-
-    /// The hash of a password, for the process that starts: nobody else hashes yet.
-    #[must_use]
-    pub fn hash_at_start(&self, password: &str) -> String {
-        hashed(&self.argon2, password)
-    }
-
-    /// Whether this is the password, for the process that starts.
-    #[must_use]
-    pub fn is_at_start(&self, password: &str, hash: &str) -> bool {
-        is(&self.argon2, password, hash)
     }
 
     fn in_turn<T: Send + 'static>(
@@ -133,27 +115,26 @@ impl Passwords {
     }
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        Self::new()
-    }
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None);
+    let params = params.expect("the constants are within the limits of argon2");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-fn is(argon2: &Argon2<'_>, password: &str, hash: &str) -> bool {
-    let verify = |hash| argon2.verify_password(password.as_bytes(), &hash).is_ok();
-    PasswordHash::new(hash).is_ok_and(verify)
+/// Whether this is the password, at once: for a process that starts.
+#[must_use]
+pub fn verify(password: &str, hash: &str) -> bool {
+    let is_of = |hash| argon2().verify_password(password.as_bytes(), &hash).is_ok();
+    PasswordHash::new(hash).is_ok_and(is_of)
 }
 
-fn hashed(argon2: &Argon2<'_>, password: &str) -> String {
+/// The hash of a password, with a salt of its own, at once: for a process that starts.
+#[must_use]
+pub fn hash(password: &str) -> String {
     let salt: [u8; SALT_BYTES] = random();
-    let hash = argon2.hash_password_with_salt(password.as_bytes(), &salt);
+    let hash = argon2().hash_password_with_salt(password.as_bytes(), &salt);
     hash.expect("salt and costs are within the limits of argon2")
         .to_string()
-}
-
-fn hex_of_random() -> String {
-    let secret: [u8; 16] = random();
-    format!("{:032x}", u128::from_be_bytes(secret))
 }
 
 /// Random bytes that nobody can guess.
@@ -187,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_hash_names_its_costs_and_is_of_its_password_alone() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::default();
         let hash = passwords
             .hash(&password("long enough"), soon())
             .expect("it is free");
@@ -207,7 +188,7 @@ mod tests {
 
     #[test]
     fn so_many_hash_at_once_as_there_are_cores_and_so_many_wait() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::default();
         let (end, ended) = channel::<()>();
         let ended = Arc::new(Mutex::new(ended));
         std::thread::scope(|scope| {
@@ -231,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_is_not_begun_until_its_deadline_is_given_up() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::default();
         let late = passwords.in_turn(Instant::now(), || ());
         assert!(matches!(late, Err(Error::Busy(_))));
     }
