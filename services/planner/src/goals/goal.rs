@@ -181,7 +181,7 @@ impl NewTask {
 }
 
 /// What of a task is to be changed: all that is there. `null` takes away what may be absent.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskChange {
     /// What is to be done.
@@ -228,19 +228,11 @@ impl TaskChange {
     /// Whether nothing but the status is to be changed.
     #[must_use]
     pub fn is_of_status_alone(&self) -> bool {
-        let Self {
-            title,
-            description,
-            assignee_id,
-            due,
-            priority,
-            status: _,
-        } = self;
-        title.is_none()
-            && description.is_none()
-            && assignee_id.is_none()
-            && due.is_none()
-            && priority.is_none()
+        let status_alone = Self {
+            status: self.status,
+            ..Self::default()
+        };
+        *self == status_alone
     }
 
     /// Makes the change.

@@ -4,10 +4,11 @@ use chrono::NaiveDate;
 use foundation::mysql::{Schema, column, has_relations, time};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Transaction, TxOpts, params};
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use crate::error::Error;
 use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Progress, Task, TaskChange};
-use crate::goals::status::{Priority, Status, Step};
+use crate::goals::status::{Status, Step};
 use crate::ids::{GoalId, TaskId, UserId};
 use crate::page::Page;
 use crate::token::Caller;
@@ -36,6 +37,17 @@ const NOT_ASSIGNEE: Error = Error::Forbidden(
 
 fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
     connection.start_transaction(TxOpts::default())
+}
+
+/// What reads goals, in the order in which a row of them is read.
+macro_rules! select_goals {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, owner_id, title, description, due, created_at, todo, in_progress, done, cancelled \
+             FROM goals WHERE ",
+            $which
+        )
+    };
 }
 
 fn goal(mut row: Row) -> Result<Goal> {
@@ -73,23 +85,14 @@ pub fn create_goal(connection: &mut Conn, owner: UserId, new: &NewGoal) -> Resul
 
 /// A goal, if it is there.
 pub fn show_goal(connection: &mut Conn, id: GoalId) -> Result<Option<Goal>> {
-    let row: Option<Row> = connection.exec_first(
-        r"SELECT id, owner_id, title, description, due, created_at, todo, in_progress, done, cancelled
-          FROM goals
-          WHERE id = ?",
-        (id,),
-    )?;
+    let row: Option<Row> = connection.exec_first(select_goals!("id = ?"), (id,))?;
     row.map(goal).transpose()
 }
 
 /// A page of all goals.
 pub fn goals(connection: &mut Conn, page: Page) -> Result<Vec<Goal>> {
     let rows: Vec<Row> = connection.exec(
-        r"SELECT id, owner_id, title, description, due, created_at, todo, in_progress, done, cancelled
-          FROM goals
-          WHERE id > ?
-          ORDER BY id
-          LIMIT ?",
+        select_goals!("id > ? ORDER BY id LIMIT ?"),
         (page.after, page.looked_for()),
     )?;
     rows.into_iter().map(goal).collect()
@@ -97,13 +100,7 @@ pub fn goals(connection: &mut Conn, page: Page) -> Result<Vec<Goal>> {
 
 /// A goal, whose row stays locked to the end of the transaction: whoever changes the goal or its tasks locks it first.
 fn locked_goal(transaction: &mut Transaction<'_>, id: GoalId) -> Result<Option<Goal>> {
-    let row: Option<Row> = transaction.exec_first(
-        r"SELECT id, owner_id, title, description, due, created_at, todo, in_progress, done, cancelled
-          FROM goals
-          WHERE id = ?
-          FOR UPDATE",
-        (id,),
-    )?;
+    let row: Option<Row> = transaction.exec_first(select_goals!("id = ? FOR UPDATE"), (id,))?;
     row.map(goal).transpose()
 }
 
@@ -155,9 +152,18 @@ pub fn delete_goal(connection: &mut Conn, id: GoalId, caller: &Caller) -> Judged
     Ok(Ok(()))
 }
 
+/// What reads tasks, in the order in which a row of them is read.
+macro_rules! select_tasks {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at \
+             FROM tasks WHERE ",
+            $which
+        )
+    };
+}
+
 fn task(mut row: Row) -> Result<Task> {
-    let priority: String = column(&mut row, 6)?;
-    let status: String = column(&mut row, 7)?;
     Ok(Task {
         id: TaskId(column(&mut row, 0)?),
         goal_id: GoalId(column(&mut row, 1)?),
@@ -165,20 +171,17 @@ fn task(mut row: Row) -> Result<Task> {
         description: column(&mut row, 3)?,
         assignee_id: column::<Option<u64>>(&mut row, 4)?.map(UserId),
         due: column::<Option<NaiveDate>>(&mut row, 5)?,
-        priority: named(Priority::ALL, Priority::name, &priority)?,
-        status: named(Status::ALL, Status::name, &status)?,
+        priority: named(&mut row, 6)?,
+        status: named(&mut row, 7)?,
         created_at: time(&mut row, 8)?,
     })
 }
 
-/// The one of all that has this name.
-fn named<T: Copy, const N: usize>(
-    all: [T; N],
-    name: fn(T) -> &'static str,
-    text: &str,
-) -> Result<T> {
-    let found = all.into_iter().find(|&each| name(each) == text);
-    found.ok_or_else(|| mysql::Error::FromValueError(text.into()))
+/// Reads a name of the contract: the tables have the same.
+fn named<T: DeserializeOwned>(row: &mut Row, index: usize) -> Result<T> {
+    let name: String = column(row, index)?;
+    let named = T::deserialize(name.as_str().into_deserializer());
+    named.map_err(|_unknown: serde::de::value::Error| mysql::Error::FromValueError(name.into()))
 }
 
 /// Makes a task, and counts it.
@@ -208,19 +211,19 @@ pub fn create_task(
     let id = transaction.last_insert_id().map(TaskId);
     let id = id.ok_or(mysql::DriverError::UnexpectedPacket)?;
     transaction.exec_drop("UPDATE goals SET todo = todo + 1 WHERE id = ?", (goal,))?;
-    let created = locked_task(&mut transaction, goal, id)?;
+    let created = show_task(&mut transaction, goal, id)?;
     transaction.commit()?;
     Ok(created.ok_or(Error::NO_TASK))
 }
 
 /// A task of a goal, if it is there.
-pub fn show_task(connection: &mut Conn, goal: GoalId, id: TaskId) -> Result<Option<Task>> {
-    let row: Option<Row> = connection.exec_first(
-        r"SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at
-          FROM tasks
-          WHERE id = ? AND goal_id = ?",
-        (id, goal),
-    )?;
+pub fn show_task(
+    connection: &mut impl Queryable,
+    goal: GoalId,
+    id: TaskId,
+) -> Result<Option<Task>> {
+    let which = select_tasks!("id = ? AND goal_id = ?");
+    let row: Option<Row> = connection.exec_first(which, (id, goal))?;
     row.map(task).transpose()
 }
 
@@ -230,29 +233,10 @@ pub fn tasks(connection: &mut Conn, goal: GoalId, page: Page) -> Judged<Vec<Task
         return Ok(Err(Error::NO_GOAL));
     }
     let rows: Vec<Row> = connection.exec(
-        r"SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at
-          FROM tasks
-          WHERE goal_id = ? AND id > ?
-          ORDER BY id
-          LIMIT ?",
+        select_tasks!("goal_id = ? AND id > ? ORDER BY id LIMIT ?"),
         (goal, page.after, page.looked_for()),
     )?;
     Ok(Ok(rows.into_iter().map(task).collect::<Result<_>>()?))
-}
-
-fn locked_task(
-    transaction: &mut Transaction<'_>,
-    goal: GoalId,
-    id: TaskId,
-) -> Result<Option<Task>> {
-    let row: Option<Row> = transaction.exec_first(
-        r"SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at
-          FROM tasks
-          WHERE id = ? AND goal_id = ?
-          FOR UPDATE",
-        (id, goal),
-    )?;
-    row.map(task).transpose()
 }
 
 /// Changes a task. A change of its status is counted, and written down.
@@ -267,7 +251,8 @@ pub fn change_task(
     let Some(owner) = locked_goal(&mut transaction, goal)?.map(|goal| goal.owner_id) else {
         return Ok(Err(Error::NO_GOAL));
     };
-    let Some(mut task) = locked_task(&mut transaction, goal, id)? else {
+    // Nobody else changes it meanwhile, as the goal is locked.
+    let Some(mut task) = show_task(&mut transaction, goal, id)? else {
         return Ok(Err(Error::NO_TASK));
     };
     if let Err(error) = may_change(caller, owner, &task, &change) {
@@ -358,12 +343,11 @@ pub fn history(connection: &mut Conn, goal: GoalId, id: TaskId, page: Page) -> J
 }
 
 fn step(mut row: Row) -> Result<Step> {
-    let (from, to): (String, String) = (column(&mut row, 2)?, column(&mut row, 3)?);
     Ok(Step {
         id: column(&mut row, 0)?,
         user_id: UserId(column(&mut row, 1)?),
-        from: named(Status::ALL, Status::name, &from)?,
-        to: named(Status::ALL, Status::name, &to)?,
+        from: named(&mut row, 2)?,
+        to: named(&mut row, 3)?,
         changed_at: time(&mut row, 4)?,
     })
 }

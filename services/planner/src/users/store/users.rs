@@ -16,6 +16,16 @@ use crate::users::user::{NewUser, User, UserChange};
 
 const DUPLICATE: u16 = 1062;
 
+/// What reads users, in the order in which a row of them is read.
+macro_rules! select_users {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, login, first_name, last_name, role, version, created_at FROM users ",
+            $rest
+        )
+    };
+}
+
 fn user(mut row: Row) -> Result<User> {
     Ok(User {
         id: UserId(column(&mut row, 0)?),
@@ -39,12 +49,8 @@ pub(super) fn role(name: &str) -> Role {
 /// These users, one at least, as far as they are there.
 pub fn users(connection: &mut Conn, ids: &[UserId]) -> Result<Vec<User>> {
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
-    let rows: Vec<Row> = connection.query(format!(
-        r"SELECT id, login, first_name, last_name, role, version, created_at
-          FROM users
-          WHERE id IN ({})",
-        ids.join(", ")
-    ))?;
+    let rows: Vec<Row> =
+        connection.query(format!(select_users!("WHERE id IN ({})"), ids.join(", ")))?;
     rows.into_iter().map(user).collect()
 }
 
@@ -74,12 +80,7 @@ impl Search {
     /// The statement that finds a page of them, and its parameters.
     #[must_use]
     pub fn statement(&self, page: Page) -> (String, Params) {
-        let mut sql = format!(
-            r"SELECT id, login, first_name, last_name, role, version, created_at
-              FROM users {}
-              WHERE id > ?",
-            self.index()
-        );
+        let mut sql = format!(select_users!("{} WHERE id > ?"), self.index());
         let mut values: Vec<Value> = vec![page.after.into()];
         if let Some(login) = &self.login {
             // To `=` blanks at the end are nothing.
@@ -141,13 +142,8 @@ pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Judged<U
 
 /// A user, whose row stays locked to the end of the transaction.
 fn locked_user(transaction: &mut Transaction<'_>, id: UserId) -> Result<Option<User>> {
-    let row: Option<Row> = transaction.exec_first(
-        r"SELECT id, login, first_name, last_name, role, version, created_at
-          FROM users
-          WHERE id = ?
-          FOR UPDATE",
-        (id,),
-    )?;
+    let row: Option<Row> =
+        transaction.exec_first(select_users!("WHERE id = ? FOR UPDATE"), (id,))?;
     row.map(user).transpose()
 }
 
