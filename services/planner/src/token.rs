@@ -41,17 +41,6 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
-    /// Its name, as it is stored.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Admin => "admin",
-        }
-    }
-}
-
 /// Whose request it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {

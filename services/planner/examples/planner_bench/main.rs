@@ -130,19 +130,13 @@ fn measure_reads(scene: &Scene, connections: usize, arguments: &Arguments) -> Ou
             "{connections} connections, round {round} of {}",
             arguments.rounds
         ));
-        let mut each = Vec::new();
-        for service in [&scene.constant, &scene.cached, &scene.uncached] {
-            each.push(load::run(
-                service.address()?,
-                &request,
-                connections,
-                duration,
-            )?);
-        }
-        let [constant, cached, uncached] = each[..] else {
-            return Err("three are measured".into());
-        };
-        rounds.push([constant, cached, uncached]);
+        let load =
+            |service: &Service| load::run(service.address()?, &request, connections, duration);
+        rounds.push([
+            load(&scene.constant)?,
+            load(&scene.cached)?,
+            load(&scene.uncached)?,
+        ]);
     }
     Ok(Measured {
         connections,

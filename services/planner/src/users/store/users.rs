@@ -39,10 +39,9 @@ fn user(mut row: Row) -> Result<User> {
 }
 
 pub(super) fn role(name: &str) -> Role {
-    if name == Role::Admin.name() {
-        Role::Admin
-    } else {
-        Role::User
+    match name {
+        "admin" => Role::Admin,
+        _ => Role::User,
     }
 }
 
