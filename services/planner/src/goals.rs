@@ -11,7 +11,6 @@ pub mod api;
 pub mod goal;
 pub mod status;
 pub mod public_keys;
-#[expect(clippy::missing_errors_doc, reason = "each fails as the database says")]
 pub mod store;
 
 use foundation::http::{Exchange, Problem};
@@ -33,9 +32,6 @@ pub struct Goals {
 
 impl Goals {
     /// Opens the database, and fetches the public keys, as far as the users' service is up.
-    ///
-    /// # Errors
-    /// [`Failure`]
     pub fn start(options: &GoalsArgs, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let known = registry.gauge("public_keys", "Public keys by which tokens are verified");

@@ -36,9 +36,6 @@ pub fn lines(field: &str, text: &str, most: usize) -> Result<(), Error> {
 }
 
 /// Checks a login: letters, digits and few other signs of ASCII, and beyond it whatever is seen, so that it may be of any script.
-///
-/// # Errors
-/// [`Error::OutsideLimit`]
 pub fn login(login: &str) -> Result<(), Error> {
     let taken = |sign: char| match sign {
         '\0'..='\x7f' => sign.is_ascii_alphanumeric() || "._@+-".contains(sign),

@@ -61,9 +61,6 @@ impl Caller {
 }
 
 /// The token of a request (RFC 6750, section 2.1).
-///
-/// # Errors
-/// [`Error::NoToken`]
 pub fn bearer(exchange: &Exchange) -> Result<&str, Error> {
     let mut values = exchange.headers("Authorization");
     let (scheme, token) = values
@@ -148,9 +145,6 @@ pub struct Unverified<'t> {
 
 impl<'t> Unverified<'t> {
     /// Reads the form of a token.
-    ///
-    /// # Errors
-    /// [`Invalid`]
     pub fn parse(token: &'t str) -> Result<Self, Invalid> {
         if token.len() > LONGEST {
             return Err(Invalid::Malformed);
@@ -182,9 +176,6 @@ impl<'t> Unverified<'t> {
     }
 
     /// Whose token it is, if this key has signed it, and it holds at `now`, in seconds of the Unix epoch.
-    ///
-    /// # Errors
-    /// [`Invalid`]
     pub fn verify(&self, public_key: &[u8], now: u64) -> Result<Caller, Invalid> {
         UnparsedPublicKey::new(&ED25519, public_key)
             .verify(self.signed.as_bytes(), &self.signature)

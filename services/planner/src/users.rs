@@ -22,7 +22,6 @@ pub mod rotation;
 pub mod cache;
 pub mod reader;
 pub mod change_feed;
-#[expect(clippy::missing_errors_doc, reason = "each fails as the database says")]
 pub mod store;
 
 use std::sync::Arc;
@@ -63,9 +62,6 @@ pub struct Users {
 
 impl Users {
     /// Opens the database, makes what the first start makes, and begins to follow what others change.
-    ///
-    /// # Errors
-    /// [`Failure`]
     pub fn start(options: &UsersArgs, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let passwords = Passwords::default();

@@ -67,9 +67,6 @@ pub struct NewGoal {
 
 impl NewGoal {
     /// Checks the limits of the contract.
-    ///
-    /// # Errors
-    /// [`Error::OutsideLimit`]
     pub fn check(&self) -> Result<(), Error> {
         check(Some(&self.title), self.description.as_ref())
     }
@@ -100,9 +97,6 @@ pub struct GoalChange {
 
 impl GoalChange {
     /// Checks the limits of the contract.
-    ///
-    /// # Errors
-    /// [`Error::OutsideLimit`]
     pub fn check(&self) -> Result<(), Error> {
         let description = self.description.as_ref().and_then(Option::as_ref);
         check(self.title.as_ref(), description)
@@ -172,9 +166,6 @@ pub struct NewTask {
 
 impl NewTask {
     /// Checks the limits of the contract.
-    ///
-    /// # Errors
-    /// [`Error::OutsideLimit`]
     pub fn check(&self) -> Result<(), Error> {
         check(Some(&self.title), self.description.as_ref())
     }
@@ -217,9 +208,6 @@ pub struct TaskChange {
 
 impl TaskChange {
     /// Checks the limits of the contract.
-    ///
-    /// # Errors
-    /// [`Error::OutsideLimit`]
     pub fn check(&self) -> Result<(), Error> {
         let description = self.description.as_ref().and_then(Option::as_ref);
         check(self.title.as_ref(), description)

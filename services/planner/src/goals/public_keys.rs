@@ -95,9 +95,6 @@ impl PublicKeys {
     }
 
     /// Whose token it is.
-    ///
-    /// # Errors
-    /// [`Error::BadToken`], [`Error::NoKeys`]
     pub fn verify(&self, token: &str) -> Result<Caller, Error> {
         let token = Unverified::parse(token).map_err(Error::BadToken)?;
         let mut keys = self.shared.keys();
@@ -119,9 +116,6 @@ impl PublicKeys {
     }
 
     /// Whether any key is known.
-    ///
-    /// # Errors
-    /// [`Error::NoKeys`]
     pub fn check(&self) -> Result<(), Error> {
         if self.shared.keys().is_empty() {
             return Err(self.shared.no_keys());

@@ -41,9 +41,6 @@ impl LoginLimits {
     }
 
     /// Counts a try.
-    ///
-    /// # Errors
-    /// [`Error::TooManyLogins`]
     pub fn check(&self, login: &str, address: IpAddr) -> Result<Allowance, Error> {
         let of_address = self.of_address.check(self.bucket(&network(address)))?;
         let of_login = self.of_login.check(self.bucket(&login))?;

@@ -62,18 +62,12 @@ impl Default for Passwords {
 
 impl Passwords {
     /// The hash of a password, with a salt of its own. Waits for its turn.
-    ///
-    /// # Errors
-    /// [`Error::Busy`]
     pub fn hash(&self, password: &Password, deadline: Instant) -> Result<String, Error> {
         let password = password.clone();
         self.in_turn(deadline, move || hash(&password.0))
     }
 
     /// Whether this is the password; of nobody it never is, and that takes as long to find out. Waits for its turn.
-    ///
-    /// # Errors
-    /// [`Error::Busy`]
     pub fn verify(
         &self,
         password: &Password,

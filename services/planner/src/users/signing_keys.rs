@@ -171,9 +171,6 @@ pub struct JwkSet {
 
 impl SigningKeys {
     /// Opens the keys of the database.
-    ///
-    /// # Errors
-    /// [`UnusableKey`]
     pub fn new(stored: Vec<StoredKey>, seal: Option<Seal>) -> Result<Self, UnusableKey> {
         let keys = Self {
             keys: RwLock::new(Arc::new([])),
@@ -209,9 +206,6 @@ impl SigningKeys {
     }
 
     /// Whose token it is.
-    ///
-    /// # Errors
-    /// [`Invalid`]
     pub fn verify(&self, token: &str, now: u64) -> Result<Caller, Invalid> {
         let token = Unverified::parse(token)?;
         let keys = Arc::clone(&self.keys.read());

@@ -102,9 +102,6 @@ pub struct NewUser {
 
 impl NewUser {
     /// Checks the limits of the contract.
-    ///
-    /// # Errors
-    /// [`Error::OutsideLimit`]
     pub fn check(&self) -> Result<(), Error> {
         text::login(&self.login)?;
         self.password.check()?;
@@ -143,9 +140,6 @@ pub struct UserChange {
 
 impl UserChange {
     /// Checks the limits of the contract.
-    ///
-    /// # Errors
-    /// [`Error::OutsideLimit`]
     pub fn check(&self) -> Result<(), Error> {
         if let Some(first_name) = &self.first_name {
             text::line("first_name", first_name, NAME_LIMIT)?;
