@@ -5,7 +5,7 @@ use foundation::mysql::DatabaseAway;
 use foundation::telemetry::Incident;
 
 use crate::goals::status::Status;
-use crate::users::allowance::Allowance;
+use crate::users::login_limits::Allowance;
 
 /// Why a request was not answered with success. The text is for the client: it tells what to change, and nothing of the
 /// server's inside.

@@ -15,7 +15,6 @@ pub mod user;
 pub mod mask;
 pub mod refresh_token;
 pub mod passwords;
-pub mod allowance;
 pub mod login_limits;
 pub mod signing_keys;
 pub mod rotation;

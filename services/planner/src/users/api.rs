@@ -122,7 +122,8 @@ fn log_in(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let login = login(exchange)?;
     let allowance = users
         .limits
-        .check(&login.login, exchange.connection().ip())?;
+        .check(&login.login, exchange.connection().ip())
+        .map_err(Error::TooManyLogins)?;
     let [policy, left] = allowance.headers();
     let response = Response::from(users.log_in(login, exchange));
     Ok(response

@@ -9,12 +9,42 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use crate::error::Error;
-use crate::users::allowance::{Allowance, WINDOW_S};
-
 /// Limits count by 16 bits of a hash that is another in each process, so that their memory is bounded whatever is tried.
 /// Who shares the bits shares the limit.
 type Bucket = u16;
+
+/// The minute in which the limits count.
+const WINDOW_S: u64 = 60;
+
+/// What is left of the tighter limit: for the headers of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    name: &'static str,
+    a_minute: u32,
+    left: u32,
+    /// In how many seconds more is left.
+    pub seconds: u64,
+}
+
+impl Allowance {
+    /// The headers that tell of it (draft-ietf-httpapi-ratelimit-headers).
+    #[must_use]
+    pub fn headers(self) -> [(&'static str, String); 2] {
+        let Self {
+            name,
+            a_minute,
+            left,
+            seconds,
+        } = self;
+        [
+            (
+                "RateLimit-Policy",
+                format!("\"{name}\";q={a_minute};w={WINDOW_S}"),
+            ),
+            ("RateLimit", format!("\"{name}\";r={left};t={seconds}")),
+        ]
+    }
+}
 
 /// Tries of a login, and tries from an address.
 pub struct LoginLimits {
@@ -40,8 +70,8 @@ impl LoginLimits {
         }
     }
 
-    /// Counts a try.
-    pub fn check(&self, login: &str, address: IpAddr) -> Result<Allowance, Error> {
+    /// Counts a try. Past a limit, gives that one as an error.
+    pub fn check(&self, login: &str, address: IpAddr) -> Result<Allowance, Allowance> {
         let of_address = self.of_address.check(self.bucket(&network(address)))?;
         let of_login = self.of_login.check(self.bucket(&login))?;
         Ok(if of_login.left <= of_address.left {
@@ -75,7 +105,7 @@ impl Limit {
         }
     }
 
-    fn check(&self, bucket: Bucket) -> Result<Allowance, Error> {
+    fn check(&self, bucket: Bucket) -> Result<Allowance, Allowance> {
         let allowance = |left, seconds| Allowance {
             name: self.name,
             a_minute: self.a_minute.get(),
@@ -87,7 +117,7 @@ impl Limit {
             Err(refused) => {
                 let wait: Duration = refused.wait_time_from(DefaultClock::default().now());
                 // Whole seconds, at least one, after which the time is over.
-                Err(Error::TooManyLogins(allowance(0, wait.as_secs() + 1)))
+                Err(allowance(0, wait.as_secs() + 1))
             }
         }
     }
@@ -112,9 +142,7 @@ mod tests {
             assert_eq!(left.map(|left| left.left), Ok(3 - u32::from(host)));
         }
         let refused = limits.check("ivan", Ipv4Addr::new(10, 0, 0, 9).into());
-        let Err(Error::TooManyLogins(refused)) = refused else {
-            panic!("{refused:?}");
-        };
+        let refused = refused.expect_err("it was tried so often");
         assert!((1..=20).contains(&refused.seconds), "{refused:?}");
         assert_eq!(refused.left, 0);
     }
