@@ -1,7 +1,7 @@
 //! What clients may still send of bodies that are not wanted.
 
 use std::io::{ErrorKind, Read};
-use std::mem::ManuallyDrop;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,17 +99,6 @@ impl BodyDrain {
         }));
     }
 
-    /// Ends a connection, of which `held` is the reader or the writer, when its client has had the time to read what was
-    /// written.
-    pub(super) fn shut_down<T: Send + 'static>(&self, held: T, connection: SocketAddr) {
-        sockets::shut_down(connection, Shutdown::Write);
-        let pipelines = Arc::clone(&self.pipelines);
-        self.workers.submit(Box::new(move || {
-            linger(&pipelines, connection);
-            drop(held);
-        }));
-    }
-
     /// Keeps `tiny_http` from reading the rest of a body. Costs the thread and the descriptors of this connection, until
     /// the process ends.
     fn abandon(&self, request: Request, connection: SocketAddr) {
@@ -120,7 +109,11 @@ impl BodyDrain {
             );
         });
         self.metrics.connections_abandoned.inc();
-        self.shut_down(ManuallyDrop::new(request), connection);
+        mem::forget(request);
+        sockets::shut_down(connection, Shutdown::Write);
+        let pipelines = Arc::clone(&self.pipelines);
+        let shut_down = move || linger(&pipelines, connection);
+        self.workers.submit(Box::new(shut_down));
     }
 
     /// Brings the gauges up to date.

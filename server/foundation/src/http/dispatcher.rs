@@ -130,11 +130,11 @@ impl<S: Service> Dispatcher<S> {
         };
         if refusal.is_some() {
             // At once: what looks like the next request on this connection may have come already.
-            exchange.give_up_connection();
+            exchange.end_connection();
         }
         let dispatcher = Arc::clone(self);
         pipelines.in_turn(connection, move |before| match refusal {
-            Some(problem) => exchange.refuse(problem),
+            Some(problem) => exchange.answer(problem),
             None => dispatcher.begin(routed.target, exchange, before),
         });
     }

@@ -12,9 +12,9 @@ use tiny_http::{HTTPVersion, Method, Request};
 use uuid::Uuid;
 
 use super::fields;
-use super::in_flight::InFlight;
+use super::in_flight::{Afterwards, InFlight};
 use super::problem::Problem;
-use super::request::{self, Content, Rest, path_and_query};
+use super::request::{self, Content, path_and_query};
 use super::response::Response;
 use super::response_queue::ResponseQueue;
 use super::upgrade::{SWITCHING_PROTOCOLS, Upgrade, Upgraded};
@@ -49,10 +49,7 @@ impl Exchange {
             request,
             connection,
             arrived,
-            rest: Rest::None,
-            close: false,
-            shut_down: false,
-            upgrade: None,
+            afterwards: Afterwards::default(),
             resource: None,
         });
         Self {
@@ -83,7 +80,7 @@ impl Exchange {
         afterwards: impl FnOnce(Upgraded) + Send + 'static,
     ) {
         let afterwards = Box::new(afterwards);
-        self.open_mut().upgrade = Some(Box::new(Upgrade {
+        self.open_mut().afterwards = Afterwards::Upgrade(Box::new(Upgrade {
             protocol,
             headers,
             afterwards,
@@ -198,19 +195,19 @@ impl Exchange {
 
     /// Refuses a request unread, and asks the client to close the connection.
     pub(super) fn refuse(mut self, problem: Problem) {
-        let open = self.open_mut();
-        open.close = true;
-        if !request::is_in_memory(&open.request) {
-            open.rest = Rest::OnItsWay;
+        if request::is_in_memory(self.request()) {
+            self.close_after();
+        } else {
+            self.end_connection();
         }
         self.answer(problem);
     }
 
     /// Nothing that follows on its connection is served, and when it is answered the connection is shut down.
-    pub(super) fn give_up_connection(&mut self) {
+    pub(super) fn end_connection(&mut self) {
         let pipelines = self.responses.pipelines();
         pipelines.give_up(self.connection(), Instant::now());
-        self.open_mut().shut_down = true;
+        self.open_mut().afterwards = Afterwards::End;
     }
 
     /// Counts the request in `being_read` until its body is read, or it is answered.
@@ -223,21 +220,23 @@ impl Exchange {
         // Also if it panics.
         let waited_for = self.being_read.take();
         let deadline = self.deadline();
-        let open = self.open_mut();
-        let (body, rest) = request::read_body(&mut open.request, limit, deadline);
-        open.rest = rest;
-        self.body.set(body);
-        if rest == Rest::Unclear {
-            self.give_up_connection();
+        let body = request::read_body(&mut self.open_mut().request, limit, deadline);
+        if body.is_err() {
+            // A part of it is still on its way, or nobody knows where it ends.
+            self.end_connection();
         }
+        self.body.set(body);
         if waited_for.is_some() {
             self.received = Instant::now();
         }
     }
 
-    /// The answer will ask the client to close the connection.
+    /// The answer will ask the client to close the connection, if that does not end in any case.
     pub(super) fn close_after(&mut self) {
-        self.open_mut().close = true;
+        let afterwards = &mut self.open_mut().afterwards;
+        if matches!(afterwards, Afterwards::AsTheClientAsks) {
+            *afterwards = Afterwards::Close;
+        }
     }
 
     /// Takes the request out: from now on it is owed an answer, whatever became of its body.

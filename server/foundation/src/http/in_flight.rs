@@ -7,7 +7,6 @@ use tiny_http::Request;
 use uuid::Uuid;
 
 use super::pipeline::Pipelines;
-use super::request::Rest;
 use super::sockets::{self, Shutdown};
 use super::upgrade::Upgrade;
 
@@ -19,16 +18,22 @@ pub(super) struct InFlight {
     pub(super) arrived: Instant,
     /// What it is counted by.
     pub(super) label: usize,
-    /// What its client may still send of the body.
-    pub(super) rest: Rest,
-    /// The response asks the client to close the connection.
-    pub(super) close: bool,
-    /// Its connection is shut down when the response is written.
-    pub(super) shut_down: bool,
-    /// The connection leaves HTTP with the response, which is 101 then.
-    pub(super) upgrade: Option<Box<Upgrade>>,
+    pub(super) afterwards: Afterwards,
     /// What it stores, for the log.
     pub(super) resource: Option<Uuid>,
+}
+
+/// What becomes of the connection when the response is written.
+#[derive(Default)]
+pub(super) enum Afterwards {
+    #[default]
+    AsTheClientAsks,
+    /// The response asks the client to close it.
+    Close,
+    /// Nothing more is served on it, and what its client still sends is read for a while.
+    End,
+    /// It leaves HTTP with the response, which is 101 then.
+    Upgrade(Box<Upgrade>),
 }
 
 /// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.

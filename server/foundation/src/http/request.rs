@@ -40,29 +40,20 @@ pub(super) fn is_in_memory(request: &Request) -> bool {
     }
 }
 
-/// What still comes of a body on the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
-    None,
-    OnItsWay,
-    /// It is not known where the body ends.
-    Unclear,
-}
-
 /// Reads the body, `limit` bytes at most whatever length is declared, and begins no read after `deadline`. The framing was
 /// checked.
 pub(super) fn read_body(
     request: &mut Request,
     limit: usize,
     deadline: Instant,
-) -> (Result<Vec<u8>, Problem>, Rest) {
+) -> Result<Vec<u8>, Problem> {
     let chunked = header(request, "Transfer-Encoding").is_some();
     let declared = request.body_length().unwrap_or(0);
     if !chunked && declared == 0 {
-        return (Ok(Vec::new()), Rest::None);
+        return Ok(Vec::new());
     }
     if declared > limit {
-        return (Err(too_large(limit)), Rest::OnItsWay);
+        return Err(too_large(limit));
     }
     // One more than is allowed, to see that there is more. With `Connection: upgrade` the reader of tiny_http does not
     // end where the body does.
@@ -80,11 +71,11 @@ pub(super) fn read_body(
         read_in_time(rest, &mut body, deadline)
     };
     match read {
-        Ok(length) if length > limit => (Err(too_large(limit)), Rest::OnItsWay),
-        Ok(length) if length < declared => (Err(ended_early()), Rest::Unclear),
-        Ok(_) => (Ok(body), Rest::None),
-        Err(error) if error.kind() == ErrorKind::TimedOut => (Err(too_slow()), Rest::Unclear),
-        Err(_gone_or_malformed_chunk) => (Err(ended_early()), Rest::Unclear),
+        Ok(length) if length > limit => Err(too_large(limit)),
+        Ok(length) if length < declared => Err(ended_early()),
+        Ok(_) => Ok(body),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Err(too_slow()),
+        Err(_gone_or_malformed_chunk) => Err(ended_early()),
     }
 }
 

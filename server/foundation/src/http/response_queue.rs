@@ -1,6 +1,7 @@
 //! Where answers wait to be written, and how they leave.
 
 use std::io::{self, Write};
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +13,11 @@ use crate::thread_pool::ThreadPool;
 
 use super::access_log;
 use super::body_drain::BodyDrain;
-use super::in_flight::{self, InFlight};
+use super::in_flight::{self, Afterwards, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
-use super::request::{self, Rest};
+use super::request;
 use super::response::{Connection, Response};
 use super::sockets;
 
@@ -172,16 +173,20 @@ impl Replier {
     }
 
     fn write(&self, mut open: Box<InFlight>, answer: &Response) -> io::Result<()> {
-        if let Some(upgrade) = open.upgrade.take() {
-            return upgrade.answer(open.request, open.connection, self.program);
-        }
-        match open.rest {
-            Rest::None => self.write_in_one_piece(open, answer),
-            Rest::OnItsWay | Rest::Unclear => self.write_and_drain(open, answer),
+        match mem::take(&mut open.afterwards) {
+            Afterwards::AsTheClientAsks => {
+                let said = request::connection(&open.request);
+                self.write_in_one_piece(open, answer, said)
+            }
+            Afterwards::Close => self.write_in_one_piece(open, answer, Connection::Close),
+            Afterwards::End => self.write_and_drain(open, answer),
+            Afterwards::Upgrade(upgrade) => {
+                upgrade.answer(open.request, open.connection, self.program)
+            }
         }
     }
 
-    /// Answers a client whose body was not read to its end, past `tiny_http`: its `into_writer` and `respond` read that rest
+    /// Answers a client whose body may not be read to its end, past `tiny_http`: its `into_writer` and `respond` read that rest
     /// first, into a buffer of its declared length. All before on this connection is written.
     fn write_and_drain(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let connection = open.connection;
@@ -193,25 +198,20 @@ impl Replier {
     }
 
     /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
-    fn write_in_one_piece(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
-        let said = if open.close {
-            Connection::Close
-        } else {
-            request::connection(&open.request)
-        };
+    fn write_in_one_piece(
+        &self,
+        open: Box<InFlight>,
+        answer: &Response,
+        said: Connection,
+    ) -> io::Result<()> {
         let bytes = answer.render(is_head_only(&open.request), said);
-        let (connection, shut_down) = (open.connection, open.shut_down);
         let mut writer = open.request.into_writer();
-        let written = self.write_all(&mut writer, &bytes);
-        match &written {
+        self.write_all(&mut writer, &bytes).inspect_err(|error| {
             // A part of it may be written: whatever was written next would be taken for the rest.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                in_flight::shut_down(&self.pipelines, connection);
+            if error.kind() == io::ErrorKind::WouldBlock {
+                in_flight::shut_down(&self.pipelines, open.connection);
             }
-            _ if shut_down => self.body_drain.shut_down(writer, connection),
-            _ => {}
-        }
-        written
+        })
     }
 
     /// A time-out of the connection is for one write alone; who takes a little now and then would hold the thread for long.
