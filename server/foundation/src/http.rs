@@ -15,7 +15,6 @@ mod pipeline;
 mod exchange;
 mod request;
 mod fields;
-mod in_flight;
 mod upgrade;
 mod response;
 mod problem;
@@ -162,12 +161,7 @@ impl<S: Service> Edge<S> {
             stop_deadline: Arc::clone(&stop_deadline),
             metrics: Arc::clone(&metrics),
         };
-        let responses = ResponseQueue::new(
-            options.workers,
-            options.send_timeout,
-            Arc::clone(&metrics),
-            registry.program().name,
-        );
+        let responses = ResponseQueue::new(options, Arc::clone(&metrics), registry.program().name);
         let dispatcher = Dispatcher::new(
             service,
             options,
@@ -212,7 +206,7 @@ impl<S: Service> Edge<S> {
         responses.start_relief().map_err(ServeError::Start)?;
         let deadline = self.receive()?;
         // Otherwise a thread hangs; all that was taken is done in any case.
-        if responses.pipelines().open() == 0
+        if responses.pipelines.open() == 0
             && let Some(service) = self.dispatcher.into_service()
         {
             service.finish(deadline);
@@ -277,7 +271,7 @@ impl<S: Service> Edge<S> {
                 continue;
             }
             // Their bodies are still on their way. The threads that wait for them end with the connections.
-            let too_late = dispatcher.responses.pipelines().connections();
+            let too_late = dispatcher.responses.pipelines.connections();
             if too_late.is_empty() {
                 return Ok(());
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{Level, field};
 
-use super::in_flight::InFlight;
+use super::exchange::InFlight;
 use super::request;
 use super::response::Response;
 

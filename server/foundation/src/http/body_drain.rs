@@ -3,20 +3,13 @@
 use std::io::{ErrorKind, Read};
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
-use super::descriptors;
-use super::metrics::EdgeMetrics;
-use crate::telemetry::Reporter;
-use crate::thread_pool::ThreadPool;
-
-use super::in_flight::shut_down;
-use super::pipeline::Pipelines;
-use super::request;
+use super::response_queue::ResponseQueue;
 use super::sockets::{self, Shutdown};
+use super::{descriptors, request};
 
 /// When `tiny_http` reads the rest of an unread body, it asks for a buffer of its whole declared length. Up to here the
 /// system grants that without spending memory; for more than there is, the process would be aborted.
@@ -29,7 +22,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 /// client still sent something, the system would take back what is not read yet (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Connections whose thread and descriptors are not given back until the process ends, see [`BodyDrain::abandon`]. With half
+/// Connections whose thread and descriptors are not given back until the process ends, see [`ResponseQueue::abandon`]. With half
 /// of these `/healthz` fails; with all, the process ends, while it still has descriptors and threads.
 const MOST_ABANDONED: u64 = 128;
 /// One such connection in so many descriptors is too many. Each takes two.
@@ -41,32 +34,13 @@ pub(super) fn most_abandoned() -> i64 {
     most.min(MOST_ABANDONED).cast_signed()
 }
 
-/// Threads that read such bodies. Apart from the others, because the client decides how long it takes.
-pub(super) struct BodyDrain {
-    workers: ThreadPool<Box<dyn FnOnce() + Send>>,
-    pipelines: Arc<Pipelines>,
-    metrics: Arc<EdgeMetrics>,
-    /// Rate-limits the line on connections that are abandoned.
-    abandonments: Reporter,
-}
-
-impl BodyDrain {
-    pub(super) fn new(
-        most_threads: usize,
-        pipelines: Arc<Pipelines>,
-        metrics: Arc<EdgeMetrics>,
-    ) -> Self {
-        let workers = ThreadPool::new("drain", most_threads, |job: Box<dyn FnOnce() + Send>| job());
-        Self {
-            workers,
-            pipelines,
-            metrics,
-            abandonments: Reporter::default(),
-        }
-    }
-
-    /// Ends a request that gets no answer.
+impl ResponseQueue {
+    /// Ends a request that gets neither a place nor an answer.
     pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
+        self.metrics.ignored.inc();
+        self.ignored.report(|incident| {
+            tracing::warn!(%incident, %peer, "ignoring requests on a connection that was given up");
+        });
         if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
             return self.abandon(request, peer);
         }
@@ -76,7 +50,7 @@ impl BodyDrain {
         if in_memory {
             ignore();
         } else {
-            self.workers.submit(Box::new(ignore));
+            self.drain.submit(Box::new(|_: &Self| ignore()));
         }
     }
 
@@ -88,13 +62,12 @@ impl BodyDrain {
         }
         // Before it is read: a client that waits to be asked for the body is not asked any more.
         sockets::shut_down(connection, Shutdown::Write);
-        let pipelines = Arc::clone(&self.pipelines);
-        self.workers.submit(Box::new(move || {
+        self.drain.submit(Box::new(move |this: &Self| {
             // `tiny_http` goes on with what follows as soon as a read finds the end.
-            let give_up = || pipelines.give_up(connection, Instant::now());
+            let give_up = || this.pipelines.give_up(connection, Instant::now());
             let deadline = Instant::now() + LONGEST_DRAIN;
             let _ended = drain(request.as_reader(), deadline, &give_up);
-            linger(&pipelines, connection);
+            this.linger(connection);
             drop(request.into_writer());
         }));
     }
@@ -111,20 +84,20 @@ impl BodyDrain {
         self.metrics.connections_abandoned.inc();
         mem::forget(request);
         sockets::shut_down(connection, Shutdown::Write);
-        let pipelines = Arc::clone(&self.pipelines);
-        let shut_down = move || linger(&pipelines, connection);
-        self.workers.submit(Box::new(shut_down));
+        self.drain
+            .submit(Box::new(move |this: &Self| this.linger(connection)));
     }
 
-    /// Brings the gauges up to date.
-    pub(super) fn observe(&self) {
-        self.metrics.set_workers(self.workers.state());
+    fn linger(&self, connection: SocketAddr) {
+        std::thread::sleep(LINGER);
+        self.shut_down(connection);
     }
-}
 
-fn linger(pipelines: &Pipelines, connection: SocketAddr) {
-    std::thread::sleep(LINGER);
-    shut_down(pipelines, connection);
+    /// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
+    pub(super) fn shut_down(&self, connection: SocketAddr) {
+        sockets::shut_down(connection, Shutdown::Both);
+        self.pipelines.give_up(connection, Instant::now());
+    }
 }
 
 /// Reads to the end, and tells whether it came before `deadline` and before more than [`MOST_TO_DRAIN`]. Calls `before_each` read.

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::request;
 use super::response::{JSON, Response};
 use super::response_budget::ResponseBudget;
-use super::response_queue::{ResponseQueue, connection_given_up};
+use super::response_queue::ResponseQueue;
 use super::router::{Handler, Router, Target};
 use super::{HttpArgs, Service};
 use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
@@ -69,7 +69,7 @@ impl<S: Service> Dispatcher<S> {
         stop_deadline: Arc<OnceLock<Instant>>,
         registry: Registry,
         metrics: Arc<EdgeMetrics>,
-        responses: ResponseQueue,
+        responses: Arc<ResponseQueue>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| {
             let pool = |name, threads, work: fn(&Self, Target<S>, Exchange)| {
@@ -88,7 +88,7 @@ impl<S: Service> Dispatcher<S> {
                 query_pool: pool("query", options.workers, Self::handle),
                 metrics_pool: pool("metrics", 1, Self::handle),
                 readiness_pool: pool("readiness", 1, Self::handle),
-                responses: Arc::new(responses),
+                responses,
                 unread: ResponseBudget::default(),
                 stop_deadline,
                 heard: AtomicBool::new(false),
@@ -109,7 +109,7 @@ impl<S: Service> Dispatcher<S> {
         // Always there on TCP.
         let nobody = (Ipv4Addr::UNSPECIFIED, 0).into();
         let connection = request.remote_addr().copied().unwrap_or(nobody);
-        let pipelines = self.responses.pipelines();
+        let pipelines = &self.responses.pipelines;
         let arrived = Instant::now();
         let Some(status) = pipelines.enter(connection, arrived) else {
             return self.responses.ignore(request, connection);
@@ -122,7 +122,6 @@ impl<S: Service> Dispatcher<S> {
             routed.parameters,
             arrived,
             &self.responses,
-            self.options.request_timeout,
         );
         let refusal = match status {
             ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
@@ -180,7 +179,12 @@ impl<S: Service> Dispatcher<S> {
                  sent ahead, or an answer before them could not be delivered"
             );
         });
-        connection_given_up().with_incident(incident)
+        Problem::new(
+            503,
+            "Nothing more is taken on this connection: a request before had no clear end, or a body that was refused, too \
+             many were sent ahead of their answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection.",
+        )
+        .with_incident(incident)
     }
 
     fn pools(&self) -> [&ThreadPool<(Target<S>, Exchange)>; 4] {
@@ -209,7 +213,7 @@ impl<S: Service> Dispatcher<S> {
     /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
     pub(super) fn unanswered(&self) -> usize {
         let being_read = Arc::strong_count(&self.being_read) - 1;
-        self.responses.pipelines().open().saturating_sub(being_read)
+        self.responses.pipelines.open().saturating_sub(being_read)
     }
 
     /// Ends all threads, which must be idle, and gives the service back.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,6 @@ use tiny_http::{HTTPVersion, Method, Request};
 use uuid::Uuid;
 
 use super::fields;
-use super::in_flight::{Afterwards, InFlight};
 use super::problem::Problem;
 use super::request::{self, Content, path_and_query};
 use super::response::Response;
@@ -30,7 +29,32 @@ pub struct Exchange {
     body: Cell<Result<Vec<u8>, Problem>>,
     /// When the body was there, if that was waited for.
     received: Instant,
-    timeout: Duration,
+}
+
+/// A request whose response is not written yet. Boxed wherever it goes: it is large, and passes through many hands.
+pub(super) struct InFlight {
+    pub(super) request: Request,
+    /// The address of its peer.
+    pub(super) connection: SocketAddr,
+    pub(super) arrived: Instant,
+    /// What it is counted by.
+    pub(super) label: usize,
+    pub(super) afterwards: Afterwards,
+    /// What it stores, for the log.
+    pub(super) resource: Option<Uuid>,
+}
+
+/// What becomes of the connection when the response is written.
+#[derive(Default)]
+pub(super) enum Afterwards {
+    #[default]
+    AsTheClientAsks,
+    /// The response asks the client to close it.
+    Close,
+    /// Nothing more is served on it, and what its client still sends is read for a while.
+    End,
+    /// It leaves HTTP with the response, which is 101 then.
+    Upgrade(Box<Upgrade>),
 }
 
 impl Exchange {
@@ -42,7 +66,6 @@ impl Exchange {
         segments: Vec<(String, String)>,
         arrived: Instant,
         responses: &Arc<ResponseQueue>,
-        timeout: Duration,
     ) -> Self {
         let open = Box::new(InFlight {
             label,
@@ -59,7 +82,6 @@ impl Exchange {
             segments,
             body: Cell::new(Ok(Vec::new())),
             received: arrived,
-            timeout,
         }
     }
 
@@ -185,7 +207,7 @@ impl Exchange {
     /// Past this moment nobody waits for the response any more.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.received + self.timeout
+        self.received + self.responses.options.request_timeout
     }
 
     /// Shows the id of what the request stores in the log.
@@ -205,7 +227,7 @@ impl Exchange {
 
     /// Nothing that follows on its connection is served, and when it is answered the connection is shut down.
     pub(super) fn end_connection(&mut self) {
-        let pipelines = self.responses.pipelines();
+        let pipelines = &self.responses.pipelines;
         pipelines.give_up(self.connection(), Instant::now());
         self.open_mut().afterwards = Afterwards::End;
     }
@@ -288,10 +310,12 @@ pub fn answer_all<A: Into<Response>>(answers: impl IntoIterator<Item = (Exchange
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use tiny_http::TestRequest;
 
     use super::*;
+    use crate::http::HttpArgs;
     use crate::http::metrics::EdgeMetrics;
     use crate::http::router;
     use crate::telemetry::{Program, Registry};
@@ -304,21 +328,13 @@ mod tests {
         let registry = Registry::new(Program::new("test", ""));
         let labels = router::labels::<()>(&[]);
         let metrics = Arc::new(EdgeMetrics::new(&registry, labels));
-        Arc::new(ResponseQueue::new(1, Duration::MAX, metrics, "test"))
+        ResponseQueue::new(HttpArgs::parse_from(["test"]), metrics, "test")
     }
 
     fn exchange(request: TestRequest) -> Exchange {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let (request, now) = (request.into(), Instant::now());
-        Exchange::open(
-            request,
-            nobody,
-            0,
-            Vec::new(),
-            now,
-            &responses(),
-            Duration::ZERO,
-        )
+        Exchange::open(request, nobody, 0, Vec::new(), now, &responses())
     }
 
     fn with_body(body: &'static str, header: &str) -> Exchange {

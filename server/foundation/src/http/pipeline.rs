@@ -1,7 +1,6 @@
 //! Takes the requests of a connection one after the other, and keeps an eye on what a connection may still send.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -26,8 +25,9 @@ const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 /// response block until the first is written. A thread that waited like this could hold up the very response it waits for,
 /// so a request is not begun before the response to the one before it is written; whoever writes that begins it. So whoever
 /// asks for much at once also gets one thing after the other.
-pub(super) struct Pipelines<C = SocketAddr> {
-    by_connection: Mutex<HashMap<C, Pipeline>>,
+#[derive(Default)]
+pub(super) struct Pipelines {
+    by_connection: Mutex<HashMap<SocketAddr, Pipeline>>,
 }
 
 #[derive(Default)]
@@ -69,16 +69,10 @@ impl Pipeline {
     }
 }
 
-impl<C: Copy + Eq + Hash> Pipelines<C> {
-    pub(super) fn new() -> Self {
-        Self {
-            by_connection: Mutex::default(),
-        }
-    }
-
+impl Pipelines {
     /// Takes a request, and tells how its connection stands. None if that was given up and is told so already, or
     /// cannot be told: then its requests do not even get a response.
-    pub(super) fn enter(&self, connection: C, now: Instant) -> Option<ConnectionStatus> {
+    pub(super) fn enter(&self, connection: SocketAddr, now: Instant) -> Option<ConnectionStatus> {
         let mut by_connection = self.by_connection.lock();
         make_room(&mut by_connection, now);
         let pipeline = by_connection.entry(connection).or_default();
@@ -98,7 +92,11 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
 
     /// Begins a request that has entered when the responses to all before it are written, or lost. Requests of a connection
     /// come from one thread.
-    pub(super) fn in_turn(&self, connection: C, begin: impl FnOnce(Delivery) + Send + 'static) {
+    pub(super) fn in_turn(
+        &self,
+        connection: SocketAddr,
+        begin: impl FnOnce(Delivery) + Send + 'static,
+    ) {
         let mut by_connection = self.by_connection.lock();
         let pipeline = by_connection.entry(connection).or_default();
         if pipeline.is_busy {
@@ -111,7 +109,7 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
     }
 
     /// Writes the response to the request that was begun, and begins the next.
-    pub(super) fn finish(&self, connection: C, write: impl FnOnce() -> Delivery) {
+    pub(super) fn finish(&self, connection: SocketAddr, write: impl FnOnce() -> Delivery) {
         let delivery = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| {
             tracing::error!("a panic while a response was written; the server goes on");
             Delivery::Written
@@ -135,7 +133,7 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
     }
 
     /// Sees to it that from now on nothing more is served on this connection.
-    pub(super) fn give_up(&self, connection: C, now: Instant) {
+    pub(super) fn give_up(&self, connection: SocketAddr, now: Instant) {
         let mut by_connection = self.by_connection.lock();
         by_connection.entry(connection).or_default().given_up_since = Some(now);
     }
@@ -147,7 +145,7 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
     }
 
     /// Connections that have such requests.
-    pub(super) fn connections(&self) -> Vec<C> {
+    pub(super) fn connections(&self) -> Vec<SocketAddr> {
         let by_connection = self.by_connection.lock();
         let open = by_connection
             .iter()
@@ -157,7 +155,7 @@ impl<C: Copy + Eq + Hash> Pipelines<C> {
 }
 
 /// Forgets empty pipelines now and then, for most of their connections are closed, and nothing tells.
-fn make_room<C: Eq + Hash>(by_connection: &mut HashMap<C, Pipeline>, now: Instant) {
+fn make_room(by_connection: &mut HashMap<SocketAddr, Pipeline>, now: Instant) {
     if by_connection.len() == by_connection.capacity() {
         by_connection.retain(|_, pipeline| pipeline.open > 0 || pipeline.is_given_up(now));
         by_connection.reserve(by_connection.len().max(ROOM));
@@ -166,6 +164,7 @@ fn make_room<C: Eq + Hash>(by_connection: &mut HashMap<C, Pipeline>, now: Instan
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
 
     use super::*;
@@ -173,19 +172,19 @@ mod tests {
     /// Pipelines, and which requests were begun in them.
     #[derive(Clone)]
     struct Requests {
-        pipelines: Arc<Pipelines<&'static str>>,
+        pipelines: Arc<Pipelines>,
         begun: Arc<Mutex<Vec<(u8, Delivery)>>>,
     }
 
     impl Requests {
         fn new() -> Self {
             Self {
-                pipelines: Arc::new(Pipelines::new()),
+                pipelines: Arc::new(Pipelines::default()),
                 begun: Arc::default(),
             }
         }
 
-        fn send(&self, connection: &'static str, number: u8) {
+        fn send(&self, connection: SocketAddr, number: u8) {
             let status = self.pipelines.enter(connection, Instant::now());
             assert_eq!(status, Some(ConnectionStatus::Open));
             let begun = Arc::clone(&self.begun);
@@ -199,19 +198,26 @@ mod tests {
         }
     }
 
+    const A: SocketAddr = address(1);
+    const B: SocketAddr = address(2);
+
+    const fn address(port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+    }
+
     const WRITTEN: Delivery = Delivery::Written;
     const LOST: Delivery = Delivery::Lost;
 
     #[test]
     fn a_request_is_begun_when_the_response_before_it_is_written_and_others_do_not_wait() {
         let requests = Requests::new();
-        requests.send("a", 1);
-        requests.send("a", 2);
-        requests.send("b", 3);
+        requests.send(A, 1);
+        requests.send(A, 2);
+        requests.send(B, 3);
         assert_eq!(requests.begun(), [(1, WRITTEN), (3, WRITTEN)]);
-        requests.pipelines.finish("a", || WRITTEN);
+        requests.pipelines.finish(A, || WRITTEN);
         assert_eq!(requests.begun()[2..], [(2, WRITTEN)]);
-        requests.pipelines.finish("b", || WRITTEN);
+        requests.pipelines.finish(B, || WRITTEN);
         assert_eq!(
             (
                 requests.pipelines.open(),
@@ -219,8 +225,8 @@ mod tests {
             ),
             (1, 1)
         );
-        requests.pipelines.finish("a", || WRITTEN);
-        requests.send("a", 4);
+        requests.pipelines.finish(A, || WRITTEN);
+        requests.send(A, 4);
         assert_eq!(
             requests.begun()[3..],
             [(4, WRITTEN)],
@@ -232,13 +238,13 @@ mod tests {
     fn what_waits_when_a_response_is_lost_knows_it_and_what_comes_later_does_not() {
         let requests = Requests::new();
         for number in 1..=3 {
-            requests.send("a", number);
+            requests.send(A, number);
         }
-        requests.pipelines.finish("a", || LOST);
+        requests.pipelines.finish(A, || LOST);
         // Of a new connection from the same address.
-        requests.send("a", 4);
+        requests.send(A, 4);
         for _ in 2..=4 {
-            requests.pipelines.finish("a", || WRITTEN);
+            requests.pipelines.finish(A, || WRITTEN);
         }
         let known = [(1, WRITTEN), (2, LOST), (3, LOST), (4, WRITTEN)];
         assert_eq!(requests.begun(), known);
@@ -247,16 +253,16 @@ mod tests {
 
     #[test]
     fn a_request_may_be_answered_while_it_is_begun() {
-        let pipelines = Arc::new(Pipelines::new());
+        let pipelines = Arc::new(Pipelines::default());
         let begun = Arc::new(Mutex::new(0));
         for _ in 0..3 {
-            assert!(pipelines.enter("a", Instant::now()).is_some());
+            assert!(pipelines.enter(A, Instant::now()).is_some());
         }
         for _ in 0..3 {
             let (again, begun) = (Arc::clone(&pipelines), Arc::clone(&begun));
-            pipelines.in_turn("a", move |_| {
+            pipelines.in_turn(A, move |_| {
                 *begun.lock() += 1;
-                again.finish("a", || WRITTEN);
+                again.finish(A, || WRITTEN);
             });
         }
         assert_eq!((*begun.lock(), pipelines.open()), (3, 0));
@@ -265,37 +271,37 @@ mod tests {
     #[test]
     fn a_panic_in_one_response_does_not_keep_the_next_request_from_being_begun() {
         let requests = Requests::new();
-        requests.send("a", 1);
-        requests.send("a", 2);
+        requests.send(A, 1);
+        requests.send(A, 2);
         let pipelines = &requests.pipelines;
-        pipelines.finish("a", || panic!("a response that cannot be written"));
+        pipelines.finish(A, || panic!("a response that cannot be written"));
         assert_eq!(requests.begun(), [(1, WRITTEN), (2, WRITTEN)]);
         assert_eq!(pipelines.open(), 1);
     }
 
     #[test]
     fn a_connection_that_sends_too_much_ahead_is_told_and_then_ignored() {
-        let pipelines = Pipelines::new();
+        let pipelines = Pipelines::default();
         let enter = |connection| pipelines.enter(connection, Instant::now());
         for _ in 0..MOST_AHEAD {
-            assert_eq!(enter("a"), Some(ConnectionStatus::Open));
+            assert_eq!(enter(A), Some(ConnectionStatus::Open));
         }
-        assert_eq!(enter("a"), Some(ConnectionStatus::GivenUp));
-        assert_eq!(enter("a"), None);
+        assert_eq!(enter(A), Some(ConnectionStatus::GivenUp));
+        assert_eq!(enter(A), None);
         assert_eq!(pipelines.open(), MOST_AHEAD + 1);
-        assert_eq!(enter("b"), Some(ConnectionStatus::Open));
-        pipelines.finish("a", || WRITTEN);
-        assert_eq!(enter("a"), None, "also with a place");
+        assert_eq!(enter(B), Some(ConnectionStatus::Open));
+        pipelines.finish(A, || WRITTEN);
+        assert_eq!(enter(A), None, "also with a place");
     }
 
     #[test]
     fn a_connection_stays_given_up_for_a_while() {
-        let pipelines = Pipelines::new();
+        let pipelines = Pipelines::default();
         let now = Instant::now();
-        pipelines.give_up("a", now);
+        pipelines.give_up(A, now);
         let status = |time| {
-            let status = pipelines.enter("a", time);
-            pipelines.finish("a", || WRITTEN);
+            let status = pipelines.enter(A, time);
+            pipelines.finish(A, || WRITTEN);
             status
         };
         let given_up = Some(ConnectionStatus::GivenUp);
@@ -306,17 +312,17 @@ mod tests {
 
     #[test]
     fn empty_pipelines_are_forgotten_and_open_and_given_up_ones_are_kept() {
-        let pipelines = Pipelines::new();
+        let pipelines = Pipelines::default();
         let now = Instant::now();
-        assert!(pipelines.enter(0, now).is_some());
-        pipelines.give_up(1, now);
-        for connection in 2..=8 * ROOM {
+        assert!(pipelines.enter(A, now).is_some());
+        pipelines.give_up(B, now);
+        for connection in (3..16_000).map(address) {
             assert!(pipelines.enter(connection, now).is_some());
             pipelines.finish(connection, || WRITTEN);
         }
         assert!(pipelines.by_connection.lock().len() < 4 * ROOM);
         assert_eq!((pipelines.open(), pipelines.connections().len()), (1, 1));
-        let status = pipelines.enter(1, now);
+        let status = pipelines.enter(B, now);
         assert_eq!(status, Some(ConnectionStatus::GivenUp));
     }
 }

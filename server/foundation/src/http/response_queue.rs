@@ -2,18 +2,17 @@
 
 use std::io::{self, Write};
 use std::mem;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use tiny_http::{Method, Request};
 
 use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
 
+use super::HttpArgs;
 use super::access_log;
-use super::body_drain::BodyDrain;
-use super::in_flight::{self, Afterwards, InFlight};
+use super::exchange::{Afterwards, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
@@ -21,56 +20,64 @@ use super::request;
 use super::response::{Connection, Response};
 use super::sockets;
 
-/// Where answers wait to be written.
+/// Where answers wait to be written, and what clients still send of bodies that are not wanted waits to be read.
 pub(super) struct ResponseQueue {
-    replier: Arc<Replier>,
-    repliers: Arc<ThreadPool<(Box<InFlight>, Response)>>,
+    /// The requests of each connection.
+    pub(super) pipelines: Pipelines,
+    pub(super) options: HttpArgs,
+    pub(super) metrics: Arc<EdgeMetrics>,
+    /// The value of the `Server` header, where a connection leaves HTTP.
+    program: &'static str,
+    repliers: ThreadPool<Answer>,
+    /// Reads what is not wanted. Apart from the others, because the client decides how long it takes.
+    pub(super) drain: ThreadPool<DrainJob>,
     /// Rate-limits the line on requests that were dropped without an answer.
     dropped: Reporter,
     /// Rate-limits the line on requests that get no answer.
-    ignored: Reporter,
+    pub(super) ignored: Reporter,
+    /// Rate-limits the line on connections that are abandoned.
+    pub(super) abandonments: Reporter,
 }
 
+type Answer = (Box<InFlight>, Response);
+
+/// Waits for a client whose body is not wanted.
+type DrainJob = Box<dyn FnOnce(&ResponseQueue) + Send>;
+
 impl ResponseQueue {
-    /// A client may take `send_timeout` to accept a reply.
     pub(super) fn new(
-        most_threads: usize,
-        send_timeout: Duration,
+        options: HttpArgs,
         metrics: Arc<EdgeMetrics>,
         program: &'static str,
-    ) -> Self {
-        let pipelines = Arc::new(Pipelines::new());
-        let replier = Arc::new(Replier {
-            body_drain: BodyDrain::new(most_threads, Arc::clone(&pipelines), Arc::clone(&metrics)),
-            pipelines,
-            send_timeout,
-            metrics,
-            program,
-        });
-        let writing = Arc::clone(&replier);
-        let repliers = ThreadPool::new("replier", most_threads, move |(open, answer)| {
-            writing.take(open, &answer);
-        });
-        Self {
-            replier,
-            repliers: Arc::new(repliers),
-            dropped: Reporter::default(),
-            ignored: Reporter::default(),
-        }
-    }
-
-    /// The requests of each connection.
-    pub(super) fn pipelines(&self) -> &Pipelines {
-        &self.replier.pipelines
-    }
-
-    /// Ends a request that gets neither a place nor an answer.
-    pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
-        self.replier.metrics.ignored.inc();
-        self.ignored.report(|incident| {
-            tracing::warn!(%incident, %peer, "ignoring requests on a connection that was given up");
-        });
-        self.replier.body_drain.ignore(request, peer);
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| {
+            let (of_repliers, of_drain) = (Weak::clone(this), Weak::clone(this));
+            Self {
+                pipelines: Pipelines::default(),
+                options,
+                metrics,
+                program,
+                repliers: ThreadPool::new(
+                    "replier",
+                    options.workers,
+                    move |(open, answer): Answer| {
+                        if let Some(this) = of_repliers.upgrade() {
+                            let connection = open.connection;
+                            let write = || this.deliver(open, &answer);
+                            this.pipelines.finish(connection, write);
+                        }
+                    },
+                ),
+                drain: ThreadPool::new("drain", options.workers, move |job: DrainJob| {
+                    if let Some(this) = of_drain.upgrade() {
+                        job(&this);
+                    }
+                }),
+                dropped: Reporter::default(),
+                ignored: Reporter::default(),
+                abandonments: Reporter::default(),
+            }
+        })
     }
 
     /// Has the answer written.
@@ -79,7 +86,7 @@ impl ResponseQueue {
     }
 
     /// Has several answers written.
-    pub(super) fn answer_all(&self, answers: Vec<(Box<InFlight>, Response)>) {
+    pub(super) fn answer_all(&self, answers: Vec<Answer>) {
         self.repliers.submit_all(answers);
     }
 
@@ -96,11 +103,11 @@ impl ResponseQueue {
     }
 
     /// Sees to it, on a thread of its own, that answers do not wait for a client who does not read.
-    pub(super) fn start_relief(&self) -> io::Result<()> {
-        let repliers = Arc::clone(&self.repliers);
+    pub(super) fn start_relief(self: &Arc<Self>) -> io::Result<()> {
+        let this = Arc::clone(self);
         std::thread::Builder::new()
             .name("relief".to_owned())
-            .spawn(move || repliers.keep_relieved())
+            .spawn(move || this.repliers.keep_relieved())
             .map(drop)
     }
 
@@ -111,46 +118,12 @@ impl ResponseQueue {
 
     /// Brings the gauges up to date.
     pub(super) fn observe(&self) {
-        let Replier {
-            pipelines,
-            body_drain,
-            metrics,
-            ..
-        } = &*self.replier;
-        metrics.requests_open.set(size(pipelines.open()));
-        metrics
-            .connections_waiting
-            .set(size(pipelines.connections().len()));
+        let metrics = &self.metrics;
+        let waiting = self.pipelines.connections().len();
+        metrics.requests_open.set(size(self.pipelines.open()));
+        metrics.connections_waiting.set(size(waiting));
         metrics.set_workers(self.repliers.state());
-        body_drain.observe();
-    }
-}
-
-/// What the threads that write need.
-struct Replier {
-    pipelines: Arc<Pipelines>,
-    body_drain: BodyDrain,
-    send_timeout: Duration,
-    metrics: Arc<EdgeMetrics>,
-    /// The value of the `Server` header, where a connection leaves HTTP.
-    program: &'static str,
-}
-
-/// Tells a client that nothing more is served on its connection.
-pub(super) fn connection_given_up() -> Problem {
-    Problem::new(
-        503,
-        "Nothing more is taken on this connection: a request before had no clear end, or a body that was refused, too \
-         many were sent ahead of their answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection.",
-    )
-}
-
-impl Replier {
-    /// Writes an answer, and begins the next request of its connection.
-    fn take(&self, open: Box<InFlight>, answer: &Response) {
-        let connection = open.connection;
-        self.pipelines
-            .finish(connection, || self.deliver(open, answer));
+        metrics.set_workers(self.drain.state());
     }
 
     /// A client that is gone, or does not read in time, is no error of ours.
@@ -193,7 +166,7 @@ impl Replier {
         let bytes = answer.render(is_head_only(&open.request), Connection::Close);
         let written = sockets::duplicate(connection)
             .and_then(|mut stream| self.write_all(&mut stream, &bytes));
-        self.body_drain.drain(open.request, connection);
+        self.drain(open.request, connection);
         written
     }
 
@@ -209,7 +182,7 @@ impl Replier {
         self.write_all(&mut writer, &bytes).inspect_err(|error| {
             // A part of it may be written: whatever was written next would be taken for the rest.
             if error.kind() == io::ErrorKind::WouldBlock {
-                in_flight::shut_down(&self.pipelines, open.connection);
+                self.shut_down(open.connection);
             }
         })
     }
@@ -218,7 +191,7 @@ impl Replier {
     /// So none is begun when the time for a response is over, which fails as a write does whose time is over.
     fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
         let begun = Instant::now();
-        while begun.elapsed() < self.send_timeout {
+        while begun.elapsed() < self.options.send_timeout {
             match to.write(bytes) {
                 Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(length) if length < bytes.len() => bytes = &bytes[length..],
