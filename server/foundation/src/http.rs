@@ -31,16 +31,14 @@ mod metrics;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use parking_lot::Mutex;
-use socket2::Socket;
 
 use crate::telemetry::Registry;
 use crate::values::{at_least_one, duration};
-use acceptor::{AcceptLoop, Acceptor};
+use acceptor::Acceptor;
 use dispatcher::Dispatcher;
 use metrics::EdgeMetrics;
 use response_queue::ResponseQueue;
@@ -49,7 +47,6 @@ use sockets::Shutdown;
 pub(crate) use descriptors::claim as claim_descriptors;
 pub use exchange::{Exchange, answer_all};
 pub use fields::parse_object;
-pub(crate) use listener::listen;
 pub use problem::Problem;
 pub use response::{Part, Response};
 pub use router::{Endpoint, Handler};
@@ -130,8 +127,7 @@ pub struct HttpArgs {
 
 /// An HTTP server on a bound socket.
 pub(crate) struct Edge<S: Service> {
-    acceptor: Acceptor,
-    accept_loop: Arc<AcceptLoop>,
+    acceptor: Arc<Acceptor>,
     dispatcher: Arc<Dispatcher<S>>,
 }
 
@@ -147,31 +143,20 @@ pub(crate) enum ServeError {
 }
 
 impl<S: Service> Edge<S> {
-    /// Starts accepting connections on `listener`; [`Edge::serve`] has `service` answer them, and shows what `registry` has.
-    pub(crate) fn new(
-        listener: Socket,
-        options: HttpArgs,
-        registry: Registry,
-        service: S,
-    ) -> io::Result<Self> {
+    /// Listens; [`Edge::serve`] has `service` answer requests, and shows what `registry` has.
+    ///
+    /// # Errors
+    /// As the system says, [`io::ErrorKind::AddrInUse`] among them.
+    pub(crate) fn listen(options: HttpArgs, registry: Registry, service: S) -> io::Result<Self> {
         let metrics = Arc::new(EdgeMetrics::new(&registry, router::labels(S::ENDPOINTS)));
-        let stop_deadline = Arc::default();
-        let acceptor = Acceptor {
-            listener,
-            stop_deadline: Arc::clone(&stop_deadline),
+        let acceptor = Arc::new(Acceptor {
+            listener: listener::listen(options.listen, options.idle_timeout, options.send_timeout)?,
+            stop_deadline: OnceLock::new(),
             metrics: Arc::clone(&metrics),
-        };
-        let responses = ResponseQueue::new(options, Arc::clone(&metrics), registry.program().name);
-        let dispatcher = Dispatcher::new(
-            service,
-            options,
-            stop_deadline,
-            registry,
-            metrics,
-            responses,
-        );
+        });
+        let responses = ResponseQueue::new(options, metrics, registry.program().name);
+        let dispatcher = Dispatcher::new(service, registry, responses, Arc::clone(&acceptor));
         Ok(Self {
-            accept_loop: acceptor.open()?,
             acceptor,
             dispatcher,
         })
@@ -184,20 +169,10 @@ impl<S: Service> Edge<S> {
 
     /// What stops it, from whichever thread: new connections are refused from then on, requests on open ones get 503, and
     /// [`Edge::serve`] returns when all that was taken is answered.
-    pub(crate) fn stopper(&self) -> io::Result<impl Fn() + Send + use<S>> {
-        let stop_deadline = Arc::clone(&self.dispatcher.stop_deadline);
-        let shutdown_timeout = self.dispatcher.options.shutdown_timeout;
-        let listener = self.acceptor.listener.try_clone()?;
-        Ok(move || {
-            let deadline = Instant::now() + shutdown_timeout;
-            if stop_deadline.set(deadline).is_err() {
-                return;
-            }
-            // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
-            if let Err(error) = listener::close(&listener, deadline) {
-                tracing::warn!(%error, "cannot close the listening socket");
-            }
-        })
+    pub(crate) fn stopper(&self) -> impl Fn() + Send + use<S> {
+        let acceptor = Arc::clone(&self.acceptor);
+        let shutdown_timeout = self.dispatcher.responses.options.shutdown_timeout;
+        move || acceptor.stop(Instant::now() + shutdown_timeout)
     }
 
     /// Answers requests until it is stopped, and then all that it has taken, and lets the service finish.
@@ -218,10 +193,8 @@ impl<S: Service> Edge<S> {
     /// over.
     fn receive(&self) -> Result<Instant, ServeError> {
         let over = AtomicBool::new(false);
-        let accept_loops = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let served = self.keep_accepting(|accept_loop| {
-                accept_loops.lock().push(Arc::downgrade(&accept_loop));
+            let served = self.acceptor.keep_accepting(|accept_loop| {
                 let over = &over;
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
@@ -232,33 +205,13 @@ impl<S: Service> Edge<S> {
             });
             // Unless it was told to stop it does so by itself.
             let dispatcher = &self.dispatcher;
-            let deadline = || Instant::now() + dispatcher.options.shutdown_timeout;
-            let deadline = *dispatcher.stop_deadline.get_or_init(deadline);
+            let deadline = || Instant::now() + dispatcher.responses.options.shutdown_timeout;
+            let deadline = *self.acceptor.stop_deadline.get_or_init(deadline);
             dispatcher.service.stopping();
             let finished = self.finish(deadline);
             over.store(true, Ordering::Release);
-            for accept_loop in accept_loops.lock().iter().filter_map(Weak::upgrade) {
-                accept_loop.wake();
-            }
             served.and(finished).map(|()| deadline)
         })
-    }
-
-    /// Accepts connections until it is stopped, with as many accept loops as it takes, one after the other; `serve` starts a
-    /// thread for each.
-    fn keep_accepting(
-        &self,
-        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
-    ) -> Result<(), ServeError> {
-        let mut accept_loop = Arc::clone(&self.accept_loop);
-        serve(Arc::clone(&accept_loop)).map_err(ServeError::Start)?;
-        loop {
-            let next = self.acceptor.replace(&accept_loop, &serve);
-            match next.map_err(ServeError::Deaf)? {
-                Some(next) => accept_loop = next,
-                None => return Ok(()),
-            }
-        }
     }
 
     /// Waits until what was taken is answered, and what still comes on open connections is refused.
@@ -319,19 +272,11 @@ mod tests {
     #[test]
     fn a_service_finishes_although_a_body_never_comes() {
         let options = HttpArgs::parse_from(["test", "--listen", "127.0.0.1:0"]);
-        let listener = listen(options.listen, options.idle_timeout, options.send_timeout);
         let registry = Registry::new(Program::new("test", ""));
         let (tell, told) = channel();
-        let service = Finishing(tell);
-        let edge = Edge::new(
-            listener.expect("a port is free"),
-            options,
-            registry,
-            service,
-        )
-        .expect("it is bound");
+        let edge = Edge::listen(options, registry, Finishing(tell)).expect("a port is free");
         let address = edge.address().expect("it is bound");
-        let stop = edge.stopper().expect("a descriptor is free");
+        let stop = edge.stopper();
         let server = thread::spawn(move || edge.serve());
 
         let mut slow = TcpStream::connect(address).expect("it listens");

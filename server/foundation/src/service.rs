@@ -88,20 +88,16 @@ pub fn serve<S: Service>(
     // Not before: until here a signal ends the process at once, and clients are refused and do not wait.
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(Failure::of("cannot listen to signals"))?;
-    let socket =
-        http::listen(address, options.idle_timeout, options.send_timeout).map_err(|error| {
-            Failure {
-                message: format!("cannot listen on {address}: {error}"),
-                code: match error.kind() {
-                    ErrorKind::AddrInUse => ADDRESS_TAKEN,
-                    _ => FAILED,
-                },
-            }
-        })?;
+    let edge = Edge::listen(options, registry, service).map_err(|error| Failure {
+        message: format!("cannot listen on {address}: {error}"),
+        code: match error.kind() {
+            ErrorKind::AddrInUse => ADDRESS_TAKEN,
+            _ => FAILED,
+        },
+    })?;
     let cannot_serve = "cannot serve";
-    let edge = Edge::new(socket, options, registry, service).map_err(Failure::of(cannot_serve))?;
     let address = edge.address().map_err(Failure::of(cannot_serve))?;
-    let stop = edge.stopper().map_err(Failure::of(cannot_serve))?;
+    let stop = edge.stopper();
     let on_signal = move || {
         for signal in &mut signals {
             stop();

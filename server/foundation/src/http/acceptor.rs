@@ -14,12 +14,12 @@ use tiny_http::{Request, Server};
 use super::body_drain::most_abandoned;
 use super::load_shedding::LoadShedding;
 use super::metrics::EdgeMetrics;
-use super::{descriptors, listener, sockets};
+use super::{ServeError, descriptors, listener, sockets};
 use crate::telemetry::Incident;
 use crate::thread_pool;
 
 /// How often a receiver that hears nothing looks whether it is still needed.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(100);
 /// How often a receiver that finds nothing lets others run before it sleeps.
 const LOOKS_BEFORE_SLEEP: usize = 2;
 /// How often it is seen whether there is room again. Each time that there is costs a thread for a while, see
@@ -37,8 +37,8 @@ const ROOM_FOR_THREADS: usize = 16;
 /// threads above all; its connections go on, and another `Server` on the same socket takes further ones.
 pub(super) struct Acceptor {
     pub(super) listener: Socket,
-    /// Set when the server begins to stop.
-    pub(super) stop_deadline: Arc<OnceLock<Instant>>,
+    /// The moment at which the time to shut down is over; set when the server begins to stop.
+    pub(super) stop_deadline: OnceLock<Instant>,
     pub(super) metrics: Arc<EdgeMetrics>,
 }
 
@@ -54,24 +54,55 @@ pub(super) struct AcceptLoop {
 }
 
 impl Acceptor {
-    /// Takes connections from now on; [`AcceptLoop::receive`] gives their requests.
-    pub(super) fn open(&self) -> io::Result<Arc<AcceptLoop>> {
+    /// Takes connections until the server stops, through as many accept loops as it takes, one after the other. `serve`
+    /// starts a thread for each, which calls [`AcceptLoop::receive`].
+    pub(super) fn keep_accepting(
+        &self,
+        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
+    ) -> Result<(), ServeError> {
+        let mut accept_loop = self.open(&serve).map_err(ServeError::Start)?;
+        while let Some(next) = self
+            .replace(&accept_loop, &serve)
+            .map_err(ServeError::Deaf)?
+        {
+            accept_loop = next;
+        }
+        Ok(())
+    }
+
+    /// Has no more connections taken, from whichever thread, and all that was taken finished until `deadline`.
+    pub(super) fn stop(&self, deadline: Instant) {
+        if self.stop_deadline.set(deadline).is_err() {
+            return;
+        }
+        // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
+        if let Err(error) = listener::close(&self.listener, deadline) {
+            tracing::warn!(%error, "cannot close the listening socket");
+        }
+    }
+
+    fn open(
+        &self,
+        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
+    ) -> io::Result<Arc<AcceptLoop>> {
         let accepting: TcpListener = self.listener.try_clone()?.into();
         let descriptor = accepting.as_raw_fd();
         let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(accepting, None)))
             .map_err(|_panic| io::Error::other("the system gives no more threads"))?
             .map_err(io::Error::other)?;
-        Ok(Arc::new(AcceptLoop {
+        let accept_loop = Arc::new(AcceptLoop {
             server,
             descriptor,
             end: OnceLock::new(),
             idle_timeout: self.listener.read_timeout()?.unwrap_or(Duration::MAX),
-        }))
+        });
+        serve(Arc::clone(&accept_loop))?;
+        Ok(accept_loop)
     }
 
-    /// Waits until `accept_loop` takes no more connections. Turns clients away then until there is room, and opens another
-    /// accept loop, for which `serve` gets a thread. None if the server stops.
-    pub(super) fn replace(
+    /// Waits until `accept_loop` takes no more connections. Turns clients away then until there is room, and opens another.
+    /// None if the server stops.
+    fn replace(
         &self,
         accept_loop: &AcceptLoop,
         serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
@@ -94,12 +125,8 @@ impl Acceptor {
             if self.stop_deadline.get().is_some() {
                 return Ok(None);
             }
-            let opened = self.open().and_then(|accept_loop| {
-                serve(Arc::clone(&accept_loop))?;
-                Ok(accept_loop)
-            });
             // Otherwise there was not enough room after all.
-            if let Ok(accept_loop) = opened {
+            if let Ok(accept_loop) = self.open(&serve) {
                 tracing::info!(%incident, "there is room: taking connections again");
                 return Ok(Some(accept_loop));
             }
@@ -177,14 +204,6 @@ impl AcceptLoop {
         std::thread::sleep(REFUSAL_INTERVAL);
         self.end
             .get_or_init(|| io::Error::other("the thread that accepts has ended"))
-    }
-
-    /// Lets [`AcceptLoop::receive`] see that it is over.
-    pub(super) fn wake(&self) {
-        // Once for each time that it asks the server before it looks again.
-        for _ in 0..=LOOKS_BEFORE_SLEEP {
-            self.server.unblock();
-        }
     }
 
     /// Before this thread goes to sleep it lets the others run once: under load one of them brings a request meanwhile,

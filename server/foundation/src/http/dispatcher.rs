@@ -3,15 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::Service;
+use super::acceptor::Acceptor;
 use super::body_drain::most_abandoned;
 use super::exchange::Exchange;
 use super::load_shedding::no_room;
-use super::metrics::EdgeMetrics;
 use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::request;
@@ -19,7 +20,6 @@ use super::response::{JSON, Response};
 use super::response_budget::ResponseBudget;
 use super::response_queue::ResponseQueue;
 use super::router::{Handler, Router, Target};
-use super::{HttpArgs, Service};
 use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
 use crate::thread_pool::ThreadPool;
 
@@ -30,7 +30,6 @@ const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// turns are in the order of their arrival.
 pub(super) struct Dispatcher<S: Service> {
     pub(super) service: S,
-    pub(super) options: HttpArgs,
     router: Router<S>,
     /// Waits for bodies that are still on their way.
     body_pool: ThreadPool<(Target<S>, Exchange)>,
@@ -44,8 +43,7 @@ pub(super) struct Dispatcher<S: Service> {
     pub(super) responses: Arc<ResponseQueue>,
     /// Counts the bytes of answers that their clients have not read.
     unread: ResponseBudget,
-    /// The moment at which the time to shut down is over: set when the server begins to stop.
-    pub(super) stop_deadline: Arc<OnceLock<Instant>>,
+    acceptor: Arc<Acceptor>,
     /// Set with each request.
     heard: AtomicBool,
     /// Each request whose body is still on its way has a clone.
@@ -59,18 +57,16 @@ pub(super) struct Dispatcher<S: Service> {
     /// Rate-limits the line on failing health.
     sickness: Reporter,
     registry: Registry,
-    metrics: Arc<EdgeMetrics>,
 }
 
 impl<S: Service> Dispatcher<S> {
     pub(super) fn new(
         service: S,
-        options: HttpArgs,
-        stop_deadline: Arc<OnceLock<Instant>>,
         registry: Registry,
-        metrics: Arc<EdgeMetrics>,
         responses: Arc<ResponseQueue>,
+        acceptor: Arc<Acceptor>,
     ) -> Arc<Self> {
+        let most_threads = responses.options.workers;
         Arc::new_cyclic(|this| {
             let pool = |name, threads, work: fn(&Self, Target<S>, Exchange)| {
                 let this = Weak::clone(this);
@@ -82,15 +78,14 @@ impl<S: Service> Dispatcher<S> {
             };
             Self {
                 service,
-                options,
                 router: Router::new(S::ENDPOINTS),
-                body_pool: pool("body", options.workers, Self::wait_for_body),
-                query_pool: pool("query", options.workers, Self::handle),
+                body_pool: pool("body", most_threads, Self::wait_for_body),
+                query_pool: pool("query", most_threads, Self::handle),
                 metrics_pool: pool("metrics", 1, Self::handle),
                 readiness_pool: pool("readiness", 1, Self::handle),
                 responses,
                 unread: ResponseBudget::default(),
-                stop_deadline,
+                acceptor,
                 heard: AtomicBool::new(false),
                 being_read: Arc::default(),
                 given_up: Reporter::default(),
@@ -98,7 +93,6 @@ impl<S: Service> Dispatcher<S> {
                 unheard: Reporter::default(),
                 sickness: Reporter::default(),
                 registry,
-                metrics,
             }
         })
     }
@@ -144,7 +138,7 @@ impl<S: Service> Dispatcher<S> {
             let problem = self.refuse_what_follows(exchange.connection());
             return exchange.refuse(problem);
         }
-        let body_limit = self.options.body_limit;
+        let body_limit = self.responses.options.body_limit;
         if request::needs_no_waiting(exchange.request(), body_limit) {
             // In any case: what stays in the connection would be taken for the next request.
             exchange.read_body(body_limit);
@@ -201,7 +195,7 @@ impl<S: Service> Dispatcher<S> {
         self.service.observe();
         self.responses.observe();
         for pool in self.pools() {
-            self.metrics.set_workers(pool.state());
+            self.responses.metrics.set_workers(pool.state());
         }
     }
 
@@ -234,12 +228,12 @@ impl<S: Service> Dispatcher<S> {
             });
             return exchange.refuse(busy(incident));
         }
-        exchange.read_body(self.options.body_limit);
+        exchange.read_body(self.responses.options.body_limit);
         self.dispatch(target, exchange);
     }
 
     fn handle(&self, target: Target<S>, mut exchange: Exchange) {
-        let stopping = self.stop_deadline.get().is_some();
+        let stopping = self.acceptor.stop_deadline.get().is_some();
         if stopping {
             exchange.close_after();
         }
@@ -277,7 +271,7 @@ impl<S: Service> Dispatcher<S> {
     }
 
     fn health(&self) -> Result<Response, Problem> {
-        if self.metrics.connections_abandoned.get() >= most_abandoned() / 2 {
+        if self.responses.metrics.connections_abandoned.get() >= most_abandoned() / 2 {
             let incident = self.sickness.report(|incident| {
                 tracing::error!(instance = %incident, "many connections had to be abandoned: the server needs a restart");
             });

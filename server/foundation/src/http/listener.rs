@@ -38,7 +38,7 @@ const LAST_NUDGES: usize = 100;
 ///
 /// # Errors
 /// As the system says, [`io::ErrorKind::AddrInUse`] among them.
-pub(crate) fn listen(
+pub(super) fn listen(
     address: SocketAddr,
     idle_timeout: Duration,
     send_timeout: Duration,

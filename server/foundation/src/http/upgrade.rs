@@ -80,15 +80,13 @@ impl Write for Upgraded {
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use clap::Parser;
 
     use super::*;
-    use crate::http::{Edge, Endpoint, Exchange, Handler, HttpArgs, Problem, Service, listen};
+    use crate::http::{Edge, Endpoint, Exchange, Handler, HttpArgs, Problem, Service};
     use crate::telemetry::{Program, Registry};
-
-    const PATIENCE: Duration = Duration::from_secs(10);
 
     struct Echo;
 
@@ -121,16 +119,15 @@ mod tests {
 
     fn edge() -> Edge<Echo> {
         let options = HttpArgs::parse_from(["test", "--listen", "127.0.0.1:0"]);
-        let listener = listen(options.listen, PATIENCE, PATIENCE).expect("a port is free");
         let registry = Registry::new(Program::new("test", ""));
-        Edge::new(listener, options, registry, Echo).expect("it is bound")
+        Edge::listen(options, registry, Echo).expect("a port is free")
     }
 
     #[test]
     fn an_upgraded_connection_is_its_owner_s_from_the_first_byte_behind_the_head() {
         let edge = edge();
         let address = edge.address().expect("it is bound");
-        let stop = edge.stopper().expect("a descriptor is free");
+        let stop = edge.stopper();
         let server = thread::spawn(move || edge.serve());
 
         let mut client = BufReader::new(TcpStream::connect(address).expect("it listens"));
