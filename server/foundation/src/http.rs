@@ -21,7 +21,6 @@ mod problem;
 mod response_queue;
 mod body_drain;
 mod access_log;
-mod response_budget;
 mod load_shedding;
 mod listener;
 mod sockets;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
+use crate::telemetry::Reporter;
+
 use super::response_queue::ResponseQueue;
 use super::sockets::{self, Shutdown};
 use super::{descriptors, request};
@@ -37,8 +39,9 @@ pub(super) fn most_abandoned() -> i64 {
 impl ResponseQueue {
     /// Ends a request that gets neither a place nor an answer.
     pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
+        static REPORTER: Reporter = Reporter::new();
         self.metrics.ignored.inc();
-        self.ignored.report(|incident| {
+        REPORTER.report(|incident| {
             tracing::warn!(%incident, %peer, "ignoring requests on a connection that was given up");
         });
         if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
@@ -75,7 +78,8 @@ impl ResponseQueue {
     /// Keeps `tiny_http` from reading the rest of a body. Costs the thread and the descriptors of this connection, until
     /// the process ends.
     fn abandon(&self, request: Request, connection: SocketAddr) {
-        self.abandonments.report(|incident| {
+        static REPORTER: Reporter = Reporter::new();
+        REPORTER.report(|incident| {
             tracing::warn!(
                 %incident, peer = %connection,
                 "a body of more than {MOST_TO_DRAIN} bytes: its connection costs a thread until the server is restarted"

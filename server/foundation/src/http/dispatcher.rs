@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,6 @@ use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::request;
 use super::response::{JSON, Response};
-use super::response_budget::ResponseBudget;
 use super::response_queue::ResponseQueue;
 use super::router::{Handler, Router, Target};
 use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
@@ -25,6 +24,10 @@ use crate::thread_pool::ThreadPool;
 
 /// How long `/readyz` may take: whoever asks takes no answer for a no, and does not wait for long.
 const READY_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Most bytes of pages that clients asked for and have not read yet. A page may be a hundred messages long and is quickly asked
+/// for; whoever asks for many and reads none would else fill the memory. Replies to messages are fewer, and no longer than ten.
+const MOST_UNREAD_BYTES: usize = 64 << 20;
 
 /// What the receivers hand requests to. All requests of a connection come through one accept loop and one receiver, so their
 /// turns are in the order of their arrival.
@@ -42,20 +45,12 @@ pub(super) struct Dispatcher<S: Service> {
     readiness_pool: ThreadPool<(Target<S>, Exchange)>,
     pub(super) responses: Arc<ResponseQueue>,
     /// Counts the bytes of answers that their clients have not read.
-    unread: ResponseBudget,
+    unread: Arc<AtomicUsize>,
     acceptor: Arc<Acceptor>,
     /// Set with each request.
     heard: AtomicBool,
     /// Each request whose body is still on its way has a clone.
     being_read: Arc<()>,
-    /// Logs connections on which nothing more is served.
-    given_up: Reporter,
-    /// Logs requests that are refused since the server stops.
-    refusals: Reporter,
-    /// Logs bodies that nobody had the time to read.
-    unheard: Reporter,
-    /// Rate-limits the line on failing health.
-    sickness: Reporter,
     registry: Registry,
 }
 
@@ -84,14 +79,10 @@ impl<S: Service> Dispatcher<S> {
                 metrics_pool: pool("metrics", 1, Self::handle),
                 readiness_pool: pool("readiness", 1, Self::handle),
                 responses,
-                unread: ResponseBudget::default(),
+                unread: Arc::default(),
                 acceptor,
                 heard: AtomicBool::new(false),
                 being_read: Arc::default(),
-                given_up: Reporter::default(),
-                refusals: Reporter::default(),
-                unheard: Reporter::default(),
-                sickness: Reporter::default(),
                 registry,
             }
         })
@@ -119,7 +110,7 @@ impl<S: Service> Dispatcher<S> {
         );
         let refusal = match status {
             ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
-            ConnectionStatus::GivenUp => Some(self.refuse_what_follows(connection)),
+            ConnectionStatus::GivenUp => Some(connection_given_up(connection)),
         };
         if refusal.is_some() {
             // At once: what looks like the next request on this connection may have come already.
@@ -135,7 +126,7 @@ impl<S: Service> Dispatcher<S> {
     fn begin(&self, target: Target<S>, mut exchange: Exchange, before: Delivery) {
         // Most likely nobody would receive what it leads to.
         if before == Delivery::Lost && target.blocks() {
-            let problem = self.refuse_what_follows(exchange.connection());
+            let problem = connection_given_up(exchange.connection());
             return exchange.refuse(problem);
         }
         let body_limit = self.responses.options.body_limit;
@@ -163,22 +154,6 @@ impl<S: Service> Dispatcher<S> {
                 }
             }
         }
-    }
-
-    fn refuse_what_follows(&self, peer: SocketAddr) -> Problem {
-        let incident = self.given_up.report(|incident| {
-            tracing::warn!(
-                instance = %incident, %peer,
-                "refusing what follows on a connection: a request had no clear end, or a body that was refused, too many were \
-                 sent ahead, or an answer before them could not be delivered"
-            );
-        });
-        Problem::new(
-            503,
-            "Nothing more is taken on this connection: a request before had no clear end, or a body that was refused, too \
-             many were sent ahead of their answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection.",
-        )
-        .with_incident(incident)
     }
 
     fn pools(&self) -> [&ThreadPool<(Target<S>, Exchange)>; 4] {
@@ -220,7 +195,8 @@ impl<S: Service> Dispatcher<S> {
     /// Reads a body that is still on its way, and hands the request on. Until then it does not count as taken.
     fn wait_for_body(&self, target: Target<S>, mut exchange: Exchange) {
         if exchange.deadline() <= Instant::now() {
-            let incident = self.unheard.report(|incident| {
+            static REPORTER: Reporter = Reporter::new();
+            let incident = REPORTER.report(|incident| {
                 tracing::warn!(
                     instance = %incident,
                     "refusing bodies: their time was over before a worker was free, or their turn had come"
@@ -238,15 +214,15 @@ impl<S: Service> Dispatcher<S> {
             exchange.close_after();
         }
         match target {
-            Target::Ready if stopping => exchange.answer(self.shutting_down()),
+            Target::Ready if stopping => exchange.answer(shutting_down()),
             Target::Service(endpoint) => match endpoint.handler {
-                Handler::Inline(_) if stopping => exchange.answer(self.shutting_down()),
+                Handler::Inline(_) if stopping => exchange.answer(shutting_down()),
                 Handler::Inline(handle) => handle(&self.service, exchange),
                 Handler::Blocking(_) if stopping && endpoint.writes() => {
-                    exchange.answer(self.shutting_down());
+                    exchange.answer(shutting_down());
                 }
                 Handler::Blocking(handle) => {
-                    let room = self.unread.check_room().map_err(busy);
+                    let room = check_room(&self.unread);
                     let response = room.and_then(|()| handle(&self.service, &exchange));
                     exchange.answer(Response::from(response).held_by(&self.unread));
                 }
@@ -272,7 +248,8 @@ impl<S: Service> Dispatcher<S> {
 
     fn health(&self) -> Result<Response, Problem> {
         if self.responses.metrics.connections_abandoned.get() >= most_abandoned() / 2 {
-            let incident = self.sickness.report(|incident| {
+            static REPORTER: Reporter = Reporter::new();
+            let incident = REPORTER.report(|incident| {
                 tracing::error!(instance = %incident, "many connections had to be abandoned: the server needs a restart");
             });
             return Err(no_room().with_incident(incident));
@@ -281,17 +258,47 @@ impl<S: Service> Dispatcher<S> {
         let health = json!({ "status": "up", "version": version, "build": build });
         Ok(Response::json(&health))
     }
+}
 
-    fn shutting_down(&self) -> Problem {
-        let incident = self.refusals.report(|incident| {
-            tracing::info!(instance = %incident, "refusing requests: the server stops");
-        });
-        Problem::new(
-            503,
-            "This server is shutting down. This attempt stored nothing; try another replica.",
-        )
-        .with_incident(incident)
+/// Refuses what comes on a connection on which nothing more is served.
+fn connection_given_up(peer: SocketAddr) -> Problem {
+    static REPORTER: Reporter = Reporter::new();
+    let incident = REPORTER.report(|incident| {
+        tracing::warn!(
+            instance = %incident, %peer,
+            "refusing what follows on a connection: a request had no clear end, or a body that was refused, too many were \
+             sent ahead, or an answer before them could not be delivered"
+        );
+    });
+    Problem::new(
+        503,
+        "Nothing more is taken on this connection: a request before had no clear end, or a body that was refused, too \
+         many were sent ahead of their answers, or one of these could not be delivered. This attempt stored nothing; try again on a new connection.",
+    )
+    .with_incident(incident)
+}
+
+fn shutting_down() -> Problem {
+    static REPORTER: Reporter = Reporter::new();
+    let incident = REPORTER.report(|incident| {
+        tracing::info!(instance = %incident, "refusing requests: the server stops");
+    });
+    Problem::new(
+        503,
+        "This server is shutting down. This attempt stored nothing; try another replica.",
+    )
+    .with_incident(incident)
+}
+
+/// Whether a page may be made. A few that are made at the same time may exceed the limit together.
+fn check_room(unread: &AtomicUsize) -> Result<(), Problem> {
+    static REPORTER: Reporter = Reporter::new();
+    if unread.load(Ordering::Acquire) < MOST_UNREAD_BYTES {
+        return Ok(());
     }
+    Err(busy(REPORTER.report(|incident| {
+        tracing::warn!(instance = %incident, "refusing pages: too many are not read by their clients");
+    })))
 }
 
 fn busy(incident: Incident) -> Problem {

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use httpdate::HttpDate;
 use serde::Serialize;
 
-use super::response_budget::{Held, ResponseBudget};
 use crate::telemetry::Incident;
 
 pub(super) const JSON: &str = "application/json";
@@ -33,6 +33,18 @@ pub struct Response {
     /// Counts the bytes of a blocking handler's response as long as this lives.
     #[expect(dead_code, reason = "it works by being dropped")]
     held: Option<Held>,
+}
+
+/// A part of a count of bytes, until it is dropped.
+struct Held {
+    length: usize,
+    unread: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.unread.fetch_sub(self.length, Ordering::AcqRel);
+    }
 }
 
 /// A part of a buffer that several responses may share, between two constant strings. As a response it is 200 with JSON.
@@ -102,8 +114,10 @@ impl Response {
     }
 
     /// Counts its bytes as unread until it is written: here, and in the copy that is written.
-    pub(super) fn held_by(self, unread: &ResponseBudget) -> Self {
-        let held = Some(unread.hold(2 * self.length()));
+    pub(super) fn held_by(self, unread: &Arc<AtomicUsize>) -> Self {
+        let (length, unread) = (2 * self.length(), Arc::clone(unread));
+        unread.fetch_add(length, Ordering::AcqRel);
+        let held = Some(Held { length, unread });
         Self { held, ..self }
     }
 

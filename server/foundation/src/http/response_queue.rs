@@ -31,12 +31,6 @@ pub(super) struct ResponseQueue {
     repliers: ThreadPool<Answer>,
     /// Reads what is not wanted. Apart from the others, because the client decides how long it takes.
     pub(super) drain: ThreadPool<DrainJob>,
-    /// Rate-limits the line on requests that were dropped without an answer.
-    dropped: Reporter,
-    /// Rate-limits the line on requests that get no answer.
-    pub(super) ignored: Reporter,
-    /// Rate-limits the line on connections that are abandoned.
-    pub(super) abandonments: Reporter,
 }
 
 type Answer = (Box<InFlight>, Response);
@@ -73,9 +67,6 @@ impl ResponseQueue {
                         job(&this);
                     }
                 }),
-                dropped: Reporter::default(),
-                ignored: Reporter::default(),
-                abandonments: Reporter::default(),
             }
         })
     }
@@ -92,7 +83,8 @@ impl ResponseQueue {
 
     /// Answers 500 to a request that was dropped without an answer.
     pub(super) fn answer_dropped(&self, open: Box<InFlight>) {
-        let incident = self.dropped.report(|incident| {
+        static REPORTER: Reporter = Reporter::new();
+        let incident = REPORTER.report(|incident| {
             tracing::error!(instance = %incident, "a request was dropped without an answer");
         });
         let problem = Problem::new(

@@ -36,6 +36,14 @@ pub struct Reporter {
 }
 
 impl Reporter {
+    /// One to whom nothing was reported yet. Most are a `static` beside the line that they log.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            last: Mutex::new(None),
+        }
+    }
+
     /// The incident that is under way; if there is none, a new one, which `log` is called with.
     pub fn report(&self, log: impl FnOnce(Incident)) -> Incident {
         let mut last = self.last.lock();
