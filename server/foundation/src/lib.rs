@@ -12,7 +12,6 @@
 
 pub mod service;
 pub mod config;
-mod values;
 pub mod http;
 pub mod mysql;
 pub mod jobs;
