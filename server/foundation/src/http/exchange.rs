@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use super::problem::Problem;
 use super::request::{self, Content, path_and_query};
 use super::response::Response;
 use super::response_queue::ResponseQueue;
-use super::upgrade::{SWITCHING_PROTOCOLS, Upgrade, Upgraded};
+use super::upgrade::{SWITCHING_PROTOCOLS, Upgraded};
 
 /// A request and the answer it is owed. Dropped without an answer, it answers 500.
 pub struct Exchange {
@@ -53,8 +54,8 @@ pub(super) enum Afterwards {
     Close,
     /// Nothing more is served on it, and what its client still sends is read for a while.
     End,
-    /// It leaves HTTP with the response, which is 101 then.
-    Upgrade(Box<Upgrade>),
+    /// It leaves HTTP with the response, which this writes.
+    Upgrade(Box<dyn FnOnce(Request) -> io::Result<()> + Send>),
 }
 
 impl Exchange {
@@ -98,14 +99,13 @@ impl Exchange {
     pub fn upgrade(
         mut self,
         protocol: &'static str,
-        headers: Vec<(&'static str, String)>,
+        mut headers: Vec<(&'static str, String)>,
         afterwards: impl FnOnce(Upgraded) + Send + 'static,
     ) {
-        let afterwards = Box::new(afterwards);
-        self.open_mut().afterwards = Afterwards::Upgrade(Box::new(Upgrade {
-            protocol,
-            headers,
-            afterwards,
+        let connection = self.connection();
+        headers.push(("Server", self.responses.program.to_owned()));
+        self.open_mut().afterwards = Afterwards::Upgrade(Box::new(move |request| {
+            Upgraded::answer(request, connection, protocol, headers).map(afterwards)
         }));
         self.answer(Response::empty(SWITCHING_PROTOCOLS));
     }

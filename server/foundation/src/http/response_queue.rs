@@ -27,7 +27,7 @@ pub(super) struct ResponseQueue {
     pub(super) options: HttpArgs,
     pub(super) metrics: Arc<EdgeMetrics>,
     /// The value of the `Server` header, where a connection leaves HTTP.
-    program: &'static str,
+    pub(super) program: &'static str,
     repliers: ThreadPool<Answer>,
     /// Reads what is not wanted. Apart from the others, because the client decides how long it takes.
     pub(super) drain: ThreadPool<DrainJob>,
@@ -145,9 +145,7 @@ impl ResponseQueue {
             }
             Afterwards::Close => self.write_in_one_piece(open, answer, Connection::Close),
             Afterwards::End => self.write_and_drain(open, answer),
-            Afterwards::Upgrade(upgrade) => {
-                upgrade.answer(open.request, open.connection, self.program)
-            }
+            Afterwards::Upgrade(upgrade) => upgrade(open.request),
         }
     }
 

@@ -18,41 +18,27 @@ pub struct Upgraded {
     reader: Box<dyn ReadWrite + Send>,
 }
 
-/// What a request asks its connection to become.
-pub(super) struct Upgrade {
-    pub(super) protocol: &'static str,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) afterwards: Box<dyn FnOnce(Upgraded) + Send>,
-}
-
-impl Upgrade {
-    /// Answers, takes the connection out of the hands of `tiny_http`, which gives only one object to read and write, and
-    /// hands it over to its owner.
+impl Upgraded {
+    /// Answers, and takes the connection out of the hands of `tiny_http`, which gives only one object to read and write.
     ///
     /// # Errors
     /// If the client is gone, or the process has no descriptor left.
     pub(super) fn answer(
-        self,
         request: Request,
         peer: SocketAddr,
-        program: &'static str,
-    ) -> io::Result<()> {
+        protocol: &str,
+        headers: Vec<(&'static str, String)>,
+    ) -> io::Result<Self> {
         let mut response = tiny_http::Response::empty(SWITCHING_PROTOCOLS);
-        for (name, value) in [("Server", program.to_owned())]
-            .into_iter()
-            .chain(self.headers)
-        {
+        for (name, value) in headers {
             let clean: String = value.chars().filter(char::is_ascii_graphic).collect();
             response.add_header(Header::from_bytes(name, clean).expect("it is ASCII"));
         }
-        let reader = request.upgrade(self.protocol, response);
+        let reader = request.upgrade(protocol, response);
         let stream = sockets::duplicate(peer)?;
-        (self.afterwards)(Upgraded { stream, reader });
-        Ok(())
+        Ok(Self { stream, reader })
     }
-}
 
-impl Upgraded {
     /// The connection, for its settings. Who reads from it misses what has been read already.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
