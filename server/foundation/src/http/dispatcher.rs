@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Service;
 use super::acceptor::Acceptor;
 use super::body_drain::most_abandoned;
-use super::exchange::Exchange;
+use super::exchange::{Afterwards, Exchange, InFlight};
 use super::load_shedding::no_room;
 use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
@@ -100,14 +100,15 @@ impl<S: Service> Dispatcher<S> {
             return self.responses.ignore(request, connection);
         };
         let routed = self.router.route(request.method().as_str(), request.url());
-        let mut exchange = Exchange::open(
+        let open = InFlight {
             request,
             connection,
-            routed.label,
-            routed.parameters,
             arrived,
-            &self.responses,
-        );
+            label: routed.label,
+            afterwards: Afterwards::default(),
+            resource: None,
+        };
+        let mut exchange = Exchange::new(open, routed.parameters, &self.responses);
         let refusal = match status {
             ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
             ConnectionStatus::GivenUp => Some(connection_given_up(connection)),

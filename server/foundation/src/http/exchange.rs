@@ -59,30 +59,19 @@ pub(super) enum Afterwards {
 }
 
 impl Exchange {
-    /// Opens what has entered the pipeline of its connection.
-    pub(super) fn open(
-        request: Request,
-        connection: SocketAddr,
-        label: usize,
+    /// What was asked for in the path comes with a request that has entered the pipeline of its connection.
+    pub(super) fn new(
+        open: InFlight,
         segments: Vec<(String, String)>,
-        arrived: Instant,
         responses: &Arc<ResponseQueue>,
     ) -> Self {
-        let open = Box::new(InFlight {
-            label,
-            request,
-            connection,
-            arrived,
-            afterwards: Afterwards::default(),
-            resource: None,
-        });
         Self {
-            open: Some(open),
+            received: open.arrived,
+            open: Some(Box::new(open)),
             responses: Arc::clone(responses),
             being_read: None,
             segments,
             body: Cell::new(Ok(Vec::new())),
-            received: arrived,
         }
     }
 
@@ -332,9 +321,15 @@ mod tests {
     }
 
     fn exchange(request: TestRequest) -> Exchange {
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-        let (request, now) = (request.into(), Instant::now());
-        Exchange::open(request, nobody, 0, Vec::new(), now, &responses())
+        let open = InFlight {
+            request: request.into(),
+            connection: SocketAddr::from(([127, 0, 0, 1], 1)),
+            arrived: Instant::now(),
+            label: 0,
+            afterwards: Afterwards::default(),
+            resource: None,
+        };
+        Exchange::new(open, Vec::new(), &responses())
     }
 
     fn with_body(body: &'static str, header: &str) -> Exchange {
@@ -374,6 +369,14 @@ mod tests {
         let json = with_body("name=a", "Content-Type: application/json");
         let status = json.form::<Fields>().map_err(|problem| problem.status());
         assert_eq!(status, Err(415));
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_not_only_asked_to_be_closed() {
+        let mut exchange = exchange(TestRequest::new().with_body("too long"));
+        exchange.read_body(3);
+        exchange.close_after();
+        assert!(matches!(exchange.open_ref().afterwards, Afterwards::End));
     }
 
     #[test]
