@@ -49,7 +49,7 @@ type Work = Box<dyn FnOnce(Delivery) + Send>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionStatus {
     Open,
-    /// Nothing more is served on it.
+    /// Nothing more is to be served on it.
     GivenUp,
 }
 
@@ -76,18 +76,15 @@ impl Pipelines {
         let mut by_connection = self.by_connection.lock();
         make_room(&mut by_connection, now);
         let pipeline = by_connection.entry(connection).or_default();
-        let mut status = ConnectionStatus::Open;
-        if pipeline.is_given_up(now) {
-            if pipeline.open > 0 {
-                return None;
-            }
-            status = ConnectionStatus::GivenUp;
-        } else if pipeline.open == MOST_AHEAD {
-            pipeline.given_up_since = Some(now);
-            status = ConnectionStatus::GivenUp;
+        let is_given_up = pipeline.is_given_up(now);
+        if is_given_up && pipeline.open > 0 {
+            return None;
         }
         pipeline.open += 1;
-        Some(status)
+        if is_given_up || pipeline.open > MOST_AHEAD {
+            return Some(ConnectionStatus::GivenUp);
+        }
+        Some(ConnectionStatus::Open)
     }
 
     /// Begins a request that has entered when the responses to all before it are written, or lost. Requests of a connection
@@ -287,6 +284,7 @@ mod tests {
             assert_eq!(enter(A), Some(ConnectionStatus::Open));
         }
         assert_eq!(enter(A), Some(ConnectionStatus::GivenUp));
+        pipelines.give_up(A, Instant::now());
         assert_eq!(enter(A), None);
         assert_eq!(pipelines.open(), MOST_AHEAD + 1);
         assert_eq!(enter(B), Some(ConnectionStatus::Open));
