@@ -3,15 +3,15 @@
 use std::io::{self, Write};
 use std::mem;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tiny_http::{Method, Request};
+use tracing::{Level, field};
 
 use crate::telemetry::{Reporter, size};
 use crate::thread_pool::ThreadPool;
 
 use super::HttpArgs;
-use super::access_log;
 use super::exchange::{Afterwards, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
@@ -19,6 +19,9 @@ use super::problem::Problem;
 use super::request;
 use super::response::{Connection, Response};
 use super::sockets;
+
+/// Characters of a path or a header that are shown.
+const MOST_SHOWN: usize = 128;
 
 /// Where answers wait to be written, and what clients still send of bodies that are not wanted waits to be read.
 pub(super) struct ResponseQueue {
@@ -122,7 +125,7 @@ impl ResponseQueue {
     fn deliver(&self, open: Box<InFlight>, answer: &Response) -> Delivery {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
-        let log = access_log::if_wanted(&open);
+        let log = access_log(&open);
         let delivered = self.write(open, answer).is_ok();
         let took = arrived.elapsed();
         metrics.answered(label, answer.status, took);
@@ -196,4 +199,34 @@ impl ResponseQueue {
 
 fn is_head_only(request: &Request) -> bool {
     *request.method() == Method::Head
+}
+
+/// What logs the answer to a request: nothing of the message's text, and nothing of the query. None unless the log is asked
+/// for each request.
+fn access_log(open: &InFlight) -> Option<impl FnOnce(&Response, Duration, bool) + use<>> {
+    if !tracing::enabled!(Level::DEBUG) {
+        return None;
+    }
+    let clip = |text: &str| text.chars().take(MOST_SHOWN).collect::<String>();
+    let method = clip(open.request.method().as_str());
+    let path = clip(open.request.url().split('?').next().unwrap_or_default());
+    // By which clients and proxies find a request again.
+    let id = request::headers(&open.request, "X-Request-Id").next();
+    let fit = |id: &&str| id.len() <= MOST_SHOWN && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let request_id = id.filter(fit).map(str::to_owned);
+    let (peer, resource) = (open.connection, open.resource);
+    Some(move |answer: &Response, took: Duration, delivered: bool| {
+        tracing::debug!(
+            %peer,
+            method,
+            path,
+            status = answer.status,
+            duration_ms = took.as_secs_f64() * 1000.0,
+            delivered,
+            resource_id = resource.map(field::display),
+            request_id,
+            instance = answer.incident.map(field::display),
+            "request"
+        );
+    })
 }
