@@ -189,7 +189,7 @@ impl<S: Service> Dispatcher<S> {
     /// Ends all threads, which must be idle, and gives the service back.
     pub(super) fn into_service(self: Arc<Self>) -> Option<S> {
         self.pools().into_iter().for_each(ThreadPool::join);
-        self.responses.join();
+        self.responses.repliers.join();
         Arc::into_inner(self).map(|dispatcher| dispatcher.service)
     }
 

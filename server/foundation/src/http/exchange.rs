@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use tiny_http::{HTTPVersion, Method, Request};
 use uuid::Uuid;
 
+use crate::telemetry::Reporter;
+
 use super::fields;
 use super::problem::Problem;
 use super::request::{self, Content, path_and_query};
@@ -78,7 +80,7 @@ impl Exchange {
     /// Answers, from any thread and without blocking.
     pub fn answer(mut self, response: impl Into<Response>) {
         if let Some(open) = self.take() {
-            self.responses.answer(open, response.into());
+            self.responses.repliers.submit((open, response.into()));
         }
     }
 
@@ -275,9 +277,19 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(open) = self.take() {
-            self.responses.answer_dropped(open);
-        }
+        static REPORTER: Reporter = Reporter::new();
+        let Some(open) = self.take() else {
+            return;
+        };
+        let incident = REPORTER.report(|incident| {
+            tracing::error!(instance = %incident, "a request was dropped without an answer");
+        });
+        let problem = Problem::new(
+            500,
+            "The server failed on this request. The operator finds the cause in the log.",
+        );
+        let answer = problem.with_incident(incident).into();
+        self.responses.repliers.submit((open, answer));
     }
 }
 
@@ -293,7 +305,7 @@ pub fn answer_all<A: Into<Response>>(answers: impl IntoIterator<Item = (Exchange
         })
         .collect();
     if let Some(responses) = responses {
-        responses.answer_all(answers);
+        responses.repliers.submit_all(answers);
     }
 }
 

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use tiny_http::{Method, Request};
 use tracing::{Level, field};
 
-use crate::telemetry::{Reporter, size};
+use crate::telemetry::size;
 use crate::thread_pool::ThreadPool;
 
 use super::HttpArgs;
 use super::exchange::{Afterwards, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
-use super::problem::Problem;
 use super::request;
 use super::response::{Connection, Response};
 use super::sockets;
@@ -31,7 +30,8 @@ pub(super) struct ResponseQueue {
     pub(super) metrics: Arc<EdgeMetrics>,
     /// The value of the `Server` header, where a connection leaves HTTP.
     pub(super) program: &'static str,
-    repliers: ThreadPool<Answer>,
+    /// Writes answers.
+    pub(super) repliers: ThreadPool<Answer>,
     /// Reads what is not wanted. Apart from the others, because the client decides how long it takes.
     pub(super) drain: ThreadPool<DrainJob>,
 }
@@ -74,29 +74,6 @@ impl ResponseQueue {
         })
     }
 
-    /// Has the answer written.
-    pub(super) fn answer(&self, open: Box<InFlight>, answer: Response) {
-        self.repliers.submit((open, answer));
-    }
-
-    /// Has several answers written.
-    pub(super) fn answer_all(&self, answers: Vec<Answer>) {
-        self.repliers.submit_all(answers);
-    }
-
-    /// Answers 500 to a request that was dropped without an answer.
-    pub(super) fn answer_dropped(&self, open: Box<InFlight>) {
-        static REPORTER: Reporter = Reporter::new();
-        let incident = REPORTER.report(|incident| {
-            tracing::error!(instance = %incident, "a request was dropped without an answer");
-        });
-        let problem = Problem::new(
-            500,
-            "The server failed on this request. The operator finds the cause in the log.",
-        );
-        self.answer(open, problem.with_incident(incident).into());
-    }
-
     /// Sees to it, on a thread of its own, that answers do not wait for a client who does not read.
     pub(super) fn start_relief(self: &Arc<Self>) -> io::Result<()> {
         let this = Arc::clone(self);
@@ -104,11 +81,6 @@ impl ResponseQueue {
             .name("relief".to_owned())
             .spawn(move || this.repliers.keep_relieved())
             .map(drop)
-    }
-
-    /// Ends the threads that write.
-    pub(super) fn join(&self) {
-        self.repliers.join();
     }
 
     /// Brings the gauges up to date.
