@@ -192,7 +192,7 @@ impl<S: Service> Edge<S> {
     fn receive(&self) -> Result<Instant, ServeError> {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let served = self.acceptor.keep_accepting(|accept_loop| {
+            let served = self.acceptor.keep_accepting(&|accept_loop| {
                 let over = &over;
                 std::thread::Builder::new()
                     .name("receiver".to_owned())

@@ -53,21 +53,20 @@ pub(super) struct AcceptLoop {
     idle_timeout: Duration,
 }
 
+/// Starts a thread that calls [`AcceptLoop::receive`].
+type Serve<'a> = &'a dyn Fn(Arc<AcceptLoop>) -> io::Result<()>;
+
 impl Acceptor {
-    /// Takes connections until the server stops, through as many accept loops as it takes, one after the other. `serve`
-    /// starts a thread for each, which calls [`AcceptLoop::receive`].
-    pub(super) fn keep_accepting(
-        &self,
-        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
-    ) -> Result<(), ServeError> {
-        let mut accept_loop = self.open(&serve).map_err(ServeError::Start)?;
-        while let Some(next) = self
-            .replace(&accept_loop, &serve)
-            .map_err(ServeError::Deaf)?
-        {
-            accept_loop = next;
+    /// Takes connections until the server stops, through as many accept loops as it takes, one after the other.
+    pub(super) fn keep_accepting(&self, serve: Serve<'_>) -> Result<(), ServeError> {
+        let mut accept_loop = self.open(serve).map_err(ServeError::Start)?;
+        loop {
+            let next = self.replace(&accept_loop, serve);
+            match next.map_err(ServeError::Deaf)? {
+                Some(next) => accept_loop = next,
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// Has no more connections taken, from whichever thread, and all that was taken finished until `deadline`.
@@ -81,10 +80,7 @@ impl Acceptor {
         }
     }
 
-    fn open(
-        &self,
-        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
-    ) -> io::Result<Arc<AcceptLoop>> {
+    fn open(&self, serve: Serve<'_>) -> io::Result<Arc<AcceptLoop>> {
         let accepting: TcpListener = self.listener.try_clone()?.into();
         let descriptor = accepting.as_raw_fd();
         let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(accepting, None)))
@@ -105,7 +101,7 @@ impl Acceptor {
     fn replace(
         &self,
         accept_loop: &AcceptLoop,
-        serve: impl Fn(Arc<AcceptLoop>) -> io::Result<()>,
+        serve: Serve<'_>,
     ) -> io::Result<Option<Arc<AcceptLoop>>> {
         self.wait_for_end(accept_loop)?;
         if self.stop_deadline.get().is_some() {
@@ -119,14 +115,14 @@ impl Acceptor {
             descriptors_limit = descriptors::most(),
             "no room for more connections: new ones get 503, those that are open are served"
         );
-        let mut refusals = LoadShedding::new(incident, Arc::clone(&self.metrics));
+        let mut refusals = LoadShedding::new(incident);
         loop {
             self.turn_away_for_want_of_room(&mut refusals)?;
             if self.stop_deadline.get().is_some() {
                 return Ok(None);
             }
             // Otherwise there was not enough room after all.
-            if let Ok(accept_loop) = self.open(&serve) {
+            if let Ok(accept_loop) = self.open(serve) {
                 tracing::info!(%incident, "there is room: taking connections again");
                 return Ok(Some(accept_loop));
             }
@@ -150,7 +146,7 @@ impl Acceptor {
         let since = Instant::now();
         let mut last_look = since;
         while self.stop_deadline.get().is_none() {
-            refusals.attend(&self.listener);
+            refusals.attend(&self.listener, &self.metrics);
             std::thread::sleep(REFUSAL_INTERVAL);
             if last_look.elapsed() < ROOM_INTERVAL {
                 continue;

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -22,7 +21,6 @@ const CLIENT_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) struct LoadShedding {
     clients: Vec<Client>,
     incident: Incident,
-    metrics: Arc<EdgeMetrics>,
 }
 
 struct Client {
@@ -32,16 +30,15 @@ struct Client {
 }
 
 impl LoadShedding {
-    pub(super) fn new(incident: Incident, metrics: Arc<EdgeMetrics>) -> Self {
+    pub(super) fn new(incident: Incident) -> Self {
         Self {
             clients: Vec::new(),
             incident,
-            metrics,
         }
     }
 
     /// Takes who waits at `listener`, which must not block, and sees to all who were taken.
-    pub(super) fn attend(&mut self, listener: &Socket) {
+    pub(super) fn attend(&mut self, listener: &Socket, metrics: &EdgeMetrics) {
         let refusal = Response::from(no_room().with_incident(self.incident));
         let refusal = refusal.render(false, Connection::Close);
         self.clients.retain_mut(|client| client.attend(&refusal));
@@ -50,7 +47,7 @@ impl LoadShedding {
             let Ok((socket, _)) = listener.accept() else {
                 break;
             };
-            self.metrics.turned_away.inc();
+            metrics.turned_away.inc();
             if socket.set_nonblocking(true).is_ok() {
                 self.clients.push(Client {
                     socket,
