@@ -66,10 +66,13 @@ impl ResponseQueue {
         // Before it is read: a client that waits to be asked for the body is not asked any more.
         sockets::shut_down(connection, Shutdown::Write);
         self.drain.submit(Box::new(move |this: &Self| {
-            // `tiny_http` goes on with what follows as soon as a read finds the end.
-            let give_up = || this.pipelines.give_up(connection, Instant::now());
-            let deadline = Instant::now() + LONGEST_DRAIN;
-            let _ended = drain(request.as_reader(), deadline, &give_up);
+            // With `Connection: upgrade` the reader would find an end only where the connection does.
+            if !request::is_in_memory(&request) {
+                // `tiny_http` goes on with what follows as soon as a read finds the end.
+                let give_up = || this.pipelines.give_up(connection, Instant::now());
+                let deadline = Instant::now() + LONGEST_DRAIN;
+                let _ended = drain(request.as_reader(), deadline, &give_up);
+            }
             this.linger(connection);
             drop(request.into_writer());
         }));
