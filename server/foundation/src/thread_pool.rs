@@ -44,7 +44,6 @@ struct State<J> {
 }
 
 /// Whether the system grants so many more threads.
-#[must_use]
 pub(crate) fn can_start(threads: usize) -> bool {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {

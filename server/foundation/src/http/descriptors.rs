@@ -37,7 +37,6 @@ fn set_limit(of: impl Fn(u64) -> u64) {
 }
 
 /// Whether there is room for new connections. Where the system does not tell, there is.
-#[must_use]
 pub(super) fn has_room() -> bool {
     is_enough(open())
 }
@@ -49,7 +48,6 @@ fn is_enough(open: Option<u64>) -> bool {
 /// Whether connections to `port` that their clients have closed, and that stay open here for ever, are what there is no
 /// room for: they are more than the others, and without them, two descriptors each, there would be room. `tiny_http`
 /// waits for itself when a request line asks for HTTP/2 or HTTP/3.
-#[must_use]
 pub(super) fn are_held_by_the_dead(port: u16) -> bool {
     let (dead, living) = connections(port);
     dead > living && is_enough(open().map(|open| open.saturating_sub(2 * dead)))
@@ -74,14 +72,12 @@ fn connections(port: u16) -> (u64, u64) {
 }
 
 /// How many descriptors there may be at most, where the system tells.
-#[must_use]
 pub(super) fn most() -> Option<u64> {
     Resource::NOFILE.get_hard().ok()
 }
 
 /// How many places there are in the table of descriptors: the numbers of all that are open are less. None where the system
 /// does not tell, or has no descriptor left for it.
-#[must_use]
 pub(super) fn table_size() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let size = status
@@ -91,7 +87,6 @@ pub(super) fn table_size() -> Option<u64> {
 }
 
 /// How many descriptors are open, where the system tells.
-#[must_use]
 pub(super) fn open() -> Option<u64> {
     const FOLDER: &str = "/proc/self/fd";
     // Linux tells since 6.2; before, they have to be counted.
