@@ -12,7 +12,6 @@ mod deadlines;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -63,8 +62,7 @@ pub struct Writer {
     queue: Sender<Waiting>,
     deadlines: Arc<Deadlines>,
     database: Database,
-    thread: JoinHandle<()>,
-    /// Closed when the thread ends; nothing is ever sent.
+    /// Closed when the thread has ended; nothing is ever sent.
     ended: Receiver<Infallible>,
     /// Rate-limits the line on the full queue.
     refusals: Reporter,
@@ -86,12 +84,12 @@ impl Writer {
         let (queue, waiting) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
         let database = store.database.clone();
-        let mut writer = WriterThread::new(store, waiting, limits, Arc::clone(&metrics));
-        let thread = std::thread::Builder::new()
+        let writer = WriterThread::new(store, waiting, limits, Arc::clone(&metrics));
+        std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
-                let _alive: Sender<Infallible> = alive;
                 writer.work();
+                drop(alive);
             })?;
         let deadlines = Arc::new(Deadlines::new(
             database.clone(),
@@ -106,7 +104,6 @@ impl Writer {
             queue,
             deadlines,
             database,
-            thread,
             ended,
             refusals: Reporter::default(),
             metrics,
@@ -121,16 +118,16 @@ impl Writer {
             submission,
             owed: Arc::clone(&owed),
         };
-        let error = match self.queue.try_send(waiting) {
-            Ok(()) => return self.deadlines.add(deadline, &owed),
+        match self.queue.try_send(waiting) {
+            Ok(()) => self.deadlines.add(deadline, &owed),
             Err(TrySendError::Full(_)) => {
                 self.metrics.refused_full.inc();
-                self.busy()
+                if let Some(exchange) = owed.take() {
+                    exchange.answer(Problem::from(self.busy()));
+                }
             }
-            Err(TrySendError::Disconnected(_)) => self.gone(),
-        };
-        if let Some(exchange) = owed.take() {
-            exchange.answer(Problem::from(error));
+            // The thread has panicked. What is dropped is answered with 500.
+            Err(TrySendError::Disconnected(_)) => {}
         }
     }
 
@@ -151,19 +148,11 @@ impl Writer {
         Error::Busy(self.database.outage().incident().unwrap_or_else(report))
     }
 
-    fn gone(&self) -> Error {
-        Error::Defect(self.refusals.report(
-            |incident| tracing::error!(instance = %incident, "the writer's thread has ended"),
-        ))
-    }
-
     /// Stores what waits, and ends the thread. After the deadline it is left alone: it waits for the database.
     pub fn finish(self, deadline: Instant) {
         drop(self.queue);
         if let Err(RecvTimeoutError::Timeout) = self.ended.recv_deadline(deadline) {
             tracing::warn!("the writer still waits for the database");
-        } else if self.thread.join().is_err() {
-            tracing::error!("the writer panicked");
         }
     }
 }

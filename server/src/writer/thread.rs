@@ -65,7 +65,7 @@ impl WriterThread {
     }
 
     /// Stores one batch after the other until the queue is closed and empty.
-    pub(super) fn work(&mut self) {
+    pub(super) fn work(mut self) {
         let keep_alive = self.store.database.timeouts().keep_alive();
         loop {
             match self.intake.next_batch(keep_alive) {
