@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use foundation::backoff::Backoff;
-use foundation::mysql::{ErrorClass, code, without_values};
+use foundation::mysql::{ErrorClass, without_values};
 
 use super::deadlines::Progress;
 
@@ -29,8 +29,6 @@ pub(super) struct Failure {
     /// What the attempt says of the batch, by itself. Nothing if it failed before anything was written: what was known
     /// before stays so.
     pub(super) progress: Option<Progress>,
-    /// The number by which the database names the error, if it answered.
-    pub(super) code: Option<u16>,
     /// What the log tells of it.
     pub(super) said: String,
 }
@@ -58,8 +56,16 @@ impl Failure {
         Self {
             class: ErrorClass::of(error),
             progress,
-            code: code(error),
             said: without_values(error),
+        }
+    }
+
+    /// A failure that no answer of the database tells.
+    pub(super) fn before_asking(class: ErrorClass, said: String) -> Self {
+        Self {
+            class,
+            progress: None,
+            said,
         }
     }
 }
@@ -84,7 +90,6 @@ mod tests {
             let failure = Failure {
                 class: ErrorClass::Connection,
                 progress,
-                code: None,
                 said: String::new(),
             };
             retry.learn_of(&failure);

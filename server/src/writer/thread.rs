@@ -28,8 +28,8 @@ const MOST_KNOWN_USERS: usize = 32;
 /// Replies to repeats that are read at once: ten messages each, and long ones take memory.
 const MOST_READ_AGAIN: usize = 16;
 
-/// When this many single messages in a row fail with the error of the whole batch, the database is to blame, and the rest
-/// is not tried. One alone may be a message that it cannot store.
+/// When this many single messages in a row fail as the whole batch did, the database is to blame, and the rest is not tried.
+/// One alone may be a message that it cannot store.
 const MOST_ALIKE: usize = 2;
 
 /// The state of the writer's thread.
@@ -87,7 +87,7 @@ impl WriterThread {
     }
 
     /// Stores a batch and answers all of it, however often it must be tried. Gives the failure that ended it, if one did.
-    fn store(&mut self, mut batch: Vec<Waiting>, mut retry: RetryState) -> Option<Failure> {
+    fn store(&mut self, mut batch: Vec<Waiting>, mut retry: RetryState) -> Option<ErrorClass> {
         loop {
             note(&mut batch, retry.progress);
             if batch.is_empty() {
@@ -120,7 +120,7 @@ impl WriterThread {
                 Recovery::TryAgain | Recovery::Reconnect => std::thread::sleep(retry.pause()),
                 Recovery::Split | Recovery::TrySingly if batch.len() == 1 => {
                     self.give_up(batch, retry, failure.class, incident);
-                    return Some(failure);
+                    return Some(failure.class);
                 }
                 Recovery::Split => {
                     let second_half = batch.split_off(batch.len() / 2);
@@ -128,8 +128,8 @@ impl WriterThread {
                     return self.store(second_half, retry);
                 }
                 Recovery::TrySingly => {
-                    self.store_singly(batch, retry, &failure, incident);
-                    return Some(failure);
+                    self.store_singly(batch, retry, failure.class, incident);
+                    return Some(failure.class);
                 }
             }
         }
@@ -154,18 +154,20 @@ impl WriterThread {
         &mut self,
         batch: Vec<Waiting>,
         retry: RetryState,
-        together: &Failure,
+        together: ErrorClass,
         incident: Incident,
     ) {
         let mut alike = 0;
         let mut rest = batch.into_iter();
         while let Some(waiting) = rest.next() {
-            alike = match self.store(vec![waiting], retry) {
-                Some(alone) if alone.code == together.code => alike + 1,
-                _ => 0,
+            let alone = self.store(vec![waiting], retry);
+            alike = if alone == Some(together) {
+                alike + 1
+            } else {
+                0
             };
-            if alike == MOST_ALIKE && together.class == ErrorClass::Unknown {
-                return self.give_up(rest.collect(), retry, together.class, incident);
+            if alike == MOST_ALIKE && together == ErrorClass::Unknown {
+                return self.give_up(rest.collect(), retry, together, incident);
             }
         }
     }
@@ -205,18 +207,20 @@ impl WriterThread {
     ) -> Result<Vec<Result<Part, Error>>, Failure> {
         let mut heads: Vec<String> = submissions(batch).map(row_head).collect();
         let look_up = ids_to_look_up(batch, retry);
-        let connection = connected(
-            &mut self.connection,
-            &self.store,
-            &mut self.intake.max_packet,
-        )?;
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => {
+                let (session, max_packet) = self
+                    .store
+                    .writing_connection()
+                    .map_err(|said| Failure::before_asking(ErrorClass::Connection, said))?;
+                self.intake.max_packet = max_packet;
+                none.insert(session)
+            }
+        };
         if statement_bytes(batch) > self.intake.max_packet {
-            return Err(Failure {
-                class: ErrorClass::TooLarge,
-                progress: None,
-                code: None,
-                said: format!("max_allowed_packet is {}", self.intake.max_packet),
-            });
+            let said = format!("max_allowed_packet is {}", self.intake.max_packet);
+            return Err(Failure::before_asking(ErrorClass::TooLarge, said));
         }
         // On a connection that takes less than it should they would not fit.
         let fits = self.intake.max_packet >= LEAST_PACKET;
@@ -379,26 +383,4 @@ fn unreadable(seq: u64) -> Error {
     let incident = Incident::draw();
     tracing::error!(instance = %incident, seq, "a stored message cannot be read, or not all before it");
     Error::Defect(incident)
-}
-
-fn connected<'c>(
-    connection: &'c mut Option<Session>,
-    store: &Store,
-    max_packet: &mut usize,
-) -> Result<&'c mut Session, Failure> {
-    match connection {
-        Some(connection) => Ok(connection),
-        None => match store.writing_connection() {
-            Ok((session, most)) => {
-                *max_packet = most;
-                Ok(connection.insert(session))
-            }
-            Err(said) => Err(Failure {
-                class: ErrorClass::Connection,
-                progress: None,
-                code: None,
-                said,
-            }),
-        },
-    }
 }
