@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
+use foundation::mysql::Access;
 use mysql::Conn;
 use serde::Deserialize;
 
@@ -79,7 +80,8 @@ fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem>
         return Err(Error::OutsideLimit(detail).into());
     }
     let page = move |connection: &mut Conn| store::page(connection, before, limit);
-    let messages = messenger.store.read(exchange.deadline(), page)?;
+    let reading = &messenger.store.reading;
+    let messages = reading.run(Access::Read, exchange.deadline(), page)?;
     Ok(Response::json(&messages))
 }
 

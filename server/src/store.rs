@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use chrono::NaiveDateTime;
 use foundation::mysql::{
-    Access, Database, DatabaseAway, ErrorClass, Pool, PoolMetrics, Schema, Session, Stopped,
-    column, has_relations, next_set, own_error, run_all, time,
+    Database, DatabaseAway, ErrorClass, Pool, PoolMetrics, Schema, Session, Stopped, column,
+    has_relations, next_set, own_error, run_all, time,
 };
 use mysql::prelude::Queryable;
 use mysql::{Conn, QueryResult, Row, Text, from_row_opt};
@@ -75,7 +75,8 @@ fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
 pub struct Store {
     /// The database itself.
     pub database: Database,
-    reading: Pool,
+    /// Shows pages.
+    pub reading: Pool,
     writing: PoolMetrics,
 }
 
@@ -88,15 +89,6 @@ impl Store {
             writing: database.metrics("writing"),
             database,
         }
-    }
-
-    /// What `query` gives on a connection for reading. Nothing is waited for after the deadline.
-    pub fn read<T: Send + 'static>(
-        &self,
-        deadline: Instant,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, DatabaseAway> {
-        self.reading.run(Access::Read, deadline, query)
     }
 
     /// Makes sure that the database takes writes, and that the writer has a connection, or will get one: the account may have
