@@ -32,58 +32,77 @@ const PAUSES: Backoff = Backoff {
 
 /// The hosts of the database, at least one.
 pub(super) struct Hosts {
-    all: Vec<Arc<Host>>,
+    all: Vec<Host>,
+    /// The statements that set up a session.
+    settings: String,
     connect_timeout: Duration,
-    /// Locked during a search: whoever else wants a connection wants the same host.
-    search: Mutex<Search>,
-    /// Locked for a moment only.
-    last_failure: Mutex<Option<NoPrimary>>,
+    /// Index of the one that took writes last. Locked during a search: whoever else wants a connection wants the same host.
+    current: Mutex<Option<usize>>,
+    /// What became of the last search, if it failed. Locked for a moment only.
+    failed: Mutex<Option<FailedSearch>>,
 }
+
+struct Host {
+    options: Opts,
+    /// Locked while the host is asked. A frozen one answers late or never; meanwhile it is not asked again.
+    asked: Mutex<()>,
+}
+
+/// A search that found no host.
+#[derive(Clone)]
+struct FailedSearch {
+    no_primary: NoPrimary,
+    /// How many have failed in a row before it.
+    before: u32,
+    /// When the next one is due.
+    next: Instant,
+}
+
+type Answer = (usize, Result<Conn, Unfit>);
 
 impl Hosts {
     /// Connects to none.
-    pub(super) fn new(options: Vec<Opts>, timeouts: Timeouts) -> Self {
-        let must_take_writes = options.len() > 1;
-        let settings: Arc<str> = session::statements(timeouts).into();
-        let host = |options| Arc::new(Host::new(options, must_take_writes, Arc::clone(&settings)));
-        Self {
+    pub(super) fn new(options: Vec<Opts>, timeouts: Timeouts) -> Arc<Self> {
+        let host = |options| Host {
+            options,
+            asked: Mutex::default(),
+        };
+        Arc::new(Self {
             all: options.into_iter().map(host).collect(),
+            settings: session::statements(timeouts),
             connect_timeout: timeouts.connect,
-            search: Mutex::default(),
-            last_failure: Mutex::default(),
-        }
+            current: Mutex::default(),
+            failed: Mutex::default(),
+        })
     }
 
     /// A connection to the host that takes writes, of several known since it was made to do so. Waits as long as
     /// connecting may take, and again as long if others connect as well; after a failure it fails at once until the next
     /// search is due.
-    pub(super) fn connect(&self) -> Result<Conn, NoPrimary> {
-        let mut search = self.search.lock();
-        if search.not_before.is_some_and(|due| Instant::now() < due)
-            && let Some(no_primary) = self.last_failure.lock().clone()
+    pub(super) fn connect(self: &Arc<Self>) -> Result<Conn, NoPrimary> {
+        let mut current = self.current.lock();
+        let failed = self.failed.lock().clone();
+        if let Some(failed) = &failed
+            && Instant::now() < failed.next
         {
-            return Err(no_primary);
+            return Err(failed.no_primary.clone());
         }
-        match self.find(search.current.unwrap_or_default()) {
+        match self.find(current.unwrap_or_default()) {
             Ok((index, connection)) => {
-                let found = Search {
-                    current: Some(index),
-                    ..Search::default()
-                };
-                let before = std::mem::replace(&mut *search, found).current;
-                *self.last_failure.lock() = None;
-                if before != Some(index) && self.all.len() > 1 {
-                    tracing::info!(
-                        host = self.all[index].name,
-                        "this database host takes writes"
-                    );
+                *self.failed.lock() = None;
+                if current.replace(index) != Some(index) && self.are_several() {
+                    let host = self.all[index].name();
+                    tracing::info!(host, "this database host takes writes");
                 }
                 Ok(connection)
             }
             Err(no_primary) => {
-                search.not_before = Some(Instant::now() + PAUSES.pause(search.failures));
-                search.failures += 1;
-                *self.last_failure.lock() = Some(no_primary.clone());
+                let before = failed.map_or(0, |failed| failed.before + 1);
+                *self.failed.lock() = Some(FailedSearch {
+                    no_primary: no_primary.clone(),
+                    before,
+                    next: Instant::now() + PAUSES.pause(before),
+                });
                 Err(no_primary)
             }
         }
@@ -91,34 +110,39 @@ impl Hosts {
 
     /// What is wrong with the hosts, while none of several takes writes. Does not wait for a search.
     pub(super) fn no_primary(&self) -> Option<NoPrimary> {
-        let last_failure = self.last_failure.lock();
-        last_failure.clone().filter(|_| self.all.len() > 1)
+        let failed = self.failed.lock().clone();
+        failed
+            .filter(|_| self.are_several())
+            .map(|failed| failed.no_primary)
     }
 
     /// Whether a connection is fit for use: alive, and where there are several hosts, one to the host that takes writes.
     pub(super) fn check(&self, connection: &mut Conn) -> Result<(), Unfit> {
-        if self.all.len() == 1 {
-            Ok(connection.ping()?)
-        } else {
+        if self.are_several() {
             primary::check(connection)
+        } else {
+            Ok(connection.ping()?)
         }
     }
 
-    fn find(&self, first: usize) -> Result<(usize, Conn), NoPrimary> {
+    /// Whether a host must say of itself that it takes writes, to be the one.
+    fn are_several(&self) -> bool {
+        self.all.len() > 1
+    }
+
+    fn find(self: &Arc<Self>, first: usize) -> Result<(usize, Conn), NoPrimary> {
         let deadline = Instant::now() + self.connect_timeout;
         let mut reasons: Vec<Unfit> = self.all.iter().map(|_| Unfit::Silent).collect();
         let (answer_to, answers) = channel();
-        self.all[first].ask(first, &answer_to, Host::connect);
+        self.ask(first, &answer_to);
         // The others need time as well.
         match answers.recv_timeout(HEAD_START.min(self.connect_timeout / 2)) {
             Ok((_, Ok(connection))) => return Ok((first, connection)),
             Ok((_, Err(reason))) => reasons[first] = reason,
             Err(_late) => {}
         }
-        for (index, host) in self.all.iter().enumerate() {
-            if index != first {
-                host.ask(index, &answer_to, Host::connect);
-            }
+        for other in (0..self.all.len()).filter(|&index| index != first) {
+            self.ask(other, &answer_to);
         }
         drop(answer_to);
         let time_left = || deadline.saturating_duration_since(Instant::now());
@@ -128,77 +152,53 @@ impl Hosts {
                 Err(reason) => reasons[index] = reason,
             }
         }
-        let names = self.all.iter().map(|host| host.name.clone());
+        let names = self.all.iter().map(Host::name);
         Err(NoPrimary(names.zip(reasons).collect()))
     }
-}
 
-struct Host {
-    /// The name of the host in the log.
-    name: String,
-    options: Opts,
-    /// Whether it must say of itself that it takes writes, to be the one.
-    must_take_writes: bool,
-    /// The statements that set up a session.
-    settings: Arc<str>,
-    /// Locked while the host is asked. A frozen one answers late or never; meanwhile it is not asked again.
-    asked: Mutex<()>,
-}
-
-type Answer = (usize, Result<Conn, Unfit>);
-
-impl Host {
-    fn new(options: Opts, must_take_writes: bool, settings: Arc<str>) -> Self {
-        let name = match options.get_socket() {
-            Some(socket) => socket.to_owned(),
-            None => format!(
-                "{}:{}",
-                options.get_ip_or_hostname(),
-                options.get_tcp_port()
-            ),
-        };
-        Self {
-            name,
-            options,
-            must_take_writes,
-            settings,
-            asked: Mutex::default(),
-        }
-    }
-
-    /// Asks the host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may
+    /// Asks a host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may
     /// take. One thread at a time: what was asked earlier may still be without an answer.
-    fn ask(
-        self: &Arc<Self>,
-        index: usize,
-        answer_to: &Sender<Answer>,
-        connect: impl FnOnce(&Self) -> Result<Conn, Unfit> + Send + 'static,
-    ) {
-        let (host, answer_to) = (Arc::clone(self), answer_to.clone());
+    fn ask(self: &Arc<Self>, index: usize, answer_to: &Sender<Answer>) {
+        let (hosts, answer_to) = (Arc::clone(self), answer_to.clone());
         let question = move || {
-            let Some(asked) = host.asked.try_lock() else {
+            let Some(asked) = hosts.all[index].asked.try_lock() else {
                 return;
             };
-            let answer = connect(&host);
+            let answer = hosts.connect_to(&hosts.all[index]);
             drop(asked);
             // If another host was faster, nobody waits for this one.
             let _ = answer_to.send((index, answer));
         };
         let thread = thread::Builder::new().name(format!("host {index}"));
         if let Err(error) = thread.spawn(question) {
-            tracing::warn!(%error, "cannot ask the database host {}", self.name);
+            let name = self.all[index].name();
+            tracing::warn!(%error, "cannot ask the database host {name}");
         }
     }
 
     /// The only place where connections to the database are made.
-    fn connect(&self) -> Result<Conn, Unfit> {
-        let mut connection = self.open()?;
+    fn connect_to(&self, host: &Host) -> Result<Conn, Unfit> {
+        let mut connection = host.open()?;
         session::pin(&mut connection, &self.settings)?;
-        if self.must_take_writes {
+        if self.are_several() {
             primary::check(&mut connection)?;
         }
         primary::wait_for_backlog(&mut connection)?;
         Ok(connection)
+    }
+}
+
+impl Host {
+    /// The name of the host in the log.
+    fn name(&self) -> String {
+        match self.options.get_socket() {
+            Some(socket) => socket.to_owned(),
+            None => format!(
+                "{}:{}",
+                self.options.get_ip_or_hostname(),
+                self.options.get_tcp_port()
+            ),
+        }
     }
 
     fn open(&self) -> Result<Conn, Error> {
@@ -253,51 +253,9 @@ fn to_each_address(options: &Opts, addresses: &[SocketAddr]) -> Vec<Opts> {
     iter::once(first).chain(other).map(bound).collect()
 }
 
-/// How finding the host goes.
-#[derive(Default)]
-struct Search {
-    /// Index of the one that took writes last.
-    current: Option<usize>,
-    failures: u32,
-    not_before: Option<Instant>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn host(address: SocketAddr, timeout: Duration) -> Arc<Host> {
-        let options = OptsBuilder::new()
-            .ip_or_hostname(Some(address.ip().to_string()))
-            .tcp_port(address.port())
-            .prefer_socket(false)
-            .tcp_connect_timeout(Some(timeout))
-            .read_timeout(Some(timeout));
-        Arc::new(Host::new(options.into(), false, "".into()))
-    }
-
-    #[test]
-    fn a_panic_while_a_host_is_asked_does_not_exclude_it() {
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-        let host = host(nobody, Duration::from_secs(1));
-        let (answer_to, answers) = channel();
-        let (panics_to, panics) = channel::<()>();
-        host.ask(0, &answer_to, move |_| {
-            drop(panics_to);
-            panic!("by the test")
-        });
-        // Until it is about to panic.
-        let _closed = panics.recv();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let answer = loop {
-            host.ask(0, &answer_to, Host::connect);
-            match answers.recv_timeout(Duration::from_millis(100)) {
-                Err(_late) if Instant::now() < deadline => {}
-                answer => break answer,
-            }
-        };
-        assert!(matches!(answer, Ok((0, Err(Unfit::Failed(_))))));
-    }
 
     #[test]
     fn each_address_of_a_name_gets_a_share_of_the_time_and_the_name_stays() {

@@ -233,7 +233,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn open(hosts: &Hosts, metrics: &PoolMetrics) -> Result<Self, NoPrimary> {
+    pub(super) fn open(hosts: &Arc<Hosts>, metrics: &PoolMetrics) -> Result<Self, NoPrimary> {
         let connection = hosts.connect();
         let connection = connection.inspect_err(|_| metrics.not_opened.inc())?;
         metrics.opened.inc();
@@ -278,7 +278,7 @@ impl Slot {
     /// Takes the connection out, checked, or a new one. Begins nothing after the deadline.
     fn connected(
         &mut self,
-        hosts: &Hosts,
+        hosts: &Arc<Hosts>,
         metrics: &PoolMetrics,
         deadline: Instant,
     ) -> Result<Session, NotRun> {

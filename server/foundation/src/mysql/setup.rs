@@ -99,7 +99,7 @@ impl Database {
             std::thread::sleep(STARTUP_PAUSE.min(startup_timeout.saturating_sub(waited)));
         }
         Ok(Self {
-            hosts: Arc::new(Hosts::new(options, timeouts)),
+            hosts: Hosts::new(options, timeouts),
             timeouts,
             registry: registry.clone(),
             outage: Arc::default(),
@@ -149,7 +149,7 @@ impl Database {
 
 /// Creates what is absent, and checks what is there. Gives why the database is not ready, if it may be so a little later.
 fn prepare(
-    servers: &Hosts,
+    servers: &Arc<Hosts>,
     url: &DatabaseUrls,
     name: &str,
     schema: &Schema,
