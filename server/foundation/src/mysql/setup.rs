@@ -10,7 +10,7 @@ use mysql::{Conn, DriverError, OptsBuilder};
 
 use crate::telemetry::Registry;
 
-use super::error::{DENIED, ErrorClass, Recovery, code};
+use super::error::{DENIED, ErrorClass, code};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::Outage;
@@ -158,7 +158,7 @@ fn prepare(
         Ok(connection) => connection,
         Err(no_primary) => {
             return match no_primary.errors().as_deref() {
-                Some(all @ [first, ..]) if !all.iter().any(|error| may_come_up(error)) => {
+                Some(all @ [first, ..]) if !all.iter().any(|error| may_succeed_later(error)) => {
                     Err(refused(url, first, schema))
                 }
                 Some([only]) => Ok(Some(said(only))),
@@ -290,21 +290,16 @@ fn said(error: &mysql::Error) -> String {
     }
 }
 
-/// Whether what was refused may be done a little later. Not on a server that takes no writes, which may be so for good.
+/// Whether the database may do a little later what it does not do now. Not if it takes no writes, which may be so for good.
 fn may_succeed_later(error: &mysql::Error) -> bool {
-    let passing = [
-        ErrorClass::LockTimeout,
-        ErrorClass::Conflict,
-        ErrorClass::Connection,
-        ErrorClass::Unavailable,
-    ];
-    passing.contains(&ErrorClass::of(error))
-}
-
-/// Whether the database may be up a little later.
-fn may_come_up(error: &mysql::Error) -> bool {
     match error {
-        mysql::Error::MySqlError(_) => ErrorClass::of(error).recovery() == Recovery::Reconnect,
+        mysql::Error::MySqlError(_) => matches!(
+            ErrorClass::of(error),
+            ErrorClass::LockTimeout
+                | ErrorClass::Conflict
+                | ErrorClass::Connection
+                | ErrorClass::Unavailable
+        ),
         mysql::Error::IoError(_) => true,
         // A time-out while it is slow to answer; but to TLS a certificate that is refused is invalid data.
         mysql::Error::CodecError(error) => error
