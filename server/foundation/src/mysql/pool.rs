@@ -16,18 +16,18 @@ use crate::thread_pool::ThreadPool;
 use super::error::{ErrorClass, without_values};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
-use super::outage::{Access, DatabaseAway, Outage};
+use super::outage::{Access, DatabaseAway};
 use super::primary::NoPrimary;
+use super::setup::Database;
 
 /// A pool of connections to the host that takes writes. A clone is the same pool.
 #[derive(Clone)]
 pub struct Pool {
-    hosts: Arc<Hosts>,
+    database: Database,
     slots: r2d2::Pool<Slots>,
     /// Do what may hang on the database, so that those who wait for it can go away.
     threads: Arc<ThreadPool<Query>>,
     metrics: PoolMetrics,
-    outage: Arc<Outage>,
     size: u8,
 }
 
@@ -38,12 +38,7 @@ type Query = Box<dyn FnOnce() + Send>;
 
 impl Pool {
     /// Connects when it must.
-    pub(super) fn new(
-        hosts: Arc<Hosts>,
-        size: u8,
-        metrics: PoolMetrics,
-        outage: Arc<Outage>,
-    ) -> Self {
+    pub(super) fn new(database: Database, size: u8, metrics: PoolMetrics) -> Self {
         let slots = r2d2::Pool::builder()
             .max_size(size.into())
             .min_idle(Some(0))
@@ -51,20 +46,19 @@ impl Pool {
             .test_on_check_out(false)
             .build_unchecked(Slots);
         Self {
-            hosts,
+            database,
             slots,
             threads: Arc::new(ThreadPool::new("database", size.into(), |query: Query| {
                 query();
             })),
             metrics,
-            outage,
             size,
         }
     }
 
     /// What `query` gives on a connection to the host that takes writes: what another shows may be old. Nothing is waited
     /// for after the deadline: neither a free connection, nor its check, nor a new one, nor the query, which is not begun any
-    /// more then. What comes of it is noted as an [`Outage`] counts it; an error that says nothing of the database is `query`'s
+    /// more then. What comes of it is noted as an [`Outage`](super::Outage) counts it; an error that says nothing of the database is `query`'s
     /// own to make a value of.
     ///
     /// # Errors
@@ -77,7 +71,7 @@ impl Pool {
     ) -> Result<T, DatabaseAway> {
         let answer = self.run_once(deadline, query);
         let answer = answer.map_err(|cause| self.away(access, &cause))?;
-        self.outage.succeed(access);
+        self.database.outage().succeed(access);
         Ok(answer)
     }
 
@@ -93,7 +87,7 @@ impl Pool {
             metrics.timeouts.inc();
             return Err(NotRun::AllBusy);
         };
-        let hosts = Arc::clone(&self.hosts);
+        let hosts = Arc::clone(&self.database.hosts);
         self.until(deadline, move |begin| {
             let mut session = slot.connected(&hosts, &metrics, deadline)?;
             metrics.wait.observe(asked.elapsed().as_secs_f64());
@@ -135,7 +129,7 @@ impl Pool {
         deadline: Instant,
         metrics: &PoolMetrics,
     ) -> Result<(), DatabaseAway> {
-        let (hosts, metrics) = (Arc::clone(&self.hosts), metrics.clone());
+        let (hosts, metrics) = (Arc::clone(&self.database.hosts), metrics.clone());
         let checked = self.until(deadline, move |_begin| {
             let session = Session::open(&hosts, &metrics);
             session.map(drop).map_err(NotRun::NoConnection)
@@ -144,9 +138,9 @@ impl Pool {
     }
 
     fn away(&self, access: Access, cause: &NotRun) -> DatabaseAway {
-        let no_primary = self.hosts.no_primary();
+        let no_primary = self.database.hosts.no_primary();
         DatabaseAway {
-            incident: self.outage.fail(access, cause),
+            incident: self.database.outage().fail(access, cause),
             no_primary: no_primary.map(|no_primary| no_primary.in_general()),
             outcome_unknown: access == Access::Write && cause.may_be_done(),
         }

@@ -57,7 +57,7 @@ pub fn has_relations(connection: &mut Conn, names: &[&'static str]) -> Result<bo
 /// A database with the tables of a service in it.
 #[derive(Clone)]
 pub struct Database {
-    hosts: Arc<Hosts>,
+    pub(super) hosts: Arc<Hosts>,
     timeouts: Timeouts,
     registry: Registry,
     outage: Arc<Outage>,
@@ -109,12 +109,7 @@ impl Database {
     /// A pool of at most `size` connections, with this name in the metrics, which no other has.
     #[must_use]
     pub fn pool(&self, name: &'static str, size: u8) -> Pool {
-        Pool::new(
-            Arc::clone(&self.hosts),
-            size,
-            self.metrics(name),
-            Arc::clone(&self.outage),
-        )
+        Pool::new(self.clone(), size, self.metrics(name))
     }
 
     /// What counts connections that stand by themselves, see [`Self::connect`]. Once for each name.
