@@ -89,12 +89,12 @@ impl Pool {
         };
         let hosts = Arc::clone(&self.database.hosts);
         self.until(deadline, move |begin| {
-            let mut session = slot.connected(&hosts, &metrics, deadline)?;
+            let mut session = connected(&mut slot, &hosts, &metrics, deadline)?;
             metrics.wait.observe(asked.elapsed().as_secs_f64());
             begin()?;
             match query(&mut session) {
                 Ok(answer) => {
-                    slot.0 = Some(session);
+                    *slot = Some(session);
                     Ok(answer)
                 }
                 Err(error) => {
@@ -264,51 +264,46 @@ impl DerefMut for Session {
     }
 }
 
-/// A place in the pool, with a connection or without. What holds it may connect, and is waited for; the pool itself would
-/// go on trying to connect in the background although nobody asks, and log each failure.
-pub(super) struct Slot(Option<Session>);
-
-impl Slot {
-    /// Takes the connection out, checked, or a new one. Begins nothing after the deadline.
-    fn connected(
-        &mut self,
-        hosts: &Arc<Hosts>,
-        metrics: &PoolMetrics,
-        deadline: Instant,
-    ) -> Result<Session, NotRun> {
-        let in_time = || {
-            (Instant::now() < deadline)
-                .then_some(())
-                .ok_or(NotRun::NotBegun)
-        };
-        in_time()?;
-        if let Some(mut session) = self.0.take() {
-            if hosts.check(&mut session).is_ok() {
-                return Ok(session);
-            }
-            session.give_up();
-            in_time()?;
-        }
-        Session::open(hosts, metrics).map_err(NotRun::NoConnection)
-    }
-}
-
-/// Makes places for the pool.
-pub(super) struct Slots;
+/// Makes places for the pool, each with a connection or without. What holds a place may connect, and is waited for; the pool
+/// itself would go on trying to connect in the background although nobody asks, and log each failure.
+struct Slots;
 
 impl ManageConnection for Slots {
-    type Connection = Slot;
+    type Connection = Option<Session>;
     type Error = Infallible;
 
-    fn connect(&self) -> Result<Slot, Infallible> {
-        Ok(Slot(None))
+    fn connect(&self) -> Result<Option<Session>, Infallible> {
+        Ok(None)
     }
 
-    fn is_valid(&self, _slot: &mut Slot) -> Result<(), Infallible> {
+    fn is_valid(&self, _slot: &mut Option<Session>) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn has_broken(&self, _slot: &mut Slot) -> bool {
+    fn has_broken(&self, _slot: &mut Option<Session>) -> bool {
         false
     }
+}
+
+/// Takes the connection out of a place, checked, or a new one. Begins nothing after the deadline.
+fn connected(
+    slot: &mut Option<Session>,
+    hosts: &Arc<Hosts>,
+    metrics: &PoolMetrics,
+    deadline: Instant,
+) -> Result<Session, NotRun> {
+    let in_time = || {
+        (Instant::now() < deadline)
+            .then_some(())
+            .ok_or(NotRun::NotBegun)
+    };
+    in_time()?;
+    if let Some(mut session) = slot.take() {
+        if hosts.check(&mut session).is_ok() {
+            return Ok(session);
+        }
+        session.give_up();
+        in_time()?;
+    }
+    Session::open(hosts, metrics).map_err(NotRun::NoConnection)
 }
