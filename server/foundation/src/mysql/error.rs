@@ -146,8 +146,8 @@ pub fn code(error: &mysql::Error) -> Option<u16> {
     }
 }
 
-/// What an error says, but for what clients have sent: the database shows it where a key is not unique, and where a text does
-/// not fit a character set.
+/// What an error says, without the driver's wrapping, and but for what clients have sent: the database shows it where a key is
+/// not unique, and where a text does not fit a character set.
 #[must_use]
 pub fn without_values(error: &mysql::Error) -> String {
     match error {
@@ -156,6 +156,9 @@ pub fn without_values(error: &mysql::Error) -> String {
             let of = key.map_or(String::new(), |name| format!(", of {name}"));
             format!("ERROR {} ({}){of}", error.code, error.state)
         }
+        mysql::Error::MySqlError(error) => error.to_string(),
+        mysql::Error::DriverError(error) => error.to_string(),
+        mysql::Error::IoError(error) => error.to_string(),
         other => other.to_string(),
     }
 }

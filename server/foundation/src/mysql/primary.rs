@@ -7,14 +7,14 @@ use std::sync::Arc;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, MySqlError, from_row_opt};
 
-use super::error::DENIED;
+use super::error::{DENIED, without_values};
 use super::results::{column, next_set};
 
 /// Why a host is not the one to write to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
     /// There is no connection, or it failed.
-    #[error("{0}")]
+    #[error("{}", without_values(.0))]
     Failed(#[from] Error),
     /// Asked earlier, and still no answer.
     #[error("it does not answer")]
@@ -65,15 +65,6 @@ impl Unfit {
 pub struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
 
 impl NoPrimary {
-    /// The errors, if they are all there is; of each host one.
-    pub(super) fn errors(&self) -> Option<Vec<&Error>> {
-        let errors = self.0.iter().map(|(_, unfit)| match unfit {
-            Unfit::Failed(error) => Some(error),
-            _ => None,
-        });
-        errors.collect()
-    }
-
     /// Says it without names, for clients, as in `2 read-only, 1 not answering`.
     pub(super) fn in_general(&self) -> String {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

@@ -10,12 +10,12 @@ use mysql::{Conn, DriverError, OptsBuilder};
 
 use crate::telemetry::Registry;
 
-use super::error::{DENIED, ErrorClass, code};
+use super::error::{DENIED, ErrorClass, code, without_values};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::Outage;
 use super::pool::{Pool, Session};
-use super::primary::NoPrimary;
+use super::primary::{NoPrimary, Unfit};
 use super::results::run_all;
 use super::timeouts::Timeouts;
 use super::url::DatabaseUrls;
@@ -152,11 +152,14 @@ fn prepare(
     let mut connection = match servers.connect() {
         Ok(connection) => connection,
         Err(no_primary) => {
-            return match no_primary.errors().as_deref() {
-                Some(all @ [first, ..]) if !all.iter().any(|error| may_succeed_later(error)) => {
+            let is_final = |(_, unfit): &(_, Unfit)| match unfit {
+                Unfit::Failed(error) => !may_succeed_later(error),
+                _ => false,
+            };
+            return match &no_primary.0[0] {
+                (_, Unfit::Failed(first)) if no_primary.0.iter().all(is_final) => {
                     Err(refused(url, first, schema))
                 }
-                Some([only]) => Ok(Some(said(only))),
                 _ => Ok(Some(no_primary.to_string())),
             };
         }
@@ -166,7 +169,7 @@ fn prepare(
         Ok(Some(fault)) => Err(SetupError::Database(format!(
             "the database at {url} cannot be used: {fault}"
         ))),
-        Err(error) if may_succeed_later(&error) => Ok(Some(said(&error))),
+        Err(error) if may_succeed_later(&error) => Ok(Some(without_values(&error))),
         Err(error) => Err(refused(url, &error, schema)),
     }
 }
@@ -244,7 +247,7 @@ fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
 fn refused(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> SetupError {
     let advice = advice(url, error, schema);
     let separator = if advice.is_empty() { "" } else { "; " };
-    let error = said(error);
+    let error = without_values(error);
     SetupError::Database(format!(
         "the database at {url} refused: {error}{separator}{advice}"
     ))
@@ -274,16 +277,6 @@ const WRONG_USER: &str =
     "check user and password of the database URL, and its ssl- options if the user must use TLS";
 const WRONG_CERTIFICATE: &str = "in the database URL, ssl-ca names the authority that signs its certificate, and \
     ssl-mode=verify_ca accepts any host name";
-
-/// The error without the driver's wrapping.
-fn said(error: &mysql::Error) -> String {
-    match error {
-        mysql::Error::MySqlError(error) => error.to_string(),
-        mysql::Error::DriverError(error) => error.to_string(),
-        mysql::Error::IoError(error) => error.to_string(),
-        other => other.to_string(),
-    }
-}
 
 /// Whether the database may do a little later what it does not do now. Not if it takes no writes, which may be so for good.
 fn may_succeed_later(error: &mysql::Error) -> bool {
