@@ -285,25 +285,21 @@ impl ManageConnection for Slots {
     }
 }
 
-/// Takes the connection out of a place, checked, or a new one. Begins nothing after the deadline.
+/// Takes the connection out of a place, checked, or a new one. None is made after the deadline.
 fn connected(
     slot: &mut Option<Session>,
     hosts: &Arc<Hosts>,
     metrics: &PoolMetrics,
     deadline: Instant,
 ) -> Result<Session, NotRun> {
-    let in_time = || {
-        (Instant::now() < deadline)
-            .then_some(())
-            .ok_or(NotRun::NotBegun)
-    };
-    in_time()?;
     if let Some(mut session) = slot.take() {
         if hosts.check(&mut session).is_ok() {
             return Ok(session);
         }
         session.give_up();
-        in_time()?;
+    }
+    if Instant::now() >= deadline {
+        return Err(NotRun::NotBegun);
     }
     Session::open(hosts, metrics).map_err(NotRun::NoConnection)
 }
