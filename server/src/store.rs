@@ -145,16 +145,42 @@ pub fn lock<'a>(
     let mut users: Vec<&str> = users.into_iter().collect();
     users.sort_unstable();
     users.dedup();
-    let statements = sql::lock_and_read(&users, look_up);
-    let mut state = read_state(connection, &statements, !look_up.is_empty())?;
+    let mut results = connection.query_iter(sql::lock_and_read(&users, look_up))?;
+    next_set(&mut results, Ok)?; // BEGIN
+    let counters: Vec<Counter> = next_set(&mut results, |row| Ok(from_row_opt(row)?))?;
+    let mut counters = counters.into_iter();
+    // Somebody may have deleted the row. Without it there is no order.
+    let Some((_, total, last_sent_at, now)) = counters.next().filter(|(user, ..)| user.is_empty())
+    else {
+        return Err(own_error(
+            "the table counters lacks the row of the empty name, which is the lock",
+        ));
+    };
+    let counts = counters.map(|(user, messages, ..)| (user, messages));
+    let mut of_user: HashMap<String, u64> = counts.collect();
     for user in users {
         // Who has no row has no message.
-        if !state.of_user.contains_key(user) {
-            state.of_user.insert(user.to_owned(), 0);
+        if !of_user.contains_key(user) {
+            of_user.insert(user.to_owned(), 0);
         }
     }
-    Ok(state)
+    let tail = next_page(&mut results)?;
+    let found = match look_up {
+        [] => HashMap::new(),
+        _ => next_set(&mut results, found)?.into_iter().collect(),
+    };
+    Ok(LockedState {
+        total,
+        of_user,
+        last_sent_at: last_sent_at.and_utc(),
+        tail,
+        found,
+        now: now.and_utc(),
+    })
 }
+
+/// The row of a counter: whose it is, how many messages, the date of the last one, and the time of reading it.
+type Counter = (String, u64, NaiveDateTime, NaiveDateTime);
 
 /// Stores the new messages and the counters, and commits, all under the lock. One round trip. `heads` are the posts'
 /// [`row_head`]s.
@@ -224,42 +250,6 @@ fn next_page(
     let mut messages = next_set(results, message)?;
     messages.reverse();
     Ok(messages)
-}
-
-/// The row of a counter: whose it is, how many messages, the date of the last one, and the time of reading it.
-type Counter = (String, u64, NaiveDateTime, NaiveDateTime);
-
-fn read_state(
-    connection: &mut Conn,
-    statements: &str,
-    looks_up: bool,
-) -> Result<LockedState, mysql::Error> {
-    let mut results = connection.query_iter(statements)?;
-    next_set(&mut results, Ok)?; // BEGIN
-    let counters: Vec<Counter> = next_set(&mut results, |row| Ok(from_row_opt(row)?))?;
-    let mut counters = counters.into_iter();
-    // Somebody may have deleted the row. Without it there is no order.
-    let Some((_, total, last_sent_at, now)) = counters.next().filter(|(user, ..)| user.is_empty())
-    else {
-        return Err(own_error(
-            "the table counters lacks the row of the empty name, which is the lock",
-        ));
-    };
-    let of_user = counters.map(|(user, messages, ..)| (user, messages));
-    let tail = next_page(&mut results)?;
-    let found = if looks_up {
-        next_set(&mut results, found)?.into_iter().collect()
-    } else {
-        HashMap::new()
-    };
-    Ok(LockedState {
-        total,
-        of_user: of_user.collect(),
-        last_sent_at: last_sent_at.and_utc(),
-        tail,
-        found,
-        now: now.and_utc(),
-    })
 }
 
 fn message(mut row: Row) -> Result<Message<'static>, mysql::Error> {
