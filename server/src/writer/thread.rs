@@ -180,12 +180,11 @@ impl WriterThread {
         class: ErrorClass,
         incident: Incident,
     ) {
-        let metrics = &self.metrics;
-        if retry.progress == Progress::InDoubt {
-            metrics.unknown_given_up.inc_by(batch.len() as u64);
-            return answer_alike(batch, &Error::OutcomeUnknown(incident));
-        }
         let error = match class {
+            _ if retry.progress == Progress::InDoubt => {
+                self.metrics.unknown_given_up.inc_by(batch.len() as u64);
+                Error::OutcomeUnknown(incident)
+            }
             ErrorClass::Refused => Error::Defect(incident),
             ErrorClass::TooLarge => {
                 let message = batch.first().map(|waiting| &waiting.submission.message);
@@ -194,7 +193,10 @@ impl WriterThread {
             }
             _ => Error::DatabaseAway(incident),
         };
-        answer_alike(batch, &error);
+        let answers = batch
+            .into_iter()
+            .map(|waiting| (waiting, Err(error.clone())));
+        answer(answers);
     }
 
     /// One transaction: lock, number, insert, commit. Gives one answer for each message.
@@ -308,15 +310,6 @@ fn note(batch: &mut Vec<Waiting>, progress: Progress) {
 /// Answers those that are still owed a response.
 fn answer(answers: impl Iterator<Item = (Waiting, Result<Part, Error>)>) {
     answer_all(answers.filter_map(|(waiting, answer)| Some((waiting.owed.take()?, answer))));
-}
-
-/// Answers all of these with the same error.
-fn answer_alike(batch: Vec<Waiting>, error: &Error) {
-    answer(
-        batch
-            .into_iter()
-            .map(|waiting| (waiting, Err(error.clone()))),
-    );
 }
 
 /// The request ids to look up: all on a repeated attempt; on the first one those that clients chose, as the unique key
