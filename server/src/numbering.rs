@@ -94,36 +94,31 @@ pub fn number<'a>(
     for (index, post) in posts.into_iter().enumerate() {
         let (user, text) = (post.message.user(), post.message.text());
         let id = post.request_id.uuid();
-        let assignment = if let Some(found) = state.found.get(&id) {
-            if found.user == user && found.text == text {
-                Assignment::Repeat(found.seq)
-            } else {
-                Assignment::KeyReused
-            }
-        } else if let Some(&place) = first_with.get(&id) {
-            let first: &Message<'_> = &numbered.new[place];
-            if first.user == user && first.text == text {
+        let first = match state.found.get(&id) {
+            Some(found) => Some((Assignment::Repeat(found.seq), &*found.user, &*found.text)),
+            None => first_with.get(&id).copied(),
+        };
+        let assignment = match first {
+            Some((assignment, of, what)) if (of, what) == (user, text) => assignment,
+            Some(_) => Assignment::KeyReused,
+            None => {
+                let place = numbered.new.len();
+                first_with.insert(id, (Assignment::New(place), user, text));
+                let count = numbered
+                    .counts
+                    .entry(user)
+                    .or_insert_with(|| state.of_user.get(user).copied().unwrap_or_default());
+                *count += 1;
+                numbered.new.push(Message {
+                    seq: state.total + 1 + place as u64,
+                    user: user.into(),
+                    user_seq: *count,
+                    text: text.into(),
+                    sent_at,
+                });
+                numbered.origin.push(index);
                 Assignment::New(place)
-            } else {
-                Assignment::KeyReused
             }
-        } else {
-            let place = numbered.new.len();
-            first_with.insert(id, place);
-            let count = numbered
-                .counts
-                .entry(user)
-                .or_insert_with(|| state.of_user.get(user).copied().unwrap_or_default());
-            *count += 1;
-            numbered.new.push(Message {
-                seq: state.total + 1 + place as u64,
-                user: user.into(),
-                user_seq: *count,
-                text: text.into(),
-                sent_at,
-            });
-            numbered.origin.push(index);
-            Assignment::New(place)
         };
         numbered.assignments.push(assignment);
     }
