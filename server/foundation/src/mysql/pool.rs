@@ -58,8 +58,8 @@ impl Pool {
 
     /// What `query` gives on a connection to the host that takes writes: what another shows may be old. Nothing is waited
     /// for after the deadline: neither a free connection, nor its check, nor a new one, nor the query, which is not begun any
-    /// more then. What comes of it is noted as an [`Outage`](super::Outage) counts it; an error that says nothing of the database is `query`'s
-    /// own to make a value of.
+    /// more then. What comes of it is noted as an [`Outage`](super::Outage) counts it; an error that says nothing of the
+    /// database is `query`'s own to make a value of.
     ///
     /// # Errors
     /// [`DatabaseAway`]
@@ -69,26 +69,13 @@ impl Pool {
         deadline: Instant,
         query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
     ) -> Result<T, DatabaseAway> {
-        let answer = self.run_once(deadline, query);
-        let answer = answer.map_err(|cause| self.away(access, &cause))?;
-        self.database.outage().succeed(access);
-        Ok(answer)
-    }
-
-    fn run_once<T: Send + 'static>(
-        &self,
-        deadline: Instant,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
-    ) -> Result<T, NotRun> {
-        let metrics = self.metrics.clone();
         let asked = Instant::now();
-        let slot = self.slots.get_timeout(deadline - asked);
-        let Ok(mut slot) = slot else {
-            metrics.timeouts.inc();
-            return Err(NotRun::AllBusy);
+        let Ok(mut slot) = self.slots.get_timeout(deadline - asked) else {
+            self.metrics.timeouts.inc();
+            return Err(self.away(access, &NotRun::AllBusy));
         };
-        let hosts = Arc::clone(&self.database.hosts);
-        self.until(deadline, move |begin| {
+        let (hosts, metrics) = (Arc::clone(&self.database.hosts), self.metrics.clone());
+        let answer = self.until(access, deadline, move |begin| {
             let mut session = connected(&mut slot, &hosts, &metrics, deadline)?;
             metrics.wait.observe(asked.elapsed().as_secs_f64());
             begin()?;
@@ -102,7 +89,9 @@ impl Pool {
                     Err(NotRun::Failed(error))
                 }
             }
-        })
+        })?;
+        self.database.outage().succeed(access);
+        Ok(answer)
     }
 
     /// Makes sure that the database takes writes: `update` changes no row, and is refused where one that did would be. It names a
@@ -130,11 +119,10 @@ impl Pool {
         metrics: &PoolMetrics,
     ) -> Result<(), DatabaseAway> {
         let (hosts, metrics) = (Arc::clone(&self.database.hosts), metrics.clone());
-        let checked = self.until(deadline, move |_begin| {
+        self.until(Access::CheckWritable, deadline, move |_begin| {
             let session = Session::open(&hosts, &metrics);
             session.map(drop).map_err(NotRun::NoConnection)
-        });
-        checked.map_err(|cause| self.away(Access::CheckWritable, &cause))
+        })
     }
 
     fn away(&self, access: Access, cause: &NotRun) -> DatabaseAway {
@@ -150,9 +138,10 @@ impl Pool {
     /// argument before it asks for what may be done although nobody waits for it any more.
     fn until<T: Send + 'static>(
         &self,
+        access: Access,
         deadline: Instant,
         work: impl FnOnce(&dyn Fn() -> Result<(), NotRun>) -> Result<T, NotRun> + Send + 'static,
-    ) -> Result<T, NotRun> {
+    ) -> Result<T, DatabaseAway> {
         let (answer_to, answer) = bounded(1);
         // Set by whoever is first: the query begins, or the time is over.
         let decided = Arc::new(AtomicBool::new(false));
@@ -165,14 +154,15 @@ impl Pool {
             };
             let _ = answer_to.send(work(&begin));
         }));
-        match answer.recv_deadline(deadline) {
+        let answer = match answer.recv_deadline(deadline) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) if decided.swap(true, Ordering::AcqRel) => {
                 Err(NotRun::Late)
             }
             Err(RecvTimeoutError::Timeout) => Err(NotRun::NotBegun),
             Err(RecvTimeoutError::Disconnected) => Err(NotRun::Panicked),
-        }
+        };
+        answer.map_err(|cause| self.away(access, &cause))
     }
 
     /// Brings the gauges of the connections up to date.
