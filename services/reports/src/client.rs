@@ -14,8 +14,8 @@ mod conversation;
 mod judge;
 mod summary;
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -23,10 +23,9 @@ use foundation::config::duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{self, Receiver, Sender};
-use uuid::Uuid;
+use tokio::task::JoinSet;
 
-use self::conversation::{Conversation, Ended, Service};
+use self::conversation::Conversation;
 use self::judge::Judge;
 use self::summary::Summary;
 use crate::error::{self, Error};
@@ -102,77 +101,44 @@ fn exit_code(summary: &Summary, judge: &Judge, asked: u64) -> u8 {
     }
 }
 
+/// Keeps reports under way until all have ended. The first Ctrl-C begins nothing more, the second waits for nothing more.
 async fn ask(args: &ClientArgs) -> Result<(Summary, Judge), Error> {
-    let service = Service::new(args.url.clone(), args.timeout)?;
-    service.check_reachable().await?;
-    let begun = Arc::new(AtomicU64::new(0));
-    let (to_judge, ended) = mpsc::channel(1);
-    let conversation = Conversation::new(service, args.phones.clone(), Uuid::new_v4());
-    for _coroutine in 0..args.concurrency.min(args.number) {
-        let begun = Arc::clone(&begun);
-        tokio::spawn(converse(
-            conversation.clone(),
-            begun,
-            args.number,
-            to_judge.clone(),
-        ));
-    }
-    drop(to_judge);
+    let conversation = Conversation::new(args)?;
+    conversation.check_reachable().await?;
+    let conversation = Arc::new(conversation);
     let progress = progress(args);
-    let mut judged = (
-        Summary::new(Instant::now()),
-        Judge::new(args.phones.clone()),
-    );
-    collect(ended, &begun, args.number, &progress, &mut judged).await?;
-    judged.0.end();
-    progress.finish_and_clear();
-    Ok(judged)
-}
-
-/// Asks for one report after the other until all are begun.
-async fn converse(
-    conversation: Conversation,
-    begun: Arc<AtomicU64>,
-    number: u64,
-    ended: Sender<Ended>,
-) {
-    loop {
-        let index = begun.fetch_add(1, Ordering::Relaxed);
-        if index >= number || ended.send(conversation.hold(index).await).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Takes what comes until all has. The first Ctrl-C begins nothing more, the second waits for nothing more.
-async fn collect(
-    mut ended: Receiver<Ended>,
-    begun: &AtomicU64,
-    number: u64,
-    progress: &ProgressBar,
-    (summary, judge): &mut (Summary, Judge),
-) -> Result<(), Error> {
+    let mut summary = Summary::new(Instant::now());
+    let mut judge = Judge::new(args.phones.clone());
     let mut signals = signal(SignalKind::interrupt())?;
     let mut interrupted = false;
+    let mut to_begin = 0..args.number;
+    let mut under_way = JoinSet::new();
     loop {
+        while (under_way.len() as u64) < args.concurrency
+            && let Some(index) = to_begin.next()
+        {
+            under_way.spawn(Arc::clone(&conversation).hold(index));
+        }
         tokio::select! {
-            next = ended.recv() => match next {
-                Some(one) => {
-                    judge.judge(&one);
-                    summary.add(one);
-                    progress.inc(1);
-                }
-                None => return Ok(()),
-            },
+            ended = under_way.join_next() => {
+                let Some(ended) = ended else { break };
+                let ended = ended.map_err(io::Error::from)?;
+                judge.judge(&ended);
+                summary.add(ended);
+                progress.inc(1);
+            }
             _signal = signals.recv() => {
                 if interrupted {
-                    return Ok(());
+                    break;
                 }
                 interrupted = true;
-                begun.store(number, Ordering::Relaxed);
+                to_begin = 0..0;
             }
         }
     }
+    summary.end();
+    progress.finish_and_clear();
+    Ok((summary, judge))
 }
 
 fn progress(args: &ClientArgs) -> ProgressBar {

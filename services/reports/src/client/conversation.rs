@@ -1,6 +1,7 @@
 //! One report: posted, waited for, fetched.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
+use super::ClientArgs;
 use crate::error::Error;
 
 /// Between two questions for a task that has not ended, and between two tries: as the script that this client stands for.
@@ -23,38 +25,6 @@ const MARGIN: Duration = Duration::from_millis(500);
 const TOLD_FAULTS: usize = 5;
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
-
-/// The service.
-#[derive(Debug, Clone)]
-pub(super) struct Service {
-    client: Client,
-    url: String,
-    timeout: Duration,
-}
-
-impl Service {
-    pub(super) fn new(url: String, timeout: Duration) -> Result<Self, Error> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .no_proxy()
-            .build();
-        let client = client.map_err(std::io::Error::other)?;
-        Ok(Self {
-            client,
-            url,
-            timeout,
-        })
-    }
-
-    /// Asks for its root: any answer shows that somebody is there.
-    pub(super) async fn check_reachable(&self) -> Result<(), Error> {
-        let asked = self.client.get(&self.url).timeout(CONNECT).send().await;
-        asked.map(drop).map_err(|error| Error::NobodyThere {
-            url: self.url.clone(),
-            reason: cause(&error),
-        })
-    }
-}
 
 /// How a report ended.
 #[derive(Debug)]
@@ -79,10 +49,11 @@ pub(super) enum Outcome {
     Contradiction(String),
 }
 
-/// Asks for reports of the same phones.
-#[derive(Debug, Clone)]
+/// Asks a service for reports of the same phones.
 pub(super) struct Conversation {
-    service: Service,
+    client: Client,
+    url: String,
+    timeout: Duration,
     phones: Vec<u64>,
     /// So that no two runs have a correlation id in common.
     run: Uuid,
@@ -99,24 +70,39 @@ struct Task {
 }
 
 impl Conversation {
-    pub(super) fn new(service: Service, phones: Vec<u64>, run: Uuid) -> Self {
-        Self {
-            service,
-            phones,
-            run,
-        }
+    pub(super) fn new(args: &ClientArgs) -> Result<Self, Error> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .no_proxy()
+            .build();
+        Ok(Self {
+            client: client.map_err(std::io::Error::other)?,
+            url: args.url.clone(),
+            timeout: args.timeout,
+            phones: args.phones.clone(),
+            run: Uuid::new_v4(),
+        })
+    }
+
+    /// Asks for the service's root: any answer shows that somebody is there.
+    pub(super) async fn check_reachable(&self) -> Result<(), Error> {
+        let asked = self.client.get(&self.url).timeout(CONNECT).send().await;
+        asked.map(drop).map_err(|error| Error::NobodyThere {
+            url: self.url.clone(),
+            reason: cause(&error),
+        })
     }
 
     /// Asks for a report until it is there, or its time is over.
-    pub(super) async fn hold(&self, index: u64) -> Ended {
+    pub(super) async fn hold(self: Arc<Self>, index: u64) -> Ended {
         let correlation_id = format!("{}-{index}", self.run.simple());
         let start = Instant::now();
         let mut attempts = Attempts {
-            service: &self.service,
-            deadline: start + self.service.timeout,
+            conversation: &self,
+            deadline: start + self.timeout,
             retries: 0,
         };
-        let outcome = match attempts.report(&self.phones, &correlation_id).await {
+        let outcome = match attempts.report(&correlation_id).await {
             Ok(report) => Outcome::Report(report),
             Err(outcome) => outcome,
         };
@@ -131,18 +117,19 @@ impl Conversation {
 
 /// The requests for one report.
 struct Attempts<'a> {
-    service: &'a Service,
+    conversation: &'a Conversation,
     deadline: Instant,
     retries: u64,
 }
 
 impl Attempts<'_> {
-    async fn report(
-        &mut self,
-        phones: &[u64],
-        correlation_id: &str,
-    ) -> Result<Box<RawValue>, Outcome> {
-        let Service { client, url, .. } = self.service;
+    async fn report(&mut self, correlation_id: &str) -> Result<Box<RawValue>, Outcome> {
+        let Conversation {
+            client,
+            url,
+            phones,
+            ..
+        } = self.conversation;
         let body = json!({ "numbers": phones, "correlation_id": correlation_id });
         // So that a request that is sent once more makes no second task, where the service knows it.
         let key = Uuid::new_v4().to_string();
@@ -166,7 +153,7 @@ impl Attempts<'_> {
 
     /// Asks for a task until it is completed.
     async fn wait_for(&mut self, id: &str) -> Result<(), Outcome> {
-        let Service { client, url, .. } = self.service;
+        let Conversation { client, url, .. } = self.conversation;
         loop {
             let now = Instant::now();
             // A service that holds the question takes longer than the pause.
@@ -185,7 +172,11 @@ impl Attempts<'_> {
             }
             match task.status.as_deref() {
                 Some("completed") => return Ok(()),
-                Some("pending" | "in_work") => self.pause_until(next).await?,
+                Some("pending" | "in_work") if next < self.deadline => sleep_until(next).await,
+                Some("pending" | "in_work") => {
+                    let why = "the task has not ended in time".to_owned();
+                    return Err(Outcome::Failed(why));
+                }
                 Some(ended @ ("error" | "cancelled")) => {
                     let why = task.error_message.unwrap_or_default();
                     return Err(Outcome::Failed(format!("the task ended as {ended}: {why}")));
@@ -220,14 +211,6 @@ impl Attempts<'_> {
             sleep_until(next).await;
             self.retries += 1;
         }
-    }
-
-    async fn pause_until(&self, next: Instant) -> Result<(), Outcome> {
-        if next >= self.deadline {
-            return Err(Outcome::Failed("the task has not ended in time".to_owned()));
-        }
-        sleep_until(next).await;
-        Ok(())
     }
 }
 
