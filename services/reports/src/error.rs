@@ -40,7 +40,7 @@ pub enum Error {
     },
     /// A source cannot be read on. What was loaded stays, and the load can go on.
     #[error("the source: {0}")]
-    Source(#[from] SourceError),
+    Source(String),
     /// A row is no call, and `--strict` takes none of these.
     #[error("the row at byte {at} is no call: {reason}")]
     Malformed {
@@ -49,56 +49,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A load of this id was begun with another source.
-    #[error(
-        "load {id} was begun with another source, {known}; this is {given}. Another --id begins another load"
-    )]
-    OtherSource {
-        /// The id of the load.
-        id: String,
-        /// The source it was begun with.
-        known: String,
-        /// The source that was given.
-        given: String,
-    },
-    /// Another load has gone on with this one.
-    #[error(
-        "what load {id} had stored was {by}, which has come to what this does not begin with, so that nothing of it is \
-         loaded. Another --id loads all of it"
-    )]
-    TakenOver {
-        /// The id of the load.
-        id: String,
-        /// By which load it was taken over, in words.
-        by: String,
-    },
-    /// A load of this id has stored calls of other bytes.
-    #[error(
-        "load {id} has stored {calls} calls, and this does not begin with the {position} bytes that they came from, so \
-         that nothing of it is loaded. A source that begins with them is gone on with behind them; another --id loads all \
-         of this beside them"
-    )]
-    OtherBeginning {
-        /// The id of the load.
-        id: String,
-        /// How many calls it has stored.
-        calls: u64,
-        /// Of how many bytes.
-        position: u64,
-    },
-    /// What is to be loaded may be that of which another load has stored a part.
-    #[error(
-        "load {id} has stored {calls} calls, and is not finished. This does not begin with the bytes that they came from; \
-         if it is the same calls, corrected, they would be counted twice, so that nothing of it is loaded. Either finish \
-         load {id} first, with a file that begins with these bytes; or load all of this beside what is stored, with \
-         --id NAME, whatever name"
-    )]
-    Unfinished {
-        /// The id of that load.
-        id: String,
-        /// How many calls it has stored.
-        calls: u64,
-    },
+    /// The source is not that of the load, or may be one of which another load has stored a part: nothing of it is loaded.
+    #[error("{0}")]
+    OtherSource(String),
     /// Another process does the same load.
     #[error("another process goes on with load {0}, and so this one ends")]
     Overtaken(String),
@@ -130,47 +83,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Malformed { .. } => INVALID,
-            Self::Setup(SetupError::Url(_))
-            | Self::OtherSource { .. }
-            | Self::TakenOver { .. }
-            | Self::OtherBeginning { .. }
-            | Self::Unfinished { .. } => USAGE,
-            Self::Setup(SetupError::Database(_))
-            | Self::NoConnection(_)
-            | Self::Database(_)
-            | Self::File { .. }
-            | Self::Source(_)
-            | Self::Overtaken(_)
-            | Self::NobodyThere { .. }
-            | Self::BrokeDown(_) => NOT_DONE,
+            Self::Setup(SetupError::Url(_)) | Self::OtherSource(_) => USAGE,
+            _ => NOT_DONE,
         }
     }
-}
-
-/// Why a source cannot be read on.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The system does not give more of it.
-    #[error("cannot read on: {0}")]
-    Unreadable(io::Error),
-    /// Within an array. The place is that of the row.
-    #[error("the row at byte {at} cannot be read as JSON: {reason}")]
-    NotJson {
-        /// Where the row begins.
-        at: u64,
-        /// What is wrong with it, and where in it.
-        reason: String,
-    },
-    /// A comma is missing in an array.
-    #[error("no comma, and no end of the array, at byte {0}")]
-    NoComma(u64),
-    /// A comma of an array is followed by none.
-    #[error("no row at byte {0}")]
-    NoRow(u64),
-    /// It ends within an array.
-    #[error("it ends before its array does: is it complete?")]
-    NotClosed,
-    /// Something stands behind the array.
-    #[error("there is more behind the array, at byte {0}")]
-    BehindArray(u64),
 }

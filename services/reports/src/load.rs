@@ -121,11 +121,14 @@ pub fn run(args: &LoadArgs) -> Result<u8, Error> {
     let progress = Progress::show(length, origin, before, args.quiet);
     let start = Instant::now();
     let Some(mut source) = origin.open(before)? else {
-        return Err(Error::OtherBeginning {
-            id: loader.id().to_owned(),
-            calls: before.calls,
-            position: before.position,
-        });
+        return Err(Error::OtherSource(format!(
+            "load {} has stored {} calls, and this does not begin with the {} bytes that they came from, so that nothing \
+             of it is loaded. A source that begins with them is gone on with behind them; another --id loads all of this \
+             beside them",
+            loader.id(),
+            before.calls,
+            before.position,
+        )));
     };
     loop {
         let (chunk, after) = read_chunk(&mut source, args, loader.state(), &progress)?;

@@ -10,7 +10,7 @@ use serde_json::Deserializer;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::call::Call;
-use crate::error::SourceError;
+use crate::error::Error;
 
 /// Bytes that are read at once; also the longest row. A call takes some seventy.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -73,7 +73,7 @@ pub(super) struct Place {
 
 impl<R: Read> JsonCalls<R> {
     /// Begins at the start of a source.
-    pub(super) fn new(input: R) -> Result<Self, SourceError> {
+    pub(super) fn new(input: R) -> Result<Self, Error> {
         let mut calls = Self {
             input,
             buffer: vec![0; BUFFER_BYTES].into(),
@@ -101,7 +101,7 @@ impl<R: Read> JsonCalls<R> {
 
     /// Goes on at a position that [`Self::place`] gave behind a row or, if there were no more, at the end; false if the source
     /// is shorter.
-    pub(super) fn skip_to(&mut self, position: u64, is_end: bool) -> Result<bool, SourceError> {
+    pub(super) fn skip_to(&mut self, position: u64, is_end: bool) -> Result<bool, Error> {
         while self.buffer_at + (self.filled as u64) < position {
             self.next = self.filled;
             if !self.read_more()? {
@@ -128,6 +128,11 @@ impl<R: Read> JsonCalls<R> {
         self.buffer_at + self.next as u64
     }
 
+    /// Why it cannot be read on here.
+    fn broken(&self, why: &str) -> Error {
+        Error::Source(format!("{why} {}", self.position()))
+    }
+
     fn reached(&mut self) -> Place {
         self.hash.update(&self.buffer[self.hashed..self.next]);
         self.hashed = self.next;
@@ -138,12 +143,12 @@ impl<R: Read> JsonCalls<R> {
     }
 
     /// The next row; `None` behind the last one.
-    pub(super) fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>, Error> {
         if self.ended {
             // Behind the bracket of an array.
             return match self.peek()? {
                 Some(_) if self.form == Form::Array => {
-                    Err(SourceError::BehindArray(self.position()))
+                    Err(self.broken("there is more behind the array, at byte"))
                 }
                 _ => Ok(None),
             };
@@ -167,12 +172,15 @@ impl<R: Read> JsonCalls<R> {
     }
 
     /// Goes to where the next row begins; false at the end.
-    fn go_to_row(&mut self) -> Result<bool, SourceError> {
+    fn go_to_row(&mut self) -> Result<bool, Error> {
         let sign = self.peek()?;
-        let (at, sign) = match (self.form, sign) {
+        let sign = match (self.form, sign) {
             (Form::Lines, sign) => return Ok(sign.is_some()),
-            (Form::Array, None) => return Err(SourceError::NotClosed),
-            (Form::Array, Some(sign)) => (self.position(), sign),
+            (Form::Array, None) => {
+                let why = "it ends before its array does: is it complete?";
+                return Err(Error::Source(why.to_owned()));
+            }
+            (Form::Array, Some(sign)) => sign,
         };
         match (sign, self.is_behind_row) {
             (b']', _) => {
@@ -187,15 +195,15 @@ impl<R: Read> JsonCalls<R> {
                 let follows = self.peek()?.is_some_and(|sign| sign != b']');
                 follows
                     .then_some(true)
-                    .ok_or(SourceError::NoRow(self.position()))
+                    .ok_or_else(|| self.broken("no row at byte"))
             }
-            (_, true) => Err(SourceError::NoComma(at)),
+            (_, true) => Err(self.broken("no comma, and no end of the array, at byte")),
             (_, false) => Ok(true),
         }
     }
 
     /// The next byte that is no white space, which is left where it is.
-    fn peek(&mut self) -> Result<Option<u8>, SourceError> {
+    fn peek(&mut self) -> Result<Option<u8>, Error> {
         loop {
             let rest = &self.buffer[self.next..self.filled];
             if let Some(spaces) = rest.iter().position(|sign| !sign.is_ascii_whitespace()) {
@@ -210,12 +218,12 @@ impl<R: Read> JsonCalls<R> {
     }
 
     /// Reads a value, and goes behind it.
-    fn parse<T: DeserializeOwned>(&mut self) -> Result<Parsed<T>, SourceError> {
+    fn parse<T: DeserializeOwned>(&mut self) -> Result<Parsed<T>, Error> {
         loop {
             let rest = &self.buffer[self.next..self.filled];
             let mut values = Deserializer::from_slice(rest).into_iter::<T>();
             let Some(parsed) = values.next() else {
-                return Err(SourceError::NoRow(self.position()));
+                return Err(self.broken("no row at byte"));
             };
             let end = values.byte_offset();
             // A number may go on behind the buffer, and what is cut off looks like an error.
@@ -238,7 +246,7 @@ impl<R: Read> JsonCalls<R> {
     }
 
     /// Goes behind a row that is JSON, and no call.
-    fn leave_out(&mut self, at: u64, why: &impl fmt::Display) -> Result<Row, SourceError> {
+    fn leave_out(&mut self, at: u64, why: &impl fmt::Display) -> Result<Row, Error> {
         match self.parse::<IgnoredAny>()? {
             Parsed::Value(_) => Ok(malformed(at, why)),
             broken => self.leave_broken(at, &broken),
@@ -246,19 +254,21 @@ impl<R: Read> JsonCalls<R> {
     }
 
     /// Goes behind a row that cannot be read: on a line of its own that is possible.
-    fn leave_broken<T>(&mut self, at: u64, row: &Parsed<T>) -> Result<Row, SourceError> {
+    fn leave_broken<T>(&mut self, at: u64, row: &Parsed<T>) -> Result<Row, Error> {
         let why = match row {
             Parsed::Invalid(error) => error.to_string(),
             _ => format!("it takes more than {BUFFER_BYTES} bytes, the most of a row"),
         };
         match self.form {
             Form::Lines => self.skip_line().map(|()| malformed(at, &why)),
-            Form::Array => Err(SourceError::NotJson { at, reason: why }),
+            Form::Array => Err(Error::Source(format!(
+                "the row at byte {at} cannot be read as JSON: {why}"
+            ))),
         }
     }
 
     /// Goes behind the end of the line.
-    fn skip_line(&mut self) -> Result<(), SourceError> {
+    fn skip_line(&mut self) -> Result<(), Error> {
         let begin = self.reached();
         loop {
             if let Some(rest) = memchr(b'\n', &self.buffer[self.next..self.filled]) {
@@ -274,7 +284,7 @@ impl<R: Read> JsonCalls<R> {
     }
 
     /// Reads on behind what is not read yet; false at the end of the source, and if the buffer is full of one row.
-    fn read_more(&mut self) -> Result<bool, SourceError> {
+    fn read_more(&mut self) -> Result<bool, Error> {
         if self.input_ended {
             return Ok(false);
         }
@@ -288,7 +298,7 @@ impl<R: Read> JsonCalls<R> {
             return Ok(false);
         }
         let read = read(&mut self.input, &mut self.buffer[self.filled..]);
-        let read = read.map_err(SourceError::Unreadable)?;
+        let read = read.map_err(|error| Error::Source(format!("cannot read on: {error}")))?;
         self.filled += read;
         self.input_ended = read == 0;
         Ok(!self.input_ended)

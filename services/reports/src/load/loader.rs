@@ -60,18 +60,19 @@ impl Loader {
             None => load.source == source,
         };
         if load.is_taken_over() {
-            return Err(Error::TakenOver {
-                id,
-                by: load.source,
-            });
+            return Err(Error::OtherSource(format!(
+                "what load {id} had stored was {}, which has come to what this does not begin with, so that nothing of it \
+                 is loaded. Another --id loads all of it",
+                load.source
+            )));
         }
         if !may_go_on {
-            let bytes = "a file or a stream".to_owned();
-            return Err(Error::OtherSource {
-                id,
-                known: load.state.hash.map_or(load.source, |_| bytes.clone()),
-                given: if is_generated { source } else { bytes },
-            });
+            let bytes = "a file or a stream";
+            let known = load.state.hash.map_or(&*load.source, |_| bytes);
+            let given = if is_generated { &source } else { bytes };
+            return Err(Error::OtherSource(format!(
+                "load {id} was begun with another source, {known}; this is {given}. Another --id begins another load"
+            )));
         }
         Ok(Self {
             database,
@@ -179,7 +180,12 @@ fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), E
     }
     match open {
         // What took it over has come to bytes that this does not begin with.
-        Some((id, calls)) if known.is_none() => Err(Error::Unfinished { id, calls }),
+        Some((id, calls)) if known.is_none() => Err(Error::OtherSource(format!(
+            "load {id} has stored {calls} calls, and is not finished. This does not begin with the bytes that they came \
+             from; if it is the same calls, corrected, they would be counted twice, so that nothing of it is loaded. Either \
+             finish load {id} first, with a file that begins with these bytes; or load all of this beside what is stored, \
+             with --id NAME, whatever name"
+        ))),
         _ => Ok((id, true)),
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::error::{Error, SourceError};
+use crate::error::Error;
 use crate::store::{self, Load, LoadState};
 
 use super::generator::{Amount, Generator};
@@ -124,7 +124,7 @@ pub(super) enum Source {
 
 impl Source {
     /// The next row; `None` behind the last one.
-    pub(super) fn next_row(&mut self) -> Result<Option<Row>, SourceError> {
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>, Error> {
         match self {
             Self::Json(calls) => calls.next_row(),
             Self::Generated(generator) => Ok(generator.next().map(Row::Call)),

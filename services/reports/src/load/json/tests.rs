@@ -20,7 +20,7 @@ impl Read for Trickle<'_> {
 /// The phones of the calls, and the places of the malformed rows.
 type PhonesAndPlaces = (Vec<u64>, Vec<u64>);
 
-fn read_all(text: &str, at_once: usize) -> Result<PhonesAndPlaces, SourceError> {
+fn read_all(text: &str, at_once: usize) -> Result<PhonesAndPlaces, Error> {
     let mut calls = JsonCalls::new(Trickle(text.as_bytes(), at_once))?;
     let (mut phones, mut places) = (Vec::new(), Vec::new());
     while let Some(row) = calls.next_row()? {
@@ -102,7 +102,7 @@ fn a_broken_line_costs_the_line_and_a_broken_array_ends_there() {
         assert_eq!((&read.0[0], read.1.len()), (&1, 1), "{text}");
         let text = format!("[{},{broken},{}]", call(1), call(2));
         let error = read_all(&text, 1).expect_err("an array does not");
-        assert!(!matches!(error, SourceError::Unreadable(_)), "{error}");
+        assert!(!error.to_string().contains("cannot read on"), "{error}");
     }
 }
 
