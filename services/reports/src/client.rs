@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use foundation::config::duration;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -106,7 +105,8 @@ async fn ask(args: &ClientArgs) -> Result<(Summary, Judge), Error> {
     let conversation = Conversation::new(args)?;
     conversation.check_reachable().await?;
     let conversation = Arc::new(conversation);
-    let progress = progress(args);
+    let template = "{bar:40} {pos}/{len} reports  {per_sec}  {eta} left";
+    let progress = crate::progress(Some(args.number), template, args.quiet);
     let mut summary = Summary::new(Instant::now());
     let mut judge = Judge::new(args.phones.clone());
     let mut signals = signal(SignalKind::interrupt())?;
@@ -139,15 +139,4 @@ async fn ask(args: &ClientArgs) -> Result<(Summary, Judge), Error> {
     summary.end();
     progress.finish_and_clear();
     Ok((summary, judge))
-}
-
-fn progress(args: &ClientArgs) -> ProgressBar {
-    let target = if args.quiet {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let template = "{bar:40} {pos}/{len} reports  {per_sec}  {eta} left";
-    ProgressBar::with_draw_target(Some(args.number), target)
-        .with_style(ProgressStyle::with_template(template).expect("the template is right"))
 }

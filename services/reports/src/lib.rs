@@ -34,6 +34,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use foundation::telemetry::{Program, Registry};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// This program, in metrics.
 pub const PROGRAM: Program =
@@ -46,6 +47,17 @@ fn say(text: &impl fmt::Display) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Shows on stderr how far a command has come, unless stderr is no terminal.
+fn progress(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
+    let target = if quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    ProgressBar::with_draw_target(length, target)
+        .with_style(ProgressStyle::with_template(template).expect("the template is right"))
 }
 
 /// The metrics of a command that shows none.

@@ -19,17 +19,17 @@ mod loader;
 mod progress;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use foundation::config::DatabaseArgs;
+use indicatif::ProgressBar;
 
 pub use self::chunk::Chunk;
 use self::generator::Amount;
 use self::json::Row;
 use self::loader::Loader;
-use self::progress::Progress;
 use self::source::{Origin, Source};
 use crate::error::{Error, INVALID, VALID};
 use crate::say;
@@ -113,14 +113,13 @@ pub fn run(args: &LoadArgs) -> Result<u8, Error> {
     let length = origin.length()?;
     let database = args.database.open(&store::SCHEMA, &crate::registry())?;
     let mut loader = Loader::begin(database, args.id.as_ref(), origin)?;
-    let before = loader.state();
+    let before = loader.state().clone();
     if loader.is_over() {
         return loaded_already(&loader);
     }
     tracing::info!(id = loader.id(), position = before.position, "loading");
-    let progress = Progress::show(length, origin, before, args.quiet);
-    let start = Instant::now();
-    let Some(mut source) = origin.open(before)? else {
+    let bar = progress::begin(length, origin, &before, args.quiet);
+    let Some(mut source) = origin.open(&before)? else {
         return Err(Error::OtherSource(format!(
             "load {} has stored {} calls, and this does not begin with the {} bytes that they came from, so that nothing \
              of it is loaded. A source that begins with them is gone on with behind them; another --id loads all of this \
@@ -131,19 +130,19 @@ pub fn run(args: &LoadArgs) -> Result<u8, Error> {
         )));
     };
     loop {
-        let (chunk, after) = read_chunk(&mut source, args, loader.state(), &progress)?;
+        let (chunk, after) = read_chunk(&mut source, args, loader.state(), &bar)?;
         if after == before && after.finished {
-            progress.finish();
+            bar.finish_and_clear();
             return loaded_already(&loader);
         }
         loader.store(chunk, after)?;
-        progress.set(after);
-        if after.finished {
+        progress::set(&bar, &before, loader.state());
+        if loader.state().finished {
             break;
         }
     }
-    progress.finish();
-    say(&summary(before, loader.state(), start))?;
+    bar.finish_and_clear();
+    say(&summary(&before, loader.state(), bar.elapsed()))?;
     if loader.state().malformed > before.malformed && loader.state().calls > 0 {
         tracing::warn!(
             "correct what was left out in a file of its own: this one, corrected, is another, and all its calls would be stored again"
@@ -165,7 +164,7 @@ fn loaded_already(loader: &Loader) -> Result<u8, Error> {
 }
 
 /// A source all of whose rows are malformed is most likely none of calls.
-fn status(state: LoadState) -> u8 {
+fn status(state: &LoadState) -> u8 {
     if state.calls == 0 && state.malformed > 0 {
         tracing::error!(
             rows = state.malformed,
@@ -181,13 +180,13 @@ fn status(state: LoadState) -> u8 {
 fn read_chunk(
     source: &mut Source,
     args: &LoadArgs,
-    before: LoadState,
-    progress: &Progress,
+    before: &LoadState,
+    bar: &ProgressBar,
 ) -> Result<(Chunk, LoadState), Error> {
     let mut calls = Vec::with_capacity(args.chunk_calls);
     let mut after = LoadState {
         finished: false,
-        ..before
+        ..before.clone()
     };
     // Malformed rows count as well, so that the position of a source full of them is kept too.
     while calls.len() as u64 + (after.malformed - before.malformed) < args.chunk_calls as u64 {
@@ -199,8 +198,7 @@ fn read_chunk(
             Some(Row::Malformed { at, reason }) => {
                 after.malformed += 1;
                 if after.malformed <= TOLD {
-                    progress
-                        .tell(|| tracing::warn!(at, reason, "a row is no call, and is left out"));
+                    bar.suspend(|| tracing::warn!(at, reason, "a row is no call, and is left out"));
                 }
             }
             None => {
@@ -210,14 +208,16 @@ fn read_chunk(
         }
     }
     after.calls += calls.len() as u64;
-    (after.position, after.hash) = source.place();
+    let (position, hash) = source.place();
+    after.position = position;
+    after.source = hash.map_or(after.source, store::bytes);
     Ok((Chunk::new(calls), after))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn summary(before: LoadState, after: LoadState, start: Instant) -> String {
+fn summary(before: &LoadState, after: &LoadState, took: Duration) -> String {
     let calls = after.calls - before.calls;
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = took.as_secs_f64();
     let rate = calls as f64 / seconds;
     let malformed = after.malformed - before.malformed;
     let resumed = match before.calls {

@@ -16,7 +16,7 @@ use crate::figures::{PhoneFigures, Tally};
 
 pub use self::checking::{Difference, differences, next_phone};
 pub use self::loading::{
-    Load, LoadState, Stored, begin_load, bytes, find_load, loads_of_bytes, store_chunk, take_over,
+    Load, LoadState, begin_load, bytes, find_load, kind, loads_of_bytes, store_chunk, take_over,
 };
 
 /// The tables, and what they need.

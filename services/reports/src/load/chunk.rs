@@ -5,8 +5,10 @@ use crate::call::{Call, Phone};
 /// Calls, in the order of the index, and how many of them have which duration.
 #[derive(Debug)]
 pub struct Chunk {
-    calls: Vec<Call>,
-    durations: Vec<(Phone, u32, u64)>,
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// How many calls of which duration each phone has, in the order of the primary key.
+    pub durations: Vec<(Phone, u32, u64)>,
 }
 
 impl Chunk {
@@ -21,18 +23,6 @@ impl Chunk {
         // Sorted, the database goes through its index once; unsorted it jumps about in one that does not fit in memory.
         calls.sort_unstable_by_key(|call| (call.phone, call.started_at));
         Self { calls, durations }
-    }
-
-    /// The calls.
-    #[must_use]
-    pub fn calls(&self) -> &[Call] {
-        &self.calls
-    }
-
-    /// How many calls of which duration each phone has, in the order of the primary key.
-    #[must_use]
-    pub fn durations(&self) -> &[(Phone, u32, u64)] {
-        &self.durations
     }
 }
 
@@ -58,10 +48,10 @@ mod tests {
                 *expected.entry((call.phone, call.duration_ms)).or_default() += 1;
             }
             let chunk = Chunk::new(calls.clone());
-            let counted = chunk.durations().iter().map(|&(phone, ms, calls)| ((phone, ms), calls));
+            let counted = chunk.durations.iter().map(|&(phone, ms, calls)| ((phone, ms), calls));
             prop_assert!(counted.eq(expected));
-            prop_assert_eq!(chunk.calls().len(), calls.len());
-            prop_assert!(chunk.calls().is_sorted_by_key(|call| (call.phone, call.started_at)));
+            prop_assert_eq!(chunk.calls.len(), calls.len());
+            prop_assert!(chunk.calls.is_sorted_by_key(|call| (call.phone, call.started_at)));
         }
     }
 }

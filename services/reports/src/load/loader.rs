@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use foundation::backoff::Backoff;
 use foundation::mysql::{Database, ErrorClass, PoolMetrics, Recovery, Session};
 use mysql::prelude::Queryable;
+use uuid::Uuid;
 
 use crate::error::Error;
-use crate::store::{self, Load, LoadState, Stored};
+use crate::store::{self, Load, LoadState};
 
 use super::Chunk;
-use super::source::Origin;
+use super::source::{self, Origin};
 
 /// How long a chunk is tried again: a database that is started after a crash may need a minute.
 const RETRY_FOR: Duration = Duration::from_secs(120);
@@ -31,7 +32,6 @@ pub(super) struct Loader {
     metrics: PoolMetrics,
     session: Option<Session>,
     id: String,
-    source: String,
     state: LoadState,
     /// Whether a source of this id may have more than a finished load of it has loaded.
     may_have_more: bool,
@@ -53,23 +53,16 @@ impl Loader {
         let is_file = matches!(origin, Origin::File(_)) && origin.length()?.is_some();
         let source = origin.describe();
         let load = store::begin_load(&mut session, &id, &source)?;
-        let is_generated = matches!(origin, Origin::Generator(..));
-        // What was loaded of bytes is compared when they are read.
-        let may_go_on = match load.state.hash {
-            Some(_) => !is_generated,
-            None => load.source == source,
-        };
         if load.is_taken_over() {
             return Err(Error::OtherSource(format!(
                 "what load {id} had stored was {}, which has come to what this does not begin with, so that nothing of it \
                  is loaded. Another --id loads all of it",
-                load.source
+                load.state.source
             )));
         }
-        if !may_go_on {
-            let bytes = "a file or a stream";
-            let known = load.state.hash.map_or(&*load.source, |_| bytes);
-            let given = if is_generated { &source } else { bytes };
+        // What was loaded of bytes is compared when they are read.
+        let (known, given) = (store::kind(&load.state.source), store::kind(&source));
+        if known != given {
             return Err(Error::OtherSource(format!(
                 "load {id} was begun with another source, {known}; this is {given}. Another --id begins another load"
             )));
@@ -79,8 +72,7 @@ impl Loader {
             metrics,
             session: Some(session),
             id,
-            source,
-            may_have_more: is_file && !is_whole && load.state.hash.is_some(),
+            may_have_more: is_file && !is_whole,
             state: load.state,
         })
     }
@@ -89,8 +81,8 @@ impl Loader {
         &self.id
     }
 
-    pub(super) fn state(&self) -> LoadState {
-        self.state
+    pub(super) fn state(&self) -> &LoadState {
+        &self.state
     }
 
     /// Whether there is nothing that could be loaded.
@@ -104,7 +96,7 @@ impl Loader {
         let start = Instant::now();
         let mut failures = 0;
         loop {
-            let error = match self.try_to_store(&chunk, after) {
+            let error = match self.try_to_store(&chunk, &after) {
                 Ok(()) => {
                     self.state = after;
                     return Ok(());
@@ -121,21 +113,18 @@ impl Loader {
         }
     }
 
-    fn try_to_store(&mut self, chunk: &Arc<Chunk>, after: LoadState) -> Result<(), Error> {
+    fn try_to_store(&mut self, chunk: &Arc<Chunk>, after: &LoadState) -> Result<(), Error> {
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert(connect(&self.database, &self.metrics)?),
         };
-        match store::store_chunk(session, &self.id, [self.state, after], chunk)? {
-            Stored::Done => return Ok(()),
-            Stored::Elsewhere => {}
+        if store::store_chunk(session, &self.id, [&self.state, after], chunk)? {
+            return Ok(());
         }
         // A try before may have stored it, without an answer to its COMMIT.
-        let there = store::begin_load(session, &self.id, &self.source)?.state;
-        if there == after {
-            Ok(())
-        } else {
-            Err(Error::Overtaken(self.id.clone()))
+        match store::find_load(session, &self.id)? {
+            Some(load) if load.state == *after => Ok(()),
+            _ => Err(Error::Overtaken(self.id.clone())),
         }
     }
 }
@@ -152,16 +141,21 @@ fn connect(database: &Database, metrics: &PoolMetrics) -> Result<Session, Error>
 /// What another load has stored of what a file begins with is gone on with. While some load is not finished, nothing is loaded
 /// that begins otherwise: it may be the same calls, corrected.
 fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), Error> {
-    if let Origin::Generator(..) = origin {
-        return Ok((origin.describe(), true));
-    }
     let loads = store::loads_of_bytes(session)?;
     let is_open = |load: &&Load| !load.state.finished && load.state.calls > 0;
     let open = loads
         .iter()
         .find(is_open)
         .map(|load| (load.id.clone(), load.state.calls));
-    let (id, mut alike) = origin.load_id(loads)?;
+    let (id, mut alike) = match origin {
+        Origin::Generator(..) => return Ok((origin.describe(), true)),
+        Origin::File(path) if origin.length()?.is_some() => {
+            let hashed = source::hash(path, loads).map_err(|error| Error::file(path, error))?;
+            (store::bytes(hashed.0), hashed.1)
+        }
+        // It cannot be read twice.
+        Origin::File(_) | Origin::Stdin => (Uuid::now_v7().to_string(), Vec::new()),
+    };
     let known = store::find_load(session, &id)?;
     if known.as_ref().is_some_and(|load| !load.is_taken_over()) {
         return Ok((id, true));

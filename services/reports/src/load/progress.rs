@@ -1,8 +1,8 @@
 //! Shows on stderr how far a load has come, unless stderr is no terminal.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::store::LoadState;
 
@@ -11,68 +11,36 @@ use super::source::Origin;
 /// The time between two drawings while nothing is stored: the time left goes on.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// A progress bar.
-pub(super) struct Progress {
-    bar: ProgressBar,
-    start: Instant,
-    calls_before: u64,
+/// Shows a load that has come to this state, of a source of this length.
+pub(super) fn begin(
+    length: Option<u64>,
+    origin: Origin<'_>,
+    state: &LoadState,
+    quiet: bool,
+) -> ProgressBar {
+    let template = match (length, origin) {
+        (None, _) => "{spinner} {bytes}  {msg}",
+        (_, Origin::Generator(..)) => "{bar:40} {human_pos}/{human_len} calls  {msg}  {eta} left",
+        _ => "{bar:40} {bytes}/{total_bytes}  {msg}  {eta} left",
+    };
+    let bar = crate::progress(length, template, quiet).with_position(state.position);
+    // What was loaded before says nothing of the rate.
+    bar.reset_eta();
+    bar.enable_steady_tick(INTERVAL);
+    bar
 }
 
-impl Progress {
-    /// Shows a load that has come to this state, of a source of this length.
-    pub(super) fn show(
-        length: Option<u64>,
-        origin: Origin<'_>,
-        state: LoadState,
-        quiet: bool,
-    ) -> Self {
-        let target = if quiet {
-            ProgressDrawTarget::hidden()
-        } else {
-            ProgressDrawTarget::stderr()
-        };
-        let template = match (length, origin) {
-            (None, _) => "{spinner} {bytes}  {msg}",
-            (_, Origin::Generator(..)) => {
-                "{bar:40} {human_pos}/{human_len} calls  {msg}  {eta} left"
-            }
-            _ => "{bar:40} {bytes}/{total_bytes}  {msg}  {eta} left",
-        };
-        let bar = ProgressBar::with_draw_target(length, target)
-            .with_style(ProgressStyle::with_template(template).expect("the template is right"))
-            .with_position(state.position);
-        // What was loaded before says nothing of the rate.
-        bar.reset_eta();
-        bar.enable_steady_tick(INTERVAL);
-        Self {
-            bar,
-            start: Instant::now(),
-            calls_before: state.calls,
-        }
-    }
-
-    /// Shows what is stored now.
-    pub(super) fn set(&self, state: LoadState) {
-        self.bar.set_position(state.position);
-        let milliseconds = self.start.elapsed().as_millis().max(1);
-        let calls = u128::from(state.calls - self.calls_before);
-        let malformed = match state.malformed {
-            0 => String::new(),
-            malformed => format!(", {malformed} malformed"),
-        };
-        self.bar.set_message(format!(
-            "{} calls/s{malformed}",
-            calls * 1000 / milliseconds
-        ));
-    }
-
-    /// Lets something write to stderr in between.
-    pub(super) fn tell(&self, write: impl FnOnce()) {
-        self.bar.suspend(write);
-    }
-
-    /// Removes the bar.
-    pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
+/// Shows what is stored now.
+pub(super) fn set(bar: &ProgressBar, before: &LoadState, now: &LoadState) {
+    bar.set_position(now.position);
+    let milliseconds = bar.elapsed().as_millis().max(1);
+    let calls = u128::from(now.calls - before.calls);
+    let malformed = match now.malformed {
+        0 => String::new(),
+        malformed => format!(", {malformed} malformed"),
+    };
+    bar.set_message(format!(
+        "{} calls/s{malformed}",
+        calls * 1000 / milliseconds
+    ));
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Error;
@@ -30,19 +29,6 @@ impl Origin<'_> {
         }
     }
 
-    /// A name for the load of it, the same for the same calls; drawn where they cannot be read twice. Of a file also which
-    /// of these loads, in the order of how far they have come, have loaded what it begins with.
-    pub(super) fn load_id(self, loads: Vec<Load>) -> Result<(String, Vec<Load>), Error> {
-        match self {
-            Self::File(path) if self.length()?.is_some() => {
-                let hashed = hash(path, loads).map_err(|error| Error::file(path, error))?;
-                Ok((store::bytes(hashed.0), hashed.1))
-            }
-            Self::File(_) | Self::Stdin => Ok((Uuid::now_v7().to_string(), Vec::new())),
-            Self::Generator(..) => Ok((self.describe(), Vec::new())),
-        }
-    }
-
     /// How far it goes, in bytes or, of generated ones, in calls; `None` if nobody knows.
     pub(super) fn length(self) -> Result<Option<u64>, Error> {
         match self {
@@ -56,18 +42,10 @@ impl Origin<'_> {
     }
 
     /// Opens it, to go on where a load of it stopped. None if it does not begin with what was loaded.
-    pub(super) fn open(
-        self,
-        LoadState {
-            position,
-            hash,
-            finished,
-            ..
-        }: LoadState,
-    ) -> Result<Option<Source>, Error> {
+    pub(super) fn open(self, state: &LoadState) -> Result<Option<Source>, Error> {
         let input: Box<dyn Read + Send> = match self {
             Self::Generator(amount, seed) => {
-                let generator = Generator::new(amount, seed, position);
+                let generator = Generator::new(amount, seed, state.position);
                 return Ok(Some(Source::Generated(generator.into())));
             }
             Self::Stdin => Box::new(io::stdin()),
@@ -76,16 +54,16 @@ impl Origin<'_> {
             }
         };
         let mut calls = JsonCalls::new(input)?;
-        let begins_so = position == 0
-            || (calls.skip_to(position, finished)?
-                && hash.is_none_or(|hash| calls.place().hash == hash));
+        let begins_so = state.position == 0
+            || (calls.skip_to(state.position, state.finished)?
+                && store::bytes(calls.place().hash) == state.source);
         Ok(begins_so.then_some(Source::Json(calls.into())))
     }
 }
 
 /// The hash of a file, and which of the loads, in the order of how far they have come, have loaded what it begins with. Two
 /// files of one name and length need not hold the same, say those of two days.
-fn hash(path: &Path, loads: Vec<Load>) -> io::Result<(u128, Vec<Load>)> {
+pub(super) fn hash(path: &Path, loads: Vec<Load>) -> io::Result<(u128, Vec<Load>)> {
     let mut file = BufReader::with_capacity(HASHED_BYTES, File::open(path)?);
     let (mut hash, mut at) = (Xxh3::new(), 0);
     let mut alike = Vec::new();
@@ -103,7 +81,7 @@ fn hash(path: &Path, loads: Vec<Load>) -> io::Result<(u128, Vec<Load>)> {
         file.consume(length);
         at += length as u64;
         while let Some(load) = loads.next_if(|load| load.state.position == at) {
-            if load.state.hash == Some(hash.digest128()) {
+            if load.state.source == store::bytes(hash.digest128()) {
                 alike.push(load);
             }
         }

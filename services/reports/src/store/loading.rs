@@ -10,12 +10,12 @@ use crate::call::{Call, Phone};
 use crate::load::Chunk;
 
 /// How far a load has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadState {
+    /// What is loaded: the [`bytes`] before `position`, or which calls are generated.
+    pub source: String,
     /// The first byte of the source that is not loaded yet, or the first call of one that is generated.
     pub position: u64,
-    /// The hash of the bytes before; none of generated calls.
-    pub hash: Option<u128>,
     /// How many calls are stored.
     pub calls: u64,
     /// How many malformed rows were left out.
@@ -29,8 +29,6 @@ pub struct LoadState {
 pub struct Load {
     /// Its name.
     pub id: String,
-    /// What is loaded: [`bytes`], or which calls are generated.
-    pub source: String,
     /// How far it has come.
     pub state: LoadState,
 }
@@ -41,26 +39,35 @@ pub fn bytes(hash: u128) -> String {
     format!("{BYTES}{hash:032x}")
 }
 
+/// A source for people, the same for all of which bytes are loaded.
+#[must_use]
+pub fn kind(source: &str) -> &str {
+    if source.starts_with(BYTES) {
+        "a file or a stream"
+    } else {
+        source
+    }
+}
+
 const BYTES: &str = "xxh3-";
 
 impl Load {
     /// Whether another load has taken over what this one had stored.
     #[must_use]
     pub fn is_taken_over(&self) -> bool {
-        self.source.starts_with(TAKEN_OVER)
+        self.state.source.starts_with(TAKEN_OVER)
     }
 
     fn read(row: (String, String, u64, u64, u64, bool)) -> Self {
         let (id, source, position, calls, malformed, finished) = row;
-        let hash = source.strip_prefix(BYTES);
         let state = LoadState {
+            source,
             position,
-            hash: hash.and_then(|hash| u128::from_str_radix(hash, 16).ok()),
             calls,
             malformed,
             finished,
         };
-        Self { id, source, state }
+        Self { id, state }
     }
 }
 
@@ -104,7 +111,7 @@ pub fn take_over(connection: &mut Conn, load: &Load, id: &str) -> Result<bool, m
          FOR UPDATE",
         (&load.id,),
     )?;
-    if there.as_ref() != Some(&(load.source.clone(), load.state.position)) {
+    if there.as_ref() != Some(&(load.state.source.clone(), load.state.position)) {
         return Ok(false);
     }
     transaction.exec_drop(
@@ -118,7 +125,7 @@ pub fn take_over(connection: &mut Conn, load: &Load, id: &str) -> Result<bool, m
            finished_at = VALUES(finished_at)",
         (
             id,
-            &load.source,
+            &load.state.source,
             load.state.position,
             load.state.calls,
             load.state.malformed,
@@ -149,65 +156,57 @@ pub fn begin_load(connection: &mut Conn, id: &str, source: &str) -> Result<Load,
     find_load(connection, id)?.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
 
-/// What came of storing a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    /// It is stored.
-    Done,
-    /// The load is not where the chunk begins: another process does the same load, or this one has stored it before.
-    Elsewhere,
-}
-
 /// Stores a chunk of a load that takes it from one state to another: calls, durations and state, in one transaction.
+/// False if the load is not where the chunk begins: another process does the same load, or this one has stored it before.
 ///
 /// # Errors
-/// As the database says. Of a COMMIT without an answer it is not known whether it was done; see [`begin_load`].
+/// As the database says. Of a COMMIT without an answer it is not known whether it was done; see [`find_load`].
 pub fn store_chunk(
     connection: &mut Conn,
     id: &str,
-    [before, after]: [LoadState; 2],
+    [before, after]: [&LoadState; 2],
     chunk: &Arc<Chunk>,
-) -> Result<Stored, mysql::Error> {
+) -> Result<bool, mysql::Error> {
     let local_infile: Option<bool> = connection.query_first("SELECT @@GLOBAL.local_infile")?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;
     // First, so that a second process with this load waits here, and then finds it elsewhere.
     if !advance(&mut transaction, id, before, after)? {
-        return Ok(Stored::Elsewhere);
+        return Ok(false);
     }
     if local_infile == Some(true) {
         stream_calls(&mut transaction, Arc::clone(chunk))?;
     } else {
-        insert_calls(&mut transaction, chunk.calls())?;
+        insert_calls(&mut transaction, &chunk.calls)?;
     }
-    add_durations(&mut transaction, chunk.durations())?;
+    add_durations(&mut transaction, &chunk.durations)?;
     transaction.commit()?;
-    Ok(Stored::Done)
+    Ok(true)
 }
 
 /// Whether the load was in this state, and now is in the other one.
 fn advance(
     transaction: &mut Transaction<'_>,
     id: &str,
-    before: LoadState,
-    after: LoadState,
+    before: &LoadState,
+    after: &LoadState,
 ) -> Result<bool, mysql::Error> {
     transaction.exec_drop(
         "UPDATE loads
          SET
-           source = COALESCE(?, source),
+           source = ?,
            next_position = ?,
            calls = ?,
            malformed = ?,
            finished_at = IF(?, UTC_TIMESTAMP(6), NULL)
-         WHERE id = ? AND source = COALESCE(?, source) AND next_position = ? AND (finished_at IS NOT NULL) = ?",
+         WHERE id = ? AND source = ? AND next_position = ? AND (finished_at IS NOT NULL) = ?",
         (
-            after.hash.map(bytes),
+            &after.source,
             after.position,
             after.calls,
             after.malformed,
             after.finished,
             id,
-            before.hash.map(bytes),
+            &before.source,
             before.position,
             before.finished,
         ),
@@ -217,10 +216,10 @@ fn advance(
 
 /// Sends the calls as a file.
 fn stream_calls(transaction: &mut Transaction<'_>, chunk: Arc<Chunk>) -> Result<(), mysql::Error> {
-    let expected = chunk.calls().len() as u64;
+    let expected = chunk.calls.len() as u64;
     // Whatever file the server names: it gets these rows, and never a file of this machine.
     transaction.set_local_infile_handler(Some(LocalInfileHandler::new(move |_name, to_server| {
-        for call in chunk.calls() {
+        for call in &chunk.calls {
             let (phone, started_at) = (call.phone, call.started_at);
             writeln!(to_server, "{phone}\t{started_at}\t{}", call.duration_ms)?;
         }
@@ -251,24 +250,14 @@ fn not_all(expected: u64, stored: u64, warnings: u16) -> mysql::Error {
     })
 }
 
-/// Rows of one INSERT: some 300 kB at most, which any server takes at once.
-const INSERTED_ROWS: usize = 5_000;
-
 /// Inserts the calls, where the server takes no files.
 fn insert_calls(transaction: &mut Transaction<'_>, calls: &[Call]) -> Result<(), mysql::Error> {
-    calls.chunks(INSERTED_ROWS).try_for_each(|calls| {
-        let row = |call: &Call| {
-            format!(
-                "({}, {}, {})",
-                call.phone, call.started_at, call.duration_ms
-            )
-        };
-        let rows = joined(calls, row);
-        transaction.query_drop(format!(
-            "INSERT INTO calls (phone, started_at, duration_ms)
-             VALUES {rows}"
-        ))
-    })
+    let row = |call: &Call| {
+        let (phone, started_at) = (call.phone, call.started_at);
+        format!("({phone}, {started_at}, {})", call.duration_ms)
+    };
+    let insert_into = "INSERT INTO calls (phone, started_at, duration_ms)";
+    insert(transaction, insert_into, calls, row, "")
 }
 
 /// Adds to how many calls of which duration there are.
@@ -276,20 +265,25 @@ fn add_durations(
     transaction: &mut Transaction<'_>,
     durations: &[(Phone, u32, u64)],
 ) -> Result<(), mysql::Error> {
-    durations.chunks(INSERTED_ROWS).try_for_each(|durations| {
-        let row = |(phone, duration_ms, calls): &(Phone, u32, u64)| {
-            format!("({phone}, {duration_ms}, {calls})")
-        };
-        let rows = joined(durations, row);
-        transaction.query_drop(format!(
-            "INSERT INTO call_durations (phone, duration_ms, calls)
-             VALUES {rows}
-             ON DUPLICATE KEY UPDATE calls = calls + VALUES(calls)"
-        ))
-    })
+    let row = |(phone, duration_ms, calls): &_| format!("({phone}, {duration_ms}, {calls})");
+    let insert_into = "INSERT INTO call_durations (phone, duration_ms, calls)";
+    let or_add = "ON DUPLICATE KEY UPDATE calls = calls + VALUES(calls)";
+    insert(transaction, insert_into, durations, row, or_add)
 }
 
-fn joined<T>(rows: &[T], row: impl Fn(&T) -> String) -> String {
-    let rows: Vec<String> = rows.iter().map(row).collect();
-    rows.join(", ")
+/// Rows of one INSERT: some 300 kB at most, which any server takes at once.
+const INSERTED_ROWS: usize = 5_000;
+
+fn insert<T>(
+    transaction: &mut Transaction<'_>,
+    insert_into: &str,
+    rows: &[T],
+    row: impl Fn(&T) -> String,
+    on_duplicate: &str,
+) -> Result<(), mysql::Error> {
+    rows.chunks(INSERTED_ROWS).try_for_each(|rows| {
+        let rows: Vec<String> = rows.iter().map(&row).collect();
+        let rows = rows.join(", ");
+        transaction.query_drop(format!("{insert_into} VALUES {rows} {on_duplicate}"))
+    })
 }
