@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::request::{Members, Wanted};
 use crate::store::SCHEMA;
-use crate::tasks::{self, Cancelled, Filter, NewTask, Reported, Stored, Task, TaskStatus};
+use crate::tasks::{self, Cancelled, NewTask, Reported, Task, TaskStatus};
 use watcher::Watcher;
 use wire::{ListQuery, Report, RequestProblem, TaskProblem, Tasks};
 
@@ -141,15 +141,13 @@ fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
     let stored = reports.run(Access::Write, exchange, move |connection| {
         tasks::store(connection, &new)
     })?;
-    match stored {
-        Stored::Task(task) => Ok(Response::json(&task)
-            .with_status(202)
-            .with_header("Location", format!("/api/v1/tasks/{}", task.task_id))),
-        Stored::KeyReused => Err(Problem::new(
-            422,
-            "This Idempotency-Key was used for another report. Draw a new key for each.",
-        )),
-    }
+    let task = stored.ok_or_else(|| {
+        let detail = "This Idempotency-Key was used for another report. Draw a new key for each.";
+        Problem::new(422, detail)
+    })?;
+    Ok(Response::json(&task)
+        .with_status(202)
+        .with_header("Location", format!("/api/v1/tasks/{}", task.task_id)))
 }
 
 /// Shows a task.
@@ -222,16 +220,12 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
 fn list(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
     let query: ListQuery = exchange.parameters()?;
     let limit = query.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), limit)?;
-    let filter = Filter {
-        status: query.status,
-        correlation_ids: query
-            .correlation_id
-            .map(correlation_ids)
-            .unwrap_or_default(),
-        after: query.after,
+    let ids = query.correlation_id.map(correlation_ids);
+    let ids = ids.unwrap_or_default();
+    let list = move |connection: &mut Conn| {
+        // One more tells whether there is another page.
+        tasks::list(connection, query.status, &ids, query.after, limit + 1)
     };
-    // One more tells whether there is another page.
-    let list = move |connection: &mut Conn| tasks::list(connection, &filter, limit + 1);
     let mut statuses = reports.run(Access::Read, exchange, list)?;
     let is_last = statuses.len() <= limit;
     statuses.truncate(limit);

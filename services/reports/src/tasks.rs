@@ -5,6 +5,7 @@ use foundation::jobs::{self, Job};
 use foundation::mysql::{ErrorClass, column, time, transaction};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
+use serde::de::{IntoDeserializer, value};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -46,17 +47,6 @@ impl TaskStatus {
     pub const fn has_ended(self) -> bool {
         !matches!(self, Self::Pending | Self::InWork)
     }
-
-    fn parse(name: &str) -> Option<Self> {
-        let all = [
-            Self::Pending,
-            Self::InWork,
-            Self::Completed,
-            Self::Error,
-            Self::Cancelled,
-        ];
-        all.into_iter().find(|status| status.name() == name)
-    }
 }
 
 /// A task: a report that was asked for.
@@ -97,20 +87,11 @@ pub struct NewTask {
     pub request: Vec<u8>,
 }
 
-/// What came of storing a task.
-#[derive(Debug)]
-pub enum Stored {
-    /// It is stored, now or by a request before with the same key.
-    Task(Task),
-    /// The key was used for another task.
-    KeyReused,
-}
-
-/// Stores a task together with its job, unless it is there.
+/// Stores a task together with its job, unless it is there. None if the key was used for another task.
 ///
 /// # Errors
 /// As the database says. Of a COMMIT without an answer it is not known whether it was done; the same key tells.
-pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Error> {
+pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, mysql::Error> {
     let id = Uuid::now_v7();
     match insert(connection, id, new) {
         Ok(()) => {}
@@ -123,7 +104,7 @@ pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Erro
     let select = "SELECT received_at FROM tasks WHERE id = ?";
     let row: Option<Row> = connection.exec_first(select, (id.as_bytes(),))?;
     let mut row = row.ok_or(mysql::DriverError::UnexpectedPacket)?;
-    Ok(Stored::Task(Task {
+    Ok(Some(Task {
         task_id: id,
         task_name: TASK_NAME,
         task_status: TaskStatus::Pending,
@@ -151,7 +132,7 @@ fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), mysql::E
     })
 }
 
-fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Error> {
+fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, mysql::Error> {
     let found: Option<(Uuid, String, Vec<u8>)> = connection.exec_first(
         "SELECT id, correlation_id, request
          FROM tasks
@@ -160,11 +141,9 @@ fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Stored, mysql::Err
     )?;
     let (id, correlation_id, request) = found.ok_or(mysql::DriverError::UnexpectedPacket)?;
     if (&correlation_id, &request) != (&new.correlation_id, &new.request) {
-        return Ok(Stored::KeyReused);
+        return Ok(None);
     }
-    let task = find(connection, &[id])?.pop();
-    task.map(Stored::Task)
-        .ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
+    Ok(find(connection, &[id])?.pop())
 }
 
 /// A task's columns, for `TASKS`.
@@ -189,31 +168,22 @@ pub fn find(connection: &mut Conn, ids: &[Uuid]) -> Result<Vec<Task>, mysql::Err
     rows.into_iter().map(task).collect()
 }
 
-/// Which tasks are listed.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Those of this status.
-    pub status: Option<TaskStatus>,
-    /// Those that were asked for under one of these names, in JSON.
-    pub correlation_ids: Vec<String>,
-    /// Those that were stored before this one.
-    pub after: Option<Uuid>,
-}
-
-/// The newest tasks that the filter takes, `limit` at most.
+/// The newest tasks, `limit` at most: of a status, asked for under one of these names in JSON, stored before another.
 ///
 /// # Errors
 /// As the database says.
 pub fn list(
     connection: &mut Conn,
-    filter: &Filter,
+    status: Option<TaskStatus>,
+    correlation_ids: &[String],
+    before: Option<Uuid>,
     limit: usize,
 ) -> Result<Vec<Task>, mysql::Error> {
     let mut conditions = vec!["TRUE"];
     let mut values: Vec<Value> = Vec::new();
     let in_work = "jobs.claimed_at IS NOT NULL AND jobs.available_at > UTC_TIMESTAMP(6)";
     let pending = "(jobs.claimed_at IS NULL OR jobs.available_at <= UTC_TIMESTAMP(6))";
-    match filter.status {
+    match status {
         None => {}
         Some(TaskStatus::InWork) => conditions.extend(["tasks.ended_as IS NULL", in_work]),
         Some(TaskStatus::Pending) => conditions.extend(["tasks.ended_as IS NULL", pending]),
@@ -222,15 +192,15 @@ pub fn list(
             values.push(ended.name().into());
         }
     }
-    let places = vec!["?"; filter.correlation_ids.len()].join(", ");
+    let places = vec!["?"; correlation_ids.len()].join(", ");
     let correlated = format!("tasks.correlation_id IN ({places})");
-    if !filter.correlation_ids.is_empty() {
+    if !correlation_ids.is_empty() {
         conditions.push(&correlated);
-        values.extend(filter.correlation_ids.iter().map(Value::from));
+        values.extend(correlation_ids.iter().map(Value::from));
     }
-    if let Some(after) = filter.after {
+    if let Some(before) = before {
         conditions.push("tasks.id < ?");
-        values.push(after.as_bytes().into());
+        values.push(before.as_bytes().into());
     }
     values.push(limit.into());
     let rows: Vec<Row> = connection.exec(
@@ -251,7 +221,8 @@ fn task(mut row: Row) -> Result<Task, mysql::Error> {
     let ended_as: Option<String> = column(&mut row, 1)?;
     let is_in_work: bool = column(&mut row, 7)?;
     let task_status = match ended_as {
-        Some(name) => TaskStatus::parse(&name).ok_or(mysql::DriverError::UnexpectedPacket)?,
+        Some(name) => TaskStatus::deserialize(name.into_deserializer())
+            .map_err(|_unknown: value::Error| mysql::DriverError::UnexpectedPacket)?,
         None if is_in_work => TaskStatus::InWork,
         None => TaskStatus::Pending,
     };
@@ -348,43 +319,39 @@ pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<Cancelled, mysql::Error
     })
 }
 
-/// Writes that a task is completed, in the transaction that ends its job.
+/// Writes that a task has ended, in the transaction that ends its job: completed, with its figures and the microseconds that
+/// the worker took, or failed for good with a cause.
 ///
 /// # Errors
 /// As the database says.
-pub fn complete(
+pub fn end(
     transaction: &mut Conn,
     job: &Job,
-    figures: &[u8],
-    work_us: u32,
+    outcome: Result<(&[u8], u32), &str>,
 ) -> Result<(), mysql::Error> {
+    let ended_as = match outcome {
+        Ok(_) => TaskStatus::Completed,
+        Err(_) => TaskStatus::Error,
+    };
+    let (figures, work_us) = outcome.ok().unzip();
     transaction.exec_drop(
         "UPDATE tasks
-         SET ended_as = 'completed', started_at = ?, ended_at = UTC_TIMESTAMP(6), attempts = ?, report = ?, work_us = ?
+         SET
+           ended_as = ?,
+           started_at = ?,
+           ended_at = UTC_TIMESTAMP(6),
+           attempts = ?,
+           error_message = ?,
+           report = ?,
+           work_us = ?
          WHERE id = ?",
         (
+            ended_as.name(),
             job.claimed_at.naive_utc(),
             job.attempt,
+            outcome.err(),
             figures,
             work_us,
-            job.id.as_bytes(),
-        ),
-    )
-}
-
-/// Writes that a task has failed for good, in the transaction that ends its job.
-///
-/// # Errors
-/// As the database says.
-pub fn fail(transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
-    transaction.exec_drop(
-        "UPDATE tasks
-         SET ended_as = 'error', started_at = ?, ended_at = UTC_TIMESTAMP(6), attempts = ?, error_message = ?
-         WHERE id = ?",
-        (
-            job.claimed_at.naive_utc(),
-            job.attempt,
-            cause,
             job.id.as_bytes(),
         ),
     )

@@ -118,12 +118,12 @@ impl Handler for Reporter {
     ) -> Result<(), mysql::Error> {
         done.iter().try_for_each(|(job, report)| {
             let took_us = u32::try_from(report.took.as_micros()).unwrap_or(u32::MAX);
-            tasks::complete(transaction, job, &report.figures, took_us)
+            tasks::end(transaction, job, Ok((&report.figures, took_us)))
         })
     }
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
-        tasks::fail(transaction, job, cause)
+        tasks::end(transaction, job, Err(cause))
     }
 }
 
