@@ -44,6 +44,14 @@ impl Asked {
     fn deadline(&self) -> Instant {
         self.exchange.deadline().max(self.until + LAST_LOOK)
     }
+
+    fn shown(&self, task: &Task) -> Response {
+        let applied = |wait: Duration| format!("wait={}", wait.as_secs());
+        match self.wait {
+            Some(wait) => Response::json(task).with_header("Preference-Applied", applied(wait)),
+            None => Response::json(task),
+        }
+    }
 }
 
 /// Shows tasks.
@@ -172,46 +180,29 @@ impl WatcherThread {
         self.is_failing = found.is_err();
         let now = Instant::now();
         let is_stopping = self.stopping.load(Ordering::Acquire);
-        match found {
-            Ok(tasks) => {
-                let tasks: HashMap<Uuid, Task> =
-                    tasks.into_iter().map(|task| (task.task_id, task)).collect();
-                for asked in asked {
-                    match tasks.get(&asked.id) {
-                        None => asked.exchange.answer(unknown()),
-                        Some(task)
-                            if task.task_status.has_ended()
-                                || now >= asked.until
-                                || is_stopping
-                                || self.held.len() >= MOST_HELD =>
-                        {
-                            asked.answer(task);
-                        }
-                        Some(_) => self.held.push(asked),
+        let found = found.map(|tasks| {
+            let tasks = tasks.into_iter().map(|task| (task.task_id, task));
+            tasks.collect::<HashMap<Uuid, Task>>()
+        });
+        for asked in asked {
+            let is_over = is_stopping || self.held.len() >= MOST_HELD;
+            let answer = match &found {
+                Ok(tasks) => match tasks.get(&asked.id) {
+                    None => Some(unknown().into()),
+                    Some(task) => {
+                        let is_over = is_over || now >= asked.until || task.task_status.has_ended();
+                        is_over.then(|| asked.shown(task))
                     }
+                },
+                Err(away) => {
+                    let is_over = is_over || now >= asked.deadline();
+                    is_over.then(|| Problem::from(away.clone()).into())
                 }
-            }
-            Err(away) => {
-                for asked in asked {
-                    if now >= asked.deadline() || is_stopping || self.held.len() >= MOST_HELD {
-                        asked.exchange.answer(Problem::from(away.clone()));
-                    } else {
-                        self.held.push(asked);
-                    }
-                }
+            };
+            match answer {
+                Some(answer) => asked.exchange.answer(answer),
+                None => self.held.push(asked),
             }
         }
-    }
-}
-
-impl Asked {
-    fn answer(self, task: &Task) {
-        let response = Response::json(task);
-        self.exchange.answer(match self.wait {
-            Some(wait) => {
-                response.with_header("Preference-Applied", format!("wait={}", wait.as_secs()))
-            }
-            None => response,
-        });
     }
 }
