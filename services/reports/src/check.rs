@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use crate::error::{Error, INVALID, VALID};
 use crate::say;
-use crate::store::{self, Difference};
+use crate::store;
 
 /// How many differences are told one by one.
 const TOLD: usize = 20;
@@ -31,15 +31,19 @@ pub fn run(args: &CheckArgs) -> Result<u8, Error> {
     let mut session = database.connect(&metrics)?;
     let progress = ProgressBar::new_spinner();
     let (mut phones, mut calls) = (0_u64, 0);
-    let (mut differences, mut first) = (0, Vec::new());
+    let (mut differences, mut told) = (0, String::new());
     let mut last = None;
     while let Some(phone) = store::next_phone(&mut session, last)? {
         let (of_phone, different) = store::differences(&mut session, phone)?;
         phones += 1;
         calls += of_phone;
+        for (duration_ms, there, noted) in different.iter().take(TOLD.saturating_sub(differences)) {
+            let _ = writeln!(
+                told,
+                "phone {phone}, {duration_ms} ms: {there} calls, and {noted} are noted"
+            );
+        }
         differences += different.len();
-        first.extend(different);
-        first.truncate(TOLD);
         progress.set_message(format!("{calls} calls of {phones} phones"));
         progress.tick();
         last = Some(phone);
@@ -51,27 +55,8 @@ pub fn run(args: &CheckArgs) -> Result<u8, Error> {
         ))?;
         return Ok(VALID);
     }
-    let shown = shown(&first);
     say(&format_args!(
-        "{shown}INVALID: {differences} differences, in {calls} calls of {phones} phones"
+        "{told}INVALID: {differences} differences, in {calls} calls of {phones} phones"
     ))?;
     Ok(INVALID)
-}
-
-/// A line for each.
-fn shown(differences: &[Difference]) -> String {
-    let mut text = String::new();
-    for difference in differences {
-        let Difference {
-            phone,
-            duration_ms,
-            there,
-            noted,
-        } = difference;
-        let _ = writeln!(
-            text,
-            "phone {phone}, {duration_ms} ms: {there} calls, and {noted} are noted"
-        );
-    }
-    text
 }

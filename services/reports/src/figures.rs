@@ -90,18 +90,14 @@ pub struct Tally {
 impl Tally {
     /// Adds so many calls of this duration; at least one.
     pub fn add(&mut self, duration_ms: u32, calls: u64) {
-        let DurationClasses {
-            short,
-            medium,
-            long,
-        } = &mut self.classes;
-        *if duration_ms <= SHORT_MS {
-            short
+        let class = if duration_ms <= SHORT_MS {
+            &mut self.classes.short
         } else if duration_ms <= MEDIUM_MS {
-            medium
+            &mut self.classes.medium
         } else {
-            long
-        } += calls;
+            &mut self.classes.long
+        };
+        *class += calls;
         let (shortest, longest) = self.extremes_ms.unwrap_or((duration_ms, duration_ms));
         self.extremes_ms = Some((shortest.min(duration_ms), longest.max(duration_ms)));
         let together_ms = u128::from(duration_ms) * u128::from(calls);
@@ -114,12 +110,7 @@ impl Tally {
     /// The figures of the phone whose calls these are. It is known by them, or else by `known`.
     #[must_use]
     pub fn figures(&self, phone: Phone, known: bool) -> PhoneFigures {
-        let DurationClasses {
-            short,
-            medium,
-            long,
-        } = self.classes;
-        let calls = short + medium + long;
+        let calls = self.classes.short + self.classes.medium + self.classes.long;
         let price = |duration_ms: u32| Decimal(duration_ms.into());
         PhoneFigures {
             phone,

@@ -3,18 +3,8 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-/// A duration of which there are not as many calls as are noted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Difference {
-    /// The phone.
-    pub phone: u64,
-    /// The duration.
-    pub duration_ms: u32,
-    /// How many calls there are.
-    pub there: u64,
-    /// How many calls are noted.
-    pub noted: u64,
-}
+/// A duration of which there are not as many calls as are noted: how many there are, and how many are noted.
+pub type Difference = (u32, u64, u64);
 
 /// The next phone in the order of their numbers that has calls, or for which calls are noted.
 ///
@@ -60,12 +50,7 @@ pub fn differences(
     let collect = |(mut calls, mut different): (u64, Vec<_>), (duration_ms, there, noted)| {
         calls += there;
         if there != noted {
-            different.push(Difference {
-                phone,
-                duration_ms,
-                there,
-                noted,
-            });
+            different.push((duration_ms, there, noted));
         }
         (calls, different)
     };
