@@ -10,6 +10,7 @@ use foundation::http::Problem;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Number, Value, json};
+use utoipa::ToSchema;
 
 use crate::call::Phone;
 
@@ -66,45 +67,45 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// What is wrong with a request.
-struct Fault {
+/// What cannot be taken.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Fault)]
+pub struct Refused {
     /// 400 where the form is wrong, 422 where a limit is broken.
+    #[serde(skip)]
     status: u16,
-    /// What it is about, for people.
-    place: String,
-    what: String,
-    /// As the problem shows it.
-    shown: Value,
+    /// The member of the body.
+    field: String,
+    /// Which of a list, from 0 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    index: Option<u64>,
+    /// The entry of the list, as it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<Value>,
+    /// What is wrong with it.
+    fault: String,
 }
 
 /// All that is wrong with a request.
 #[derive(Default)]
-struct Faults(Vec<Fault>);
+struct Faults(Vec<Refused>);
 
 impl Faults {
-    fn add(&mut self, status: u16, field: &str, what: impl Into<String>) {
-        let (place, what) = (format!("`{field}`"), what.into());
-        let shown = json!({ "field": field, "fault": what });
-        self.0.push(Fault {
-            status,
-            place,
-            what,
-            shown,
-        });
-    }
-
-    fn add_number(
+    /// Adds one of a member, or of an entry of its list.
+    fn add(
         &mut self,
         status: u16,
         field: &str,
-        (index, number): (usize, &Value),
-        what: &str,
+        entry: Option<(usize, &Value)>,
+        fault: impl Into<String>,
     ) {
-        self.0.push(Fault {
+        self.0.push(Refused {
             status,
-            place: format!("`{field}[{index}]`"),
-            what: what.to_owned(),
-            shown: json!({ "field": field, "index": index, "number": number, "fault": what }),
+            field: field.to_owned(),
+            index: entry.map(|(index, _)| index as u64),
+            number: entry.map(|(_, number)| number.clone()),
+            fault: fault.into(),
         });
     }
 
@@ -112,15 +113,18 @@ impl Faults {
     fn problem(self) -> Result<(), Problem> {
         let detail = match self.0.as_slice() {
             [] => return Ok(()),
-            [Fault { place, what, .. }] => format!("{place} {what}."),
+            [one] => {
+                let index = one.index.map(|index| format!("[{index}]"));
+                let index = index.unwrap_or_default();
+                format!("`{}{index}` {}.", one.field, one.fault)
+            }
             several => format!(
                 "{} things of the body cannot be taken: see `faults`.",
                 several.len()
             ),
         };
-        let status = self.0.iter().map(|fault| fault.status).min();
-        let shown: Vec<Value> = self.0.into_iter().map(|fault| fault.shown).collect();
-        Err(Problem::new(status.unwrap_or(FORM), detail).with_member("faults", shown))
+        let status = self.0.iter().map(|refused| refused.status).min();
+        Err(Problem::new(status.unwrap_or(FORM), detail).with_member("faults", json!(self.0)))
     }
 }
 
@@ -142,14 +146,14 @@ impl Members {
             let takes = format!(
                 "takes a string of up to {MOST_CORRELATION} characters, or a whole number of 64 bits"
             );
-            faults.add(status, "correlation_id", takes);
+            faults.add(status, "correlation_id", None, takes);
         }
         let [from, to] = ["from", "to"].map(|name| self.time(name, &mut faults));
         if from.zip(to).is_some_and(|(from, to)| from >= to) {
-            faults.add(LIMIT, "to", "must be later than `from`");
+            faults.add(LIMIT, "to", None, "must be later than `from`");
         }
         for unknown in self.0.keys().take(TOLD_UNKNOWN) {
-            faults.add(FORM, unknown, "is not known here");
+            faults.add(FORM, unknown, None, "is not known here");
         }
         faults.problem()?;
         Ok((ReportRequest { numbers, from, to }, id.to_string()))
@@ -160,38 +164,32 @@ impl Members {
             (Some(numbers), None) => ("numbers", numbers),
             (None, Some(numbers)) => ("phones", numbers),
             (None, None) => {
-                faults.add(FORM, "numbers", "is missing: send a list of phones");
+                faults.add(FORM, "numbers", None, "is missing: send a list of phones");
                 return Vec::new();
             }
             (Some(_), Some(_)) => {
-                faults.add(
-                    LIMIT,
-                    "phones",
-                    "means the same as `numbers`: send one of them",
-                );
+                let fault = "means the same as `numbers`: send one of them";
+                faults.add(LIMIT, "phones", None, fault);
                 return Vec::new();
             }
         };
         let Value::Array(numbers) = numbers else {
-            faults.add(FORM, field, "takes a list of phones");
+            faults.add(FORM, field, None, "takes a list of phones");
             return Vec::new();
         };
         if !(1..=MOST_NUMBERS).contains(&numbers.len()) {
             let count = numbers.len();
-            faults.add(
-                LIMIT,
-                field,
-                format!("has {count} entries; it takes 1 to {MOST_NUMBERS}"),
-            );
+            let fault = format!("has {count} entries; it takes 1 to {MOST_NUMBERS}");
+            faults.add(LIMIT, field, None, fault);
         }
         let (mut phones, mut seen) = (Vec::new(), HashSet::new());
         for entry in numbers.iter().enumerate().take(MOST_NUMBERS) {
             match phone(entry.1) {
                 Ok(phone) if seen.insert(phone) => phones.push(phone),
-                Ok(_) => faults.add_number(LIMIT, field, entry, "is there twice"),
+                Ok(_) => faults.add(LIMIT, field, Some(entry), "is there twice"),
                 Err(status) => {
-                    let what = format!("is no whole number from 0 to {}", Phone::LARGEST);
-                    faults.add_number(status, field, entry, &what);
+                    let fault = format!("is no whole number from 0 to {}", Phone::LARGEST);
+                    faults.add(status, field, Some(entry), fault);
                 }
             }
         }
@@ -202,11 +200,8 @@ impl Members {
         let time = self.0.remove(name).filter(|time| !time.is_null())?;
         let time = DateTime::<Utc>::deserialize(time);
         if time.is_err() {
-            faults.add(
-                FORM,
-                name,
-                "takes a time like 2024-01-31T00:00:00Z (RFC 3339)",
-            );
+            let fault = "takes a time like 2024-01-31T00:00:00Z (RFC 3339)";
+            faults.add(FORM, name, None, fault);
         }
         time.ok()
     }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::figures::PhoneFigures;
-use crate::request::CorrelationId;
+use crate::request::{CorrelationId, Refused};
 use crate::tasks::{Task, TaskStatus};
 
 /// Which tasks are listed.
@@ -86,22 +86,6 @@ pub(super) struct RequestProblem {
     /// Each thing that cannot be taken; absent where the body as a whole cannot.
     #[schema(nullable = false)]
     faults: Option<Vec<Refused>>,
-}
-
-/// What cannot be taken.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only the contract is derived from it")]
-#[schema(as = Fault)]
-pub(super) struct Refused {
-    /// The member of the body.
-    field: String,
-    /// Which of a list, from 0 on.
-    #[schema(nullable = false)]
-    index: Option<u64>,
-    /// The entry of the list, as it was sent.
-    number: Option<serde_json::Value>,
-    /// What is wrong with it.
-    fault: String,
 }
 
 /// A problem that tells how a task stands.
