@@ -1,7 +1,7 @@
 //! Why a command could not do its work, and the exit statuses.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use foundation::mysql::{NoPrimary, SetupError};
 
@@ -30,39 +30,21 @@ pub enum Error {
     /// The database refused, or the connection to it was lost.
     #[error("the database: {0}")]
     Database(#[from] mysql::Error),
-    /// A file cannot be opened.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
     /// A source cannot be read on. What was loaded stays, and the load can go on.
     #[error("the source: {0}")]
     Source(String),
     /// A row is no call, and `--strict` takes none of these.
-    #[error("the row at byte {at} is no call: {reason}")]
-    Malformed {
-        /// Where the row begins.
-        at: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error("the row at byte {0} is no call: {1}")]
+    Malformed(u64, String),
     /// The source is not that of the load, or may be one of which another load has stored a part: nothing of it is loaded.
     #[error("{0}")]
     OtherSource(String),
     /// Another process does the same load.
     #[error("another process goes on with load {0}, and so this one ends")]
     Overtaken(String),
-    /// The service cannot be reached.
-    #[error("no service can be reached at {url}: {reason}. Is it running?")]
-    NobodyThere {
-        /// Its URL.
-        url: String,
-        /// What went wrong.
-        reason: String,
-    },
+    /// The service cannot be reached at this URL, and why.
+    #[error("no service can be reached at {0}: {1}. Is it running?")]
+    NobodyThere(String, String),
     /// A fault of this program or of the system under it.
     #[error("{0}")]
     BrokeDown(#[from] io::Error),
@@ -71,18 +53,15 @@ pub enum Error {
 impl Error {
     /// Makes one of a file that cannot be opened.
     #[must_use]
-    pub fn file(path: &Path, source: io::Error) -> Self {
-        Self::File {
-            path: path.to_owned(),
-            source,
-        }
+    pub fn file(path: &Path, error: &io::Error) -> Self {
+        Self::BrokeDown(io::Error::other(format!("{}: {error}", path.display())))
     }
 
     /// The exit status with which the program ends.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Malformed { .. } => INVALID,
+            Self::Malformed(..) => INVALID,
             Self::Setup(SetupError::Url(_)) | Self::OtherSource(_) => USAGE,
             _ => NOT_DONE,
         }

@@ -193,7 +193,7 @@ fn read_chunk(
         match source.next_row()? {
             Some(Row::Call(call)) => calls.push(call),
             Some(Row::Malformed { at, reason }) if args.strict => {
-                return Err(Error::Malformed { at, reason });
+                return Err(Error::Malformed(at, reason));
             }
             Some(Row::Malformed { at, reason }) => {
                 after.malformed += 1;

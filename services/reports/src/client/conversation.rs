@@ -87,10 +87,9 @@ impl Conversation {
     /// Asks for the service's root: any answer shows that somebody is there.
     pub(super) async fn check_reachable(&self) -> Result<(), Error> {
         let asked = self.client.get(&self.url).timeout(CONNECT).send().await;
-        asked.map(drop).map_err(|error| Error::NobodyThere {
-            url: self.url.clone(),
-            reason: cause(&error),
-        })
+        asked
+            .map(drop)
+            .map_err(|error| Error::NobodyThere(self.url.clone(), cause(&error)))
     }
 
     /// Asks for a report until it is there, or its time is over.

@@ -150,7 +150,7 @@ fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), E
     let (id, mut alike) = match origin {
         Origin::Generator(..) => return Ok((origin.describe(), true)),
         Origin::File(path) if origin.length()?.is_some() => {
-            let hashed = source::hash(path, loads).map_err(|error| Error::file(path, error))?;
+            let hashed = source::hash(path, loads).map_err(|error| Error::file(path, &error))?;
             (store::bytes(hashed.0), hashed.1)
         }
         // It cannot be read twice.

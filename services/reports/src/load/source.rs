@@ -33,7 +33,7 @@ impl Origin<'_> {
     pub(super) fn length(self) -> Result<Option<u64>, Error> {
         match self {
             Self::File(path) => {
-                let about = std::fs::metadata(path).map_err(|error| Error::file(path, error))?;
+                let about = std::fs::metadata(path).map_err(|error| Error::file(path, &error))?;
                 Ok(about.is_file().then_some(about.len()))
             }
             Self::Stdin => Ok(None),
@@ -50,7 +50,7 @@ impl Origin<'_> {
             }
             Self::Stdin => Box::new(io::stdin()),
             Self::File(path) => {
-                Box::new(File::open(path).map_err(|error| Error::file(path, error))?)
+                Box::new(File::open(path).map_err(|error| Error::file(path, &error))?)
             }
         };
         let mut calls = JsonCalls::new(input)?;
