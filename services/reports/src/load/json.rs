@@ -1,7 +1,6 @@
 //! Calls from JSON: an array of them, or one after the other, as in JSON Lines. What is read lies in a buffer of a fixed
 //! size, however long the source is.
 
-use std::fmt;
 use std::io::{self, Read};
 
 use memchr::{memchr, memrchr};
@@ -158,14 +157,18 @@ impl<R: Read> JsonCalls<R> {
             return Ok(None);
         }
         let at = self.position();
-        let row = if self.buffer[self.next] == b'{' {
-            match self.parse::<Call>()? {
-                Parsed::Value(call) => Row::Call(call),
-                Parsed::Invalid(error) if error.is_data() => self.leave_out(at, &error)?,
-                broken => self.leave_broken(at, &broken)?,
-            }
+        let call = if self.buffer[self.next] == b'{' {
+            self.parse::<Call>()?
         } else {
-            self.leave_out(at, &NO_OBJECT)?
+            Parsed::Other(NO_OBJECT.to_owned())
+        };
+        let row = match call {
+            Parsed::Value(call) => Row::Call(call),
+            Parsed::Other(reason) => match self.parse::<IgnoredAny>()? {
+                Parsed::Broken(why) => self.leave_broken(at, why)?,
+                _ => Row::Malformed { at, reason },
+            },
+            Parsed::Broken(why) => self.leave_broken(at, why)?,
         };
         self.is_behind_row = true;
         Ok(Some(row))
@@ -217,7 +220,7 @@ impl<R: Read> JsonCalls<R> {
         }
     }
 
-    /// Reads a value, and goes behind it.
+    /// Reads a value, and goes behind it if it is one.
     fn parse<T: DeserializeOwned>(&mut self) -> Result<Parsed<T>, Error> {
         loop {
             let rest = &self.buffer[self.next..self.filled];
@@ -239,30 +242,21 @@ impl<R: Read> JsonCalls<R> {
                     self.next += end;
                     Parsed::Value(value)
                 }
-                Err(_) if is_cut && self.is_full() => Parsed::TooLong,
-                Err(error) => Parsed::Invalid(error),
+                Err(_) if is_cut && self.is_full() => Parsed::Broken(format!(
+                    "it takes more than {BUFFER_BYTES} bytes, the most of a row"
+                )),
+                Err(error) if error.is_data() => Parsed::Other(error.to_string()),
+                Err(error) => Parsed::Broken(error.to_string()),
             });
         }
     }
 
-    /// Goes behind a row that is JSON, and no call.
-    fn leave_out(&mut self, at: u64, why: &impl fmt::Display) -> Result<Row, Error> {
-        match self.parse::<IgnoredAny>()? {
-            Parsed::Value(_) => Ok(malformed(at, why)),
-            broken => self.leave_broken(at, &broken),
-        }
-    }
-
     /// Goes behind a row that cannot be read: on a line of its own that is possible.
-    fn leave_broken<T>(&mut self, at: u64, row: &Parsed<T>) -> Result<Row, Error> {
-        let why = match row {
-            Parsed::Invalid(error) => error.to_string(),
-            _ => format!("it takes more than {BUFFER_BYTES} bytes, the most of a row"),
-        };
+    fn leave_broken(&mut self, at: u64, reason: String) -> Result<Row, Error> {
         match self.form {
-            Form::Lines => self.skip_line().map(|()| malformed(at, &why)),
+            Form::Lines => self.skip_line().map(|()| Row::Malformed { at, reason }),
             Form::Array => Err(Error::Source(format!(
-                "the row at byte {at} cannot be read as JSON: {why}"
+                "the row at byte {at} cannot be read as JSON: {reason}"
             ))),
         }
     }
@@ -312,9 +306,10 @@ impl<R: Read> JsonCalls<R> {
 /// What a value turned out to be.
 enum Parsed<T> {
     Value(T),
-    Invalid(serde_json::Error),
-    /// Its end does not fit into the buffer.
-    TooLong,
+    /// It is JSON, and no `T`, for this reason.
+    Other(String),
+    /// It is no JSON, or its end does not fit into the buffer.
+    Broken(String),
 }
 
 /// Whether an error lies at the end of what there is. A number that is cut off, as in `-` or `1e`, is no end to the parser.
@@ -329,13 +324,6 @@ fn read(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other,
         }
-    }
-}
-
-fn malformed(at: u64, why: &impl fmt::Display) -> Row {
-    Row::Malformed {
-        at,
-        reason: why.to_string(),
     }
 }
 
