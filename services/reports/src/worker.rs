@@ -12,7 +12,6 @@ use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
 
-use crate::call::Phone;
 use crate::figures::PhoneFigures;
 use crate::request::ReportRequest;
 use crate::store::{self, Period, Reading, SCHEMA};
@@ -60,12 +59,6 @@ struct Reporter {
     reading: Reading,
 }
 
-/// A report that is made: its figures in JSON, and how long that took.
-struct Report {
-    figures: Vec<u8>,
-    took: Duration,
-}
-
 impl Reporter {
     /// Reads what is asked for. Of calls phone by phone, as each question to the database has a bound of time.
     fn figures(&self, request: &ReportRequest) -> Result<Vec<PhoneFigures>, WorkError> {
@@ -78,47 +71,41 @@ impl Reporter {
         };
         let mut all = Vec::with_capacity(request.numbers.len());
         for phones in request.numbers.chunks(at_a_time.max(1)) {
-            let phones: Vec<Phone> = phones.to_vec();
+            let phones = phones.to_vec();
             let query =
                 move |connection: &mut Conn| store::figures(connection, &phones, period, reading);
-            let figures = self
-                .pool
-                .run(Access::Read, Instant::now() + PATIENCE, query);
-            let failed = |away: DatabaseAway| {
-                let incident = away.incident;
-                WorkError::Retry(format!(
-                    "the database failed; the log tells why, by {incident}"
-                ))
-            };
-            all.extend(figures.map_err(failed)?);
+            let deadline = Instant::now() + PATIENCE;
+            let figures = self.pool.run(Access::Read, deadline, query);
+            all.extend(figures.map_err(|DatabaseAway { incident, .. }| {
+                let cause = format!("the database failed; the log tells why, by {incident}");
+                WorkError::Retry(cause)
+            })?);
         }
         Ok(all)
     }
 }
 
 impl Handler for Reporter {
-    type Outcome = Report;
+    /// The figures in JSON, and how many microseconds they took.
+    type Outcome = (Vec<u8>, u32);
 
-    fn work(&self, job: &Job) -> Result<Report, WorkError> {
+    fn work(&self, job: &Job) -> Result<Self::Outcome, WorkError> {
         let begun = Instant::now();
         let request: ReportRequest = serde_json::from_slice(&job.payload)
             .map_err(|error| WorkError::Fatal(format!("the request cannot be read: {error}")))?;
         let figures = self.figures(&request)?;
         let figures = serde_json::to_vec(&figures).expect("figures can be serialized");
-        Ok(Report {
-            figures,
-            took: begun.elapsed(),
-        })
+        let took_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+        Ok((figures, took_us))
     }
 
     fn complete(
         &self,
         transaction: &mut Conn,
-        done: &[(&Job, &Report)],
+        done: &[(&Job, &Self::Outcome)],
     ) -> Result<(), mysql::Error> {
-        done.iter().try_for_each(|(job, report)| {
-            let took_us = u32::try_from(report.took.as_micros()).unwrap_or(u32::MAX);
-            tasks::end(transaction, job, Ok((&report.figures, took_us)))
+        done.iter().try_for_each(|(job, (figures, took_us))| {
+            tasks::end(transaction, job, Ok((figures, *took_us)))
         })
     }
 
