@@ -147,20 +147,20 @@ fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), E
         .iter()
         .find(is_open)
         .map(|load| (load.id.clone(), load.state.calls));
-    let (id, mut alike) = match origin {
+    let (id, alike) = match origin {
         Origin::Generator(..) => return Ok((origin.describe(), true)),
         Origin::File(path) if origin.length()?.is_some() => {
             let hashed = source::hash(path, loads).map_err(|error| Error::file(path, &error))?;
             (store::bytes(hashed.0), hashed.1)
         }
         // It cannot be read twice.
-        Origin::File(_) | Origin::Stdin => (Uuid::now_v7().to_string(), Vec::new()),
+        Origin::File(_) | Origin::Stdin => (Uuid::now_v7().to_string(), None),
     };
     let known = store::find_load(session, &id)?;
     if known.as_ref().is_some_and(|load| !load.is_taken_over()) {
         return Ok((id, true));
     }
-    if let Some(load) = alike.pop() {
+    if let Some(load) = alike {
         tracing::info!(
             load = load.id,
             calls = load.state.calls,

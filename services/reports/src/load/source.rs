@@ -1,7 +1,7 @@
 //! Where calls come from, and how far they are read.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -61,34 +61,22 @@ impl Origin<'_> {
     }
 }
 
-/// The hash of a file, and which of the loads, in the order of how far they have come, have loaded what it begins with. Two
-/// files of one name and length need not hold the same, say those of two days.
-pub(super) fn hash(path: &Path, loads: Vec<Load>) -> io::Result<(u128, Vec<Load>)> {
+/// The hash of a file, and which of the loads, in the order of how far they have come, has loaded the most of what it begins
+/// with. Two files of one name and length need not hold the same, say those of two days.
+pub(super) fn hash(path: &Path, loads: Vec<Load>) -> io::Result<(u128, Option<Load>)> {
     let mut file = BufReader::with_capacity(HASHED_BYTES, File::open(path)?);
     let (mut hash, mut at) = (Xxh3::new(), 0);
-    let mut alike = Vec::new();
-    let mut loads = loads.into_iter().peekable();
-    loop {
-        let read = file.fill_buf()?;
-        let to_load = loads
-            .peek()
-            .map_or(u64::MAX, |load| load.state.position - at);
-        let length = read
-            .len()
-            .min(usize::try_from(to_load).unwrap_or(usize::MAX));
-        let is_end = read.is_empty();
-        hash.update(&read[..length]);
-        file.consume(length);
-        at += length as u64;
-        while let Some(load) = loads.next_if(|load| load.state.position == at) {
-            if load.state.source == store::bytes(hash.digest128()) {
-                alike.push(load);
-            }
-        }
-        if is_end {
-            return Ok((hash.digest128(), alike));
+    let mut alike = None;
+    for load in loads {
+        let to_load = load.state.position - at;
+        at += io::copy(&mut file.by_ref().take(to_load), &mut hash)?;
+        let is_there = load.state.position == at;
+        if is_there && load.state.source == store::bytes(hash.digest128()) {
+            alike = Some(load);
         }
     }
+    io::copy(&mut file, &mut hash)?;
+    Ok((hash.digest128(), alike))
 }
 
 /// Bytes that are read at once for the hash.
