@@ -134,7 +134,7 @@ impl Hosts {
         let deadline = Instant::now() + self.connect_timeout;
         let mut reasons: Vec<Unfit> = self.all.iter().map(|_| Unfit::Silent).collect();
         let (answer_to, answers) = channel();
-        self.ask(first, &answer_to);
+        self.ask(first, &answer_to, Self::connect_to);
         // The others need time as well.
         match answers.recv_timeout(HEAD_START.min(self.connect_timeout / 2)) {
             Ok((_, Ok(connection))) => return Ok((first, connection)),
@@ -142,7 +142,7 @@ impl Hosts {
             Err(_late) => {}
         }
         for other in (0..self.all.len()).filter(|&index| index != first) {
-            self.ask(other, &answer_to);
+            self.ask(other, &answer_to, Self::connect_to);
         }
         drop(answer_to);
         let time_left = || deadline.saturating_duration_since(Instant::now());
@@ -158,13 +158,18 @@ impl Hosts {
 
     /// Asks a host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may
     /// take. One thread at a time: what was asked earlier may still be without an answer.
-    fn ask(self: &Arc<Self>, index: usize, answer_to: &Sender<Answer>) {
+    fn ask(
+        self: &Arc<Self>,
+        index: usize,
+        answer_to: &Sender<Answer>,
+        connect: impl FnOnce(&Self, &Host) -> Result<Conn, Unfit> + Send + 'static,
+    ) {
         let (hosts, answer_to) = (Arc::clone(self), answer_to.clone());
         let question = move || {
             let Some(asked) = hosts.all[index].asked.try_lock() else {
                 return;
             };
-            let answer = hosts.connect_to(&hosts.all[index]);
+            let answer = connect(&hosts, &hosts.all[index]);
             drop(asked);
             // If another host was faster, nobody waits for this one.
             let _ = answer_to.send((index, answer));
@@ -256,6 +261,37 @@ fn to_each_address(options: &Opts, addresses: &[SocketAddr]) -> Vec<Opts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_while_a_host_is_asked_does_not_exclude_it() {
+        let nobody = OptsBuilder::new()
+            .ip_or_hostname(Some("127.0.0.1"))
+            .tcp_port(1)
+            .prefer_socket(false);
+        let second = Duration::from_secs(1);
+        let timeouts = Timeouts {
+            connect: second,
+            answer: second,
+        };
+        let hosts = Hosts::new(vec![nobody.into()], timeouts);
+        let (answer_to, answers) = channel();
+        let (panics_to, panics) = channel::<()>();
+        hosts.ask(0, &answer_to, move |_, _| {
+            drop(panics_to);
+            panic!("by the test")
+        });
+        // Until it is about to panic.
+        let _closed = panics.recv();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let answer = loop {
+            hosts.ask(0, &answer_to, Hosts::connect_to);
+            match answers.recv_timeout(Duration::from_millis(100)) {
+                Err(_late) if Instant::now() < deadline => {}
+                answer => break answer,
+            }
+        };
+        assert!(matches!(answer, Ok((0, Err(Unfit::Failed(_))))));
+    }
 
     #[test]
     fn each_address_of_a_name_gets_a_share_of_the_time_and_the_name_stays() {
