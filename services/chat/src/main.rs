@@ -1,5 +1,6 @@
 //! The chat's processes. No logic.
 
+use std::io;
 use std::process::ExitCode;
 
 use chat::config::{Command, Config};
@@ -17,17 +18,25 @@ use foundation::telemetry::{Program, Registry};
 fn main() -> ExitCode {
     let config: Config = config::parse("CHAT");
     match config.command {
-        Command::Web(options) => serve("chat_web", &options.server, |database, registry| {
-            Web::start(database, options.allowed_origins.clone(), registry)
-        }),
-        Command::Messager(options) => {
-            serve("chat_messager", &options.server, |database, registry| {
-                Messager::start(database, options.reply_timeout, registry)
+        Command::Web(options) => {
+            serve("chat_web", "chat", &options.server, |database, registry| {
+                Web::start(database, options.allowed_origins.clone(), registry)
             })
         }
-        Command::Worker(options) => serve("chat_worker", &options.server, |database, registry| {
-            ProofService::start(database, options.pow_bits, options.threads(), registry)
-        }),
+        Command::Messager(options) => serve(
+            "chat_messager",
+            "messager",
+            &options.server,
+            |database, registry| Messager::start(database, options.reply_timeout, registry),
+        ),
+        Command::Worker(options) => serve(
+            "chat_worker",
+            "worker",
+            &options.server,
+            |database, registry| {
+                ProofService::start(database, options.pow_bits, options.threads(), registry)
+            },
+        ),
         Command::Verify(options) => verify::run(&options),
         Command::Load(options) => load::run(&options),
     }
@@ -35,13 +44,15 @@ fn main() -> ExitCode {
 
 fn serve<S: Service>(
     name: &'static str,
+    what: &str,
     options: &ServerArgs,
-    start: impl FnOnce(&Database, &Registry) -> Result<S, Failure>,
+    start: impl FnOnce(&Database, &Registry) -> io::Result<S>,
 ) -> ExitCode {
     let program =
         Program::new(name, env!("CARGO_PKG_VERSION")).built_from(env!("DUMMY_MESSENGER_BUILD"));
     service::main(program, options, |registry| {
         let database = options.database.open(&SCHEMA, registry)?;
         start(&database, registry)
+            .map_err(|error| Failure::new(&format!("cannot start the {what}: {error}")))
     })
 }

@@ -1,10 +1,11 @@
 //! What clients send, parsed; what is stored, rendered.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 /// The room of the minute's greeting.
@@ -29,14 +30,14 @@ pub struct RoomId(pub u32);
 
 /// The name of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomName(String);
+pub struct RoomName(Arc<str>);
 
 impl RoomName {
     /// # Errors
     /// If it has no character, or too many.
-    pub fn parse(name: String) -> Result<Self, Refused> {
-        within(&name, MOST_ROOM_NAME)
-            .then_some(Self(name))
+    pub fn parse(name: &str) -> Result<Self, Refused> {
+        within(name, MOST_ROOM_NAME)
+            .then(|| Self(name.into()))
             .ok_or(Refused::RoomName)
     }
 
@@ -257,61 +258,21 @@ fn within(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.chars().count())
 }
 
-/// A message as it is stored.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// The room that it stands in.
-    pub room: RoomId,
-    /// Its number in the room, from 1 on, without a hole.
-    pub seq: u64,
-    /// Its own id, or that of the message that it answers.
-    pub id: Uuid,
-    /// What it is.
-    pub kind: String,
-    /// Who says it.
-    pub username: String,
-    /// What is said.
-    pub text: String,
-    /// The proof, in JSON.
-    pub proof: Option<String>,
-    /// When it was stored, by the database's clock.
-    pub sent_at: DateTime<Utc>,
-}
+/// The number of a stored message, and the frame that shows it.
+pub type Frame = (u64, Utf8Bytes);
 
-/// What clients are shown. The first clients read `username` and `message` alone.
+/// What clients are shown of a stored message. The first clients read `username` and `message` alone.
 #[derive(Serialize)]
-struct Shown<'a> {
-    username: &'a str,
-    message: &'a str,
-    seq: u64,
-    group_name: &'a str,
-    sent_at: String,
-    kind: &'a str,
-    id: Uuid,
+pub(crate) struct Shown<'a> {
+    pub(crate) username: String,
+    pub(crate) message: String,
+    pub(crate) seq: u64,
+    pub(crate) group_name: &'a str,
+    pub(crate) sent_at: String,
+    pub(crate) kind: String,
+    pub(crate) id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
-    proof: Option<&'a RawValue>,
-}
-
-impl Message {
-    /// The frame that shows it.
-    #[must_use]
-    pub fn frame(&self, room: &str) -> String {
-        let proof = self
-            .proof
-            .as_deref()
-            .and_then(|json| serde_json::from_str(json).ok());
-        let shown = Shown {
-            username: &self.username,
-            message: &self.text,
-            seq: self.seq,
-            group_name: room,
-            sent_at: self.sent_at.to_rfc3339_opts(SecondsFormat::Micros, true),
-            kind: &self.kind,
-            id: self.id,
-            proof,
-        };
-        serde_json::to_string(&shown).expect("it has no maps")
-    }
+    pub(crate) proof: Option<Box<RawValue>>,
 }
 
 #[cfg(test)]
@@ -397,7 +358,7 @@ mod tests {
             (&"ä".repeat(64), true),
             (&"r".repeat(65), false),
         ] {
-            assert_eq!(RoomName::parse(name.to_owned()).is_ok(), taken, "{name}");
+            assert_eq!(RoomName::parse(name).is_ok(), taken, "{name}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The messager: answers reversed, hands on what is to be proved, and shows what came of it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,6 @@ use foundation::backoff::Backoff;
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
 use foundation::mysql::{Access, Database, Pool};
-use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
 use serde::de::DeserializeOwned;
@@ -46,9 +46,8 @@ impl Messager {
         database: &Database,
         reply_timeout: Duration,
         registry: &Registry,
-    ) -> Result<Self, Failure> {
+    ) -> io::Result<Self> {
         let pool = database.pool("replies", CALL_CONNECTIONS);
-        let cannot = |error| Failure::new(&format!("cannot start the messager: {error}"));
         let limits = WorkerLimits {
             claims: CLAIMS,
             ..WorkerLimits::threads(1)
@@ -59,15 +58,13 @@ impl Messager {
             limits,
             Arc::new(Answerer),
             registry,
-        )
-        .map_err(cannot)?;
+        )?;
         let caller = Arc::new(Caller {
             pool: pool.clone(),
             reply_timeout,
         });
         let limits = WorkerLimits::threads(CALLS);
-        let calls =
-            Worker::start(database, CALL_QUEUE, limits, caller, registry).map_err(cannot)?;
+        let calls = Worker::start(database, CALL_QUEUE, limits, caller, registry)?;
         Ok(Self {
             pool,
             answers,

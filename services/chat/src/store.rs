@@ -4,12 +4,14 @@ mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::SecondsFormat;
 use foundation::mysql::{Schema, column, has_relations, time, transaction};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::message::{Kind, Message, NewMessage, RoomId, RoomName};
+use crate::message::{Frame, Kind, NewMessage, RoomId, RoomName, Shown};
 use crate::question::Question;
 
 pub use turns::{Called, called, hand_on};
@@ -70,16 +72,17 @@ pub fn last_seqs(
         .collect())
 }
 
-/// Up to `most` messages of a room that follow `after`, in order.
+/// Up to `most` messages of a room with this name that follow `after`, in order, as they are shown.
 ///
 /// # Errors
 /// As the database says.
-pub fn messages(
+pub fn frames(
     connection: &mut Conn,
     room: RoomId,
+    name: &RoomName,
     after: u64,
     most: usize,
-) -> Result<Vec<Message>, mysql::Error> {
+) -> Result<Vec<Frame>, mysql::Error> {
     let rows: Vec<Row> = connection.exec(
         "SELECT seq, id, kind, username, text, proof, sent_at
          FROM messages
@@ -88,19 +91,22 @@ pub fn messages(
          LIMIT ?",
         (room.0, after, most),
     )?;
-    let message = |mut row| {
-        Ok(Message {
-            room,
+    let frame = |mut row| {
+        let proof: Option<String> = column(&mut row, 5)?;
+        let shown = Shown {
             seq: column(&mut row, 0)?,
             id: column(&mut row, 1)?,
             kind: column(&mut row, 2)?,
             username: column(&mut row, 3)?,
-            text: column(&mut row, 4)?,
-            proof: column(&mut row, 5)?,
-            sent_at: time(&mut row, 6)?,
-        })
+            message: column(&mut row, 4)?,
+            proof: proof.and_then(|json| RawValue::from_string(json).ok()),
+            sent_at: time(&mut row, 6)?.to_rfc3339_opts(SecondsFormat::Micros, true),
+            group_name: name.as_str(),
+        };
+        let frame = serde_json::to_string(&shown).expect("it has no maps");
+        Ok((shown.seq, frame.into()))
     };
-    rows.into_iter().map(message).collect()
+    rows.into_iter().map(frame).collect()
 }
 
 /// What became of a message.

@@ -20,23 +20,22 @@ mod greeting;
 mod metrics;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded};
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Service};
 use foundation::mysql::{Database, Pool};
-use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use foundation::thread_pool::ThreadPool;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use event_loop::EventLoop;
-use greeting::Greeter;
 use metrics::WebMetrics;
 use rooms::Rooms;
-use socket::Joining;
-use tail::Tail;
+use socket::{Joining, Reason};
 use writer::Writer;
 
 /// Sockets of one process at most. Each holds three descriptors, and a thread of the edge that sleeps.
@@ -46,7 +45,7 @@ const JOIN_THREADS: usize = 8;
 /// How long the last frames may take to leave when the server stops, before connections are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What clients are told then.
-const GOOD_BYE: &str = "The server stops. Come back.";
+const GOOD_BYE: Reason = (CloseCode::Away, "The server stops. Come back.");
 
 /// What all parts share.
 struct Shared {
@@ -54,8 +53,7 @@ struct Shared {
     rooms: Rooms,
     event_loop: EventLoop,
     writer: Writer,
-    tail: Tail,
-    joins: ThreadPool<Joining>,
+    joins: ThreadPool<(Arc<Shared>, Joining)>,
     metrics: WebMetrics,
     /// Names sockets in this process.
     next_socket: AtomicU64,
@@ -65,7 +63,11 @@ struct Shared {
 /// The outer process.
 pub struct Web {
     shared: Arc<Shared>,
-    greeter: Greeter,
+    writer: JoinHandle<()>,
+    tail: JoinHandle<()>,
+    event_loop: JoinHandle<()>,
+    /// The thread that greets ends when this is gone.
+    greeter: Sender<()>,
     allowed_origins: Vec<String>,
 }
 
@@ -78,45 +80,45 @@ impl Web {
         database: &Database,
         allowed_origins: Vec<String>,
         registry: &Registry,
-    ) -> Result<Self, Failure> {
-        Self::begin(database, allowed_origins, registry)
-            .map_err(|error| Failure::new(&format!("cannot start the chat: {error}")))
-    }
-
-    fn begin(
-        database: &Database,
-        allowed_origins: Vec<String>,
-        registry: &Registry,
     ) -> io::Result<Self> {
-        let event_loop = EventLoop::new()?;
-        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
+        let shared = Arc::new(Shared {
             pool: database.pool("chat", crate::store::CONNECTIONS),
             rooms: Rooms::default(),
-            event_loop,
-            writer: Writer::default(),
-            tail: Tail::default(),
-            joins: {
-                let shared = Weak::clone(shared);
-                ThreadPool::new("join", JOIN_THREADS, move |joining: Joining| {
-                    if let Some(shared) = shared.upgrade() {
-                        join::run(&shared, joining);
-                    }
-                })
-            },
+            event_loop: EventLoop::new()?,
+            writer: Writer::new(),
+            joins: ThreadPool::new("join", JOIN_THREADS, |(shared, joining)| {
+                join::run(&shared, joining);
+            }),
             metrics: WebMetrics::new(registry),
             next_socket: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
-        writer::start(&shared, event_loop::refuse)?;
-        tail::start(&shared)?;
-        event_loop::start(&shared)?;
-        let greeter = greeting::start(&shared)?;
+        // The tail ends after the writer, whose side is gone then.
+        let (stored, news) = bounded(1);
+        let (greeter, stopped) = bounded(0);
+        let write = move |shared: &_| writer::run(shared, &stored, event_loop::refuse);
+        spawn(&shared, "greeter", move |shared| {
+            greeting::run(shared, &stopped);
+        })?;
         Ok(Self {
-            shared,
+            writer: spawn(&shared, "writer", write)?,
+            tail: spawn(&shared, "tail", move |shared| tail::run(shared, &news))?,
+            event_loop: spawn(&shared, "event-loop", event_loop::run)?,
             greeter,
             allowed_origins,
+            shared,
         })
     }
+}
+
+fn spawn(
+    shared: &Arc<Shared>,
+    name: &str,
+    run: impl FnOnce(&Arc<Shared>) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || run(&shared))
 }
 
 impl Service for Web {
@@ -139,43 +141,41 @@ impl Service for Web {
 
     fn observe(&self) {
         self.shared.pool.observe();
-        let (sockets, waiting) = (self.shared.event_loop.len(), self.shared.writer.len());
-        self.shared.metrics.observe(sockets, waiting);
+        self.shared.metrics.observe(self.shared.writer.len());
     }
 
     /// From now on nothing that clients send is taken.
     fn stopping(&self) {
         self.shared.stopping.store(true, Ordering::Release);
-        self.greeter.stop();
     }
 
     /// Stores what was taken, shows it, and says good-bye.
     fn finish(self, deadline: Instant) {
-        self.shared.writer.finish(deadline);
-        self.shared.tail.finish();
+        drop(self.greeter);
+        self.shared.writer.stop(deadline);
+        let _panicked = (self.writer.join(), self.tail.join());
         // Who is still to enter is told by the thread that sees to it, if not here: nobody waits for a database that is away.
         for socket in self.shared.event_loop.all() {
-            let standing = socket.close(CloseCode::Away, GOOD_BYE);
-            event_loop::settle(&self.shared, &socket, false, standing);
+            event_loop::settle(&self.shared, &socket, socket.close(GOOD_BYE));
         }
         let farewell = deadline.min(Instant::now() + FAREWELL);
-        self.shared.event_loop.finish(farewell);
+        self.shared.event_loop.stop(farewell);
+        let _panicked = self.event_loop.join();
     }
 }
 
 /// `GET /chat/ws/{client_id}`: opens a socket.
 fn open(web: &Web, exchange: Exchange) {
     let accepted = handshake::accept(&exchange, &web.allowed_origins)
-        .and_then(|accepted| Ok((accepted, web.shared.metrics.count_socket()?)));
-    let (accepted, counted) = match accepted {
+        .and_then(|(key, wanted)| Ok((key, wanted, web.shared.metrics.count_socket()?)));
+    let (key, wanted, counted) = match accepted {
         Ok(accepted) => accepted,
         Err(problem) => return exchange.answer(problem),
     };
-    let headers = vec![("Sec-WebSocket-Accept", accepted.key)];
+    let headers = vec![("Sec-WebSocket-Accept", key)];
     let shared = Arc::clone(&web.shared);
-    let wanted = accepted.wanted;
     exchange.upgrade("websocket", headers, move |connection| {
         let joining = Joining::First(connection, wanted, counted);
-        shared.joins.submit(joining);
+        shared.joins.submit((Arc::clone(&shared), joining));
     });
 }

@@ -1,12 +1,12 @@
 //! The worker: looks for proofs, one at a time, on all cores.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
 use foundation::mysql::{Database, Pool};
-use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
 use prometheus::IntCounter;
@@ -32,18 +32,16 @@ impl ProofService {
         bits: u8,
         threads: usize,
         registry: &Registry,
-    ) -> Result<Self, Failure> {
+    ) -> io::Result<Self> {
         let prover = Prover {
             bits,
             threads,
             tried: registry.counter("hashes_total", "Nonces tried in the search for proofs"),
         };
         let limits = WorkerLimits::threads(1);
-        let worker = Worker::start(database, PROOF_QUEUE, limits, Arc::new(prover), registry)
-            .map_err(|error| Failure::new(&format!("cannot start the worker: {error}")))?;
         Ok(Self {
             pool: database.pool("checks", 1),
-            worker,
+            worker: Worker::start(database, PROOF_QUEUE, limits, Arc::new(prover), registry)?,
         })
     }
 }

@@ -3,19 +3,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use tungstenite::protocol::frame::coding::CloseCode;
 use uuid::Uuid;
 
-use super::socket::{Entering, Joining, LATE, NO_ROOM, Socket, Standing};
-use super::{Shared, writer};
+use super::Shared;
+use super::socket::{Joining, NO_ROOM, Socket, Standing};
 use crate::message::{NewMessage, Refused};
 
 /// How often it is seen what time brings: pings, and who is silent for too long.
@@ -23,13 +22,16 @@ const TICK: Duration = Duration::from_secs(1);
 /// Sockets that are told of at once.
 const EVENTS: usize = 256;
 
+/// What the system tells of a socket: that more has come to be read, or that it takes more of what waits to be written. Each
+/// change once, whatever was made of it, so that nothing else is to be told to the system when something waits.
+const CHANGES: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::ET);
+
 /// All sockets, and what the system tells of them.
 pub(super) struct EventLoop {
     epoll: OwnedFd,
     sockets: Mutex<HashMap<u64, Arc<Socket>>>,
     /// Set when it is to end: without sockets, or at this moment.
-    end: Mutex<Option<Instant>>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    end: OnceLock<Instant>,
 }
 
 impl EventLoop {
@@ -37,14 +39,8 @@ impl EventLoop {
         Ok(Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             sockets: Mutex::default(),
-            end: Mutex::default(),
-            thread: Mutex::default(),
+            end: OnceLock::new(),
         })
-    }
-
-    /// How many sockets there are.
-    pub(super) fn len(&self) -> usize {
-        self.sockets.lock().len()
     }
 
     /// All sockets.
@@ -57,66 +53,44 @@ impl EventLoop {
         self.sockets.lock().get(&socket).map(Arc::clone)
     }
 
-    /// Reads from a socket from now on.
+    /// Attends to a socket from now on.
     pub(super) fn add(&self, socket: &Arc<Socket>) -> io::Result<()> {
         self.sockets.lock().insert(socket.id, Arc::clone(socket));
         let data = EventData::new_u64(socket.id);
-        let added =
-            socket.with_descriptor(|it, _unsent| epoll::add(&self.epoll, it, data, EventFlags::IN));
+        let added = socket.with_descriptor(|it| epoll::add(&self.epoll, it, data, CHANGES));
         if added.is_err() {
             self.sockets.lock().remove(&socket.id);
         }
         Ok(added?)
     }
 
-    /// Tells the system what is wanted to be known of a socket, after it was written to. As it is now: another thread may have
-    /// written since.
-    pub(super) fn watch(&self, socket: &Socket) {
+    /// Has the system tell again of a socket that there is something to read.
+    fn remind(&self, socket: &Socket) {
         let data = EventData::new_u64(socket.id);
         // It fails for one that is gone.
-        let _gone = socket.with_descriptor(|it, unsent| {
-            let flags = if unsent {
-                EventFlags::IN | EventFlags::OUT
-            } else {
-                EventFlags::IN
-            };
-            epoll::modify(&self.epoll, it, data, flags)
-        });
+        let _gone = socket.with_descriptor(|it| epoll::modify(&self.epoll, it, data, CHANGES));
     }
 
-    /// Waits until all sockets are gone, at most until then, and ends the thread.
-    pub(super) fn finish(&self, until: Instant) {
-        *self.end.lock() = Some(until);
-        if let Some(thread) = self.thread.lock().take() {
-            let _panicked = thread.join();
-        }
+    /// Ends the thread when all sockets are gone, or then.
+    pub(super) fn stop(&self, until: Instant) {
+        let _stopped_before = self.end.set(until);
     }
 
     fn is_over(&self) -> bool {
-        let end = *self.end.lock();
-        end.is_some_and(|end| Instant::now() >= end || self.sockets.lock().is_empty())
+        let is_over = |end: &Instant| Instant::now() >= *end || self.sockets.lock().is_empty();
+        self.end.get().is_some_and(is_over)
     }
 }
 
-/// Starts the thread.
-pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
-    let inner = Arc::clone(shared);
-    let thread = std::thread::Builder::new()
-        .name("event-loop".to_owned())
-        .spawn(move || run(&inner))?;
-    *shared.event_loop.thread.lock() = Some(thread);
-    Ok(())
-}
-
-fn run(shared: &Shared) {
+/// Attends to all sockets.
+pub(super) fn run(shared: &Arc<Shared>) {
     let event_loop = &shared.event_loop;
     let mut events = Vec::with_capacity(EVENTS);
     let mut ticked = Instant::now();
     while !event_loop.is_over() {
-        let wait = if event_loop.end.lock().is_some() {
-            TICK / 100
-        } else {
-            TICK.saturating_sub(ticked.elapsed())
+        let wait = match event_loop.end.get() {
+            Some(_) => TICK / 100,
+            None => TICK.saturating_sub(ticked.elapsed()),
         };
         let wait = Timespec::try_from(wait).ok();
         // It fails when a signal interrupts it.
@@ -126,32 +100,25 @@ fn run(shared: &Shared) {
             wait.as_ref(),
         );
         for event in events.drain(..) {
-            let (id, flags) = (event.data.u64(), event.flags);
-            if let Some(socket) = event_loop.get(id) {
-                attend(shared, &socket, flags);
+            if let Some(socket) = event_loop.get(event.data.u64()) {
+                attend(shared, &socket);
             }
         }
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();
             for socket in event_loop.all() {
-                let standing = socket.tick(ticked);
-                settle(shared, &socket, false, standing);
-                close_late(shared, &socket, ticked);
+                settle(shared, &socket, socket.tick(ticked));
             }
         }
     }
 }
 
-/// Reads from a socket and writes to it, as the system says it can.
-pub(super) fn attend(shared: &Shared, socket: &Socket, flags: EventFlags) {
-    let had_unsent = flags.contains(EventFlags::OUT);
-    if had_unsent {
-        let standing = socket.write();
-        settle(shared, socket, had_unsent, standing);
-    }
-    if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-        let standing = socket.read(|frame| take(shared, socket, frame));
-        settle(shared, socket, false, standing);
+/// Reads from a socket, and writes what waits.
+pub(super) fn attend(shared: &Arc<Shared>, socket: &Arc<Socket>) {
+    let standing = socket.read(|frame| take(shared, socket, frame));
+    settle(shared, socket, standing);
+    if socket.has_more() {
+        shared.event_loop.remind(socket);
     }
 }
 
@@ -164,59 +131,38 @@ fn take(shared: &Shared, socket: &Socket, frame: &str) -> Result<(), Refused> {
     if socket.room == NO_ROOM {
         return Err(Refused::Busy);
     }
-    writer::submit(shared, message, socket.id)
+    shared.writer.submit(message, Some(socket.id))
 }
 
-/// Acts on what became of a socket: watches it further, or forgets it and tells its room.
-pub(super) fn settle(shared: &Shared, socket: &Socket, had_unsent: bool, standing: Standing) {
+/// Acts on what became of a socket: has the next part of its history sent, if there is one, when the part before is written;
+/// or forgets it and tells its room.
+pub(super) fn settle(shared: &Arc<Shared>, socket: &Arc<Socket>, standing: Standing) {
     match standing {
-        Standing::Open { unsent } => {
-            if unsent != had_unsent {
-                shared.event_loop.watch(socket);
-            }
-            if !unsent {
-                go_on(shared, socket);
+        Standing::Unsent => {}
+        Standing::Written => {
+            if let Some(deadline) = socket.entering.lock().take() {
+                let joining = Joining::Next(Arc::clone(socket), deadline);
+                shared.joins.submit((Arc::clone(shared), joining));
             }
         }
         Standing::Gone => {
-            let removed = shared.event_loop.sockets.lock().remove(&socket.id);
-            let Some(removed) = removed else {
+            let event_loop = &shared.event_loop;
+            if event_loop.sockets.lock().remove(&socket.id).is_none() {
                 return;
-            };
-            let _gone =
-                removed.with_descriptor(|it, _unsent| epoll::delete(&shared.event_loop.epoll, it));
-            shared.rooms.leave(&removed);
-            if removed.room != NO_ROOM && !shared.stopping.load(Ordering::Acquire) {
-                writer::submit_notice(shared, NewMessage::left(removed.room, removed.client));
+            }
+            let _gone = socket.with_descriptor(|it| epoll::delete(&event_loop.epoll, it));
+            shared.rooms.leave(socket);
+            if socket.room != NO_ROOM && !shared.stopping.load(Ordering::Acquire) {
+                let left = NewMessage::left(socket.room, socket.wanted.client);
+                let _stopping = shared.writer.submit(left, None);
             }
         }
     }
 }
 
 /// Tells a client, if it is still there, that its message was not taken.
-pub(super) fn refuse(shared: &Shared, socket: u64, refused: &Refused, id: Uuid) {
+pub(super) fn refuse(shared: &Arc<Shared>, socket: u64, refused: &Refused, id: Uuid) {
     if let Some(socket) = shared.event_loop.get(socket) {
-        let standing = socket.refuse(refused, Some(id));
-        settle(shared, &socket, false, standing);
-    }
-}
-
-/// Has the next part of a socket's history sent, if there is one, as the part before is written.
-fn go_on(shared: &Shared, socket: &Socket) {
-    let Some(entering) = socket.entering.lock().take() else {
-        return;
-    };
-    if let Some(socket) = shared.event_loop.get(socket.id) {
-        shared.joins.submit(Joining::Next(socket, entering));
-    }
-}
-
-/// Closes a socket whose client takes too long to read its history.
-fn close_late(shared: &Shared, socket: &Socket, now: Instant) {
-    let is_late = |entering: &mut Entering| now > entering.deadline;
-    let late = socket.entering.lock().take_if(is_late);
-    if late.is_some() {
-        let standing = socket.close(CloseCode::Again, LATE);
-        settle(shared, socket, false, standing);
+        settle(shared, &socket, socket.refuse(refused, Some(id)));
     }
 }

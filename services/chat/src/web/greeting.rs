@@ -1,10 +1,9 @@
 //! The minute's greeting: each process says it, and it is stored once.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use foundation::mysql::Access;
 
 use super::Shared;
@@ -15,34 +14,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// How long it may take to store it. After that the minute's is left to the others.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Stops the thread.
-pub(super) struct Greeter(Sender<()>);
-
-impl Greeter {
-    /// Does not wait for its end.
-    pub(super) fn stop(&self) {
-        let _stopped_before = self.0.try_send(());
-    }
-}
-
-/// Starts the thread.
-pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Greeter> {
-    let (stop, stopped) = bounded(1);
-    let shared = Arc::clone(shared);
-    std::thread::Builder::new()
-        .name("greeter".to_owned())
-        .spawn(move || run(&shared, &stopped))?;
-    Ok(Greeter(stop))
-}
-
-fn run(shared: &Shared, stopped: &Receiver<()>) {
+/// Greets each minute, until the other side of `stopped` is gone.
+pub(super) fn run(shared: &Arc<Shared>, stopped: &Receiver<()>) {
     loop {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let minute = since.as_secs() / MINUTE.as_secs() + 1;
         let begins = MINUTE * u32::try_from(minute).unwrap_or(u32::MAX);
-        if stopped.recv_timeout(begins.saturating_sub(since)).is_ok() {
+        let pause = begins.saturating_sub(since);
+        if stopped.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
             return;
         }
         greet(shared, minute);
@@ -51,7 +32,7 @@ fn run(shared: &Shared, stopped: &Receiver<()>) {
 
 fn greet(shared: &Shared, minute: u64) {
     let deadline = Instant::now() + TIMEOUT;
-    let name = RoomName::parse(GREETED_ROOM.to_owned()).expect("the constant is a room's name");
+    let name = RoomName::parse(GREETED_ROOM).expect("the constant is a room's name");
     let stored = shared.pool.run(Access::Write, deadline, move |connection| {
         let (room, _) = store::room(connection, &name)?;
         store::store(connection, &[NewMessage::greeting(room, minute)])
@@ -59,6 +40,5 @@ fn greet(shared: &Shared, minute: u64) {
     // Why not is logged.
     if stored.is_ok() {
         shared.metrics.greetings.inc();
-        shared.tail.wake();
     }
 }

@@ -17,21 +17,17 @@ pub(super) struct Wanted {
     pub(super) after: Option<u64>,
 }
 
-/// A handshake that is well-formed.
-pub(super) struct Accepted {
-    /// The value of `Sec-WebSocket-Accept`.
-    pub(super) key: String,
-    pub(super) wanted: Wanted,
-}
-
 #[derive(Deserialize)]
 struct Query {
     group_name: String,
     after: Option<u64>,
 }
 
-/// Checks a handshake.
-pub(super) fn accept(exchange: &Exchange, allowed_origins: &[String]) -> Result<Accepted, Problem> {
+/// Checks a handshake. Gives the value of `Sec-WebSocket-Accept`, and what is wanted.
+pub(super) fn accept(
+    exchange: &Exchange,
+    allowed_origins: &[String],
+) -> Result<(String, Wanted), Problem> {
     let client = exchange.parameter("client_id")?;
     let client = Some(client).filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()));
     let client = client.and_then(|id| id.parse().ok());
@@ -42,18 +38,16 @@ pub(super) fn accept(exchange: &Exchange, allowed_origins: &[String]) -> Result<
         )
     })?;
     let query: Query = exchange.parameters()?;
-    let room = RoomName::parse(query.group_name)
+    let room = RoomName::parse(&query.group_name)
         .map_err(|refused| Problem::new(400, refused.to_string()))?;
     let key = key(exchange)?;
     check_origin(exchange, allowed_origins)?;
-    Ok(Accepted {
-        key: derive_accept_key(key.as_bytes()),
-        wanted: Wanted {
-            client,
-            room,
-            after: query.after,
-        },
-    })
+    let wanted = Wanted {
+        client,
+        room,
+        after: query.after,
+    };
+    Ok((derive_accept_key(key.as_bytes()), wanted))
 }
 
 fn key(exchange: &Exchange) -> Result<&str, Problem> {

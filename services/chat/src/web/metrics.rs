@@ -1,7 +1,6 @@
 //! What is counted and timed of sockets and messages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foundation::http::Problem;
 use foundation::mysql::DATABASE_SECONDS;
@@ -21,18 +20,13 @@ pub(super) struct WebMetrics {
     pub(super) greetings: IntCounter,
     sockets: IntGauge,
     waiting: IntGauge,
-    open: Arc<AtomicUsize>,
+    /// Has one owner more for each socket.
+    open: Counted,
     full: Reporter,
 }
 
 /// Counts a socket until it is dropped.
-pub(super) struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
+pub(super) type Counted = Arc<()>;
 
 impl WebMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
@@ -52,15 +46,15 @@ impl WebMetrics {
             ),
             sockets: registry.gauge("sockets", "Open sockets"),
             waiting: registry.gauge("messages_waiting", "Messages that wait for the database"),
-            open: Arc::default(),
+            open: Counted::default(),
             full: Reporter::default(),
         }
     }
 
     /// Counts a socket, if there may be one more.
     pub(super) fn count_socket(&self) -> Result<Counted, Problem> {
-        let counted = Counted(Arc::clone(&self.open));
-        if self.open.fetch_add(1, Ordering::AcqRel) < MOST_SOCKETS {
+        let counted = Arc::clone(&self.open);
+        if self.count() <= MOST_SOCKETS {
             return Ok(counted);
         }
         let incident = self.full.report(|incident| {
@@ -72,9 +66,13 @@ impl WebMetrics {
         )
     }
 
+    fn count(&self) -> usize {
+        Arc::strong_count(&self.open) - 1
+    }
+
     /// Brings the gauges up to date.
-    pub(super) fn observe(&self, sockets: usize, waiting: usize) {
-        self.sockets.set(size(sockets));
+    pub(super) fn observe(&self, waiting: usize) {
+        self.sockets.set(size(self.count()));
         self.waiting.set(size(waiting));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::socket::Socket;
-use crate::message::RoomId;
+use crate::message::{RoomId, RoomName};
 
 /// The rooms that somebody here is in.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct Rooms {
 }
 
 struct Room {
-    name: Arc<str>,
+    name: RoomName,
     /// The number of the last message that was shown to all who are in it.
     shown: u64,
     sockets: HashMap<u64, Arc<Socket>>,
@@ -31,10 +31,10 @@ pub(super) enum Joined {
 
 impl Rooms {
     /// Puts a socket, which has got all messages up to `seen`, into its room.
-    pub(super) fn join(&self, socket: &Arc<Socket>, name: &str, seen: u64) -> Joined {
+    pub(super) fn join(&self, socket: &Arc<Socket>, seen: u64) -> Joined {
         let mut rooms = self.rooms.lock();
         let room = rooms.entry(socket.room).or_insert_with(|| Room {
-            name: name.into(),
+            name: socket.wanted.room.clone(),
             shown: seen,
             sockets: HashMap::new(),
         });
@@ -56,18 +56,11 @@ impl Rooms {
         }
     }
 
-    /// The rooms, with the numbers of the last messages that were shown.
-    pub(super) fn shown(&self) -> HashMap<RoomId, u64> {
+    /// The rooms, with their names, and the numbers of the last messages that were shown.
+    pub(super) fn shown(&self) -> HashMap<RoomId, (RoomName, u64)> {
         let rooms = self.rooms.lock();
-        rooms.iter().map(|(&id, room)| (id, room.shown)).collect()
-    }
-
-    /// The name of a room that somebody is in.
-    pub(super) fn name(&self, room: RoomId) -> Option<Arc<str>> {
-        self.rooms
-            .lock()
-            .get(&room)
-            .map(|room| Arc::clone(&room.name))
+        let shown = |(&id, room): (_, &Room)| (id, (room.name.clone(), room.shown));
+        rooms.iter().map(shown).collect()
     }
 
     /// All who are in a room, and from now on count as having been shown what follows `from`, up to `to`. None if the room was

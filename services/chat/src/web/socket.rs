@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::allowance::{Allowance, Allowed};
 use super::handshake::Wanted;
 use super::metrics::Counted;
-use crate::message::{Refused, RoomId, RoomName, id_of};
+use crate::message::{Frame, Refused, RoomId, id_of};
 
 /// Bytes of a frame, and of a message of several, at most. A message of the most characters fits, however it is escaped: text
 /// and name take 12 bytes a character, `\uXXXX` twice, which are 48,768, and there is room for other members.
@@ -66,35 +66,32 @@ impl Write for Turns {
 
 /// Stands for the room of a socket that finds none, and is closed.
 pub(super) const NO_ROOM: RoomId = RoomId(0);
-/// Why a socket is closed whose client does not read its history in time.
-pub(super) const LATE: &str = "History takes too long. Resume with `after`.";
+/// Why a socket is closed, as its client is told.
+pub(super) type Reason = (CloseCode, &'static str);
+
+/// The client does not read its history in time.
+pub(super) const LATE: Reason = (
+    CloseCode::Again,
+    "History takes too long. Resume with `after`.",
+);
 
 /// A connection that is about to enter a room.
 pub(super) enum Joining {
     /// It has left HTTP.
     First(Upgraded, Wanted, Counted),
-    /// Its client has read the last part of its history.
-    Next(Arc<Socket>, Entering),
-}
-
-/// What a socket needs to enter its room.
-pub(super) struct Entering {
-    pub(super) name: RoomName,
-    /// The number of the last message that it was sent.
-    pub(super) seen: u64,
-    pub(super) deadline: Instant,
+    /// Its client has read the last part of its history. All of it may take until this moment.
+    Next(Arc<Socket>, Instant),
 }
 
 /// A socket of a room.
 pub(super) struct Socket {
     /// Its name in this process.
     pub(super) id: u64,
-    /// What its client calls itself.
-    pub(super) client: u64,
+    pub(super) wanted: Wanted,
     pub(super) room: RoomId,
     state: Mutex<State>,
-    /// What it still needs to enter its room, while that waits until the client has read what was sent.
-    pub(super) entering: Mutex<Option<Entering>>,
+    /// Until when it may enter its room, while that waits until the client has read what was sent.
+    pub(super) entering: Mutex<Option<Instant>>,
     /// Counts it, until it is dropped.
     _counted: Counted,
 }
@@ -102,8 +99,8 @@ pub(super) struct Socket {
 struct State {
     socket: WebSocket<Turns>,
     phase: Phase,
-    /// The number of the next message that it is to get.
-    next: u64,
+    /// The number of the last message that it was sent, or had before.
+    seen: u64,
     /// Whether something waits to be written until the client reads.
     unsent: bool,
     heard: Instant,
@@ -122,24 +119,27 @@ enum Phase {
 /// What became of a socket in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It goes on.
-    Open {
-        /// It is to be written to when the client reads.
-        unsent: bool,
-    },
+    /// All is written.
+    Written,
+    /// Something waits until the client reads.
+    Unsent,
     /// It is over.
     Gone,
 }
 
 impl Socket {
-    /// A socket on a connection that has left HTTP.
+    /// A socket on a connection that has left HTTP, which does not block from now on. A client that is away for a moment is
+    /// not given up sooner than one that says nothing.
     pub(super) fn new(
         id: u64,
-        client: u64,
+        wanted: Wanted,
         room: RoomId,
+        seen: u64,
         connection: Upgraded,
         counted: Counted,
-    ) -> Self {
+    ) -> io::Result<Self> {
+        connection.stream().set_nonblocking(true)?;
+        socket2::SockRef::from(connection.stream()).set_tcp_user_timeout(Some(SILENCE))?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(READ_BUFFER)
@@ -154,52 +154,35 @@ impl Socket {
         let state = State {
             socket: WebSocket::from_raw_socket(turns, Role::Server, Some(config)),
             phase: Phase::Open,
-            next: 1,
+            seen,
             unsent: false,
             heard: now,
             pinged: now,
             allowance: Allowance::new(now),
         };
-        Self {
+        Ok(Self {
             id,
-            client,
+            wanted,
             room,
             state: Mutex::new(state),
             entering: Mutex::default(),
             _counted: counted,
-        }
+        })
     }
 
-    /// Sends frames of history, the last of which has the number `last`, if it is open. They are not more than may wait.
-    pub(super) fn send_history(&self, frames: Vec<Utf8Bytes>, last: u64) -> Standing {
-        let mut state = self.state.lock();
-        if state.phase == Phase::Open {
-            for frame in frames {
-                if let Err(error) = state.socket.write(Message::Text(frame)) {
-                    state.fail(error);
-                }
-                if state.phase != Phase::Open {
-                    break;
-                }
-            }
-            state.next = last + 1;
-            state.flush();
-        }
-        state.standing()
-    }
-
-    /// Whether it is neither closed nor being closed.
-    pub(super) fn is_open(&self) -> bool {
-        self.state.lock().phase == Phase::Open
+    /// The number of the last message that it was sent, unless it is closed or being closed.
+    pub(super) fn seen_if_open(&self) -> Option<u64> {
+        let state = self.state.lock();
+        (state.phase == Phase::Open).then_some(state.seen)
     }
 
     /// Sends those of these frames of its room that it has not got, if it is open. They are in order and without a hole.
-    pub(super) fn show(&self, frames: &[(u64, Utf8Bytes)]) -> (Standing, usize) {
+    pub(super) fn show(&self, frames: &[Frame]) -> (Standing, usize) {
         let mut state = self.state.lock();
         let mut sent = 0;
         if state.phase == Phase::Open {
             for (seq, frame) in frames {
-                if *seq < state.next {
+                if *seq <= state.seen {
                     continue;
                 }
                 if let Err(error) = state.socket.write(Message::Text(frame.clone())) {
@@ -209,7 +192,7 @@ impl Socket {
                 if state.phase != Phase::Open {
                     break;
                 }
-                state.next = seq + 1;
+                state.seen = *seq;
                 sent += 1;
             }
             state.flush();
@@ -226,13 +209,13 @@ impl Socket {
     }
 
     /// Says why, and closes.
-    pub(super) fn close(&self, code: CloseCode, reason: &'static str) -> Standing {
+    pub(super) fn close(&self, reason: Reason) -> Standing {
         let mut state = self.state.lock();
-        state.close(code, reason);
+        state.close(reason);
         state.standing()
     }
 
-    /// Takes what has come, and hands each text to `take`, which may refuse it.
+    /// Takes what has come, and hands each text to `take`, which may refuse it. Writes what waits.
     pub(super) fn read(&self, take: impl Fn(&str) -> Result<(), Refused>) -> Standing {
         let mut state = self.state.lock();
         state.socket.get_mut().left = TURN;
@@ -248,17 +231,18 @@ impl Socket {
         state.standing()
     }
 
-    /// Writes what waits.
-    pub(super) fn write(&self) -> Standing {
-        let mut state = self.state.lock();
-        state.flush();
-        state.standing()
+    /// Whether its turn to be read has ended before all was read.
+    pub(super) fn has_more(&self) -> bool {
+        self.state.lock().socket.get_ref().left == 0
     }
 
-    /// Sees to what time brings: asks whether the client is there, and gives it up if not.
+    /// Sees to what time brings: asks whether the client is there, and gives it up if not, or if it reads its history for too
+    /// long.
     pub(super) fn tick(&self, now: Instant) -> Standing {
+        let late = self.entering.lock().take_if(|deadline| now > *deadline);
         let mut state = self.state.lock();
         match state.phase {
+            Phase::Open if late.is_some() => state.close(LATE),
             Phase::Open if now.duration_since(state.heard) > SILENCE => state.phase = Phase::Gone,
             Phase::Open if now.duration_since(state.pinged) > PING_INTERVAL => {
                 state.pinged = now;
@@ -273,18 +257,9 @@ impl Socket {
         state.standing()
     }
 
-    /// Borrows its descriptor, and tells whether something waits to be sent. Nobody writes meanwhile.
-    pub(super) fn with_descriptor<T>(&self, run: impl FnOnce(BorrowedFd<'_>, bool) -> T) -> T {
-        let state = self.state.lock();
-        run(state.stream().as_fd(), state.unsent)
-    }
-
-    /// Its system settings: it does not block, and a client that is away for a moment is not given up sooner than one that
-    /// says nothing.
-    pub(super) fn settle(&self) -> io::Result<()> {
-        let state = self.state.lock();
-        state.stream().set_nonblocking(true)?;
-        socket2::SockRef::from(state.stream()).set_tcp_user_timeout(Some(SILENCE))
+    /// Borrows its descriptor.
+    pub(super) fn with_descriptor<T>(&self, run: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        run(self.state.lock().stream().as_fd())
     }
 }
 
@@ -296,9 +271,8 @@ impl State {
     fn standing(&self) -> Standing {
         match self.phase {
             Phase::Gone => Standing::Gone,
-            Phase::Open | Phase::Closing(_) => Standing::Open {
-                unsent: self.unsent,
-            },
+            Phase::Open | Phase::Closing(_) if self.unsent => Standing::Unsent,
+            Phase::Open | Phase::Closing(_) => Standing::Written,
         }
     }
 
@@ -311,7 +285,7 @@ impl State {
             _other => {
                 let taken = match (self.allowance.take(self.heard), message) {
                     (Allowed::NoMore, _) => {
-                        return self.close(CloseCode::Policy, "Too many messages.");
+                        return self.close((CloseCode::Policy, "Too many messages."));
                     }
                     (Allowed::No, _) => Err(Refused::TooMany),
                     (Allowed::Yes, Message::Text(text)) => take(text),
@@ -342,24 +316,24 @@ impl State {
                 let room =
                     |config: &mut WebSocketConfig| config.max_write_buffer_size += MOST_REASON;
                 self.socket.set_config(room);
-                self.close(
+                self.close((
                     CloseCode::Again,
                     "You read too slowly. Resume with `after`.",
-                );
+                ));
             }
             Error::Capacity(_) => {
-                self.close(CloseCode::Size, "A message takes 61440 bytes at most.");
+                self.close((CloseCode::Size, "A message takes 61440 bytes at most."));
             }
-            Error::Utf8(_) => self.close(CloseCode::Invalid, "A text is not UTF-8."),
+            Error::Utf8(_) => self.close((CloseCode::Invalid, "A text is not UTF-8.")),
             Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
                 self.phase = Phase::Gone;
             }
-            Error::Protocol(_) => self.close(CloseCode::Protocol, "This is not WebSocket."),
+            Error::Protocol(_) => self.close((CloseCode::Protocol, "This is not WebSocket.")),
             _gone => self.phase = Phase::Gone,
         }
     }
 
-    fn close(&mut self, code: CloseCode, reason: &'static str) {
+    fn close(&mut self, (code, reason): Reason) {
         if self.phase != Phase::Open {
             return;
         }

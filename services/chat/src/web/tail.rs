@@ -1,17 +1,14 @@
 //! The thread that finds what is new, and shows it to all who are in the room.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use foundation::mysql::{Access, DatabaseAway};
-use parking_lot::{Condvar, Mutex};
-use tungstenite::Utf8Bytes;
 
 use super::{Shared, event_loop};
-use crate::message::{Message, RoomId};
+use crate::message::{Frame, RoomId, RoomName};
 use crate::store;
 
 /// The pause between looks while there is something new now and then.
@@ -30,65 +27,13 @@ const PAGE: usize = 500;
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The thread, and how it is woken.
-#[derive(Default)]
-pub(super) struct Tail {
-    state: Mutex<State>,
-    changed: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Default)]
-struct State {
-    /// This process has stored something.
-    woken: bool,
-    over: bool,
-}
-
-impl Tail {
-    /// Has it look soon: this process has stored something.
-    pub(super) fn wake(&self) {
-        self.state.lock().woken = true;
-        self.changed.notify_one();
-    }
-
-    /// Has it look once more, and ends the thread.
-    pub(super) fn finish(&self) {
-        self.state.lock().over = true;
-        self.changed.notify_one();
-        if let Some(thread) = self.thread.lock().take() {
-            let _panicked = thread.join();
-        }
-    }
-
-    /// Waits until it is woken, or the pause is over. Tells whether it is to end.
-    fn wait(&self, pause: Duration) -> bool {
-        let mut state = self.state.lock();
-        let until = Instant::now() + pause;
-        self.changed
-            .wait_while_until(&mut state, |state| !state.woken && !state.over, until);
-        state.woken = false;
-        state.over
-    }
-}
-
-/// Starts the thread.
-pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
-    let inner = Arc::clone(shared);
-    let thread = std::thread::Builder::new()
-        .name("tail".to_owned())
-        .spawn(move || run(&inner))?;
-    *shared.tail.thread.lock() = Some(thread);
-    Ok(())
-}
-
-fn run(shared: &Shared) {
+/// Looks again and again, soon when this process has `stored` something, and once more when it will store nothing more.
+pub(super) fn run(shared: &Arc<Shared>, stored: &Receiver<()>) {
     let mut last_news: Option<Instant> = None;
     loop {
         let has_traffic = last_news.is_some_and(|news| news.elapsed() < TRAFFIC);
-        let is_over = shared
-            .tail
-            .wait(if has_traffic { BUSY_PAUSE } else { QUIET_PAUSE });
+        let pause = if has_traffic { BUSY_PAUSE } else { QUIET_PAUSE };
+        let is_over = stored.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected);
         let begun = Instant::now();
         // What went wrong is logged, and the next look finds the same.
         let shown = look(shared).unwrap_or(0);
@@ -103,7 +48,7 @@ fn run(shared: &Shared) {
 }
 
 /// Shows what is new in all rooms. Gives how many messages that were.
-fn look(shared: &Shared) -> Result<usize, DatabaseAway> {
+fn look(shared: &Arc<Shared>) -> Result<usize, DatabaseAway> {
     let shown = shared.rooms.shown();
     if shown.is_empty() {
         return Ok(0);
@@ -112,40 +57,38 @@ fn look(shared: &Shared) -> Result<usize, DatabaseAway> {
     let read = move |connection: &mut mysql::Conn| news(connection, &shown);
     let news = shared.pool.run(Access::Read, deadline, read)?;
     let mut count = 0;
-    for (room, from, messages) in news {
-        count += messages.len();
-        show(shared, room, from, &messages);
+    for (room, from, frames) in news {
+        count += frames.len();
+        show(shared, room, from, &frames);
     }
     Ok(count)
 }
 
 /// What is new in a room, with the number of the message before.
-type News = (RoomId, u64, Vec<Message>);
+type News = (RoomId, u64, Vec<Frame>);
 
 fn news(
     connection: &mut mysql::Conn,
-    shown: &HashMap<RoomId, u64>,
+    shown: &HashMap<RoomId, (RoomName, u64)>,
 ) -> Result<Vec<News>, mysql::Error> {
     let mut news = Vec::new();
     for (room, last) in store::last_seqs(connection, shown.keys().copied())? {
-        let from = shown[&room];
-        if last > from {
-            let messages = store::messages(connection, room, from, PAGE)?;
-            news.push((room, from, messages));
+        let (name, from) = &shown[&room];
+        if last > *from {
+            let frames = store::frames(connection, room, name, *from, PAGE)?;
+            news.push((room, *from, frames));
         }
     }
     Ok(news)
 }
 
-fn show(shared: &Shared, room: RoomId, from: u64, messages: &[Message]) {
-    let (Some(last), Some(name)) = (messages.last(), shared.rooms.name(room)) else {
+fn show(shared: &Arc<Shared>, room: RoomId, from: u64, frames: &[Frame]) {
+    let Some((last, _)) = frames.last() else {
         return;
     };
-    let render = |message: &Message| (message.seq, Utf8Bytes::from(message.frame(&name)));
-    let frames: Vec<_> = messages.iter().map(render).collect();
-    for socket in shared.rooms.begin_to_show(room, from, last.seq) {
-        let (standing, sent) = socket.show(&frames);
+    for socket in shared.rooms.begin_to_show(room, from, *last) {
+        let (standing, sent) = socket.show(frames);
         shared.metrics.sent.inc_by(sent as u64);
-        event_loop::settle(shared, &socket, false, standing);
+        event_loop::settle(shared, &socket, standing);
     }
 }

@@ -1,14 +1,12 @@
 //! The thread that stores what is said: what waits is one transaction.
 
-use std::collections::VecDeque;
-use std::io;
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use foundation::backoff::Backoff;
 use foundation::mysql::Access;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::Shared;
@@ -27,100 +25,65 @@ const RETRY: Backoff = Backoff {
     longest: Duration::from_secs(1),
 };
 
-/// What waits to be stored, and the thread that stores it.
-#[derive(Default)]
-pub(super) struct Writer {
-    state: Mutex<State>,
-    work: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
+/// A message with the socket that it came from. What the chat itself says has none.
+type Said = (NewMessage, Option<u64>);
 
-#[derive(Default)]
-struct State {
-    /// Each with the socket that it came from. What the chat itself says has none, and is always taken: each socket says
-    /// one such thing at most.
-    waiting: VecDeque<(NewMessage, Option<u64>)>,
-    /// Set when the thread is to end: with nothing waiting, or at this moment.
-    end: Option<Instant>,
+/// What waits to be stored.
+pub(super) struct Writer {
+    /// Nothing when no more is taken.
+    queue: Mutex<Option<Sender<Said>>>,
+    waiting: Receiver<Said>,
+    /// Until when to store what was taken, once the server stops.
+    end: OnceLock<Instant>,
 }
 
 impl Writer {
+    pub(super) fn new() -> Self {
+        let (queue, waiting) = unbounded();
+        Self {
+            queue: Mutex::new(Some(queue)),
+            waiting,
+            end: OnceLock::new(),
+        }
+    }
+
     /// How many messages wait.
     pub(super) fn len(&self) -> usize {
-        self.state.lock().waiting.len()
+        self.waiting.len()
     }
 
-    /// Stores all that was taken, if it can be done until then.
-    pub(super) fn finish(&self, deadline: Instant) {
-        self.state.lock().end = Some(deadline);
-        self.work.notify_all();
-        if let Some(thread) = self.thread.lock().take() {
-            let _panicked = thread.join();
-        }
-    }
-
-    fn put(&self, message: NewMessage, socket: Option<u64>) -> Result<(), Refused> {
-        let mut state = self.state.lock();
-        if socket.is_some() && state.waiting.len() >= MOST_WAITING {
+    /// Takes a message. One of the chat itself never finds too many before it: each socket has one at most.
+    pub(super) fn submit(&self, message: NewMessage, socket: Option<u64>) -> Result<(), Refused> {
+        if socket.is_some() && self.waiting.len() >= MOST_WAITING {
             return Err(Refused::Busy);
         }
-        state.waiting.push_back((message, socket));
-        self.work.notify_one();
-        Ok(())
+        let queue = self.queue.lock();
+        let sent = queue.as_ref().map(|queue| queue.send((message, socket)));
+        sent.and_then(Result::ok).ok_or(Refused::Stopping)
     }
 
-    /// Takes what waits, and waits until something does. None when it is to end.
-    fn next_batch(&self) -> Option<Vec<(NewMessage, Option<u64>)>> {
-        let mut state = self.state.lock();
-        self.work.wait_while(&mut state, |state| {
-            state.waiting.is_empty() && state.end.is_none()
-        });
-        let most = state.waiting.len().min(MOST_IN_BATCH);
-        let batch: Vec<_> = state.waiting.drain(..most).collect();
-        (!batch.is_empty()).then_some(batch)
+    /// Takes no more, and has the thread end when all is stored, or cannot be until then.
+    pub(super) fn stop(&self, deadline: Instant) {
+        let _stopped_before = self.end.set(deadline);
+        *self.queue.lock() = None;
     }
-
-    fn is_over(&self) -> bool {
-        let end = self.state.lock().end;
-        end.is_some_and(|end| Instant::now() >= end)
-    }
-}
-
-/// Takes a message that came from a socket.
-pub(super) fn submit(shared: &Shared, message: NewMessage, socket: u64) -> Result<(), Refused> {
-    shared.writer.put(message, Some(socket))
-}
-
-/// Takes what the chat itself says.
-pub(super) fn submit_notice(shared: &Shared, message: NewMessage) {
-    shared
-        .writer
-        .put(message, None)
-        .expect("notices are always taken");
 }
 
 /// Tells a client that its message is refused.
-type Refuse = fn(&Shared, u64, &Refused, Uuid);
+type Refuse = fn(&Arc<Shared>, u64, &Refused, Uuid);
 
-/// Starts the thread.
-pub(super) fn start(shared: &Arc<Shared>, refuse: Refuse) -> io::Result<()> {
-    let inner = Arc::clone(shared);
-    let thread = std::thread::Builder::new()
-        .name("writer".to_owned())
-        .spawn(move || run(&inner, refuse))?;
-    *shared.writer.thread.lock() = Some(thread);
-    Ok(())
-}
-
-fn run(shared: &Shared, refuse: Refuse) {
-    while let Some(batch) = shared.writer.next_batch() {
-        let (messages, sockets): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+/// Stores what waits, and tells of it through `stored`.
+pub(super) fn run(shared: &Arc<Shared>, stored: &Sender<()>, refuse: Refuse) {
+    let waiting = &shared.writer.waiting;
+    while let Ok(first) = waiting.recv() {
+        let others = waiting.try_iter().take(MOST_IN_BATCH - 1);
+        let (messages, sockets): (Vec<_>, Vec<_>) = std::iter::once(first).chain(others).unzip();
         let messages = Arc::new(messages);
         let Some(appended) = store(shared, &messages) else {
             tracing::error!("messages that were taken could not be stored in time");
             return;
         };
-        shared.tail.wake();
+        let _told_before = stored.try_send(());
         for ((appended, socket), message) in appended.into_iter().zip(sockets).zip(&*messages) {
             match (appended, socket) {
                 (Appended::Stored(_), _) => shared.metrics.stored.inc(),
@@ -135,6 +98,7 @@ fn run(shared: &Shared, refuse: Refuse) {
 
 /// Tries until it is done: whatever an attempt that failed has stored, the next one finds by its ids.
 fn store(shared: &Shared, messages: &Arc<Vec<NewMessage>>) -> Option<Vec<Appended>> {
+    let end = &shared.writer.end;
     for attempt in 0.. {
         let (messages, begun) = (Arc::clone(messages), Instant::now());
         let stored = shared
@@ -150,7 +114,7 @@ fn store(shared: &Shared, messages: &Arc<Vec<NewMessage>>) -> Option<Vec<Appende
                     .observe(begun.elapsed().as_secs_f64());
                 return Some(appended);
             }
-            Err(_logged) if shared.writer.is_over() => return None,
+            Err(_logged) if end.get().is_some_and(|end| Instant::now() >= *end) => return None,
             Err(_logged) => std::thread::sleep(RETRY.pause(attempt)),
         }
     }
