@@ -3,6 +3,7 @@
 use foundation::http::{Exchange, Problem};
 use serde::Deserialize;
 use tungstenite::handshake::derive_accept_key;
+use url::Url;
 
 use crate::message::RoomName;
 
@@ -112,19 +113,13 @@ fn check_origin(exchange: &Exchange, allowed: &[String]) -> Result<(), Problem> 
     ))
 }
 
-/// Whether an origin is that of pages of this host. It names no scheme: a proxy may speak TLS. Either may name the port that
-/// its scheme has by default.
+/// Whether an origin is that of pages of this host, which names no scheme: a proxy may speak TLS.
 fn is_own(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else {
+    let Ok(origin) = Url::parse(origin) else {
         return false;
     };
-    let port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => "",
-    };
-    let [authority, host] = [authority, host].map(|it| it.strip_suffix(port).unwrap_or(it));
-    authority.eq_ignore_ascii_case(host)
+    let own = Url::parse(&format!("{}://{host}", origin.scheme()));
+    own.is_ok_and(|own| own.origin() == origin.origin())
 }
 
 #[cfg(test)]
