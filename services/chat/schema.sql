@@ -31,15 +31,8 @@ CREATE TABLE IF NOT EXISTS proofs (
   seq      BIGINT UNSIGNED NOT NULL,
   -- in JSON
   task     MEDIUMBLOB      NOT NULL,
-  PRIMARY KEY (room_id, seq)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
-
--- Replies of workers, each until it is shown.
-CREATE TABLE IF NOT EXISTS replies (
-  room_id  INT UNSIGNED    NOT NULL,
-  seq      BIGINT UNSIGNED NOT NULL,
-  -- in JSON
-  reply    MEDIUMBLOB      NOT NULL,
+  -- what a worker made of it, in JSON, if it is a call
+  reply    MEDIUMBLOB      NULL,
   PRIMARY KEY (room_id, seq)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 

@@ -4,11 +4,9 @@ use std::io;
 use std::process::ExitCode;
 
 use chat::config::{Command, Config};
-use chat::messager::Messager;
 use chat::store::SCHEMA;
 use chat::web::Web;
-use chat::worker::ProofService;
-use chat::{load, verify};
+use chat::{load, messager, verify, worker};
 use foundation::config::{self, ServerArgs};
 use foundation::http::Service;
 use foundation::mysql::Database;
@@ -27,14 +25,14 @@ fn main() -> ExitCode {
             "chat_messager",
             "messager",
             &options.server,
-            |database, registry| Messager::start(database, options.reply_timeout, registry),
+            |database, registry| messager::start(database, options.reply_timeout, registry),
         ),
         Command::Worker(options) => serve(
             "chat_worker",
             "worker",
             &options.server,
             |database, registry| {
-                ProofService::start(database, options.pow_bits, options.threads(), registry)
+                worker::start(database, options.pow_bits, options.threads(), registry)
             },
         ),
         Command::Verify(options) => verify::run(&options),

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foundation::backoff::Backoff;
-use foundation::http::{Endpoint, Problem, Service};
-use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
+use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
 use foundation::mysql::{Access, Database, Pool};
 use foundation::telemetry::Registry;
 use mysql::Conn;
-use serde::de::DeserializeOwned;
 
-use crate::question::{Question, Route};
+use crate::question::Route;
 use crate::store::{self, Called, LockedRooms};
-use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, Reply, Task};
+use crate::tasks::{CALL_QUEUE, Inner, MESSAGER_QUEUE, Task, read};
 
 /// Tasks that are answered in one transaction.
 const CLAIMS: usize = 64;
@@ -30,69 +28,33 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that calls share.
 const CALL_CONNECTIONS: u8 = 4;
 
-/// The messager's process.
-pub struct Messager {
-    pool: Pool,
-    answers: Worker,
-    calls: Worker,
-}
-
-impl Messager {
-    /// Begins to answer.
-    ///
-    /// # Errors
-    /// If the system gives no thread.
-    pub fn start(
-        database: &Database,
-        reply_timeout: Duration,
-        registry: &Registry,
-    ) -> io::Result<Self> {
-        let pool = database.pool("replies", CALL_CONNECTIONS);
-        let limits = WorkerLimits {
-            claims: CLAIMS,
-            ..WorkerLimits::threads(1)
-        };
-        let answers = Worker::start(
-            database,
-            MESSAGER_QUEUE,
-            limits,
-            Arc::new(Answerer),
-            registry,
-        )?;
-        let caller = Arc::new(Caller {
-            pool: pool.clone(),
-            reply_timeout,
-        });
-        let limits = WorkerLimits::threads(CALLS);
-        let calls = Worker::start(database, CALL_QUEUE, limits, caller, registry)?;
-        Ok(Self {
-            pool,
-            answers,
-            calls,
-        })
-    }
-}
-
-impl Service for Messager {
-    const ENDPOINTS: &'static [Endpoint<Self>] = &[];
-
-    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.pool.check_writable(deadline, CHECK_WRITABLE)?)
-    }
-
-    fn observe(&self) {
-        self.pool.observe();
-    }
-
-    fn finish(self, deadline: Instant) {
-        self.answers.finish(deadline);
-        // Who waits for a reply waits for long; another messager goes on with it.
-        self.calls.finish(Instant::now());
-    }
-}
-
-fn read<T: DeserializeOwned>(job: &Job) -> Result<T, WorkError> {
-    serde_json::from_slice(&job.payload).map_err(|error| WorkError::Fatal(error.to_string()))
+/// Begins to answer.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn start(
+    database: &Database,
+    reply_timeout: Duration,
+    registry: &Registry,
+) -> io::Result<Inner> {
+    let pool = database.pool("replies", CALL_CONNECTIONS);
+    let limits = WorkerLimits {
+        claims: CLAIMS,
+        ..WorkerLimits::threads(1)
+    };
+    let answerer = Arc::new(Answerer);
+    let worker = Worker::start(database, MESSAGER_QUEUE, limits, answerer, registry)?;
+    let caller = Arc::new(Caller {
+        pool: pool.clone(),
+        reply_timeout,
+    });
+    let limits = WorkerLimits::threads(CALLS);
+    let calls = Worker::start(database, CALL_QUEUE, limits, caller, registry)?;
+    Ok(Inner {
+        pool,
+        worker,
+        calls: Some(calls),
+    })
 }
 
 /// Shows answers, and hands on what is to be proved.
@@ -128,21 +90,12 @@ impl Handler for Answerer {
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
         tracing::error!(job = %job.id, cause, "a task failed for good");
-        match read(job) {
-            Ok(Task::Asked(question) | Task::Ended(question, _)) => {
-                show_failure(transaction, &question)
-            }
-            Err(_unreadable) => Ok(()),
-        }
-    }
-}
-
-impl Question {
-    fn ended(&self, reply: &Reply) -> crate::message::NewMessage {
-        match reply {
-            Some(proof) => self.proved(proof),
-            None => self.failed(),
-        }
+        let Ok(Task::Asked(question) | Task::Ended(question, _)) = read(job) else {
+            return Ok(());
+        };
+        let mut rooms = LockedRooms::lock(transaction, [question.room])?;
+        rooms.append(transaction, &[question.failed()])?;
+        rooms.end_turn(transaction, &question)
     }
 }
 
@@ -153,11 +106,11 @@ struct Caller {
 }
 
 impl Handler for Caller {
-    type Outcome = (Question, Reply);
+    type Outcome = Task;
 
     /// Waits for the reply, also while the database is away for a while. The time that others have waited before counts.
-    fn work(&self, job: &Job) -> Result<(Question, Reply), WorkError> {
-        let question: Question = read(job)?;
+    fn work(&self, job: &Job) -> Result<Task, WorkError> {
+        let (Task::Asked(question) | Task::Ended(question, _)) = read(job)?;
         let waited = (job.claimed_at - job.enqueued_at).to_std();
         let late = Instant::now()
             + self
@@ -167,7 +120,7 @@ impl Handler for Caller {
             let (asked, deadline) = (question.clone(), Instant::now() + QUERY_TIMEOUT);
             let look = move |connection: &mut Conn| store::called(connection, &asked);
             match self.pool.run(Access::Read, deadline, look) {
-                Ok(Called::Replied(reply)) => return Ok((question, reply)),
+                Ok(Called::Replied(reply)) => return Ok(Task::Ended(question, reply)),
                 Ok(Called::Over) => break,
                 Ok(Called::Waits) if Instant::now() >= late => {
                     return Err(WorkError::Fatal("no reply came in time".to_owned()));
@@ -180,33 +133,11 @@ impl Handler for Caller {
         ))
     }
 
-    fn complete(
-        &self,
-        transaction: &mut Conn,
-        done: &[(&Job, &(Question, Reply))],
-    ) -> Result<(), mysql::Error> {
-        let answers: Vec<_> = done
-            .iter()
-            .map(|(_, (question, reply))| question.ended(reply))
-            .collect();
-        let rooms = answers.iter().map(|answer| answer.room);
-        let mut rooms = LockedRooms::lock(transaction, rooms)?;
-        rooms.append(transaction, &answers)?;
-        done.iter()
-            .try_for_each(|(_, (question, _))| rooms.end_turn(transaction, question))
+    fn complete(&self, transaction: &mut Conn, done: &[(&Job, &Task)]) -> Result<(), mysql::Error> {
+        Answerer.complete(transaction, done)
     }
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
-        tracing::error!(job = %job.id, cause, "a call failed for good");
-        match read(job) {
-            Ok(question) => show_failure(transaction, &question),
-            Err(_unreadable) => Ok(()),
-        }
+        Answerer.fail(transaction, job, cause)
     }
-}
-
-fn show_failure(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
-    let mut rooms = LockedRooms::lock(transaction, [question.room])?;
-    rooms.append(transaction, &[question.failed()])?;
-    rooms.end_turn(transaction, question)
 }

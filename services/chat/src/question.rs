@@ -9,6 +9,9 @@ use uuid::Uuid;
 use crate::message::{Kind, MESSAGER, NewMessage, RoomId, WORKER};
 use crate::proof::Proof;
 
+/// What a worker made of a question; `None` if it failed for good.
+pub type Reply = Option<Proof>;
+
 /// How the inner service is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Route {
@@ -67,9 +70,12 @@ impl Question {
         self.message(Kind::Answer, MESSAGER, text)
     }
 
-    /// The answer to a question for a proof.
+    /// What is shown when the search for a proof has ended.
     #[must_use]
-    pub fn proved(&self, proof: &Proof) -> NewMessage {
+    pub fn ended(&self, reply: &Reply) -> NewMessage {
+        let Some(proof) = reply else {
+            return self.failed();
+        };
         let (username, _) = by(self.route);
         let json = serde_json::to_string(proof).expect("it has no maps");
         NewMessage {

@@ -22,12 +22,7 @@ pub const CONNECTIONS: u8 = 12;
 /// The tables.
 pub const SCHEMA: Schema = Schema {
     sql: include_str!("../schema.sql"),
-    is_complete: |connection| {
-        has_relations(
-            connection,
-            &["rooms", "messages", "proofs", "replies", "jobs"],
-        )
-    },
+    is_complete: |connection| has_relations(connection, &["rooms", "messages", "proofs", "jobs"]),
     fault: |_| Ok(None),
     connections: CONNECTIONS + 2,
     rights: "grant this user SELECT, INSERT, UPDATE and DELETE on the tables of schema.sql, and CREATE on the database",

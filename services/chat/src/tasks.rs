@@ -1,16 +1,20 @@
 //! What the processes have each other do, through the queues.
 
-use foundation::jobs;
+use std::time::Instant;
+
+use foundation::http::{Endpoint, Problem, Service};
+use foundation::jobs::{self, CHECK_WRITABLE, Job, WorkError, Worker};
+use foundation::mysql::Pool;
 use mysql::Conn;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::proof::Proof;
-use crate::question::Question;
+use crate::question::{Question, Reply};
 
 /// What the messager reads: [`Task`].
 pub const MESSAGER_QUEUE: &str = "messager";
-/// Questions for which the messager waits for a worker's reply.
+/// Those of the messager's tasks for which it waits for a worker's reply.
 pub const CALL_QUEUE: &str = "calls";
 /// Questions whose proof is looked for.
 pub const PROOF_QUEUE: &str = "proofs";
@@ -24,8 +28,33 @@ pub enum Task {
     Ended(Question, Reply),
 }
 
-/// What a worker made of a question; `None` if it failed for good.
-pub type Reply = Option<Proof>;
+/// A process that works through queues: the messager, or a worker.
+pub struct Inner {
+    pub(crate) pool: Pool,
+    pub(crate) worker: Worker,
+    /// Of the messager.
+    pub(crate) calls: Option<Worker>,
+}
+
+impl Service for Inner {
+    const ENDPOINTS: &'static [Endpoint<Self>] = &[];
+
+    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
+        Ok(self.pool.check_writable(deadline, CHECK_WRITABLE)?)
+    }
+
+    fn observe(&self) {
+        self.pool.observe();
+    }
+
+    fn finish(self, deadline: Instant) {
+        self.worker.finish(deadline);
+        // Who waits for a reply waits for long; another messager goes on with it.
+        if let Some(calls) = self.calls {
+            calls.finish(Instant::now());
+        }
+    }
+}
 
 /// Puts a task into a queue.
 ///
@@ -37,6 +66,14 @@ pub(crate) fn enqueue(
     task: &impl Serialize,
 ) -> Result<(), mysql::Error> {
     jobs::enqueue(transaction, queue, Uuid::now_v7(), &json(task))
+}
+
+/// Reads a task of a queue.
+///
+/// # Errors
+/// If another version has written it.
+pub(crate) fn read<T: DeserializeOwned>(job: &Job) -> Result<T, WorkError> {
+    serde_json::from_slice(&job.payload).map_err(|error| WorkError::Fatal(error.to_string()))
 }
 
 /// A task as the queues hold it.

@@ -2,64 +2,39 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
-use foundation::http::{Endpoint, Problem, Service};
-use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Database, Pool};
+use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
+use foundation::mysql::Database;
 use foundation::telemetry::Registry;
 use mysql::Conn;
 use prometheus::IntCounter;
 
 use crate::proof::Proof;
-use crate::question::Question;
+use crate::question::{Question, Reply};
 use crate::store::LockedRooms;
-use crate::tasks::{PROOF_QUEUE, Reply};
+use crate::tasks::{Inner, PROOF_QUEUE, read};
 
-/// The worker's process.
-pub struct ProofService {
-    pool: Pool,
-    worker: Worker,
-}
-
-impl ProofService {
-    /// Begins to work.
-    ///
-    /// # Errors
-    /// If the system gives no thread.
-    pub fn start(
-        database: &Database,
-        bits: u8,
-        threads: usize,
-        registry: &Registry,
-    ) -> io::Result<Self> {
-        let prover = Prover {
-            bits,
-            threads,
-            tried: registry.counter("hashes_total", "Nonces tried in the search for proofs"),
-        };
-        let limits = WorkerLimits::threads(1);
-        Ok(Self {
-            pool: database.pool("checks", 1),
-            worker: Worker::start(database, PROOF_QUEUE, limits, Arc::new(prover), registry)?,
-        })
-    }
-}
-
-impl Service for ProofService {
-    const ENDPOINTS: &'static [Endpoint<Self>] = &[];
-
-    fn ready(&self, deadline: Instant) -> Result<(), Problem> {
-        Ok(self.pool.check_writable(deadline, CHECK_WRITABLE)?)
-    }
-
-    fn observe(&self) {
-        self.pool.observe();
-    }
-
-    fn finish(self, deadline: Instant) {
-        self.worker.finish(deadline);
-    }
+/// Begins to look for proofs.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn start(
+    database: &Database,
+    bits: u8,
+    threads: usize,
+    registry: &Registry,
+) -> io::Result<Inner> {
+    let prover = Arc::new(Prover {
+        bits,
+        threads,
+        tried: registry.counter("hashes_total", "Nonces tried in the search for proofs"),
+    });
+    let limits = WorkerLimits::threads(1);
+    Ok(Inner {
+        pool: database.pool("checks", 1),
+        worker: Worker::start(database, PROOF_QUEUE, limits, prover, registry)?,
+        calls: None,
+    })
 }
 
 struct Prover {
@@ -72,7 +47,7 @@ impl Handler for Prover {
     type Outcome = (Question, Reply);
 
     fn work(&self, job: &Job) -> Result<(Question, Reply), WorkError> {
-        let question = read(job).map_err(WorkError::Fatal)?;
+        let question: Question = read(job)?;
         let proof = Proof::find(&question.text, self.bits, self.threads, &self.tried);
         tracing::info!(
             room = question.room.0,
@@ -97,14 +72,10 @@ impl Handler for Prover {
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
         tracing::error!(job = %job.id, cause, "a proof failed for good");
-        let Ok(question) = read(job) else {
+        let Ok(question) = read::<Question>(job) else {
             return Ok(());
         };
         let rooms = LockedRooms::lock(transaction, [question.room])?;
         rooms.end_proof(transaction, &question, &None)
     }
-}
-
-fn read(job: &Job) -> Result<Question, String> {
-    serde_json::from_slice(&job.payload).map_err(|error| error.to_string())
 }

@@ -4,8 +4,8 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::LockedRooms;
-use crate::question::{Question, Route};
-use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, PROOF_QUEUE, Reply, Task, enqueue, json};
+use crate::question::{Question, Reply, Route};
+use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, PROOF_QUEUE, Task, enqueue, json};
 
 impl LockedRooms {
     /// Asks the inner service: at once, but for a proof only if no other of its room is asked for, else when those before it
@@ -48,9 +48,8 @@ impl LockedRooms {
         match question.route {
             // If the call has failed for good, nobody would take it.
             Route::Call => transaction.exec_drop(
-                "INSERT INTO replies (room_id, seq, reply)
-                 SELECT room_id, seq, ?
-                 FROM proofs
+                "UPDATE proofs
+                 SET reply = ?
                  WHERE room_id = ? AND seq = ?",
                 (json(reply), key.0, key.1),
             ),
@@ -78,7 +77,6 @@ impl LockedRooms {
         if transaction.affected_rows() == 0 {
             return Ok(());
         }
-        take_reply(transaction, question)?;
         let next: Option<Vec<u8>> = transaction.exec_first(
             "SELECT task
              FROM proofs
@@ -103,7 +101,7 @@ impl LockedRooms {
 /// As the database says.
 pub fn hand_on(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
     if question.route == Route::Call {
-        enqueue(transaction, CALL_QUEUE, question)?;
+        enqueue(transaction, CALL_QUEUE, &Task::Asked(question.clone()))?;
     }
     enqueue(transaction, PROOF_QUEUE, question)
 }
@@ -124,26 +122,16 @@ pub enum Called {
 /// # Errors
 /// As the database says.
 pub fn called(connection: &mut Conn, question: &Question) -> Result<Called, mysql::Error> {
-    let key = (question.room.0, question.seq);
-    // In one statement, for which the database stands still.
-    let found: Option<(u64, Option<Vec<u8>>)> = connection.exec_first(
-        "SELECT (SELECT COUNT(*) FROM proofs WHERE room_id = ? AND seq = ?),
-                (SELECT reply FROM replies WHERE room_id = ? AND seq = ?)",
-        (key.0, key.1, key.0, key.1),
+    let found: Option<Option<Vec<u8>>> = connection.exec_first(
+        "SELECT reply
+         FROM proofs
+         WHERE room_id = ? AND seq = ?",
+        (question.room.0, question.seq),
     )?;
     Ok(match found {
         // What cannot be read was written by another version: the call has failed.
-        Some((_, Some(json))) => Called::Replied(serde_json::from_slice(&json).unwrap_or(None)),
-        Some((0, None)) => Called::Over,
-        _ => Called::Waits,
+        Some(Some(json)) => Called::Replied(serde_json::from_slice(&json).unwrap_or(None)),
+        Some(None) => Called::Waits,
+        None => Called::Over,
     })
-}
-
-/// Takes the reply to a call away.
-fn take_reply(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
-    transaction.exec_drop(
-        "DELETE FROM replies
-         WHERE room_id = ? AND seq = ?",
-        (question.room.0, question.seq),
-    )
 }
