@@ -12,10 +12,11 @@ use std::net::TcpStream;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use chat::proof::{Proof, bare_rate};
+use chat::proof::Proof;
 use clap::Parser;
 use prometheus::IntCounter;
 use serde_json::{Value, json};
+use sha2::block_api::compress256;
 use testbed::{Database, Service, Spread, program, resident_mb, tool, usage};
 use tungstenite::{Message, WebSocket};
 
@@ -92,6 +93,33 @@ struct Line {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// Hashes a second of a loop over the block function alone, on so many threads: what a search can reach at most.
+fn bare_rate(threads: usize, time: Duration) -> f64 {
+    std::thread::scope(|scope| {
+        let run = || {
+            let (mut block, begun, mut count) = ([7; 64], Instant::now(), 0_u64);
+            while begun.elapsed() < time {
+                for _ in 0..4096 {
+                    block[32..40].copy_from_slice(&count.to_be_bytes());
+                    let mut state = [7; 8];
+                    compress256(&mut state, &[block]);
+                    std::hint::black_box(state);
+                    count += 1;
+                }
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
+            let rate = count as f64 / begun.elapsed().as_secs_f64();
+            rate
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, f64>| thread.join();
+        threads
+            .into_iter()
+            .filter_map(|thread| join(thread).ok())
+            .sum()
+    })
 }
 
 /// In turns, so that what slows the machine slows both.

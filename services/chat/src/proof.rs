@@ -4,10 +4,9 @@
 //! nonce as 8 bytes, big-endian). It proves work of so many bits if the hash begins with as many zero bits. On average
 //! 2^bits nonces are tried until one does.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
+use std::time::Instant;
 
-use parking_lot::Mutex;
 use prometheus::IntCounter;
 use serde::{Deserialize, Serialize};
 use sha2::block_api::compress256;
@@ -69,11 +68,11 @@ impl Proof {
     #[must_use]
     pub fn find(text: &str, bits: u8, threads: usize, tried: &IntCounter) -> Self {
         let challenge: [u8; 16] = rand::random();
+        let header = header(&challenge, text);
         let search = Search {
-            block: block(header(&challenge, text)),
+            block: block(header),
             bits: bits.into(),
-            is_over: AtomicBool::new(false),
-            found: Mutex::new(None),
+            found: OnceLock::new(),
             tried,
         };
         let (begun, before) = (Instant::now(), tried.get());
@@ -87,13 +86,13 @@ impl Proof {
         });
         let elapsed = begun.elapsed();
         let found = search.found.into_inner();
-        let (nonce, hash) = found.expect("a search ends when something is found");
+        let nonce = found.expect("a search ends when something is found");
         Self {
             challenge,
             nonce,
             bits,
-            hash,
-            elapsed_ms: milliseconds(elapsed),
+            hash: hash(header, nonce),
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             hashes: tried.get() - before,
             text: text.to_owned(),
         }
@@ -102,11 +101,7 @@ impl Proof {
     /// # Errors
     /// [`Unproved`]
     pub fn verify(&self) -> Result<(), Unproved> {
-        let header = header(&self.challenge, &self.text);
-        let hash = Sha256::new()
-            .chain_update(header)
-            .chain_update(self.nonce.to_be_bytes());
-        let hash: [u8; 32] = hash.finalize().into();
+        let hash = hash(header(&self.challenge, &self.text), self.nonce);
         let zero_bits = zero_bits(&hash);
         if hash != self.hash {
             Err(Unproved::OtherHash)
@@ -123,6 +118,11 @@ fn header(challenge: &[u8; 16], text: &str) -> [u8; 32] {
     header.finalize().into()
 }
 
+fn hash(header: [u8; 32], nonce: u64) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(header);
+    hash.chain_update(nonce.to_be_bytes()).finalize().into()
+}
+
 /// The only block of a header and a nonce, which is still zero, padded (FIPS 180-4, section 5.1.1).
 fn block(header: [u8; 32]) -> [u8; 64] {
     let mut block = [0; 64];
@@ -136,8 +136,7 @@ fn block(header: [u8; 32]) -> [u8; 64] {
 struct Search<'a> {
     block: [u8; 64],
     bits: u32,
-    is_over: AtomicBool,
-    found: Mutex<Option<(u64, [u8; 32])>>,
+    found: OnceLock<u64>,
     tried: &'a IntCounter,
 }
 
@@ -146,7 +145,7 @@ impl Search<'_> {
     fn run(&self, first: u64, step: u64) {
         let mut block = self.block;
         let mut nonce = first;
-        while !self.is_over.load(Ordering::Relaxed) {
+        while self.found.get().is_none() {
             for tried in 1..=STRIDE {
                 block[32..HASHED].copy_from_slice(&nonce.to_be_bytes());
                 let mut state = INITIAL;
@@ -154,21 +153,14 @@ impl Search<'_> {
                 // The first word decides nearly always, and for up to 32 bits entirely.
                 if state[0].leading_zeros() >= self.bits {
                     self.tried.inc_by(tried);
-                    return self.end(nonce, state);
+                    // Another may have found one at the same time, and one is enough.
+                    let _is_first = self.found.set(nonce);
+                    return;
                 }
                 nonce += step;
             }
             self.tried.inc_by(STRIDE);
         }
-    }
-
-    fn end(&self, nonce: u64, state: [u32; 8]) {
-        let mut hash = [0; 32];
-        for (bytes, word) in hash.chunks_exact_mut(4).zip(state) {
-            bytes.copy_from_slice(&word.to_be_bytes());
-        }
-        *self.found.lock() = Some((nonce, hash));
-        self.is_over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -176,38 +168,6 @@ fn zero_bits(hash: &[u8; 32]) -> u32 {
     let zeros = hash.iter().take_while(|&&byte| byte == 0).count();
     let next = hash.get(zeros).map_or(0, |byte| byte.leading_zeros());
     8 * u32::try_from(zeros).expect("a hash has 32 bytes") + next
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Hashes a second of a loop over the block function alone, on so many threads: what a search can reach at most.
-#[must_use]
-pub fn bare_rate(threads: usize, time: Duration) -> f64 {
-    std::thread::scope(|scope| {
-        let run = || {
-            let (mut block, begun, mut count) = (block([7; 32]), Instant::now(), 0_u64);
-            while begun.elapsed() < time {
-                for _ in 0..STRIDE {
-                    block[32..HASHED].copy_from_slice(&count.to_be_bytes());
-                    let mut state = INITIAL;
-                    compress256(&mut state, &[block]);
-                    std::hint::black_box(state);
-                    count += 1;
-                }
-            }
-            #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
-            let rate = count as f64 / begun.elapsed().as_secs_f64();
-            rate
-        };
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, f64>| thread.join();
-        threads
-            .into_iter()
-            .filter_map(|thread| join(thread).ok())
-            .sum()
-    })
 }
 
 #[cfg(test)]
