@@ -1,17 +1,18 @@
 //! How much a client may send.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Frames a second that are taken from a client for long, and as many may be refused.
-const RATE: f64 = 20.0;
+/// The time for which one more frame is taken from a client, and one more may be refused.
+const INTERVAL: Duration = Duration::from_millis(50);
 /// Frames that are taken at once, and as many may be refused.
-const BURST: f64 = 40.0;
+const BURST: u32 = 40;
 
 /// Limits how many frames are taken: one more every twentieth of a second, however many are refused beside. Who is refused as
 /// often again is not heard any more.
 pub(super) struct Allowance {
-    taken: Bucket,
-    refused: Bucket,
+    /// When all of it is there again, of what may be taken and of what may be refused.
+    taken: Instant,
+    refused: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,21 +26,17 @@ pub(super) enum Allowed {
 impl Allowance {
     /// All of it.
     pub(super) fn new(now: Instant) -> Self {
-        let full = Bucket {
-            left: BURST,
-            seen: now,
-        };
         Self {
-            taken: full,
-            refused: full,
+            taken: now,
+            refused: now,
         }
     }
 
     /// Takes one frame of it.
     pub(super) fn take(&mut self, now: Instant) -> Allowed {
-        if self.taken.take(now) {
+        if take(&mut self.taken, now) {
             Allowed::Yes
-        } else if self.refused.take(now) {
+        } else if take(&mut self.refused, now) {
             Allowed::No
         } else {
             Allowed::NoMore
@@ -47,30 +44,18 @@ impl Allowance {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Bucket {
-    left: f64,
-    seen: Instant,
-}
-
-impl Bucket {
-    /// Takes one frame of it, if there is one left.
-    fn take(&mut self, now: Instant) -> bool {
-        let since = now.duration_since(self.seen).as_secs_f64();
-        self.seen = now;
-        self.left = (self.left + RATE * since).min(BURST);
-        let is_left = self.left >= 1.0;
-        if is_left {
-            self.left -= 1.0;
-        }
-        is_left
+/// Takes one frame, if there is one left.
+fn take(full_at: &mut Instant, now: Instant) -> bool {
+    let later = (*full_at).max(now) + INTERVAL;
+    let is_left = later <= now + BURST * INTERVAL;
+    if is_left {
+        *full_at = later;
     }
+    is_left
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn taken(allowance: &mut Allowance, now: Instant, frames: usize) -> Vec<Allowed> {
