@@ -13,44 +13,24 @@ use super::Web;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-struct File {
-    name: &'static str,
-    media_type: &'static str,
-    bytes: &'static [u8],
-    tag: String,
-}
-
-impl File {
-    fn new(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> Self {
-        let hash: [u8; 32] = Sha256::digest(bytes).into();
-        Self {
-            name,
-            media_type,
-            bytes,
-            tag: format!("\"{}\"", const_hex::encode(&hash[..8])),
-        }
-    }
-}
-
-static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
-    [
-        File::new(
-            "chat",
-            "text/html; charset=utf-8",
-            include_bytes!("../../page/chat.html"),
-        ),
-        File::new(
-            "chat.css",
-            "text/css; charset=utf-8",
-            include_bytes!("../../page/chat.css"),
-        ),
-        File::new(
-            "chat.js",
-            "text/javascript; charset=utf-8",
-            include_bytes!("../../page/chat.js"),
-        ),
-    ]
-});
+/// Names, media types and bytes.
+const FILES: [(&str, &str, &[u8]); 3] = [
+    (
+        "chat",
+        "text/html; charset=utf-8",
+        include_bytes!("../../page/chat.html"),
+    ),
+    (
+        "chat.css",
+        "text/css; charset=utf-8",
+        include_bytes!("../../page/chat.css"),
+    ),
+    (
+        "chat.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../../page/chat.js"),
+    ),
+];
 
 /// `GET /`: leads to the page.
 #[utoipa::path(
@@ -78,21 +58,23 @@ pub(super) fn lead(_web: &Web, exchange: Exchange) {
 pub(super) fn show(_web: &Web, exchange: Exchange) {
     let nothing = || Problem::new(404, "There is no such file. Try /pages/chat.");
     let found = exchange.parameter("file").and_then(|name| {
-        let file = FILES.iter().find(|file| file.name == name);
+        let file = FILES.into_iter().find(|(known, ..)| *known == name);
         file.ok_or_else(nothing)
     });
-    let response = found.map(|file| {
+    let response = found.map(|(_, media_type, bytes)| {
+        let hash: [u8; 32] = Sha256::digest(bytes).into();
+        let file_tag = format!("\"{}\"", const_hex::encode(&hash[..8]));
         let mut tags = exchange
             .headers("If-None-Match")
             .flat_map(|tags| tags.split(','));
-        let is_known = tags.any(|tag| tag.trim().trim_start_matches("W/") == file.tag);
+        let is_known = tags.any(|tag| tag.trim().trim_start_matches("W/") == file_tag);
         let response = if is_known {
             Response::empty(304)
         } else {
-            Response::bytes(file.media_type, file.bytes)
+            Response::bytes(media_type, bytes)
         };
         response
-            .with_header("ETag", file.tag.clone())
+            .with_header("ETag", file_tag)
             .with_header("Cache-Control", "no-cache")
             .with_header("Content-Security-Policy", POLICY)
             .with_header("X-Content-Type-Options", "nosniff")
