@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use uuid::Uuid;
 
 use client::Outgoing;
@@ -114,18 +114,16 @@ pub fn run(options: &LoadArgs) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("chat load: {error}");
+    let run = runtime
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, work(options)));
+    let (results, violations) = match run {
+        Ok(run) => run,
+        Err(cause) => {
+            eprintln!("chat load: {cause}");
             return ExitCode::from(NOT_RUN);
         }
     };
-    if let Err(cause) = runtime.block_on(client::reach(&options.urls, options.patience)) {
-        eprintln!("chat load: {cause}");
-        return ExitCode::from(NOT_RUN);
-    }
-    let (results, violations) = LocalSet::new().block_on(&runtime, work(options));
     for violation in violations.iter().take(MOST_TOLD) {
         eprintln!("chat load: {violation}");
     }
@@ -155,7 +153,13 @@ pub fn run(options: &LoadArgs) -> ExitCode {
     ExitCode::from(if violations.is_empty() { 0 } else { BROKEN })
 }
 
-async fn work(options: &LoadArgs) -> (Results, Vec<String>) {
+async fn work(options: &LoadArgs) -> Result<(Results, Vec<String>), String> {
+    for base in &options.urls {
+        let connecting = client::connect(base, &[("group_name", "load")], 0);
+        timeout(options.patience, connecting)
+            .await
+            .map_err(|elapsed| format!("cannot connect to {base}: {elapsed}"))??;
+    }
     let shared = Rc::new(Shared {
         start: Instant::now(),
         room: format!("load {}", Uuid::new_v4()),
@@ -188,7 +192,7 @@ async fn work(options: &LoadArgs) -> (Results, Vec<String>) {
     };
     let is_over = || has_all() || shared.signals.get() > 1;
     wait_until(options.patience, is_over).await;
-    conclude(options, &shared)
+    Ok(conclude(options, &shared))
 }
 
 /// Counts the signals that ask the program to end.
@@ -233,7 +237,7 @@ async fn send(options: &LoadArgs, shared: &Shared, clients: &[UnboundedSender<Ou
             shared.start.elapsed().as_micros()
         );
         shared.sent.borrow_mut().insert(id, text.clone());
-        let _never_closed = clients[number % clients.len()].send(Outgoing { id, text });
+        let _never_closed = clients[number % clients.len()].send((id, text));
     }
 }
 
@@ -264,14 +268,8 @@ fn conclude(options: &LoadArgs, shared: &Shared) -> (Results, Vec<String>) {
     violations.extend(judge::judge(&sent, &shown, !options.no_answers));
     let mut latencies = shared.latencies.take();
     latencies.sort_unstable();
-    let at = |share: f64| {
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index of fewer than 2^53 is rounded up"
-        )]
-        let index = (share * latencies.len() as f64).ceil() as usize;
+    let at = |per_cent: usize| {
+        let index = (per_cent * latencies.len()).div_ceil(100);
         let micros = latencies.get(index.saturating_sub(1)).copied();
         f64::from(micros.unwrap_or_default()) / 1000.0
     };
@@ -281,9 +279,9 @@ fn conclude(options: &LoadArgs, shared: &Shared) -> (Results, Vec<String>) {
         sent: sent.len(),
         shown: shown.len(),
         receipts: latencies.len(),
-        p50_ms: at(0.5),
-        p99_ms: at(0.99),
-        max_ms: at(1.0),
+        p50_ms: at(50),
+        p99_ms: at(99),
+        max_ms: at(100),
         violations: violations.len(),
     };
     (results, violations)

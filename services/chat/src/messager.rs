@@ -76,7 +76,7 @@ impl Handler for Answerer {
         for (_, task) in done {
             match task {
                 Task::Asked(question) if question.route == Route::Reverse => {
-                    answers.push(question.reversed());
+                    answers.push(question.answered());
                 }
                 Task::Asked(question) => store::hand_on(transaction, question)?,
                 Task::Ended(question, reply) => {

@@ -63,11 +63,10 @@ impl Question {
         }
     }
 
-    /// The answer: the text reversed, by what a reader takes for one sign.
+    /// The answer to a question for the text reversed.
     #[must_use]
-    pub fn reversed(&self) -> NewMessage {
-        let text: String = self.text.graphemes(true).rev().collect();
-        self.message(Kind::Answer, MESSAGER, text)
+    pub fn answered(&self) -> NewMessage {
+        self.message(Kind::Answer, MESSAGER, reversed(&self.text))
     }
 
     /// What is shown when the search for a proof has ended.
@@ -104,6 +103,12 @@ impl Question {
     }
 }
 
+/// A text reversed, by what a reader takes for one sign.
+#[must_use]
+pub fn reversed(text: &str) -> String {
+    text.graphemes(true).rev().collect()
+}
+
 /// Who shows a proof, and what stands before its text.
 fn by(route: Route) -> (&'static str, &'static str) {
     match route {
@@ -127,17 +132,6 @@ pub fn shown(route: Route, proof: &Proof) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn question(text: &str) -> Question {
-        let (route, text) = Question::read(text);
-        Question {
-            room: RoomId(1),
-            seq: 1,
-            id: Uuid::nil(),
-            text: text.to_owned(),
-            route,
-        }
-    }
 
     #[test]
     fn a_text_asks_for_a_proof_by_its_end_if_it_is_longer_than_that() {
@@ -166,7 +160,7 @@ mod tests {
             ("e\u{301}a", "ae\u{301}"),
             ("🇩🇪🇫🇷", "🇫🇷🇩🇪"),
         ] {
-            assert_eq!(question(text).reversed().text, reversed);
+            assert_eq!(super::reversed(text), reversed);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! One client: it comes back when it is cut off, resumes where it was, and sends again what it has not seen.
 
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,12 +29,8 @@ const READ_BUFFER: usize = 8 << 10;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// What a client is to send.
-#[derive(Debug, Clone)]
-pub(super) struct Outgoing {
-    pub(super) id: Uuid,
-    pub(super) text: String,
-}
+/// What a client is to send: an id, and a text.
+pub(super) type Outgoing = (Uuid, String);
 
 /// What is read of each frame on each socket.
 #[derive(Deserialize)]
@@ -50,20 +45,20 @@ struct Frame<'a> {
     again: bool,
 }
 
-/// Fails with the cause if one of these places cannot be reached.
-pub(super) async fn reach(urls: &[String], patience: Duration) -> Result<(), String> {
-    for base in urls {
-        let cannot = |error: &dyn Display| format!("cannot connect to {base}: {error}");
-        let mut url = socket_url(base, 0)?;
-        url.query_pairs_mut().append_pair("group_name", "load");
-        let connecting = tokio_tungstenite::connect_async(url.as_str());
-        match tokio::time::timeout(patience, connecting).await {
-            Err(elapsed) => return Err(cannot(&elapsed)),
-            Ok(Err(error)) => return Err(cannot(&error)),
-            Ok(Ok(_socket)) => {}
-        }
+/// Connects to one of these places, into a room. Fails with the cause if it cannot be reached.
+pub(super) async fn connect(
+    base: &str,
+    query: &[(&str, &str)],
+    client: usize,
+) -> Result<Socket, String> {
+    let mut url = socket_url(base, client)?;
+    url.query_pairs_mut().extend_pairs(query);
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+    let connecting = tokio_tungstenite::connect_async_with_config(url.as_str(), Some(config), true);
+    match connecting.await {
+        Ok((socket, _)) => Ok(socket),
+        Err(error) => Err(format!("cannot connect to {base}: {error}")),
     }
-    Ok(())
 }
 
 /// Where a client's socket is, without the query.
@@ -108,7 +103,7 @@ pub(super) async fn run(
         unseen: HashMap::new(),
     };
     for attempt in 0.. {
-        if let Some(socket) = client.connect(attempt).await {
+        if let Ok(socket) = client.connect(attempt).await {
             client.shared.connected.update(|count| count + 1);
             client.shared.connects.update(|count| count + 1);
             let _lost = client.talk(socket, &mut outgoing).await;
@@ -119,19 +114,12 @@ pub(super) async fn run(
 }
 
 impl Client {
-    async fn connect(&self, attempt: usize) -> Option<Socket> {
+    async fn connect(&self, attempt: usize) -> Result<Socket, String> {
         let urls = &self.shared.urls;
         let base = &urls[(self.number + attempt) % urls.len()];
-        let mut url = socket_url(base, self.number).ok()?;
-        let (seen, _) = self.position();
-        url.query_pairs_mut()
-            .append_pair("group_name", &self.shared.room)
-            .append_pair("after", &seen.to_string());
-        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
-        let connecting =
-            tokio_tungstenite::connect_async_with_config(url.as_str(), Some(config), true);
-        let (socket, _) = connecting.await.ok()?;
-        Some(socket)
+        let seen = self.position().0.to_string();
+        let query = [("group_name", self.shared.room.as_str()), ("after", &seen)];
+        connect(base, &query, self.number).await
     }
 
     async fn talk(
@@ -155,7 +143,7 @@ impl Client {
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error),
                 },
-                Some(Outgoing { id, text }) = outgoing.recv() => {
+                Some((id, text)) = outgoing.recv() => {
                     self.unseen.insert(id, text.clone());
                     socket.send(frame(self.number, id, &text)).await?;
                 }

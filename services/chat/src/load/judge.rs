@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::message::{Kind, RoomId};
+use crate::message::Kind;
 use crate::proof::Proof;
 use crate::question::{self, Question, Route};
 
@@ -67,15 +67,8 @@ fn count(violations: &mut Vec<String>, what: &str, id: Uuid, counts: &HashMap<Uu
 
 fn check_answer(line: &Shown, text: &str) -> Result<(), String> {
     let (route, asked) = Question::read(text);
-    let question = Question {
-        room: RoomId(0),
-        seq: 0,
-        id: line.id,
-        text: asked.to_owned(),
-        route,
-    };
     let expected = match (line.kind, &line.proof, route) {
-        (Kind::Answer, None, Route::Reverse) => question.reversed().text,
+        (Kind::Answer, None, Route::Reverse) => question::reversed(asked),
         (Kind::Proof, Some(proof), Route::Queue | Route::Call) if proof.text == asked => {
             proof.verify().map_err(|unproved| unproved.to_string())?;
             question::shown(route, proof)
