@@ -63,9 +63,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Message, Self::Answer, Self::Proof, Self::Notice];
-
     /// Its name, for the database and for clients.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -55,11 +55,12 @@ pub fn last_seqs(
     connection: &mut Conn,
     rooms: impl IntoIterator<Item = RoomId>,
 ) -> Result<Vec<(RoomId, u64)>, mysql::Error> {
+    let rooms: Vec<_> = rooms.into_iter().map(|room| room.0.to_string()).collect();
     let rows: Vec<(u32, u64)> = connection.query(format!(
         "SELECT id, last_seq
          FROM rooms
          WHERE id IN ({})",
-        list(rooms)
+        rooms.join(", ")
     ))?;
     Ok(rows
         .into_iter()
@@ -277,11 +278,6 @@ fn insert(transaction: &mut Conn, rows: &[(u64, &NewMessage)]) -> Result<(), mys
         ),
         parameters,
     )
-}
-
-fn list(rooms: impl IntoIterator<Item = RoomId>) -> String {
-    let rooms: Vec<_> = rooms.into_iter().map(|room| room.0.to_string()).collect();
-    rooms.join(", ")
 }
 
 #[cfg(test)]

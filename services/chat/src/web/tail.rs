@@ -59,7 +59,12 @@ fn look(shared: &Arc<Shared>) -> Result<usize, DatabaseAway> {
     let mut count = 0;
     for (room, from, frames) in news {
         count += frames.len();
-        show(shared, room, from, &frames);
+        let last = frames.last().map_or(from, |(seq, _)| *seq);
+        for socket in shared.rooms.begin_to_show(room, from, last) {
+            let (standing, sent) = socket.show(&frames);
+            shared.metrics.sent.inc_by(sent as u64);
+            event_loop::settle(shared, &socket, standing);
+        }
     }
     Ok(count)
 }
@@ -80,15 +85,4 @@ fn news(
         }
     }
     Ok(news)
-}
-
-fn show(shared: &Arc<Shared>, room: RoomId, from: u64, frames: &[Frame]) {
-    let Some((last, _)) = frames.last() else {
-        return;
-    };
-    for socket in shared.rooms.begin_to_show(room, from, *last) {
-        let (standing, sent) = socket.show(frames);
-        shared.metrics.sent.inc_by(sent as u64);
-        event_loop::settle(shared, &socket, standing);
-    }
 }

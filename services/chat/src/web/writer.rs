@@ -52,7 +52,7 @@ impl Writer {
         self.waiting.len()
     }
 
-    /// Takes a message. One of the chat itself never finds too many before it: each socket has one at most.
+    /// Takes a message. What the chat itself says is taken until the server stops: each socket has one such thing at most.
     pub(super) fn submit(&self, message: NewMessage, socket: Option<u64>) -> Result<(), Refused> {
         if socket.is_some() && self.waiting.len() >= MOST_WAITING {
             return Err(Refused::Busy);
