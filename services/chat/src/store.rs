@@ -68,7 +68,8 @@ pub fn last_seqs(
         .collect())
 }
 
-/// Up to `most` messages of a room with this name that follow `after`, in order, as they are shown.
+/// Up to `most` messages of a room with this name that follow `after`, in order, as they are shown; fewer if these are so many
+/// bytes already.
 ///
 /// # Errors
 /// As the database says.
@@ -78,6 +79,7 @@ pub fn frames(
     name: &RoomName,
     after: u64,
     most: usize,
+    enough_bytes: usize,
 ) -> Result<Vec<Frame>, mysql::Error> {
     let rows: Vec<Row> = connection.exec(
         "SELECT seq, id, kind, username, text, proof, sent_at
@@ -87,7 +89,12 @@ pub fn frames(
          LIMIT ?",
         (room.0, after, most),
     )?;
-    let frame = |mut row| {
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut bytes = 0;
+    for mut row in rows {
+        if bytes >= enough_bytes {
+            break;
+        }
         let proof: Option<String> = column(&mut row, 5)?;
         let shown = Shown {
             seq: column(&mut row, 0)?,
@@ -100,9 +107,10 @@ pub fn frames(
             group_name: name.as_str(),
         };
         let frame = serde_json::to_string(&shown).expect("it has no maps");
-        Ok((shown.seq, frame.into()))
-    };
-    rows.into_iter().map(frame).collect()
+        bytes += frame.len();
+        frames.push((shown.seq, frame.into()));
+    }
+    Ok(frames)
 }
 
 /// What became of a message.

@@ -17,14 +17,13 @@ use super::metrics::Counted;
 use super::rooms::Joined;
 use super::socket::{Joining, LATE, NO_ROOM, Reason, Socket};
 use super::{GOOD_BYE, Shared, event_loop};
-use crate::message::Frame;
 use crate::store;
 
 /// How many of the last messages a client gets that does not say what it has seen.
 const LAST: u64 = 50;
 /// Messages of history that are read at once.
 const PAGE: usize = 100;
-/// Bytes of history that are sent at once, if it is more than one message.
+/// Bytes of history after which the next message waits until these are written.
 const PART: usize = 64 << 10;
 /// How long history may take. Who needs longer is closed, and may resume with what it has got by then.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,7 +79,8 @@ fn enter(shared: &Arc<Shared>, socket: &Arc<Socket>, deadline: Instant) -> Resul
             return Err(AWAY);
         }
         let name = socket.wanted.room.clone();
-        let read = move |connection: &mut Conn| store::frames(connection, room, &name, seen, PAGE);
+        let read =
+            move |connection: &mut Conn| store::frames(connection, room, &name, seen, PAGE, PART);
         let page = shared.pool.run(Access::Read, deadline, read);
         // First of all: who stops says good-bye to those that it finds, and this one may have come later.
         if shared.stopping.load(Ordering::Acquire) {
@@ -90,19 +90,13 @@ fn enter(shared: &Arc<Shared>, socket: &Arc<Socket>, deadline: Instant) -> Resul
         if Instant::now() > deadline {
             return Err(LATE);
         }
-        let mut bytes = 0;
-        let fits = |(_, frame): &&Frame| {
-            let is_first = bytes == 0;
-            bytes += frame.len();
-            is_first || bytes <= PART
-        };
-        let part = page.iter().take_while(fits).count();
-        let is_last = page.len() < PAGE && part == page.len();
+        let bytes: usize = page.iter().map(|(_, frame)| frame.len()).sum();
+        let is_last = page.len() < PAGE && bytes < PART;
         if !is_last {
             // Before it is sent: the event loop may be the first to see that it is written.
             *socket.entering.lock() = Some(deadline);
         }
-        let (standing, _) = socket.show(&page[..part]);
+        let (standing, _) = socket.show(&page);
         event_loop::settle(shared, socket, standing);
         if !is_last {
             return Ok(());

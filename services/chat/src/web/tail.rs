@@ -80,7 +80,7 @@ fn news(
     for (room, last) in store::last_seqs(connection, shown.keys().copied())? {
         let (name, from) = &shown[&room];
         if last > *from {
-            let frames = store::frames(connection, room, name, *from, PAGE)?;
+            let frames = store::frames(connection, room, name, *from, PAGE, usize::MAX)?;
             news.push((room, *from, frames));
         }
     }
