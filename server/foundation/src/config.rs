@@ -9,9 +9,9 @@ use clap::{Args, Command, Parser};
 use crate::http::HttpArgs;
 use crate::mysql::{Database, DatabaseUrls, Schema, SetupError, Timeouts};
 use crate::telemetry::{LevelFilter, LogFormat, Registry};
+use crate::values::at_least_two_seconds;
 
-/// More would mean for ever, and cannot be added to every point in time.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub use crate::values::{at_least_one, duration};
 
 /// All options that every server has: those of a server that has no others.
 #[derive(Debug, Clone, Parser)]
@@ -130,40 +130,6 @@ fn with_variables(command: Command, prefix: &str) -> Command {
 fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
         .map(|name| name.parse().expect("these are its names"))
-}
-
-/// Reads a time like `10s`, more than none and a day at most.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("must be more than zero".to_owned()),
-        Ok(duration) if duration > LONGEST => Err("must be at most 1day".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("{error}; write it like 10s or 500ms")),
-    }
-}
-
-/// Reads a time like `10s`, two seconds at least.
-pub(crate) fn at_least_two_seconds(text: &str) -> Result<Duration, String> {
-    // The database counts the wait for a lock in whole seconds.
-    duration(text).and_then(|duration| match duration {
-        short if short < Duration::from_secs(2) => Err("must be at least 2s".to_owned()),
-        enough => Ok(enough),
-    })
-}
-
-/// Reads a number that is not zero.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod dispatcher;
 mod router;
 mod pipeline;
 mod exchange;
+mod in_flight;
 mod request;
 mod fields;
 mod upgrade;
@@ -34,8 +35,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::config::{at_least_one, duration};
 use crate::telemetry::Registry;
+use crate::values::{at_least_one, duration};
 use acceptor::Acceptor;
 use dispatcher::Dispatcher;
 use metrics::EdgeMetrics;

@@ -12,6 +12,7 @@
 
 pub mod service;
 pub mod config;
+mod values;
 pub mod http;
 pub mod mysql;
 pub mod jobs;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +14,7 @@ use uuid::Uuid;
 use crate::telemetry::Reporter;
 
 use super::fields;
+use super::in_flight::{Afterwards, InFlight};
 use super::problem::Problem;
 use super::request::{self, Content, path_and_query};
 use super::response::Response;
@@ -32,32 +32,6 @@ pub struct Exchange {
     body: Cell<Result<Vec<u8>, Problem>>,
     /// When the body was there, if that was waited for.
     received: Instant,
-}
-
-/// A request whose response is not written yet. Boxed wherever it goes: it is large, and passes through many hands.
-pub(super) struct InFlight {
-    pub(super) request: Request,
-    /// The address of its peer.
-    pub(super) connection: SocketAddr,
-    pub(super) arrived: Instant,
-    /// What it is counted by.
-    pub(super) label: usize,
-    pub(super) afterwards: Afterwards,
-    /// What it stores, for the log.
-    pub(super) resource: Option<Uuid>,
-}
-
-/// What becomes of the connection when the response is written.
-#[derive(Default)]
-pub(super) enum Afterwards {
-    #[default]
-    AsTheClientAsks,
-    /// The response asks the client to close it.
-    Close,
-    /// Nothing more is served on it, and what its client still sends is read for a while.
-    End,
-    /// It leaves HTTP with the response, which this writes.
-    Upgrade(Box<dyn FnOnce(Request) -> io::Result<()> + Send>),
 }
 
 impl Exchange {

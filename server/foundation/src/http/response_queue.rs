@@ -12,7 +12,7 @@ use crate::telemetry::size;
 use crate::thread_pool::ThreadPool;
 
 use super::HttpArgs;
-use super::exchange::{Afterwards, InFlight};
+use super::in_flight::{Afterwards, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::request;

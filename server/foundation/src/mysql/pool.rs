@@ -20,6 +20,25 @@ use super::outage::{Access, DatabaseAway};
 use super::primary::NoPrimary;
 use super::setup::Database;
 
+impl Database {
+    /// A pool of at most `size` connections, with this name in the metrics, which no other has.
+    #[must_use]
+    pub fn pool(&self, name: &'static str, size: u8) -> Pool {
+        Pool::new(self.clone(), size, self.metrics(name))
+    }
+
+    /// A connection of no pool, counted by `metrics`.
+    ///
+    /// # Errors
+    /// What is wrong with each host.
+    pub fn connect(&self, metrics: &PoolMetrics) -> Result<Session, NoPrimary> {
+        let asked = Instant::now();
+        let session = Session::open(&self.hosts, metrics)?;
+        metrics.wait.observe(asked.elapsed().as_secs_f64());
+        Ok(session)
+    }
+}
+
 /// A pool of connections to the host that takes writes. A clone is the same pool.
 #[derive(Clone)]
 pub struct Pool {

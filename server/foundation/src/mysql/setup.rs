@@ -14,8 +14,7 @@ use super::error::{DENIED, ErrorClass, code, without_values};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::Outage;
-use super::pool::{Pool, Session};
-use super::primary::{NoPrimary, Unfit};
+use super::primary::Unfit;
 use super::results::run_all;
 use super::timeouts::Timeouts;
 use super::url::DatabaseUrls;
@@ -106,27 +105,10 @@ impl Database {
         })
     }
 
-    /// A pool of at most `size` connections, with this name in the metrics, which no other has.
-    #[must_use]
-    pub fn pool(&self, name: &'static str, size: u8) -> Pool {
-        Pool::new(self.clone(), size, self.metrics(name))
-    }
-
     /// What counts connections that stand by themselves, see [`Self::connect`]. Once for each name.
     #[must_use]
     pub fn metrics(&self, name: &'static str) -> PoolMetrics {
         PoolMetrics::new(&self.registry, name)
-    }
-
-    /// A connection of no pool, counted by `metrics`.
-    ///
-    /// # Errors
-    /// What is wrong with each host.
-    pub fn connect(&self, metrics: &PoolMetrics) -> Result<Session, NoPrimary> {
-        let asked = Instant::now();
-        let session = Session::open(&self.hosts, metrics)?;
-        metrics.wait.observe(asked.elapsed().as_secs_f64());
-        Ok(session)
     }
 
     /// What fails and succeeds on the database, for the log.
