@@ -141,7 +141,8 @@ impl Service for Web {
 
     fn observe(&self) {
         self.shared.pool.observe();
-        self.shared.metrics.observe(self.shared.writer.len());
+        let (sockets, writer) = (self.shared.event_loop.all(), &self.shared.writer);
+        self.shared.metrics.observe(sockets.len(), writer.len());
     }
 
     /// From now on nothing that clients send is taken.

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use mysql::Conn;
 use mysql::prelude::Queryable;
+use mysql::{Conn, FromRowError};
 use uuid::Uuid;
 
 use super::{Claim, Job};
@@ -73,7 +73,7 @@ pub(super) fn claim(
     most: usize,
     lease: Duration,
 ) -> Result<Vec<Claimed>, mysql::Error> {
-    let jobs = transaction.exec_map(
+    let rows = transaction.exec_map_opt(
         "SELECT id, payload, attempt + 1, enqueued_at, last_error, UTC_TIMESTAMP(6), claimed_at
          FROM jobs FORCE INDEX (claim)
          WHERE queue = ? AND available_at <= UTC_TIMESTAMP(6)
@@ -81,7 +81,8 @@ pub(super) fn claim(
          LIMIT ?
          FOR UPDATE SKIP LOCKED",
         (queue, most),
-        |(id, payload, attempt, enqueued_at, last_error, claimed_at, before)| {
+        |row| {
+            let (id, payload, attempt, enqueued_at, last_error, claimed_at, before) = row?;
             let utc = |time: NaiveDateTime| time.and_utc();
             let job = Job {
                 id,
@@ -91,9 +92,10 @@ pub(super) fn claim(
                 claimed_at: utc(claimed_at),
                 last_error,
             };
-            (job, Option::map(before, utc))
+            Ok((job, Option::map(before, utc)))
         },
     )?;
+    let jobs: Vec<Claimed> = rows.into_iter().collect::<Result<_, FromRowError>>()?;
     if let Some((first, _)) = jobs.first() {
         transaction.query_drop(format!(
             "UPDATE jobs FORCE INDEX (PRIMARY)

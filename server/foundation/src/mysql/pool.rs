@@ -97,7 +97,10 @@ impl Pool {
         let answer = self.until(access, deadline, move |begin| {
             let mut session = connected(&mut slot, &hosts, &metrics, deadline)?;
             metrics.wait.observe(asked.elapsed().as_secs_f64());
-            begin()?;
+            if let Err(late) = begin() {
+                *slot = Some(session);
+                return Err(late);
+            }
             match query(&mut session) {
                 Ok(answer) => {
                     *slot = Some(session);

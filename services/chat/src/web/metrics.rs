@@ -54,7 +54,7 @@ impl WebMetrics {
     /// Counts a socket, if there may be one more.
     pub(super) fn count_socket(&self) -> Result<Counted, Problem> {
         let counted = Arc::clone(&self.open);
-        if self.count() <= MOST_SOCKETS {
+        if Arc::strong_count(&self.open) - 1 <= MOST_SOCKETS {
             return Ok(counted);
         }
         let incident = self.full.report(|incident| {
@@ -66,13 +66,9 @@ impl WebMetrics {
         )
     }
 
-    fn count(&self) -> usize {
-        Arc::strong_count(&self.open) - 1
-    }
-
     /// Brings the gauges up to date.
-    pub(super) fn observe(&self, waiting: usize) {
-        self.sockets.set(size(self.count()));
+    pub(super) fn observe(&self, sockets: usize, waiting: usize) {
+        self.sockets.set(size(sockets));
         self.waiting.set(size(waiting));
     }
 }

@@ -86,7 +86,7 @@ impl Passwords {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         let turn = Arc::clone(&self.under_way);
-        // One is not held by any of them.
+        // One is not held by any of them. At the limit, of two that come together both may be refused.
         if Arc::strong_count(&turn) > self.most + 1 {
             return Err(self.busy());
         }

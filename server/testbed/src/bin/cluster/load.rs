@@ -110,10 +110,8 @@ impl Run {
                 session.query_first("SELECT messages FROM counters WHERE user = ''")?;
             Ok(newest >= last)
         })?;
-        Ok(Audit::of(
-            &self.requests,
-            &mut session,
-            first.unwrap_or_default(),
-        )?)
+        // Where nothing was answered, no row is of this run.
+        let first = first.unwrap_or(u64::MAX);
+        Ok(Audit::of(&self.requests, &mut session, first)?)
     }
 }
