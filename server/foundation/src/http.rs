@@ -216,24 +216,29 @@ impl<S: Service> Edge<S> {
     /// Waits until what was taken is answered, and what still comes on open connections is refused.
     fn finish(&self, deadline: Instant) -> Result<(), ServeError> {
         let dispatcher = &self.dispatcher;
+        let mut all_answered = false;
         let _before = dispatcher.heard();
         while Instant::now() < deadline {
             std::thread::sleep(QUIET);
             if dispatcher.heard() || dispatcher.unanswered() > 0 {
                 continue;
             }
-            // Their bodies are still on their way. The threads that wait for them end with the connections.
+            all_answered = true;
+            // Their bodies are still on their way. The threads that wait for them end with the connections, none of which is
+            // a newer one of the same peer: no more are taken.
             let too_late = dispatcher.responses.pipelines.connections();
             if too_late.is_empty() {
-                return Ok(());
+                break;
             }
-            for connection in too_late {
-                sockets::shut_down(connection, Shutdown::Both);
-            }
+            let in_time = too_late
+                .into_iter()
+                .take_while(|_| Instant::now() < deadline);
+            in_time.for_each(|connection| sockets::shut_down(connection, Shutdown::Both));
         }
         match dispatcher.unanswered() {
-            0 => Ok(()),
-            left => Err(ServeError::Unanswered(left)),
+            // What was cut off was not taken.
+            left if left > 0 && !all_answered => Err(ServeError::Unanswered(left)),
+            _ => Ok(()),
         }
     }
 }

@@ -196,8 +196,11 @@ impl AcceptLoop {
 
     /// Why it takes no more connections, when it does not.
     fn end(&self) -> &io::Error {
-        // The receiver may be about to be told.
-        std::thread::sleep(REFUSAL_INTERVAL);
+        // The receiver may be about to be told, behind the requests that wait for it.
+        let deadline = Instant::now() + TICK;
+        while self.end.get().is_none() && Instant::now() < deadline {
+            std::thread::sleep(REFUSAL_INTERVAL);
+        }
         self.end
             .get_or_init(|| io::Error::other("the thread that accepts has ended"))
     }
