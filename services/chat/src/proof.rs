@@ -143,7 +143,8 @@ struct Search<'a> {
 impl Search<'_> {
     /// Tries each `step`-th nonce from `first` on.
     fn run(&self, first: u64, step: u64) {
-        let mut block = self.block;
+        // Copies: what all share stands on the stack of one thread, perhaps beside what that writes all the time.
+        let (mut block, bits) = (self.block, self.bits);
         let mut nonce = first;
         while self.found.get().is_none() {
             for tried in 1..=STRIDE {
@@ -151,7 +152,7 @@ impl Search<'_> {
                 let mut state = INITIAL;
                 compress256(&mut state, &[block]);
                 // The first word decides nearly always, and for up to 32 bits entirely.
-                if state[0].leading_zeros() >= self.bits {
+                if state[0].leading_zeros() >= bits {
                     self.tried.inc_by(tried);
                     // Another may have found one at the same time, and one is enough.
                     let _is_first = self.found.set(nonce);
