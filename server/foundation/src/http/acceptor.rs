@@ -18,8 +18,10 @@ use super::{ServeError, descriptors, listener, sockets};
 use crate::telemetry::Incident;
 use crate::thread_pool;
 
-/// How often a receiver that hears nothing looks whether it is still needed.
-const TICK: Duration = Duration::from_millis(100);
+/// How often a receiver that hears nothing looks whether it is still needed: seldom, for an idle server is to be idle; and
+/// more often when no more connections are taken through its accept loop, for then the server may stop.
+const TICK: Duration = Duration::from_secs(1);
+const TICK_AT_THE_END: Duration = Duration::from_millis(100);
 /// How often a receiver that finds nothing lets others run before it sleeps.
 const LOOKS_BEFORE_SLEEP: usize = 2;
 /// How often it is seen whether there is room again. Each time that there is costs a thread for a while, see
@@ -175,13 +177,14 @@ impl AcceptLoop {
     pub(super) fn receive(&self, over: &AtomicBool, hand_over: impl Fn(Request)) {
         let mut silence = Duration::ZERO;
         while !over.load(Ordering::Acquire) {
-            match self.next_request() {
+            let tick = self.end.get().map_or(TICK, |_| TICK_AT_THE_END);
+            match self.next_request(tick) {
                 Ok(Some(request)) => {
                     silence = Duration::ZERO;
                     hand_over(request);
                 }
                 Ok(None) => {
-                    silence += TICK;
+                    silence += tick;
                     if self.end.get().is_some() && silence > 2 * self.idle_timeout {
                         return;
                     }
@@ -197,7 +200,7 @@ impl AcceptLoop {
     /// Why it takes no more connections, when it does not.
     fn end(&self) -> &io::Error {
         // The receiver may be about to be told, behind the requests that wait for it.
-        let deadline = Instant::now() + TICK;
+        let deadline = Instant::now() + TICK_AT_THE_END;
         while self.end.get().is_none() && Instant::now() < deadline {
             std::thread::sleep(REFUSAL_INTERVAL);
         }
@@ -207,13 +210,13 @@ impl AcceptLoop {
 
     /// Before this thread goes to sleep it lets the others run once: under load one of them brings a request meanwhile,
     /// and the wake-up, which costs more than the request, is saved.
-    fn next_request(&self) -> io::Result<Option<Request>> {
+    fn next_request(&self, tick: Duration) -> io::Result<Option<Request>> {
         for _ in 0..LOOKS_BEFORE_SLEEP {
             if let Some(request) = self.server.try_recv()? {
                 return Ok(Some(request));
             }
             std::thread::yield_now();
         }
-        self.server.recv_timeout(TICK)
+        self.server.recv_timeout(tick)
     }
 }
