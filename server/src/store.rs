@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use chrono::NaiveDateTime;
 use foundation::mysql::{
-    Database, DatabaseAway, ErrorClass, Pool, PoolMetrics, Schema, Session, Stopped, column,
-    has_relations, next_set, own_error, run_all, time,
+    Database, DatabaseAway, DatabaseError, Pool, PoolMetrics, Schema, Session, Stopped, column,
+    has_relations, next_set, run_all, time,
 };
 use mysql::prelude::Queryable;
 use mysql::{Conn, QueryResult, Row, Text, from_row_opt};
@@ -39,7 +39,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// Whether all of the schema is there. The last thing that it makes is the lock row.
-fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
+fn is_complete(connection: &mut Conn) -> Result<bool, DatabaseError> {
     if !has_relations(connection, &["messages", "counters", "ordering_violations"])? {
         return Ok(false);
     }
@@ -48,7 +48,7 @@ fn is_complete(connection: &mut Conn) -> Result<bool, mysql::Error> {
 }
 
 /// What keeps the database from holding messages in order, if anything does.
-fn fault(connection: &mut Conn) -> Result<Option<String>, mysql::Error> {
+fn fault(connection: &mut Conn) -> Result<Option<String>, DatabaseError> {
     if let Some(fault) = tables::fault(connection)? {
         return Ok(Some(fault));
     }
@@ -65,7 +65,7 @@ fn fault(connection: &mut Conn) -> Result<Option<String>, mysql::Error> {
 }
 
 /// The largest statement that the server takes on this connection, in bytes. Set for good when the connection is made.
-fn max_packet(connection: &mut Conn) -> Result<usize, mysql::Error> {
+fn max_packet(connection: &mut Conn) -> Result<usize, DatabaseError> {
     let bytes: Option<usize> = connection.query_first("SELECT @@max_allowed_packet")?;
     bytes.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
@@ -104,22 +104,22 @@ impl Store {
     /// A connection set up for writing, which the writer keeps, and the largest statement that it takes, in bytes; or why
     /// there is none.
     pub fn writing_connection(&self) -> Result<(Session, usize), String> {
-        let mut session = self
-            .database
-            .connect(&self.writing)
-            .map_err(|no_primary| no_primary.to_string())?;
-        // Others wait for a writer that is silent while it holds the lock.
-        let wait_timeout = self.database.timeouts().wait_timeout_seconds();
-        let packet = session
-            .query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))
-            .and_then(|()| max_packet(&mut session));
-        match packet {
+        let session = self.database.connect(&self.writing);
+        let mut session = session.map_err(|no_primary| no_primary.to_string())?;
+        match self.set_up(&mut session) {
             Ok(max_packet) => Ok((session, max_packet)),
             Err(error) => {
                 session.give_up();
                 Err(error.to_string())
             }
         }
+    }
+
+    fn set_up(&self, connection: &mut Conn) -> Result<usize, DatabaseError> {
+        // Others wait for a writer that is silent while it holds the lock.
+        let wait_timeout = self.database.timeouts().wait_timeout_seconds();
+        connection.query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))?;
+        max_packet(connection)
     }
 
     /// Brings the gauges of the connections up to date.
@@ -141,7 +141,7 @@ pub fn lock<'a>(
     connection: &mut Conn,
     users: impl IntoIterator<Item = &'a str>,
     look_up: &[Uuid],
-) -> Result<LockedState, mysql::Error> {
+) -> Result<LockedState, DatabaseError> {
     let mut users: Vec<&str> = users.into_iter().collect();
     users.sort_unstable();
     users.dedup();
@@ -152,7 +152,7 @@ pub fn lock<'a>(
     // Somebody may have deleted the row. Without it there is no order.
     let Some((_, total, last_sent_at, now)) = counters.next().filter(|(user, ..)| user.is_empty())
     else {
-        return Err(own_error(
+        return Err(DatabaseError::new(
             "the table counters lacks the row of the empty name, which is the lock",
         ));
     };
@@ -186,7 +186,7 @@ type Counter = (String, u64, NaiveDateTime, NaiveDateTime);
 /// [`row_head`]s.
 ///
 /// # Errors
-/// Where [`ErrorClass::recovery`] is not to reconnect, the transaction may still be open: [`rollback`].
+/// Where [`DatabaseError::recovery`] is not to reconnect, the transaction may still be open: [`rollback`].
 pub fn insert_and_commit(
     connection: &mut Conn,
     heads: &[String],
@@ -198,7 +198,7 @@ pub fn insert_and_commit(
         // COMMIT is the last statement, so its index is the number of semicolons: what clients sent is hexadecimal,
         // and contains none. What fails at COMMIT or behind it is in doubt.
         let commit = statements.matches(';').count();
-        let in_doubt = at >= commit || ErrorClass::of(&error).may_hide_a_loss();
+        let in_doubt = at >= commit || error.class().may_hide_a_loss();
         NotCommitted {
             in_doubt: in_doubt || !state.found.is_empty(),
             error,
@@ -210,7 +210,7 @@ pub fn insert_and_commit(
 #[derive(Debug)]
 pub struct NotCommitted {
     /// What went wrong.
-    pub error: mysql::Error,
+    pub error: DatabaseError,
     /// Whether some of the batch is stored, or may be now or later. If not, nothing of it was found, a statement before
     /// `COMMIT` failed, and the database runs none of those behind it.
     pub in_doubt: bool,
@@ -220,15 +220,15 @@ pub struct NotCommitted {
 ///
 /// # Errors
 /// If it fails, drop the connection.
-pub fn rollback(connection: &mut Conn) -> Result<(), mysql::Error> {
-    connection.query_drop("ROLLBACK")
+pub fn rollback(connection: &mut Conn) -> Result<(), DatabaseError> {
+    Ok(connection.query_drop("ROLLBACK")?)
 }
 
 /// The message of each of these numbers with up to nine before it, oldest first. One round trip; one number at least.
 pub fn windows(
     connection: &mut Conn,
     numbers: &[u64],
-) -> Result<Vec<Vec<Message<'static>>>, mysql::Error> {
+) -> Result<Vec<Vec<Message<'static>>>, DatabaseError> {
     let page = |seq: &u64| sql::page(Some(seq.saturating_add(1)), PREDECESSORS as u64 + 1);
     let statements: Vec<String> = numbers.iter().map(page).collect();
     let mut results = connection.query_iter(statements.join(";"))?;
@@ -240,19 +240,19 @@ pub fn page(
     connection: &mut Conn,
     before: Option<u64>,
     limit: u64,
-) -> Result<Vec<Message<'static>>, mysql::Error> {
+) -> Result<Vec<Message<'static>>, DatabaseError> {
     next_page(&mut connection.query_iter(sql::page(before, limit))?)
 }
 
 fn next_page(
     results: &mut QueryResult<'_, '_, '_, Text>,
-) -> Result<Vec<Message<'static>>, mysql::Error> {
+) -> Result<Vec<Message<'static>>, DatabaseError> {
     let mut messages = next_set(results, message)?;
     messages.reverse();
     Ok(messages)
 }
 
-fn message(mut row: Row) -> Result<Message<'static>, mysql::Error> {
+fn message(mut row: Row) -> Result<Message<'static>, DatabaseError> {
     Ok(Message {
         seq: column(&mut row, 0)?,
         user: column::<String>(&mut row, 1)?.into(),
@@ -262,7 +262,7 @@ fn message(mut row: Row) -> Result<Message<'static>, mysql::Error> {
     })
 }
 
-fn found(mut row: Row) -> Result<(Uuid, Found), mysql::Error> {
+fn found(mut row: Row) -> Result<(Uuid, Found), DatabaseError> {
     let id = column(&mut row, 0)?;
     let found = Found {
         seq: column(&mut row, 1)?,

@@ -58,7 +58,8 @@ fn store(notes: &Notes, exchange: &Exchange) -> Result<Response, Problem> {
     }
     let shown = Response::json(&note);
     let replace = "REPLACE INTO notes (name, text) VALUES (?, ?)";
-    let query = move |connection: &mut Conn| connection.exec_drop(replace, (note.name, note.text));
+    let query =
+        move |connection: &mut Conn| Ok(connection.exec_drop(replace, (note.name, note.text))?);
     notes.0.run(Access::Write, exchange.deadline(), query)?;
     Ok(shown)
 }
@@ -67,7 +68,7 @@ fn store(notes: &Notes, exchange: &Exchange) -> Result<Response, Problem> {
 fn show(notes: &Notes, exchange: &Exchange) -> Result<Response, Problem> {
     let name = exchange.parameter("name")?.into_owned();
     let select = "SELECT name, text FROM notes WHERE name = ?";
-    let query = move |connection: &mut Conn| connection.exec_first(select, (name,));
+    let query = move |connection: &mut Conn| Ok(connection.exec_first(select, (name,))?);
     let found = notes.0.run(Access::Read, exchange.deadline(), query)?;
     let (name, text) = found.ok_or_else(|| Problem::new(404, "There is no note of this name."))?;
     Ok(Response::json(&Note { name, text }))

@@ -13,7 +13,7 @@ use clap::Parser;
 use foundation::config::{self, ServerArgs, duration};
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
 use foundation::jobs::{self, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, Pool, Schema, has_relations};
+use foundation::mysql::{Access, DatabaseError, Pool, Schema, has_relations};
 use foundation::service::{self, Failure};
 use foundation::telemetry::Program;
 use mysql::prelude::Queryable;
@@ -70,19 +70,20 @@ impl jobs::Handler for Adder {
         sum.ok_or_else(|| WorkError::Retry("the sum is too large".to_owned()))
     }
 
-    fn complete(&self, transaction: &mut Conn, done: &[(&Job, &i64)]) -> Result<(), mysql::Error> {
+    fn complete(&self, transaction: &mut Conn, done: &[(&Job, &i64)]) -> Result<(), DatabaseError> {
         let rows = done
             .iter()
             .map(|(job, sum)| (job.id.as_bytes(), job.attempt, sum));
-        transaction.exec_batch("INSERT INTO sums (id, attempt, sum) VALUES (?, ?, ?)", rows)
+        let insert = "INSERT INTO sums (id, attempt, sum) VALUES (?, ?, ?)";
+        Ok(transaction.exec_batch(insert, rows)?)
     }
 
-    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
         let row = (job.id.as_bytes(), job.attempt, cause);
-        transaction.exec_drop(
+        Ok(transaction.exec_drop(
             "INSERT INTO sums (id, attempt, cause) VALUES (?, ?, ?)",
             row,
-        )
+        )?)
     }
 }
 
@@ -113,7 +114,7 @@ fn enqueue(sums: &Sums, exchange: &Exchange) -> Result<Response, Problem> {
         .run(Access::Write, exchange.deadline(), move |connection| {
             let mut transaction = connection.start_transaction(TxOpts::default())?;
             jobs::enqueue(&mut transaction, QUEUE, id, &payload)?;
-            transaction.commit()
+            Ok(transaction.commit()?)
         })?;
     Ok(enqueued)
 }

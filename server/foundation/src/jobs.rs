@@ -29,7 +29,7 @@ use mysql::Conn;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::mysql::{Database, PoolMetrics};
+use crate::mysql::{Database, DatabaseError, PoolMetrics};
 use crate::telemetry::Registry;
 use metrics::JobMetrics;
 use queue_thread::QueueThread;
@@ -94,14 +94,14 @@ pub trait Handler: Send + Sync + 'static {
         &self,
         transaction: &mut Conn,
         done: &[(&Job, &Self::Outcome)],
-    ) -> Result<(), mysql::Error>;
+    ) -> Result<(), DatabaseError>;
 
     /// Writes that a job has failed for good, in the transaction that ends it. Where those who worked on it died, the job is
     /// as it was for the last of them.
     ///
     /// # Errors
     /// As [`Self::complete`].
-    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error>;
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError>;
 }
 
 /// Limits of a worker.

@@ -15,7 +15,7 @@ mod error;
 mod outage;
 mod metrics;
 
-pub use error::{ErrorClass, Recovery, code, own_error, without_values};
+pub use error::{DatabaseError, ErrorClass, Recovery};
 pub use metrics::{DATABASE_SECONDS, PoolMetrics};
 pub use outage::{Access, DatabaseAway, Outage};
 pub use pool::{Pool, Session};

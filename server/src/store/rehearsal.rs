@@ -1,6 +1,6 @@
 //! Whether the database lets us do what we will have to, and does it.
 
-use foundation::mysql::{ErrorClass, Recovery, run_all};
+use foundation::mysql::{DatabaseError, Recovery, run_all};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use uuid::Uuid;
@@ -18,11 +18,11 @@ use super::rollback;
 /// # Errors
 /// What the database refuses, as for want of a right, or since its binary log takes no transactions that are isolated
 /// as ours (1665, its format is STATEMENT).
-pub(super) fn rehearse(connection: &mut Conn) -> Result<Option<&'static str>, mysql::Error> {
+pub(super) fn rehearse(connection: &mut Conn) -> Result<Option<&'static str>, DatabaseError> {
     let came_back = write_and_read(connection);
     rollback(connection)?;
     match came_back {
-        Err(error) if ErrorClass::of(&error).recovery() != Recovery::TrySingly => Ok(None),
+        Err(error) if error.recovery() != Recovery::TrySingly => Ok(None),
         other => Ok((!other?).then_some(CHANGED)),
     }
 }
@@ -37,7 +37,7 @@ const TEXT: &str = "é😀";
 const SENT_AT: &str = "'2000-01-01 00:00:00.000001'";
 
 /// Whether what comes back is what was written.
-fn write_and_read(connection: &mut Conn) -> Result<bool, mysql::Error> {
+fn write_and_read(connection: &mut Conn) -> Result<bool, DatabaseError> {
     let id = Uuid::new_v4().simple();
     let user = const_hex::encode(format!("{USER}{id}"));
     let user = format!("_utf8mb4 X'{user}'");
@@ -60,7 +60,7 @@ fn write_and_read(connection: &mut Conn) -> Result<bool, mysql::Error> {
          {second};
          UPDATE counters SET repeats = repeats + 1 WHERE user = {user}"
     );
-    run_all(connection, &statements).map_err(|stopped| stopped.error)?;
+    run_all(connection, &statements)?;
     let unchanged: Option<u8> = connection.query_first(format!(
         "SELECT 1
          FROM messages FORCE INDEX (request_id)

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use foundation::mysql::DatabaseError;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
@@ -67,7 +68,7 @@ const DESCRIPTIONS: [&str; 4] = [
 ];
 
 /// What is not as it should be, and how it is in `schema.sql`; of several faults the first.
-pub(super) fn fault(connection: &mut Conn) -> Result<Option<String>, mysql::Error> {
+pub(super) fn fault(connection: &mut Conn) -> Result<Option<String>, DatabaseError> {
     let mut there = BTreeMap::new();
     for description in DESCRIPTIONS {
         for (name, is, may_harm) in connection.query::<(String, String, bool), _>(description)? {

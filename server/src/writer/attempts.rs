@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use foundation::backoff::Backoff;
-use foundation::mysql::{ErrorClass, without_values};
+use foundation::mysql::{DatabaseError, ErrorClass};
 
 use super::deadlines::Progress;
 
@@ -52,11 +52,11 @@ impl RetryState {
 }
 
 impl Failure {
-    pub(super) fn of(error: &mysql::Error, progress: Option<Progress>) -> Self {
+    pub(super) fn of(error: &DatabaseError, progress: Option<Progress>) -> Self {
         Self {
-            class: ErrorClass::of(error),
+            class: error.class(),
             progress,
-            said: without_values(error),
+            said: error.to_string(),
         }
     }
 

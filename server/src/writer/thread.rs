@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use foundation::http::{Part, answer_all};
-use foundation::mysql::{Access, ErrorClass, Recovery, Session};
+use foundation::mysql::{Access, DatabaseError, ErrorClass, Recovery, Session};
 use foundation::telemetry::{Incident, Reporter};
 use uuid::Uuid;
 
@@ -328,7 +328,7 @@ fn replies(
     connection: &mut Session,
     numbered: &Numbered<'_>,
     tail: &[Message<'static>],
-) -> Result<Vec<Result<Part, Error>>, mysql::Error> {
+) -> Result<Vec<Result<Part, Error>>, DatabaseError> {
     let old = read_again(connection, numbered)?;
     let history = RenderedHistory::new(tail.iter().chain(&numbered.new));
     let reply = |assignment: &Assignment| match *assignment {
@@ -343,7 +343,7 @@ fn replies(
 fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,
-) -> Result<HashMap<u64, Part>, mysql::Error> {
+) -> Result<HashMap<u64, Part>, DatabaseError> {
     let repeated: Vec<u64> = numbered
         .assignments
         .iter()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use foundation::backoff::Backoff;
 use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, Database, Pool};
+use foundation::mysql::{Access, Database, DatabaseError, Pool};
 use foundation::telemetry::Registry;
 use mysql::Conn;
 
@@ -67,7 +67,11 @@ impl Handler for Answerer {
         read(job)
     }
 
-    fn complete(&self, transaction: &mut Conn, done: &[(&Job, &Task)]) -> Result<(), mysql::Error> {
+    fn complete(
+        &self,
+        transaction: &mut Conn,
+        done: &[(&Job, &Task)],
+    ) -> Result<(), DatabaseError> {
         let questions = done.iter().map(|(_, task)| match task {
             Task::Asked(question) | Task::Ended(question, _) => question,
         });
@@ -88,7 +92,7 @@ impl Handler for Answerer {
         rooms.append(transaction, &answers).map(drop)
     }
 
-    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
         tracing::error!(job = %job.id, cause, "a task failed for good");
         let Ok(Task::Asked(question) | Task::Ended(question, _)) = read(job) else {
             return Ok(());
@@ -133,11 +137,15 @@ impl Handler for Caller {
         ))
     }
 
-    fn complete(&self, transaction: &mut Conn, done: &[(&Job, &Task)]) -> Result<(), mysql::Error> {
+    fn complete(
+        &self,
+        transaction: &mut Conn,
+        done: &[(&Job, &Task)],
+    ) -> Result<(), DatabaseError> {
         Answerer.complete(transaction, done)
     }
 
-    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
         Answerer.fail(transaction, job, cause)
     }
 }

@@ -5,7 +5,7 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::SecondsFormat;
-use foundation::mysql::{Schema, column, has_relations, time, transaction};
+use foundation::mysql::{DatabaseError, Schema, column, has_relations, time, transaction};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use serde_json::value::RawValue;
@@ -32,7 +32,7 @@ pub const SCHEMA: Schema = Schema {
 ///
 /// # Errors
 /// As the database says.
-pub fn room(connection: &mut Conn, name: &RoomName) -> Result<(RoomId, u64), mysql::Error> {
+pub fn room(connection: &mut Conn, name: &RoomName) -> Result<(RoomId, u64), DatabaseError> {
     let select = "SELECT id, last_seq
          FROM rooms
          WHERE name = ?";
@@ -54,7 +54,7 @@ pub fn room(connection: &mut Conn, name: &RoomName) -> Result<(RoomId, u64), mys
 pub fn last_seqs(
     connection: &mut Conn,
     rooms: impl IntoIterator<Item = RoomId>,
-) -> Result<Vec<(RoomId, u64)>, mysql::Error> {
+) -> Result<Vec<(RoomId, u64)>, DatabaseError> {
     let rooms: Vec<_> = rooms.into_iter().map(|room| room.0.to_string()).collect();
     let rows: Vec<(u32, u64)> = connection.query(format!(
         "SELECT id, last_seq
@@ -80,7 +80,7 @@ pub fn frames(
     after: u64,
     most: usize,
     enough_bytes: usize,
-) -> Result<Vec<Frame>, mysql::Error> {
+) -> Result<Vec<Frame>, DatabaseError> {
     let rows: Vec<Row> = connection.exec(
         "SELECT seq, id, kind, username, text, proof, sent_at
          FROM messages
@@ -131,7 +131,7 @@ pub enum Appended {
 pub fn store(
     connection: &mut Conn,
     messages: &[NewMessage],
-) -> Result<Vec<Appended>, mysql::Error> {
+) -> Result<Vec<Appended>, DatabaseError> {
     transaction(connection, |transaction| {
         let rooms = messages.iter().map(|message| message.room);
         let mut rooms = LockedRooms::lock(transaction, rooms)?;
@@ -158,7 +158,7 @@ impl LockedRooms {
     pub fn lock(
         transaction: &mut Conn,
         rooms: impl IntoIterator<Item = RoomId>,
-    ) -> Result<Self, mysql::Error> {
+    ) -> Result<Self, DatabaseError> {
         let rooms: BTreeSet<_> = rooms.into_iter().collect();
         let mut last_seqs = BTreeMap::new();
         for room in rooms {
@@ -186,7 +186,7 @@ impl LockedRooms {
         &mut self,
         transaction: &mut Conn,
         messages: &[NewMessage],
-    ) -> Result<Vec<Appended>, mysql::Error> {
+    ) -> Result<Vec<Appended>, DatabaseError> {
         let mut known = known(transaction, messages)?;
         let mut rows = Vec::new();
         let mut changed = BTreeSet::new();
@@ -237,7 +237,7 @@ impl LockedRooms {
 type Known = HashMap<(RoomId, Uuid, String), (String, String)>;
 
 /// Those of these messages that are stored already.
-fn known(transaction: &mut Conn, messages: &[NewMessage]) -> Result<Known, mysql::Error> {
+fn known(transaction: &mut Conn, messages: &[NewMessage]) -> Result<Known, DatabaseError> {
     let mut ids: BTreeMap<RoomId, BTreeSet<Uuid>> = BTreeMap::new();
     for message in messages {
         ids.entry(message.room).or_default().insert(message.id);
@@ -259,7 +259,7 @@ fn known(transaction: &mut Conn, messages: &[NewMessage]) -> Result<Known, mysql
     Ok(known)
 }
 
-fn insert(transaction: &mut Conn, rows: &[(u64, &NewMessage)]) -> Result<(), mysql::Error> {
+fn insert(transaction: &mut Conn, rows: &[(u64, &NewMessage)]) -> Result<(), DatabaseError> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -278,14 +278,14 @@ fn insert(transaction: &mut Conn, rows: &[(u64, &NewMessage)]) -> Result<(), mys
             ]
         })
         .collect();
-    transaction.exec_drop(
+    Ok(transaction.exec_drop(
         format!(
             "INSERT INTO messages (room_id, seq, id, kind, username, text, proof, sent_at)
              VALUES {}",
             values.join(", ")
         ),
         parameters,
-    )
+    )?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{self, CHECK_WRITABLE, Job, WorkError, Worker};
-use foundation::mysql::Pool;
+use foundation::mysql::{DatabaseError, Pool};
 use mysql::Conn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ pub(crate) fn enqueue(
     transaction: &mut Conn,
     queue: &str,
     task: &impl Serialize,
-) -> Result<(), mysql::Error> {
+) -> Result<(), DatabaseError> {
     jobs::enqueue(transaction, queue, Uuid::now_v7(), &json(task))
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use foundation::jobs::{Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::Database;
+use foundation::mysql::{Database, DatabaseError};
 use foundation::telemetry::Registry;
 use mysql::Conn;
 use prometheus::IntCounter;
@@ -63,14 +63,14 @@ impl Handler for Prover {
         &self,
         transaction: &mut Conn,
         done: &[(&Job, &(Question, Reply))],
-    ) -> Result<(), mysql::Error> {
+    ) -> Result<(), DatabaseError> {
         let rooms = done.iter().map(|(_, (question, _))| question.room);
         let rooms = LockedRooms::lock(transaction, rooms)?;
         done.iter()
             .try_for_each(|(_, (question, reply))| rooms.end_proof(transaction, question, reply))
     }
 
-    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
         tracing::error!(job = %job.id, cause, "a proof failed for good");
         let Ok(question) = read::<Question>(job) else {
             return Ok(());

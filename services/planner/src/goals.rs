@@ -14,7 +14,7 @@ pub mod public_keys;
 pub mod store;
 
 use foundation::http::{Exchange, Problem};
-use foundation::mysql::{Access, Pool};
+use foundation::mysql::{Access, DatabaseError, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
@@ -51,7 +51,7 @@ impl Goals {
         &self,
         access: Access,
         exchange: &Exchange,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+        query: impl FnOnce(&mut Conn) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, Problem> {
         let answer = self.pool.run(access, exchange.deadline(), query);
         answer.map_err(|away| error::away(away, Error::MaybeDone))

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foundation::http::{Exchange, Problem};
-use foundation::mysql::{Access, DatabaseAway, Pool};
+use foundation::mysql::{Access, DatabaseAway, DatabaseError, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
@@ -97,7 +97,7 @@ impl Users {
         &self,
         access: Access,
         exchange: &Exchange,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+        query: impl FnOnce(&mut Conn) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, Problem> {
         let answer = self.pool.run(access, exchange.deadline(), query);
         answer.map_err(|away| error::away(away, Error::MaybeDone))
@@ -173,7 +173,7 @@ fn prepare(
     connection: &mut Conn,
     options: &UsersArgs,
     seal: Option<&Seal>,
-) -> Result<(u64, Vec<StoredKey>), mysql::Error> {
+) -> Result<(u64, Vec<StoredKey>), DatabaseError> {
     let first = options.admin_password.as_deref().unwrap_or(FIRST_PASSWORD);
     store::first_start(
         connection,

@@ -10,7 +10,7 @@ use clap::Parser;
 use foundation::config::ServerArgs;
 use foundation::http::{Endpoint, Exchange, Handler, Problem, Response, Service};
 use foundation::jobs::CHECK_WRITABLE;
-use foundation::mysql::{Access, Pool};
+use foundation::mysql::{Access, DatabaseError, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use foundation_docs::ProblemDocument;
@@ -65,7 +65,7 @@ impl Reports {
         &self,
         access: Access,
         exchange: &Exchange,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+        query: impl FnOnce(&mut Conn) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, Problem> {
         Ok(self.pool.run(access, exchange.deadline(), query)?)
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use foundation::mysql::{NoPrimary, SetupError};
+use foundation::mysql::{DatabaseError, NoPrimary, SetupError};
 
 /// Everything is as it should be.
 pub const VALID: u8 = 0;
@@ -29,7 +29,7 @@ pub enum Error {
     NoConnection(#[from] NoPrimary),
     /// The database refused, or the connection to it was lost.
     #[error("the database: {0}")]
-    Database(#[from] mysql::Error),
+    Database(#[from] DatabaseError),
     /// A source cannot be read on. What was loaded stays, and the load can go on.
     #[error("the source: {0}")]
     Source(String),

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
-use foundation::mysql::{Schema, has_relations};
+use foundation::mysql::{DatabaseError, Schema, has_relations};
 use mysql::Value;
 use mysql::prelude::Queryable;
 
@@ -91,7 +91,7 @@ pub fn figures(
     phones: &[Phone],
     period: Period,
     reading: Reading,
-) -> Result<Vec<PhoneFigures>, mysql::Error> {
+) -> Result<Vec<PhoneFigures>, DatabaseError> {
     // Prepared once for each number of phones; the rows come in binary, which is less work for both sides.
     let places = vec!["?"; phones.len()].join(", ");
     let numbers: Vec<Value> = phones.iter().map(|phone| phone.number().into()).collect();

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use foundation::jobs::{self, Job};
-use foundation::mysql::{ErrorClass, column, time, transaction};
+use foundation::mysql::{DatabaseError, ErrorClass, column, time, transaction};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use serde::de::{IntoDeserializer, value};
@@ -91,11 +91,11 @@ pub struct NewTask {
 ///
 /// # Errors
 /// As the database says. Of a COMMIT without an answer it is not known whether it was done; the same key tells.
-pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, mysql::Error> {
+pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, DatabaseError> {
     let id = Uuid::now_v7();
     match insert(connection, id, new) {
         Ok(()) => {}
-        Err(error) if ErrorClass::of(&error) == ErrorClass::Duplicate => {
+        Err(error) if error.class() == ErrorClass::Duplicate => {
             return find_again(connection, new);
         }
         Err(error) => return Err(error),
@@ -116,7 +116,7 @@ pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, mysql
     }))
 }
 
-fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), mysql::Error> {
+fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), DatabaseError> {
     transaction(connection, |transaction| {
         transaction.exec_drop(
             "INSERT INTO tasks (id, request_id, correlation_id, request, received_at)
@@ -132,7 +132,7 @@ fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), mysql::E
     })
 }
 
-fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, mysql::Error> {
+fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, DatabaseError> {
     let found: Option<(Uuid, String, Vec<u8>)> = connection.exec_first(
         "SELECT id, correlation_id, request
          FROM tasks
@@ -157,7 +157,7 @@ const TASKS: &str = "tasks LEFT JOIN jobs ON jobs.id = tasks.id";
 ///
 /// # Errors
 /// As the database says.
-pub fn find(connection: &mut Conn, ids: &[Uuid]) -> Result<Vec<Task>, mysql::Error> {
+pub fn find(connection: &mut Conn, ids: &[Uuid]) -> Result<Vec<Task>, DatabaseError> {
     let ids: Vec<_> = ids.iter().map(|id| format!("x'{}'", id.simple())).collect();
     let rows: Vec<Row> = connection.query(format!(
         "SELECT {COLUMNS}
@@ -178,7 +178,7 @@ pub fn list(
     correlation_ids: &[String],
     before: Option<Uuid>,
     limit: usize,
-) -> Result<Vec<Task>, mysql::Error> {
+) -> Result<Vec<Task>, DatabaseError> {
     let mut conditions = vec!["TRUE"];
     let mut values: Vec<Value> = Vec::new();
     let in_work = "jobs.claimed_at IS NOT NULL AND jobs.available_at > UTC_TIMESTAMP(6)";
@@ -217,7 +217,7 @@ pub fn list(
     rows.into_iter().map(task).collect()
 }
 
-fn task(mut row: Row) -> Result<Task, mysql::Error> {
+fn task(mut row: Row) -> Result<Task, DatabaseError> {
     let ended_as: Option<String> = column(&mut row, 1)?;
     let is_in_work: bool = column(&mut row, 7)?;
     let task_status = match ended_as {
@@ -253,7 +253,7 @@ pub struct Reported {
 ///
 /// # Errors
 /// As the database says.
-pub fn report(connection: &mut Conn, id: Uuid) -> Result<Option<Reported>, mysql::Error> {
+pub fn report(connection: &mut Conn, id: Uuid) -> Result<Option<Reported>, DatabaseError> {
     let row: Option<Row> = connection.exec_first(
         format!(
             "SELECT {COLUMNS}, tasks.correlation_id, tasks.report, tasks.work_us
@@ -291,7 +291,7 @@ pub enum Cancelled {
 ///
 /// # Errors
 /// As the database says.
-pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<Cancelled, mysql::Error> {
+pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<Cancelled, DatabaseError> {
     // Waits for a worker that is just ending it. The job first, as workers do.
     let is_cancelled = transaction(connection, |transaction| {
         let job: Option<(u32, Option<NaiveDateTime>, Option<String>)> = transaction.exec_first(
@@ -328,13 +328,13 @@ pub fn end(
     transaction: &mut Conn,
     job: &Job,
     outcome: Result<(&[u8], u32), &str>,
-) -> Result<(), mysql::Error> {
+) -> Result<(), DatabaseError> {
     let ended_as = match outcome {
         Ok(_) => TaskStatus::Completed,
         Err(_) => TaskStatus::Error,
     };
     let (figures, work_us) = outcome.ok().unzip();
-    transaction.exec_drop(
+    Ok(transaction.exec_drop(
         "UPDATE tasks
          SET
            ended_as = ?,
@@ -354,10 +354,10 @@ pub fn end(
             work_us,
             job.id.as_bytes(),
         ),
-    )
+    )?)
 }
 
-fn optional_time(row: &mut Row, index: usize) -> Result<Option<DateTime<Utc>>, mysql::Error> {
+fn optional_time(row: &mut Row, index: usize) -> Result<Option<DateTime<Utc>>, DatabaseError> {
     let time: Option<NaiveDateTime> = column(row, index)?;
     Ok(time.map(|time| time.and_utc()))
 }

@@ -7,7 +7,7 @@ use clap::Parser;
 use foundation::config::{ServerArgs, duration};
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, DatabaseAway, Pool};
+use foundation::mysql::{Access, DatabaseAway, DatabaseError, Pool};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
@@ -103,13 +103,13 @@ impl Handler for Reporter {
         &self,
         transaction: &mut Conn,
         done: &[(&Job, &Self::Outcome)],
-    ) -> Result<(), mysql::Error> {
+    ) -> Result<(), DatabaseError> {
         done.iter().try_for_each(|(job, (figures, took_us))| {
             tasks::end(transaction, job, Ok((figures, *took_us)))
         })
     }
 
-    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
         tasks::end(transaction, job, Err(cause))
     }
 }

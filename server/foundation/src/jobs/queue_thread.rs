@@ -14,9 +14,7 @@ use super::metrics::JobMetrics;
 use super::sql::Claimed;
 use super::{Claim, Done, Handler, Job, WorkError, WorkerLimits, sql};
 use crate::backoff::Backoff;
-use crate::mysql::{
-    Access, Database, ErrorClass, PoolMetrics, Recovery, Session, transaction, without_values,
-};
+use crate::mysql::{Access, Database, DatabaseError, PoolMetrics, Recovery, Session, transaction};
 use crate::telemetry::{Incident, size};
 
 /// The pauses between questions while there are no jobs. Each question is one read of an index.
@@ -135,7 +133,7 @@ impl<H: Handler> QueueThread<H> {
         };
         let turn = self.talk(&mut session);
         self.session = Some(session);
-        turn.map_err(|error| without_values(&error))
+        turn.map_err(|error| error.to_string())
     }
 
     fn connect(&self) -> Result<Session, String> {
@@ -149,7 +147,7 @@ impl<H: Handler> QueueThread<H> {
         Ok(session)
     }
 
-    fn talk(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
+    fn talk(&mut self, connection: &mut Conn) -> Result<(), DatabaseError> {
         let now = Instant::now();
         if now >= self.prolong_at {
             self.prolong(connection)?;
@@ -174,7 +172,7 @@ impl<H: Handler> QueueThread<H> {
         Ok(())
     }
 
-    fn prolong(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
+    fn prolong(&mut self, connection: &mut Conn) -> Result<(), DatabaseError> {
         if !self.held.is_empty() {
             let lost = sql::prolong(connection, &self.held, self.limits.lease)?;
             if lost > 0 {
@@ -192,7 +190,7 @@ impl<H: Handler> QueueThread<H> {
     }
 
     /// Ends what is done, and claims up to `room` jobs, in one transaction.
-    fn end_and_claim(&mut self, connection: &mut Conn, room: usize) -> Result<(), mysql::Error> {
+    fn end_and_claim(&mut self, connection: &mut Conn, room: usize) -> Result<(), DatabaseError> {
         let done = transaction(connection, |transaction| {
             let ended = self.end(transaction, &self.done)?;
             let claimed = sql::claim(transaction, self.queue, room, self.limits.lease)?;
@@ -200,7 +198,7 @@ impl<H: Handler> QueueThread<H> {
         });
         let (ended, claimed) = match done {
             Ok(done) => done,
-            Err(error) if ErrorClass::of(&error).recovery() == Recovery::TryAgain => return Ok(()),
+            Err(error) if error.recovery() == Recovery::TryAgain => return Ok(()),
             // Which one the database refuses is seen when each is ended by itself.
             Err(error) if is_refusal(&error) && !self.done.is_empty() => {
                 return self.end_singly(connection);
@@ -225,7 +223,7 @@ impl<H: Handler> QueueThread<H> {
 
     /// Ends each that is done in a transaction of its own. What the database refuses is tried again later, like work that
     /// failed.
-    fn end_singly(&mut self, connection: &mut Conn) -> Result<(), mysql::Error> {
+    fn end_singly(&mut self, connection: &mut Conn) -> Result<(), DatabaseError> {
         while let Some(last) = self.done.len().checked_sub(1) {
             match transaction(connection, |transaction| {
                 self.end(transaction, &self.done[last..])
@@ -239,7 +237,7 @@ impl<H: Handler> QueueThread<H> {
                 Err(error) if is_refusal(&error) && self.done[last].1.is_ok() => {
                     let (job, result) = &mut self.done[last];
                     let incident = Incident::draw();
-                    tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, error = without_values(&error), "an outcome is refused");
+                    tracing::warn!(instance = %incident, queue = self.queue, job = %job.id, %error, "an outcome is refused");
                     let cause =
                         format!("the outcome was refused; the log tells why, by {incident}");
                     *result = Err(WorkError::Retry(cause));
@@ -255,7 +253,7 @@ impl<H: Handler> QueueThread<H> {
         &self,
         transaction: &mut Conn,
         done: &[Done<H::Outcome>],
-    ) -> Result<Vec<&IntCounter>, mysql::Error> {
+    ) -> Result<Vec<&IntCounter>, DatabaseError> {
         let mut ended = Vec::new();
         if done.is_empty() {
             return Ok(ended);
@@ -335,7 +333,6 @@ impl<H: Handler> QueueThread<H> {
 }
 
 /// Whether the database refuses something in what was to be written.
-fn is_refusal(error: &mysql::Error) -> bool {
-    let recovery = ErrorClass::of(error).recovery();
-    matches!(recovery, Recovery::TrySingly | Recovery::Split)
+fn is_refusal(error: &DatabaseError) -> bool {
+    matches!(error.recovery(), Recovery::TrySingly | Recovery::Split)
 }

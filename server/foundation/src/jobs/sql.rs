@@ -12,7 +12,7 @@ use mysql::{Conn, FromRowError};
 use uuid::Uuid;
 
 use super::{Claim, Job};
-use crate::mysql::run_all;
+use crate::mysql::{DatabaseError, run_all};
 
 /// The table, for the schema of each service that has a queue. It holds what waits and what is claimed; a job that has ended
 /// is not there any more.
@@ -33,12 +33,12 @@ pub fn enqueue(
     queue: &str,
     id: Uuid,
     payload: &[u8],
-) -> Result<(), mysql::Error> {
-    transaction.exec_drop(
+) -> Result<(), DatabaseError> {
+    Ok(transaction.exec_drop(
         "INSERT INTO jobs (id, queue, payload, available_at, enqueued_at)
          VALUES (?, ?, ?, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
         (id.as_bytes(), queue, payload),
-    )
+    )?)
 }
 
 /// Takes a job out of its queue. Who works on it cannot write its result any more. Gives whether it was there: else it has
@@ -46,13 +46,13 @@ pub fn enqueue(
 ///
 /// # Errors
 /// As the database says.
-pub fn cancel(transaction: &mut Conn, id: Uuid) -> Result<bool, mysql::Error> {
+pub fn cancel(transaction: &mut Conn, id: Uuid) -> Result<bool, DatabaseError> {
     transaction.exec_drop("DELETE FROM jobs WHERE id = ?", (id.as_bytes(),))?;
     Ok(transaction.affected_rows() > 0)
 }
 
 /// Whether there is something to claim. Locks nothing.
-pub(super) fn is_due(connection: &mut Conn, queue: &str) -> Result<bool, mysql::Error> {
+pub(super) fn is_due(connection: &mut Conn, queue: &str) -> Result<bool, DatabaseError> {
     let due: Option<u8> = connection.exec_first(
         "SELECT 1
          FROM jobs FORCE INDEX (claim)
@@ -72,7 +72,7 @@ pub(super) fn claim(
     queue: &str,
     most: usize,
     lease: Duration,
-) -> Result<Vec<Claimed>, mysql::Error> {
+) -> Result<Vec<Claimed>, DatabaseError> {
     let rows = transaction.exec_map_opt(
         "SELECT id, payload, attempt + 1, enqueued_at, last_error, UTC_TIMESTAMP(6), claimed_at
          FROM jobs FORCE INDEX (claim)
@@ -115,7 +115,7 @@ pub(super) fn claim(
 pub(super) fn lock_held<'j>(
     transaction: &mut Conn,
     jobs: impl IntoIterator<Item = &'j Job>,
-) -> Result<HashSet<Claim>, mysql::Error> {
+) -> Result<HashSet<Claim>, DatabaseError> {
     let held: Vec<Claim> = transaction.query(format!(
         "SELECT id, attempt
          FROM jobs FORCE INDEX (PRIMARY)
@@ -127,10 +127,10 @@ pub(super) fn lock_held<'j>(
 }
 
 /// Ends jobs that are held.
-pub(super) fn end(transaction: &mut Conn, jobs: &[&Job]) -> Result<(), mysql::Error> {
+pub(super) fn end(transaction: &mut Conn, jobs: &[&Job]) -> Result<(), DatabaseError> {
     let delete = |job: &&Job| format!("DELETE FROM jobs WHERE id = {};", literal(job.id));
     let statements: String = jobs.iter().map(delete).collect();
-    run_all(transaction, &statements).map_err(|stopped| stopped.error)
+    Ok(run_all(transaction, &statements)?)
 }
 
 /// Gives back a job that is held, to be tried again after a pause.
@@ -139,8 +139,8 @@ pub(super) fn retry(
     job: &Job,
     pause: Duration,
     cause: &str,
-) -> Result<(), mysql::Error> {
-    transaction.exec_drop(
+) -> Result<(), DatabaseError> {
+    Ok(transaction.exec_drop(
         "UPDATE jobs
          SET claimed_at = NULL,
              available_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND,
@@ -153,7 +153,7 @@ pub(super) fn retry(
             job.id.as_bytes(),
             job.attempt,
         ),
-    )
+    )?)
 }
 
 /// Prolongs the leases of jobs that are held. Gives how many were not.
@@ -161,7 +161,7 @@ pub(super) fn prolong(
     connection: &mut Conn,
     claims: &HashSet<Claim>,
     lease: Duration,
-) -> Result<u64, mysql::Error> {
+) -> Result<u64, DatabaseError> {
     connection.query_drop(format!(
         "UPDATE jobs FORCE INDEX (PRIMARY)
          SET available_at = UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND
@@ -173,19 +173,19 @@ pub(super) fn prolong(
 }
 
 /// Gives back jobs that are held, to be claimed by others at once. This was no attempt: who stops is no fault of theirs.
-pub(super) fn release(connection: &mut Conn, claims: &HashSet<Claim>) -> Result<(), mysql::Error> {
-    connection.query_drop(format!(
+pub(super) fn release(connection: &mut Conn, claims: &HashSet<Claim>) -> Result<(), DatabaseError> {
+    Ok(connection.query_drop(format!(
         "UPDATE jobs FORCE INDEX (PRIMARY)
          SET attempt = attempt - 1,
              claimed_at = NULL,
              available_at = UTC_TIMESTAMP(6)
          WHERE {} AND claimed_at IS NOT NULL",
         among(claims)
-    ))
+    ))?)
 }
 
 /// How many jobs a queue has, and for how many seconds the one that has been due longest has waited.
-pub(super) fn depth(connection: &mut Conn, queue: &str) -> Result<(i64, i64), mysql::Error> {
+pub(super) fn depth(connection: &mut Conn, queue: &str) -> Result<(i64, i64), DatabaseError> {
     let depth: Option<(i64, Option<i64>)> = connection.exec_first(
         "SELECT COUNT(*), TIMESTAMPDIFF(SECOND, MIN(available_at), UTC_TIMESTAMP(6))
          FROM jobs FORCE INDEX (claim)

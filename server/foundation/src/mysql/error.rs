@@ -1,4 +1,4 @@
-//! What the errors of the database mean.
+//! Errors of the database, and what they mean.
 
 /// The unique key that fences requests against being done twice, by whatever service: it has this name in each schema.
 const REQUEST_ID: &str = "request_id";
@@ -6,6 +6,56 @@ const REQUEST_ID: &str = "request_id";
 /// The numbers that say that a right is missing: access to the database denied, statement denied on a table, on a column,
 /// for want of a privilege.
 pub(super) const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
+
+/// Why the database did not do what was asked: its own answer, or what became of the way to it. Shows itself without what clients
+/// have sent, which the database tells where a key is not unique, and where a text does not fit a character set.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", without_values(.0))]
+pub struct DatabaseError(pub(super) mysql::Error);
+
+/// From all errors of the driver.
+impl<E: Into<mysql::Error>> From<E> for DatabaseError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl DatabaseError {
+    /// An error that the database did not give, for what is not as it must be there. Its number is 0, its class
+    /// [`ErrorClass::Unknown`].
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self::from(mysql::MySqlError {
+            state: "HY000".to_owned(),
+            message: message.into(),
+            code: 0,
+        })
+    }
+
+    /// The number that the database gave it.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match &self.0 {
+            mysql::Error::MySqlError(error) => Some(error.code),
+            _ => None,
+        }
+    }
+
+    /// What it means.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match &self.0 {
+            mysql::Error::MySqlError(error) => ErrorClass::of(error),
+            _ => ErrorClass::Connection,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        self.class().recovery()
+    }
+}
 
 /// Why the database did not do what was asked, as the operator counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +98,7 @@ impl ErrorClass {
     ];
 
     /// Numbers by the error references of MySQL and MariaDB, and where the number is not known the class of SQL states.
-    #[must_use]
-    pub fn of(error: &mysql::Error) -> Self {
-        let mysql::Error::MySqlError(error) = error else {
-            return Self::Connection;
-        };
+    fn of(error: &mysql::MySqlError) -> Self {
         match error.code {
             1062 if key_of(&error.message) == Some(REQUEST_ID) => Self::Duplicate,
             1205 => Self::LockTimeout,
@@ -137,19 +183,8 @@ impl ErrorClass {
     }
 }
 
-/// The number of an error that the database gave.
-#[must_use]
-pub fn code(error: &mysql::Error) -> Option<u16> {
-    match error {
-        mysql::Error::MySqlError(error) => Some(error.code),
-        _ => None,
-    }
-}
-
-/// What an error says, without the driver's wrapping, and but for what clients have sent: the database shows it where a key is
-/// not unique, and where a text does not fit a character set.
-#[must_use]
-pub fn without_values(error: &mysql::Error) -> String {
+/// What an error says, without the driver's wrapping.
+fn without_values(error: &mysql::Error) -> String {
     match error {
         mysql::Error::MySqlError(error) if [1062, 1366].contains(&error.code) => {
             let key = key_of(&error.message).filter(|_| error.code == 1062);
@@ -161,17 +196,6 @@ pub fn without_values(error: &mysql::Error) -> String {
         mysql::Error::IoError(error) => error.to_string(),
         other => other.to_string(),
     }
-}
-
-/// An error that the database did not give, for what is not as it must be there. It has no number, and is of class
-/// [`ErrorClass::Unknown`].
-#[must_use]
-pub fn own_error(message: impl Into<String>) -> mysql::Error {
-    mysql::Error::MySqlError(mysql::MySqlError {
-        state: "HY000".to_owned(),
-        message: message.into(),
-        code: 0,
-    })
 }
 
 /// The key's name in the message of error 1062, which ends with it in quotes. `MySQL` puts the table's before it. What
@@ -200,11 +224,11 @@ mod tests {
     use super::*;
 
     fn class(code: u16, state: &str, message: &str) -> ErrorClass {
-        ErrorClass::of(&mysql::Error::MySqlError(mysql::MySqlError {
+        ErrorClass::of(&mysql::MySqlError {
             state: state.to_owned(),
             message: message.to_owned(),
             code,
-        }))
+        })
     }
 
     #[test]
@@ -233,6 +257,25 @@ mod tests {
         }
         assert_eq!(class(1062, "23000", "without quotes"), ErrorClass::Refused);
         assert_eq!(class(1062, "23000", "request_id'"), ErrorClass::Refused);
+    }
+
+    #[test]
+    fn what_clients_sent_is_not_shown() {
+        let shown = |code, message: &str| {
+            let state = "23000".to_owned();
+            let message = message.to_owned();
+            let error = mysql::MySqlError {
+                state,
+                message,
+                code,
+            };
+            DatabaseError::from(error).to_string()
+        };
+        let duplicate = shown(1062, "Duplicate entry 'secret' for key 'messages.user_seq'");
+        assert_eq!(duplicate, "ERROR 1062 (23000), of user_seq");
+        let unfit = shown(1366, "Incorrect string value: 'secret' for column 'text'");
+        assert_eq!(unfit, "ERROR 1366 (23000)");
+        assert_eq!(shown(1213, "Deadlock"), "ERROR 1213 (23000): Deadlock");
     }
 
     #[test]

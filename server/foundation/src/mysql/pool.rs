@@ -13,7 +13,7 @@ use r2d2_mysql::r2d2::{self, ManageConnection};
 
 use crate::thread_pool::ThreadPool;
 
-use super::error::{ErrorClass, without_values};
+use super::error::{DatabaseError, ErrorClass};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::{Access, DatabaseAway};
@@ -86,7 +86,7 @@ impl Pool {
         &self,
         access: Access,
         deadline: Instant,
-        query: impl FnOnce(&mut Conn) -> Result<T, mysql::Error> + Send + 'static,
+        query: impl FnOnce(&mut Conn) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, DatabaseAway> {
         let asked = Instant::now();
         let Ok(mut slot) = self.slots.get_timeout(deadline - asked) else {
@@ -127,7 +127,7 @@ impl Pool {
         update: &'static str,
     ) -> Result<(), DatabaseAway> {
         self.run(Access::CheckWritable, deadline, move |connection| {
-            connection.query_drop(update)
+            Ok(connection.query_drop(update)?)
         })
     }
 
@@ -205,8 +205,8 @@ enum NotRun {
     #[error("{0}")]
     NoConnection(NoPrimary),
     /// The database did, or the way to it.
-    #[error("{}", without_values(.0))]
-    Failed(mysql::Error),
+    #[error("{0}")]
+    Failed(DatabaseError),
     /// The connection was not there, or not known to be alive, until the deadline.
     #[error("no connection in time")]
     NotBegun,
@@ -225,7 +225,7 @@ impl NotRun {
             Self::AllBusy | Self::NoConnection(_) | Self::NotBegun => false,
             Self::Late | Self::Panicked => true,
             Self::Failed(error) => matches!(
-                ErrorClass::of(error),
+                error.class(),
                 ErrorClass::Connection | ErrorClass::Unavailable
             ),
         }

@@ -5,17 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error, MySqlError, from_row_opt};
+use mysql::{Conn, from_row_opt};
 
-use super::error::{DENIED, without_values};
+use super::error::{DENIED, DatabaseError};
 use super::results::{column, next_set};
 
 /// Why a host is not the one to write to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
     /// There is no connection, or it failed.
-    #[error("{}", without_values(.0))]
-    Failed(#[from] Error),
+    #[error("{0}")]
+    Failed(DatabaseError),
     /// Asked earlier, and still no answer.
     #[error("it does not answer")]
     Silent,
@@ -46,11 +46,17 @@ pub(super) enum Unfit {
     Unknown,
 }
 
+impl<E: Into<DatabaseError>> From<E> for Unfit {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Unfit {
     /// Says it without names, for clients.
     pub(super) fn in_general(&self) -> &'static str {
         match self {
-            Self::Failed(Error::MySqlError(_)) => "refusing connections",
+            Self::Failed(error) if error.code().is_some() => "refusing connections",
             Self::Failed(_) | Self::Silent => "not answering",
             Self::ReadOnly => "read-only",
             Self::OutsideItsGroup(_) => "outside its group",
@@ -105,8 +111,7 @@ pub(super) fn check(connection: &mut Conn) -> Result<(), Unfit> {
     drop(results);
     match memberships {
         Ok(memberships) => memberships.into_iter().try_for_each(check_membership),
-        Err(Error::MySqlError(error)) => without_the_table(connection, &error),
-        Err(error) => Err(error.into()),
+        Err(error) => without_the_table(connection, error),
     }
 }
 
@@ -143,10 +148,11 @@ fn check_membership(
 
 /// MariaDB has no such table. MySQL has it always, and a group only with the plugin, which is known by its variables;
 /// they need no right.
-fn without_the_table(connection: &mut Conn, error: &MySqlError) -> Result<(), Unfit> {
-    let absent = [NO_DATABASE, NO_TABLE, NO_VARIABLE].contains(&error.code);
-    if !absent && !DENIED.contains(&error.code) {
-        return Err(Error::MySqlError(error.clone()).into());
+fn without_the_table(connection: &mut Conn, error: DatabaseError) -> Result<(), Unfit> {
+    match error.code() {
+        Some(NO_DATABASE | NO_TABLE | NO_VARIABLE) => {}
+        Some(code) if DENIED.contains(&code) => {}
+        _ => return Err(error.into()),
     }
     match consistency(connection)? {
         None => Ok(()),
@@ -163,7 +169,7 @@ const NO_VARIABLE: u16 = 1193;
 ///
 /// Writers would be safe without: what they miss in the backlog conflicts with what they write, because all write the
 /// lock's row, and the group refuses their COMMIT. Readers would see the past.
-pub(super) fn wait_for_backlog(connection: &mut Conn) -> Result<(), Error> {
+pub(super) fn wait_for_backlog(connection: &mut Conn) -> Result<(), DatabaseError> {
     if consistency(connection)?.as_deref() == Some("EVENTUAL") {
         connection.query_drop(
             "SET SESSION group_replication_consistency = 'BEFORE_ON_PRIMARY_FAILOVER'",
@@ -173,9 +179,10 @@ pub(super) fn wait_for_backlog(connection: &mut Conn) -> Result<(), Error> {
 }
 
 /// `None` where there is no plugin for groups.
-fn consistency(connection: &mut Conn) -> Result<Option<String>, Error> {
-    match connection.query_first("SELECT @@SESSION.group_replication_consistency") {
-        Err(Error::MySqlError(error)) if error.code == NO_VARIABLE => Ok(None),
+fn consistency(connection: &mut Conn) -> Result<Option<String>, DatabaseError> {
+    let asked = connection.query_first("SELECT @@SESSION.group_replication_consistency");
+    match asked.map_err(DatabaseError::from) {
+        Err(error) if error.code() == Some(NO_VARIABLE) => Ok(None),
         other => other,
     }
 }

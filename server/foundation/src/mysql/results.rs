@@ -4,11 +4,13 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use mysql::prelude::{FromValue, Queryable};
 use mysql::{Conn, QueryResult, Row, Text};
 
+use super::error::DatabaseError;
+
 /// Reads a date and time of a row as UTC.
 ///
 /// # Errors
 /// If the column is none.
-pub fn time(row: &mut Row, index: usize) -> Result<DateTime<Utc>, mysql::Error> {
+pub fn time(row: &mut Row, index: usize) -> Result<DateTime<Utc>, DatabaseError> {
     Ok(column::<NaiveDateTime>(row, index)?.and_utc())
 }
 
@@ -16,11 +18,11 @@ pub fn time(row: &mut Row, index: usize) -> Result<DateTime<Utc>, mysql::Error> 
 ///
 /// # Errors
 /// If there is none, or it is of another type.
-pub fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, mysql::Error> {
+pub fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, DatabaseError> {
     match row.take_opt(index) {
         Some(Ok(value)) => Ok(value),
         Some(Err(error)) => Err(error.into()),
-        None => Err(mysql::Error::FromRowError(row.clone())),
+        None => Err(mysql::FromRowError(row.clone()).into()),
     }
 }
 
@@ -30,11 +32,11 @@ pub fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, mysql::Err
 /// As the database says, or if there is none.
 pub fn next_set<T>(
     results: &mut QueryResult<'_, '_, '_, Text>,
-    read: impl Fn(Row) -> Result<T, mysql::Error>,
-) -> Result<Vec<T>, mysql::Error> {
+    read: impl Fn(Row) -> Result<T, DatabaseError>,
+) -> Result<Vec<T>, DatabaseError> {
     let rows = results.iter();
     let rows = rows.ok_or(mysql::DriverError::UnexpectedPacket)?;
-    rows.map(|row| row.and_then(&read)).collect()
+    rows.map(|row| read(row?)).collect()
 }
 
 /// Does something as a whole or not at all.
@@ -43,10 +45,13 @@ pub fn next_set<T>(
 /// Those of `run`, and of its COMMIT, of which it is not known then whether it was done.
 pub fn transaction<T>(
     connection: &mut Conn,
-    run: impl FnOnce(&mut Conn) -> Result<T, mysql::Error>,
-) -> Result<T, mysql::Error> {
+    run: impl FnOnce(&mut Conn) -> Result<T, DatabaseError>,
+) -> Result<T, DatabaseError> {
     connection.query_drop("BEGIN")?;
-    let done = run(connection).and_then(|done| connection.query_drop("COMMIT").map(|()| done));
+    let done = run(connection).and_then(|done| {
+        connection.query_drop("COMMIT")?;
+        Ok(done)
+    });
     if done.is_err() {
         // On a connection that is lost the database does it.
         let _lost = connection.query_drop("ROLLBACK");
@@ -60,7 +65,13 @@ pub struct Stopped {
     /// How many were run before it.
     pub at: usize,
     /// What went wrong.
-    pub error: mysql::Error,
+    pub error: DatabaseError,
+}
+
+impl From<Stopped> for DatabaseError {
+    fn from(stopped: Stopped) -> Self {
+        stopped.error
+    }
 }
 
 /// Runs all of several statements. `query_drop` would lose the error of any but the first.
@@ -68,13 +79,17 @@ pub struct Stopped {
 /// # Errors
 /// [`Stopped`] at the first that fails; the database runs none of those behind it.
 pub fn run_all(connection: &mut Conn, statements: &str) -> Result<(), Stopped> {
+    let stopped = |at| {
+        move |error: mysql::Error| Stopped {
+            at,
+            error: error.into(),
+        }
+    };
+    let mut results = connection.query_iter(statements).map_err(stopped(0))?;
     let mut at = 0;
-    let mut results = connection
-        .query_iter(statements)
-        .map_err(|error| Stopped { at, error })?;
     while let Some(mut rows) = results.iter() {
         rows.try_for_each(|row| row.map(drop))
-            .map_err(|error| Stopped { at, error })?;
+            .map_err(stopped(at))?;
         at += 1;
     }
     Ok(())

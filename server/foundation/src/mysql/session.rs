@@ -6,7 +6,7 @@
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
-use super::error::own_error;
+use super::error::DatabaseError;
 use super::results::{column, next_set};
 use super::timeouts::Timeouts;
 
@@ -107,7 +107,7 @@ pub(super) fn statements(timeouts: Timeouts) -> String {
 ///
 /// # Errors
 /// As the database says, or with the name of a variable that is not as it was set. Drop the connection.
-pub(super) fn pin(connection: &mut Conn, statements: &str) -> Result<(), mysql::Error> {
+pub(super) fn pin(connection: &mut Conn, statements: &str) -> Result<(), DatabaseError> {
     let mut results = connection.query_iter(statements)?;
     for _set in 0..3 {
         next_set(&mut results, Ok)?;
@@ -119,14 +119,14 @@ pub(super) fn pin(connection: &mut Conn, statements: &str) -> Result<(), mysql::
 }
 
 /// A row of names, each followed by what its variable should be, and is.
-fn check(mut row: Row) -> Result<(), mysql::Error> {
+fn check(mut row: Row) -> Result<(), DatabaseError> {
     for index in (0..row.len()).step_by(3) {
         let name: String = column(&mut row, index)?;
         let wanted: String = column(&mut row, index + 1)?;
         let is: Option<String> = column(&mut row, index + 2)?;
         let is = is.as_deref().unwrap_or("NULL");
         if is != wanted {
-            return Err(own_error(format!(
+            return Err(DatabaseError::new(format!(
                 "its setting {name} is {is} in this session, and must be {wanted}"
             )));
         }

@@ -10,7 +10,7 @@ use mysql::{Conn, DriverError, OptsBuilder};
 
 use crate::telemetry::Registry;
 
-use super::error::{DENIED, ErrorClass, code, without_values};
+use super::error::{DENIED, DatabaseError, ErrorClass};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
 use super::outage::Outage;
@@ -30,9 +30,9 @@ pub struct Schema {
     /// Makes all that is absent; may run twice, or twice at once.
     pub sql: &'static str,
     /// Whether all of it is there.
-    pub is_complete: fn(&mut Conn) -> Result<bool, mysql::Error>,
+    pub is_complete: fn(&mut Conn) -> Result<bool, DatabaseError>,
     /// What is wrong with what is there, if anything is: then the start is refused.
-    pub fault: fn(&mut Conn) -> Result<Option<String>, mysql::Error>,
+    pub fault: fn(&mut Conn) -> Result<Option<String>, DatabaseError>,
     /// Most connections that one process takes.
     pub connections: u8,
     /// What to do where a right is missing.
@@ -43,7 +43,7 @@ pub struct Schema {
 ///
 /// # Errors
 /// As the database says.
-pub fn has_relations(connection: &mut Conn, names: &[&'static str]) -> Result<bool, mysql::Error> {
+pub fn has_relations(connection: &mut Conn, names: &[&'static str]) -> Result<bool, DatabaseError> {
     let found: Option<usize> = connection.query_first(format!(
         "SELECT COUNT(*)
          FROM information_schema.tables
@@ -151,7 +151,7 @@ fn prepare(
         Ok(Some(fault)) => Err(SetupError::Database(format!(
             "the database at {url} cannot be used: {fault}"
         ))),
-        Err(error) if may_succeed_later(&error) => Ok(Some(without_values(&error))),
+        Err(error) if may_succeed_later(&error) => Ok(Some(error.to_string())),
         Err(error) => Err(refused(url, &error, schema)),
     }
 }
@@ -161,14 +161,14 @@ fn create_and_check(
     connection: &mut Conn,
     name: &str,
     schema: &Schema,
-) -> Result<Option<String>, mysql::Error> {
+) -> Result<Option<String>, DatabaseError> {
     if let Some(fault) = too_few_connections(connection, schema.connections)? {
         return Ok(Some(fault));
     }
     enter(connection, name)?;
     if !(schema.is_complete)(connection)? {
         tracing::info!("creating the tables");
-        run_all(connection, schema.sql).map_err(|stopped| stopped.error)?;
+        run_all(connection, schema.sql)?;
     }
     if let Some(fault) = (schema.fault)(connection)? {
         return Ok(Some(fault));
@@ -178,7 +178,7 @@ fn create_and_check(
 }
 
 /// Says if the account may have too few connections: readers could take all connections, and the writer would get none.
-fn too_few_connections(connection: &mut Conn, needed: u8) -> Result<Option<String>, mysql::Error> {
+fn too_few_connections(connection: &mut Conn, needed: u8) -> Result<Option<String>, DatabaseError> {
     // The session's value is the limit in effect: the account's, or else the server's for each user; 0 is none.
     let limit: Option<i64> = connection.query_first("SELECT @@SESSION.max_user_connections")?;
     let too_few = limit.filter(|limit| (1..needed.into()).contains(limit));
@@ -190,7 +190,7 @@ fn too_few_connections(connection: &mut Conn, needed: u8) -> Result<Option<Strin
 }
 
 /// What the database trades for speed is the operator's decision, who should know.
-fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), mysql::Error> {
+fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), DatabaseError> {
     let settings: Option<(i64, i64, i64)> = connection.query_first(
         "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog",
     )?;
@@ -213,9 +213,10 @@ fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), mysql::Error> {
 const UNKNOWN_DATABASE: u16 = 1049;
 
 /// Uses the database, and creates it if it is absent.
-fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
-    match connection.select_db(name) {
-        Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_DATABASE => {}
+fn enter(connection: &mut Conn, name: &str) -> Result<(), DatabaseError> {
+    let entered = connection.select_db(name).map_err(DatabaseError::from);
+    match entered {
+        Err(error) if error.code() == Some(UNKNOWN_DATABASE) => {}
         other => return other,
     }
     tracing::info!(database = name, "creating the database");
@@ -223,27 +224,26 @@ fn enter(connection: &mut Conn, name: &str) -> Result<(), mysql::Error> {
     connection.query_drop(format!(
         "CREATE DATABASE IF NOT EXISTS `{quoted}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     ))?;
-    connection.query_drop(format!("USE `{quoted}`"))
+    Ok(connection.query_drop(format!("USE `{quoted}`"))?)
 }
 
-fn refused(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> SetupError {
+fn refused(url: &DatabaseUrls, error: &DatabaseError, schema: &Schema) -> SetupError {
     let advice = advice(url, error, schema);
     let separator = if advice.is_empty() { "" } else { "; " };
-    let error = without_values(error);
     SetupError::Database(format!(
         "the database at {url} refused: {error}{separator}{advice}"
     ))
 }
 
-fn advice(url: &DatabaseUrls, error: &mysql::Error, schema: &Schema) -> &'static str {
-    match error {
+fn advice(url: &DatabaseUrls, error: &DatabaseError, schema: &Schema) -> &'static str {
+    match &error.0 {
         mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
         // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
         mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) => WRONG_USER,
         mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
             WRONG_CERTIFICATE
         }
-        _ => match code(error) {
+        _ => match error.code() {
             Some(code) if DENIED.contains(&code) => schema.rights,
             Some(1045 | 1698) => WRONG_USER,
             Some(1054 | 1146) => "its tables are not those of schema.sql, use another database",
@@ -261,10 +261,10 @@ const WRONG_CERTIFICATE: &str = "in the database URL, ssl-ca names the authority
     ssl-mode=verify_ca accepts any host name";
 
 /// Whether the database may do a little later what it does not do now. Not if it takes no writes, which may be so for good.
-fn may_succeed_later(error: &mysql::Error) -> bool {
-    match error {
+fn may_succeed_later(error: &DatabaseError) -> bool {
+    match &error.0 {
         mysql::Error::MySqlError(_) => matches!(
-            ErrorClass::of(error),
+            error.class(),
             ErrorClass::LockTimeout
                 | ErrorClass::Conflict
                 | ErrorClass::Connection

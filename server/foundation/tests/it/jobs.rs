@@ -9,7 +9,7 @@ use clap::Parser;
 use foundation::backoff::Backoff;
 use foundation::config::ServerArgs;
 use foundation::jobs::{self, Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Database as Opened, Schema, has_relations};
+use foundation::mysql::{Database as Opened, DatabaseError, Schema, has_relations};
 use foundation::telemetry::{Program, Registry};
 use mysql::prelude::Queryable;
 use mysql::{Conn, TxOpts};
@@ -55,19 +55,19 @@ impl<W: Fn(&Job) -> Result<String, WorkError> + Send + Sync + 'static> Handler f
         &self,
         transaction: &mut Conn,
         done: &[(&Job, &String)],
-    ) -> Result<(), mysql::Error> {
+    ) -> Result<(), DatabaseError> {
         done.iter()
             .try_for_each(|(job, said)| note(transaction, job, said))
     }
 
-    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), mysql::Error> {
+    fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
         note(transaction, job, &format!("failed: {cause}"))
     }
 }
 
-fn note(transaction: &mut Conn, job: &Job, said: &str) -> Result<(), mysql::Error> {
+fn note(transaction: &mut Conn, job: &Job, said: &str) -> Result<(), DatabaseError> {
     let row = (job.id.as_bytes(), job.attempt, said);
-    transaction.exec_drop("INSERT INTO ends (id, attempt, said) VALUES (?, ?, ?)", row)
+    Ok(transaction.exec_drop("INSERT INTO ends (id, attempt, said) VALUES (?, ?, ?)", row)?)
 }
 
 /// A queue of a test.

@@ -1,5 +1,6 @@
 //! Whose turn it is: of each room one question for a proof is on its way, and the others wait in the table `proofs`.
 
+use foundation::mysql::DatabaseError;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
@@ -14,7 +15,7 @@ impl LockedRooms {
         &self,
         transaction: &mut Conn,
         question: Question,
-    ) -> Result<(), mysql::Error> {
+    ) -> Result<(), DatabaseError> {
         if question.route != Route::Reverse {
             let other: Option<u8> = transaction.exec_first(
                 "SELECT 1
@@ -43,16 +44,16 @@ impl LockedRooms {
         transaction: &mut Conn,
         question: &Question,
         reply: &Reply,
-    ) -> Result<(), mysql::Error> {
+    ) -> Result<(), DatabaseError> {
         let key = (self.locked(question), question.seq);
         match question.route {
             // If the call has failed for good, nobody would take it.
-            Route::Call => transaction.exec_drop(
+            Route::Call => Ok(transaction.exec_drop(
                 "UPDATE proofs
                  SET reply = ?
                  WHERE room_id = ? AND seq = ?",
                 (json(reply), key.0, key.1),
-            ),
+            )?),
             Route::Queue | Route::Reverse => {
                 let task = Task::Ended(question.clone(), reply.clone());
                 enqueue(transaction, MESSAGER_QUEUE, &task)
@@ -68,7 +69,7 @@ impl LockedRooms {
         &self,
         transaction: &mut Conn,
         question: &Question,
-    ) -> Result<(), mysql::Error> {
+    ) -> Result<(), DatabaseError> {
         transaction.exec_drop(
             "DELETE FROM proofs
              WHERE room_id = ? AND seq = ?",
@@ -99,7 +100,7 @@ impl LockedRooms {
 ///
 /// # Errors
 /// As the database says.
-pub fn hand_on(transaction: &mut Conn, question: &Question) -> Result<(), mysql::Error> {
+pub fn hand_on(transaction: &mut Conn, question: &Question) -> Result<(), DatabaseError> {
     if question.route == Route::Call {
         enqueue(transaction, CALL_QUEUE, &Task::Asked(question.clone()))?;
     }
@@ -121,7 +122,7 @@ pub enum Called {
 ///
 /// # Errors
 /// As the database says.
-pub fn called(connection: &mut Conn, question: &Question) -> Result<Called, mysql::Error> {
+pub fn called(connection: &mut Conn, question: &Question) -> Result<Called, DatabaseError> {
     let found: Option<Option<Vec<u8>>> = connection.exec_first(
         "SELECT reply
          FROM proofs

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use foundation::mysql::{Access, DatabaseAway};
+use foundation::mysql::{Access, DatabaseAway, DatabaseError};
 
 use super::{Shared, event_loop};
 use crate::message::{Frame, RoomId, RoomName};
@@ -75,7 +75,7 @@ type News = (RoomId, u64, Vec<Frame>);
 fn news(
     connection: &mut mysql::Conn,
     shown: &HashMap<RoomId, (RoomName, u64)>,
-) -> Result<Vec<News>, mysql::Error> {
+) -> Result<Vec<News>, DatabaseError> {
     let mut news = Vec::new();
     for (room, last) in store::last_seqs(connection, shown.keys().copied())? {
         let (name, from) = &shown[&room];

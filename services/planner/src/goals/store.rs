@@ -1,7 +1,7 @@
 //! All SQL of the goals' service.
 
 use chrono::NaiveDate;
-use foundation::mysql::{Schema, column, has_relations, time};
+use foundation::mysql::{DatabaseError, Schema, column, has_relations, time};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Transaction, TxOpts, params};
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -26,7 +26,7 @@ pub const SCHEMA: Schema = Schema {
              REFERENCES, or create it yourself from schema-goals.sql",
 };
 
-type Result<T> = std::result::Result<T, mysql::Error>;
+type Result<T> = std::result::Result<T, DatabaseError>;
 /// What the database did, or why it was not to.
 type Judged<T> = Result<std::result::Result<T, Error>>;
 
@@ -36,7 +36,7 @@ const NOT_ASSIGNEE: Error = Error::Forbidden(
 );
 
 fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
-    connection.start_transaction(TxOpts::default())
+    Ok(connection.start_transaction(TxOpts::default())?)
 }
 
 /// What reads goals, in the order in which a row of them is read.
@@ -181,7 +181,7 @@ fn task(mut row: Row) -> Result<Task> {
 fn named<T: DeserializeOwned>(row: &mut Row, index: usize) -> Result<T> {
     let name: String = column(row, index)?;
     let named = T::deserialize(name.as_str().into_deserializer());
-    named.map_err(|_unknown: serde::de::value::Error| mysql::Error::FromValueError(name.into()))
+    named.map_err(|_unknown: serde::de::value::Error| mysql::FromValueError(name.into()).into())
 }
 
 /// Makes a task, and counts it.
@@ -287,7 +287,7 @@ fn may_change(
 }
 
 fn update_task(transaction: &mut Transaction<'_>, task: &Task) -> Result<()> {
-    transaction.exec_drop(
+    Ok(transaction.exec_drop(
         r"UPDATE tasks
           SET
             title = :title,
@@ -306,7 +306,7 @@ fn update_task(transaction: &mut Transaction<'_>, task: &Task) -> Result<()> {
             "status" => task.status.name(),
             "id" => task.id,
         },
-    )
+    )?)
 }
 
 fn count_step(
@@ -319,11 +319,11 @@ fn count_step(
     // The names are columns of ours.
     let count = format!("UPDATE goals SET {from} = {from} - 1, {to} = {to} + 1 WHERE id = ?");
     transaction.exec_drop(count, (task.goal_id,))?;
-    transaction.exec_drop(
+    Ok(transaction.exec_drop(
         r"INSERT INTO history (task_id, user_id, from_status, to_status, changed_at)
           VALUES (:task, :user, :from, :to, NOW(6))",
         params! { "task" => task.id, user, "from" => from.name(), "to" => to.name() },
-    )
+    )?)
 }
 
 /// A page of what became of a task.

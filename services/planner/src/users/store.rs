@@ -4,7 +4,7 @@ mod users;
 mod sessions;
 mod keys;
 
-use foundation::mysql::{Schema, has_relations};
+use foundation::mysql::{DatabaseError, Schema, has_relations};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Transaction, TxOpts, params};
 
@@ -52,12 +52,12 @@ const MOST_CHANGES: u64 = 1000;
 /// Rows that are removed by one statement.
 const MOST_REMOVED: u64 = 1000;
 
-type Result<T> = std::result::Result<T, mysql::Error>;
+type Result<T> = std::result::Result<T, DatabaseError>;
 /// What the database did, or why it was not to.
 type Judged<T> = Result<std::result::Result<T, Error>>;
 
 fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
-    connection.start_transaction(TxOpts::default())
+    Ok(connection.start_transaction(TxOpts::default())?)
 }
 
 /// Takes the next number, and writes down who was changed; nobody: the keys. Last in its transaction, as all others wait.
@@ -67,13 +67,13 @@ fn announce(transaction: &mut Transaction<'_>, user: Option<UserId>, version: u6
           SET last = last + 1
           WHERE id = 1",
     )?;
-    transaction.exec_drop(
+    Ok(transaction.exec_drop(
         r"INSERT INTO changes (seq, user_id, version, changed_at)
           SELECT last, CAST(:user AS UNSIGNED), CAST(:version AS UNSIGNED), NOW(6)
           FROM change_counter
           WHERE id = 1",
         params! { "user" => user, "version" => version },
-    )
+    )?)
 }
 
 /// The number of the last change.
@@ -158,5 +158,5 @@ pub fn first_start(
     if keys.is_none() {
         keys::insert_key(&mut transaction, &key(), 0)?;
     }
-    transaction.commit()
+    Ok(transaction.commit()?)
 }

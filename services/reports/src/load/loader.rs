@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foundation::backoff::Backoff;
-use foundation::mysql::{Database, ErrorClass, PoolMetrics, Recovery, Session};
+use foundation::mysql::{Database, DatabaseError, PoolMetrics, Recovery, Session};
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
@@ -132,7 +132,8 @@ impl Loader {
 /// A connection that may say nothing for as long as a source takes for a chunk.
 fn connect(database: &Database, metrics: &PoolMetrics) -> Result<Session, Error> {
     let mut session = database.connect(metrics)?;
-    session.query_drop(format!("SET SESSION wait_timeout = {LONGEST_SILENCE_S}"))?;
+    let set = session.query_drop(format!("SET SESSION wait_timeout = {LONGEST_SILENCE_S}"));
+    set.map_err(DatabaseError::from)?;
     Ok(session)
 }
 
@@ -188,10 +189,9 @@ fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), E
 fn is_passing(error: &Error) -> bool {
     match error {
         Error::NoConnection(_) => true,
-        Error::Database(error) => matches!(
-            ErrorClass::of(error).recovery(),
-            Recovery::TryAgain | Recovery::Reconnect
-        ),
+        Error::Database(error) => {
+            matches!(error.recovery(), Recovery::TryAgain | Recovery::Reconnect)
+        }
         _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! What `reports check` compares.
 
+use foundation::mysql::DatabaseError;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
@@ -10,7 +11,7 @@ pub type Difference = (u32, u64, u64);
 ///
 /// # Errors
 /// As the database says.
-pub fn next_phone(connection: &mut Conn, after: Option<u64>) -> Result<Option<u64>, mysql::Error> {
+pub fn next_phone(connection: &mut Conn, after: Option<u64>) -> Result<Option<u64>, DatabaseError> {
     let above = after.map_or(String::new(), |phone| format!("WHERE phone > {phone}"));
     let phone: Option<Option<u64>> = connection.query_first(format!(
         "SELECT MIN(phone)
@@ -31,7 +32,7 @@ pub fn next_phone(connection: &mut Conn, after: Option<u64>) -> Result<Option<u6
 pub fn differences(
     connection: &mut Conn,
     phone: u64,
-) -> Result<(u64, Vec<Difference>), mysql::Error> {
+) -> Result<(u64, Vec<Difference>), DatabaseError> {
     let compared = format!(
         "SELECT duration_ms, SUM(there), SUM(noted)
          FROM (
@@ -54,5 +55,5 @@ pub fn differences(
         }
         (calls, different)
     };
-    connection.query_fold(compared, (0, Vec::new()), collect)
+    Ok(connection.query_fold(compared, (0, Vec::new()), collect)?)
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use foundation::mysql::DatabaseError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, LocalInfileHandler, Transaction, TxOpts};
 
@@ -79,7 +80,7 @@ const TAKEN_OVER: &str = "taken over by load ";
 ///
 /// # Errors
 /// As the database says.
-pub fn find_load(connection: &mut Conn, id: &str) -> Result<Option<Load>, mysql::Error> {
+pub fn find_load(connection: &mut Conn, id: &str) -> Result<Option<Load>, DatabaseError> {
     let query = format!("SELECT {COLUMNS} FROM loads WHERE id = ?");
     Ok(connection.exec_first(query, (id,))?.map(Load::read))
 }
@@ -88,21 +89,21 @@ pub fn find_load(connection: &mut Conn, id: &str) -> Result<Option<Load>, mysql:
 ///
 /// # Errors
 /// As the database says.
-pub fn loads_of_bytes(connection: &mut Conn) -> Result<Vec<Load>, mysql::Error> {
+pub fn loads_of_bytes(connection: &mut Conn) -> Result<Vec<Load>, DatabaseError> {
     let query = format!(
         "SELECT {COLUMNS}
          FROM loads
          WHERE source LIKE '{BYTES}%' AND next_position > 0
          ORDER BY next_position"
     );
-    connection.query_map(query, Load::read)
+    Ok(connection.query_map(query, Load::read)?)
 }
 
 /// Goes on with a load under another name. False if it is not as it was any more.
 ///
 /// # Errors
 /// As the database says.
-pub fn take_over(connection: &mut Conn, load: &Load, id: &str) -> Result<bool, mysql::Error> {
+pub fn take_over(connection: &mut Conn, load: &Load, id: &str) -> Result<bool, DatabaseError> {
     let mut transaction = connection.start_transaction(TxOpts::default())?;
     let there: Option<(String, u64)> = transaction.exec_first(
         "SELECT source, next_position
@@ -147,7 +148,7 @@ pub fn take_over(connection: &mut Conn, load: &Load, id: &str) -> Result<bool, m
 ///
 /// # Errors
 /// As the database says.
-pub fn begin_load(connection: &mut Conn, id: &str, source: &str) -> Result<Load, mysql::Error> {
+pub fn begin_load(connection: &mut Conn, id: &str, source: &str) -> Result<Load, DatabaseError> {
     connection.exec_drop(
         "INSERT IGNORE INTO loads (id, source, started_at)
          VALUES (?, ?, UTC_TIMESTAMP(6))",
@@ -166,7 +167,7 @@ pub fn store_chunk(
     id: &str,
     [before, after]: [&LoadState; 2],
     chunk: &Arc<Chunk>,
-) -> Result<bool, mysql::Error> {
+) -> Result<bool, DatabaseError> {
     let local_infile: Option<bool> = connection.query_first("SELECT @@GLOBAL.local_infile")?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;
     // First, so that a second process with this load waits here, and then finds it elsewhere.
@@ -189,7 +190,7 @@ fn advance(
     id: &str,
     before: &LoadState,
     after: &LoadState,
-) -> Result<bool, mysql::Error> {
+) -> Result<bool, DatabaseError> {
     transaction.exec_drop(
         "UPDATE loads
          SET
@@ -215,7 +216,7 @@ fn advance(
 }
 
 /// Sends the calls as a file.
-fn stream_calls(transaction: &mut Transaction<'_>, chunk: Arc<Chunk>) -> Result<(), mysql::Error> {
+fn stream_calls(transaction: &mut Transaction<'_>, chunk: Arc<Chunk>) -> Result<(), DatabaseError> {
     let expected = chunk.calls.len() as u64;
     // Whatever file the server names: it gets these rows, and never a file of this machine.
     transaction.set_local_infile_handler(Some(LocalInfileHandler::new(move |_name, to_server| {
@@ -238,20 +239,14 @@ fn stream_calls(transaction: &mut Transaction<'_>, chunk: Arc<Chunk>) -> Result<
     if (stored, warnings) == (expected, 0) {
         Ok(())
     } else {
-        Err(not_all(expected, stored, warnings))
+        Err(DatabaseError::new(format!(
+            "of {expected} calls it took {stored}, with {warnings} warnings"
+        )))
     }
 }
 
-fn not_all(expected: u64, stored: u64, warnings: u16) -> mysql::Error {
-    mysql::Error::MySqlError(mysql::MySqlError {
-        state: "HY000".to_owned(),
-        message: format!("of {expected} calls it took {stored}, with {warnings} warnings"),
-        code: 0,
-    })
-}
-
 /// Inserts the calls, where the server takes no files.
-fn insert_calls(transaction: &mut Transaction<'_>, calls: &[Call]) -> Result<(), mysql::Error> {
+fn insert_calls(transaction: &mut Transaction<'_>, calls: &[Call]) -> Result<(), DatabaseError> {
     let row = |call: &Call| {
         let (phone, started_at) = (call.phone, call.started_at);
         format!("({phone}, {started_at}, {})", call.duration_ms)
@@ -264,7 +259,7 @@ fn insert_calls(transaction: &mut Transaction<'_>, calls: &[Call]) -> Result<(),
 fn add_durations(
     transaction: &mut Transaction<'_>,
     durations: &[(Phone, u32, u64)],
-) -> Result<(), mysql::Error> {
+) -> Result<(), DatabaseError> {
     let row = |(phone, duration_ms, calls): &_| format!("({phone}, {duration_ms}, {calls})");
     let insert_into = "INSERT INTO call_durations (phone, duration_ms, calls)";
     let or_add = "ON DUPLICATE KEY UPDATE calls = calls + VALUES(calls)";
@@ -280,10 +275,11 @@ fn insert<T>(
     rows: &[T],
     row: impl Fn(&T) -> String,
     on_duplicate: &str,
-) -> Result<(), mysql::Error> {
-    rows.chunks(INSERTED_ROWS).try_for_each(|rows| {
+) -> Result<(), DatabaseError> {
+    for rows in rows.chunks(INSERTED_ROWS) {
         let rows: Vec<String> = rows.iter().map(&row).collect();
         let rows = rows.join(", ");
-        transaction.query_drop(format!("{insert_into} VALUES {rows} {on_duplicate}"))
-    })
+        transaction.query_drop(format!("{insert_into} VALUES {rows} {on_duplicate}"))?;
+    }
+    Ok(())
 }

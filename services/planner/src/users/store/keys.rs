@@ -71,7 +71,7 @@ pub fn rotate_key(
         params! { signs_from, "seconds" => old_verify_s },
     )?;
     announce(&mut transaction, None, 0)?;
-    transaction.commit()
+    Ok(transaction.commit()?)
 }
 
 /// All keys whose tokens are taken, or will be.

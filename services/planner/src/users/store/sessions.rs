@@ -93,11 +93,11 @@ fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Resul
     let Some(created_at) = last_one_kept else {
         return Ok(());
     };
-    transaction.exec_drop(
+    Ok(transaction.exec_drop(
         r"DELETE FROM sessions
           WHERE user_id = ? AND created_at <= ?",
         (user, created_at),
-    )
+    )?)
 }
 
 /// Puts the next token in the place of this one; one that was used before ends its session. It may be asked so again where

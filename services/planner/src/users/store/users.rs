@@ -1,6 +1,6 @@
 //! The SQL of users.
 
-use foundation::mysql::{code, column, time};
+use foundation::mysql::{DatabaseError, column, time};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, Transaction, Value, params};
 
@@ -125,8 +125,8 @@ pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Judged<U
             hash,
         },
     );
-    match inserted {
-        Err(error) if code(&error) == Some(DUPLICATE) => {
+    match inserted.map_err(DatabaseError::from) {
+        Err(error) if error.code() == Some(DUPLICATE) => {
             return Ok(Err(Error::LoginTaken));
         }
         other => other?,
