@@ -108,14 +108,6 @@ impl Hosts {
         }
     }
 
-    /// What is wrong with the hosts, while none of several takes writes. Does not wait for a search.
-    pub(super) fn no_primary(&self) -> Option<NoPrimary> {
-        let failed = self.failed.lock().clone();
-        failed
-            .filter(|_| self.are_several())
-            .map(|failed| failed.no_primary)
-    }
-
     /// Whether a connection is fit for use: alive, and where there are several hosts, one to the host that takes writes.
     pub(super) fn check(&self, connection: &mut Conn) -> Result<(), Unfit> {
         if self.are_several() {

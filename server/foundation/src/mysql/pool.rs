@@ -51,7 +51,7 @@ pub struct Pool {
 }
 
 /// How long a connection may be of no use before it is closed; that is looked at each 30 s.
-pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(20);
+pub(super) const MAX_IDLE: Duration = Duration::from_secs(20);
 
 type Query = Box<dyn FnOnce() + Send>;
 
@@ -61,7 +61,7 @@ impl Pool {
         let slots = r2d2::Pool::builder()
             .max_size(size.into())
             .min_idle(Some(0))
-            .idle_timeout(Some(LONGEST_IDLE))
+            .idle_timeout(Some(MAX_IDLE))
             .test_on_check_out(false)
             .build_unchecked(Slots);
         Self {
@@ -148,10 +148,8 @@ impl Pool {
     }
 
     fn away(&self, access: Access, cause: &NotRun) -> DatabaseAway {
-        let no_primary = self.database.hosts.no_primary();
         DatabaseAway {
             incident: self.database.outage().fail(access, cause),
-            no_primary: no_primary.map(|no_primary| no_primary.in_general()),
             outcome_unknown: access == Access::Write && cause.may_be_done(),
         }
     }

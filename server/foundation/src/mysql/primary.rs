@@ -1,6 +1,5 @@
 //! Whether a server takes writes: what it says of itself, and of its group where it is a member of one.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,37 +51,9 @@ impl<E: Into<DatabaseError>> From<E> for Unfit {
     }
 }
 
-impl Unfit {
-    /// Says it without names, for clients.
-    pub(super) fn in_general(&self) -> &'static str {
-        match self {
-            Self::Failed(error) if error.code().is_some() => "refusing connections",
-            Self::Failed(_) | Self::Silent => "not answering",
-            Self::ReadOnly => "read-only",
-            Self::OutsideItsGroup(_) => "outside its group",
-            Self::Minority { .. } => "without a majority of its group",
-            Self::SeveralPrimaries | Self::Unknown => "not configured for it",
-        }
-    }
-}
-
 /// Why there is no connection: what is wrong with each of the hosts.
 #[derive(Debug, Clone)]
 pub struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
-
-impl NoPrimary {
-    /// Says it without names, for clients, as in `2 read-only, 1 not answering`.
-    pub(super) fn in_general(&self) -> String {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (_, unfit) in self.0.iter() {
-            *counts.entry(unfit.in_general()).or_default() += 1;
-        }
-        let counts = counts
-            .iter()
-            .map(|(reason, count)| format!("{count} {reason}"));
-        counts.collect::<Vec<_>>().join(", ")
-    }
-}
 
 impl std::error::Error for NoPrimary {}
 

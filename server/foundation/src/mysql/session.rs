@@ -11,7 +11,7 @@ use super::results::{column, next_set};
 use super::timeouts::Timeouts;
 
 /// Seconds after which the database closes a connection without work, and undoes what a process that is frozen has begun.
-/// Longer than the pool keeps one, see [`LONGEST_IDLE`](super::pool::LONGEST_IDLE).
+/// Longer than the pool keeps one, see [`MAX_IDLE`](super::pool::MAX_IDLE).
 const IDLE_SECONDS: u64 = 90;
 
 /// Who knows a variable: what stands before and behind it in a list. For the other it is a comment.
