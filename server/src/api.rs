@@ -75,8 +75,8 @@ pub fn parse_post(exchange: &Exchange) -> Result<Submission, Problem> {
 fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem> {
     let PageRequest { before, limit } = exchange.parameters()?;
     let limit = limit.unwrap_or(10);
-    if !(1..=MOST_SHOWN).contains(&limit) {
-        let detail = format!("`limit` is {limit}. It takes 1 to {MOST_SHOWN}.");
+    if !(1..=MAX_SHOWN).contains(&limit) {
+        let detail = format!("`limit` is {limit}. It takes 1 to {MAX_SHOWN}.");
         return Err(Error::OutsideLimit(detail).into());
     }
     let page = move |connection: &mut Conn| store::page(connection, before, limit);
@@ -86,7 +86,7 @@ fn page(messenger: &Messenger, exchange: &Exchange) -> Result<Response, Problem>
 }
 
 /// Most messages of a page.
-const MOST_SHOWN: u64 = 100;
+const MAX_SHOWN: u64 = 100;
 
 /// `GET /messages`: messages with a number below `before`, the last `limit` of them.
 #[derive(Deserialize)]

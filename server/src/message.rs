@@ -153,7 +153,7 @@ fn rfc3339_microseconds<S: Serializer>(
 }
 
 /// Bytes of JSON that replies share; of more, each has a copy of its own part.
-const MOST_SHARED: usize = 256 << 10;
+const MAX_SHARED_BYTES: usize = 256 << 10;
 
 /// Messages rendered to JSON once, for all the replies that show them.
 #[derive(Debug)]
@@ -193,7 +193,7 @@ impl RenderedHistory {
         let first = &self.places[index.saturating_sub(PREDECESSORS)];
         let range = first.start..self.places[index].end;
         // A client who does not read keeps what his reply has, and not much more.
-        let (buffer, range) = if self.json.len() > MOST_SHARED {
+        let (buffer, range) = if self.json.len() > MAX_SHARED_BYTES {
             let length = range.len();
             (Arc::new(self.json[range].to_vec()), 0..length)
         } else {

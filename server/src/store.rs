@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::message::{Message, PREDECESSORS};
 use crate::numbering::{Found, LockedState, Numbered};
 
-pub use sql::{FRAME, LEAST_PACKET, most_bytes, most_text_bytes, row_head};
+pub use sql::{FRAME, MIN_PACKET, max_bytes, max_text_bytes, row_head};
 
 /// Connections that pages and `/readyz` share. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u8 = 4;
@@ -56,9 +56,9 @@ fn fault(connection: &mut Conn) -> Result<Option<String>, DatabaseError> {
         return Ok(Some(fault.to_owned()));
     }
     let packet = max_packet(connection)?;
-    Ok((packet < LEAST_PACKET).then(|| {
+    Ok((packet < MIN_PACKET).then(|| {
         format!(
-            "its max_allowed_packet is {packet}, which the largest messages do not fit into; set it to {LEAST_PACKET} or \
+            "its max_allowed_packet is {packet}, which the largest messages do not fit into; set it to {MIN_PACKET} or \
              more"
         )
     }))

@@ -48,11 +48,11 @@ pub struct WriterLimits {
 
 /// `MariaDB` makes a table of a list of 1,000 values or more (`in_predicate_conversion_threshold`), and then does not lock
 /// the counters in their order.
-const LARGEST_BATCH: usize = 900;
+const MAX_BATCH: usize = 900;
 
 fn batch_size(text: &str) -> Result<usize, String> {
     at_least_one(text).and_then(|size| match size {
-        too_many if too_many > LARGEST_BATCH => Err(format!("must be at most {LARGEST_BATCH}")),
+        too_many if too_many > MAX_BATCH => Err(format!("must be at most {MAX_BATCH}")),
         fine => Ok(fine),
     })
 }

@@ -12,7 +12,7 @@ use crate::telemetry::Reporter;
 
 /// Threads that are kept although there is no work for them. More than these only cost memory, and starting one again
 /// takes little against the wait of a client for whom so many are needed.
-const MOST_IDLE: usize = 16;
+const MAX_IDLE: usize = 16;
 
 /// How long jobs may wait for a thread that turns out to be blocked, before another is set to work.
 const RELIEF_INTERVAL: Duration = Duration::from_millis(20);
@@ -22,7 +22,7 @@ const RELIEF_INTERVAL: Duration = Duration::from_millis(20);
 pub struct ThreadPool<J> {
     shared: Arc<Shared<J>>,
     name: &'static str,
-    most_threads: usize,
+    max_threads: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Rate-limits the line on threads that cannot be started.
     failures: Reporter,
@@ -57,10 +57,10 @@ pub(crate) fn can_start(threads: usize) -> bool {
 }
 
 impl<J: Send + 'static> ThreadPool<J> {
-    /// A pool whose threads, `most_threads` at most, call `handle` with each job.
+    /// A pool whose threads, `max_threads` at most, call `handle` with each job.
     pub fn new(
         name: &'static str,
-        most_threads: usize,
+        max_threads: usize,
         handle: impl Fn(J) + Send + Sync + 'static,
     ) -> Self {
         let state = State {
@@ -77,7 +77,7 @@ impl<J: Send + 'static> ThreadPool<J> {
         Self {
             shared,
             name,
-            most_threads,
+            max_threads,
             threads: Mutex::new(Vec::new()),
             failures: Reporter::default(),
         }
@@ -131,7 +131,7 @@ impl<J: Send + 'static> ThreadPool<J> {
         }
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
-        if threads.len() < self.most_threads {
+        if threads.len() < self.max_threads {
             let shared = Arc::clone(&self.shared);
             let name = format!("{}-{}", self.name, threads.len());
             match std::thread::Builder::new()
@@ -176,7 +176,7 @@ impl<J> Shared<J> {
             if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
             }
-            if state.closed || state.idle >= MOST_IDLE {
+            if state.closed || state.idle >= MAX_IDLE {
                 return None;
             }
             state.idle += 1;
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn threads_beyond_the_idle_ones_end_and_are_started_again() {
-        let (most, gate) = (3 * MOST_IDLE, Arc::new(Barrier::new(3 * MOST_IDLE + 1)));
+        let (most, gate) = (3 * MAX_IDLE, Arc::new(Barrier::new(3 * MAX_IDLE + 1)));
         let workers = ThreadPool::new("test", most, {
             let gate = Arc::clone(&gate);
             move |()| {
@@ -255,7 +255,7 @@ mod tests {
                 assert!(start.elapsed() < PATIENCE);
             }
             gate.wait();
-            while running() > MOST_IDLE {
+            while running() > MAX_IDLE {
                 assert!(start.elapsed() < PATIENCE);
             }
         }

@@ -32,18 +32,18 @@ const ROW: usize = 256;
 
 /// What the database must take in one packet, so that the largest message fits. In steps of 1,024, as it is set. The
 /// users of the batch before fit as well, as they stand in the statement that has no text.
-pub const LEAST_PACKET: usize =
+pub const MIN_PACKET: usize =
     (FRAME + ROW + 4 * (4 * USER_LIMIT) + 2 * (4 * TEXT_LIMIT)).next_multiple_of(1024);
 
 /// What a message adds to a statement at most, in bytes. Hexadecimal takes two for one, and the user stands in two rows.
 #[must_use]
-pub fn most_bytes(message: &NewMessage) -> usize {
+pub fn max_bytes(message: &NewMessage) -> usize {
     ROW + 4 * message.user().len() + 2 * message.text().len()
 }
 
 /// How long the text of a message too large may be at most, in bytes, so that a statement takes it.
 #[must_use]
-pub fn most_text_bytes(too_large: &NewMessage, max_packet: usize) -> usize {
+pub fn max_text_bytes(too_large: &NewMessage, max_packet: usize) -> usize {
     let beside = FRAME + ROW + 4 * too_large.user().len();
     // Who stands between may take less than the database.
     (max_packet.saturating_sub(beside) / 2).min(too_large.text().len() - 1)
@@ -187,7 +187,7 @@ mod tests {
                     }
                 })
                 .collect();
-            let counted: usize = FRAME + posts.iter().map(|post| most_bytes(&post.message)).sum::<usize>();
+            let counted: usize = FRAME + posts.iter().map(|post| max_bytes(&post.message)).sum::<usize>();
             let state = state();
             let heads: Vec<String> = posts.iter().map(row_head).collect();
             let numbered = number(&posts, &state);

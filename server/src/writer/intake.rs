@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::WriterLimits;
 use super::deadlines::Owed;
 use crate::message::Submission;
-use crate::store::{FRAME, most_bytes};
+use crate::store::{FRAME, max_bytes};
 
 /// A message that waits, and the response that it is owed.
 pub(super) struct Waiting {
@@ -67,7 +67,7 @@ impl Intake {
         {
             match self.queue.try_recv() {
                 Ok(next) if may_join(&next.submission) => {
-                    packet += most_bytes(&next.submission.message);
+                    packet += max_bytes(&next.submission.message);
                     if packet > self.max_packet {
                         self.held_back = Some(next);
                         break;
@@ -86,6 +86,6 @@ impl Intake {
 pub(super) fn statement_bytes(batch: &[Waiting]) -> usize {
     let messages = batch
         .iter()
-        .map(|waiting| most_bytes(&waiting.submission.message));
+        .map(|waiting| max_bytes(&waiting.submission.message));
     FRAME + messages.sum::<usize>()
 }

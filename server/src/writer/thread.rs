@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::message::{Message, PREDECESSORS, RenderedHistory, RequestId, Submission};
 use crate::metrics::WriterMetrics;
 use crate::numbering::{Assignment, Numbered, number};
-use crate::store::{self, LEAST_PACKET, NotCommitted, Store, row_head};
+use crate::store::{self, MIN_PACKET, NotCommitted, Store, row_head};
 
 use super::WriterLimits;
 use super::attempts::{Failure, RetryState};
@@ -23,14 +23,14 @@ use super::deadlines::Progress;
 use super::intake::{Intake, Waiting, statement_bytes};
 
 /// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
-const MOST_KNOWN_USERS: usize = 32;
+const MAX_KNOWN_USERS: usize = 32;
 
 /// Replies to repeats that are read at once: ten messages each, and long ones take memory.
-const MOST_READ_AGAIN: usize = 16;
+const MAX_READ_AGAIN: usize = 16;
 
 /// When this many single messages in a row fail as the whole batch did, the database is to blame, and the rest is not tried.
 /// One alone may be a message that it cannot store.
-const MOST_ALIKE: usize = 2;
+const MAX_ALIKE: usize = 2;
 
 /// The state of the writer's thread.
 pub(super) struct WriterThread {
@@ -166,7 +166,7 @@ impl WriterThread {
             } else {
                 0
             };
-            if alike == MOST_ALIKE && together == ErrorClass::Unknown {
+            if alike == MAX_ALIKE && together == ErrorClass::Unknown {
                 return self.give_up(rest.collect(), retry, together, incident);
             }
         }
@@ -188,7 +188,7 @@ impl WriterThread {
             ErrorClass::Refused => Error::Defect(incident),
             ErrorClass::TooLarge => {
                 let message = batch.first().map(|waiting| &waiting.submission.message);
-                let room = |message| store::most_text_bytes(message, self.intake.max_packet);
+                let room = |message| store::max_text_bytes(message, self.intake.max_packet);
                 Error::TooLargeForDatabase(message.map_or(0, room))
             }
             _ => Error::DatabaseAway(incident),
@@ -225,7 +225,7 @@ impl WriterThread {
             return Err(Failure::before_asking(ErrorClass::TooLarge, said));
         }
         // On a connection that takes less than it should they would not fit.
-        let fits = self.intake.max_packet >= LEAST_PACKET;
+        let fits = self.intake.max_packet >= MIN_PACKET;
         let known = self.known_users.iter().filter(|_| fits).map(String::as_str);
         let of_batch = submissions(batch).map(|submission| submission.message.user());
         let users = of_batch.chain(known);
@@ -267,7 +267,7 @@ impl WriterThread {
         )?;
         metrics.committed(&numbered, in_doubt, [asked, got, sent]);
 
-        let users = numbered.counts.keys().take(MOST_KNOWN_USERS);
+        let users = numbered.counts.keys().take(MAX_KNOWN_USERS);
         self.known_users = users.map(|&user| user.to_owned()).collect();
         replies(connection, &numbered, &state.tail)
             .map_err(|error| Failure::of(&error, Some(Progress::InDoubt)))
@@ -353,7 +353,7 @@ fn read_again(
         })
         .collect();
     let mut replies = HashMap::new();
-    for some in repeated.chunks(MOST_READ_AGAIN) {
+    for some in repeated.chunks(MAX_READ_AGAIN) {
         for (&seq, shown) in some.iter().zip(store::windows(connection, some)?) {
             // Else somebody has deleted some, or a proxy asks a replica of the database which is late.
             if is_whole(&shown, seq) {

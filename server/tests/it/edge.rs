@@ -10,7 +10,7 @@ use crate::metrics::scrape;
 use testbed::{Answer, Caller, Database, PATIENCE, Replica, eventually};
 
 /// For a loaded machine. A connection that is forgotten waits for half of the idle time-out, 30 s, or for ever.
-const LONGEST_BURST: Duration = Duration::from_secs(10);
+const MAX_BURST: Duration = Duration::from_secs(10);
 
 /// Opens 64 connections at once, sends a message on each, and keeps all open until all are answered.
 fn burst(replica: &Replica) -> Duration {
@@ -40,7 +40,7 @@ fn no_connection_of_a_burst_of_64_that_are_kept_is_forgotten_in_a_hundred_bursts
     let replica = Replica::start(&database);
     for round in 0..100 {
         let time = burst(&replica);
-        assert!(time < LONGEST_BURST, "round {round} took {time:?}");
+        assert!(time < MAX_BURST, "round {round} took {time:?}");
     }
     assert_eq!(database.count(), 6400);
 }
@@ -52,7 +52,7 @@ fn no_connection_of_the_first_burst_at_a_new_server_is_forgotten() {
     for round in 0..30 {
         let replica = Replica::start(&database);
         let time = burst(&replica);
-        assert!(time < LONGEST_BURST, "round {round} took {time:?}");
+        assert!(time < MAX_BURST, "round {round} took {time:?}");
     }
 }
 

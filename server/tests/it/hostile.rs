@@ -17,7 +17,7 @@ use cases::{Case, Ending, Expected};
 const THREADS: usize = 48;
 
 /// Of a replica that serves nobody at the moment: listener, log, connections to the database, and a nudge or two.
-const MOST_DESCRIPTORS: usize = 24;
+const MAX_DESCRIPTORS: usize = 24;
 
 /// What came back first on a connection.
 #[derive(Debug)]
@@ -185,7 +185,7 @@ fn hostile_requests_are_refused_cost_nothing_and_harm_nobody() {
     let mut after = before;
     eventually("all connections are closed", || {
         after = Holdings::of(&replica);
-        after.descriptors <= MOST_DESCRIPTORS
+        after.descriptors <= MAX_DESCRIPTORS
     });
     // tiny_http keeps threads for as many connections as were open at once, two for each of ours if it is slow to notice
     // that they were closed. One that hangs for each case would be many more.

@@ -205,7 +205,7 @@ fn nothing_is_asked_of_the_database_for_a_caller_that_is_gone() {
 }
 
 /// Bytes that the system holds on the way out, in the fullest of all connections to this port.
-fn most_held_by_the_system(port: u16) -> u64 {
+fn max_held_by_the_system(port: u16) -> u64 {
     let connections = fs::read_to_string("/proc/net/tcp").expect("Linux tells");
     let local = format!(":{port:04X}");
     let held = connections.lines().filter_map(|line| {
@@ -228,7 +228,7 @@ fn what_the_system_holds_for_one_who_does_not_read_is_bounded() {
     eventually(
         "a page is on its way, and what follows has had the time",
         || {
-            held = held.max(most_held_by_the_system(port));
+            held = held.max(max_held_by_the_system(port));
             looks += usize::from(held > 64 << 10);
             looks == 50
         },

@@ -21,7 +21,7 @@ struct Siege {
 }
 
 /// What is allowed during a siege. Some 20 KiB a connection, and the pages that nobody reads.
-const MOST_MEMORY_KIB: u64 = 512 << 10;
+const MAX_MEMORY_KIB: u64 = 512 << 10;
 
 /// What a process holds.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +141,7 @@ fn withstand(siege: Siege, good_callers: usize, lasting: Duration) {
         times[times.len() - 1]
     );
     assert!(p99 < PATIENCE / 6, "p99 {p99:?}");
-    assert!(during.memory_kib < MOST_MEMORY_KIB, "{during:?}");
+    assert!(during.memory_kib < MAX_MEMORY_KIB, "{during:?}");
     assert_eq!(replica.caller().post("ann", "after").status, 200);
     assert_eq!(database.count(), times.len() as u64 + 101);
     database.assert_in_order();

@@ -31,7 +31,7 @@ const NOT_RUN: u8 = 2;
 /// How often it is seen whether all has come.
 const LOOK: Duration = Duration::from_millis(20);
 /// Violations that are told.
-const MOST_TOLD: usize = 10;
+const MAX_TOLD: usize = 10;
 
 /// Options of the clients.
 #[derive(Debug, Args)]
@@ -124,7 +124,7 @@ pub fn run(options: &LoadArgs) -> ExitCode {
             return ExitCode::from(NOT_RUN);
         }
     };
-    for violation in violations.iter().take(MOST_TOLD) {
+    for violation in violations.iter().take(MAX_TOLD) {
         eprintln!("chat load: {violation}");
     }
     if options.json {

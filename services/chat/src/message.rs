@@ -18,11 +18,11 @@ pub const MESSAGER: &str = "internal_messager";
 pub const WORKER: &str = "internal_worker";
 
 /// Characters of a room's name: as many as the column holds, whatever they are.
-const MOST_ROOM_NAME: usize = 64;
+const MAX_ROOM_NAME: usize = 64;
 /// Characters of a user's name: as many as the column holds.
-const MOST_USERNAME: usize = 64;
+const MAX_USERNAME: usize = 64;
 /// Characters of a text: an answer, with what stands around the text, still fits the column of 65,535 bytes.
-const MOST_TEXT: usize = 4000;
+const MAX_TEXT: usize = 4000;
 
 /// The number of a room in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl RoomName {
     /// # Errors
     /// If it has no character, or too many.
     pub fn parse(name: &str) -> Result<Self, Refused> {
-        within(name, MOST_ROOM_NAME)
+        within(name, MAX_ROOM_NAME)
             .then(|| Self(name.into()))
             .ok_or(Refused::RoomName)
     }
@@ -79,16 +79,16 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The room has no name, or a long one.
-    #[error("`group_name` takes 1 to {MOST_ROOM_NAME} characters.")]
+    #[error("`group_name` takes 1 to {MAX_ROOM_NAME} characters.")]
     RoomName,
     /// The user has no name, or a long one.
-    #[error("`username` takes 1 to {MOST_USERNAME} characters, not all of them blank.")]
+    #[error("`username` takes 1 to {MAX_USERNAME} characters, not all of them blank.")]
     Username,
     /// The name belongs to the chat.
     #[error("This `username` is the chat's own. Take another.")]
     Reserved,
     /// The text is blank or long.
-    #[error("`message` takes 1 to {MOST_TEXT} characters, not all of them blank.")]
+    #[error("`message` takes 1 to {MAX_TEXT} characters, not all of them blank.")]
     Text,
     /// The frame is no text.
     #[error("Send text frames: a JSON object with `username` and `message`.")]
@@ -188,7 +188,7 @@ impl NewMessage {
         let sent: Sent<'_> =
             serde_json::from_str(frame).map_err(|error| Refused::Malformed(error.to_string()))?;
         let name = visible(&sent.username);
-        if name.is_empty() || !within(&sent.username, MOST_USERNAME) {
+        if name.is_empty() || !within(&sent.username, MAX_USERNAME) {
             return Err(Refused::Username);
         }
         if [CRON, MESSAGER, WORKER]
@@ -197,7 +197,7 @@ impl NewMessage {
         {
             return Err(Refused::Reserved);
         }
-        if visible(&sent.message).is_empty() || !within(&sent.message, MOST_TEXT) {
+        if visible(&sent.message).is_empty() || !within(&sent.message, MAX_TEXT) {
             return Err(Refused::Text);
         }
         Ok(Self {

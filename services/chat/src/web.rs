@@ -39,7 +39,7 @@ use socket::{Joining, Reason};
 use writer::Writer;
 
 /// Sockets of one process at most. Each holds three descriptors, and a thread of the edge that sleeps.
-pub const MOST_SOCKETS: usize = 10_000;
+pub const MAX_SOCKETS: usize = 10_000;
 /// Threads that read history, each for one socket at a time.
 const JOIN_THREADS: usize = 8;
 /// How long the last frames may take to leave when the server stops, before connections are cut.

@@ -98,7 +98,7 @@ pub struct GoalsArgs {
 }
 
 /// Less can be tried out by whoever has a copy of the database.
-const SHORTEST_KEY_SECRET: usize = 32;
+const MIN_KEY_SECRET_LENGTH: usize = 32;
 
 impl UsersArgs {
     /// Checks the secrets. Not while options are read, as what is wrong with an option is told together with its value.
@@ -108,10 +108,10 @@ impl UsersArgs {
     pub fn check_secrets(&self) -> Result<(), String> {
         let length = |secret: &str| secret.chars().count();
         if let Some(secret) = &self.key_secret
-            && length(secret) < SHORTEST_KEY_SECRET
+            && length(secret) < MIN_KEY_SECRET_LENGTH
         {
             return Err(format!(
-                "KEY_SECRET must have at least {SHORTEST_KEY_SECRET} characters"
+                "KEY_SECRET must have at least {MIN_KEY_SECRET_LENGTH} characters"
             ));
         }
         if let Some(password) = &self.admin_password

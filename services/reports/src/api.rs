@@ -37,9 +37,9 @@ pub struct Options {
 /// Tasks in a list, unless the client asks for another number.
 const DEFAULT_LIMIT: usize = 20;
 /// Most tasks in a list.
-const MOST_LISTED: usize = 100;
+const MAX_LISTED: usize = 100;
 /// The longest time that a client may have its request held.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Shows tasks and reports.
 pub struct Reports {
@@ -201,8 +201,8 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
         (is_wait && is_number).then_some(seconds)
     })?;
     // One that does not fit is longer than the longest, too.
-    let wait = seconds.parse().map_or(LONGEST_WAIT, Duration::from_secs);
-    Some(wait.min(LONGEST_WAIT))
+    let wait = seconds.parse().map_or(MAX_WAIT, Duration::from_secs);
+    Some(wait.min(MAX_WAIT))
 }
 
 /// Lists tasks, newest first.
@@ -240,10 +240,10 @@ fn limit(text: &str) -> Result<usize, Problem> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
     match text.parse() {
-        Ok(limit @ 1..=MOST_LISTED) => Ok(limit),
+        Ok(limit @ 1..=MAX_LISTED) => Ok(limit),
         _ => Err(Problem::new(
             if is_number { 422 } else { 400 },
-            format!("`limit` takes a number from 1 to {MOST_LISTED}."),
+            format!("`limit` takes a number from 1 to {MAX_LISTED}."),
         )),
     }
 }

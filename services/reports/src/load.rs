@@ -67,7 +67,7 @@ pub struct LoadArgs {
     #[arg(
         long,
         default_value_t = 500_000,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_CHUNK_CALLS),
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_CHUNK_CALLS),
         value_name = "COUNT"
     )]
     chunk_calls: usize,
@@ -82,15 +82,15 @@ pub struct LoadArgs {
 }
 
 /// A transaction of more makes the database's undo log the limit.
-const MOST_CHUNK_CALLS: u64 = 5_000_000;
+const MAX_CHUNK_CALLS: u64 = 5_000_000;
 
 /// As long as the column.
-const LONGEST_ID: usize = 255;
+const MAX_ID_LENGTH: usize = 255;
 
 fn load_id(text: &str) -> Result<String, String> {
     match text.chars().count() {
-        1..=LONGEST_ID => Ok(text.to_owned()),
-        _ => Err(format!("must have 1 to {LONGEST_ID} characters")),
+        1..=MAX_ID_LENGTH => Ok(text.to_owned()),
+        _ => Err(format!("must have 1 to {MAX_ID_LENGTH} characters")),
     }
 }
 

@@ -17,9 +17,9 @@ use crate::call::Phone;
 pub use self::schema::{CorrelationId, Wanted};
 
 /// Most phones of a report.
-const MOST_NUMBERS: usize = 1_000;
+const MAX_NUMBERS: usize = 1_000;
 /// Most characters of a correlation id.
-const MOST_CORRELATION: usize = 255;
+const MAX_CORRELATION: usize = 255;
 /// Most unknown members of a request that are told.
 const TOLD_UNKNOWN: usize = 20;
 
@@ -144,7 +144,7 @@ impl Members {
         let id = self.0.remove("correlation_id").unwrap_or_default();
         if let Some(status) = fault_of_correlation_id(&id) {
             let takes = format!(
-                "takes a string of up to {MOST_CORRELATION} characters, or a whole number of 64 bits"
+                "takes a string of up to {MAX_CORRELATION} characters, or a whole number of 64 bits"
             );
             faults.add(status, "correlation_id", None, takes);
         }
@@ -177,13 +177,13 @@ impl Members {
             faults.add(FORM, field, None, "takes a list of phones");
             return Vec::new();
         };
-        if !(1..=MOST_NUMBERS).contains(&numbers.len()) {
+        if !(1..=MAX_NUMBERS).contains(&numbers.len()) {
             let count = numbers.len();
-            let fault = format!("has {count} entries; it takes 1 to {MOST_NUMBERS}");
+            let fault = format!("has {count} entries; it takes 1 to {MAX_NUMBERS}");
             faults.add(LIMIT, field, None, fault);
         }
         let (mut phones, mut seen) = (Vec::new(), HashSet::new());
-        for entry in numbers.iter().enumerate().take(MOST_NUMBERS) {
+        for entry in numbers.iter().enumerate().take(MAX_NUMBERS) {
             match phone(entry.1) {
                 Ok(phone) if seen.insert(phone) => phones.push(phone),
                 Ok(_) => faults.add(LIMIT, field, Some(entry), "is there twice"),
@@ -227,7 +227,7 @@ fn is_whole(number: &Number) -> bool {
 fn fault_of_correlation_id(id: &Value) -> Option<u16> {
     match id {
         Value::Null => None,
-        Value::String(name) => (name.chars().count() > MOST_CORRELATION).then_some(LIMIT),
+        Value::String(name) => (name.chars().count() > MAX_CORRELATION).then_some(LIMIT),
         Value::Number(number) if is_whole(number) => number.is_f64().then_some(LIMIT),
         _ => Some(FORM),
     }

@@ -39,11 +39,11 @@ pub struct Options {
 }
 
 /// A worker prolongs its leases three times in this, and a database or a machine under load takes its time.
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const MIN_LEASE: Duration = Duration::from_secs(1);
 
 fn lease(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        short if short < SHORTEST_LEASE => Err("must be at least 1s".to_owned()),
+        short if short < MIN_LEASE => Err("must be at least 1s".to_owned()),
         enough => Ok(enough),
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 use tiny_http::{Request, Server};
 
-use super::body_drain::most_abandoned;
+use super::body_drain::max_abandoned;
 use super::load_shedding::LoadShedding;
 use super::metrics::EdgeMetrics;
 use super::{ServeError, descriptors, listener, sockets};
@@ -28,7 +28,7 @@ const LOOKS_BEFORE_SLEEP: usize = 2;
 /// [`AcceptLoop::receive`].
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 /// How long there may be no room for the sake of connections that have ended. After more the process ends itself.
-const LONGEST_WITHOUT_ROOM: Duration = Duration::from_secs(15);
+const MAX_TIME_WITHOUT_ROOM: Duration = Duration::from_secs(15);
 /// How often clients are attended to who are turned away.
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
 /// Threads that the system must grant before connections are taken again. `tiny_http` starts the first five of them at
@@ -133,7 +133,7 @@ impl Acceptor {
 
     fn wait_for_end(&self, accept_loop: &AcceptLoop) -> io::Result<()> {
         let address = listener::address(&self.listener)?;
-        let must_end = || self.metrics.connections_abandoned.get() >= most_abandoned();
+        let must_end = || self.metrics.connections_abandoned.get() >= max_abandoned();
         let is_open = || sockets::is_listener(accept_loop.descriptor, address);
         listener::nudge_while(&self.listener, || is_open() && !must_end())?;
         if must_end() && self.stop_deadline.get().is_none() {
@@ -144,7 +144,7 @@ impl Acceptor {
 
     fn turn_away_for_want_of_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
-        descriptors::use_what_is_kept_back();
+        descriptors::release_reserved();
         let since = Instant::now();
         let mut last_look = since;
         while self.stop_deadline.get().is_none() {
@@ -158,7 +158,7 @@ impl Acceptor {
                 break;
             }
             // Until then clients may have closed connections whose replies are on the way.
-            if since.elapsed() >= LONGEST_WITHOUT_ROOM
+            if since.elapsed() >= MAX_TIME_WITHOUT_ROOM
                 && descriptors::are_held_by_the_dead(listener::address(&self.listener)?.port())
             {
                 return Err(io::Error::other(

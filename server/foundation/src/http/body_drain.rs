@@ -15,10 +15,10 @@ use super::{descriptors, request};
 
 /// When `tiny_http` reads the rest of an unread body, it asks for a buffer of its whole declared length. Up to here the
 /// system grants that without spending memory; for more than there is, the process would be aborted.
-const MOST_TO_DRAIN: usize = 256 << 20;
+const MAX_DRAINED: usize = 256 << 20;
 
 /// How long a refused body may take to its end. Whoever still sends then has had the time to read the refusal.
-const LONGEST_DRAIN: Duration = Duration::from_secs(30);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a connection that was given up stays open for its client to read why. If it was shut down at once, and its
 /// client still sent something, the system would take back what is not read yet (RFC 9112, section 9.6).
@@ -26,14 +26,14 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Connections whose thread and descriptors are not given back until the process ends, see [`ResponseQueue::abandon`]. With half
 /// of these `/healthz` fails; with all, the process ends, while it still has descriptors and threads.
-const MOST_ABANDONED: u64 = 128;
+const MAX_ABANDONED: u64 = 128;
 /// One such connection in so many descriptors is too many. Each takes two.
 const ABANDONED_SHARE: u64 = 8;
 
 /// So many abandoned connections end the process.
-pub(super) fn most_abandoned() -> i64 {
-    let most = descriptors::most().map_or(MOST_ABANDONED, |most| most / ABANDONED_SHARE);
-    most.min(MOST_ABANDONED).cast_signed()
+pub(super) fn max_abandoned() -> i64 {
+    let most = descriptors::most().map_or(MAX_ABANDONED, |most| most / ABANDONED_SHARE);
+    most.min(MAX_ABANDONED).cast_signed()
 }
 
 impl ResponseQueue {
@@ -44,7 +44,7 @@ impl ResponseQueue {
         REPORTER.report(|incident| {
             tracing::warn!(%incident, %peer, "ignoring requests on a connection that was given up");
         });
-        if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
+        if request.body_length().unwrap_or(0) > MAX_DRAINED {
             return self.abandon(request, peer);
         }
         let in_memory = request::is_in_memory(&request);
@@ -60,7 +60,7 @@ impl ResponseQueue {
     /// Ends a connection whose client was told so, and reads the rest of the body of its last request: what follows is not
     /// served (RFC 9112, section 9.6).
     pub(super) fn drain(&self, mut request: Request, connection: SocketAddr) {
-        if request.body_length().unwrap_or(0) > MOST_TO_DRAIN {
+        if request.body_length().unwrap_or(0) > MAX_DRAINED {
             return self.abandon(request, connection);
         }
         // Before it is read: a client that waits to be asked for the body is not asked any more.
@@ -70,7 +70,7 @@ impl ResponseQueue {
             if !request::is_in_memory(&request) {
                 // `tiny_http` goes on with what follows as soon as a read finds the end.
                 let give_up = || this.pipelines.give_up(connection, Instant::now());
-                let deadline = Instant::now() + LONGEST_DRAIN;
+                let deadline = Instant::now() + DRAIN_TIMEOUT;
                 let _ended = drain(request.as_reader(), deadline, &give_up);
             }
             this.linger(connection);
@@ -85,7 +85,7 @@ impl ResponseQueue {
         REPORTER.report(|incident| {
             tracing::warn!(
                 %incident, peer = %connection,
-                "a body of more than {MOST_TO_DRAIN} bytes: its connection costs a thread until the server is restarted"
+                "a body of more than {MAX_DRAINED} bytes: its connection costs a thread until the server is restarted"
             );
         });
         self.metrics.connections_abandoned.inc();
@@ -107,10 +107,10 @@ impl ResponseQueue {
     }
 }
 
-/// Reads to the end, and tells whether it came before `deadline` and before more than [`MOST_TO_DRAIN`]. Calls `before_each` read.
+/// Reads to the end, and tells whether it came before `deadline` and before more than [`MAX_DRAINED`]. Calls `before_each` read.
 fn drain(from: &mut dyn Read, deadline: Instant, before_each: &dyn Fn()) -> bool {
     let mut some = [0; 8 << 10];
-    let mut left = MOST_TO_DRAIN;
+    let mut left = MAX_DRAINED;
     while Instant::now() < deadline {
         before_each();
         match from.read(&mut some) {
@@ -132,10 +132,10 @@ mod tests {
     #[test]
     fn a_body_without_end_is_drained_for_a_while_only() {
         let now = Instant::now();
-        assert!(drain(&mut io::empty(), now + LONGEST_DRAIN, &|| {}));
+        assert!(drain(&mut io::empty(), now + DRAIN_TIMEOUT, &|| {}));
         assert!(!drain(&mut io::repeat(0), now, &|| {}));
         assert!(
-            !drain(&mut io::repeat(0), now + LONGEST_DRAIN, &|| {}),
+            !drain(&mut io::repeat(0), now + DRAIN_TIMEOUT, &|| {}),
             "too much"
         );
     }

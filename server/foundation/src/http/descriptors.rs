@@ -6,7 +6,7 @@ use rlimit::Resource;
 
 /// Descriptors kept back for connections to the database, and for telling clients that there is no room. An eighth of a very low
 /// limit.
-const MOST_KEPT_BACK: u64 = 128;
+const MAX_RESERVED: u64 = 128;
 
 /// How much of the limit must be free again before connections are taken: one part in so many. With less, the next few
 /// connections would exhaust it again.
@@ -19,11 +19,11 @@ const CLOSE_WAIT: &str = "08";
 /// Raises the limit to the most that the system grants, less what is kept back. Where that is forbidden, the limit stays
 /// as it is, and the log says so.
 pub(crate) fn claim() {
-    set_limit(|most| most - kept_back(most));
+    set_limit(|most| most - reserved(most));
 }
 
 /// Lets what was kept back be used, until [`claim`].
-pub(super) fn use_what_is_kept_back() {
+pub(super) fn release_reserved() {
     set_limit(|most| most);
 }
 
@@ -42,7 +42,7 @@ pub(super) fn has_room() -> bool {
 }
 
 fn is_enough(open: Option<u64>) -> bool {
-    most().is_none_or(|most| open.is_none_or(|open| open + most / ROOM <= most - kept_back(most)))
+    most().is_none_or(|most| open.is_none_or(|open| open + most / ROOM <= most - reserved(most)))
 }
 
 /// Whether connections to `port` that their clients have closed, and that stay open here for ever, are what there is no
@@ -96,6 +96,6 @@ pub(super) fn open() -> Option<u64> {
     }
 }
 
-fn kept_back(most: u64) -> u64 {
-    MOST_KEPT_BACK.min(most / 8)
+fn reserved(most: u64) -> u64 {
+    MAX_RESERVED.min(most / 8)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Service;
 use super::acceptor::Acceptor;
-use super::body_drain::most_abandoned;
+use super::body_drain::max_abandoned;
 use super::exchange::Exchange;
 use super::in_flight::{Afterwards, InFlight};
 use super::load_shedding::no_room;
@@ -28,7 +28,7 @@ const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Most bytes of pages that clients asked for and have not read yet. A page may be a hundred messages long and is quickly asked
 /// for; whoever asks for many and reads none would else fill the memory. Replies to messages are fewer, and no longer than ten.
-const MOST_UNREAD_BYTES: usize = 64 << 20;
+const MAX_UNREAD_BYTES: usize = 64 << 20;
 
 /// What the receivers hand requests to. All requests of a connection come through one accept loop and one receiver, so their
 /// turns are in the order of their arrival.
@@ -62,7 +62,7 @@ impl<S: Service> Dispatcher<S> {
         responses: Arc<ResponseQueue>,
         acceptor: Arc<Acceptor>,
     ) -> Arc<Self> {
-        let most_threads = responses.options.workers;
+        let max_threads = responses.options.workers;
         Arc::new_cyclic(|this| {
             let pool = |name, threads, work: fn(&Self, Target<S>, Exchange)| {
                 let this = Weak::clone(this);
@@ -75,8 +75,8 @@ impl<S: Service> Dispatcher<S> {
             Self {
                 service,
                 router: Router::new(S::ENDPOINTS),
-                body_pool: pool("body", most_threads, Self::wait_for_body),
-                query_pool: pool("query", most_threads, Self::handle),
+                body_pool: pool("body", max_threads, Self::wait_for_body),
+                query_pool: pool("query", max_threads, Self::handle),
                 metrics_pool: pool("metrics", 1, Self::handle),
                 readiness_pool: pool("readiness", 1, Self::handle),
                 responses,
@@ -249,7 +249,7 @@ impl<S: Service> Dispatcher<S> {
     }
 
     fn health(&self) -> Result<Response, Problem> {
-        if self.responses.metrics.connections_abandoned.get() >= most_abandoned() / 2 {
+        if self.responses.metrics.connections_abandoned.get() >= max_abandoned() / 2 {
             static REPORTER: Reporter = Reporter::new();
             let incident = REPORTER.report(|incident| {
                 tracing::error!(instance = %incident, "many connections had to be abandoned: the server needs a restart");
@@ -295,7 +295,7 @@ fn shutting_down() -> Problem {
 /// Whether a page may be made. A few that are made at the same time may exceed the limit together.
 fn check_room(unread: &AtomicUsize) -> Result<(), Problem> {
     static REPORTER: Reporter = Reporter::new();
-    if unread.load(Ordering::Acquire) < MOST_UNREAD_BYTES {
+    if unread.load(Ordering::Acquire) < MAX_UNREAD_BYTES {
         return Ok(());
     }
     Err(busy(REPORTER.report(|incident| {

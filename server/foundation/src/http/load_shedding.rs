@@ -12,7 +12,7 @@ use super::response::{Connection, Response};
 use crate::telemetry::Incident;
 
 /// Most clients that are attended to at once. What exceeds it waits in the kernel's backlog.
-const MOST_CLIENTS: usize = 32;
+const MAX_CLIENTS: usize = 32;
 /// How long one may take to send a request and to read the refusal. With more, those who say nothing would keep others
 /// from theirs for long.
 const CLIENT_TIMEOUT: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ impl LoadShedding {
         let refusal = Response::from(no_room().with_incident(self.incident));
         let refusal = refusal.render(false, Connection::Close);
         self.clients.retain_mut(|client| client.attend(&refusal));
-        while self.clients.len() < MOST_CLIENTS {
+        while self.clients.len() < MAX_CLIENTS {
             // Nobody waits, the system has nothing left for now, or the server stops.
             let Ok((socket, _)) = listener.accept() else {
                 break;

@@ -12,7 +12,7 @@ const ROOM: usize = 2048;
 
 /// Most requests of one connection that may wait for their responses. `tiny_http` takes what is sent ahead without end,
 /// and nothing makes it stop.
-const MOST_AHEAD: usize = 128;
+const MAX_PIPELINED: usize = 128;
 
 /// How long a connection that was given up counts as such, if that is not said again. It is shut down as soon as its client is
 /// told, and the rest of a refused body read, and this is long enough for all that had arrived by then. A connection is known by the address of its peer alone, so in this time
@@ -81,7 +81,7 @@ impl Pipelines {
             return None;
         }
         pipeline.open += 1;
-        if is_given_up || pipeline.open > MOST_AHEAD {
+        if is_given_up || pipeline.open > MAX_PIPELINED {
             return Some(ConnectionStatus::GivenUp);
         }
         Some(ConnectionStatus::Open)
@@ -280,13 +280,13 @@ mod tests {
     fn a_connection_that_sends_too_much_ahead_is_told_and_then_ignored() {
         let pipelines = Pipelines::default();
         let enter = |connection| pipelines.enter(connection, Instant::now());
-        for _ in 0..MOST_AHEAD {
+        for _ in 0..MAX_PIPELINED {
             assert_eq!(enter(A), Some(ConnectionStatus::Open));
         }
         assert_eq!(enter(A), Some(ConnectionStatus::GivenUp));
         pipelines.give_up(A, Instant::now());
         assert_eq!(enter(A), None);
-        assert_eq!(pipelines.open(), MOST_AHEAD + 1);
+        assert_eq!(pipelines.open(), MAX_PIPELINED + 1);
         assert_eq!(enter(B), Some(ConnectionStatus::Open));
         pipelines.finish(A, || WRITTEN);
         assert_eq!(enter(A), None, "also with a place");

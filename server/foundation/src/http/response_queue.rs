@@ -20,7 +20,7 @@ use super::response::{Connection, Response};
 use super::sockets;
 
 /// Characters of a path or a header that are shown.
-const MOST_SHOWN: usize = 128;
+const MAX_SHOWN: usize = 128;
 
 /// Where answers wait to be written, and what clients still send of bodies that are not wanted waits to be read.
 pub(super) struct ResponseQueue {
@@ -179,12 +179,12 @@ fn access_log(open: &InFlight) -> Option<impl FnOnce(&Response, Duration, bool) 
     if !tracing::enabled!(Level::DEBUG) {
         return None;
     }
-    let clip = |text: &str| text.chars().take(MOST_SHOWN).collect::<String>();
+    let clip = |text: &str| text.chars().take(MAX_SHOWN).collect::<String>();
     let method = clip(open.request.method().as_str());
     let path = clip(open.request.url().split('?').next().unwrap_or_default());
     // By which clients and proxies find a request again.
     let id = request::headers(&open.request, "X-Request-Id").next();
-    let fit = |id: &&str| id.len() <= MOST_SHOWN && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let fit = |id: &&str| id.len() <= MAX_SHOWN && id.bytes().all(|byte| byte.is_ascii_graphic());
     let request_id = id.filter(fit).map(str::to_owned);
     let (peer, resource) = (open.connection, open.resource);
     Some(move |answer: &Response, took: Duration, delivered: bool| {

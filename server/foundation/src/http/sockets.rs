@@ -17,7 +17,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use super::descriptors;
 
 /// Descriptors that are looked at where the system sets no limit.
-const MOST_DESCRIPTORS: RawFd = 1 << 20;
+const MAX_DESCRIPTORS: RawFd = 1 << 20;
 
 /// Whether this process listens on several addresses at a time, so that one peer may have a connection with each of them.
 static HAS_SEVERAL_ADDRESSES: AtomicBool = AtomicBool::new(false);
@@ -76,7 +76,7 @@ fn find(peer: SocketAddr) -> Option<RawFd> {
     let end = descriptors::table_size()
         .or_else(descriptors::most)
         .and_then(|end| RawFd::try_from(end).ok())
-        .map_or(MOST_DESCRIPTORS, |end| end.min(MOST_DESCRIPTORS));
+        .map_or(MAX_DESCRIPTORS, |end| end.min(MAX_DESCRIPTORS));
     let mut found = (0..end).rev().filter(|&descriptor| {
         getpeername::<SockaddrStorage>(descriptor)
             .is_ok_and(|address| as_std(&address) == Some(peer))

@@ -22,7 +22,7 @@ pub const TABLE: &str = include_str!("table.sql");
 pub const CHECK_WRITABLE: &str = "UPDATE jobs SET attempt = attempt WHERE id = '' AND FALSE";
 
 /// Characters of a cause that are kept: what does not fit its column would be refused, again and again.
-const MOST_CAUSE: u32 = 1000;
+const MAX_CAUSE: u32 = 1000;
 
 /// Puts a job into a queue.
 ///
@@ -149,7 +149,7 @@ pub(super) fn retry(
         (
             microseconds(pause),
             cause,
-            MOST_CAUSE,
+            MAX_CAUSE,
             job.id.as_bytes(),
             job.attempt,
         ),

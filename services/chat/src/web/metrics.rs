@@ -7,7 +7,7 @@ use foundation::mysql::DATABASE_SECONDS;
 use foundation::telemetry::{Registry, Reporter, size};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::MOST_SOCKETS;
+use super::MAX_SOCKETS;
 
 /// What is counted and timed.
 pub(super) struct WebMetrics {
@@ -31,7 +31,7 @@ pub(super) type Counted = Arc<()>;
 impl WebMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let limit = registry.gauge("sockets_limit", "Most sockets of this process");
-        limit.set(size(MOST_SOCKETS));
+        limit.set(size(MAX_SOCKETS));
         Self {
             stored: registry.counter("messages_stored_total", "Messages stored by this process"),
             sent: registry.counter("frames_sent_total", "Messages shown on sockets"),
@@ -54,7 +54,7 @@ impl WebMetrics {
     /// Counts a socket, if there may be one more.
     pub(super) fn count_socket(&self) -> Result<Counted, Problem> {
         let counted = Arc::clone(&self.open);
-        if Arc::strong_count(&self.open) - 1 <= MOST_SOCKETS {
+        if Arc::strong_count(&self.open) - 1 <= MAX_SOCKETS {
             return Ok(counted);
         }
         let incident = self.full.report(|incident| {
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn one_socket_more_than_there_may_be_is_refused_until_another_is_gone() {
         let metrics = WebMetrics::new(&Registry::new(Program::new("test", "")));
-        let mut sockets: Vec<_> = (0..MOST_SOCKETS).map(|_| metrics.count_socket()).collect();
+        let mut sockets: Vec<_> = (0..MAX_SOCKETS).map(|_| metrics.count_socket()).collect();
         assert!(sockets.iter().all(Result::is_ok));
         let refused = metrics.count_socket().err();
         assert_eq!(refused.map(|problem| problem.status()), Some(503));

@@ -20,15 +20,15 @@ use crate::message::{Frame, Refused, RoomId, id_of};
 
 /// Bytes of a frame, and of a message of several, at most. A message of the most characters fits, however it is escaped: text
 /// and name take 12 bytes a character, `\uXXXX` twice, which are 48,768, and there is room for other members.
-const MOST_FRAME: usize = 60 << 10;
+const MAX_FRAME: usize = 60 << 10;
 /// What a socket reads at once, and keeps in memory for that.
 const READ_BUFFER: usize = 4 << 10;
 /// What is read of a socket before it is another's turn.
 const TURN: usize = 32 << 10;
 /// What waits for a client who does not read, beside what the system holds. Who has more to come is closed, and may resume.
-const MOST_UNSENT: usize = 256 << 10;
+const MAX_UNSENT: usize = 256 << 10;
 /// Bytes of a close frame at most (RFC 6455, section 5.5).
-const MOST_REASON: usize = 127;
+const MAX_REASON: usize = 127;
 /// How often a client is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How long a client may say nothing, not even that it is there.
@@ -143,9 +143,9 @@ impl Socket {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(READ_BUFFER)
-            .max_write_buffer_size(MOST_UNSENT)
-            .max_message_size(Some(MOST_FRAME))
-            .max_frame_size(Some(MOST_FRAME));
+            .max_write_buffer_size(MAX_UNSENT)
+            .max_message_size(Some(MAX_FRAME))
+            .max_frame_size(Some(MAX_FRAME));
         let turns = Turns {
             connection,
             left: TURN,
@@ -314,7 +314,7 @@ impl State {
             Error::Io(error) if error.kind() == ErrorKind::WouldBlock => self.unsent = true,
             Error::WriteBufferFull(_) => {
                 let room =
-                    |config: &mut WebSocketConfig| config.max_write_buffer_size += MOST_REASON;
+                    |config: &mut WebSocketConfig| config.max_write_buffer_size += MAX_REASON;
                 self.socket.set_config(room);
                 self.close((
                     CloseCode::Again,

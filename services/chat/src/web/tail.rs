@@ -21,7 +21,7 @@ const TRAFFIC: Duration = Duration::from_secs(1);
 /// as this many looks took, that more comes together, and that it takes a part of one core only.
 const REST: u32 = 3;
 /// No rest is longer: so late may a message be for that.
-const MOST_REST: Duration = Duration::from_millis(60);
+const MAX_PAUSE: Duration = Duration::from_millis(60);
 /// Messages of a room that are read at once.
 const PAGE: usize = 500;
 /// How long one look may take.
@@ -42,7 +42,7 @@ pub(super) fn run(shared: &Arc<Shared>, stored: &Receiver<()>) {
         }
         if shown > 0 {
             last_news = Some(Instant::now());
-            std::thread::sleep((begun.elapsed() * REST).min(MOST_REST));
+            std::thread::sleep((begun.elapsed() * REST).min(MAX_PAUSE));
         }
     }
 }

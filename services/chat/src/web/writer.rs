@@ -14,9 +14,9 @@ use crate::message::{NewMessage, Refused};
 use crate::store::{self, Appended};
 
 /// Messages of clients that wait for the database; more are refused.
-const MOST_WAITING: usize = 4096;
+const MAX_WAITING: usize = 4096;
 /// Messages in one transaction.
-const MOST_IN_BATCH: usize = 128;
+const MAX_IN_BATCH: usize = 128;
 /// How long one attempt to store may take.
 const ATTEMPT: Duration = Duration::from_secs(8);
 /// The pauses between attempts.
@@ -54,7 +54,7 @@ impl Writer {
 
     /// Takes a message. What the chat itself says is taken until the server stops: each socket has one such thing at most.
     pub(super) fn submit(&self, message: NewMessage, socket: Option<u64>) -> Result<(), Refused> {
-        if socket.is_some() && self.waiting.len() >= MOST_WAITING {
+        if socket.is_some() && self.waiting.len() >= MAX_WAITING {
             return Err(Refused::Busy);
         }
         let queue = self.queue.lock();
@@ -76,7 +76,7 @@ type Refuse = fn(&Arc<Shared>, u64, &Refused, Uuid);
 pub(super) fn run(shared: &Arc<Shared>, stored: &Sender<()>, refuse: Refuse) {
     let waiting = &shared.writer.waiting;
     while let Ok(first) = waiting.recv() {
-        let others = waiting.try_iter().take(MOST_IN_BATCH - 1);
+        let others = waiting.try_iter().take(MAX_IN_BATCH - 1);
         let (messages, sockets): (Vec<_>, Vec<_>) = std::iter::once(first).chain(others).unzip();
         let messages = Arc::new(messages);
         let Some(appended) = store(shared, &messages) else {

@@ -5,11 +5,11 @@ use testbed::Spread;
 use crate::load::Rate;
 use crate::staleness::Staleness;
 
-const LEAST_OF_CONSTANT: f64 = 0.85;
-const LEAST_OF_CONSTANT_UNCACHED: f64 = 0.2;
-const LEAST_BESIDE_LOGINS: f64 = 0.9;
-const MOST_P99_MS: f64 = 25.0;
-const MOST_STALE_MS: f64 = 100.0;
+const MIN_OF_CONSTANT: f64 = 0.85;
+const MIN_OF_CONSTANT_UNCACHED: f64 = 0.2;
+const MIN_BESIDE_LOGINS: f64 = 0.9;
+const MAX_P99_MS: f64 = 25.0;
+const MAX_STALE_MS: f64 = 100.0;
 
 /// Rounds of the constant reply, with the cache, and without.
 pub(crate) struct Measured {
@@ -54,12 +54,12 @@ impl Report {
     /// Whether all is as it must be.
     pub(crate) fn is_reached(&self) -> bool {
         self.reads.iter().all(|Measured { rounds, .. }| {
-            ratio(rounds, 1).median >= LEAST_OF_CONSTANT
-                && ratio(rounds, 2).median >= LEAST_OF_CONSTANT_UNCACHED
-                && p99(rounds, 1) < MOST_P99_MS
+            ratio(rounds, 1).median >= MIN_OF_CONSTANT
+                && ratio(rounds, 2).median >= MIN_OF_CONSTANT_UNCACHED
+                && p99(rounds, 1) < MAX_P99_MS
                 && refused(rounds, 1) + refused(rounds, 2) == 0
-        }) && self.staleness.worst_ms <= MOST_STALE_MS
-            && ratio(&self.beside_logins, 1).median >= LEAST_BESIDE_LOGINS
+        }) && self.staleness.worst_ms <= MAX_STALE_MS
+            && ratio(&self.beside_logins, 1).median >= MIN_BESIDE_LOGINS
     }
 
     #[expect(clippy::print_stdout, reason = "the result")]

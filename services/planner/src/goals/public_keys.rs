@@ -22,14 +22,14 @@ use crate::users::signing_keys::JwkSet;
 /// Between two fetches: less than the time from making a key to signing with it, so a token's key is known before the token.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Tokens that name unknown keys lead to no more fetches than one in this time, whoever sends them.
-const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest time of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request waits for a fetch that another has begun. A service that is well has answered by then; while it is not,
 /// requests with unknown keys must not hold the threads of all.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_millis(100);
 /// Keys take some 200 bytes each.
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 type Keys = HashMap<String, Vec<u8>>;
 
@@ -100,9 +100,7 @@ impl PublicKeys {
         let mut keys = self.shared.keys();
         let mut is_over = true;
         if !keys.contains_key(token.kid()) {
-            is_over = self
-                .shared
-                .fetch_if_older_than(LEAST_INTERVAL, LONGEST_WAIT);
+            is_over = self.shared.fetch_if_older_than(MIN_INTERVAL, MAX_WAIT);
             keys = self.shared.keys();
         }
         let key = keys.get(token.kid()).ok_or_else(|| {
@@ -144,7 +142,7 @@ impl Shared {
 
     fn follow(&self, stopped: &Receiver<()>) {
         while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            self.fetch_if_older_than(LEAST_INTERVAL, FETCH_TIMEOUT);
+            self.fetch_if_older_than(MIN_INTERVAL, FETCH_TIMEOUT);
         }
     }
 
@@ -176,7 +174,7 @@ impl Shared {
 
     fn fetch(&self) -> Result<Keys, Box<dyn std::error::Error>> {
         let mut response = self.agent.get(&self.url).call()?;
-        let body = response.body_mut().with_config().limit(MOST_BYTES);
+        let body = response.body_mut().with_config().limit(MAX_BYTES);
         let set: JwkSet = serde_json::from_slice(&body.read_to_vec()?)
             .map_err(|error| format!("it names no keys as RFC 7517 writes them: {error}"))?;
         let of_use = set

@@ -26,7 +26,7 @@ pub const BOUND: Duration = Duration::from_millis(100);
 /// A belt: should a change never be seen, then it is after this.
 const LIFETIME: Duration = Duration::from_secs(60);
 /// Some 50 MB of users.
-const MOST_ENTRIES: u64 = 100_000;
+const MAX_ENTRIES: u64 = 100_000;
 /// The version of a user that was deleted: no other comes after it, as ids are not given twice.
 pub const DELETED: u64 = u64::MAX;
 
@@ -126,7 +126,7 @@ impl UserCache {
     #[must_use]
     pub fn new(mode: CacheMode, registry: &Registry) -> Self {
         let entries = Cache::builder()
-            .max_capacity(MOST_ENTRIES)
+            .max_capacity(MAX_ENTRIES)
             .time_to_live(LIFETIME)
             .build();
         Self {

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::text::{NAME_LIMIT, folded};
 
 /// Fewer letters behind a `*` would fit too many names, and no index finds them.
-const LEAST_LETTERS: usize = 2;
+const MIN_LETTERS: usize = 2;
 
 /// A mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +27,9 @@ impl Mask {
             let detail = format!("`{field}` takes 1 to {NAME_LIMIT} characters.");
             return Err(Error::OutsideLimit(detail));
         }
-        if mask.starts_with(is_wild) && letters < LEAST_LETTERS {
+        if mask.starts_with(is_wild) && letters < MIN_LETTERS {
             return Err(Error::OutsideLimit(format!(
-                "`{field}` begins with * or ?, and then takes at least {LEAST_LETTERS} other characters."
+                "`{field}` begins with * or ?, and then takes at least {MIN_LETTERS} other characters."
             )));
         }
         let mut pattern = String::with_capacity(mask.len() + 8);

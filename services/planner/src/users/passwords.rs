@@ -23,7 +23,7 @@ const SALT_BYTES: usize = 16;
 
 /// Most requests that wait for each core: at some 30 ms each, the last of them waits for a quarter of a second. A flood of wrong
 /// logins costs others no more than these at a time.
-const MOST_WAITING: usize = 8;
+const MAX_WAITING: usize = 8;
 /// The threads that hash get about a tenth of a core that others want as well (`man 7 sched`), and the whole of one that
 /// nobody else wants: so wrong logins take little from those who hold good tokens.
 const NICE: i32 = 10;
@@ -52,7 +52,7 @@ impl Default for Passwords {
         });
         Self {
             threads,
-            most: cores * (1 + MOST_WAITING),
+            most: cores * (1 + MAX_WAITING),
             under_way: Arc::default(),
             of_nobody: hash(""),
             refusals: Reporter::default(),

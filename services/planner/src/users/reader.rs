@@ -15,11 +15,11 @@ use crate::users::cache::{Shown, UserCache};
 use crate::users::store;
 
 /// Most requests that wait: more than any healthy database leaves behind.
-const MOST_WAITING: usize = 16_384;
+const MAX_WAITING: usize = 16_384;
 /// Most requests that one statement answers.
-const MOST_AT_ONCE: usize = 1024;
+const MAX_AT_ONCE: usize = 1024;
 /// Who has less time left is refused: a read ends with the time of the first whose time is over, and others would miss theirs.
-const LEAST_TIME: Duration = Duration::from_millis(50);
+const MIN_TIME: Duration = Duration::from_millis(50);
 /// The database is asked one thing at a time, so a stampede costs no more than one of those who are in it.
 const THREADS: usize = 1;
 
@@ -56,7 +56,7 @@ impl Reader {
     /// Answers a request for this user as soon as it is read. Does not block.
     pub fn submit(&self, user: UserId, exchange: Exchange) {
         let mut waiting = self.shared.waiting.lock();
-        if waiting.len() == MOST_WAITING {
+        if waiting.len() == MAX_WAITING {
             drop(waiting);
             return self.shared.refuse(exchange);
         }
@@ -80,10 +80,10 @@ impl Shared {
     /// Answers all that waits, as far as one statement does. Each request has this called, so the last one finds nothing left.
     fn read_what_waits(&self) {
         let mut waiting = self.waiting.lock();
-        let most = waiting.len().min(MOST_AT_ONCE);
+        let most = waiting.len().min(MAX_AT_ONCE);
         let asked: Vec<_> = waiting.drain(..most).collect();
         drop(waiting);
-        let enough = Instant::now() + LEAST_TIME;
+        let enough = Instant::now() + MIN_TIME;
         let is_late = |(_, exchange): &(UserId, Exchange)| exchange.deadline() <= enough;
         let (late, in_time): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_late);
         for (_, exchange) in late {

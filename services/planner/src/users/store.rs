@@ -48,9 +48,9 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// More changes than this at once are not read one by one.
-const MOST_CHANGES: u64 = 1000;
+const MAX_CHANGES: u64 = 1000;
 /// Rows that are removed by one statement.
-const MOST_REMOVED: u64 = 1000;
+const MAX_REMOVED: u64 = 1000;
 
 type Result<T> = std::result::Result<T, DatabaseError>;
 /// What the database did, or why it was not to.
@@ -93,7 +93,7 @@ pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Option<Vec<Chan
     // An older number is that of a database which was set back.
     match last.checked_sub(seen) {
         Some(0) => return Ok((last, Some(Vec::new()))),
-        Some(1..=MOST_CHANGES) => {}
+        Some(1..=MAX_CHANGES) => {}
         _ => return Ok((last, None)),
     }
     let rows: Vec<(Option<u64>, u64)> = connection.exec(
@@ -124,10 +124,10 @@ pub fn clean(connection: &mut Conn) -> Result<bool> {
           WHERE expires_at < NOW(6)
           ORDER BY expires_at",
     ] {
-        connection.query_drop(format!("{delete} LIMIT {MOST_REMOVED}"))?;
+        connection.query_drop(format!("{delete} LIMIT {MAX_REMOVED}"))?;
         removed.push(connection.affected_rows());
     }
-    Ok(removed.contains(&MOST_REMOVED))
+    Ok(removed.contains(&MAX_REMOVED))
 }
 
 /// At the first start makes the admin, whose password `hash` hashes, and a signing key. Processes that start at once wait for

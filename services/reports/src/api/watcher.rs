@@ -16,9 +16,9 @@ use super::unknown;
 use crate::tasks::{self, Task};
 
 /// Most requests that wait to be looked at for the first time; more are refused with 503.
-const MOST_NEW: usize = 1024;
+const MAX_NEW: usize = 1024;
 /// Most requests that are held. Beyond it none is, each is answered at once.
-const MOST_HELD: usize = 4096;
+const MAX_HELD: usize = 4096;
 /// The pauses between looks at what is held.
 const PAUSES: Backoff = Backoff {
     first: Duration::from_millis(2),
@@ -63,7 +63,7 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Starts its thread, which ends when this is dropped. A request without `Prefer` is answered in `request_timeout`.
     pub(super) fn start(pool: Pool, request_timeout: Duration) -> io::Result<Self> {
-        let (to_thread, asked) = bounded(MOST_NEW);
+        let (to_thread, asked) = bounded(MAX_NEW);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = WatcherThread {
             pool,
@@ -129,10 +129,10 @@ impl WatcherThread {
             match next {
                 Ok(asked) => {
                     let others = self.held.len();
-                    let asked = std::iter::once(asked).chain(self.asked.try_iter().take(MOST_NEW));
+                    let asked = std::iter::once(asked).chain(self.asked.try_iter().take(MAX_NEW));
                     // Who waits is looked at with the others that wait: soon, and at the cost of one. While looks fail,
                     // all are, as each takes long.
-                    let with_others = (1..MOST_HELD).contains(&others);
+                    let with_others = (1..MAX_HELD).contains(&others);
                     let is_failing = self.is_failing;
                     let is_held =
                         |asked: &Asked| with_others && (asked.wait.is_some() || is_failing);
@@ -185,7 +185,7 @@ impl WatcherThread {
             tasks.collect::<HashMap<Uuid, Task>>()
         });
         for asked in asked {
-            let is_over = is_stopping || self.held.len() >= MOST_HELD;
+            let is_over = is_stopping || self.held.len() >= MAX_HELD;
             let answer = match &found {
                 Ok(tasks) => match tasks.get(&asked.id) {
                     None => Some(unknown().into()),

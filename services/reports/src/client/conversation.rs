@@ -18,7 +18,7 @@ use crate::error::Error;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a service that can is asked to hold a question for a task that has not ended, unless the report's time is over
 /// before.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Before the report's time is over, a question is answered: so a task that has not ended is told from no answer.
 const MARGIN: Duration = Duration::from_millis(500);
 /// How many faults of a request are told.
@@ -158,7 +158,7 @@ impl Attempts<'_> {
             // A service that holds the question takes longer than the pause.
             let next = now + PAUSE;
             let left = self.deadline.saturating_duration_since(now + MARGIN);
-            let wait = left.min(LONGEST_WAIT).as_secs();
+            let wait = left.min(MAX_WAIT).as_secs();
             let question = client
                 .get(format!("{url}/api/v1/tasks/{id}"))
                 .header("Prefer", format!("wait={wait}"));

@@ -9,13 +9,13 @@ use rand::{RngExt, SeedableRng};
 use crate::call::{Call, Phone};
 
 /// The most calls that are made up: far more than a database of one machine holds, and no sum overflows.
-const MOST_CALLS: u64 = 1_000_000_000_000;
+const MAX_CALLS: u64 = 1_000_000_000_000;
 /// When the first round begins, in milliseconds since 1970: in May 2023.
 const FIRST_ROUND: u64 = 1_684_957_028_364;
 /// The time from one round to the next: 100,000 of them take four months.
 const ROUND_MS: u64 = 100_000;
 /// The longest call, in seconds.
-const LONGEST_SECONDS: u32 = 120;
+const MAX_SECONDS: u32 = 120;
 
 /// How many calls of how many phones, written `200x100000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,8 @@ impl FromStr for Amount {
         let number = |text: &str| text.parse::<u64>().map_err(|_no_number| form());
         let (phones, calls_each) = (number(phones)?, number(calls_each)?);
         match phones.checked_mul(calls_each) {
-            Some(1..=MOST_CALLS) => Ok(Self { phones, calls_each }),
-            _ => Err(format!("must be 1 to {MOST_CALLS} calls together")),
+            Some(1..=MAX_CALLS) => Ok(Self { phones, calls_each }),
+            _ => Err(format!("must be 1 to {MAX_CALLS} calls together")),
         }
     }
 }
@@ -93,7 +93,7 @@ impl Iterator for Generator {
             phone: Phone::try_from(phone)
                 .expect("there are at most as many calls as phones may be"),
             started_at: FIRST_ROUND + round * ROUND_MS + self.random.random_range(0..ROUND_MS),
-            duration_ms: self.random.random_range(0..=LONGEST_SECONDS) * 1_000,
+            duration_ms: self.random.random_range(0..=MAX_SECONDS) * 1_000,
         })
     }
 }

@@ -24,7 +24,7 @@ const PAUSES: Backoff = Backoff {
 };
 
 /// How long a source may take for a chunk, before the connection is made anew.
-const LONGEST_SILENCE_S: u32 = 900;
+const MAX_SILENCE_S: u32 = 900;
 
 /// A load under way.
 pub(super) struct Loader {
@@ -132,7 +132,7 @@ impl Loader {
 /// A connection that may say nothing for as long as a source takes for a chunk.
 fn connect(database: &Database, metrics: &PoolMetrics) -> Result<Session, Error> {
     let mut session = database.connect(metrics)?;
-    let set = session.query_drop(format!("SET SESSION wait_timeout = {LONGEST_SILENCE_S}"));
+    let set = session.query_drop(format!("SET SESSION wait_timeout = {MAX_SILENCE_S}"));
     set.map_err(DatabaseError::from)?;
     Ok(session)
 }

@@ -5,7 +5,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{MOST_CORRELATION, MOST_NUMBERS};
+use super::{MAX_CORRELATION, MAX_NUMBERS};
 use crate::call::Phone;
 
 /// What `POST /api/v1/report` takes: exactly one of `numbers` and `phones`, which mean the same.
@@ -58,7 +58,7 @@ impl PartialSchema for UniquePhones {
         ArrayBuilder::new()
             .items(phone)
             .min_items(Some(1))
-            .max_items(Some(MOST_NUMBERS))
+            .max_items(Some(MAX_NUMBERS))
             .unique_items(true)
             .into()
     }
@@ -73,7 +73,7 @@ impl PartialSchema for CorrelationId {
     fn schema() -> RefOr<Schema> {
         let name = ObjectBuilder::new()
             .schema_type(Type::String)
-            .max_length(Some(MOST_CORRELATION));
+            .max_length(Some(MAX_CORRELATION));
         let number = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .minimum(Some(isize::MIN))

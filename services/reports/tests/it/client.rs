@@ -33,7 +33,7 @@ fn reports_of_an_honest_service_are_valid_and_measured() {
         assert!(ran.out.contains(line), "{line:?} is not in {}", ran.out);
     }
     assert_eq!(stub.tasks(), 20);
-    assert!(stub.most_under_way() <= 4, "{stub:?}");
+    assert!(stub.max_under_way() <= 4, "{stub:?}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(crate) struct Stub {
 struct Shared {
     manner: Manner,
     requests: AtomicU64,
-    most_under_way: AtomicU64,
+    max_under_way: AtomicU64,
     /// The correlation ids by task, and how often each was asked for.
     tasks: Mutex<Vec<(Value, u64)>>,
     /// The tasks by idempotency key.
@@ -88,7 +88,7 @@ impl Stub {
         let shared = Arc::new(Shared {
             manner,
             requests: AtomicU64::new(0),
-            most_under_way: AtomicU64::new(0),
+            max_under_way: AtomicU64::new(0),
             tasks: Mutex::default(),
             keys: Mutex::default(),
         });
@@ -116,8 +116,8 @@ impl Stub {
     }
 
     /// The most tasks that were not fetched at a time.
-    pub(crate) fn most_under_way(&self) -> u64 {
-        self.shared.most_under_way.load(Ordering::Relaxed)
+    pub(crate) fn max_under_way(&self) -> u64 {
+        self.shared.max_under_way.load(Ordering::Relaxed)
     }
 }
 
@@ -177,7 +177,7 @@ impl Shared {
             tasks.push((request.body["correlation_id"].clone(), 0));
         }
         let under_way = tasks.iter().filter(|(_, asked)| *asked < u64::MAX).count();
-        self.most_under_way
+        self.max_under_way
             .fetch_max(under_way as u64, Ordering::Relaxed);
         if self.manner == Manner::HangsUpOnce && index == LIE && !repeated {
             return None;

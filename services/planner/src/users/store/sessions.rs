@@ -14,7 +14,7 @@ use crate::users::refresh_token::{LIFETIME_DAYS, RefreshToken};
 use crate::users::wire::Session;
 
 /// Most sessions of one user; another login ends the oldest.
-const MOST_SESSIONS: u32 = 100;
+const MAX_SESSIONS: u32 = 100;
 
 /// By what a login is checked.
 pub struct Credentials {
@@ -88,7 +88,7 @@ fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Resul
           WHERE user_id = ?
           ORDER BY created_at DESC
           LIMIT 1 OFFSET ?",
-        (user, MOST_SESSIONS - 1),
+        (user, MAX_SESSIONS - 1),
     )?;
     let Some(created_at) = last_one_kept else {
         return Ok(());
