@@ -1,5 +1,5 @@
 //! What one would write first: one transaction per message, on the same edge and tables, with the same promises.
-//! Correct, and slow: everybody waits for the lock over six round trips and a commit.
+//! Correct, and slow: everybody waits for the lock over three round trips and a commit.
 //!
 //! `DATABASE_URL=… cargo run --release -p server --example one_per_message -- --listen 127.0.0.1:8001 [CONNECTIONS]`
 

@@ -7,7 +7,7 @@ use foundation::telemetry::Incident;
 /// server's inside.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The body, the query or a header is not of the form the contract asks for.
+    /// The body is not a JSON object with the two strings.
     #[error("{0}")]
     Malformed(String),
 

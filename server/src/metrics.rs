@@ -48,12 +48,13 @@ impl WriterMetrics {
         );
         let failures = registry.counters(
             "batch_failures_total",
-            "Attempts to store a batch that failed, by cause; all but `refused` and `unknown` are tried again",
+            "Attempts to store a batch that failed, by cause; `too_large` is tried again with less, `refused` and \
+             `unknown` message by message, all others as they are",
             &["cause"],
         );
         let resolved = registry.counters("unknown_outcomes_resolved_total",
             "Messages of unknown outcome, by what came of them: found to be stored, found not to be stored and stored \
-             anew, or given up with 504 or 500",
+             anew, or given up with 504",
             &["as"],
         );
         let failure = |class: ErrorClass| (class, failures.with_label_values(&[class.name()]));

@@ -22,7 +22,7 @@ const SCHEMA: Schema = Schema {
     is_complete: |connection| has_relations(connection, &["notes"]),
     fault: |_| Ok(None),
     connections: 4,
-    rights: "grant this user SELECT, INSERT and DELETE on notes, and CREATE on the database",
+    rights: "grant this user SELECT, INSERT, UPDATE and DELETE on notes, and CREATE on the database",
 };
 
 #[derive(Serialize, Deserialize)]

@@ -100,6 +100,10 @@ impl Service for Sums {
         Ok(self.pool.check_writable(deadline, jobs::CHECK_WRITABLE)?)
     }
 
+    fn observe(&self) {
+        self.pool.observe();
+    }
+
     fn finish(self, deadline: Instant) {
         self.worker.finish(deadline);
     }

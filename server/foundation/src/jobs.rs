@@ -9,7 +9,7 @@
 //!
 //! All times are the database's: the clocks of the workers do not matter.
 //!
-//! One thread of a process, the queue thread, says all that is said to the database: it ends what is done and claims anew
+//! One thread of each worker, the queue thread, says all that is said to the database: it ends what is done and claims anew
 //! in one short transaction, whatever the number of jobs in it. The work is done by others meanwhile.
 
 mod sql;

@@ -1,4 +1,4 @@
-//! A pool of threads for work that may block on a client.
+//! A pool of threads for work that may block.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -141,7 +141,7 @@ impl<J: Send + 'static> ThreadPool<J> {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     self.failures.report(|incident| {
-                        tracing::error!(%incident, %error, "cannot start another {} thread", self.name);
+                        tracing::error!(instance = %incident, %error, "cannot start another {} thread", self.name);
                     });
                 }
             }
@@ -165,7 +165,7 @@ impl<J> Shared<J> {
     fn work(&self) {
         while let Some(job) = self.next_job() {
             if catch_unwind(AssertUnwindSafe(|| (self.handle)(job))).is_err() {
-                tracing::error!("a request panicked; its thread goes on");
+                tracing::error!("a job panicked; its thread goes on");
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A socket begins as an HTTP request of the edge, which checks and counts it as all others. When it has left HTTP, it
 //! belongs to two threads: `event_loop` reads from all sockets, and writes what waits; `tail` writes to all that are in
-//! rooms. Neither blocks, on a client or on the database. Threads of `joins` read the history of rooms, part by part as it is
+//! rooms. Neither waits for a client, and `event_loop` not for the database either. Threads of `joins` read the history of rooms, part by part as it is
 //! written. What is read goes to `writer`, which stores it, together with what others said meanwhile, in one transaction.
 //! What is stored by whomever, this process or another, is found by `tail`, which asks the database for what is new in the
 //! rooms that somebody here is in.

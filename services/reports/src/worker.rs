@@ -7,7 +7,7 @@ use clap::Parser;
 use foundation::config::{ServerArgs, duration};
 use foundation::http::{Endpoint, Problem, Service};
 use foundation::jobs::{CHECK_WRITABLE, Handler, Job, WorkError, Worker, WorkerLimits};
-use foundation::mysql::{Access, DatabaseAway, DatabaseError, Pool};
+use foundation::mysql::{Access, DatabaseAway, DatabaseError, Pool, Schema};
 use foundation::service::Failure;
 use foundation::telemetry::Registry;
 use mysql::Conn;
@@ -128,7 +128,12 @@ impl Reports {
     /// # Errors
     /// If there is no database, or the system gives no thread.
     pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
-        let database = options.server.database.open(&SCHEMA, registry)?;
+        let schema = Schema {
+            // One for each thread, one for checks, one for the queue.
+            connections: options.threads.saturating_add(2),
+            ..SCHEMA
+        };
+        let database = options.server.database.open(&schema, registry)?;
         let figures = database.pool("figures", options.threads);
         let threads = usize::from(options.threads);
         let reading = if options.raw {

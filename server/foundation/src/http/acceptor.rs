@@ -111,7 +111,7 @@ impl Acceptor {
         }
         let incident = Incident::draw();
         tracing::error!(
-            %incident,
+            instance = %incident,
             cause = %accept_loop.end(),
             descriptors_open = descriptors::open(),
             descriptors_limit = descriptors::most(),
@@ -125,7 +125,7 @@ impl Acceptor {
             }
             // Otherwise there was not enough room after all.
             if let Ok(accept_loop) = self.open(serve) {
-                tracing::info!(%incident, "there is room: taking connections again");
+                tracing::info!(instance = %incident, "there is room: taking connections again");
                 return Ok(Some(accept_loop));
             }
         }

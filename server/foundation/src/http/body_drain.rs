@@ -42,7 +42,7 @@ impl ResponseQueue {
         static REPORTER: Reporter = Reporter::new();
         self.metrics.ignored.inc();
         REPORTER.report(|incident| {
-            tracing::warn!(%incident, %peer, "ignoring requests on a connection that was given up");
+            tracing::warn!(instance = %incident, %peer, "ignoring requests on a connection that was given up");
         });
         if request.body_length().unwrap_or(0) > MAX_DRAINED {
             return self.abandon(request, peer);
@@ -84,7 +84,7 @@ impl ResponseQueue {
         static REPORTER: Reporter = Reporter::new();
         REPORTER.report(|incident| {
             tracing::warn!(
-                %incident, peer = %connection,
+                instance = %incident, peer = %connection,
                 "a body of more than {MAX_DRAINED} bytes: its connection costs a thread until the server is restarted"
             );
         });

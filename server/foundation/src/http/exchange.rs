@@ -239,13 +239,13 @@ impl Exchange {
     fn open_ref(&self) -> &InFlight {
         self.open
             .as_ref()
-            .expect("only `answer` and `drop` take it, and both end the exchange")
+            .expect("it is taken by what ends the exchange alone: its answer, or its drop")
     }
 
     fn open_mut(&mut self) -> &mut InFlight {
         self.open
             .as_mut()
-            .expect("only `answer` and `drop` take it, and both end the exchange")
+            .expect("it is taken by what ends the exchange alone: its answer, or its drop")
     }
 }
 

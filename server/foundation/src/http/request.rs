@@ -1,4 +1,4 @@
-//! Requests: where they go, and what their headers and bodies say.
+//! Requests: where they end, and what their headers and bodies say.
 
 use std::io::{self, ErrorKind, Read, Take};
 use std::net::Ipv4Addr;

@@ -16,8 +16,9 @@ pub struct Endpoint<S: 'static> {
 
 /// What answers a request.
 pub enum Handler<S: 'static> {
-    /// Runs on the thread that receives all requests, so it must not block. It may keep the exchange, which is answered
-    /// later, from any thread. While the server stops it is not called.
+    /// Runs on the thread that has read the request: the one that receives all requests, one that waited for the body, or one
+    /// that wrote the response before it. So it must not block. It may keep the exchange, and answer it later, from any thread.
+    /// While the server stops it is not called.
     Inline(fn(&S, Exchange)),
     /// May block on the database: runs on the query pool. While the server stops it is called for GET and HEAD only.
     Blocking(fn(&S, &Exchange) -> Result<Response, Problem>),

@@ -177,7 +177,7 @@ fn create_and_check(
     Ok(None)
 }
 
-/// Says if the account may have too few connections: readers could take all connections, and the writer would get none.
+/// Says if the account may have too few connections: readers could take all of them, and writers would get none.
 fn too_few_connections(connection: &mut Conn, needed: u8) -> Result<Option<String>, DatabaseError> {
     // The session's value is the limit in effect: the account's, or else the server's for each user; 0 is none.
     let limit: Option<i64> = connection.query_first("SELECT @@SESSION.max_user_connections")?;
@@ -204,7 +204,7 @@ fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), DatabaseError> {
         tracing::warn!(
             setting,
             value,
-            "a crash of the database can lose messages that were answered; 1 prevents it"
+            "a crash of the database can lose what was answered with success; 1 prevents it"
         );
     }
     Ok(())
