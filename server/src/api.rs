@@ -14,9 +14,9 @@ use crate::writer::Writer;
 
 /// Stores messages and shows them.
 pub struct Messenger {
-    /// What is stored.
+    /// Reads messages.
     pub store: Store,
-    /// The way into it.
+    /// Stores messages.
     pub writer: Writer,
 }
 
@@ -31,7 +31,7 @@ impl Service for Messenger {
         Some(include_str!("openapi.json"))
     }
 
-    /// Asks whether the database takes writes, and the writer can send some.
+    /// Checks that the database takes writes, and that the writer can send some.
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
         Ok(self.store.ready(deadline)?)
     }
@@ -49,18 +49,18 @@ impl Service for Messenger {
 /// `POST /messages`: stores a message, and answers when that is done.
 fn post(messenger: &Messenger, mut exchange: Exchange) {
     match parse_post(&exchange) {
-        Ok(post) => {
-            exchange.set_resource(post.request_id.uuid());
-            messenger.writer.submit(post, exchange);
+        Ok(submission) => {
+            exchange.set_resource(submission.request_id.uuid());
+            messenger.writer.submit(submission, exchange);
         }
         Err(problem) => exchange.answer(problem),
     }
 }
 
-/// Reads the message that a request brings.
+/// Parses the message of a request.
 ///
 /// # Errors
-/// What the contract says of a body or a key that it does not take.
+/// As the contract says for a body or a key that is not valid.
 pub fn parse_post(exchange: &Exchange) -> Result<Submission, Problem> {
     let body = exchange.json_body()?;
     let key = exchange.idempotency_key()?;

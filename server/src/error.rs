@@ -1,10 +1,10 @@
-//! What can go wrong with a message, and what its client sees of it.
+//! What can go wrong with a message, and what its client is told.
 
 use foundation::http::Problem;
 use foundation::telemetry::Incident;
 
-/// Why a request was not answered with 200. The text is for the client: it tells what to change, and nothing of the
-/// server's inside.
+/// Why a request is not answered with 200. The text is for the client: it says what to change, and nothing about the server's
+/// internals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The body is not a JSON object with the two strings.
@@ -50,7 +50,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The HTTP status, by the contract's table, and what the log tells of the cause, where that lies with the server.
+    /// The HTTP status, by the contract's table, and the incident in the log if the cause lies with the server.
     #[must_use]
     pub fn status(&self) -> (u16, Option<Incident>) {
         match *self {

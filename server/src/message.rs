@@ -76,7 +76,7 @@ impl NewMessage {
         &self.text
     }
 
-    /// Bytes of user and text together: what it weighs in a batch.
+    /// Bytes of user and text together, as they count for the limit of a batch.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.user.len() + self.text.len()
@@ -100,7 +100,7 @@ fn check_length(field: &str, value: &str, limit: usize) -> Result<(), Error> {
 pub enum RequestId {
     /// Chosen by the client, who may have used it before.
     Client(Uuid),
-    /// Drawn by the server for this message, so before the first attempt it is stored nowhere.
+    /// Drawn by the server for this message, so it is stored nowhere before the first attempt.
     Server(Uuid),
 }
 
@@ -125,7 +125,7 @@ impl RequestId {
 pub struct Submission {
     /// What to store.
     pub message: NewMessage,
-    /// The fence against storing it twice.
+    /// Keeps it from being stored twice.
     pub request_id: RequestId,
 }
 
@@ -152,7 +152,7 @@ fn rfc3339_microseconds<S: Serializer>(
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
-/// Bytes of JSON that replies share; of more, each has a copy of its own part.
+/// Most bytes of JSON that replies share; of a larger buffer each copies its own part.
 const MAX_SHARED_BYTES: usize = 256 << 10;
 
 /// Messages rendered to JSON once, for all the replies that show them.
@@ -192,7 +192,7 @@ impl RenderedHistory {
     pub fn window(&self, index: usize) -> Part {
         let first = &self.places[index.saturating_sub(PREDECESSORS)];
         let range = first.start..self.places[index].end;
-        // A client who does not read keeps what his reply has, and not much more.
+        // A client that does not read keeps not much more than its own reply in memory.
         let (buffer, range) = if self.json.len() > MAX_SHARED_BYTES {
             let length = range.len();
             (Arc::new(self.json[range].to_vec()), 0..length)

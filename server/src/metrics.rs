@@ -25,12 +25,12 @@ pub struct WriterMetrics {
     commit: Histogram,
     stored: IntCounter,
     repeated: IntCounter,
-    /// Refused at the queue's end.
+    /// Refused because the queue was full.
     pub refused_full: IntCounter,
-    /// Refused since their time was over.
+    /// Refused because their time was over.
     pub refused_late: IntCounter,
     failures: Vec<(ErrorClass, IntCounter)>,
-    /// Messages that may be stored or not.
+    /// Messages whose outcome is unknown.
     pub unknown: IntCounter,
     unknown_stored: IntCounter,
     unknown_not_stored: IntCounter,
@@ -99,13 +99,13 @@ impl WriterMetrics {
         }
     }
 
-    /// An attempt to store a batch failed.
+    /// Counts a failed attempt to store a batch.
     pub fn failed(&self, class: ErrorClass) {
         let counter = self.failures.iter().find(|(each, _)| *each == class);
         counter.expect("there is one for each").1.inc();
     }
 
-    /// A batch is stored, now. `times` are those of asking for the lock, getting it, and sending the rows with COMMIT.
+    /// Counts and times a batch that was just stored. `times`: the lock was asked for, was acquired, rows and COMMIT were sent.
     pub fn committed(&self, numbered: &Numbered<'_>, was_unknown: bool, times: [Instant; 3]) {
         let [asked, got, sent] = times;
         self.lock_wait.observe((got - asked).as_secs_f64());
@@ -114,7 +114,7 @@ impl WriterMetrics {
         let messages = u32::try_from(numbered.assignments.len()).unwrap_or(u32::MAX);
         self.batch_messages.observe(messages.into());
         self.stored.inc_by(numbered.new.len() as u64);
-        // After a lost answer a repeat is a message of this batch, most likely.
+        // After a lost answer, a repeat is most likely a message of this batch.
         if numbered.repeats() > 0 && !was_unknown {
             let repeat = |assignment: &&Assignment| matches!(assignment, Assignment::Repeat(_));
             self.repeated
@@ -122,10 +122,14 @@ impl WriterMetrics {
         }
     }
 
-    /// Posts of unknown outcome were looked up.
-    pub fn resolved<'a>(&self, posts: impl Iterator<Item = &'a Submission>, state: &LockedState) {
-        for post in posts {
-            if state.found.contains_key(&post.request_id.uuid()) {
+    /// Counts submissions of unknown outcome, by what the look-up found.
+    pub fn resolved<'a>(
+        &self,
+        submissions: impl Iterator<Item = &'a Submission>,
+        state: &LockedState,
+    ) {
+        for submission in submissions {
+            if state.found.contains_key(&submission.request_id.uuid()) {
                 self.unknown_stored.inc();
             } else {
                 self.unknown_not_stored.inc();

@@ -1,4 +1,4 @@
-//! Which number each message of a batch gets. Pure: everything it needs was read under the lock.
+//! Gives each message of a batch its number. Pure: all that it needs was read under the lock.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::message::{Message, RequestId, Submission};
 
-/// What stands in the database, read under the lock: true until the transaction ends.
+/// The state of the database, read under the lock: it holds until the transaction ends.
 #[derive(Debug)]
 pub struct LockedState {
     /// How many messages there are, which is the highest `seq`.
     pub total: u64,
-    /// How many messages each user has, for the users that were asked for.
+    /// How many messages each of the users has that were asked for.
     pub of_user: HashMap<String, u64>,
     /// The date of the last message of all.
     pub last_sent_at: DateTime<Utc>,
@@ -25,11 +25,11 @@ pub struct LockedState {
 }
 
 impl LockedState {
-    /// Whether enough was read to number this message, on its first attempt.
+    /// Whether enough was read to number this message, which was not tried before.
     #[must_use]
-    pub fn can_number(&self, post: &Submission) -> bool {
-        matches!(post.request_id, RequestId::Server(_))
-            && self.of_user.contains_key(post.message.user())
+    pub fn can_number(&self, submission: &Submission) -> bool {
+        matches!(submission.request_id, RequestId::Server(_))
+            && self.of_user.contains_key(submission.message.user())
     }
 }
 
@@ -44,10 +44,10 @@ pub struct Found {
     pub text: String,
 }
 
-/// What becomes of one message of the batch.
+/// The outcome for one message of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Assignment {
-    /// It is stored now, as `Numbered::new[index]`.
+    /// It is new, and stored as `Numbered::new[index]`.
     New(usize),
     /// The same request with the same message is stored already, with this `seq`.
     Repeat(u64),
@@ -60,40 +60,40 @@ pub enum Assignment {
 pub struct Numbered<'a> {
     /// The messages to store, consecutive from `LockedState::total + 1`.
     pub new: Vec<Message<'a>>,
-    /// Which of the posts each of `new` is.
+    /// For each of `new`, the index of its submission.
     pub origin: Vec<usize>,
-    /// One for each post, in order.
+    /// The outcome for each submission, in order.
     pub assignments: Vec<Assignment>,
     /// The new count of each user of `new`.
     pub counts: HashMap<&'a str, u64>,
 }
 
 impl Numbered<'_> {
-    /// How many posts ask for what was asked before.
+    /// How many submissions repeat an earlier request.
     #[must_use]
     pub fn repeats(&self) -> usize {
         self.assignments.len() - self.new.len()
     }
 
-    /// How many messages there are with these.
+    /// How many messages there are when these are stored.
     #[must_use]
     pub fn total(&self, state: &LockedState) -> u64 {
         state.total + self.new.len() as u64
     }
 }
 
-/// Numbers the posts in their order. All get one date: the clock's, or that of the last message if the clock went back.
+/// Numbers the submissions in their order. All get one date: the clock's, or that of the last message if the clock went back.
 #[must_use]
 pub fn number<'a>(
-    posts: impl IntoIterator<Item = &'a Submission>,
+    submissions: impl IntoIterator<Item = &'a Submission>,
     state: &LockedState,
 ) -> Numbered<'a> {
     let sent_at = state.now.max(state.last_sent_at);
     let mut numbered = Numbered::default();
     let mut first_with = HashMap::new();
-    for (index, post) in posts.into_iter().enumerate() {
-        let (user, text) = (post.message.user(), post.message.text());
-        let id = post.request_id.uuid();
+    for (index, submission) in submissions.into_iter().enumerate() {
+        let (user, text) = (submission.message.user(), submission.message.text());
+        let id = submission.request_id.uuid();
         let first = match state.found.get(&id) {
             Some(found) => Some((Assignment::Repeat(found.seq), &*found.user, &*found.text)),
             None => first_with.get(&id).copied(),

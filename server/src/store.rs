@@ -1,4 +1,4 @@
-//! The store: all SQL, and the connections on which it is said.
+//! The store: all SQL, and the connections that it uses.
 //!
 //! Every statement is understood by MySQL and by MariaDB. What clients sent stands in it as hexadecimal literals only.
 
@@ -38,7 +38,7 @@ pub const SCHEMA: Schema = Schema {
              it yourself from schema.sql",
 };
 
-/// Whether all of the schema is there. The last thing that it makes is the lock row.
+/// Whether all of the schema is there. The lock row is the last that it creates.
 fn is_complete(connection: &mut Conn) -> Result<bool, DatabaseError> {
     if !has_relations(connection, &["messages", "counters", "ordering_violations"])? {
         return Ok(false);
@@ -47,7 +47,7 @@ fn is_complete(connection: &mut Conn) -> Result<bool, DatabaseError> {
     Ok(lock.is_some())
 }
 
-/// What keeps the database from holding messages in order, if anything does.
+/// Why the database cannot keep messages in order, if it cannot.
 fn fault(connection: &mut Conn) -> Result<Option<String>, DatabaseError> {
     if let Some(fault) = tables::fault(connection)? {
         return Ok(Some(fault));
@@ -64,7 +64,7 @@ fn fault(connection: &mut Conn) -> Result<Option<String>, DatabaseError> {
     }))
 }
 
-/// The largest statement that the server takes on this connection, in bytes. Set for good when the connection is made.
+/// The largest statement that the server takes on this connection, in bytes. It is fixed when the connection is made.
 fn max_packet(connection: &mut Conn) -> Result<usize, DatabaseError> {
     let bytes: Option<usize> = connection.query_first("SELECT @@max_allowed_packet")?;
     bytes.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
@@ -81,7 +81,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects when it must.
+    /// A store that connects when it is first used.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self {
@@ -91,8 +91,8 @@ impl Store {
         }
     }
 
-    /// Makes sure that the database takes writes, and that the writer has a connection, or will get one: the account may have
-    /// no more of them than readers and other replicas have taken.
+    /// Checks that the database takes writes, and that the writer has a connection or can get one: readers and other replicas may
+    /// have taken all that the account is allowed.
     pub fn ready(&self, deadline: Instant) -> Result<(), DatabaseAway> {
         if self.writing.open.get() == 0 {
             self.reading.check_connecting(deadline, &self.writing)?;
@@ -101,8 +101,7 @@ impl Store {
         self.reading.check_writable(deadline, update)
     }
 
-    /// A connection set up for writing, which the writer keeps, and the largest statement that it takes, in bytes; or why
-    /// there is none.
+    /// A connection for the writer, and the largest statement that it takes, in bytes; or why there is none.
     pub fn writing_connection(&self) -> Result<(Session, usize), String> {
         let session = self.database.connect(&self.writing);
         let mut session = session.map_err(|no_primary| no_primary.to_string())?;
@@ -116,7 +115,7 @@ impl Store {
     }
 
     fn set_up(&self, connection: &mut Conn) -> Result<usize, DatabaseError> {
-        // Others wait for a writer that is silent while it holds the lock.
+        // Other writers wait for one that holds the lock and is silent.
         let wait_timeout = self.database.timeouts().wait_timeout_seconds();
         connection.query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))?;
         max_packet(connection)
@@ -129,14 +128,14 @@ impl Store {
     }
 }
 
-/// Begins a transaction, waits for the lock, and reads what numbering needs. One round trip. The lock is held until the
-/// transaction ends. It is the row `counters['']`, which whoever writes locks first; the rows of the batch's users follow in
-/// the order of their names.
+/// Begins a transaction, waits for the lock, and reads what is needed to number messages. One round trip. The lock is the row
+/// `counters['']`, which every writer locks first, and is held until the transaction ends; the rows of the batch's users are
+/// locked next, in the order of their names.
 ///
 /// `users` are those whose messages may be numbered, `look_up` the request ids that may be stored already.
 ///
 /// # Errors
-/// If it fails the transaction may have begun: [`rollback`], or drop the connection.
+/// As the database says. The transaction may have begun: [`rollback`], or drop the connection.
 pub fn lock<'a>(
     connection: &mut Conn,
     users: impl IntoIterator<Item = &'a str>,
@@ -149,7 +148,7 @@ pub fn lock<'a>(
     next_set(&mut results, Ok)?; // BEGIN
     let counters: Vec<Counter> = next_set(&mut results, |row| Ok(from_row_opt(row)?))?;
     let mut counters = counters.into_iter();
-    // Somebody may have deleted the row. Without it there is no order.
+    // The row may have been deleted. Without it there is no lock.
     let Some((_, total, last_sent_at, now)) = counters.next().filter(|(user, ..)| user.is_empty())
     else {
         return Err(DatabaseError::new(
@@ -159,7 +158,7 @@ pub fn lock<'a>(
     let counts = counters.map(|(user, messages, ..)| (user, messages));
     let mut of_user: HashMap<String, u64> = counts.collect();
     for user in users {
-        // Who has no row has no message.
+        // A user without a row has no messages.
         if !of_user.contains_key(user) {
             of_user.insert(user.to_owned(), 0);
         }
@@ -179,10 +178,10 @@ pub fn lock<'a>(
     })
 }
 
-/// The row of a counter: whose it is, how many messages, the date of the last one, and the time of reading it.
+/// A row of `counters`: the user, the number of messages, the date of the last one, and the time at which the row was read.
 type Counter = (String, u64, NaiveDateTime, NaiveDateTime);
 
-/// Stores the new messages and the counters, and commits, all under the lock. One round trip. `heads` are the posts'
+/// Stores the new messages and the counters, and commits, all under the lock. One round trip. `heads` are the submissions'
 /// [`row_head`]s.
 ///
 /// # Errors
@@ -195,8 +194,8 @@ pub fn insert_and_commit(
 ) -> Result<(), NotCommitted> {
     let statements = sql::insert_and_commit(heads, numbered, state);
     run_all(connection, &statements).map_err(|Stopped { at, error }| {
-        // COMMIT is the last statement, so its index is the number of semicolons: what clients sent is hexadecimal,
-        // and contains none. What fails at COMMIT or behind it is in doubt.
+        // COMMIT is the last statement, so its index is the number of semicolons: what clients sent is hexadecimal, and
+        // contains none. If it fails there or later, the outcome is in doubt.
         let commit = statements.matches(';').count();
         let in_doubt = at >= commit || error.class().may_hide_a_loss();
         NotCommitted {
@@ -211,12 +210,12 @@ pub fn insert_and_commit(
 pub struct NotCommitted {
     /// What went wrong.
     pub error: DatabaseError,
-    /// Whether some of the batch is stored, or may be now or later. If not, nothing of it was found, a statement before
-    /// `COMMIT` failed, and the database runs none of those behind it.
+    /// Whether some of the batch is or may be stored, now or later. If not, nothing of it was found, a statement before `COMMIT`
+    /// failed, and the database runs none of the statements after it.
     pub in_doubt: bool,
 }
 
-/// Ends a transaction that failed. (1205, the end of waiting for a lock, undoes the statement only.)
+/// Ends a failed transaction. (Error 1205, lock wait timeout, undoes the statement only.)
 ///
 /// # Errors
 /// If it fails, drop the connection.
@@ -224,7 +223,7 @@ pub fn rollback(connection: &mut Conn) -> Result<(), DatabaseError> {
     Ok(connection.query_drop("ROLLBACK")?)
 }
 
-/// The message of each of these numbers with up to nine before it, oldest first. One round trip; one number at least.
+/// For each of these numbers, at least one, its message with up to nine before it, oldest first. One round trip.
 pub fn windows(
     connection: &mut Conn,
     numbers: &[u64],

@@ -1,12 +1,12 @@
-//! The writer: one thread a replica. It takes all messages that wait, and stores them in one transaction.
+//! The writer: one thread per replica, which takes all queued messages and stores them in one transaction.
 //!
-//! One writer at a time can hold the lock, whatever the number of connections, so the way to be fast is to do much while
-//! holding it. There is no timer and no minimum: an idle server stores a message at once, a busy one fills its batches
-//! by itself while the batch before is on its way (as `DBImpl::Write` of LevelDB does). What is not stored in time is answered
-//! by another thread.
+//! Only one writer can hold the lock at a time, whatever the number of connections, so it is fastest to do much per lock. There
+//! is no timer and no minimum: an idle server stores a message at once, and a busy one collects the next batch while the current
+//! one is stored (group commit, as `DBImpl::Write` of LevelDB does). Messages that are not stored in time are answered by
+//! another thread.
 
 mod thread;
-mod intake;
+mod batcher;
 mod attempts;
 mod deadlines;
 
@@ -26,8 +26,8 @@ use crate::message::Submission;
 use crate::metrics::WriterMetrics;
 use crate::store::Store;
 
-use deadlines::{Deadlines, Owed};
-use intake::Waiting;
+use batcher::QueuedMessage;
+use deadlines::{Deadlines, PendingReply};
 use thread::WriterThread;
 
 /// Limits of the writer.
@@ -46,8 +46,8 @@ pub struct WriterLimits {
     pub batch_bytes: usize,
 }
 
-/// `MariaDB` makes a table of a list of 1,000 values or more (`in_predicate_conversion_threshold`), and then does not lock
-/// the counters in their order.
+/// `MariaDB` converts a list of 1,000 values or more into a table (`in_predicate_conversion_threshold`), and then does not lock
+/// the counters in order.
 const MAX_BATCH: usize = 900;
 
 fn batch_size(text: &str) -> Result<usize, String> {
@@ -57,9 +57,9 @@ fn batch_size(text: &str) -> Result<usize, String> {
     })
 }
 
-/// The way into the queue, and the threads behind it.
+/// The queue's sending end, and the threads behind the queue.
 pub struct Writer {
-    queue: Sender<Waiting>,
+    queue: Sender<QueuedMessage>,
     deadlines: Arc<Deadlines>,
     database: Database,
     /// Closed when the thread has ended; nothing is ever sent.
@@ -80,11 +80,11 @@ impl Writer {
         request_timeout: Duration,
         metrics: Arc<WriterMetrics>,
     ) -> std::io::Result<Self> {
-        // Never blocks: whoever finds it full is told so.
-        let (queue, waiting) = bounded(limits.queue_messages);
+        // Sending never blocks: if the queue is full, the client is told so.
+        let (queue, receiver) = bounded(limits.queue_messages);
         let (alive, ended) = bounded(0);
         let database = store.database.clone();
-        let writer = WriterThread::new(store, waiting, limits, Arc::clone(&metrics));
+        let writer = WriterThread::new(store, receiver, limits, Arc::clone(&metrics));
         std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -96,10 +96,10 @@ impl Writer {
             request_timeout,
             Arc::clone(&metrics),
         ));
-        let keeper = Arc::clone(&deadlines);
+        let for_thread = Arc::clone(&deadlines);
         std::thread::Builder::new()
             .name("deadlines".to_owned())
-            .spawn(move || keeper.keep())?;
+            .spawn(move || for_thread.run())?;
         Ok(Self {
             queue,
             deadlines,
@@ -110,23 +110,23 @@ impl Writer {
         })
     }
 
-    /// Queues a message, whose exchange is answered when it is stored, or its time is over; or answers at once that the queue
-    /// is full. Does not block.
+    /// Queues a message. Its exchange is answered when the message is stored, or at its deadline; if the queue is full, at once.
+    /// Does not block.
     pub fn submit(&self, submission: Submission, exchange: Exchange) {
-        let (deadline, owed) = (exchange.deadline(), Owed::new(exchange));
-        let waiting = Waiting {
+        let (deadline, reply) = (exchange.deadline(), PendingReply::new(exchange));
+        let queued = QueuedMessage {
             submission,
-            owed: Arc::clone(&owed),
+            reply: Arc::clone(&reply),
         };
-        match self.queue.try_send(waiting) {
-            Ok(()) => self.deadlines.add(deadline, &owed),
+        match self.queue.try_send(queued) {
+            Ok(()) => self.deadlines.add(deadline, &reply),
             Err(TrySendError::Full(_)) => {
                 self.metrics.refused_full.inc();
-                if let Some(exchange) = owed.take() {
+                if let Some(exchange) = reply.take() {
                     exchange.answer(Problem::from(self.busy()));
                 }
             }
-            // The thread has panicked. What is dropped is answered with 500.
+            // The thread has panicked. Dropping the exchange answers it with 500.
             Err(TrySendError::Disconnected(_)) => {}
         }
     }
@@ -144,11 +144,11 @@ impl Writer {
                 tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
             })
         };
-        // In an outage of the database that is the cause.
+        // During an outage of the database, the outage is the cause.
         Error::Busy(self.database.outage().incident().unwrap_or_else(report))
     }
 
-    /// Stores what waits, and ends the thread. After the deadline it is left alone: it waits for the database.
+    /// Stores what is queued, and ends the thread. At the deadline returns all the same: then the thread waits for the database.
     pub fn finish(self, deadline: Instant) {
         drop(self.queue);
         if let Err(RecvTimeoutError::Timeout) = self.ended.recv_deadline(deadline) {

@@ -1,4 +1,4 @@
-//! Whether the database lets us do what we will have to, and does it.
+//! A trial of all that is written later, at start.
 
 use foundation::mysql::{DatabaseError, Recovery, run_all};
 use mysql::Conn;
@@ -7,17 +7,17 @@ use uuid::Uuid;
 
 use super::rollback;
 
-/// Writes a message and a counter, reads them back, and undoes it all: what would else fail at the first message, or
-/// be changed by a trigger, shows at start. Triggers cannot be looked up without the right to make them. A database
-/// that takes no writes now is no fault.
+/// Writes a message and a counter, reads them back, and rolls back: shows at start what would otherwise fail at the first
+/// message, or be changed by a trigger. (Triggers cannot be listed without the right to create them.) It is no fault if the
+/// database takes no writes now.
 ///
-/// Nobody waits for it, nor sees it: the rows are new, and their keys are drawn.
+/// No other transaction waits for it or sees it: the rows are new, and their keys are random.
 ///
-/// Gives what is wrong with what came back, if anything is.
+/// Returns what is wrong with the rows that were read back, if anything.
 ///
 /// # Errors
-/// What the database refuses, as for want of a right, or since its binary log takes no transactions that are isolated
-/// as ours (1665, its format is STATEMENT).
+/// What the database refuses: a right is missing, or its binary log takes no transactions of this isolation level (1665, its
+/// format is STATEMENT).
 pub(super) fn rehearse(connection: &mut Conn) -> Result<Option<&'static str>, DatabaseError> {
     let came_back = write_and_read(connection);
     rollback(connection)?;
@@ -30,13 +30,13 @@ pub(super) fn rehearse(connection: &mut Conn) -> Result<Option<&'static str>, Da
 const CHANGED: &str = "what is written to the tables messages and counters comes back changed, as by a trigger, and \
     schema.sql has none";
 
-/// A user's name does not begin with a blank, so nobody has this one.
+/// No user has this name, because names do not begin with a blank.
 const USER: &str = " rehearsal ";
-/// Has a character of two and one of four bytes in UTF-8.
+/// Contains a character of two bytes and one of four bytes in UTF-8.
 const TEXT: &str = "é😀";
 const SENT_AT: &str = "'2000-01-01 00:00:00.000001'";
 
-/// Whether what comes back is what was written.
+/// Whether the rows that are read back are those that were written.
 fn write_and_read(connection: &mut Conn) -> Result<bool, DatabaseError> {
     let id = Uuid::new_v4().simple();
     let user = const_hex::encode(format!("{USER}{id}"));

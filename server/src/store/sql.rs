@@ -10,51 +10,51 @@ use crate::numbering::{LockedState, Numbered};
 
 const NO_FAILURE: &str = "a String takes all that is written to it";
 
-/// The begin of a message's row in the INSERT, with user, text and request id: what is known before the lock is got, so that
-/// little is left to write while others wait for it.
+/// The beginning of a message's row in the INSERT, with user, text and request id: rendered before the lock is held, so that other
+/// writers do not wait for it.
 #[must_use]
-pub fn row_head(post: &Submission) -> String {
-    let mut head = String::with_capacity(2 * post.message.weight() + 96);
+pub fn row_head(submission: &Submission) -> String {
+    let mut head = String::with_capacity(2 * submission.message.weight() + 96);
     head.push('(');
-    push_text(&mut head, post.message.user());
+    push_text(&mut head, submission.message.user());
     head.push(',');
-    push_text(&mut head, post.message.text());
+    push_text(&mut head, submission.message.text());
     head.push(',');
-    push_bytes(&mut head, post.request_id.uuid().as_bytes());
+    push_bytes(&mut head, submission.request_id.uuid().as_bytes());
     head.push(',');
     head
 }
 
-/// What a batch's statements take beside its messages, in bytes.
+/// Bytes of a batch's statements besides its messages.
 pub const FRAME: usize = 1024;
-/// What a message takes beside user and text: literals for id, numbers and dates, in its own row and in its user's counter.
+/// Bytes of a message besides user and text: literals for id, numbers and dates, in its own row and in its user's counter.
 const ROW: usize = 256;
 
-/// What the database must take in one packet, so that the largest message fits. In steps of 1,024, as it is set. The
-/// users of the batch before fit as well, as they stand in the statement that has no text.
+/// The packet that the database must take, so that the largest message fits; a multiple of 1,024, like the variable. The users of
+/// the previous batch fit as well: they stand in the statement that has no text.
 pub const MIN_PACKET: usize =
     (FRAME + ROW + 4 * (4 * USER_LIMIT) + 2 * (4 * TEXT_LIMIT)).next_multiple_of(1024);
 
-/// What a message adds to a statement at most, in bytes. Hexadecimal takes two for one, and the user stands in two rows.
+/// The most bytes that a message adds to a statement. Hexadecimal takes two for one, and the user stands in two rows.
 #[must_use]
 pub fn max_bytes(message: &NewMessage) -> usize {
     ROW + 4 * message.user().len() + 2 * message.text().len()
 }
 
-/// How long the text of a message too large may be at most, in bytes, so that a statement takes it.
+/// How long the text of a message that is too large may be, in bytes, so that it fits into a statement.
 #[must_use]
 pub fn max_text_bytes(too_large: &NewMessage, max_packet: usize) -> usize {
     let beside = FRAME + ROW + 4 * too_large.user().len();
-    // Who stands between may take less than the database.
+    // A proxy may take less than the database.
     (max_packet.saturating_sub(beside) / 2).min(too_large.text().len() - 1)
 }
 
-/// The transaction up to the point where it holds the lock and knows all it needs.
+/// The transaction's first part: takes the lock, and reads all that is needed.
 pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     let mut sql = String::with_capacity(1024);
-    // SYSDATE is the time at which a row is read, here after the wait for the lock; all other clocks stand still
-    // from the beginning of a statement.
-    // By the key, and no other way: who reads all of a small table waits for every row that anybody has locked.
+    // SYSDATE is the time at which a row is read, here after the wait for the lock; all other functions give the time at which
+    // the statement began.
+    // Always by the key: a scan of a small table would wait for every row that any transaction has locked.
     sql.push_str(
         "BEGIN;SELECT user, messages, last_sent_at, SYSDATE(6) FROM counters FORCE INDEX (PRIMARY) WHERE user IN (''",
     );
@@ -62,7 +62,7 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
         sql.push(',');
         push_text(&mut sql, user);
     }
-    // The empty name sorts first, so its row is locked first: whoever has it finds the others free.
+    // The empty name sorts first, so its row is locked first, and nobody else holds the others then.
     sql.push_str(") ORDER BY user FOR UPDATE;");
     sql.push_str(&page(None, PREDECESSORS as u64));
     if !look_up.is_empty() {
@@ -77,8 +77,8 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     sql
 }
 
-/// The rest of the transaction. It writes something even if nothing is new, so that COMMIT flushes the log up to what
-/// was found.
+/// The rest of the transaction. It writes something even if no message is new, so that COMMIT flushes the log up to the messages
+/// that were found.
 pub(super) fn insert_and_commit(
     heads: &[String],
     numbered: &Numbered<'_>,
@@ -107,7 +107,7 @@ pub(super) fn insert_and_commit(
             push_text(&mut sql, user);
             write!(sql, ",{count},{sent_at})").expect(NO_FAILURE);
         }
-        // MySQL would rather have a row alias here, which MariaDB does not know.
+        // MySQL recommends a row alias here, which MariaDB does not know.
         sql.push_str(
             " ON DUPLICATE KEY UPDATE messages = VALUES(messages), last_sent_at = VALUES(last_sent_at);",
         );
@@ -130,7 +130,7 @@ pub(super) fn page(before: Option<u64>, limit: u64) -> String {
     format!("{MESSAGES}{below} ORDER BY seq DESC LIMIT {limit}")
 }
 
-/// Reads messages, with the index by name: on a young table the statistics lag behind, and the optimizer would read all of it.
+/// Reads messages, by an index that is named: while the statistics of a new table lag behind, the optimizer would scan it.
 const MESSAGES: &str = "SELECT seq, user, user_seq, text, sent_at FROM messages FORCE INDEX (seq)";
 
 fn literal(time: DateTime<Utc>) -> String {
@@ -187,13 +187,13 @@ mod tests {
                     }
                 })
                 .collect();
-            let counted: usize = FRAME + posts.iter().map(|post| max_bytes(&post.message)).sum::<usize>();
+            let counted: usize = FRAME + posts.iter().map(|submission| max_bytes(&submission.message)).sum::<usize>();
             let state = state();
             let heads: Vec<String> = posts.iter().map(row_head).collect();
             let numbered = number(&posts, &state);
             prop_assert!(insert_and_commit(&heads, &numbered, &state).len() <= counted);
-            let users: Vec<&str> = posts.iter().map(|post| post.message.user()).collect();
-            let ids: Vec<Uuid> = posts.iter().map(|post| post.request_id.uuid()).collect();
+            let users: Vec<&str> = posts.iter().map(|submission| submission.message.user()).collect();
+            let ids: Vec<Uuid> = posts.iter().map(|submission| submission.request_id.uuid()).collect();
             prop_assert!(lock_and_read(&users, &ids).len() <= counted);
         }
     }

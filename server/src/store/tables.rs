@@ -1,6 +1,6 @@
-//! Whether the tables are those of `schema.sql`, as far as the promises stand on them.
+//! Checks that the tables are those of `schema.sql`, as far as the promises depend on it.
 //!
-//! Others may alter them. What they add is let be, unless it can refuse or change what is stored.
+//! An operator may alter them. Additions are accepted, unless they can refuse or change what is stored.
 
 use std::collections::BTreeMap;
 
@@ -30,14 +30,14 @@ const WANTED: [&str; 18] = [
     "unique key PRIMARY of table counters is user",
 ];
 
-/// What is there: engines, columns, unique keys, constraints. Each with its name, what it is, and whether it may do harm where
-/// it is not wanted.
+/// What is there: engines, columns, unique keys, constraints. Each with its name, its description, and whether it may do harm if
+/// [`WANTED`] does not have it.
 const DESCRIPTIONS: [&str; 4] = [
     "SELECT CONCAT('the engine of table ', table_name), COALESCE(engine, 'none'), TRUE
      FROM information_schema.tables
      WHERE table_schema = DATABASE() AND table_name IN ('messages', 'counters')",
-    // MariaDB, and MySQL of old, tell the width at which clients of old would show a number. A column that must be given
-    // refuses our rows.
+    // MariaDB, and older versions of MySQL, add a display width to the type of numbers. A column that is NOT NULL and has no
+    // default refuses our rows.
     "SELECT
        CONCAT('column ', column_name, ' of table ', table_name),
        CONCAT(
@@ -50,7 +50,7 @@ const DESCRIPTIONS: [&str; 4] = [
        is_nullable = 'NO' AND column_default IS NULL AND extra NOT LIKE '%GENERATED%'
      FROM information_schema.columns
      WHERE table_schema = DATABASE() AND table_name IN ('messages', 'counters')",
-    // A key that the optimizer may not use is none to FORCE INDEX.
+    // FORCE INDEX fails with a key that the optimizer may not use.
     "SELECT
        CONCAT('unique key ', index_name, ' of table ', table_name),
        CONCAT(COALESCE(column_name, 'an expression'), COALESCE(CONCAT('(', sub_part, ')'), '')),
@@ -67,14 +67,14 @@ const DESCRIPTIONS: [&str; 4] = [
        AND constraint_type IN ('CHECK', 'FOREIGN KEY')",
 ];
 
-/// What is not as it should be, and how it is in `schema.sql`; of several faults the first.
+/// The first difference to `schema.sql`: what is there, and what should be.
 pub(super) fn fault(connection: &mut Conn) -> Result<Option<String>, DatabaseError> {
     let mut there = BTreeMap::new();
     for description in DESCRIPTIONS {
         for (name, is, may_harm) in connection.query::<(String, String, bool), _>(description)? {
             there
                 .entry(name)
-                // The next column of a key.
+                // Another column of the same key.
                 .and_modify(|(known, _): &mut (String, bool)| known.extend([", ", &is]))
                 .or_insert((is, may_harm));
         }

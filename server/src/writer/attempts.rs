@@ -1,4 +1,4 @@
-//! Attempts that failed: what is known after them, and when the next one follows.
+//! Failed attempts: what is known after them, and when to try again.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use foundation::mysql::{DatabaseError, ErrorClass};
 
 use super::deadlines::Progress;
 
-/// Pauses between attempts. Longer ones would not spare the database, and recovery should be noticed soon.
+/// Pauses between attempts. Longer ones would not help the database, and its recovery should be noticed soon.
 const PAUSES: Backoff = Backoff {
     first: Duration::from_millis(10),
     longest: Duration::from_millis(500),
@@ -18,7 +18,7 @@ const PAUSES: Backoff = Backoff {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RetryState {
     pub(super) attempts: u32,
-    /// Between two attempts. What is in doubt is resolved by the next attempt that gets the lock.
+    /// Between two attempts. If it is in doubt, the next attempt that gets the lock resolves it.
     pub(super) progress: Progress,
 }
 
@@ -26,23 +26,22 @@ pub(super) struct RetryState {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) class: ErrorClass,
-    /// What the attempt says of the batch, by itself. Nothing if it failed before anything was written: what was known
-    /// before stays so.
+    /// What this attempt tells about the batch; none if it failed before anything was written, so that what was known before
+    /// still holds.
     pub(super) progress: Option<Progress>,
-    /// What the log tells of it.
-    pub(super) said: String,
+    /// The cause, for the log.
+    pub(super) cause: String,
 }
 
 impl RetryState {
-    /// Adds what a failure tells: the only place that decides whether a client may be told that nothing is stored, but for
-    /// what is on its way.
-    pub(super) fn learn_of(&mut self, failure: &Failure) {
+    /// Adds what a failure tells. Between attempts, this alone decides whether a client may be told that nothing is stored.
+    pub(super) fn record(&mut self, failure: &Failure) {
         self.attempts += 1;
         self.progress = failure.progress.unwrap_or(self.progress);
     }
 
-    /// How long to wait before the next attempt. The second one follows at once, for a connection may just have been
-    /// closed while idle.
+    /// How long to wait before the next attempt. The second one follows at once, because the connection may only have been closed
+    /// while it was idle.
     pub(super) fn pause(self) -> Duration {
         match self.attempts {
             0 | 1 => Duration::ZERO,
@@ -56,16 +55,16 @@ impl Failure {
         Self {
             class: error.class(),
             progress,
-            said: error.to_string(),
+            cause: error.to_string(),
         }
     }
 
-    /// A failure that no answer of the database tells.
-    pub(super) fn before_asking(class: ErrorClass, said: String) -> Self {
+    /// A failure before the database was asked.
+    pub(super) fn before_asking(class: ErrorClass, cause: String) -> Self {
         Self {
             class,
             progress: None,
-            said,
+            cause,
         }
     }
 }
@@ -76,7 +75,7 @@ impl fmt::Display for Failure {
             Some(Progress::InDoubt) => "; outcome unknown",
             _ => "",
         };
-        write!(to, "{} ({}{doubt})", self.said, self.class.name())
+        write!(to, "{} ({}{doubt})", self.cause, self.class.name())
     }
 }
 
@@ -90,9 +89,9 @@ mod tests {
             let failure = Failure {
                 class: ErrorClass::Connection,
                 progress,
-                said: String::new(),
+                cause: String::new(),
             };
-            retry.learn_of(&failure);
+            retry.record(&failure);
         }
         retry.progress == Progress::InDoubt
     }

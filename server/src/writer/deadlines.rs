@@ -1,4 +1,4 @@
-//! The responses that messages are owed: from the writer, or when their time is over from a thread that waits for nothing else.
+//! Deadlines of messages: the writer answers in time, or a thread of its own answers when the time is over.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -11,15 +11,15 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::Error;
 use crate::metrics::WriterMetrics;
 
-/// How long the answer to a COMMIT that is on its way is waited for beyond the time of a message: most come at once, and then
-/// nobody need be told that it is not known.
+/// How long a COMMIT that is on its way is waited for after the deadline of a message: most end at once, and then the client need
+/// not be told that the outcome is unknown.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// What the log tells where nothing has failed yet.
+/// The cause in the log if nothing has failed yet.
 const LATE: &str =
     "messages are not stored in time: it has not answered yet, or those before them took long";
 
-/// What a client may be told of its message.
+/// How far a message is, and so what its client may be told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Progress {
     /// Nothing is stored.
@@ -31,44 +31,44 @@ pub(super) enum Progress {
     InDoubt,
 }
 
-/// The response that a message is owed. Whoever takes the exchange answers.
-pub(super) struct Owed(Mutex<(Option<Exchange>, Progress)>);
+/// The reply that a message still waits for. Whoever takes the exchange answers.
+pub(super) struct PendingReply(Mutex<(Option<Exchange>, Progress)>);
 
-impl Owed {
+impl PendingReply {
     pub(super) fn new(exchange: Exchange) -> Arc<Self> {
         Arc::new(Self(Mutex::new((Some(exchange), Progress::NotSent))))
     }
 
-    /// Notes how far the message is. Gives whether it is still owed a response.
-    pub(super) fn note(&self, progress: Progress) -> bool {
-        let mut owed = self.0.lock();
-        owed.1 = progress;
-        owed.0.is_some()
+    /// Records how far the message is. Returns false if it is answered already.
+    pub(super) fn record(&self, progress: Progress) -> bool {
+        let mut pending = self.0.lock();
+        pending.1 = progress;
+        pending.0.is_some()
     }
 
-    /// What the response goes to, unless there was one.
+    /// The exchange to answer; none if it is answered already.
     pub(super) fn take(&self) -> Option<Exchange> {
         self.0.lock().0.take()
     }
 }
 
-/// Messages that are owed a response.
+/// The messages that are not answered yet, by deadline.
 pub(super) struct Deadlines {
     pending: Mutex<Pending>,
-    /// Told when one comes that is due before [`Pending::looked_at`].
+    /// Notified when a message is added that is due before [`Pending::next_check`].
     sooner: Condvar,
-    /// The time of a request: nobody who comes later is late before it is over.
+    /// The time that each request has: no message that is added later is due earlier than this from now.
     request_timeout: Duration,
     database: Database,
     metrics: Arc<WriterMetrics>,
 }
 
 struct Pending {
-    /// In the order of their deadlines. Most come in it: but not those that have waited for their bodies, or for the requests
-    /// before them on their connections.
-    messages: VecDeque<(Instant, Weak<Owed>)>,
-    /// When they are looked at again.
-    looked_at: Instant,
+    /// Sorted by deadline. Most are added in this order; those that waited for their bodies, or for earlier requests on their
+    /// connections, are not.
+    messages: VecDeque<(Instant, Weak<PendingReply>)>,
+    /// When the first of them is checked again.
+    next_check: Instant,
 }
 
 impl Deadlines {
@@ -80,7 +80,7 @@ impl Deadlines {
         Self {
             pending: Mutex::new(Pending {
                 messages: VecDeque::new(),
-                looked_at: Instant::now(),
+                next_check: Instant::now(),
             }),
             sooner: Condvar::new(),
             request_timeout,
@@ -89,11 +89,12 @@ impl Deadlines {
         }
     }
 
-    /// Sees to it that the message is answered when its time is over. There are never many more than the queue and a batch hold.
-    pub(super) fn add(&self, deadline: Instant, owed: &Arc<Owed>) {
+    /// Has the message answered at its deadline, unless the writer does so before. At most about as many are kept as the queue
+    /// and a batch hold.
+    pub(super) fn add(&self, deadline: Instant, reply: &Arc<PendingReply>) {
         let Pending {
             messages,
-            looked_at,
+            next_check,
         } = &mut *self.pending.lock();
         while messages
             .front()
@@ -102,35 +103,35 @@ impl Deadlines {
             messages.pop_front();
         }
         let place = messages.partition_point(|(other, _)| *other <= deadline);
-        messages.insert(place, (deadline, Arc::downgrade(owed)));
-        if deadline < *looked_at {
+        messages.insert(place, (deadline, Arc::downgrade(reply)));
+        if deadline < *next_check {
             self.sooner.notify_one();
         }
     }
 
-    /// Answers what is late, without end.
-    pub(super) fn keep(&self) {
+    /// Answers messages at their deadlines, for ever.
+    pub(super) fn run(&self) {
         let mut pending = self.pending.lock();
         loop {
             self.answer_the_late(&mut pending, Instant::now());
-            let next = pending.looked_at;
+            let next = pending.next_check;
             self.sooner.wait_until(&mut pending, next);
         }
     }
 
-    /// Answers messages whose time is over, with 504 if they may be stored, else with 503. Notes when to do so again.
+    /// Answers the messages whose time is over: with 504 if they may be stored, else with 503. Sets the time of the next check.
     fn answer_the_late(&self, pending: &mut Pending, now: Instant) {
-        pending.looked_at = now + self.request_timeout;
+        pending.next_check = now + self.request_timeout;
         while let Some((deadline, first)) = pending.messages.front() {
-            if let Some(owed) = first.upgrade() {
-                let mut owed = owed.0.lock();
-                let (exchange, progress) = &mut *owed;
+            if let Some(reply) = first.upgrade() {
+                let mut reply = reply.0.lock();
+                let (exchange, progress) = &mut *reply;
                 let due = match progress {
                     Progress::Sent => *deadline + GRACE,
                     Progress::NotSent | Progress::InDoubt => *deadline,
                 };
                 if due > now {
-                    pending.looked_at = due;
+                    pending.next_check = due;
                     break;
                 }
                 if let Some(exchange) = exchange.take() {
@@ -143,7 +144,7 @@ impl Deadlines {
 
     fn error(&self, progress: Progress) -> Error {
         let outage = self.database.outage();
-        // Counts as a failure, although the attempt goes on.
+        // A late message counts as a failure of the database, although its attempt goes on.
         let fails = || outage.fail(Access::Write, &LATE);
         let incident = outage.incident().unwrap_or_else(fails);
         let metrics = &self.metrics;

@@ -1,4 +1,4 @@
-//! The writer's thread: one batch after the other, each tried until it is stored or its time is over.
+//! The writer's thread stores one batch after the other, and tries each until it is stored or its time is over.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,29 +19,30 @@ use crate::store::{self, MIN_PACKET, NotCommitted, Store, row_head};
 
 use super::WriterLimits;
 use super::attempts::{Failure, RetryState};
+use super::batcher::{Batcher, QueuedMessage, statement_bytes};
 use super::deadlines::Progress;
-use super::intake::{Intake, Waiting, statement_bytes};
 
-/// Counters read for messages that may join late. Rows cost little, but with many users few would be of use.
+/// Users whose counters are read in advance, for messages that join a batch late. A row costs little, but with many users few of
+/// them would be used.
 const MAX_KNOWN_USERS: usize = 32;
 
-/// Replies to repeats that are read at once: ten messages each, and long ones take memory.
+/// Replies to repeated requests that are read at once. Each is ten messages, and long ones take memory.
 const MAX_READ_AGAIN: usize = 16;
 
-/// When this many single messages in a row fail as the whole batch did, the database is to blame, and the rest is not tried.
-/// One alone may be a message that it cannot store.
+/// When so many single messages in a row fail as the whole batch did, the fault lies with the database, and the rest is not
+/// tried. A single one may be a message that it cannot store.
 const MAX_ALIKE: usize = 2;
 
 /// The state of the writer's thread.
 pub(super) struct WriterThread {
     store: Store,
-    intake: Intake,
+    batcher: Batcher,
     connection: Option<Session>,
-    /// The users of the batch before. Their counters are read as well, so that their messages may join late.
+    /// Users of the previous batch. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
-    /// Rate-limits the line about messages that the database refuses.
+    /// Rate-limits the log line about refused messages.
     refusals: Reporter,
-    /// Rate-limits the line about batches that are too large.
+    /// Rate-limits the log line about batches that are too large.
     splits: Reporter,
     metrics: Arc<WriterMetrics>,
 }
@@ -49,13 +50,13 @@ pub(super) struct WriterThread {
 impl WriterThread {
     pub(super) fn new(
         store: Store,
-        waiting: Receiver<Waiting>,
+        receiver: Receiver<QueuedMessage>,
         limits: WriterLimits,
         metrics: Arc<WriterMetrics>,
     ) -> Self {
         Self {
             store,
-            intake: Intake::new(waiting, limits),
+            batcher: Batcher::new(receiver, limits),
             connection: None,
             known_users: Vec::new(),
             refusals: Reporter::default(),
@@ -68,28 +69,32 @@ impl WriterThread {
     pub(super) fn work(mut self) {
         let keep_alive = self.store.database.timeouts().keep_alive();
         loop {
-            match self.intake.next_batch(keep_alive) {
-                Ok(batch) => self.survive(|writer| {
+            match self.batcher.next_batch(keep_alive) {
+                Ok(batch) => self.catch_panic(|writer| {
                     writer.store(batch, RetryState::default());
                 }),
-                Err(RecvTimeoutError::Timeout) => self.survive(Self::keep_alive),
+                Err(RecvTimeoutError::Timeout) => self.catch_panic(Self::keep_alive),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     }
 
-    /// After a panic the connection is closed. The batch is dropped, which answers its clients 500.
-    fn survive(&mut self, work: impl FnOnce(&mut Self)) {
+    /// Runs `work`, and closes the connection if it panics. The batch is dropped then, which answers its clients with 500.
+    fn catch_panic(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!("the writer panicked; it goes on with the next batch");
             self.clean_up(Recovery::Reconnect);
         }
     }
 
-    /// Stores a batch and answers all of it, however often it must be tried. Gives the failure that ended it, if one did.
-    fn store(&mut self, mut batch: Vec<Waiting>, mut retry: RetryState) -> Option<ErrorClass> {
+    /// Stores a batch and answers all of it, after as many attempts as it takes. Returns the failure that ended it, if one did.
+    fn store(
+        &mut self,
+        mut batch: Vec<QueuedMessage>,
+        mut retry: RetryState,
+    ) -> Option<ErrorClass> {
         loop {
-            note(&mut batch, retry.progress);
+            record_progress(&mut batch, retry.progress);
             if batch.is_empty() {
                 return None;
             }
@@ -102,15 +107,15 @@ impl WriterThread {
                 Err(failure) => failure,
             };
             if failure.class == ErrorClass::Duplicate && retry.attempts > 0 {
-                // The ids were looked up under the lock, and were not there.
+                // Not another replica's: the ids were looked up under the lock, and were absent.
                 failure.class = ErrorClass::Refused;
             }
             let incident = self.report(&failure, batch.len());
-            retry.learn_of(&failure);
-            note(&mut batch, retry.progress);
+            retry.record(&failure);
+            record_progress(&mut batch, retry.progress);
             let metrics = &self.metrics;
             metrics.failed(failure.class);
-            // What was unknown before was resolved with the lock, or is counted.
+            // What was in doubt before is resolved under the lock, or counted already.
             if failure.progress == Some(Progress::InDoubt) {
                 metrics.unknown.inc_by(batch.len() as u64);
             }
@@ -135,32 +140,32 @@ impl WriterThread {
         }
     }
 
-    /// Logs the failure of an attempt, unless it is one of many.
+    /// Logs the failure of an attempt, unless the same was logged just before.
     fn report(&self, failure: &Failure, messages: usize) -> Incident {
         match failure.class {
             ErrorClass::Refused => self.refusals.report(|incident| {
-                tracing::error!(instance = %incident, messages, cause = failure.said, "the database refuses a batch");
+                tracing::error!(instance = %incident, messages, cause = failure.cause, "the database refuses a batch");
             }),
             ErrorClass::TooLarge => self.splits.report(|incident| {
-                tracing::warn!(instance = %incident, messages, cause = failure.said, "a batch is too large for the database");
+                tracing::warn!(instance = %incident, messages, cause = failure.cause, "a batch is too large for the database");
             }),
             _ => self.store.database.outage().fail(Access::Write, failure),
         }
     }
 
-    /// One message that the database refuses must not harm the others. But where it refuses one after the other, and does
-    /// not say that it lies with them, the rest need not be tried.
+    /// Stores each message of a batch by itself, so that one that the database refuses does not harm the others. If it refuses
+    /// one after the other, and does not say that the messages are the cause, the rest is not tried.
     fn store_singly(
         &mut self,
-        batch: Vec<Waiting>,
+        batch: Vec<QueuedMessage>,
         retry: RetryState,
         together: ErrorClass,
         incident: Incident,
     ) {
         let mut alike = 0;
         let mut rest = batch.into_iter();
-        while let Some(waiting) = rest.next() {
-            let alone = self.store(vec![waiting], retry);
+        while let Some(queued) = rest.next() {
+            let alone = self.store(vec![queued], retry);
             alike = if alone == Some(together) {
                 alike + 1
             } else {
@@ -172,10 +177,10 @@ impl WriterThread {
         }
     }
 
-    /// Answers messages that need not be tried again.
+    /// Answers messages that are not tried again.
     fn give_up(
         &self,
-        batch: Vec<Waiting>,
+        batch: Vec<QueuedMessage>,
         retry: RetryState,
         class: ErrorClass,
         incident: Incident,
@@ -187,24 +192,22 @@ impl WriterThread {
             }
             ErrorClass::Refused => Error::Defect(incident),
             ErrorClass::TooLarge => {
-                let message = batch.first().map(|waiting| &waiting.submission.message);
-                let room = |message| store::max_text_bytes(message, self.intake.max_packet);
+                let message = batch.first().map(|queued| &queued.submission.message);
+                let room = |message| store::max_text_bytes(message, self.batcher.max_packet);
                 Error::TooLargeForDatabase(message.map_or(0, room))
             }
             _ => Error::DatabaseAway(incident),
         };
-        let answers = batch
-            .into_iter()
-            .map(|waiting| (waiting, Err(error.clone())));
+        let answers = batch.into_iter().map(|queued| (queued, Err(error.clone())));
         answer(answers);
     }
 
-    /// One transaction: lock, number, insert, commit. Gives one answer for each message.
+    /// One transaction: lock, number, insert, commit. Returns one answer for each message.
     ///
-    /// What came while it waited for the lock joins the batch, if all that its numbering needs was read.
+    /// Messages that came while it waited for the lock join the batch, if all that is needed to number them was read.
     fn attempt(
         &mut self,
-        batch: &mut Vec<Waiting>,
+        batch: &mut Vec<QueuedMessage>,
         retry: RetryState,
     ) -> Result<Vec<Result<Part, Error>>, Failure> {
         let mut heads: Vec<String> = submissions(batch).map(row_head).collect();
@@ -215,17 +218,17 @@ impl WriterThread {
                 let (session, max_packet) = self
                     .store
                     .writing_connection()
-                    .map_err(|said| Failure::before_asking(ErrorClass::Connection, said))?;
-                self.intake.max_packet = max_packet;
+                    .map_err(|cause| Failure::before_asking(ErrorClass::Connection, cause))?;
+                self.batcher.max_packet = max_packet;
                 none.insert(session)
             }
         };
-        if statement_bytes(batch) > self.intake.max_packet {
-            let said = format!("max_allowed_packet is {}", self.intake.max_packet);
-            return Err(Failure::before_asking(ErrorClass::TooLarge, said));
+        if statement_bytes(batch) > self.batcher.max_packet {
+            let cause = format!("max_allowed_packet is {}", self.batcher.max_packet);
+            return Err(Failure::before_asking(ErrorClass::TooLarge, cause));
         }
-        // On a connection that takes less than it should they would not fit.
-        let fits = self.intake.max_packet >= MIN_PACKET;
+        // On a connection that takes smaller statements than it should, they would not fit.
+        let fits = self.batcher.max_packet >= MIN_PACKET;
         let known = self.known_users.iter().filter(|_| fits).map(String::as_str);
         let of_batch = submissions(batch).map(|submission| submission.message.user());
         let users = of_batch.chain(known);
@@ -236,16 +239,16 @@ impl WriterThread {
             store::lock(connection, users, &look_up).map_err(|error| Failure::of(&error, None))?;
         let got = Instant::now();
         if retry.attempts == 0 {
-            // One turn for the threads that have more messages ready: a larger batch saves more than it costs. With a
-            // processor to spare it costs nothing.
+            // Lets threads that are about to queue more messages run once: a larger batch saves more than this costs. With an
+            // idle processor it costs nothing.
             std::thread::yield_now();
-            let punctual = batch.len();
-            self.intake
+            let before = batch.len();
+            self.batcher
                 .fill(batch, |submission| state.can_number(submission));
-            heads.extend(submissions(&batch[punctual..]).map(row_head));
+            heads.extend(submissions(&batch[before..]).map(row_head));
         }
         let unanswered = batch.len();
-        note(batch, retry.progress.max(Progress::Sent));
+        record_progress(batch, retry.progress.max(Progress::Sent));
         if batch.len() < unanswered {
             heads = submissions(batch).map(row_head).collect();
         }
@@ -273,7 +276,7 @@ impl WriterThread {
             .map_err(|error| Failure::of(&error, Some(Progress::InDoubt)))
     }
 
-    /// Leaves the connection as the next attempt needs it.
+    /// Prepares the connection for the next attempt: rolls back, or closes it.
     fn clean_up(&mut self, recovery: Recovery) {
         let Some(connection) = &mut self.connection else {
             return;
@@ -285,7 +288,7 @@ impl WriterThread {
         }
     }
 
-    /// A writer that is silent for long is taken for frozen by the database, and loses its connection.
+    /// Uses the idle connection: the database closes that of a writer that is silent for long, because it may be frozen.
     fn keep_alive(&mut self) {
         self.store.database.outage().settle();
         if self
@@ -298,32 +301,32 @@ impl WriterThread {
     }
 }
 
-fn submissions(batch: &[Waiting]) -> impl Iterator<Item = &Submission> {
-    batch.iter().map(|waiting| &waiting.submission)
+fn submissions(batch: &[QueuedMessage]) -> impl Iterator<Item = &Submission> {
+    batch.iter().map(|queued| &queued.submission)
 }
 
-/// Notes how far the messages are, and lets go of those that were answered since their time was over.
-fn note(batch: &mut Vec<Waiting>, progress: Progress) {
-    batch.retain(|waiting| waiting.owed.note(progress));
+/// Records how far the messages are, and removes those that were answered at their deadlines meanwhile.
+fn record_progress(batch: &mut Vec<QueuedMessage>, progress: Progress) {
+    batch.retain(|queued| queued.reply.record(progress));
 }
 
-/// Answers those that are still owed a response.
-fn answer(answers: impl Iterator<Item = (Waiting, Result<Part, Error>)>) {
-    answer_all(answers.filter_map(|(waiting, answer)| Some((waiting.owed.take()?, answer))));
+/// Answers those messages that are not answered yet.
+fn answer(answers: impl Iterator<Item = (QueuedMessage, Result<Part, Error>)>) {
+    answer_all(answers.filter_map(|(queued, answer)| Some((queued.reply.take()?, answer))));
 }
 
-/// The request ids to look up: all on a repeated attempt; on the first one those that clients chose, as the unique key
-/// tells of the others.
-fn ids_to_look_up(batch: &[Waiting], retry: RetryState) -> Vec<Uuid> {
+/// The request ids to look up: on the first attempt those that clients chose, later all. An id that the server drew is new on the
+/// first attempt.
+fn ids_to_look_up(batch: &[QueuedMessage], retry: RetryState) -> Vec<Uuid> {
     batch
         .iter()
-        .map(|waiting| waiting.submission.request_id)
+        .map(|queued| queued.submission.request_id)
         .filter(|id| retry.attempts > 0 || matches!(id, RequestId::Client(_)))
         .map(RequestId::uuid)
         .collect()
 }
 
-/// One answer for each message of a batch that is stored; `tail` are the messages before it.
+/// One answer for each message of a stored batch; `tail` are the messages before it.
 fn replies(
     connection: &mut Session,
     numbered: &Numbered<'_>,
@@ -339,7 +342,7 @@ fn replies(
     Ok(numbered.assignments.iter().map(reply).collect())
 }
 
-/// Reads again what was replied to requests that were stored before this batch, by `seq`: as far as all of it is there.
+/// The replies to requests that were stored before this batch, by `seq`, as far as all of their messages are there.
 fn read_again(
     connection: &mut Session,
     numbered: &Numbered<'_>,
@@ -355,9 +358,9 @@ fn read_again(
     let mut replies = HashMap::new();
     for some in repeated.chunks(MAX_READ_AGAIN) {
         for (&seq, shown) in some.iter().zip(store::windows(connection, some)?) {
-            // Else somebody has deleted some, or a proxy asks a replica of the database which is late.
+            // Otherwise some were deleted, or a proxy asked a replica of the database that lags behind.
             if is_whole(&shown, seq) {
-                // Each in a buffer of its own: a client who does not read keeps no more than what is his.
+                // Each in its own buffer: a client that does not read keeps only its own reply in memory.
                 let reply = RenderedHistory::new(&shown).window(shown.len() - 1);
                 replies.insert(seq, reply);
             }
@@ -366,7 +369,7 @@ fn read_again(
     Ok(replies)
 }
 
-/// Whether these are the message of this number and all that its reply shows before it.
+/// Whether these are the message with this number and all that its reply shows before it.
 fn is_whole(shown: &[Message<'_>], seq: u64) -> bool {
     let wanted = seq.saturating_sub(PREDECESSORS as u64).max(1)..=seq;
     shown.iter().map(|message| message.seq).eq(wanted)

@@ -1,4 +1,4 @@
-//! What waits, and which of it goes into a batch.
+//! Takes messages from the queue, and makes batches of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::WriterLimits;
-use super::deadlines::Owed;
+use super::deadlines::PendingReply;
 use crate::message::Submission;
 use crate::store::{FRAME, max_bytes};
 
-/// A message that waits, and the response that it is owed.
-pub(super) struct Waiting {
+/// A message in the queue, and the reply that it waits for.
+pub(super) struct QueuedMessage {
     pub(super) submission: Submission,
-    pub(super) owed: Arc<Owed>,
+    pub(super) reply: Arc<PendingReply>,
 }
 
-/// Messages in the order in which they came.
-pub(super) struct Intake {
-    queue: Receiver<Waiting>,
-    /// Taken from the queue, and not fit for the batch of then: the first of the next one.
-    held_back: Option<Waiting>,
+/// Makes batches, in the order in which the messages were queued.
+pub(super) struct Batcher {
+    queue: Receiver<QueuedMessage>,
+    /// Taken from the queue, but did not fit into the batch: the first message of the next one.
+    held_back: Option<QueuedMessage>,
     limits: WriterLimits,
     /// The largest statement that the database takes.
     pub(super) max_packet: usize,
 }
 
-impl Intake {
-    pub(super) fn new(queue: Receiver<Waiting>, limits: WriterLimits) -> Self {
+impl Batcher {
+    pub(super) fn new(queue: Receiver<QueuedMessage>, limits: WriterLimits) -> Self {
         Self {
             queue,
             held_back: None,
@@ -36,11 +36,11 @@ impl Intake {
         }
     }
 
-    /// All that waits, up to the limits; waits for the first.
+    /// Waits for a message, and returns it with all others that are queued, up to the limits.
     pub(super) fn next_batch(
         &mut self,
         timeout: Duration,
-    ) -> Result<Vec<Waiting>, RecvTimeoutError> {
+    ) -> Result<Vec<QueuedMessage>, RecvTimeoutError> {
         let first = match self.held_back.take() {
             Some(first) => first,
             None => self.queue.recv_timeout(timeout)?,
@@ -50,15 +50,15 @@ impl Intake {
         Ok(batch)
     }
 
-    /// Adds what waits, up to the limits, and up to the first that may not join or does not fit.
+    /// Adds queued messages, up to the limits, and up to the first that may not join or does not fit.
     pub(super) fn fill(
         &mut self,
-        batch: &mut Vec<Waiting>,
+        batch: &mut Vec<QueuedMessage>,
         may_join: impl Fn(&Submission) -> bool,
     ) {
         let mut bytes: usize = batch
             .iter()
-            .map(|waiting| waiting.submission.message.weight())
+            .map(|queued| queued.submission.message.weight())
             .sum();
         let mut packet = statement_bytes(batch);
         while self.held_back.is_none()
@@ -82,10 +82,10 @@ impl Intake {
     }
 }
 
-/// The largest statement of a batch, in bytes, at most.
-pub(super) fn statement_bytes(batch: &[Waiting]) -> usize {
+/// An upper bound of the largest statement of a batch, in bytes.
+pub(super) fn statement_bytes(batch: &[QueuedMessage]) -> usize {
     let messages = batch
         .iter()
-        .map(|waiting| max_bytes(&waiting.submission.message));
+        .map(|queued| max_bytes(&queued.submission.message));
     FRAME + messages.sum::<usize>()
 }
