@@ -1,12 +1,12 @@
-//! The edge: bytes in, a request to a [`Service`], a response out.
+//! The edge: reads requests, has a [`Service`] answer them, writes the responses.
 //!
-//! The only part that names `tiny_http`. Its version 0.12 has faults that matter here; each is worked around where it
-//! would bite, and the comment there says which. What is not limited: the number of connections, and the number and length
-//! of header lines. On the open internet a reverse proxy belongs in front.
+//! Only this module names `tiny_http`. Version 0.12 has faults that matter here; each is worked around in one place, where a
+//! comment says which. The number of connections, and the number and length of header lines are not limited: on the open
+//! internet, put a reverse proxy in front.
 //!
-//! One thread receives (another, for a while, each time that connections were too many, see `acceptor.rs`), and never blocks on a
-//! client: it parses what is in memory, and passes on to [`ThreadPool`](crate::thread_pool::ThreadPool) what has to be read from
-//! a slow connection, or asks the database. Responses are written by other workers.
+//! One thread receives all requests (and for a while another, after there were too many connections: see `acceptor.rs`). It
+//! never blocks on a client: requests whose bodies are still on their way, and those that ask the database, are passed to a
+//! [`ThreadPool`](crate::thread_pool::ThreadPool). Other threads write the responses.
 
 mod acceptor;
 mod dispatcher;
@@ -51,10 +51,10 @@ pub use response::{Part, Response};
 pub use router::{Endpoint, Handler};
 pub use upgrade::Upgraded;
 
-/// While it stops, the edge goes on answering until it has heard nothing for this long.
+/// A stop is over when no request has come for this long.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// What stands behind the edge: one line for each endpoint, and a function that answers it.
+/// What the edge serves: a line for each endpoint, with the function that answers it.
 ///
 /// Each server also answers `/healthz`, `/readyz`, `/metrics` and `/openapi.json`.
 pub trait Service: Send + Sync + Sized + 'static {
@@ -76,12 +76,12 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// Brings the gauges of its metrics up to date, before they are shown. Does not ask the database.
     fn observe(&self) {}
 
-    /// Is called once when the server begins to stop, for requests that would else be held for long, and for what takes in
-    /// work by itself. Does not block.
+    /// Called once when the server begins to stop, to end requests that are held for long, and to take in no more work. Must not
+    /// block.
     fn stopping(&self) {}
 
-    /// Ends what works in the background, when all that was taken is answered. Is given the moment at which the time to shut
-    /// down is over.
+    /// Called when all accepted requests are answered, to end background work before `deadline`, when the time to shut down is
+    /// over.
     fn finish(self, _deadline: Instant) {}
 }
 
@@ -136,13 +136,13 @@ pub(crate) enum ServeError {
     #[error("cannot begin to serve: {0}")]
     Start(io::Error),
     #[error("cannot accept connections any more: {0}")]
-    Deaf(io::Error),
+    Accept(io::Error),
     #[error("{0} requests were still unanswered when the time to shut down was over")]
     Unanswered(usize),
 }
 
 impl<S: Service> Edge<S> {
-    /// Listens; [`Edge::serve`] has `service` answer requests, and shows what `registry` has.
+    /// Begins to listen. [`Edge::serve`] has `service` answer the requests, and shows the metrics of `registry`.
     ///
     /// # Errors
     /// As the system says, [`io::ErrorKind::AddrInUse`] among them.
@@ -166,20 +166,20 @@ impl<S: Service> Edge<S> {
         listener::address(&self.acceptor.listener)
     }
 
-    /// What stops it, from whichever thread: new connections are refused from then on, requests on open ones get 503, and
-    /// [`Edge::serve`] returns when all that was taken is answered.
+    /// A function that stops it, from any thread: from then on new connections are refused and requests on open ones get 503, and
+    /// [`Edge::serve`] returns when all accepted requests are answered.
     pub(crate) fn stopper(&self) -> impl Fn() + Send + use<S> {
         let acceptor = Arc::clone(&self.acceptor);
         let shutdown_timeout = self.dispatcher.responses.options.shutdown_timeout;
         move || acceptor.stop(Instant::now() + shutdown_timeout)
     }
 
-    /// Answers requests until it is stopped, and then all that it has taken, and lets the service finish.
+    /// Answers requests until it is stopped, then those that it has accepted, and lets the service finish.
     pub(crate) fn serve(self) -> Result<(), ServeError> {
         let responses = Arc::clone(&self.dispatcher.responses);
         responses.start_relief().map_err(ServeError::Start)?;
         let deadline = self.receive()?;
-        // Otherwise a thread hangs; all that was taken is done in any case.
+        // Otherwise a thread hangs. All accepted requests are answered in any case.
         if responses.pipelines.open() == 0
             && let Some(service) = self.dispatcher.into_service()
         {
@@ -188,8 +188,7 @@ impl<S: Service> Edge<S> {
         Ok(())
     }
 
-    /// Receives until it is stopped, and until all that was taken is answered. Gives the moment at which the time for it is
-    /// over.
+    /// Receives requests until it is stopped and all accepted requests are answered. Returns the deadline of the stop.
     fn receive(&self) -> Result<Instant, ServeError> {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -202,7 +201,7 @@ impl<S: Service> Edge<S> {
                     })
                     .map(drop)
             });
-            // Unless it was told to stop it does so by itself.
+            // Set already, unless it stops by itself.
             let dispatcher = &self.dispatcher;
             let deadline = || Instant::now() + dispatcher.responses.options.shutdown_timeout;
             let deadline = *self.acceptor.stop_deadline.get_or_init(deadline);
@@ -213,19 +212,19 @@ impl<S: Service> Edge<S> {
         })
     }
 
-    /// Waits until what was taken is answered, and what still comes on open connections is refused.
+    /// Waits until accepted requests are answered; those that still come on open connections are refused meanwhile.
     fn finish(&self, deadline: Instant) -> Result<(), ServeError> {
         let dispatcher = &self.dispatcher;
         let mut all_answered = false;
-        let _before = dispatcher.heard();
+        let _before = dispatcher.received_any();
         while Instant::now() < deadline {
             std::thread::sleep(QUIET);
-            if dispatcher.heard() || dispatcher.unanswered() > 0 {
+            if dispatcher.received_any() || dispatcher.unanswered() > 0 {
                 continue;
             }
             all_answered = true;
-            // Their bodies are still on their way. The threads that wait for them end with the connections, none of which is
-            // a newer one of the same peer: no more are taken.
+            // Bodies of these are still on their way. The threads that wait for them end with the connections. None of them can
+            // be a newer connection of the same peer, because no more are accepted.
             let too_late = dispatcher.responses.pipelines.connections();
             if too_late.is_empty() {
                 break;
@@ -236,7 +235,7 @@ impl<S: Service> Edge<S> {
             in_time.for_each(|connection| sockets::shut_down(connection, Shutdown::Both));
         }
         match dispatcher.unanswered() {
-            // What was cut off was not taken.
+            // Those whose connections were shut down were not accepted.
             left if left > 0 && !all_answered => Err(ServeError::Unanswered(left)),
             _ => Ok(()),
         }

@@ -10,8 +10,8 @@ use crate::numbering::{LockedState, Numbered};
 
 const NO_FAILURE: &str = "a String takes all that is written to it";
 
-/// The beginning of a message's row in the INSERT, with user, text and request id: rendered before the lock is held, so that other
-/// writers do not wait for it.
+/// The beginning of a message's row in the INSERT, with user, text and request id: rendered before the lock is held, so that
+/// other writers do not wait for it.
 #[must_use]
 pub fn row_head(submission: &Submission) -> String {
     let mut head = String::with_capacity(2 * submission.message.weight() + 96);

@@ -1,4 +1,4 @@
-//! The way in: connections are taken, and when there is no room for more, turned away until there is.
+//! Accepts connections. While there is no room for more, new ones are answered with 503.
 
 use std::io;
 use std::net::TcpListener;
@@ -18,40 +18,40 @@ use super::{ServeError, descriptors, listener, sockets};
 use crate::telemetry::Incident;
 use crate::thread_pool;
 
-/// How often a receiver that hears nothing looks whether it is still needed: seldom, for an idle server is to be idle; and
-/// more often when no more connections are taken through its accept loop, for then the server may stop.
+/// How often a receiver without requests checks whether it is still needed: seldom, so that an idle server is idle, but more
+/// often when its accept loop has ended, because then the server may be stopping.
 const TICK: Duration = Duration::from_secs(1);
 const TICK_AT_THE_END: Duration = Duration::from_millis(100);
-/// How often a receiver that finds nothing lets others run before it sleeps.
+/// How often a receiver without requests yields to other threads before it sleeps.
 const LOOKS_BEFORE_SLEEP: usize = 2;
-/// How often it is seen whether there is room again. Each time that there is costs a thread for a while, see
+/// How often it is checked whether there is room again. Each time that there is, another receiver runs for a while, see
 /// [`AcceptLoop::receive`].
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
-/// How long there may be no room for the sake of connections that have ended. After more the process ends itself.
+/// How long there may be no room because of connections that their clients have closed. Then the process ends itself.
 const MAX_TIME_WITHOUT_ROOM: Duration = Duration::from_secs(15);
-/// How often clients are attended to who are turned away.
+/// How often clients that are refused are attended to.
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
-/// Threads that the system must grant before connections are taken again. `tiny_http` starts the first five of them at
-/// once, and panics where it gets none.
+/// Threads that the system must grant before connections are accepted again. `tiny_http` starts five at once, and panics if it
+/// gets none.
 const ROOM_FOR_THREADS: usize = 16;
 
-/// Opens accept loops, one after the other. `tiny_http` accepts no more after any error, for want of file descriptors or of
-/// threads above all; its connections go on, and another `Server` on the same socket takes further ones.
+/// Opens accept loops, one after the other. `tiny_http` stops accepting after any error, most often for lack of file descriptors
+/// or threads. Its connections go on, and another `Server` on the same socket accepts further ones.
 pub(super) struct Acceptor {
     pub(super) listener: Socket,
-    /// The moment at which the time to shut down is over; set when the server begins to stop.
+    /// When the time to shut down is over; set when the server begins to stop.
     pub(super) stop_deadline: OnceLock<Instant>,
     pub(super) metrics: Arc<EdgeMetrics>,
 }
 
-/// One accept loop, and the connections that came through it.
+/// One accept loop of `tiny_http`, and its connections.
 pub(super) struct AcceptLoop {
     server: Server,
-    /// The number of the descriptor that its thread accepts from. It is closed when that ends, be it by a panic.
+    /// The descriptor from which its thread accepts. It is closed when the thread ends, also by a panic.
     descriptor: RawFd,
-    /// Why it takes no more connections.
+    /// Why it has ended.
     end: OnceLock<io::Error>,
-    /// A connection that says nothing for this long is closed.
+    /// A connection that sends nothing for this long is closed.
     idle_timeout: Duration,
 }
 
@@ -59,24 +59,24 @@ pub(super) struct AcceptLoop {
 type Serve<'a> = &'a dyn Fn(Arc<AcceptLoop>) -> io::Result<()>;
 
 impl Acceptor {
-    /// Takes connections until the server stops, through as many accept loops as it takes, one after the other.
+    /// Accepts connections until the server stops, by one accept loop after the other.
     pub(super) fn keep_accepting(&self, serve: Serve<'_>) -> Result<(), ServeError> {
         let mut accept_loop = self.open(serve).map_err(ServeError::Start)?;
         loop {
             let next = self.replace(&accept_loop, serve);
-            match next.map_err(ServeError::Deaf)? {
+            match next.map_err(ServeError::Accept)? {
                 Some(next) => accept_loop = next,
                 None => return Ok(()),
             }
         }
     }
 
-    /// Has no more connections taken, from whichever thread, and all that was taken finished until `deadline`.
+    /// Stops accepting, from any thread; accepted requests have until `deadline`.
     pub(super) fn stop(&self, deadline: Instant) {
         if self.stop_deadline.set(deadline).is_err() {
             return;
         }
-        // Ends tiny_http's accept loop, which wakes the receiver. Its own `unblock` would leave the port open.
+        // This ends tiny_http's accept loop, which wakes the receiver. tiny_http's own `unblock` would leave the port open.
         if let Err(error) = listener::close(&self.listener, deadline) {
             tracing::warn!(%error, "cannot close the listening socket");
         }
@@ -98,8 +98,7 @@ impl Acceptor {
         Ok(accept_loop)
     }
 
-    /// Waits until `accept_loop` takes no more connections. Turns clients away then until there is room, and opens another.
-    /// None if the server stops.
+    /// Waits until `accept_loop` ends. Then refuses clients until there is room, and opens another. None if the server stops.
     fn replace(
         &self,
         accept_loop: &AcceptLoop,
@@ -119,11 +118,11 @@ impl Acceptor {
         );
         let mut refusals = LoadShedding::new(incident);
         loop {
-            self.turn_away_for_want_of_room(&mut refusals)?;
+            self.refuse_until_room(&mut refusals)?;
             if self.stop_deadline.get().is_some() {
                 return Ok(None);
             }
-            // Otherwise there was not enough room after all.
+            // If this fails, there was not enough room after all.
             if let Ok(accept_loop) = self.open(serve) {
                 tracing::info!(instance = %incident, "there is room: taking connections again");
                 return Ok(Some(accept_loop));
@@ -142,7 +141,7 @@ impl Acceptor {
         Ok(())
     }
 
-    fn turn_away_for_want_of_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
+    fn refuse_until_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
         descriptors::release_reserved();
         let since = Instant::now();
@@ -157,9 +156,11 @@ impl Acceptor {
             if descriptors::has_room() && thread_pool::can_start(ROOM_FOR_THREADS) {
                 break;
             }
-            // Until then clients may have closed connections whose replies are on the way.
+            // Before, clients may have closed connections while their replies were on the way.
             if since.elapsed() >= MAX_TIME_WITHOUT_ROOM
-                && descriptors::are_held_by_the_dead(listener::address(&self.listener)?.port())
+                && descriptors::are_held_by_closed_connections(
+                    listener::address(&self.listener)?.port(),
+                )
             {
                 return Err(io::Error::other(
                     "connections that ended are not given back",
@@ -172,8 +173,8 @@ impl Acceptor {
 }
 
 impl AcceptLoop {
-    /// Hands over the requests on its connections, in the order in which they came. Ends when `over` is set, or when no
-    /// more connections are taken through it and those that were have long been silent.
+    /// Passes on the requests of its connections, in the order in which they came. Returns when `over` is set, or when the accept
+    /// loop has ended and its connections have been silent for long.
     pub(super) fn receive(&self, over: &AtomicBool, hand_over: impl Fn(Request)) {
         let mut silence = Duration::ZERO;
         while !over.load(Ordering::Acquire) {
@@ -189,7 +190,7 @@ impl AcceptLoop {
                         return;
                     }
                 }
-                // tiny_http tells of the end of its accept loop once, unless that panicked.
+                // tiny_http reports the end of its accept loop once, unless that panicked.
                 Err(error) => {
                     let _ = self.end.set(error);
                 }
@@ -197,9 +198,9 @@ impl AcceptLoop {
         }
     }
 
-    /// Why it takes no more connections, when it does not.
+    /// Why it has ended, when it has.
     fn end(&self) -> &io::Error {
-        // The receiver may be about to be told, behind the requests that wait for it.
+        // The receiver may still have requests before the report.
         let deadline = Instant::now() + TICK_AT_THE_END;
         while self.end.get().is_none() && Instant::now() < deadline {
             std::thread::sleep(REFUSAL_INTERVAL);
@@ -208,8 +209,8 @@ impl AcceptLoop {
             .get_or_init(|| io::Error::other("the thread that accepts has ended"))
     }
 
-    /// Before this thread goes to sleep it lets the others run once: under load one of them brings a request meanwhile,
-    /// and the wake-up, which costs more than the request, is saved.
+    /// Yields to other threads before it sleeps: under load one of them brings a request meanwhile, and the wake-up, which costs
+    /// more than the request, is saved.
     fn next_request(&self, tick: Duration) -> io::Result<Option<Request>> {
         for _ in 0..LOOKS_BEFORE_SLEEP {
             if let Some(request) = self.server.try_recv()? {

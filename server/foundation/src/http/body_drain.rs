@@ -1,4 +1,4 @@
-//! What clients may still send of bodies that are not wanted.
+//! The rest of bodies that were refused.
 
 use std::io::{ErrorKind, Read};
 use std::mem;
@@ -13,31 +13,31 @@ use super::response_queue::ResponseQueue;
 use super::sockets::{self, Shutdown};
 use super::{descriptors, request};
 
-/// When `tiny_http` reads the rest of an unread body, it asks for a buffer of its whole declared length. Up to here the
-/// system grants that without spending memory; for more than there is, the process would be aborted.
+/// To read the rest of an unread body, `tiny_http` allocates a buffer of its declared length. Up to this size the system grants
+/// that without using memory; a buffer larger than all memory would abort the process.
 const MAX_DRAINED: usize = 256 << 20;
 
-/// How long a refused body may take to its end. Whoever still sends then has had the time to read the refusal.
+/// How long a refused body is read. A client that still sends after this has had the time to read the refusal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a connection that was given up stays open for its client to read why. If it was shut down at once, and its
-/// client still sent something, the system would take back what is not read yet (RFC 9112, section 9.6).
+/// How long a connection that is given up stays open, so that its client can read why. If it were shut down at once, and the
+/// client still sent something, the system would discard what the client has not read yet (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Connections whose thread and descriptors are not given back until the process ends, see [`ResponseQueue::abandon`]. With half
-/// of these `/healthz` fails; with all, the process ends, while it still has descriptors and threads.
+/// Connections whose thread and descriptors are lost until the process ends, see [`ResponseQueue::abandon`]. With half as many
+/// `/healthz` fails; with so many the process ends, while it still has descriptors and threads.
 const MAX_ABANDONED: u64 = 128;
-/// One such connection in so many descriptors is too many. Each takes two.
+/// At most one such connection for so many descriptors. Each takes two.
 const ABANDONED_SHARE: u64 = 8;
 
-/// So many abandoned connections end the process.
+/// How many abandoned connections end the process.
 pub(super) fn max_abandoned() -> i64 {
     let most = descriptors::most().map_or(MAX_ABANDONED, |most| most / ABANDONED_SHARE);
     most.min(MAX_ABANDONED).cast_signed()
 }
 
 impl ResponseQueue {
-    /// Ends a request that gets neither a place nor an answer.
+    /// Drops a request that gets no answer.
     pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
         static REPORTER: Reporter = Reporter::new();
         self.metrics.ignored.inc();
@@ -48,7 +48,7 @@ impl ResponseQueue {
             return self.abandon(request, peer);
         }
         let in_memory = request::is_in_memory(&request);
-        // Without this `tiny_http` would answer 500. It reads the rest of the body meanwhile.
+        // Otherwise `tiny_http` would answer 500. It reads the rest of the body here.
         let ignore = move || drop(request.into_writer());
         if in_memory {
             ignore();
@@ -57,18 +57,18 @@ impl ResponseQueue {
         }
     }
 
-    /// Ends a connection whose client was told so, and reads the rest of the body of its last request: what follows is not
-    /// served (RFC 9112, section 9.6).
+    /// Reads the rest of the body of a connection's last request, and closes the connection. The client was told so, and nothing
+    /// that follows is served (RFC 9112, section 9.6).
     pub(super) fn drain(&self, mut request: Request, connection: SocketAddr) {
         if request.body_length().unwrap_or(0) > MAX_DRAINED {
             return self.abandon(request, connection);
         }
-        // Before it is read: a client that waits to be asked for the body is not asked any more.
+        // Before the body is read, so that a client that waits for `100 Continue` gets none.
         sockets::shut_down(connection, Shutdown::Write);
         self.drain.submit(Box::new(move |this: &Self| {
-            // With `Connection: upgrade` the reader would find an end only where the connection does.
+            // With `Connection: upgrade` the reader ends only where the connection does.
             if !request::is_in_memory(&request) {
-                // `tiny_http` goes on with what follows as soon as a read finds the end.
+                // `tiny_http` goes on with the next request as soon as a read finds the end.
                 let give_up = || this.pipelines.give_up(connection, Instant::now());
                 let deadline = Instant::now() + DRAIN_TIMEOUT;
                 let _ended = drain(request.as_reader(), deadline, &give_up);
@@ -78,8 +78,8 @@ impl ResponseQueue {
         }));
     }
 
-    /// Keeps `tiny_http` from reading the rest of a body. Costs the thread and the descriptors of this connection, until
-    /// the process ends.
+    /// Keeps `tiny_http` from reading the rest of a body. The thread and the descriptors of the connection are lost until the
+    /// process ends.
     fn abandon(&self, request: Request, connection: SocketAddr) {
         static REPORTER: Reporter = Reporter::new();
         REPORTER.report(|incident| {
@@ -100,14 +100,14 @@ impl ResponseQueue {
         self.shut_down(connection);
     }
 
-    /// Ends a connection of which the reader or the writer is held, and serves nothing of what has arrived on it.
+    /// Closes a connection, of which the caller holds the reader or the writer, and serves nothing more that has arrived on it.
     pub(super) fn shut_down(&self, connection: SocketAddr) {
         sockets::shut_down(connection, Shutdown::Both);
         self.pipelines.give_up(connection, Instant::now());
     }
 }
 
-/// Reads to the end, and tells whether it came before `deadline` and before more than [`MAX_DRAINED`]. Calls `before_each` read.
+/// Reads to the end. Returns false if that did not come before `deadline` and [`MAX_DRAINED`]. Calls `before_each` read.
 fn drain(from: &mut dyn Read, deadline: Instant, before_each: &dyn Fn()) -> bool {
     let mut some = [0; 8 << 10];
     let mut left = MAX_DRAINED;

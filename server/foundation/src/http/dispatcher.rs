@@ -1,4 +1,4 @@
-//! Hands each request to what answers it: at once where nothing blocks, else on a pool of threads.
+//! Passes each request to its handler: at once if that does not block, else on a pool of threads.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,34 +23,34 @@ use super::router::{Handler, Router, Target};
 use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
 use crate::thread_pool::ThreadPool;
 
-/// How long `/readyz` may take: whoever asks takes no answer for a no, and does not wait for long.
+/// How long `/readyz` may take: probes do not wait for long, and count no answer as a failure.
 const READY_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Most bytes of pages that clients asked for and have not read yet. A page may be a hundred messages long and is quickly asked
-/// for; whoever asks for many and reads none would else fill the memory. Replies to messages are fewer, and no longer than ten.
+/// Most bytes of responses of blocking handlers that clients have not read yet. A page may be a hundred messages long and is
+/// quickly asked for: a client that asks for many and reads none would fill the memory. Other responses are small.
 const MAX_UNREAD_BYTES: usize = 64 << 20;
 
-/// What the receivers hand requests to. All requests of a connection come through one accept loop and one receiver, so their
-/// turns are in the order of their arrival.
+/// Passes requests from the receivers to their handlers. All requests of a connection come from one receiver, so they take their
+/// turns in the order of arrival.
 pub(super) struct Dispatcher<S: Service> {
     pub(super) service: S,
     router: Router<S>,
     /// Waits for bodies that are still on their way.
     body_pool: ThreadPool<(Target<S>, Exchange)>,
-    /// Runs what asks the database: apart, so that slow clients do not hold it up.
+    /// Runs blocking handlers: a pool of its own, so that slow clients do not hold them up.
     query_pool: ThreadPool<(Target<S>, Exchange)>,
-    /// Renders the metrics, for which the system reads files: apart, so that they are shown whatever holds up the others.
+    /// Renders the metrics, which reads files: a pool of its own, so that they are shown whatever holds up the others.
     metrics_pool: ThreadPool<(Target<S>, Exchange)>,
-    /// Asks whether the service is ready: apart, so that pages that wait for the database do not hold it up. One at a time is
-    /// enough, as each has a deadline from its arrival on.
+    /// Checks whether the service is ready: a pool of its own, so that handlers that wait for the database do not hold it up. One
+    /// thread is enough, because each check has a deadline from its arrival on.
     readiness_pool: ThreadPool<(Target<S>, Exchange)>,
     pub(super) responses: Arc<ResponseQueue>,
-    /// Counts the bytes of answers that their clients have not read.
+    /// The bytes of responses of blocking handlers that clients have not read.
     unread: Arc<AtomicUsize>,
     acceptor: Arc<Acceptor>,
-    /// Set with each request.
-    heard: AtomicBool,
-    /// Each request whose body is still on its way has a clone.
+    /// Set by each request, see [`Self::received_any`].
+    received_any: AtomicBool,
+    /// Each request whose body is still on its way holds a clone.
     being_read: Arc<()>,
     registry: Registry,
 }
@@ -82,17 +82,17 @@ impl<S: Service> Dispatcher<S> {
                 responses,
                 unread: Arc::default(),
                 acceptor,
-                heard: AtomicBool::new(false),
+                received_any: AtomicBool::new(false),
                 being_read: Arc::default(),
                 registry,
             }
         })
     }
 
-    /// Takes a request, without blocking: begins it, or has it begun when all before it on its connection are answered.
+    /// Accepts a request, without blocking: begins it now, or when all before it on its connection are answered.
     pub(super) fn receive(self: &Arc<Self>, request: tiny_http::Request) {
-        self.heard.store(true, Ordering::Relaxed);
-        // Always there on TCP.
+        self.received_any.store(true, Ordering::Relaxed);
+        // On TCP there always is one.
         let nobody = (Ipv4Addr::UNSPECIFIED, 0).into();
         let connection = request.remote_addr().copied().unwrap_or(nobody);
         let pipelines = &self.responses.pipelines;
@@ -115,7 +115,7 @@ impl<S: Service> Dispatcher<S> {
             ConnectionStatus::GivenUp => Some(connection_given_up(connection)),
         };
         if refusal.is_some() {
-            // At once: what looks like the next request on this connection may have come already.
+            // Now, because what looks like the next request on this connection may have come already.
             exchange.end_connection();
         }
         let dispatcher = Arc::clone(self);
@@ -126,14 +126,14 @@ impl<S: Service> Dispatcher<S> {
     }
 
     fn begin(&self, target: Target<S>, mut exchange: Exchange, before: Delivery) {
-        // Most likely nobody would receive what it leads to.
+        // Most likely nobody would receive the response.
         if before == Delivery::Lost && target.blocks() {
             let problem = connection_given_up(exchange.connection());
             return exchange.refuse(problem);
         }
         let body_limit = self.responses.options.body_limit;
         if request::needs_no_waiting(exchange.request(), body_limit) {
-            // In any case: what stays in the connection would be taken for the next request.
+            // Always: an unread body would be taken for the next request.
             exchange.read_body(body_limit);
             self.dispatch(target, exchange);
         } else {
@@ -142,7 +142,7 @@ impl<S: Service> Dispatcher<S> {
         }
     }
 
-    /// Hands on a request whose body is read.
+    /// Passes on a request whose body is read.
     fn dispatch(&self, target: Target<S>, exchange: Exchange) {
         match target {
             Target::Ready => self.readiness_pool.submit((target, exchange)),
@@ -151,7 +151,7 @@ impl<S: Service> Dispatcher<S> {
             _ => {
                 let handle = AssertUnwindSafe(|| self.handle(target, exchange));
                 if catch_unwind(handle).is_err() {
-                    // An exchange that is dropped by a panic answers 500 by itself.
+                    // The exchange is dropped by the panic, which answers 500.
                     tracing::error!("a request panicked; the server goes on");
                 }
             }
@@ -176,25 +176,25 @@ impl<S: Service> Dispatcher<S> {
         }
     }
 
-    /// Whether requests came since this was last asked.
-    pub(super) fn heard(&self) -> bool {
-        self.heard.swap(false, Ordering::AcqRel)
+    /// Whether requests came since the last call.
+    pub(super) fn received_any(&self) -> bool {
+        self.received_any.swap(false, Ordering::AcqRel)
     }
 
-    /// Requests that were taken and are not answered yet. Those whose bodies are still on their way are not taken.
+    /// Accepted requests that are not answered yet. Those whose bodies are still on their way do not count as accepted.
     pub(super) fn unanswered(&self) -> usize {
         let being_read = Arc::strong_count(&self.being_read) - 1;
         self.responses.pipelines.open().saturating_sub(being_read)
     }
 
-    /// Ends all threads, which must be idle, and gives the service back.
+    /// Ends all threads, which must be idle, and returns the service.
     pub(super) fn into_service(self: Arc<Self>) -> Option<S> {
         self.pools().into_iter().for_each(ThreadPool::join);
         self.responses.repliers.join();
         Arc::into_inner(self).map(|dispatcher| dispatcher.service)
     }
 
-    /// Reads a body that is still on its way, and hands the request on. Until then it does not count as taken.
+    /// Reads a body that is still on its way, and passes the request on. Until then it does not count as accepted.
     fn wait_for_body(&self, target: Target<S>, mut exchange: Exchange) {
         if exchange.deadline() <= Instant::now() {
             static REPORTER: Reporter = Reporter::new();
@@ -262,7 +262,7 @@ impl<S: Service> Dispatcher<S> {
     }
 }
 
-/// Refuses what comes on a connection on which nothing more is served.
+/// Refuses a request on a connection on which nothing more is served.
 fn connection_given_up(peer: SocketAddr) -> Problem {
     static REPORTER: Reporter = Reporter::new();
     let incident = REPORTER.report(|incident| {
@@ -292,7 +292,7 @@ fn shutting_down() -> Problem {
     .with_incident(incident)
 }
 
-/// Whether a page may be made. A few that are made at the same time may exceed the limit together.
+/// Fails if clients have too many unread responses. Responses that are made at the same time may exceed the limit together.
 fn check_room(unread: &AtomicUsize) -> Result<(), Problem> {
     static REPORTER: Reporter = Reporter::new();
     if unread.load(Ordering::Acquire) < MAX_UNREAD_BYTES {

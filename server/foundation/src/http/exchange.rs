@@ -1,4 +1,4 @@
-//! A request and the answer it is owed.
+//! A request that waits for its response.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -21,21 +21,21 @@ use super::response::Response;
 use super::response_queue::ResponseQueue;
 use super::upgrade::{SWITCHING_PROTOCOLS, Upgraded};
 
-/// A request and the answer it is owed. Dropped without an answer, it answers 500.
+/// A request that waits for its response. Dropped without one, it answers 500.
 pub struct Exchange {
     open: Option<Box<InFlight>>,
     responses: Arc<ResponseQueue>,
-    /// Counts it among the requests whose bodies are still on their way, as long as it is there.
+    /// Counts it among the requests whose bodies are still on their way.
     being_read: Option<Arc<()>>,
     segments: Vec<(String, String)>,
-    /// Taken out when it is read: a request that waits for its response keeps no body.
+    /// Empty once the handler has taken it, so that a request that waits for its response keeps no body.
     body: Cell<Result<Vec<u8>, Problem>>,
-    /// When the body was there, if that was waited for.
+    /// When the body had come, if it was waited for; else when the request arrived.
     received: Instant,
 }
 
 impl Exchange {
-    /// What was asked for in the path comes with a request that has entered the pipeline of its connection.
+    /// Of a request that has entered the pipeline of its connection, with the parameters of its path.
     pub(super) fn new(
         open: InFlight,
         segments: Vec<(String, String)>,
@@ -59,8 +59,8 @@ impl Exchange {
     }
 
     /// Answers 101, and calls `afterwards` with the connection, which from then on speaks `protocol` (RFC 9110, section 7.8).
-    /// It must not block for long, and is not called if the client is gone. For a request with `Connection: upgrade` alone:
-    /// behind any other, the next request may be read already. Control characters in `headers` are left out.
+    /// `afterwards` must not block for long, and is not called if the client is gone. Only for a request with `Connection:
+    /// upgrade`: behind any other, the next request may be read already. Control characters in `headers` are removed.
     pub fn upgrade(
         mut self,
         protocol: &'static str,
@@ -75,17 +75,17 @@ impl Exchange {
         self.answer(Response::empty(SWITCHING_PROTOCOLS));
     }
 
-    /// Whether the request may ask for another protocol: a `GET` in HTTP/1.1 (RFC 9110, section 7.8; RFC 6455, section 4.1).
+    /// Whether the request may upgrade to another protocol: a `GET` in HTTP/1.1 (RFC 9110, section 7.8; RFC 6455, section 4.1).
     #[must_use]
     pub fn may_upgrade(&self) -> bool {
         let request = self.request();
         *request.method() == Method::Get && *request.http_version() == HTTPVersion(1, 1)
     }
 
-    /// The segment of the path that stands for `{name}` in the endpoint's pattern, decoded.
+    /// The segment of the path at `{name}` in the endpoint's pattern, percent-decoded.
     ///
     /// # Errors
-    /// 400 if it is not UTF-8 when it is decoded.
+    /// 400 if the decoded segment is not UTF-8.
     ///
     /// # Panics
     /// If the pattern has no such name.
@@ -97,7 +97,7 @@ impl Exchange {
             .map_err(|_where| Problem::new(400, format!("`{name}` in the path is not UTF-8.")))
     }
 
-    /// The query, read as this type: each parameter once, decoded.
+    /// The query, deserialized: each parameter once, decoded.
     ///
     /// # Errors
     /// 400 if it is not of this type.
@@ -113,8 +113,7 @@ impl Exchange {
         request::headers(self.request(), name)
     }
 
-    /// The `Idempotency-Key`, by which a request that is sent again is known: a hyphenated UUID, with or without quotes around
-    /// it.
+    /// The `Idempotency-Key`, which identifies a repeated request: a hyphenated UUID, with or without quotes.
     ///
     /// # Errors
     /// 400 if it is something else, or there are several.
@@ -127,17 +126,17 @@ impl Exchange {
         }
     }
 
-    /// Takes the body out of a request that brings JSON, or does not say what it brings. Once; afterwards it is empty.
+    /// Takes the body of a request with JSON, or without `Content-Type`. Once; afterwards it is empty.
     ///
     /// # Errors
-    /// 413 if it is too large, 400 if it did not come as a whole, 415 if it is declared to be something else.
+    /// 413 if it is too large, 400 if it did not come as a whole, 415 if its `Content-Type` is another.
     pub fn json_body(&self) -> Result<Vec<u8>, Problem> {
         let body = self.body.replace(Ok(Vec::new()))?;
         request::check_content(self.request(), Content::Json)?;
         Ok(body)
     }
 
-    /// The body, read as a JSON object.
+    /// The body, deserialized from a JSON object.
     ///
     /// # Errors
     /// As [`Self::json_body`]; 400 if it is no JSON object of this type.
@@ -146,7 +145,7 @@ impl Exchange {
         fields::parse_object(&self.json_body()?).map_err(cause)
     }
 
-    /// The body, read as a form of this type: each field once, decoded.
+    /// The body, deserialized from an HTML form: each field once, decoded.
     ///
     /// # Errors
     /// 413 if it is too large, 400 if it did not come as a whole or is not of this type, 415 if it is no form.
@@ -157,30 +156,30 @@ impl Exchange {
         fields::parse_fields(&body).map_err(cause)
     }
 
-    /// When the request was there, as far as it was waited for.
+    /// When the request was complete, with its body if that was waited for.
     #[must_use]
     pub fn received(&self) -> Instant {
         self.received
     }
 
-    /// The address of whoever connected: the client, or the proxy in front.
+    /// The address of the peer: the client, or a proxy.
     #[must_use]
     pub fn connection(&self) -> SocketAddr {
         self.open_ref().connection
     }
 
-    /// Past this moment nobody waits for the response any more.
+    /// When the time of the request is over.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.received + self.responses.options.request_timeout
     }
 
-    /// Shows the id of what the request stores in the log.
+    /// Sets the id of what the request stores, for the log.
     pub fn set_resource(&mut self, id: Uuid) {
         self.open_mut().resource = Some(id);
     }
 
-    /// Refuses a request unread, and asks the client to close the connection.
+    /// Refuses a request without reading its body, and asks the client to close the connection.
     pub(super) fn refuse(mut self, problem: Problem) {
         if request::is_in_memory(self.request()) {
             self.close_after();
@@ -190,7 +189,7 @@ impl Exchange {
         self.answer(problem);
     }
 
-    /// Nothing that follows on its connection is served, and when it is answered the connection is shut down.
+    /// Serves nothing that follows on its connection, and has that closed after the response.
     pub(super) fn end_connection(&mut self) {
         let pipelines = &self.responses.pipelines;
         pipelines.give_up(self.connection(), Instant::now());
@@ -202,14 +201,15 @@ impl Exchange {
         self.being_read = Some(Arc::clone(being_read));
     }
 
-    /// Begins no read after the deadline, which moves on with the body, and keeps what it read for the handler.
+    /// Reads the body, and keeps it for the handler. Begins no read after the deadline, which counts anew from the end of the
+    /// body.
     pub(super) fn read_body(&mut self, limit: usize) {
-        // Also if it panics.
+        // Dropped at the end, also by a panic.
         let waited_for = self.being_read.take();
         let deadline = self.deadline();
         let body = request::read_body(&mut self.open_mut().request, limit, deadline);
         if body.is_err() {
-            // A part of it is still on its way, or nobody knows where it ends.
+            // Part of the body is still on its way, or its end is not known.
             self.end_connection();
         }
         self.body.set(body);
@@ -218,7 +218,7 @@ impl Exchange {
         }
     }
 
-    /// The answer will ask the client to close the connection, if that does not end in any case.
+    /// Has the response ask the client to close the connection, unless that is closed or upgraded anyway.
     pub(super) fn close_after(&mut self) {
         let afterwards = &mut self.open_mut().afterwards;
         if matches!(afterwards, Afterwards::AsTheClientAsks) {
@@ -226,7 +226,7 @@ impl Exchange {
         }
     }
 
-    /// Takes the request out: from now on it is owed an answer, whatever became of its body.
+    /// Takes the request out to be answered. It no longer counts as one whose body is on its way.
     fn take(&mut self) -> Option<Box<InFlight>> {
         self.being_read = None;
         self.open.take()
@@ -267,7 +267,7 @@ impl Drop for Exchange {
     }
 }
 
-/// Answers several exchanges at once: cheaper than each by itself.
+/// Answers several exchanges at once, which is cheaper than one by one.
 pub fn answer_all<A: Into<Response>>(answers: impl IntoIterator<Item = (Exchange, A)>) {
     let mut responses = None;
     let answers: Vec<_> = answers

@@ -1,39 +1,39 @@
-//! What a request brings, read by type: a JSON object, or fields as queries and forms have them.
+//! Deserializes JSON objects, and the fields of queries and forms.
 
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Error as FieldError;
 
-/// Reads a JSON object; an array is none, although serde takes one for a struct.
+/// Deserializes a JSON object. An array is refused, although serde accepts one for a struct.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn parse_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
-    // serde_json would look at those strings only that are asked for (RFC 8259, section 8.1).
+    // serde_json would check only those strings that the type has (RFC 8259, section 8.1).
     let json = str::from_utf8(json).map_err(|_where| "the body is not UTF-8")?;
     if !json.trim_ascii_start().starts_with('{') {
         return Err("the body is not a JSON object".to_owned());
     }
     serde_json::from_str(json).map_err(|error| {
-        // Once more, for the field: to keep an eye on it costs something.
+        // Again, for the name of the field: to keep track of it has a cost.
         let mut json = serde_json::Deserializer::from_str(json);
         let with_field = serde_path_to_error::deserialize::<_, T>(&mut json).err();
-        with_field.map_or_else(|| error.to_string(), |error| said(&error))
+        with_field.map_or_else(|| error.to_string(), |error| describe(&error))
     })
 }
 
-/// Reads fields as queries and forms have them, each once, decoded.
+/// Deserializes the fields of a query or a form, each once, decoded.
 ///
 /// # Errors
 /// What is wrong with them.
 pub(super) fn parse_fields<T: DeserializeOwned>(fields: &[u8]) -> Result<T, String> {
     let fields = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(fields));
-    serde_path_to_error::deserialize(fields).map_err(|error| said(&error))
+    serde_path_to_error::deserialize(fields).map_err(|error| describe(&error))
 }
 
-/// What is wrong, and with which field.
-fn said<E: Display>(error: &FieldError<E>) -> String {
+/// Says what is wrong, and with which field.
+fn describe<E: Display>(error: &FieldError<E>) -> String {
     let (field, wrong) = (error.path().to_string(), error.inner().to_string());
     if NO_NUMBER.contains(&&*wrong) {
         format!("`{field}` is not a whole number, or too large or too small")
@@ -44,7 +44,7 @@ fn said<E: Display>(error: &FieldError<E>) -> String {
     }
 }
 
-/// What the standard library says of digits that are no number.
+/// What the standard library says about digits that are no valid number.
 const NO_NUMBER: [&str; 4] = [
     "invalid digit found in string",
     "cannot parse integer from empty string",

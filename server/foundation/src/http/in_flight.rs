@@ -7,20 +7,20 @@ use std::time::Instant;
 use tiny_http::Request;
 use uuid::Uuid;
 
-/// A request whose response is not written yet. Boxed wherever it goes: it is large, and passes through many hands.
+/// A request whose response is not written yet. It is large, and passed on often, so it is always boxed.
 pub(super) struct InFlight {
     pub(super) request: Request,
     /// The address of its peer.
     pub(super) connection: SocketAddr,
     pub(super) arrived: Instant,
-    /// What it is counted by.
+    /// The index of its label in the metrics.
     pub(super) label: usize,
     pub(super) afterwards: Afterwards,
-    /// What it stores, for the log.
+    /// The id of what it stores, for the log.
     pub(super) resource: Option<Uuid>,
 }
 
-/// What becomes of the connection when the response is written.
+/// What happens to the connection after the response.
 #[derive(Default)]
 pub(super) enum Afterwards {
     #[default]
@@ -29,6 +29,6 @@ pub(super) enum Afterwards {
     Close,
     /// Nothing more is served on it, and what its client still sends is read for a while.
     End,
-    /// It leaves HTTP with the response, which this writes.
+    /// It is upgraded to another protocol by this function, which writes the response.
     Upgrade(Box<dyn FnOnce(Request) -> io::Result<()> + Send>),
 }

@@ -1,4 +1,4 @@
-//! The listening socket, and the nudges that keep `tiny_http` from forgetting a connection.
+//! The listening socket, and the nudges: connections to ourselves that keep `tiny_http` from forgetting a client's.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
@@ -12,29 +12,29 @@ use super::{descriptors, sockets};
 /// Connections that the kernel holds ready before they are accepted; it takes the less of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Bytes of replies that the system holds for one connection, of which it counts double for its own records. Left to itself
-/// it would take up to `net.ipv4.tcp_wmem` for each client that does not read. The longest reply to a message fits.
+/// The send buffer of a connection in bytes, which the system doubles for its own use. By default it grows up to
+/// `net.ipv4.tcp_wmem` for each client that does not read. The longest reply to a message fits.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// Nudges that follow an arrival at once: each frees one connection that starves, and there may be more to come.
+/// Nudges right after an arrival: each frees one starving connection, and more connections may follow.
 const FIRST_NUDGES: u64 = 100;
-/// Pause between two of these.
+/// The pause between two of these.
 const PAUSE_IN_BURST: Duration = Duration::from_micros(500);
-/// Pause between two nudges in the time after a burst: some that came in it were no use.
+/// The pause between two nudges after a burst: some nudges during the burst had no effect.
 const PAUSE_BEHIND_BURST: Duration = Duration::from_millis(20);
-/// How long after an arrival nudges go on: as long as `tiny_http` keeps threads, among which connections may starve.
-const UNREST: Duration = Duration::from_secs(5);
-/// Descriptors that nudges on their way may hold.
+/// How long nudges go on after an arrival: as long as `tiny_http` keeps idle threads, because of which connections may starve.
+const NUDGE_PERIOD: Duration = Duration::from_secs(5);
+/// Descriptors that open nudges may hold.
 const OWN_DESCRIPTORS: u64 = 6;
-/// How often it is seen whether connections have arrived unnoticed.
+/// How often it is checked whether connections have arrived unnoticed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long a listener that is to be closed may take to accept what waits.
+/// How long a listener that is being closed may take to accept pending connections.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Nudges before a listener is closed; each takes a fraction of a millisecond.
+/// Nudges before a listener is closed. Each takes a fraction of a millisecond.
 const LAST_NUDGES: usize = 100;
 
-/// Binds and listens. What is set here is inherited by the accepted sockets, which `tiny_http` keeps to itself.
+/// Binds and listens. Accepted sockets, which `tiny_http` does not show, inherit the options that are set here.
 ///
 /// # Errors
 /// As the system says, [`io::ErrorKind::AddrInUse`] among them.
@@ -50,11 +50,11 @@ pub(super) fn listen(
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
-    // A reply must not wait for the acknowledgement of the one before.
+    // A response must not wait for the acknowledgement of the one before (Nagle's algorithm).
     socket.set_tcp_nodelay(true)?;
-    // A connection holds a thread. One that sends nothing, and one that does not read its reply or is gone without a
-    // word, holds it no longer than this. The former ends `accept` as well, and with it the accept loop of tiny_http,
-    // were it not for the nudges: with them, no `accept` waits as long.
+    // A connection holds a thread. If its client sends nothing, does not read the response, or is gone, it holds the thread no
+    // longer than this. The read time-out applies to `accept` as well, and would end the accept loop of tiny_http; because of
+    // the nudges no `accept` waits that long.
     socket.set_read_timeout(Some(idle_timeout))?;
     socket.set_write_timeout(Some(send_timeout))?;
     #[cfg(target_os = "linux")]
@@ -66,16 +66,16 @@ pub(super) fn listen(
     Ok(socket)
 }
 
-/// Opens and drops connections to the port of `listener` when others have arrived, while `goes_on` says so.
+/// Opens and drops connections to the port of `listener` after clients have connected, as long as `goes_on` returns true.
 ///
-/// `tiny_http` 0.12 hands an accepted connection to a pool of threads. It queues the connection when it counts an idle
-/// thread, but a woken thread is counted idle until it runs. In a burst of connections some are thus queued with nobody
-/// left to serve them, until another connection closes (`TaskPool::spawn` in its source). Any further connection, a nudge,
-/// sets this right for one of them: it wakes an idle thread or gets a new one, and that thread then takes from the queue.
+/// `tiny_http` 0.12 passes accepted connections to a pool of threads. It queues a connection if it counts an idle thread, but
+/// a thread that was woken counts as idle until it runs. So in a burst, connections may be queued with no thread left to serve
+/// them, until another connection closes (`TaskPool::spawn` in its source). Any further connection, a nudge, sets this right
+/// for one of them: it wakes an idle thread or starts a new one, which then takes from the queue.
 ///
-/// Nothing tells for certain of an arrival: who waits for the listener to be readable sleeps on if the other thread has
-/// accepted before it looks. But a connection can only starve if there are more connections than before, and so more
-/// descriptors: they are counted now and then.
+/// No signal of an arrival is reliable: the accepting thread may accept a connection before the poll of the listener here sees
+/// it. But a connection can only starve if there are more connections than before, and so more descriptors: these are counted
+/// now and then.
 ///
 /// # Errors
 /// If the listener is not bound.
@@ -83,32 +83,32 @@ pub(super) fn nudge_while(listener: &Socket, goes_on: impl Fn() -> bool) -> io::
     let address = reachable(listener)?;
     let idle_timeout = listener.read_timeout()?.unwrap_or(Duration::MAX);
     let look_interval = LOOK_INTERVAL.min(idle_timeout / 4);
-    let (mut known, mut owed) = (0, 0);
+    let (mut known, mut pending) = (0, 0);
     let (mut last_arrival, mut last_nudge) = (Instant::now(), Instant::now());
     while goes_on() {
-        let is_unrest = last_arrival.elapsed() < UNREST;
-        // Where the system does not tell, there may always be more.
+        let is_recent = last_arrival.elapsed() < NUDGE_PERIOD;
+        // If the system does not tell, there may always be more.
         let open = descriptors::open().unwrap_or(known + 1);
-        if open > known + if is_unrest { OWN_DESCRIPTORS } else { 0 } {
-            // Two each, so there is a nudge for each connection, and one that is no use.
-            owed += open - known;
+        if open > known + if is_recent { OWN_DESCRIPTORS } else { 0 } {
+            // A connection has two descriptors, so this is one nudge more than needed for each.
+            pending += open - known;
             last_arrival = Instant::now();
             known = open;
         }
         known = known.min(open);
         // A nudge in time keeps `accept` from reaching the time-out of its socket.
-        let is_due = owed > 0 || is_unrest || last_nudge.elapsed() >= idle_timeout / 2;
+        let is_due = pending > 0 || is_recent || last_nudge.elapsed() >= idle_timeout / 2;
         if is_due {
             nudge(address);
             last_nudge = Instant::now();
-            std::thread::sleep(if owed > 0 {
+            std::thread::sleep(if pending > 0 {
                 PAUSE_IN_BURST
             } else {
                 PAUSE_BEHIND_BURST
             });
-            owed = owed.saturating_sub(1);
+            pending = pending.saturating_sub(1);
         } else if waits_for_arrival(listener, look_interval) {
-            owed = FIRST_NUDGES;
+            pending = FIRST_NUDGES;
             last_arrival = Instant::now();
         }
     }
@@ -116,37 +116,37 @@ pub(super) fn nudge_while(listener: &Socket, goes_on: impl Fn() -> bool) -> io::
 }
 
 fn nudge(address: SocketAddr) {
-    // Fails while the server stops, or if the system has no more to give to anybody.
+    // Fails while the server stops, or if the system has no resources left.
     if let Ok(nudge) = TcpStream::connect_timeout(&address, PAUSE_BEHIND_BURST) {
-        // Without this, each would leave a port of this machine in TIME_WAIT for a minute.
+        // Otherwise each would leave a local port in TIME_WAIT for a minute.
         let _ = Socket::from(nudge).set_linger(Some(Duration::ZERO));
     }
 }
 
-/// Whether a connection is seen to arrive in this time.
+/// Waits for a connection to arrive, and returns whether one was seen in this time.
 fn waits_for_arrival(listener: &Socket, time: Duration) -> bool {
     let time = Timespec::try_from(time).ok();
     let mut listener = [PollFd::new(listener, PollFlags::IN)];
     poll(&mut listener, time.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
-/// Refuses new connections from now on. Those that were made before are accepted and served first, if that does not take
-/// long, and not beyond `deadline`: otherwise the kernel would reset them.
+/// Closes the listener, so that new connections are refused. Pending ones are accepted and served first, because the kernel would
+/// reset them; for a short time only, and not beyond `deadline`.
 ///
 /// # Errors
 /// As the system says.
 pub(super) fn close(listener: &Socket, deadline: Instant) -> io::Result<()> {
     if let Ok(address) = reachable(listener) {
         let deadline = deadline.min(Instant::now() + ACCEPT_TIMEOUT);
-        // Connections are accepted in the order in which they were made, so when the first of these is served, all
-        // before it are accepted. Each one frees another that starves, as those of `nudge_while` do.
+        // Connections are accepted in order, so when the first nudge is served, all before it are accepted. Each nudge frees one
+        // starving connection, as in `nudge_while`.
         let _all_served = (0..LAST_NUDGES).all(|_| nudge_and_wait(address, deadline).is_ok());
     }
     listener.shutdown(Shutdown::Both)
 }
 
 fn nudge_and_wait(address: SocketAddr, deadline: Instant) -> io::Result<()> {
-    // No time left is an error as well.
+    // A time-out of zero is an error as well.
     let left = || deadline.saturating_duration_since(Instant::now());
     let mut nudge = TcpStream::connect_timeout(&address, left())?;
     nudge.shutdown(Shutdown::Write)?;
@@ -160,7 +160,7 @@ pub(super) fn address(listener: &Socket) -> io::Result<SocketAddr> {
     address.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// The address by which this machine reaches a listener that may be bound to all addresses.
+/// A local address that reaches the listener, which may be bound to all addresses.
 fn reachable(listener: &Socket) -> io::Result<SocketAddr> {
     let mut address = address(listener)?;
     if address.ip().is_unspecified() {

@@ -1,4 +1,4 @@
-//! Clients for whom there is no room.
+//! Refuses clients while there is no room for connections.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -11,13 +11,13 @@ use super::problem::Problem;
 use super::response::{Connection, Response};
 use crate::telemetry::Incident;
 
-/// Most clients that are attended to at once. What exceeds it waits in the kernel's backlog.
+/// Most clients that are attended to at once. More wait in the kernel's backlog.
 const MAX_CLIENTS: usize = 32;
-/// How long one may take to send a request and to read the refusal. With more, those who say nothing would keep others
-/// from theirs for long.
+/// How long a client may take to send a request and to read the refusal. With more, silent clients would hold up others for
+/// long.
 const CLIENT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Answers 503 to whoever connects while connections cannot be served, on one thread and without ever waiting.
+/// Answers new connections with 503, on one thread and without blocking.
 pub(super) struct LoadShedding {
     clients: Vec<Client>,
     incident: Incident,
@@ -37,13 +37,13 @@ impl LoadShedding {
         }
     }
 
-    /// Takes who waits at `listener`, which must not block, and sees to all who were taken.
+    /// Accepts what waits at `listener`, which must be non-blocking, and makes progress with each client.
     pub(super) fn attend(&mut self, listener: &Socket, metrics: &EdgeMetrics) {
         let refusal = Response::from(no_room().with_incident(self.incident));
         let refusal = refusal.render(false, Connection::Close);
         self.clients.retain_mut(|client| client.attend(&refusal));
         while self.clients.len() < MAX_CLIENTS {
-            // Nobody waits, the system has nothing left for now, or the server stops.
+            // No client waits, the system has no descriptor left, or the server stops.
             let Ok((socket, _)) = listener.accept() else {
                 break;
             };
@@ -59,7 +59,7 @@ impl LoadShedding {
     }
 }
 
-/// Tells a client that it cannot be served for now.
+/// The answer if there is no room for a connection.
 pub(super) fn no_room() -> Problem {
     Problem::new(
         503,
@@ -68,8 +68,9 @@ pub(super) fn no_room() -> Problem {
 }
 
 impl Client {
-    /// Whether it is to be attended to again. It is answered once it has sent something, for an answer to nothing
-    /// confuses clients; and then heard to its end, for the kernel takes the answer back if a request stays unread.
+    /// Makes progress, and returns false when the client is done with. It is answered once it has sent something, because an
+    /// answer before a request confuses clients; then the request is read, because the kernel discards the answer if it stays
+    /// unread.
     fn attend(&mut self, refusal: &[u8]) -> bool {
         let mut unread = [0; 4096];
         loop {
@@ -85,7 +86,7 @@ impl Client {
                         return false;
                     }
                 }
-                // However fast it sends, others wait too.
+                // Whatever it still sends, other clients wait.
                 Ok(_) if self.since.elapsed() >= CLIENT_TIMEOUT => return false,
                 Ok(_) => {}
                 Err(error) => {

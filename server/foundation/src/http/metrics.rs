@@ -1,4 +1,4 @@
-//! What the edge counts.
+//! Metrics of the edge.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::telemetry::{Registry, size};
 
-/// Seconds, for what takes from half a millisecond to the time-outs.
+/// Upper bounds in seconds, from half a millisecond to the time-outs.
 const REQUEST_SECONDS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
     10.0, 20.0,
 ];
 
-/// How requests for an endpoint are counted.
+/// The labels of an endpoint's requests.
 #[derive(Clone, Copy)]
 pub(super) struct Label {
     pub(super) method: &'static str,
     pub(super) path: &'static str,
-    /// Statuses that are shown from the beginning.
+    /// Statuses that are shown from the start.
     pub(super) statuses: &'static [u16],
 }
 
@@ -27,15 +27,15 @@ impl Label {
     }
 }
 
-/// What clients see.
+/// All metrics of the edge.
 pub(super) struct EdgeMetrics {
     requests: IntCounterVec,
     by_label: Vec<Counted>,
-    /// Counts responses that nobody took.
+    /// Counts responses that could not be delivered.
     pub(super) undelivered: IntCounter,
-    /// Counts requests that got no response.
+    /// Counts requests without a response.
     pub(super) ignored: IntCounter,
-    /// Counts connections that were not served for want of descriptors or threads.
+    /// Counts connections that were refused for lack of descriptors or threads.
     pub(super) turned_away: IntCounter,
     pub(super) connections_abandoned: IntGauge,
     pub(super) requests_open: IntGauge,
@@ -44,7 +44,7 @@ pub(super) struct EdgeMetrics {
     worker_jobs: IntGaugeVec,
 }
 
-/// What is counted of one endpoint.
+/// The metrics of one endpoint.
 struct Counted {
     label: Label,
     usual: Vec<(u16, IntCounter)>,
@@ -52,7 +52,7 @@ struct Counted {
 }
 
 impl EdgeMetrics {
-    /// Registers all metrics of an edge, whose requests are counted by these labels.
+    /// Registers all metrics, with these labels of requests.
     pub(super) fn new(registry: &Registry, labels: Vec<Label>) -> Self {
         let requests = registry.counters(
             "requests_total",
@@ -114,7 +114,7 @@ impl EdgeMetrics {
         }
     }
 
-    /// A request was answered.
+    /// Counts a request that was answered.
     pub(super) fn answered(&self, label: usize, status: u16, took: Duration) {
         let counted = &self.by_label[label];
         if let Some((_, counter)) = counted.usual.iter().find(|(usual, _)| *usual == status) {

@@ -1,4 +1,4 @@
-//! Takes the requests of a connection one after the other, and keeps an eye on what a connection may still send.
+//! Orders the requests of each connection, and knows on which connections nothing more is served.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Room for so many pipelines is made before they are looked through for empty ones.
+/// The map has at least this capacity before empty pipelines are removed.
 const ROOM: usize = 2048;
 
-/// Most requests of one connection that may wait for their responses. `tiny_http` takes what is sent ahead without end,
-/// and nothing makes it stop.
+/// Most requests of one connection that may wait for their responses. `tiny_http` itself reads requests ahead without limit, and
+/// cannot be stopped.
 const MAX_PIPELINED: usize = 128;
 
-/// How long a connection that was given up counts as such, if that is not said again. It is shut down as soon as its client is
-/// told, and the rest of a refused body read, and this is long enough for all that had arrived by then. A connection is known by the address of its peer alone, so in this time
-/// another one from the same address and port is taken for it.
+/// How long a connection stays given up after the last call of [`Pipelines::give_up`]. It is closed as soon as its client is told
+/// and the rest of a refused body is read, so this is long enough for all requests that had arrived by then. A connection is
+/// known by the address of its peer alone, so for this time a new one from the same address and port is taken for it.
 const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
 
 /// Has the requests of each connection answered one after the other.
 ///
 /// A client may send requests without waiting for responses (pipelining). Then `tiny_http` lets the writer of the second
 /// response block until the first is written. A thread that waited like this could hold up the very response it waits for,
-/// so a request is not begun before the response to the one before it is written; whoever writes that begins it. So whoever
-/// asks for much at once also gets one thing after the other.
+/// so a request is begun when the response to the one before it is written, by the thread that has written it. So a client that
+/// sends much at once is served one request after the other.
 #[derive(Default)]
 pub(super) struct Pipelines {
     by_connection: Mutex<HashMap<SocketAddr, Pipeline>>,
@@ -34,31 +34,30 @@ pub(super) struct Pipelines {
 struct Pipeline {
     /// Requests without a response.
     open: usize,
-    /// One of them is begun.
+    /// Whether one of them is begun.
     is_busy: bool,
-    /// The others, each with what became of the responses before it.
+    /// The others, each with what happened to the responses before it.
     waiting: VecDeque<(Delivery, Work)>,
     /// Since when nothing more is served, for [`GIVEN_UP_FOR`].
     given_up_since: Option<Instant>,
 }
 
-/// Begins a request.
+/// Begins a request that has waited for its turn.
 type Work = Box<dyn FnOnce(Delivery) + Send>;
 
-/// How a connection stands when one of its requests comes.
+/// Whether a connection is still served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionStatus {
     Open,
-    /// Nothing more is to be served on it.
+    /// Nothing more is served on it.
     GivenUp,
 }
 
-/// What became of a response.
+/// Whether a response was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
     Written,
-    /// It was lost together with its connection. A request behind it may have come on a newer one from the same address, or is
-    /// lost with it.
+    /// The connection is broken. The next request may have come on a newer connection from the same address, or is lost as well.
     Lost,
 }
 
@@ -70,8 +69,8 @@ impl Pipeline {
 }
 
 impl Pipelines {
-    /// Takes a request, and tells how its connection stands. None if that was given up and is told so already, or
-    /// cannot be told: then its requests do not even get a response.
+    /// Registers a request, and returns whether its connection is still served. None if the connection is given up and its client
+    /// is being told so, or cannot be told: then the request gets no response at all.
     pub(super) fn enter(&self, connection: SocketAddr, now: Instant) -> Option<ConnectionStatus> {
         let mut by_connection = self.by_connection.lock();
         make_room(&mut by_connection, now);
@@ -87,8 +86,8 @@ impl Pipelines {
         Some(ConnectionStatus::Open)
     }
 
-    /// Begins a request that has entered when the responses to all before it are written, or lost. Requests of a connection
-    /// come from one thread.
+    /// Begins a request that has entered when the responses to all before it are written, or lost. To be called by one thread for
+    /// each connection.
     pub(super) fn in_turn(
         &self,
         connection: SocketAddr,
@@ -129,19 +128,19 @@ impl Pipelines {
         }
     }
 
-    /// Sees to it that from now on nothing more is served on this connection.
+    /// Serves nothing more on this connection.
     pub(super) fn give_up(&self, connection: SocketAddr, now: Instant) {
         let mut by_connection = self.by_connection.lock();
         by_connection.entry(connection).or_default().given_up_since = Some(now);
     }
 
-    /// Requests that were taken, and whose responses are not written yet.
+    /// How many requests are registered whose responses are not written yet.
     pub(super) fn open(&self) -> usize {
         let by_connection = self.by_connection.lock();
         by_connection.values().map(|pipeline| pipeline.open).sum()
     }
 
-    /// Connections that have such requests.
+    /// The connections of these requests.
     pub(super) fn connections(&self) -> Vec<SocketAddr> {
         let by_connection = self.by_connection.lock();
         let open = by_connection
@@ -151,7 +150,7 @@ impl Pipelines {
     }
 }
 
-/// Forgets empty pipelines now and then, for most of their connections are closed, and nothing tells.
+/// Removes empty pipelines when the map is full: most of their connections are closed, which `tiny_http` does not report.
 fn make_room(by_connection: &mut HashMap<SocketAddr, Pipeline>, now: Instant) {
     if by_connection.len() == by_connection.capacity() {
         by_connection.retain(|_, pipeline| pipeline.open > 0 || pipeline.is_given_up(now));

@@ -1,4 +1,4 @@
-//! Problem documents: why a request was not answered with success (RFC 9457).
+//! Problem details: why a request failed (RFC 9457).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::response::{Response, phrase};
 use crate::telemetry::Incident;
 
-/// Why a request failed, as its client is told: what to change, and nothing of the server's inside.
+/// Why a request failed, for its client: what to change, and nothing about the server's internals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename = "about:blank")]
 pub struct Problem {
@@ -47,7 +47,7 @@ impl Problem {
         self
     }
 
-    /// Adds a header. Control characters in `value` are left out.
+    /// Adds a header. Control characters in `value` are removed.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));

@@ -13,7 +13,7 @@ use super::response::Connection;
 /// Bodies up to this many bytes are read by `tiny_http` before it hands a request over.
 const READ_AHEAD: usize = 1024;
 
-/// A target may also name the server, as for a proxy (RFC 9112, section 3.2.2).
+/// The path and the query of a target, which may be in absolute form, as for a proxy (RFC 9112, section 3.2.2).
 pub(super) fn path_and_query(target: &str) -> (&str, &str) {
     let origin_form = match target.split_once("://") {
         Some((_scheme, rest)) if !target.starts_with('/') => {
@@ -29,7 +29,7 @@ pub(super) fn needs_no_waiting(request: &Request, limit: usize) -> bool {
     is_in_memory(request) || request.body_length().is_some_and(|length| length > limit)
 }
 
-/// Whether nothing of the body is still on its way.
+/// Whether the whole body is in memory.
 pub(super) fn is_in_memory(request: &Request) -> bool {
     match request.body_length() {
         Some(0) => true,
@@ -40,8 +40,8 @@ pub(super) fn is_in_memory(request: &Request) -> bool {
     }
 }
 
-/// Reads the body, `limit` bytes at most whatever length is declared, and begins no read after `deadline`. The framing was
-/// checked.
+/// Reads the body, at most `limit` bytes whatever length is declared, and begins no read after `deadline`. To be called after
+/// [`check_framing`].
 pub(super) fn read_body(
     request: &mut Request,
     limit: usize,
@@ -55,8 +55,8 @@ pub(super) fn read_body(
     if declared > limit {
         return Err(too_large(limit));
     }
-    // One more than is allowed, to see that there is more. With `Connection: upgrade` the reader of tiny_http does not
-    // end where the body does.
+    // Of a chunked body one byte more than allowed, to see that it is too large. With `Connection: upgrade` the reader of
+    // tiny_http does not end where the body does.
     let most = if chunked {
         limit.saturating_add(1)
     } else {
@@ -79,8 +79,8 @@ pub(super) fn read_body(
     }
 }
 
-/// A time-out of the connection is for one read alone; a byte now and then would hold the thread for ever.
-/// What is complete is never late.
+/// Reads to the end, with a time limit for the whole: the time-out of the socket is for one read, so a client that sends a byte
+/// now and then would hold the thread for ever. A complete body is never late.
 fn read_in_time(
     mut from: Take<impl Read>,
     into: &mut Vec<u8>,
@@ -118,11 +118,11 @@ fn ended_early() -> Problem {
     )
 }
 
-/// Refuses what `tiny_http` reads in a way of its own, so that it may end elsewhere or be meant for another than others think
-/// (RFC 9112, sections 2.2, 2.3, 3.2 and 6.3).
+/// Refuses requests that `tiny_http` reads differently from others, so that a proxy could see another end or another target (RFC
+/// 9112, sections 2.2, 2.3, 3.2 and 6.3).
 pub(super) fn check_framing(request: &Request) -> Result<(), Problem> {
     let refuse = |detail: &'static str| Err(Problem::new(400, detail));
-    // `parse` would take a sign.
+    // `parse` alone would accept a sign.
     let is_number =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
     if *request.http_version() < HTTPVersion(1, 0) {
@@ -148,7 +148,7 @@ pub(super) fn check_framing(request: &Request) -> Result<(), Problem> {
             refuse("Send either `Content-Length` or `Transfer-Encoding`, not both.")
         }
         (Some(length), None) if !is_number(length) => refuse("`Content-Length` is not a number."),
-        // tiny_http reads the former as chunked, and the latter not.
+        // In HTTP/1.0 tiny_http reads it as chunked; with an upgrade it does not.
         (None, Some(_))
             if *request.http_version() == HTTPVersion(1, 0) || wants_upgrade(request) =>
         {
@@ -166,7 +166,7 @@ pub(super) fn check_framing(request: &Request) -> Result<(), Problem> {
     }
 }
 
-/// Others may take a line feed alone for the end of a header.
+/// Whether a header has no control characters: a proxy may take a single line feed for its end.
 fn is_clean(header: &Header) -> bool {
     let name = header.field.as_str().as_str();
     let value = header.value.as_str();
@@ -182,26 +182,26 @@ fn is_host(value: &str) -> bool {
     };
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
     let fits = port.is_empty() || port.parse::<u16>().is_ok();
-    // The standard of URLs allows a comma, behind which another host may stand.
+    // The URL standard allows a comma, after which another host may stand.
     is_port && fits && (is_usual(host) || !host.contains(',') && url::Host::parse(host).is_ok())
 }
 
-/// Whether it is an IPv4 address or a plain name, for which nothing has to be looked up in tables.
+/// Whether it is an IPv4 address or a plain ASCII name, which need no Unicode tables.
 fn is_usual(host: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-' || byte == b'.';
     host.parse::<Ipv4Addr>().is_ok()
         || (!host.is_empty() && !host.contains("--") && host.bytes().all(is_plain))
 }
 
-/// What a body is.
+/// The type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     Json,
-    /// As HTML's forms send it.
+    /// As HTML forms send it.
     Form,
 }
 
-/// Takes what is declared to be this, or JSON that is not declared to be anything; and neither compressed.
+/// Refuses a body of another type, or with a `Content-Encoding`. Without `Content-Type` it is taken for JSON.
 pub(super) fn check_content(request: &Request, content: Content) -> Result<(), Problem> {
     let mut codings = headers(request, "Content-Encoding").flat_map(|value| value.split(','));
     if codings.any(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
@@ -233,7 +233,7 @@ pub(super) fn check_content(request: &Request, content: Content) -> Result<(), P
     }
 }
 
-/// Reads the value of an `Idempotency-Key`.
+/// Parses the value of an `Idempotency-Key`.
 pub(super) fn parse_key(value: &str) -> Result<Uuid, Problem> {
     let bare = value
         .strip_prefix('"')
@@ -248,7 +248,7 @@ pub(super) fn parse_key(value: &str) -> Result<Uuid, Problem> {
     }
 }
 
-/// What the answer has to say of the connection.
+/// The `Connection` header of the response.
 pub(super) fn connection(request: &Request) -> Connection {
     let asked = header(request, "Connection").map(str::to_ascii_lowercase);
     let asked_for = |word| asked.as_ref().is_some_and(|asked| asked.contains(word));

@@ -14,28 +14,28 @@ use crate::telemetry::Incident;
 
 pub(super) const JSON: &str = "application/json";
 
-/// The statuses without a body, and so without a length of one (RFC 9110, sections 8.6 and 15.4.5).
+/// The statuses without a body, and so without `Content-Length` (RFC 9110, sections 8.6 and 15.4.5).
 const NO_CONTENT: u16 = 204;
 const NOT_MODIFIED: u16 = 304;
 
-/// Bytes of the head of most responses, at most.
+/// The capacity for the head, enough for most responses.
 const USUAL_HEAD: usize = 256;
 
 const NO_FAILURE: &str = "a String takes all that is written to it";
 
-/// What is sent back: any status, any headers, and a body with its `Content-Type` and `Content-Length`.
+/// A response: any status, any headers, and a body with its `Content-Type` and `Content-Length`.
 pub struct Response {
     pub(super) status: u16,
     pub(super) content_type: Cow<'static, str>,
     headers: Vec<(&'static str, Cow<'static, str>)>,
     body: Part,
     pub(super) incident: Option<Incident>,
-    /// Counts the bytes of a blocking handler's response as long as this lives.
+    /// Counts the bytes of a blocking handler's response as unread.
     #[expect(dead_code, reason = "it works by being dropped")]
     held: Option<Held>,
 }
 
-/// A part of a count of bytes, until it is dropped.
+/// Bytes that are subtracted from a count when this is dropped.
 struct Held {
     length: usize,
     unread: Arc<AtomicUsize>,
@@ -47,16 +47,16 @@ impl Drop for Held {
     }
 }
 
-/// A part of a buffer that several responses may share, between two constant strings. As a response it is 200 with JSON.
+/// Part of a buffer that several responses may share, between two constant strings. As a response it is 200 with JSON.
 #[derive(Clone)]
 pub struct Part {
-    /// Stands before the part.
+    /// Written before the part.
     pub before: &'static str,
     /// The buffer.
     pub buffer: Arc<dyn AsRef<[u8]> + Send + Sync>,
-    /// Which of its bytes are shown.
+    /// Which of its bytes are written.
     pub range: Range<usize>,
-    /// Stands behind the part.
+    /// Written after the part.
     pub after: &'static str,
 }
 
@@ -102,7 +102,7 @@ impl Response {
         Self { status, ..self }
     }
 
-    /// Adds a header. Control characters in `value` are left out.
+    /// Adds a header. Control characters in `value` are removed.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         let mut value = value.into();
@@ -113,7 +113,7 @@ impl Response {
         self
     }
 
-    /// Counts its bytes as unread until it is written: here, and in the copy that is written.
+    /// Counts its bytes as unread until it is written; twice, because they are copied to be written.
     pub(super) fn held_by(self, unread: &Arc<AtomicUsize>) -> Self {
         let (length, unread) = (2 * self.length(), Arc::clone(unread));
         unread.fetch_add(length, Ordering::AcqRel);
@@ -139,10 +139,10 @@ impl From<Part> for Response {
     }
 }
 
-/// What the response says of the connection.
+/// The `Connection` header of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Connection {
-    /// Nothing, so HTTP/1.1's default holds.
+    /// None, so that the default of HTTP/1.1 holds.
     Unsaid,
     /// An HTTP/1.0 client asked to keep it.
     KeepAlive,
@@ -162,7 +162,7 @@ impl Response {
         [before.as_bytes(), part, after.as_bytes()]
     }
 
-    /// The whole response in one piece, so that it leaves in one write.
+    /// The whole response as one buffer, so that it is sent by one write.
     pub(super) fn render(&self, head_only: bool, connection: Connection) -> Vec<u8> {
         let mut head = String::with_capacity(USUAL_HEAD);
         let (status, phrase) = (self.status, phrase(self.status));

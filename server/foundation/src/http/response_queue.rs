@@ -1,4 +1,4 @@
-//! Where answers wait to be written, and how they leave.
+//! Writes responses.
 
 use std::io::{self, Write};
 use std::mem;
@@ -19,26 +19,26 @@ use super::request;
 use super::response::{Connection, Response};
 use super::sockets;
 
-/// Characters of a path or a header that are shown.
+/// Most characters of a path or a header in the log.
 const MAX_SHOWN: usize = 128;
 
-/// Where answers wait to be written, and what clients still send of bodies that are not wanted waits to be read.
+/// Responses that wait to be written, and refused bodies that wait to be read.
 pub(super) struct ResponseQueue {
     /// The requests of each connection.
     pub(super) pipelines: Pipelines,
     pub(super) options: HttpArgs,
     pub(super) metrics: Arc<EdgeMetrics>,
-    /// The value of the `Server` header, where a connection leaves HTTP.
+    /// The value of the `Server` header of an upgrade.
     pub(super) program: &'static str,
-    /// Writes answers.
+    /// Writes responses.
     pub(super) repliers: ThreadPool<Answer>,
-    /// Reads what is not wanted. Apart from the others, because the client decides how long it takes.
+    /// Reads refused bodies: a pool of its own, because the client decides how long it takes.
     pub(super) drain: ThreadPool<DrainJob>,
 }
 
 type Answer = (Box<InFlight>, Response);
 
-/// Waits for a client whose body is not wanted.
+/// Reads the rest of a refused body, and closes its connection.
 type DrainJob = Box<dyn FnOnce(&ResponseQueue) + Send>;
 
 impl ResponseQueue {
@@ -74,7 +74,7 @@ impl ResponseQueue {
         })
     }
 
-    /// Sees to it, on a thread of its own, that answers do not wait for a client who does not read.
+    /// Starts a thread which ensures that responses do not wait for a client that does not read.
     pub(super) fn start_relief(self: &Arc<Self>) -> io::Result<()> {
         let this = Arc::clone(self);
         std::thread::Builder::new()
@@ -93,7 +93,7 @@ impl ResponseQueue {
         metrics.set_workers(self.drain.state());
     }
 
-    /// A client that is gone, or does not read in time, is no error of ours.
+    /// Writes a response, and counts and logs it. It is no error of the server if the client is gone, or does not read in time.
     fn deliver(&self, open: Box<InFlight>, answer: &Response) -> Delivery {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
@@ -124,8 +124,8 @@ impl ResponseQueue {
         }
     }
 
-    /// Answers a client whose body may not be read to its end, past `tiny_http`: its `into_writer` and `respond` read that rest
-    /// first, into a buffer of its declared length. All before on this connection is written.
+    /// Answers a request whose body is not read, bypassing `tiny_http`: its `into_writer` and `respond` would read the rest of
+    /// the body first, into a buffer of its declared length. All earlier responses of this connection are written.
     fn write_and_drain(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let connection = open.connection;
         let bytes = answer.render(is_head_only(&open.request), Connection::Close);
@@ -135,7 +135,7 @@ impl ResponseQueue {
         written
     }
 
-    /// `Response` of `tiny_http` would leave in two or more segments, and cannot say `Connection: close`.
+    /// Writes a response by one write: `Response` of `tiny_http` takes two or more, and cannot have `Connection: close`.
     fn write_in_one_piece(
         &self,
         open: Box<InFlight>,
@@ -145,15 +145,15 @@ impl ResponseQueue {
         let bytes = answer.render(is_head_only(&open.request), said);
         let mut writer = open.request.into_writer();
         self.write_all(&mut writer, &bytes).inspect_err(|error| {
-            // A part of it may be written: whatever was written next would be taken for the rest.
+            // Part of it may be written: the client would take the next response for the rest.
             if error.kind() == io::ErrorKind::WouldBlock {
                 self.shut_down(open.connection);
             }
         })
     }
 
-    /// A time-out of the connection is for one write alone; who takes a little now and then would hold the thread for long.
-    /// So none is begun when the time for a response is over, which fails as a write does whose time is over.
+    /// Writes all, with a time limit for the whole: the time-out of the socket is for one write, so a client that reads a little
+    /// now and then would hold the thread for long. Fails like a write that timed out.
     fn write_all(&self, to: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < self.options.send_timeout {
@@ -173,8 +173,7 @@ fn is_head_only(request: &Request) -> bool {
     *request.method() == Method::Head
 }
 
-/// What logs the answer to a request: nothing of the message's text, and nothing of the query. None unless the log is asked
-/// for each request.
+/// A function that logs the response to a request, without body and query. None unless the log level is `debug`.
 fn access_log(open: &InFlight) -> Option<impl FnOnce(&Response, Duration, bool) + use<>> {
     if !tracing::enabled!(Level::DEBUG) {
         return None;
@@ -182,7 +181,7 @@ fn access_log(open: &InFlight) -> Option<impl FnOnce(&Response, Duration, bool) 
     let clip = |text: &str| text.chars().take(MAX_SHOWN).collect::<String>();
     let method = clip(open.request.method().as_str());
     let path = clip(open.request.url().split('?').next().unwrap_or_default());
-    // By which clients and proxies find a request again.
+    // Clients and proxies identify a request by this header.
     let id = request::headers(&open.request, "X-Request-Id").next();
     let fit = |id: &&str| id.len() <= MAX_SHOWN && id.bytes().all(|byte| byte.is_ascii_graphic());
     let request_id = id.filter(fit).map(str::to_owned);

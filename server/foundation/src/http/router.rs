@@ -1,4 +1,4 @@
-//! Endpoints, and which of them a request asks for.
+//! Endpoints, and the router that finds the one for a request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use super::problem::Problem;
 use super::request::path_and_query;
 use super::response::Response;
 
-/// A method on a path, and what answers it.
+/// A method on a path, and its handler.
 pub struct Endpoint<S: 'static> {
     label: Label,
     pub(super) handler: Handler<S>,
 }
 
-/// What answers a request.
+/// The function that answers a request.
 pub enum Handler<S: 'static> {
     /// Runs on the thread that has read the request: the one that receives all requests, one that waited for the body, or one
     /// that wrote the response before it. So it must not block. It may keep the exchange, and answer it later, from any thread.
@@ -25,7 +25,7 @@ pub enum Handler<S: 'static> {
 }
 
 impl<S> Endpoint<S> {
-    /// An endpoint for GET and HEAD. In `path`, a segment `{name}` matches any one segment: see [`Exchange::parameter`].
+    /// An endpoint for GET and HEAD. In `path`, `{name}` matches any one segment: see [`Exchange::parameter`].
     #[must_use]
     pub const fn get(path: &'static str, handler: Handler<S>) -> Self {
         Self::new("GET", path, handler)
@@ -62,8 +62,8 @@ impl<S> Endpoint<S> {
         (self.label.method, self.label.path)
     }
 
-    /// Shows these statuses in the metrics from the beginning, so that an increase from zero is seen. Others are shown once
-    /// they have occurred.
+    /// Shows these statuses in the metrics from the start, so that their first increase is seen. Others are shown once they have
+    /// occurred.
     #[must_use]
     pub const fn with_statuses(mut self, statuses: &'static [u16]) -> Self {
         self.label.statuses = statuses;
@@ -83,23 +83,23 @@ pub(super) enum Target<S: 'static> {
     Metrics,
     Contract,
     Service(&'static Endpoint<S>),
-    /// There is no such path, or no such method on it.
+    /// There is no such path, or not with this method.
     Refused(Problem),
 }
 
 impl<S> Target<S> {
-    /// Whether the service's handler of it may block.
+    /// Whether its handler may block.
     pub(super) fn blocks(&self) -> bool {
         matches!(self, Self::Service(endpoint) if matches!(endpoint.handler, Handler::Blocking(_)))
     }
 }
 
-/// Where a request goes, and what the path says beside.
+/// Where a request goes, with the parameters of its path.
 pub(super) struct Routed<S: 'static> {
     pub(super) target: Target<S>,
-    /// Which of [`labels`] counts it.
+    /// Its index in [`labels`].
     pub(super) label: usize,
-    /// The segments of the path that stand for `{name}`.
+    /// Names and values of the path's parameters, not decoded.
     pub(super) parameters: Vec<(String, String)>,
 }
 
@@ -108,7 +108,7 @@ const READY: &str = "/readyz";
 const METRICS: &str = "/metrics";
 const CONTRACT: &str = "/openapi.json";
 
-/// The last stands for all that is no endpoint.
+/// The last is for requests that match no endpoint.
 const OF_EACH_SERVER: [Label; 5] = [
     label("GET", HEALTH, &[200, 503]),
     label("GET", READY, &[200, 503]),
@@ -125,15 +125,15 @@ const fn label(method: &'static str, path: &'static str, statuses: &'static [u16
     }
 }
 
-/// One for each method on each path; the last stands for all that is no endpoint.
+/// A label for each method on each path; the last is for requests that match no endpoint.
 pub(super) fn labels<S>(endpoints: &[Endpoint<S>]) -> Vec<Label> {
     let of_service = endpoints.iter().map(|endpoint| endpoint.label);
     of_service.chain(OF_EACH_SERVER).collect()
 }
 
-/// Finds the endpoint that a request asks for.
+/// Finds the endpoint of a request.
 pub(super) struct Router<S: 'static> {
-    /// Holds for each path the labels of its methods.
+    /// For each path, the labels of its methods.
     paths: matchit::Router<Vec<usize>>,
     endpoints: &'static [Endpoint<S>],
     /// As [`labels`] gives them.
@@ -142,10 +142,10 @@ pub(super) struct Router<S: 'static> {
 }
 
 impl<S> Router<S> {
-    /// Makes a router of the service's endpoints and of those that each server has.
+    /// A router of the service's endpoints and of those that each server has.
     ///
     /// # Panics
-    /// If a path is no pattern, or two exclude each other: they are constants of the program.
+    /// If a path is not a valid pattern, or two conflict: they are constants of the program.
     pub(super) fn new(endpoints: &'static [Endpoint<S>]) -> Self {
         let labels = labels(endpoints);
         let mut of_path: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -158,7 +158,7 @@ impl<S> Router<S> {
                 .insert(path, labels)
                 .expect("paths are constants that do not exclude each other");
         }
-        // A service without any has those of each server.
+        // A service without endpoints shows those of each server.
         let last = if endpoints.is_empty() {
             labels.len() - 1
         } else {
@@ -174,7 +174,7 @@ impl<S> Router<S> {
         }
     }
 
-    /// Finds what answers `method` on `target`, which may have any form (RFC 9112, section 3.2).
+    /// Finds the handler of `method` on `target`, which may have any form (RFC 9112, section 3.2).
     pub(super) fn route(&self, method: &str, target: &str) -> Routed<S> {
         let refused = |problem| Routed {
             target: Target::Refused(problem),

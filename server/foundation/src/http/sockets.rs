@@ -1,4 +1,4 @@
-//! Shuts down and duplicates connections, whose sockets `tiny_http` keeps to itself.
+//! Shuts down and duplicates connections, whose sockets `tiny_http` does not show.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -16,10 +16,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::descriptors;
 
-/// Descriptors that are looked at where the system sets no limit.
+/// Most descriptors that are searched, if the system sets no limit.
 const MAX_DESCRIPTORS: RawFd = 1 << 20;
 
-/// Whether this process listens on several addresses at a time, so that one peer may have a connection with each of them.
+/// Whether this process listens on several addresses, so that one peer may have a connection to each of them.
 static HAS_SEVERAL_ADDRESSES: AtomicBool = AtomicBool::new(false);
 
 /// To be called before connections to this address are accepted.
@@ -29,15 +29,15 @@ pub(super) fn listens_on(address: SocketAddr) {
     }
 }
 
-/// Ends the connection with `peer`, whoever still holds it. With [`Shutdown::Write`] nothing that is written to it from now
-/// on is sent; with [`Shutdown::Both`] who reads from it soon finds its end as well.
+/// Shuts down the connection with `peer`. With [`Shutdown::Write`] nothing that is written to it from now on is sent; with
+/// [`Shutdown::Both`] a read from it finds its end as well.
 ///
-/// To be called by whoever holds the reader or the writer of that connection: while one of them is held, no other
-/// connection has this peer, but for one with another address of this machine: then neither is found. A socket whose
-/// connection was reset already has no peer, and is not found.
+/// To be called only while the reader or the writer of that connection is held: then no other connection has this peer, unless
+/// it is with another address of this machine: then neither is found. A socket whose connection was reset has no peer, and is
+/// not found.
 pub(super) fn shut_down(peer: SocketAddr, how: Shutdown) {
     if let Some(descriptor) = find(peer) {
-        // Fails if the peer was faster.
+        // Fails if the peer has closed it meanwhile.
         let _ = shutdown(descriptor, how);
     }
 }
@@ -48,7 +48,7 @@ pub(super) fn shut_down(peer: SocketAddr, how: Shutdown) {
 /// If the connection was reset, or the process has no descriptor left.
 pub(super) fn duplicate(peer: SocketAddr) -> io::Result<TcpStream> {
     let descriptor = find(peer).ok_or(io::ErrorKind::NotConnected)?;
-    // A descriptor that is known by its number alone is duplicated without `unsafe` only by sending it to oneself.
+    // Without `unsafe`, a descriptor that is known only by its number can be duplicated by sending it to oneself.
     let (near, far) = UnixStream::pair()?;
     let (byte, rights) = (
         [IoSlice::new(&[0])],
@@ -65,14 +65,14 @@ pub(super) fn duplicate(peer: SocketAddr) -> io::Result<TcpStream> {
         _ => None,
     });
     let duplicate = descriptors.next().and_then(|mut sent| sent.next());
-    // The system leaves it out where no descriptor is free.
+    // The system leaves it out if no descriptor is free.
     Ok(duplicate.ok_or(Errno::EMFILE)?.into())
 }
 
 /// The number of a descriptor of the connection with `peer`.
 fn find(peer: SocketAddr) -> Option<RawFd> {
-    // Not by counting those that are open: others are opened meanwhile. Without a descriptor that is free the table's size
-    // cannot be read. The newest are most often the highest.
+    // The number of open descriptors is no bound, because others are opened and closed meanwhile. Without a free descriptor the
+    // table's size cannot be read. Searched from the end, because the newest most often have the highest numbers.
     let end = descriptors::table_size()
         .or_else(descriptors::most)
         .and_then(|end| RawFd::try_from(end).ok())
@@ -85,13 +85,13 @@ fn find(peer: SocketAddr) -> Option<RawFd> {
     if !HAS_SEVERAL_ADDRESSES.load(Ordering::Relaxed) {
         return Some(newest);
     }
-    // `tiny_http` does not tell which address of this machine a connection is with.
+    // `tiny_http` does not tell the local address of a connection.
     let local = |descriptor| getsockname::<SockaddrStorage>(descriptor).ok();
     let address = local(newest);
     found.all(|other| local(other) == address).then_some(newest)
 }
 
-/// Whether this is the number of a descriptor of the listener at `address`. Connections that it accepted have a peer.
+/// Whether this is a descriptor of the listener at `address`, and not of a connection that it accepted, which has a peer.
 pub(super) fn is_listener(descriptor: RawFd, address: SocketAddr) -> bool {
     getsockname::<SockaddrStorage>(descriptor).is_ok_and(|local| as_std(&local) == Some(address))
         && getpeername::<SockaddrStorage>(descriptor).is_err()

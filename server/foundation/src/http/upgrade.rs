@@ -1,4 +1,4 @@
-//! Connections that go on as something else than HTTP (RFC 9110, section 7.8).
+//! Connections that are upgraded from HTTP to another protocol (RFC 9110, section 7.8).
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,19 +7,19 @@ use tiny_http::{Header, ReadWrite, Request};
 
 use super::sockets;
 
-/// The status of an answer after which the connection leaves HTTP (RFC 9110, section 15.2.2).
+/// The status of the response to an upgrade (RFC 9110, section 15.2.2).
 pub(super) const SWITCHING_PROTOCOLS: u16 = 101;
 
-/// A connection that has left HTTP. It blocks, and has the time-outs of the edge, until its owner changes that; it is shut
-/// down when it is dropped. Until then it holds three descriptors, and a thread of `tiny_http` that sleeps.
+/// An upgraded connection. It is blocking and has the time-outs of the edge until its owner changes that, and is shut down when
+/// it is dropped. Until then it holds three descriptors, and a sleeping thread of `tiny_http`.
 pub struct Upgraded {
     stream: TcpStream,
-    /// Reads first what came behind the head of the request. Shuts the connection down when it is dropped.
+    /// Reads first what came right after the request. Shuts down the connection when it is dropped.
     reader: Box<dyn ReadWrite + Send>,
 }
 
 impl Upgraded {
-    /// Answers, and takes the connection out of the hands of `tiny_http`, which gives only one object to read and write.
+    /// Answers, and takes the connection over from `tiny_http`, which gives only one object to read and write.
     ///
     /// # Errors
     /// If the client is gone, or the process has no descriptor left.
@@ -39,7 +39,7 @@ impl Upgraded {
         Ok(Self { stream, reader })
     }
 
-    /// The connection, for its settings. Who reads from it misses what has been read already.
+    /// The socket, for its options. A read from it would miss what is buffered already.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
         &self.stream
