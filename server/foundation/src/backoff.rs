@@ -1,8 +1,8 @@
-//! Pauses between tries that grow up to a bound.
+//! Pauses between attempts: exponential backoff with jitter.
 
 use std::time::Duration;
 
-/// Pauses that double from the first one up to the longest.
+/// Pauses that double from the first up to the longest.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     /// The longest that the first pause may take.
@@ -12,8 +12,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The pause after so many pauses before it: between a half and the whole of its length, at random, so that replicas
-    /// that failed together do not come back together.
+    /// The pause after so many earlier ones: between half and all of its length, at random, so that replicas that fail together
+    /// do not retry together.
     #[must_use]
     pub fn pause(&self, pauses_before: u32) -> Duration {
         (self.first * 2_u32.saturating_pow(pauses_before.min(16)))

@@ -1,4 +1,4 @@
-//! Options that every server has, and how all options are read: from flags, else from the environment.
+//! Options of every server, and how options are read: from flags, else from the environment.
 
 use std::env;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::values::at_least_two_seconds;
 
 pub use crate::values::{at_least_one, duration};
 
-/// All options that every server has: those of a server that has no others.
+/// The options of every server; also those of a server without others.
 #[derive(Debug, Clone, Parser)]
 #[command(about = None)]
 pub struct ServerArgs {
@@ -97,11 +97,11 @@ pub struct LogArgs {
     pub log_format: LogFormat,
 }
 
-/// Reads the options of a program; ends it where they are wrong, or where `--help` is asked for.
+/// Parses the options of a program. Ends it if they are wrong, or after `--help`.
 ///
-/// Each option that names no variable of its own is also read from the variable `PREFIX_OPTION`: `--log-level` of the
-/// messenger from `MESSENGER_LOG_LEVEL`. The options of subcommands likewise. A variable that is empty counts as unset, as a
-/// compose file makes one of `${VAR:-}`.
+/// Each option without a variable of its own is also read from the variable `PREFIX_OPTION`: `--log-level` of the messenger from
+/// `MESSENGER_LOG_LEVEL`; options of subcommands as well. An empty variable counts as unset, because `${VAR:-}` in a compose file
+/// makes one.
 #[must_use]
 pub fn parse<C: Parser>(prefix: &str) -> C {
     let mut command = with_variables(C::command(), prefix);
@@ -126,7 +126,7 @@ fn with_variables(command: Command, prefix: &str) -> Command {
     })
 }
 
-/// Reads a level of the log by its name.
+/// Parses a log level by its name.
 fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
         .map(|name| name.parse().expect("these are its names"))

@@ -1,16 +1,16 @@
-//! A durable queue in the service's own database: no broker beside it.
+//! A durable job queue in the service's own database, without a broker.
 //!
-//! * A job is enqueued in the caller's transaction, so that it appears together with what it is about, or not at all.
-//! * It is claimed for a time, its lease. A worker prolongs the leases of what it holds; what a worker that died held is
-//!   claimed by another when the lease is over.
-//! * It ends in the transaction that writes its result. Each claim has a number, the attempt, which is compared there: a
-//!   worker that has lost its lease cannot write, so a result is written once.
-//! * What fails is tried again after a pause that grows, and ends after so many attempts with the last cause.
+//! * A job is enqueued in the caller's transaction, so that it is stored together with the data it belongs to, or not at all.
+//! * A worker claims a job for a time, its lease, and prolongs the lease while it works. If the worker dies, another claims the
+//!   job when the lease is over.
+//! * A job ends in the transaction that writes its result. Each claim has a number, the attempt, which is compared there, so a
+//!   worker that has lost its lease cannot write, and a result is written once.
+//! * A failed job is tried again after growing pauses. After the last attempt it fails for good, with the last cause.
 //!
-//! All times are the database's: the clocks of the workers do not matter.
+//! All times are the database's, so the clocks of workers do not matter.
 //!
-//! One thread of each worker, the queue thread, says all that is said to the database: it ends what is done and claims anew
-//! in one short transaction, whatever the number of jobs in it. The work is done by others meanwhile.
+//! One thread of each worker, the queue thread, does all that needs the database: it ends finished jobs and claims new ones in
+//! one short transaction, whatever their number. Other threads do the work meanwhile.
 
 mod sql;
 mod queue_thread;
@@ -36,24 +36,24 @@ use queue_thread::QueueThread;
 
 pub use sql::{CHECK_WRITABLE, TABLE, cancel, enqueue};
 
-/// A job that is claimed.
+/// A claimed job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// What it was enqueued as.
+    /// The id with which it was enqueued.
     pub id: Uuid,
-    /// What it was enqueued with.
+    /// The payload with which it was enqueued.
     pub payload: Vec<u8>,
-    /// Which claim of it this is, from 1 on.
+    /// The number of this claim, from 1.
     pub attempt: u32,
     /// When it was enqueued.
     pub enqueued_at: DateTime<Utc>,
     /// When this claim was made.
     pub claimed_at: DateTime<Utc>,
-    /// Why the attempt before failed.
+    /// Why the previous attempt failed.
     pub last_error: Option<String>,
 }
 
-/// One claim of a job: its id, and the attempt.
+/// A claim of a job: its id, and the attempt.
 type Claim = (Uuid, u32);
 
 impl Job {
@@ -62,7 +62,7 @@ impl Job {
     }
 }
 
-/// Why work gave no outcome.
+/// Why work has no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkError {
     /// Another attempt may succeed.
@@ -73,31 +73,31 @@ pub enum WorkError {
     Fatal(String),
 }
 
-/// What is done with the jobs of a queue.
+/// Handles the jobs of a queue.
 pub trait Handler: Send + Sync + 'static {
-    /// What the work gives, for [`Self::complete`].
+    /// The result of the work, for [`Self::complete`].
     type Outcome: Send + 'static;
 
-    /// Does the work, outside of any transaction, on one of several threads. It may be done again: by another worker, after
-    /// this one has died or has lost its lease.
+    /// Does the work, outside of any transaction, on one of several threads. It may be done again by another worker, if this one
+    /// dies or loses its lease.
     ///
     /// # Errors
     /// [`WorkError`]
     fn work(&self, job: &Job) -> Result<Self::Outcome, WorkError>;
 
-    /// Writes outcomes, in the transaction that ends these jobs. All of them are held by this worker.
+    /// Writes outcomes, in the transaction that ends these jobs. This worker holds all of them.
     ///
     /// # Errors
-    /// As the database says. Then nothing of the transaction stays, and each job is ended by itself; one that fails so is
-    /// tried again like one whose work has failed.
+    /// As the database says. Then the transaction is rolled back, and each job is ended by itself; one that fails again is
+    /// retried like one whose work has failed.
     fn complete(
         &self,
         transaction: &mut Conn,
         done: &[(&Job, &Self::Outcome)],
     ) -> Result<(), DatabaseError>;
 
-    /// Writes that a job has failed for good, in the transaction that ends it. Where those who worked on it died, the job is
-    /// as it was for the last of them.
+    /// Writes that a job has failed for good, in the transaction that ends it. If all workers died that had it, `job` is as the
+    /// last of them had claimed it.
     ///
     /// # Errors
     /// As [`Self::complete`].
@@ -107,12 +107,12 @@ pub trait Handler: Send + Sync + 'static {
 /// Limits of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerLimits {
-    /// Threads that work.
+    /// Threads that do the work.
     pub threads: usize,
-    /// Most jobs that are held at a time: those beyond the number of threads wait for one here, and no other worker gets
-    /// them. Work that takes long wants no more than the threads.
+    /// Most jobs that are claimed at a time. Those beyond the number of threads wait here, where no other worker gets them, so
+    /// for long work it should be the number of threads.
     pub claims: usize,
-    /// How long a claim holds without being prolonged, which is done at least three times in it.
+    /// How long a claim lasts without being prolonged, which is done at least three times in it.
     pub lease: Duration,
     /// Most attempts.
     pub max_attempts: u32,
@@ -121,7 +121,7 @@ pub struct WorkerLimits {
 }
 
 impl WorkerLimits {
-    /// So many threads, each with one job; leases of 15 s, five attempts, and pauses of 1 s to a minute between them.
+    /// So many threads with one job each; leases of 15 s, five attempts, and pauses of 1 s to a minute between them.
     #[must_use]
     pub const fn threads(threads: usize) -> Self {
         Self {
@@ -137,10 +137,10 @@ impl WorkerLimits {
     }
 }
 
-/// How work ended.
+/// A job with the result of its work.
 type Done<O> = (Job, Result<O, WorkError>);
 
-/// Claims the jobs of a queue and works on them, until [`Worker::finish`].
+/// Claims and handles the jobs of a queue, until [`Worker::finish`].
 pub struct Worker {
     stop: Sender<Instant>,
     queue_thread: JoinHandle<()>,
@@ -186,9 +186,9 @@ impl Worker {
             session: None,
             held: HashSet::new(),
             done: Vec::new(),
-            dry_turns: 0,
+            empty_polls: 0,
             failures: 0,
-            look_at: now,
+            poll_at: now,
             prolong_at: now,
             measure_at: now,
             deadline: None,
@@ -200,13 +200,13 @@ impl Worker {
         })
     }
 
-    /// Claims nothing more, gives back what is not begun, and waits for what is; at the deadline that is given back too. What
-    /// is given back has spent no attempt.
+    /// Claims no more jobs, releases those that are not begun, and waits for the others; at the deadline releases these too. A
+    /// released job has not used up an attempt.
     pub fn finish(self, deadline: Instant) {
         let _ended_before = self.stop.send(deadline);
         let _panicked = self.queue_thread.join();
         for thread in self.threads {
-            // The others hold on to work whose time is over; the process ends all the same.
+            // Other threads still work, although their time is over. The process ends all the same.
             if thread.is_finished() || Instant::now() < deadline {
                 let _panicked = thread.join();
             }
@@ -218,7 +218,7 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHa
     std::thread::Builder::new().name(name).spawn(run)
 }
 
-/// Works on one job after the other, until there are no more.
+/// Does the work of one job after the other, until the channel is closed.
 fn work<H: Handler>(
     handler: &H,
     jobs: &Receiver<Job>,

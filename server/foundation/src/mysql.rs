@@ -1,4 +1,4 @@
-//! The database: its hosts, connections that are all set up alike, and what its errors mean.
+//! The database: its hosts, its connections, which are all set up alike, and its errors.
 //!
 //! Every statement is understood by MySQL and by MariaDB.
 

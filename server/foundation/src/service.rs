@@ -1,4 +1,4 @@
-//! The life of a server's process: listen, signals, serve, finish, exit status.
+//! The life cycle of a server's process: listen, signals, serve, finish, exit status.
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::mysql::SetupError;
 use crate::telemetry::{self, Program, Registry};
 
 const FAILED: u8 = 1;
-/// An option is wrong: clap ends with the same.
+/// An option is wrong; clap uses the same status.
 const MISCONFIGURED: u8 = 2;
 /// The port belongs to another process.
 const ADDRESS_TAKEN: u8 = 3;
@@ -50,8 +50,8 @@ impl From<SetupError> for Failure {
     }
 }
 
-/// All that a server does: begins to log, serves what `start` gives, until SIGTERM or SIGINT, and ends with the exit status
-/// that says how that went. A failure is logged.
+/// Runs a server: begins to log, serves the service that `start` returns until SIGTERM or SIGINT, and returns the exit status. A
+/// failure is logged.
 #[must_use]
 pub fn main<S: Service>(
     program: Program,
@@ -68,7 +68,7 @@ pub fn main<S: Service>(
     }
 }
 
-/// As [`main`], for a program that has options of its own, and logs by itself.
+/// Like [`main`], for a program that begins to log by itself.
 ///
 /// # Errors
 /// Why it ended.
@@ -77,7 +77,7 @@ pub fn serve<S: Service>(
     options: HttpArgs,
     start: impl FnOnce(&Registry) -> Result<S, Failure>,
 ) -> Result<(), Failure> {
-    // Two descriptors a connection; the usual soft limit of 1,024 is soon reached.
+    // A connection takes two descriptors, so the usual soft limit of 1,024 is soon reached.
     http::claim_descriptors();
     let registry = Registry::new(program);
     let address = options.listen;
@@ -85,7 +85,7 @@ pub fn serve<S: Service>(
         tracing::warn!(%address, "open to the network: whoever reaches it can use it");
     }
     let service = start(&registry)?;
-    // Not before: until here a signal ends the process at once, and clients are refused and do not wait.
+    // Not before: until here a signal ends the process at once, and clients are refused instead of waiting.
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(Failure::of("cannot listen to signals"))?;
     let edge = Edge::listen(options, registry, service).map_err(|error| Failure {

@@ -1,4 +1,4 @@
-//! What a server tells of itself: lines of a log, incidents, metrics.
+//! Telemetry: the log, incidents, metrics.
 
 mod incident;
 mod log;

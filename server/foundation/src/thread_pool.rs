@@ -10,21 +10,21 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::telemetry::Reporter;
 
-/// Threads that are kept although there is no work for them. More than these only cost memory, and starting one again
-/// takes little against the wait of a client for whom so many are needed.
+/// Most idle threads that are kept. More would only cost memory, and starting a thread takes little time compared with the work
+/// for which so many are needed.
 const MAX_IDLE: usize = 16;
 
-/// How long jobs may wait for a thread that turns out to be blocked, before another is set to work.
+/// How long jobs may wait for a thread that turns out to be blocked, before another is woken or started.
 const RELIEF_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A pool of named threads that all do the same with each job. Threads are started when there is work for them, up to
-/// a maximum, end when there is not, and are joined by [`ThreadPool::join`].
+/// A pool of named threads that handle jobs. Threads are started when there are jobs for them, up to a maximum, and end when
+/// there are none; [`ThreadPool::join`] joins them.
 pub struct ThreadPool<J> {
     shared: Arc<Shared<J>>,
     name: &'static str,
     max_threads: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Rate-limits the line on threads that cannot be started.
+    /// Rate-limits the log line about threads that cannot be started.
     failures: Reporter,
 }
 
@@ -38,16 +38,16 @@ struct Shared<J> {
 
 struct State<J> {
     jobs: VecDeque<J>,
-    /// Threads that wait, or were woken and do not run yet.
+    /// Threads that wait, or were woken but do not run yet.
     idle: usize,
     closed: bool,
 }
 
-/// Whether the system grants so many more threads.
+/// Whether the system grants so many more threads: starts them all.
 pub(crate) fn can_start(threads: usize) -> bool {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
-        // So that all are there at the same time.
+        // The lock makes all of them exist at the same time.
         let _closed = gate.lock();
         (0..threads).all(|_| {
             let thread = std::thread::Builder::new();
@@ -88,12 +88,12 @@ impl<J: Send + 'static> ThreadPool<J> {
         self.submit_all([job]);
     }
 
-    /// Queues several jobs, in order, and wakes one thread for them all: a thread that is awake takes the next job for
-    /// much less than it costs to wake another one. [`ThreadPool::keep_relieved`] helps where a job turns out to block.
+    /// Queues several jobs, in order, and wakes one thread for all of them: to take the next job costs a running thread much less
+    /// than waking another one. If a job turns out to block, [`ThreadPool::keep_relieved`] wakes others.
     pub fn submit_all(&self, jobs: impl IntoIterator<Item = J>) {
         let mut state = self.shared.state.lock();
         state.jobs.extend(jobs);
-        // One waits for the thread that is woken now.
+        // One of them is for the thread that is woken now.
         let others_wait = state.jobs.len() > 1;
         drop(state);
         if others_wait {
@@ -102,7 +102,7 @@ impl<J: Send + 'static> ThreadPool<J> {
         self.wake_or_start();
     }
 
-    /// Sets another thread to work now and then while jobs wait, until [`ThreadPool::join`]. Sleeps while there are none.
+    /// Wakes or starts another thread now and then while jobs wait, until [`ThreadPool::join`]. Sleeps while there are none.
     pub fn keep_relieved(&self) {
         let mut state = self.shared.state.lock();
         while !state.closed {
@@ -125,7 +125,7 @@ impl<J: Send + 'static> ThreadPool<J> {
     }
 
     fn wake_or_start(&self) {
-        // A thread that this wakes does not wait from here on, however long it takes to run: the next call wakes another.
+        // A thread that is notified no longer counts as waiting, even before it runs: the next call notifies another.
         if self.shared.work.notify_one() {
             return;
         }
@@ -148,14 +148,14 @@ impl<J: Send + 'static> ThreadPool<J> {
         }
     }
 
-    /// Lets the threads finish all queued jobs and waits for their end.
+    /// Waits until the threads have finished all queued jobs and ended.
     pub fn join(&self) {
         self.shared.state.lock().closed = true;
         self.shared.work.notify_all();
         self.shared.backlog.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
-            // A thread cannot panic: each job is caught.
+            // A thread cannot panic: panics of jobs are caught.
             let _ = thread.join();
         }
     }

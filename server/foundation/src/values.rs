@@ -1,11 +1,11 @@
-//! Values of options, read.
+//! Parsers for the values of options.
 
 use std::time::Duration;
 
-/// More would mean for ever, and cannot be added to every point in time.
+/// More would mean for ever, and may overflow when it is added to a point in time.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads a time like `10s`, more than none and a day at most.
+/// Parses a time like `10s`, more than zero and at most a day.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -18,7 +18,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a time like `10s`, two seconds at least.
+/// Parses a time like `10s`, at least two seconds.
 pub(crate) fn at_least_two_seconds(text: &str) -> Result<Duration, String> {
     // The database counts the wait for a lock in whole seconds.
     duration(text).and_then(|duration| match duration {
@@ -27,7 +27,7 @@ pub(crate) fn at_least_two_seconds(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// Reads a number that is not zero.
+/// Parses a number greater than zero.
 ///
 /// # Errors
 /// What is wrong with it.

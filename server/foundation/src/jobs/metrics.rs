@@ -1,10 +1,10 @@
-//! What is counted and timed of a queue.
+//! Metrics of a queue.
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::telemetry::Registry;
 
-/// Upper bounds in seconds, for work, and for waiting for it.
+/// Upper bounds in seconds, for the work and for the wait before it.
 const SECONDS: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];

@@ -1,4 +1,4 @@
-//! The queue thread: says to the database what is said of jobs.
+//! The queue thread: claims jobs, and ends them.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,13 +17,13 @@ use crate::backoff::Backoff;
 use crate::mysql::{Access, Database, DatabaseError, PoolMetrics, Recovery, Session, transaction};
 use crate::telemetry::{Incident, size};
 
-/// The pauses between questions while there are no jobs. Each question is one read of an index.
-const DRY: Backoff = Backoff {
+/// The pauses between polls while there are no jobs. A poll is one read of an index.
+const IDLE_PAUSES: Backoff = Backoff {
     first: Duration::from_millis(2),
     longest: Duration::from_millis(100),
 };
-/// The pauses between tries while the database does not do what is asked.
-const AWAY: Backoff = Backoff {
+/// The pauses between attempts while the database fails.
+const FAILURE_PAUSES: Backoff = Backoff {
     first: Duration::from_millis(50),
     longest: Duration::from_secs(1),
 };
@@ -39,29 +39,29 @@ pub(super) struct QueueThread<H: Handler> {
     pub(super) limits: WorkerLimits,
     pub(super) handler: Arc<H>,
     pub(super) to_work: Sender<Job>,
-    /// The other end of `to_work`.
+    /// The receiving end of `to_work`.
     pub(super) not_begun: Receiver<Job>,
     pub(super) results: Receiver<Done<H::Outcome>>,
     pub(super) stops: Receiver<Instant>,
     pub(super) metrics: JobMetrics,
     pub(super) session: Option<Session>,
-    /// What is claimed and not ended.
+    /// Claims of jobs that have not ended.
     pub(super) held: HashSet<Claim>,
-    /// What ended and is not written yet.
+    /// Jobs whose work is done, and whose results are not written yet.
     pub(super) done: Vec<Done<H::Outcome>>,
-    /// Turns in a row that found nothing to claim.
-    pub(super) dry_turns: u32,
-    /// Turns in a row that failed.
+    /// How many polls in a row found no job.
+    pub(super) empty_polls: u32,
+    /// How many turns in a row failed.
     pub(super) failures: u32,
-    pub(super) look_at: Instant,
+    pub(super) poll_at: Instant,
     pub(super) prolong_at: Instant,
     pub(super) measure_at: Instant,
-    /// Set when it is to stop: when that must be over.
+    /// The deadline of a stop; none before.
     pub(super) deadline: Option<Instant>,
 }
 
 impl<H: Handler> QueueThread<H> {
-    /// Works until it is stopped and holds nothing any more, or its time is over.
+    /// Runs until it is stopped and all claimed jobs have ended, or until its deadline.
     pub(super) fn run(mut self) {
         loop {
             self.connections.set_connections(1, 1);
@@ -81,7 +81,7 @@ impl<H: Handler> QueueThread<H> {
                 }
                 Ok(Err(error)) => error,
                 Err(_logged) => {
-                    // Most likely while one of them was written, which would panic again.
+                    // Most likely the panic came from writing one of these results, and would come again.
                     for (_job, result) in &mut self.done {
                         let panicked = "the outcome could not be written: that panicked";
                         *result = Err(WorkError::Retry(panicked.to_owned()));
@@ -93,16 +93,16 @@ impl<H: Handler> QueueThread<H> {
             if let Some(session) = self.session.take() {
                 session.give_up();
             }
-            self.look_at = Instant::now() + AWAY.pause(self.failures);
+            self.poll_at = Instant::now() + FAILURE_PAUSES.pause(self.failures);
             self.failures += 1;
         }
     }
 
-    /// Waits until there is something to say.
+    /// Waits until there is something to do.
     fn wait(&mut self) {
-        let deadline = self.deadline.unwrap_or(self.look_at);
-        let until = deadline.min(self.look_at);
-        // What failed is tried again after its pause, whatever else is due or comes meanwhile.
+        let deadline = self.deadline.unwrap_or(self.poll_at);
+        let until = deadline.min(self.poll_at);
+        // After a failure it waits for the whole pause, whatever else is due or comes meanwhile.
         if self.failures > 0 {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
         } else if self.done.is_empty() {
@@ -125,13 +125,13 @@ impl<H: Handler> QueueThread<H> {
         self.release(&not_begun);
     }
 
-    /// One conversation with the database.
+    /// One turn: prolongs leases, ends jobs and claims others, as far as this is due.
     fn turn(&mut self) -> Result<(), String> {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => self.connect()?,
         };
-        let turn = self.talk(&mut session);
+        let turn = self.turn_on(&mut session);
         self.session = Some(session);
         turn.map_err(|error| error.to_string())
     }
@@ -139,7 +139,7 @@ impl<H: Handler> QueueThread<H> {
     fn connect(&self) -> Result<Session, String> {
         let session = self.database.connect(&self.connections);
         let mut session = session.map_err(|no_primary| no_primary.to_string())?;
-        // A process that freezes in the midst of a transaction keeps its locks for no longer.
+        // A process that freezes within a transaction keeps its locks no longer than this.
         let timeout = self.database.timeouts().wait_timeout_seconds();
         session
             .query_drop(format!("SET SESSION wait_timeout = {timeout}"))
@@ -147,7 +147,7 @@ impl<H: Handler> QueueThread<H> {
         Ok(session)
     }
 
-    fn talk(&mut self, connection: &mut Conn) -> Result<(), DatabaseError> {
+    fn turn_on(&mut self, connection: &mut Conn) -> Result<(), DatabaseError> {
         let now = Instant::now();
         if now >= self.prolong_at {
             self.prolong(connection)?;
@@ -162,13 +162,13 @@ impl<H: Handler> QueueThread<H> {
             Some(_) => 0,
             None => self.limits.claims - self.held.len() + self.done.len(),
         };
-        let looks = now >= self.look_at;
-        if !self.done.is_empty() || (room > 0 && looks && sql::is_due(connection, self.queue)?) {
+        let polls = now >= self.poll_at;
+        if !self.done.is_empty() || (room > 0 && polls && sql::is_due(connection, self.queue)?) {
             self.end_and_claim(connection, room)?;
-        } else if looks {
-            self.dry_turns += 1;
+        } else if polls {
+            self.empty_polls += 1;
         }
-        self.look_at = Instant::now() + DRY.pause(self.dry_turns);
+        self.poll_at = Instant::now() + IDLE_PAUSES.pause(self.empty_polls);
         Ok(())
     }
 
@@ -183,13 +183,13 @@ impl<H: Handler> QueueThread<H> {
                 );
             }
         }
-        // Not as long as the database takes a connection that says nothing for lost.
+        // Before the database closes the connection because it is idle.
         let keep_alive = self.database.timeouts().keep_alive();
         self.prolong_at = Instant::now() + keep_alive.min(self.limits.lease / PROLONGATIONS);
         Ok(())
     }
 
-    /// Ends what is done, and claims up to `room` jobs, in one transaction.
+    /// Ends jobs that are done, and claims up to `room` others, in one transaction.
     fn end_and_claim(&mut self, connection: &mut Conn, room: usize) -> Result<(), DatabaseError> {
         let done = transaction(connection, |transaction| {
             let ended = self.end(transaction, &self.done)?;
@@ -199,7 +199,7 @@ impl<H: Handler> QueueThread<H> {
         let (ended, claimed) = match done {
             Ok(done) => done,
             Err(error) if error.recovery() == Recovery::TryAgain => return Ok(()),
-            // Which one the database refuses is seen when each is ended by itself.
+            // Ending each by itself shows which one the database refuses.
             Err(error) if is_refusal(&error) && !self.done.is_empty() => {
                 return self.end_singly(connection);
             }
@@ -209,8 +209,8 @@ impl<H: Handler> QueueThread<H> {
         for (job, _result) in self.done.drain(..) {
             self.held.remove(&job.claim());
         }
-        self.dry_turns = if claimed.is_empty() {
-            self.dry_turns + 1
+        self.empty_polls = if claimed.is_empty() {
+            self.empty_polls + 1
         } else {
             0
         };
@@ -221,8 +221,8 @@ impl<H: Handler> QueueThread<H> {
         Ok(())
     }
 
-    /// Ends each that is done in a transaction of its own. What the database refuses is tried again later, like work that
-    /// failed.
+    /// Ends each job that is done in a transaction of its own. One that the database refuses is retried later, like one whose
+    /// work failed.
     fn end_singly(&mut self, connection: &mut Conn) -> Result<(), DatabaseError> {
         while let Some(last) = self.done.len().checked_sub(1) {
             match transaction(connection, |transaction| {
@@ -233,7 +233,7 @@ impl<H: Handler> QueueThread<H> {
                     self.held.remove(&self.done[last].0.claim());
                     self.done.truncate(last);
                 }
-                // A refusal of what says that the work failed is the database's own trouble.
+                // If even the failure of a job is refused, the fault lies with the database.
                 Err(error) if is_refusal(&error) && self.done[last].1.is_ok() => {
                     let (job, result) = &mut self.done[last];
                     let incident = Incident::draw();
@@ -248,7 +248,7 @@ impl<H: Handler> QueueThread<H> {
         Ok(())
     }
 
-    /// Writes what came of the jobs that are still held, and ends them or gives them back. Gives what counts each of them.
+    /// Writes the results of jobs whose claims still hold, and ends or releases them. Returns the counter for each job.
     fn end(
         &self,
         transaction: &mut Conn,
@@ -274,7 +274,7 @@ impl<H: Handler> QueueThread<H> {
                     &self.metrics.retried
                 }
                 Err(WorkError::Retry(cause) | WorkError::Fatal(cause)) => {
-                    // A claim that gives it up is no attempt.
+                    // A claim that only gives the job up is no attempt.
                     let last = Job {
                         attempt: job.attempt.min(self.limits.max_attempts),
                         ..job.clone()
@@ -295,7 +295,7 @@ impl<H: Handler> QueueThread<H> {
         Ok(ended)
     }
 
-    /// Gives a job that was claimed to a thread. Not one that has been claimed too often: those who worked on it died.
+    /// Passes a claimed job to a thread; or ends it if it was claimed too often, because the workers that had it died.
     fn hand_out(&mut self, (mut job, claimed_before): Claimed) {
         self.metrics.claimed.inc();
         self.held.insert(job.claim());
@@ -316,7 +316,7 @@ impl<H: Handler> QueueThread<H> {
         }
     }
 
-    /// Gives back what was claimed.
+    /// Releases claims.
     fn release(&mut self, claims: &HashSet<Claim>) {
         let Some(connection) = self.session.as_mut().filter(|_| !claims.is_empty()) else {
             return;
@@ -332,7 +332,7 @@ impl<H: Handler> QueueThread<H> {
     }
 }
 
-/// Whether the database refuses something in what was to be written.
+/// Whether the database refuses something that was to be written.
 fn is_refusal(error: &DatabaseError) -> bool {
     matches!(error.recovery(), Recovery::TrySingly | Recovery::Split)
 }

@@ -1,7 +1,7 @@
-//! The queue in SQL. What is not a number stands in it as a parameter or a hexadecimal literal.
+//! The SQL of the queue. All values that are not numbers are parameters or hexadecimal literals.
 //!
-//! The table is small most of the time, and then MariaDB would rather read all of it than look for a few ids, and wait for
-//! what others have locked. So each statement that locks says which index to use, or looks for one id.
+//! The table is small most of the time, and then MariaDB prefers a scan to a look-up of a few ids, and waits for rows that
+//! others have locked. So each statement that locks names its index, or looks up a single id.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use uuid::Uuid;
 use super::{Claim, Job};
 use crate::mysql::{DatabaseError, run_all};
 
-/// The table, for the schema of each service that has a queue. It holds what waits and what is claimed; a job that has ended
-/// is not there any more.
+/// The table, for the schema of each service that has a queue. It has the jobs that wait or are claimed; a job that has ended is
+/// deleted.
 pub const TABLE: &str = include_str!("table.sql");
 
-/// For [`Pool::check_writable`](crate::mysql::Pool::check_writable) of what works on a queue.
+/// For [`Pool::check_writable`](crate::mysql::Pool::check_writable) of a service with a queue.
 pub const CHECK_WRITABLE: &str = "UPDATE jobs SET attempt = attempt WHERE id = '' AND FALSE";
 
-/// Characters of a cause that are kept: what does not fit its column would be refused, again and again.
+/// Most characters of a cause that are stored: a longer one would be refused, again and again.
 const MAX_CAUSE: u32 = 1000;
 
-/// Puts a job into a queue.
+/// Adds a job to a queue.
 ///
 /// # Errors
-/// As the database says; if there is a job with this id already, too.
+/// As the database says, also if there is a job with this id already.
 pub fn enqueue(
     transaction: &mut impl Queryable,
     queue: &str,
@@ -41,8 +41,8 @@ pub fn enqueue(
     )?)
 }
 
-/// Takes a job out of its queue. Who works on it cannot write its result any more. Gives whether it was there: else it has
-/// ended, or never was.
+/// Removes a job from its queue. A worker that has it cannot write its result any more. Returns whether it was there: otherwise
+/// it has ended, or never existed.
 ///
 /// # Errors
 /// As the database says.
@@ -51,7 +51,7 @@ pub fn cancel(transaction: &mut Conn, id: Uuid) -> Result<bool, DatabaseError> {
     Ok(transaction.affected_rows() > 0)
 }
 
-/// Whether there is something to claim. Locks nothing.
+/// Whether there is a job to claim. Locks nothing.
 pub(super) fn is_due(connection: &mut Conn, queue: &str) -> Result<bool, DatabaseError> {
     let due: Option<u8> = connection.exec_first(
         "SELECT 1
@@ -63,10 +63,10 @@ pub(super) fn is_due(connection: &mut Conn, queue: &str) -> Result<bool, Databas
     Ok(due.is_some())
 }
 
-/// A job that is claimed, and when it was claimed before by one that was not heard of any more.
+/// A claimed job, and the time of its previous claim, if that ended by the end of its lease.
 pub(super) type Claimed = (Job, Option<DateTime<Utc>>);
 
-/// Claims up to `most` jobs, those that have waited longest, until the lease is over. Passes over what others are claiming.
+/// Claims up to `most` jobs for the time of `lease`, those that have waited longest. Skips those that others are claiming.
 pub(super) fn claim(
     transaction: &mut Conn,
     queue: &str,
@@ -111,7 +111,7 @@ pub(super) fn claim(
     Ok(jobs)
 }
 
-/// The claims of these jobs that still hold. They are locked, and so go on to hold.
+/// The claims of these jobs that still hold. Their rows are locked, so they hold until the transaction ends.
 pub(super) fn lock_held<'j>(
     transaction: &mut Conn,
     jobs: impl IntoIterator<Item = &'j Job>,
@@ -126,14 +126,14 @@ pub(super) fn lock_held<'j>(
     Ok(held.into_iter().collect())
 }
 
-/// Ends jobs that are held.
+/// Ends claimed jobs: deletes them.
 pub(super) fn end(transaction: &mut Conn, jobs: &[&Job]) -> Result<(), DatabaseError> {
     let delete = |job: &&Job| format!("DELETE FROM jobs WHERE id = {};", literal(job.id));
     let statements: String = jobs.iter().map(delete).collect();
     Ok(run_all(transaction, &statements)?)
 }
 
-/// Gives back a job that is held, to be tried again after a pause.
+/// Releases a claimed job, to be tried again after a pause.
 pub(super) fn retry(
     transaction: &mut Conn,
     job: &Job,
@@ -156,7 +156,7 @@ pub(super) fn retry(
     )?)
 }
 
-/// Prolongs the leases of jobs that are held. Gives how many were not.
+/// Prolongs the leases of claimed jobs. Returns how many claims were lost.
 pub(super) fn prolong(
     connection: &mut Conn,
     claims: &HashSet<Claim>,
@@ -172,7 +172,8 @@ pub(super) fn prolong(
     Ok((claims.len() as u64).saturating_sub(connection.affected_rows()))
 }
 
-/// Gives back jobs that are held, to be claimed by others at once. This was no attempt: who stops is no fault of theirs.
+/// Releases claimed jobs, to be claimed by others at once. The attempt is not counted, because the worker stops, and no job
+/// failed.
 pub(super) fn release(connection: &mut Conn, claims: &HashSet<Claim>) -> Result<(), DatabaseError> {
     Ok(connection.query_drop(format!(
         "UPDATE jobs FORCE INDEX (PRIMARY)
@@ -184,7 +185,7 @@ pub(super) fn release(connection: &mut Conn, claims: &HashSet<Claim>) -> Result<
     ))?)
 }
 
-/// How many jobs a queue has, and for how many seconds the one that has been due longest has waited.
+/// How many jobs a queue has, and for how many seconds the one that is due longest has been due.
 pub(super) fn depth(connection: &mut Conn, queue: &str) -> Result<(i64, i64), DatabaseError> {
     let depth: Option<(i64, Option<i64>)> = connection.exec_first(
         "SELECT COUNT(*), TIMESTAMPDIFF(SECOND, MIN(available_at), UTC_TIMESTAMP(6))
@@ -201,7 +202,7 @@ fn ids<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> String {
 }
 
 fn among(claims: &HashSet<Claim>) -> String {
-    // By pairs alone the index is not always used.
+    // With pairs alone, the index is not always used.
     let ids = claims.iter().map(|(id, _)| literal(*id));
     let pairs = claims
         .iter()

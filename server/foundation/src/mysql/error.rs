@@ -1,19 +1,18 @@
 //! Errors of the database, and what they mean.
 
-/// The unique key that fences requests against being done twice, by whatever service: it has this name in each schema.
+/// The unique key that keeps requests from being done twice: it has this name in the schema of each service.
 const REQUEST_ID: &str = "request_id";
 
-/// The numbers that say that a right is missing: access to the database denied, statement denied on a table, on a column,
-/// for want of a privilege.
+/// Errors that mean that a right is missing: access denied to the database, to a table, to a column; missing privilege.
 pub(super) const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
 
-/// Why the database did not do what was asked: its own answer, or what became of the way to it. Shows itself without what clients
-/// have sent, which the database tells where a key is not unique, and where a text does not fit a character set.
+/// An error of the database, or of the connection to it. Its text does not contain what clients have sent, which the database
+/// quotes if a key is not unique, or if a text does not fit a character set.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", without_values(.0))]
 pub struct DatabaseError(pub(super) mysql::Error);
 
-/// From all errors of the driver.
+/// From each error of the driver.
 impl<E: Into<mysql::Error>> From<E> for DatabaseError {
     fn from(error: E) -> Self {
         Self(error.into())
@@ -21,7 +20,7 @@ impl<E: Into<mysql::Error>> From<E> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// An error that the database did not give, for what is not as it must be there. Its number is 0, its class
+    /// An error that the database did not report itself: something there is not as it must be. Its code is 0, its class
     /// [`ErrorClass::Unknown`].
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
@@ -32,7 +31,7 @@ impl DatabaseError {
         })
     }
 
-    /// The number that the database gave it.
+    /// The database's code of the error; none if the database did not report it.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
         match &self.0 {
@@ -57,28 +56,28 @@ impl DatabaseError {
     }
 }
 
-/// Why the database did not do what was asked, as the operator counts it.
+/// The class of an error, by which it is handled and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The lock was not free in time.
     LockTimeout,
-    /// Another transaction was in the way, and the database ended ours.
+    /// The database ended this transaction because of another one.
     Conflict,
-    /// Lost, killed, timed out, or never made.
+    /// The connection was lost, killed, timed out, or never made.
     Connection,
-    /// Starting, stopping, with too many connections, or on its way out of its group.
+    /// The database is starting or stopping, has too many connections, or is leaving its group.
     Unavailable,
     /// It takes no writes now.
     ReadOnly,
     /// It has no space, or cannot write.
     Storage,
-    /// The request ids are there already: another replica took the batch for lost, and stored it.
+    /// A request id is stored already: another replica got the repeated request, and stored it.
     Duplicate,
-    /// The statement is larger than what it takes at once.
+    /// The statement is larger than the database takes at once.
     TooLarge,
-    /// It will never take this message.
+    /// The database will never take these values.
     Refused,
-    /// It did not say whether that lies with the message.
+    /// The error does not tell whether the values are its cause.
     Unknown,
 }
 
@@ -97,16 +96,15 @@ impl ErrorClass {
         Self::Unknown,
     ];
 
-    /// Numbers by the error references of MySQL and MariaDB, and where the number is not known the class of SQL states.
+    /// By the codes in the error references of MySQL and MariaDB; of an unknown code, by the class of its SQLSTATE.
     fn of(error: &mysql::MySqlError) -> Self {
         match error.code {
             1062 if key_of(&error.message) == Some(REQUEST_ID) => Self::Duplicate,
             1205 => Self::LockTimeout,
             // Record changed; no room for more locks; deadlock.
             1020 | 1206 | 1213 => Self::Conflict,
-            // Network trouble as the server sees it; connection aborted; statement or connection killed; a statement's
-            // time is over, by an option of the server; session killed; idle for too long. The numbers of clients: from a
-            // proxy that is one.
+            // Network errors seen by the server; connection aborted; statement or connection killed; statement timed out, by
+            // an option of the server; session killed; idle for too long. Codes of clients: from a proxy, which is one.
             1158..=1161 | 1184 | 1317 | 1927 | 1969 | 3024 | 3169 | 4031 | 2000..=2999 => {
                 Self::Connection
             }
@@ -116,16 +114,16 @@ impl ErrorClass {
             1040 | 1041 | 1053 | 1047 | 1129 | 1203 | 1226 | 1637 | 3032 | 3168
             // The replication group does not let a transaction begin, or wait for what came before.
             | 3796..=3799
-            // No server's number: ProxySQL and others that stand between have no connection to the database.
+            // Not a server's code: ProxySQL and other proxies have no connection to the database.
             | 7000..
-            // Error during COMMIT; rolled back by replication, which may have passed it on before: not known.
+            // Error during COMMIT; rolled back by replication, which may have passed it on before: the outcome is unknown.
             | 1180 | 3101 => Self::Unavailable,
             // Read-only: by option, by transaction, by mode, by table; refused by a replication hook.
             1290 | 1792 | 1836 | 1036 | 3100 => Self::ReadOnly,
             // Error writing a temporary file; disk full, table full, error writing a file, error from the storage engine.
             3 | 1021 | 1114 | 1026 | 1030 => Self::Storage,
             1153 => Self::TooLarge,
-            // A string that the column's character set does not have; a check constraint. Their state tells nothing.
+            // A string that the column's character set lacks; a check constraint. Their SQLSTATE is unspecific.
             1366 | 3819 => Self::Refused,
             _ => Self::of_state(&error.state),
         }
@@ -135,10 +133,10 @@ impl ErrorClass {
         match state.get(..2) {
             Some("08") => Self::Connection,
             Some("40") => Self::Conflict,
-            // Data, integrity, a trigger's own.
+            // Data exception, integrity violation, an error raised by a trigger.
             Some("22" | "23" | "45") => Self::Refused,
-            // Not the message's fault as far as is known; that of the statement (42) never is: what clients sent stands in
-            // it as literals only.
+            // Not known to be caused by the values. An error in the statement (42) never is: values stand in it as literals
+            // only.
             _ => Self::Unknown,
         }
     }
@@ -148,7 +146,7 @@ impl ErrorClass {
     pub fn recovery(self) -> Recovery {
         match self {
             Self::LockTimeout | Self::Conflict | Self::Duplicate => Recovery::TryAgain,
-            // After a time-out the driver would read the late answer as the next statement's.
+            // After a time-out the driver would take the late answer for that of the next statement.
             Self::Connection | Self::Unavailable | Self::ReadOnly | Self::Storage => {
                 Recovery::Reconnect
             }
@@ -157,11 +155,10 @@ impl ErrorClass {
         }
     }
 
-    /// Whether the database may have run all that it was sent, as when the connection is lost.
+    /// Whether the database may have run the statement all the same, as when the connection is lost.
     #[must_use]
     pub fn may_hide_a_loss(self) -> bool {
-        // A proxy that has lost its own connection may say so: ProxySQL passes on 2013, MaxScale, with `error_on_write`,
-        // says 1290.
+        // A proxy may report that it lost its own connection: ProxySQL with 2013, MaxScale, with `error_on_write`, with 1290.
         matches!(self, Self::Connection | Self::Unavailable | Self::ReadOnly)
     }
 
@@ -183,7 +180,7 @@ impl ErrorClass {
     }
 }
 
-/// What an error says, without the driver's wrapping.
+/// The text of an error, without the driver's prefix.
 fn without_values(error: &mysql::Error) -> String {
     match error {
         mysql::Error::MySqlError(error) if [1062, 1366].contains(&error.code) => {
@@ -198,8 +195,8 @@ fn without_values(error: &mysql::Error) -> String {
     }
 }
 
-/// The key's name in the message of error 1062, which ends with it in quotes. `MySQL` puts the table's before it. What
-/// stands earlier is the client's: the name of a user may look like a key.
+/// The name of the key in the text of error 1062, which ends with it in quotes; in `MySQL` after the table's name. The text
+/// before is a value, which may look like the name of a key.
 fn key_of(message: &str) -> Option<&str> {
     let (before, _end) = message.rsplit_once('\'')?;
     let (_before, key) = before.rsplit_once('\'')?;
@@ -209,13 +206,13 @@ fn key_of(message: &str) -> Option<&str> {
 /// What to do after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
-    /// The transaction failed, another may succeed: `ROLLBACK` and try again.
+    /// Another attempt may succeed: `ROLLBACK` and try again.
     TryAgain,
-    /// The connection is of no use, or its server does not take writes now: drop it and connect again.
+    /// The connection is unusable, or its server takes no writes now: drop it and connect again.
     Reconnect,
-    /// The database takes less at once: `ROLLBACK` and try again with less.
+    /// The statement is too large: `ROLLBACK` and try again with less.
     Split,
-    /// The database refuses something in it: `ROLLBACK` and try each message by itself.
+    /// The database refuses some of it: `ROLLBACK` and try each part by itself.
     TrySingly,
 }
 

@@ -1,9 +1,8 @@
 //! The hosts of the database, and the one of them that takes writes.
 //!
-//! The host that took writes last is asked first for a connection. If it does not give one soon, the others are asked as
-//! well, all at once, and the first that does is the one. So a frozen host costs little time, and a failover is followed
-//! within a pause. Of several, each must say that it takes writes; a single one is not asked: it may be a proxy that knows
-//! better.
+//! The host that took writes last is tried first. If it does not give a connection soon, all others are tried at once, and the
+//! first that gives one is used. So a frozen host costs little time, and a failover is noticed within a pause. If there are
+//! several hosts, each is asked whether it takes writes. A single host is not asked, because it may be a proxy.
 
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -21,10 +20,10 @@ use super::primary::{self, NoPrimary, Unfit};
 use super::session;
 use super::timeouts::Timeouts;
 
-/// A healthy host says within this time that it takes writes.
+/// The time in which a healthy host answers that it takes writes.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// Between two searches while no host takes writes. A hundred replicas that lose the primary at once soon come back at
-/// different times, and then ask each host about 130 times a second together.
+/// The pauses between two searches while no host takes writes. They are random, so a hundred replicas that lose the primary at
+/// the same time soon search at different times, and together ask each host about 130 times a second.
 const PAUSES: Backoff = Backoff {
     first: Duration::from_millis(100),
     longest: Duration::from_secs(1),
@@ -36,15 +35,15 @@ pub(super) struct Hosts {
     /// The statements that set up a session.
     settings: String,
     connect_timeout: Duration,
-    /// Index of the one that took writes last. Locked during a search: whoever else wants a connection wants the same host.
+    /// The index of the host that took writes last. Locked during a search, because others that want a connection want that host.
     current: Mutex<Option<usize>>,
-    /// What became of the last search, if it failed. Locked for a moment only.
+    /// The last search, if it failed. Locked for a moment only.
     failed: Mutex<Option<FailedSearch>>,
 }
 
 struct Host {
     options: Opts,
-    /// Locked while the host is asked. A frozen one answers late or never; meanwhile it is not asked again.
+    /// Locked while the host is asked, so that a frozen host is not asked again before it has answered.
     asked: Mutex<()>,
 }
 
@@ -52,7 +51,7 @@ struct Host {
 #[derive(Clone)]
 struct FailedSearch {
     no_primary: NoPrimary,
-    /// How many have failed in a row before it.
+    /// How many searches in a row failed before it.
     before: u32,
     /// When the next one is due.
     next: Instant,
@@ -61,7 +60,7 @@ struct FailedSearch {
 type Answer = (usize, Result<Conn, Unfit>);
 
 impl Hosts {
-    /// Connects to none.
+    /// Connects to none of them yet.
     pub(super) fn new(options: Vec<Opts>, timeouts: Timeouts) -> Arc<Self> {
         let host = |options| Host {
             options,
@@ -76,9 +75,8 @@ impl Hosts {
         })
     }
 
-    /// A connection to the host that takes writes, of several known since it was made to do so. Waits as long as
-    /// connecting may take, and again as long if others connect as well; after a failure it fails at once until the next
-    /// search is due.
+    /// A connection to the host that takes writes. Waits as long as connecting may take, and longer if others connect as well.
+    /// After a failed search it fails at once until the next one is due.
     pub(super) fn connect(self: &Arc<Self>) -> Result<Conn, NoPrimary> {
         let mut current = self.current.lock();
         let failed = self.failed.lock().clone();
@@ -108,7 +106,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a connection is fit for use: alive, and where there are several hosts, one to the host that takes writes.
+    /// Checks that a connection is alive, and if there are several hosts, that its host takes writes.
     pub(super) fn check(&self, connection: &mut Conn) -> Result<(), Unfit> {
         if self.are_several() {
             primary::check(connection)
@@ -117,7 +115,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a host must say of itself that it takes writes, to be the one.
+    /// Whether a host must confirm that it takes writes.
     fn are_several(&self) -> bool {
         self.all.len() > 1
     }
@@ -127,7 +125,7 @@ impl Hosts {
         let mut reasons: Vec<Unfit> = self.all.iter().map(|_| Unfit::Silent).collect();
         let (answer_to, answers) = channel();
         self.ask(first, &answer_to, Self::connect_to);
-        // The others need time as well.
+        // Half of the time at most, because the others need time as well.
         match answers.recv_timeout(HEAD_START.min(self.connect_timeout / 2)) {
             Ok((_, Ok(connection))) => return Ok((first, connection)),
             Ok((_, Err(reason))) => reasons[first] = reason,
@@ -148,8 +146,8 @@ impl Hosts {
         Err(NoPrimary(names.zip(reasons).collect()))
     }
 
-    /// Asks a host in a thread of its own, which ends when the host has answered, or has not in the time that a statement may
-    /// take. One thread at a time: what was asked earlier may still be without an answer.
+    /// Asks a host on a new thread, which ends when the host has answered, or after the time-out of a statement. At most one
+    /// thread for each host: if an earlier question has no answer yet, it is not asked again.
     fn ask(
         self: &Arc<Self>,
         index: usize,
@@ -163,7 +161,7 @@ impl Hosts {
             };
             let answer = connect(&hosts, &hosts.all[index]);
             drop(asked);
-            // If another host was faster, nobody waits for this one.
+            // Fails if another host was faster, and nobody waits for this one.
             let _ = answer_to.send((index, answer));
         };
         let thread = thread::Builder::new().name(format!("host {index}"));
@@ -173,7 +171,7 @@ impl Hosts {
         }
     }
 
-    /// The only place where connections to the database are made.
+    /// Makes a connection; the only place that does.
     fn connect_to(&self, host: &Host) -> Result<Conn, Unfit> {
         let mut connection = host.open()?;
         session::pin(&mut connection, &self.settings)?;
@@ -203,7 +201,7 @@ impl Host {
             return Conn::new(self.options.clone());
         }
         let host = self.options.get_ip_or_hostname();
-        // Without an address the driver says what is wrong. It writes IPv6 addresses in brackets.
+        // Without an address the driver reports the error. It keeps IPv6 addresses in brackets.
         let addresses =
             (host.trim_matches(['[', ']']), self.options.get_tcp_port()).to_socket_addrs();
         let addresses: Vec<_> = addresses.into_iter().flatten().collect();
@@ -223,11 +221,11 @@ impl Host {
     }
 }
 
-/// Options with which the driver tries all addresses of a host's name, one after the other, each for its share of the time
-/// to connect. The last share is for what follows on the connection.
+/// Options with which the driver tries all addresses of a host's name, one after the other, each for its share of the time to
+/// connect. The last share is for the login.
 ///
-/// Left to itself, the driver gives up at the first address that fails. Where the socket is bound, be it to any address, it goes
-/// on to the others of that family; and the name stays what a certificate is checked against.
+/// By default the driver gives up at the first address that fails. If the local address is bound, even to the unspecified one, it
+/// goes on to the others of that family, and the certificate is still checked against the host's name.
 fn to_each_address(options: &Opts, addresses: &[SocketAddr]) -> Vec<Opts> {
     let (Ok(count @ 2..), Some(timeout)) = (
         u32::try_from(addresses.len()),

@@ -1,4 +1,4 @@
-//! What is counted of the database's connections.
+//! Metrics of connections to the database.
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
@@ -10,13 +10,13 @@ pub const DATABASE_SECONDS: &[f64] = &[
     10.0,
 ];
 
-/// A pool of connections to the database.
+/// The metrics of a pool of connections.
 #[derive(Debug, Clone)]
 pub struct PoolMetrics {
     idle: IntGauge,
     in_use: IntGauge,
     limit: IntGauge,
-    /// Connections that are open now; shown as those that are idle and those in use.
+    /// Connections that are open; shown as idle and in use.
     pub open: IntGauge,
     pub(super) opened: IntCounter,
     pub(super) not_opened: IntCounter,
@@ -66,10 +66,10 @@ impl PoolMetrics {
         }
     }
 
-    /// The state of the pool.
+    /// Sets the gauges.
     pub fn set_connections(&self, in_use: i64, limit: u8) {
         let open = self.open.get();
-        // A place in use may still be without a connection.
+        // A slot in use may have no connection yet.
         let in_use = in_use.min(open);
         self.in_use.set(in_use);
         self.idle.set(open - in_use);

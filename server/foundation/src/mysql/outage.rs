@@ -1,4 +1,4 @@
-//! Outages of the database, and what the log tells of them.
+//! Outages of the database, and what is logged about them.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -8,24 +8,24 @@ use parking_lot::Mutex;
 use crate::http::Problem;
 use crate::telemetry::Incident;
 
-/// An outage that lasts is logged once in this time.
+/// A lasting outage is logged once in this time.
 const OUTAGE_REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// An outage is over when nothing has failed for this long after a success. So what comes and goes is one outage.
+/// An outage is over if nothing fails for this long after a success, so that an intermittent failure is one outage.
 const SETTLING_TIME: Duration = Duration::from_secs(1);
 
-/// What the database is asked to do. Each needs all that those before it need.
+/// What the database is asked to do. Each kind needs what those before it need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// It is asked to show what is stored.
+    /// To read.
     Read,
-    /// It is asked whether it takes writes.
+    /// To confirm that it takes writes.
     CheckWritable,
-    /// It is asked to store something.
+    /// To write.
     Write,
 }
 
-/// Logs an outage of the database, however many requests meet it: one line when it begins, one a minute while requests
-/// still fail, and one when it is over. Its incident stands in each of these lines, and in the answers to all that failed.
+/// Logs an outage of the database, however many requests fail: one line when it begins, one a minute while requests still fail,
+/// and one when it is over. These lines, and the responses to all failed requests, have the same incident.
 #[derive(Debug, Default)]
 pub struct Outage {
     ongoing: Mutex<Option<Ongoing>>,
@@ -37,14 +37,14 @@ struct Ongoing {
     since: Instant,
     reported: Instant,
     failures: u64,
-    /// The most demanding that has failed. A success of something less does not end the outage.
+    /// The most demanding access that has failed. A success of a less demanding one does not end the outage.
     failed: Access,
     /// The first success after the last failure.
     recovered: Option<Instant>,
 }
 
 impl Outage {
-    /// Counts a failure, and logs it if it is the first, or the first in a minute. Gives the outage's incident.
+    /// Counts a failure, and logs it if it is the first, or the first in a minute. Returns the outage's incident.
     pub fn fail(&self, access: Access, cause: &dyn fmt::Display) -> Incident {
         self.settle();
         let now = Instant::now();
@@ -78,7 +78,7 @@ impl Outage {
         incident
     }
 
-    /// Notes a success. It ends the outage unless something fails again soon.
+    /// Records a success. It ends the outage, unless something fails again soon.
     pub fn succeed(&self, access: Access) {
         if let Some(ongoing) = &mut *self.ongoing.lock()
             && access >= ongoing.failed
@@ -88,7 +88,7 @@ impl Outage {
         self.settle();
     }
 
-    /// The incident of the outage that is under way.
+    /// The incident of the current outage, if there is one.
     pub fn incident(&self) -> Option<Incident> {
         let ongoing = self.ongoing.lock();
         let unsettled = ongoing
@@ -97,7 +97,7 @@ impl Outage {
         unsettled.map(|ongoing| ongoing.incident)
     }
 
-    /// Logs the end of an outage if it is over. To be called now and then, as nothing else may happen any more.
+    /// Logs the end of an outage if it is over. To be called now and then, also without requests.
     pub fn settle(&self) {
         let over = self.ongoing.lock().take_if(|ongoing| {
             ongoing
@@ -111,17 +111,17 @@ impl Outage {
     }
 }
 
-/// The database did not do what was asked in time. The log tells why, by the incident.
+/// The database did not do in time what was asked. The log has the cause, with the same incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseAway {
     /// The outage that it belongs to.
     pub incident: Incident,
-    /// It was asked to write, and may have done so, or do it yet.
+    /// Whether it was asked to write, and has perhaps done so, or will.
     pub outcome_unknown: bool,
 }
 
 impl From<DatabaseAway> for Problem {
-    /// 503, or 504 where it is not known whether something was stored.
+    /// 503, or 504 if it is unknown whether something was stored.
     fn from(away: DatabaseAway) -> Self {
         let (status, detail) = if away.outcome_unknown {
             (

@@ -1,4 +1,4 @@
-//! Connections: how they are set up, pooled, and given up.
+//! Pools of connections.
 
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
@@ -21,13 +21,13 @@ use super::primary::NoPrimary;
 use super::setup::Database;
 
 impl Database {
-    /// A pool of at most `size` connections, with this name in the metrics, which no other has.
+    /// A pool of at most `size` connections, with this name, which must be unique, in the metrics.
     #[must_use]
     pub fn pool(&self, name: &'static str, size: u8) -> Pool {
         Pool::new(self.clone(), size, self.metrics(name))
     }
 
-    /// A connection of no pool, counted by `metrics`.
+    /// A connection outside of any pool, counted by `metrics`.
     ///
     /// # Errors
     /// What is wrong with each host.
@@ -44,19 +44,19 @@ impl Database {
 pub struct Pool {
     database: Database,
     slots: r2d2::Pool<Slots>,
-    /// Do what may hang on the database, so that those who wait for it can go away.
+    /// Run queries, so that callers can stop waiting for one that hangs.
     threads: Arc<ThreadPool<Query>>,
     metrics: PoolMetrics,
     size: u8,
 }
 
-/// How long a connection may be of no use before it is closed; that is looked at each 30 s.
+/// How long a connection may be idle before it is closed, which is checked every 30 s.
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(20);
 
 type Query = Box<dyn FnOnce() + Send>;
 
 impl Pool {
-    /// Connects when it must.
+    /// A pool that connects when it is used.
     pub(super) fn new(database: Database, size: u8, metrics: PoolMetrics) -> Self {
         let slots = r2d2::Pool::builder()
             .max_size(size.into())
@@ -75,10 +75,10 @@ impl Pool {
         }
     }
 
-    /// What `query` gives on a connection to the host that takes writes: what another shows may be old. Nothing is waited
-    /// for after the deadline: neither a free connection, nor its check, nor a new one, nor the query, which is not begun any
-    /// more then. What comes of it is noted as an [`Outage`](super::Outage) counts it; an error that says nothing of the
-    /// database is `query`'s own to make a value of.
+    /// Runs `query` on a connection to the host that takes writes (another may show old data), and returns its result. Waits for
+    /// nothing after the deadline: neither for a free connection, its check, or a new one, nor for the query, which is not begun
+    /// after it. Success and failure are recorded in the [`Outage`](super::Outage), so an error that does not concern the
+    /// database must be part of `T`.
     ///
     /// # Errors
     /// [`DatabaseAway`]
@@ -94,7 +94,7 @@ impl Pool {
             return Err(self.away(access, &NotRun::AllBusy));
         };
         let (hosts, metrics) = (Arc::clone(&self.database.hosts), self.metrics.clone());
-        let answer = self.until(access, deadline, move |begin| {
+        let answer = self.run_until(access, deadline, move |begin| {
             let mut session = connected(&mut slot, &hosts, &metrics, deadline)?;
             metrics.wait.observe(asked.elapsed().as_secs_f64());
             if let Err(late) = begin() {
@@ -116,8 +116,8 @@ impl Pool {
         Ok(answer)
     }
 
-    /// Makes sure that the database takes writes: `update` changes no row, and is refused where one that did would be. It names a
-    /// key, as sessions may refuse it otherwise (`sql_safe_updates`).
+    /// Checks that the database takes writes, by an `update` that changes no row, and is refused whenever one that did would be.
+    /// It must have a condition on a key, because `sql_safe_updates` refuses it otherwise.
     ///
     /// # Errors
     /// [`DatabaseAway`]
@@ -131,7 +131,7 @@ impl Pool {
         })
     }
 
-    /// Makes a connection that is counted by `metrics`, and drops it.
+    /// Checks that a connection can be made. It is counted by `metrics`.
     ///
     /// # Errors
     /// [`DatabaseAway`]
@@ -141,7 +141,7 @@ impl Pool {
         metrics: &PoolMetrics,
     ) -> Result<(), DatabaseAway> {
         let (hosts, metrics) = (Arc::clone(&self.database.hosts), metrics.clone());
-        self.until(Access::CheckWritable, deadline, move |_begin| {
+        self.run_until(Access::CheckWritable, deadline, move |_begin| {
             let session = Session::open(&hosts, &metrics);
             session.map(drop).map_err(NotRun::NoConnection)
         })
@@ -154,19 +154,19 @@ impl Pool {
         }
     }
 
-    /// Has `work` done by a thread that may hang on the database, and waits for it until the deadline. `work` calls its
-    /// argument before it asks for what may be done although nobody waits for it any more.
-    fn until<T: Send + 'static>(
+    /// Runs `work` on another thread, and waits for it until the deadline. Before it does what cannot be undone, `work` calls its
+    /// argument, which fails if the deadline has passed.
+    fn run_until<T: Send + 'static>(
         &self,
         access: Access,
         deadline: Instant,
         work: impl FnOnce(&dyn Fn() -> Result<(), NotRun>) -> Result<T, NotRun> + Send + 'static,
     ) -> Result<T, DatabaseAway> {
         let (answer_to, answer) = bounded(1);
-        // Set by whoever is first: the query begins, or the time is over.
+        // Set by whichever is first: the query begins, or the deadline passes.
         let decided = Arc::new(AtomicBool::new(false));
         let is_first = Arc::clone(&decided);
-        // What `work` holds is free again before whoever waits goes on.
+        // The closure is dropped, with the slot that it holds, before the caller goes on.
         self.threads.submit(Box::new(move || {
             let begin = || {
                 let is_late = is_first.swap(true, Ordering::AcqRel);
@@ -193,31 +193,31 @@ impl Pool {
     }
 }
 
-/// Why a query gave nothing.
+/// Why a query has no result.
 #[derive(Debug, thiserror::Error)]
 enum NotRun {
-    /// No connection was free until the deadline.
+    /// No slot was free before the deadline.
     #[error("all connections of the pool are in use")]
     AllBusy,
     /// No host gives a connection.
     #[error("{0}")]
     NoConnection(NoPrimary),
-    /// The database did, or the way to it.
+    /// The query failed.
     #[error("{0}")]
     Failed(DatabaseError),
-    /// The connection was not there, or not known to be alive, until the deadline.
+    /// There was no connection, or it was not checked, before the deadline.
     #[error("no connection in time")]
     NotBegun,
-    /// There was no answer until the deadline.
+    /// There was no answer before the deadline.
     #[error("no answer in time")]
     Late,
-    /// The driver did, or a thread could not be started.
+    /// The query panicked, or no thread could be started.
     #[error("the query panicked")]
     Panicked,
 }
 
 impl NotRun {
-    /// Whether the database may have done all that it was asked.
+    /// Whether the database may have done what was asked.
     fn may_be_done(&self) -> bool {
         match self {
             Self::AllBusy | Self::NoConnection(_) | Self::NotBegun => false,
@@ -248,7 +248,7 @@ impl Session {
         })
     }
 
-    /// Closes it, as it failed.
+    /// Closes a connection that failed.
     pub fn give_up(self) {
         self.metrics.lost.inc();
     }
@@ -274,8 +274,8 @@ impl DerefMut for Session {
     }
 }
 
-/// Makes places for the pool, each with a connection or without. What holds a place may connect, and is waited for; the pool
-/// itself would go on trying to connect in the background although nobody asks, and log each failure.
+/// Makes the slots that r2d2 pools, each with a connection or without. Who holds a slot connects. r2d2 itself would go on trying
+/// to connect in the background without need, and log each failure.
 struct Slots;
 
 impl ManageConnection for Slots {
@@ -295,7 +295,7 @@ impl ManageConnection for Slots {
     }
 }
 
-/// Takes the connection out of a place, checked, or a new one. None is made after the deadline.
+/// The connection of a slot, checked, or a new one. None is made after the deadline.
 fn connected(
     slot: &mut Option<Session>,
     hosts: &Arc<Hosts>,

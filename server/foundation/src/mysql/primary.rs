@@ -1,4 +1,4 @@
-//! Whether a server takes writes: what it says of itself, and of its group where it is a member of one.
+//! Checks whether a server takes writes: its own state, and that of its replication group, if it is a member of one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,29 +15,29 @@ pub(super) enum Unfit {
     /// There is no connection, or it failed.
     #[error("{0}")]
     Failed(DatabaseError),
-    /// Asked earlier, and still no answer.
+    /// It was asked earlier, and has not answered yet.
     #[error("it does not answer")]
     Silent,
-    /// A secondary, an expelled member, or an operator's decision.
+    /// It is a secondary, an expelled member, or read-only by an operator's decision.
     #[error("it is read-only")]
     ReadOnly,
-    /// Started and not joined yet, or expelled: what it stores, the group does not have.
+    /// It has not joined yet, or was expelled: the group does not have what it stores.
     #[error("it is {0} in its replication group")]
     OutsideItsGroup(String),
-    /// COMMIT would wait for the majority, and what it shows may be old.
+    /// COMMIT would wait for the majority, and its data may be old.
     #[error("it reaches {reached} of {members} members of its replication group: no majority")]
     Minority {
         /// Online or recovering.
         reached: u64,
-        /// All members, with those that it cannot reach.
+        /// All members, including those that it cannot reach.
         members: u64,
     },
-    /// Row locks are local to a member.
+    /// Its group has several primaries, and row locks are local to a member.
     #[error(
         "its replication group is in multi-primary mode; the order of messages needs single-primary mode"
     )]
     SeveralPrimaries,
-    /// It may be a member of a group, and the user has no right to know.
+    /// It may be a member of a group, but the user may not read that.
     #[error(
         "the standing in its replication group cannot be read; GRANT SELECT ON \
          performance_schema.replication_group_members"
@@ -71,7 +71,7 @@ impl fmt::Display for NoPrimary {
     }
 }
 
-/// Whether the server takes writes, and none but it. One round trip; takes no lock.
+/// Checks that the server takes writes, and is the only one that does. One round trip; takes no lock.
 pub(super) fn check(connection: &mut Conn) -> Result<(), Unfit> {
     let mut results = connection.query_iter(QUESTION)?;
     let read_only = next_set(&mut results, |mut row| column::<String>(&mut row, 0))?;
@@ -86,7 +86,7 @@ pub(super) fn check(connection: &mut Conn) -> Result<(), Unfit> {
     }
 }
 
-/// The second statement fails where there are no groups, or no right to read of them; the first one's result is there.
+/// The second statement fails if there are no groups, or without the right to read about them; the first has its result then.
 const QUESTION: &str = "
     SELECT CAST(@@GLOBAL.read_only AS CHAR);
     SELECT
@@ -98,7 +98,7 @@ const QUESTION: &str = "
     FROM performance_schema.replication_group_members
     HAVING COUNT(*) > 0";
 
-/// Whether by this row of the second statement the server is the one primary of its group, which has a majority.
+/// Checks by this row of the second statement that the server is the only primary of its group, which has a majority.
 fn check_membership(
     (state, role, primaries, reached, members): (String, String, u64, u64, u64),
 ) -> Result<(), Unfit> {
@@ -117,8 +117,8 @@ fn check_membership(
     Ok(())
 }
 
-/// MariaDB has no such table. MySQL has it always, and a group only with the plugin, which is known by its variables;
-/// they need no right.
+/// MariaDB has no such table. MySQL always has it, and has groups only with a plugin, which shows by its variables; to read them
+/// needs no right.
 fn without_the_table(connection: &mut Conn, error: DatabaseError) -> Result<(), Unfit> {
     match error.code() {
         Some(NO_DATABASE | NO_TABLE | NO_VARIABLE) => {}
@@ -135,11 +135,11 @@ const NO_DATABASE: u16 = 1049;
 const NO_TABLE: u16 = 1146;
 const NO_VARIABLE: u16 = 1193;
 
-/// Makes a new primary hold back statements of this session until it has applied what the old one left behind. The
-/// default since MySQL 8.4; needs no right.
+/// Makes a new primary delay statements of this session until it has applied the backlog of the old one. The default since MySQL
+/// 8.4; needs no right.
 ///
-/// Writers would be safe without: what they miss in the backlog conflicts with what they write, because all write the
-/// lock's row, and the group refuses their COMMIT. Readers would see the past.
+/// Writers would be safe without: what they miss in the backlog conflicts with what they write, because all write the row of the
+/// lock, and the group refuses their COMMIT. Readers would see old data.
 pub(super) fn wait_for_backlog(connection: &mut Conn) -> Result<(), DatabaseError> {
     if consistency(connection)?.as_deref() == Some("EVENTUAL") {
         connection.query_drop(
@@ -149,7 +149,7 @@ pub(super) fn wait_for_backlog(connection: &mut Conn) -> Result<(), DatabaseErro
     Ok(())
 }
 
-/// `None` where there is no plugin for groups.
+/// `None` without the plugin for groups.
 fn consistency(connection: &mut Conn) -> Result<Option<String>, DatabaseError> {
     let asked = connection.query_first("SELECT @@SESSION.group_replication_consistency");
     match asked.map_err(DatabaseError::from) {

@@ -1,4 +1,4 @@
-//! Transactions, and reading what the database sends.
+//! Transactions, and reading results.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use mysql::prelude::{FromValue, Queryable};
@@ -39,10 +39,10 @@ pub fn next_set<T>(
     rows.map(|row| read(row?)).collect()
 }
 
-/// Does something as a whole or not at all.
+/// Runs a transaction.
 ///
 /// # Errors
-/// Those of `run`, and of its COMMIT, of which it is not known then whether it was done.
+/// Those of `run`. If COMMIT fails, it may have been done.
 pub fn transaction<T>(
     connection: &mut Conn,
     run: impl FnOnce(&mut Conn) -> Result<T, DatabaseError>,
@@ -53,16 +53,16 @@ pub fn transaction<T>(
         Ok(done)
     });
     if done.is_err() {
-        // On a connection that is lost the database does it.
+        // If the connection is lost, the database rolls back by itself.
         let _lost = connection.query_drop("ROLLBACK");
     }
     done
 }
 
-/// The end of several statements at one of them.
+/// The failure of one of several statements.
 #[derive(Debug)]
 pub struct Stopped {
-    /// How many were run before it.
+    /// How many statements ran before it.
     pub at: usize,
     /// What went wrong.
     pub error: DatabaseError,
@@ -74,10 +74,10 @@ impl From<Stopped> for DatabaseError {
     }
 }
 
-/// Runs all of several statements. `query_drop` would lose the error of any but the first.
+/// Runs several statements. `query_drop` would lose the errors of all but the first.
 ///
 /// # Errors
-/// [`Stopped`] at the first that fails; the database runs none of those behind it.
+/// [`Stopped`] at the first that fails; the database runs none of those after it.
 pub fn run_all(connection: &mut Conn, statements: &str) -> Result<(), Stopped> {
     let stopped = |at| {
         move |error: mysql::Error| Stopped {

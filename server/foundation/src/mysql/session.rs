@@ -1,7 +1,7 @@
-//! What every session of ours is, whatever the server's settings, its `init_connect` or a proxy would have it be.
+//! The settings of all sessions, whatever the server's configuration, its `init_connect` or a proxy set.
 //!
-//! All connections are made in one place, which calls [`pin`] right behind the login. What was set is read back: a server
-//! may bound a variable (`--maximum-sql-select-limit`), and a proxy may keep a SET to itself.
+//! All connections are made in one place, which calls [`pin`] right after the login. The settings are read back: a server may
+//! limit a variable (`--maximum-sql-select-limit`), and a proxy may not pass on a SET.
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
@@ -10,68 +10,69 @@ use super::error::DatabaseError;
 use super::results::{column, next_set};
 use super::timeouts::Timeouts;
 
-/// Seconds after which the database closes a connection without work, and undoes what a process that is frozen has begun.
-/// Longer than the pool keeps one, see [`MAX_IDLE`](super::pool::MAX_IDLE).
+/// Seconds after which the database closes an idle connection, and rolls back the transaction of a frozen process. Longer than
+/// a pool keeps one, see [`MAX_IDLE`](super::pool::MAX_IDLE).
 const IDLE_SECONDS: u64 = 90;
 
-/// Who knows a variable: what stands before and behind it in a list. For the other it is a comment.
+/// The databases that know a variable: the text before and after it in a list, which makes it a comment for the other.
 type KnownTo = [&'static str; 2];
 
 const BOTH: KnownTo = [", ", ""];
 const MARIADB: KnownTo = [" /*M!100300 , ", " */"];
 const MYSQL: KnownTo = [" /*!80000 , ", " */"];
 
-/// The statements that set the variables which change what our statements do, and read them.
+/// The statements that set, and read back, the variables which affect our statements.
 pub(super) fn statements(timeouts: Timeouts) -> String {
     let numbers = [timeouts.wait_timeout_seconds(), IDLE_SECONDS, u64::MAX];
     let [wait, idle, most] = &numbers.map(|number| number.to_string());
-    // Who knows it, its name, the value in the SET statement, and the value as the database shows it afterwards. Without the
-    // former another statement sets it, or only the operator may.
+    // The databases that know it, its name, the value to set, and the value as it is read back. Without a value to set, another
+    // statement sets it, or only the operator may.
     let variables: [(KnownTo, &str, Option<&str>, &str); 24] = [
-        // Off, pages show the first snapshot of their connection for ever, and what set-up writes is rolled back.
+        // If off, reads would see the first snapshot of their connection for ever, and what set-up writes would be rolled back.
         (BOTH, "autocommit", Some("1"), "1"),
-        // CHAIN begins a transaction with each COMMIT, RELEASE ends the connection with it.
+        // CHAIN would begin a transaction with each COMMIT, RELEASE would end the connection.
         (BOTH, "completion_type", Some("0"), "NO_CHAIN"),
-        // Strict: a value that does not fit is an error and not cut. Nothing else: ANSI_QUOTES or ORACLE is another SQL.
+        // Strict: a value that does not fit is an error, and not truncated. No other modes: ANSI_QUOTES and ORACLE change the
+        // SQL.
         (
             BOTH,
             "sql_mode",
             Some("'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"),
             "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
         ),
-        // For SYSDATE: dates are UTC.
+        // SYSDATE gives UTC.
         (BOTH, "time_zone", Some("'+00:00'"), "+00:00"),
-        // Fewer rows, or a refusal of large tables, would cut pages and replies short.
+        // A limit of rows, or a refusal of large joins, would make results incomplete.
         (BOTH, "sql_select_limit", Some(most.as_str()), most),
         (BOTH, "sql_big_selects", Some("1"), "1"),
-        // Off, InnoDB may take a second row with the same number or request id.
+        // If off, InnoDB may accept a second row with the same unique key.
         (BOTH, "unique_checks", Some("1"), "1"),
-        // Bounds both kinds of waiting, for the lock and for those who change tables, below our own for an answer.
+        // Waits for row locks and for metadata locks end before our own time-out for an answer.
         (BOTH, "innodb_lock_wait_timeout", Some(wait), wait),
         (BOTH, "lock_wait_timeout", Some(wait), wait),
-        // A pool finds its idle connections as it left them; the writer's own is shorter.
+        // Longer than a pool keeps idle connections; the writer's own is shorter.
         (BOTH, "wait_timeout", Some(idle), idle),
-        // A replica that freezes in the midst of a packet holds the lock no longer than one between packets.
+        // A process that freezes within a packet holds its locks no longer than one that freezes between packets.
         (BOTH, "net_read_timeout", Some(wait), wait),
         (BOTH, "net_write_timeout", Some(wait), wait),
-        // Ends statements that wait for the lock; waiting has its own bounds.
+        // Off, because it would end statements that wait for a lock, which has its own time-out.
         (MARIADB, "max_statement_time", Some("0"), "0.000000"),
         (MYSQL, "max_execution_time", Some("0"), "0"),
-        // Is emptied of what a transaction made old only behind its commit in the engine, when its locks are free already
-        // (commit_one_phase_2 in MariaDB's handler.cc): the next writer could be shown the past.
+        // Off, because its entries are invalidated only after the commit in the engine, when the locks are released already
+        // (commit_one_phase_2 in MariaDB's handler.cc): the next writer could read old data.
         (MARIADB, "query_cache_type", Some("0"), "OFF"),
-        // Makes a table of a long list of users, and then does not lock their rows in order.
+        // Off, because MariaDB does not lock rows in order after it converts a long list into a table.
         (MARIADB, "in_predicate_conversion_threshold", Some("0"), "0"),
-        // By SET NAMES. In a smaller character set what lies outside it becomes '?', and names become equal.
+        // Set by SET NAMES. A smaller character set would turn other characters into '?', and make names equal.
         (BOTH, "character_set_client", None, "utf8mb4"),
         (BOTH, "character_set_results", None, "utf8mb4"),
         (BOTH, "collation_connection", None, "utf8mb4_bin"),
-        // By SET TRANSACTION. MariaDB knows the names of MySQL since 11.1 only.
+        // Set by SET TRANSACTION. MariaDB knows MySQL's names only since 11.1.
         (MARIADB, "tx_isolation", None, "READ-COMMITTED"),
         (MYSQL, "transaction_isolation", None, "READ-COMMITTED"),
         (MARIADB, "tx_read_only", None, "0"),
         (MYSQL, "transaction_read_only", None, "0"),
-        // To set it takes a right that we do without. Off, no replica of the database gets the messages.
+        // Only checked, because setting it needs a further right. If off, replicas of the database miss what is written.
         (BOTH, "sql_log_bin", None, "1"),
     ];
     let (mut set, mut shown) = (String::new(), String::new());
@@ -90,8 +91,8 @@ pub(super) fn statements(timeouts: Timeouts) -> String {
             behind,
         ]);
     }
-    // The character set first, for all else is said in it. The isolation: each statement sees what was committed
-    // when it began, so what is read after the lock was got is the present; and no gap is locked.
+    // The character set first, because the rest is sent in it. Isolation: each statement sees what was committed when it began,
+    // so a read under the lock sees the latest state; and no gaps are locked.
     format!(
         "SET NAMES utf8mb4 COLLATE utf8mb4_bin;
          SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
@@ -102,8 +103,7 @@ pub(super) fn statements(timeouts: Timeouts) -> String {
     )
 }
 
-/// Sets all that matters by these [`statements`], and checks that it is so. One round trip; the login comes before it, and
-/// nothing else.
+/// Sets all variables by these [`statements`], and checks them. One round trip, right after the login.
 ///
 /// # Errors
 /// As the database says, or with the name of a variable that is not as it was set. Drop the connection.
@@ -118,7 +118,7 @@ pub(super) fn pin(connection: &mut Conn, statements: &str) -> Result<(), Databas
     }
 }
 
-/// A row of names, each followed by what its variable should be, and is.
+/// Checks a row of names, each followed by the expected and the actual value of the variable.
 fn check(mut row: Row) -> Result<(), DatabaseError> {
     for index in (0..row.len()).step_by(3) {
         let name: String = column(&mut row, index)?;

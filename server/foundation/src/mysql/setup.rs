@@ -1,4 +1,4 @@
-//! From a URL to a database that is ready: connect, create what is absent, check what is there.
+//! Opens a database: connects, creates what is absent, checks what is there.
 
 use std::error::Error as _;
 use std::io;
@@ -19,27 +19,27 @@ use super::results::run_all;
 use super::timeouts::Timeouts;
 use super::url::DatabaseUrls;
 
-/// Between two tries to reach a database that is not up yet.
+/// The pause between two attempts to reach a database that is not up yet.
 const STARTUP_PAUSE: Duration = Duration::from_millis(250);
-/// Between two lines in the log that say so.
+/// The time between two log lines about it.
 const STARTUP_REPORT: Duration = Duration::from_secs(5);
 
-/// The tables of a service, and what it needs of the database that holds them.
+/// The tables of a service, and what it needs of their database.
 #[derive(Clone, Copy)]
 pub struct Schema {
-    /// Makes all that is absent; may run twice, or twice at once.
+    /// Creates what is absent. May run again, and by several processes at the same time.
     pub sql: &'static str,
     /// Whether all of it is there.
     pub is_complete: fn(&mut Conn) -> Result<bool, DatabaseError>,
-    /// What is wrong with what is there, if anything is: then the start is refused.
+    /// What is wrong with it, if anything is: then the start is refused.
     pub fault: fn(&mut Conn) -> Result<Option<String>, DatabaseError>,
     /// Most connections that one process takes.
     pub connections: u8,
-    /// What to do where a right is missing.
+    /// What to do if a right is missing.
     pub rights: &'static str,
 }
 
-/// Whether all of these tables and views are in the connection's database. Made for [`Schema::is_complete`].
+/// Whether all of these tables and views are in the connection's database. For [`Schema::is_complete`].
 ///
 /// # Errors
 /// As the database says.
@@ -105,13 +105,13 @@ impl Database {
         })
     }
 
-    /// What counts connections that stand by themselves, see [`Self::connect`]. Once for each name.
+    /// Metrics of connections outside of a pool, see [`Self::connect`]. Once for each name.
     #[must_use]
     pub fn metrics(&self, name: &'static str) -> PoolMetrics {
         PoolMetrics::new(&self.registry, name)
     }
 
-    /// What fails and succeeds on the database, for the log.
+    /// Where failures and successes of the database are recorded, for the log.
     #[must_use]
     pub fn outage(&self) -> &Outage {
         &self.outage
@@ -124,7 +124,7 @@ impl Database {
     }
 }
 
-/// Creates what is absent, and checks what is there. Gives why the database is not ready, if it may be so a little later.
+/// Creates what is absent, and checks what is there. Returns why the database is not ready, if it may be ready later.
 fn prepare(
     servers: &Arc<Hosts>,
     url: &DatabaseUrls,
@@ -156,7 +156,7 @@ fn prepare(
     }
 }
 
-/// Gives what is wrong with the database, if anything is.
+/// Returns what is wrong with the database, if anything is.
 fn create_and_check(
     connection: &mut Conn,
     name: &str,
@@ -177,9 +177,9 @@ fn create_and_check(
     Ok(None)
 }
 
-/// Says if the account may have too few connections: readers could take all of them, and writers would get none.
+/// Checks how many connections the account may have: with too few, readers could take all of them, and writers would get none.
 fn too_few_connections(connection: &mut Conn, needed: u8) -> Result<Option<String>, DatabaseError> {
-    // The session's value is the limit in effect: the account's, or else the server's for each user; 0 is none.
+    // The session's value is the limit in effect: the account's, or else the server's for each user. 0 is no limit.
     let limit: Option<i64> = connection.query_first("SELECT @@SESSION.max_user_connections")?;
     let too_few = limit.filter(|limit| (1..needed.into()).contains(limit));
     Ok(too_few.map(|limit| {
@@ -189,7 +189,7 @@ fn too_few_connections(connection: &mut Conn, needed: u8) -> Result<Option<Strin
     }))
 }
 
-/// What the database trades for speed is the operator's decision, who should know.
+/// Logs a warning if a crash of the database can lose transactions: the operator may have decided so, but should know.
 fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), DatabaseError> {
     let settings: Option<(i64, i64, i64)> = connection.query_first(
         "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog",
@@ -197,7 +197,7 @@ fn warn_of_lost_durability(connection: &mut Conn) -> Result<(), DatabaseError> {
     let (flush, log_bin, sync) = settings.unwrap_or((1, 0, 0));
     let weak = [
         ("innodb_flush_log_at_trx_commit", flush, flush != 1),
-        // With a binary log, recovery undoes what it lacks.
+        // With a binary log, recovery rolls back transactions that are not in it.
         ("sync_binlog", sync, log_bin != 0 && sync != 1),
     ];
     for (setting, value, _) in weak.into_iter().filter(|(.., weak)| *weak) {
@@ -238,7 +238,7 @@ fn refused(url: &DatabaseUrls, error: &DatabaseError, schema: &Schema) -> SetupE
 fn advice(url: &DatabaseUrls, error: &DatabaseError, schema: &Schema) -> &'static str {
     match &error.0 {
         mysql::Error::DriverError(DriverError::TlsNotSupported) => TLS_IS_ASKED_FOR,
-        // MySQL asks users that do not exist for any method, so as not to tell that they do not exist.
+        // For users that do not exist MySQL asks for a random method, in order not to disclose that.
         mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) => WRONG_USER,
         mysql::Error::CodecError(_) | mysql::Error::TlsError(_) if url.asks_for_tls() => {
             WRONG_CERTIFICATE
@@ -260,7 +260,7 @@ const WRONG_USER: &str =
 const WRONG_CERTIFICATE: &str = "in the database URL, ssl-ca names the authority that signs its certificate, and \
     ssl-mode=verify_ca accepts any host name";
 
-/// Whether the database may do a little later what it does not do now. Not if it takes no writes, which may be so for good.
+/// Whether the same may succeed later. Not if the database takes no writes, which may be permanent.
 fn may_succeed_later(error: &DatabaseError) -> bool {
     match &error.0 {
         mysql::Error::MySqlError(_) => matches!(
@@ -271,7 +271,7 @@ fn may_succeed_later(error: &DatabaseError) -> bool {
                 | ErrorClass::Unavailable
         ),
         mysql::Error::IoError(_) => true,
-        // A time-out while it is slow to answer; but to TLS a certificate that is refused is invalid data.
+        // A time-out of a slow answer. A refused certificate is reported as invalid data.
         mysql::Error::CodecError(error) => error
             .source()
             .and_then(|error| error.downcast_ref::<io::Error>())
@@ -294,7 +294,7 @@ pub enum SetupError {
     /// Not of the form `mysql://user:password@host:3306/name`.
     #[error("the database URL is not of the form mysql://user:password@host:3306/name: {0}")]
     Url(String),
-    /// It does not come up, refuses, or could not keep the promises: says which, and what to change.
+    /// It does not come up, refuses, or cannot keep the promises: the text says which, and what to change.
     #[error("{0}")]
     Database(String),
 }

@@ -12,17 +12,17 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// How long to wait for the lock, in seconds. Shorter than for an answer: an answer that says that the wait is
-    /// over leaves no doubt, a lost connection does.
+    /// The longest wait for a lock, in seconds. Shorter than the time for an answer, because the database's report of a lock wait
+    /// time-out leaves no doubt, while a lost connection does.
     ///
-    /// A writer may hold the lock without a word for as long: after this the database rolls it back, and the others go on. Longer
-    /// than any pause of a healthy writer.
+    /// A writer that holds the lock may be silent for as long: then the database rolls its transaction back, and the others go
+    /// on. Longer than any pause of a healthy writer.
     #[must_use]
     pub fn wait_timeout_seconds(&self) -> u64 {
         (self.answer.as_secs() / 2).max(1)
     }
 
-    /// How often a writer without work speaks, so that its connection is kept.
+    /// How often an idle writer uses its connection, so that the database does not close it.
     #[must_use]
     pub fn keep_alive(&self) -> Duration {
         Duration::from_secs(self.wait_timeout_seconds()) / 3

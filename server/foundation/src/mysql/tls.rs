@@ -1,4 +1,4 @@
-//! TLS to the database, as the URL asks for it.
+//! TLS to the database, by options of the URL.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -6,18 +6,16 @@ use std::path::PathBuf;
 use mysql::{ClientIdentity, SslOpts};
 use url::Url;
 
-/// Takes the options of TLS out of a URL; the driver knows them under other names. Gives the rest, and `None` where TLS
-/// is not asked for.
+/// Splits a URL into the options of TLS, which the driver knows by other names, and the rest. `None` if TLS is not asked for.
 ///
-/// The names and meanings are those of MySQL's own programs, but what is not said is on the safe side: a certificate
-/// authority (`ssl-ca`) or a certificate of ours (`ssl-cert` with `ssl-key`) asks for TLS, and the mode is
-/// `verify_identity`.
+/// Names and meanings are those of MySQL's own programs, but the default is the safe one: a certificate authority (`ssl-ca`) or a
+/// client certificate (`ssl-cert` with `ssl-key`) asks for TLS, with the mode `verify_identity`.
 ///
 /// # Errors
 /// What is wrong with the options.
 pub(super) fn take_options(url: &str) -> Result<(String, Option<SslOpts>), String> {
     let Ok(mut url) = Url::parse(url) else {
-        // The driver says what is wrong with it.
+        // The driver reports what is wrong with it.
         return Ok((url.to_owned(), None));
     };
     let (mut mode, mut authority, mut certificate, mut key) = (None, None, None, None);
@@ -49,10 +47,10 @@ pub(super) fn take_options(url: &str) -> Result<(String, Option<SslOpts>), Strin
     Ok((url.into(), options))
 }
 
-/// Whether the files can be read. The driver would find out at each connection.
+/// Checks that the files can be read: the driver reads them for each connection.
 ///
 /// # Errors
-/// Which one cannot, and why.
+/// Which file cannot be read, and why.
 pub(super) fn check_files(options: &SslOpts) -> Result<(), String> {
     let identity = options.client_identity().into_iter();
     let of_identity = identity.flat_map(|own| [own.cert_chain_path(), own.priv_key_path()]);
@@ -62,21 +60,20 @@ pub(super) fn check_files(options: &SslOpts) -> Result<(), String> {
     Ok(())
 }
 
-/// What is checked in a mode, or `None` for no TLS. What MySQL's programs call `PREFERRED` is left out: it protects from
-/// nobody who could listen.
+/// What a mode checks; `None` for no TLS. MySQL's mode `PREFERRED` is missing because it protects from nobody.
 fn of_mode(name: &str) -> Result<Option<SslOpts>, String> {
     let options = SslOpts::default();
     match &*name.to_ascii_lowercase() {
         "disabled" => Ok(None),
-        // Nothing: it keeps out who only listens.
+        // Checks nothing: protects only from eavesdropping.
         "required" => Ok(Some(
             options
                 .with_danger_skip_domain_validation(true)
                 .with_danger_accept_invalid_certs(true),
         )),
-        // The certificate is signed by the authority.
+        // The certificate must be signed by the authority.
         "verify_ca" => Ok(Some(options.with_danger_skip_domain_validation(true))),
-        // And it is that of the host.
+        // And it must be that of the host.
         "verify_identity" => Ok(Some(options)),
         _ => Err(format!(
             "ssl-mode is {name:?}, and not disabled, required, verify_ca or verify_identity"

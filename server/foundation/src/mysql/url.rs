@@ -10,14 +10,14 @@ use url::Url;
 use super::timeouts::Timeouts;
 use super::tls;
 
-/// The hosts of one database, in the order in which they are tried. Shows itself without the passwords.
+/// The URLs of the hosts of one database, in the order in which they are tried. Shown without passwords.
 #[derive(Clone)]
 pub struct DatabaseUrls(Vec<DatabaseUrl>);
 
 impl FromStr for DatabaseUrls {
     type Err = Infallible;
 
-    /// Splits at commas, but not at those within a URL: in a password one may stand as it is.
+    /// Splits at commas between URLs, because a password may contain commas.
     fn from_str(urls: &str) -> Result<Self, Infallible> {
         let mut rest = urls.trim();
         let mut parts = Vec::new();
@@ -53,7 +53,7 @@ impl DatabaseUrls {
         Ok(all)
     }
 
-    /// Whether one of them has options of TLS.
+    /// Whether one of them asks for TLS.
     pub(super) fn asks_for_tls(&self) -> bool {
         let options = self.0.iter().map(|url| tls::take_options(&url.0));
         options.flatten().any(|(_, options)| options.is_some())
@@ -78,9 +78,9 @@ const SCHEME: &str = "mysql://";
 const PERCENT_ENCODE: &str =
     "if its user or password contains one of # / ? @ %, write that as %23 %2F %3F %40 %25";
 
-/// Where a host is, and who we are there.
+/// The URL of a host. It is parsed by `options`, because clap would show a parse error together with the value, and so the
+/// password.
 #[derive(Clone)]
-// An error in parsing would be shown together with the value, password and all. `options` refuses instead.
 struct DatabaseUrl(String);
 
 impl DatabaseUrl {
@@ -99,9 +99,9 @@ impl DatabaseUrl {
             return Err("it asks for TLS, which there is none of on a Unix socket; leave out the options ssl-…, or socket".to_owned());
         }
         Ok(OptsBuilder::from_opts(options)
-            // What the server says of its socket's path need not be true on this machine.
+            // The socket's path that the server reports may be that of another machine.
             .prefer_socket(false)
-            // What the server takes is asked for where it matters; what it sends is always taken.
+            // All answers are accepted; what the server accepts is asked for where it matters.
             .max_allowed_packet(Some(usize::MAX))
             .ssl_opts(tls)
             .tcp_connect_timeout(Some(timeouts.connect))
@@ -110,13 +110,13 @@ impl DatabaseUrl {
             .into())
     }
 
-    /// Where one of these signs stands in a password as it is, another host, port or database would be asked, or none, and
+    /// Refuses a URL whose password contains one of these characters unencoded: another host, port or database would be used, and
     /// the log would show part of the password.
     fn check_password(&self) -> Result<(), String> {
         let rest = self.0.strip_prefix(SCHEME).unwrap_or(&self.0);
         let behind = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
         let (name, query) = behind.split_once('?').unwrap_or((behind, ""));
-        // In the value of an option an @ is one.
+        // In the value of an option an @ is valid.
         let in_no_option = query
             .split_once('@')
             .is_some_and(|(before, _)| !before.contains('='));

@@ -1,4 +1,4 @@
-//! What an answer and the log have in common: the name of what went wrong.
+//! Incidents: ids that the log and responses have in common.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// A cause that many requests meet is logged once in this time.
+/// A cause that affects many requests is logged once in this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One occurrence of a trouble. Stands in the log line of the cause, and as `instance` (RFC 9457, section 3.1.5) in
-/// every answer that it led to, so that a client and the operator speak of the same.
+/// The id of one occurrence of a problem. It is in the log line of the cause, and as `instance` (RFC 9457, section 3.1.5) in
+/// every response that was caused by it, so that the operator finds the cause of what a client reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Incident(#[serde(with = "uuid::serde::urn")] Uuid);
 
 impl Incident {
-    /// A new one.
+    /// A new id.
     #[must_use]
     pub fn draw() -> Self {
         Self(Uuid::now_v7())
@@ -29,14 +29,14 @@ impl fmt::Display for Incident {
     }
 }
 
-/// Logs a cause that many requests may meet at once: one line a second, whose incident stands for all of them.
+/// Rate-limits the log line of a cause that may affect many requests: one line a second, and one incident for all of them.
 #[derive(Debug, Default)]
 pub struct Reporter {
     last: Mutex<Option<(Instant, Incident)>>,
 }
 
 impl Reporter {
-    /// One to whom nothing was reported yet. Most are a `static` beside the line that they log.
+    /// A new reporter. Most are a `static` beside the line that they log.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Reporter {
         }
     }
 
-    /// The incident that is under way; if there is none, a new one, which `log` is called with.
+    /// The current incident; if there is none, a new one, with which `log` is called.
     pub fn report(&self, log: impl FnOnce(Incident)) -> Incident {
         let mut last = self.last.lock();
         match *last {

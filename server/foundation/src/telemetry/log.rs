@@ -1,4 +1,4 @@
-//! The log: one line an event, to stderr, for people or for programs.
+//! The log: one line for each event, to stderr, for people or for programs.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use tracing::field;
 use tracing::level_filters::LevelFilter;
 
-/// What a line looks like.
+/// The format of lines.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LogFormat {
     /// A line for people; coloured on a terminal.
@@ -17,7 +17,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Begins to log; before, nothing is. Panics are logged as well.
+/// Begins to log, also panics. Before, nothing is logged.
 ///
 /// # Panics
 /// If it was called before.
@@ -25,7 +25,7 @@ pub fn start(level: LevelFilter, format: LogFormat) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)
-        // What cannot be logged would else be told to stderr, which ends the process if nobody reads that any more.
+        // Otherwise a failure to log is printed to stderr, which panics if stderr is closed.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
@@ -39,7 +39,7 @@ pub fn start(level: LevelFilter, format: LogFormat) {
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// The hook of the standard library would write several lines past the log.
+/// Logs a panic as one line; the standard library's hook would print several lines to stderr.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let asked_for = backtrace.status() == BacktraceStatus::Captured;

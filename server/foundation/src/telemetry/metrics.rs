@@ -1,6 +1,6 @@
-//! The metrics of a program, for `GET /metrics`: each once, with its name and meaning.
+//! The metrics of a program, for `GET /metrics`. Each is registered once, with its name and meaning.
 //!
-//! To record is a few atomic additions, without a lock and without an allocation; all label values are our own.
+//! Recording is a few atomic additions, without a lock or an allocation. No label value comes from a client.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use prometheus::{
     TextEncoder,
 };
 
-/// The media type of what [`Registry::render`] gives.
+/// The media type of what [`Registry::render`] returns.
 pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const VALID: &str = "names and labels are constants, and each is registered once";
 
-/// Which program this is.
+/// Name and version of a program.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
-    /// The name before each metric, in `snake_case`.
+    /// The prefix of each metric, in `snake_case`.
     pub(crate) name: &'static str,
     /// The version of the package.
     pub(crate) version: &'static str,
@@ -27,7 +27,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program of this name, of a build that has none of its own.
+    /// A program of this name and version, without a known build.
     #[must_use]
     pub const fn new(name: &'static str, version: &'static str) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Program {
         }
     }
 
-    /// The same, of this build.
+    /// The same program, with this build.
     #[must_use]
     pub const fn built_from(self, build: &'static str) -> Self {
         Self { build, ..self }
@@ -49,12 +49,12 @@ impl Program {
 pub struct Registry {
     all: Arc<prometheus::Registry>,
     program: Program,
-    /// A label that all metrics registered through this clone have.
+    /// A label of all metrics that are registered through this clone.
     label: Option<(&'static str, &'static str)>,
 }
 
 impl Registry {
-    /// A registry that shows the build and, on Linux, what the system says of the process.
+    /// A registry with the build and, on Linux, metrics of the process.
     ///
     /// # Panics
     /// If the name is no metric's name.
@@ -89,7 +89,7 @@ impl Registry {
         self.program
     }
 
-    /// The same registry, which gives this label to each metric that is registered through it.
+    /// The same registry, which adds this label to each metric that is registered through it.
     #[must_use]
     pub fn labelled(&self, name: &'static str, value: &'static str) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl Registry {
         }
     }
 
-    /// All metrics, as Prometheus reads them.
+    /// All metrics, in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
         TextEncoder::new()
@@ -166,7 +166,7 @@ impl Registry {
     }
 }
 
-/// A count as a gauge takes it.
+/// Converts a count to the type of gauges.
 #[must_use]
 pub fn size(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
