@@ -219,10 +219,18 @@ fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
     let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
     let replica = start(&hosts, &["--request-timeout", "1s"]);
     let mut caller = replica.caller();
-    for (round, statuses) in [
-        (1, [HostStatus::Away, HostStatus::Away]),
-        (2, [HostStatus::ReadOnly, HostStatus::ReadOnly]),
-        (3, [HostStatus::Away, HostStatus::ReadOnly]),
+    for (round, statuses, detail) in [
+        (1, [HostStatus::Away, HostStatus::Away], "2 not answering"),
+        (
+            2,
+            [HostStatus::ReadOnly, HostStatus::ReadOnly],
+            "2 read-only",
+        ),
+        (
+            3,
+            [HostStatus::Away, HostStatus::ReadOnly],
+            "1 not answering, 1 read-only",
+        ),
     ] {
         let before = until_stored(&mut caller, "before", &Uuid::new_v4().to_string());
         assert_eq!(before.own_seq(), 2 * round - 1);
@@ -234,7 +242,11 @@ fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
         assert!([503, 504].contains(&refused.status), "{refused:?}");
         let not_ready = caller.get("/readyz");
         assert_eq!(not_ready.status, 503);
-        let told = not_ready.json()["detail"].to_string();
+        let told = not_ready.json()["detail"]
+            .as_str()
+            .expect("a text")
+            .to_owned();
+        assert!(told.contains(detail), "{detail:?} is not in {told:?}");
         assert!(!told.contains("127.0.0.1"), "{told}");
 
         hosts[1].set(HostStatus::TakesWrites);

@@ -106,6 +106,14 @@ impl Hosts {
         }
     }
 
+    /// What is wrong with the hosts, if there are several and none takes writes. Does not wait for a search.
+    pub(super) fn no_primary(&self) -> Option<NoPrimary> {
+        let failed = self.failed.lock().clone();
+        failed
+            .filter(|_| self.are_several())
+            .map(|failed| failed.no_primary)
+    }
+
     /// Checks that a connection is alive, and if there are several hosts, that its host takes writes.
     pub(super) fn check(&self, connection: &mut Conn) -> Result<(), Unfit> {
         if self.are_several() {

@@ -116,6 +116,8 @@ impl Outage {
 pub struct DatabaseAway {
     /// The outage that it belongs to.
     pub incident: Incident,
+    /// How many hosts are in which state, without their names, if there are several and none takes writes.
+    pub no_primary: Option<String>,
     /// Whether it was asked to write, and has perhaps done so, or will.
     pub outcome_unknown: bool,
 }
@@ -123,17 +125,21 @@ pub struct DatabaseAway {
 impl From<DatabaseAway> for Problem {
     /// 503, or 504 if it is unknown whether something was stored.
     fn from(away: DatabaseAway) -> Self {
-        let (status, detail) = if away.outcome_unknown {
-            (
+        let (status, detail) = match away.no_primary {
+            _ if away.outcome_unknown => (
                 504,
                 "The database did not say whether it was done. With an Idempotency-Key, send it again with the same: it is \
-                 done once at most. Without one, look whether it was done before you send it again.",
-            )
-        } else {
-            (
+                 done once at most. Without one, look whether it was done before you send it again."
+                    .to_owned(),
+            ),
+            None => (
                 503,
-                "The database does not answer, or takes no writes now. Try again later.",
-            )
+                "The database does not answer, or takes no writes now. Try again later.".to_owned(),
+            ),
+            Some(hosts) => (
+                503,
+                format!("No host of the database takes writes now: {hosts}. Try again later."),
+            ),
         };
         Self::new(status, detail).with_incident(away.incident)
     }

@@ -148,8 +148,10 @@ impl Pool {
     }
 
     fn away(&self, access: Access, cause: &NotRun) -> DatabaseAway {
+        let no_primary = self.database.hosts.no_primary();
         DatabaseAway {
             incident: self.database.outage().fail(access, cause),
+            no_primary: no_primary.map(|no_primary| no_primary.in_general()),
             outcome_unknown: access == Access::Write && cause.may_be_done(),
         }
     }

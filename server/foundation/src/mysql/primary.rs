@@ -1,5 +1,6 @@
 //! Checks whether a server takes writes: its own state, and that of its replication group, if it is a member of one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,9 +52,37 @@ impl<E: Into<DatabaseError>> From<E> for Unfit {
     }
 }
 
+impl Unfit {
+    /// The state of a host in general terms, for clients.
+    pub(super) fn in_general(&self) -> &'static str {
+        match self {
+            Self::Failed(error) if error.code().is_some() => "refusing connections",
+            Self::Failed(_) | Self::Silent => "not answering",
+            Self::ReadOnly => "read-only",
+            Self::OutsideItsGroup(_) => "outside its group",
+            Self::Minority { .. } => "without a majority of its group",
+            Self::SeveralPrimaries | Self::Unknown => "not configured for it",
+        }
+    }
+}
+
 /// Why there is no connection: what is wrong with each of the hosts.
 #[derive(Debug, Clone)]
 pub struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
+
+impl NoPrimary {
+    /// How many hosts are in which state, for clients: without names, as in `2 read-only, 1 not answering`.
+    pub(super) fn in_general(&self) -> String {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, unfit) in self.0.iter() {
+            *counts.entry(unfit.in_general()).or_default() += 1;
+        }
+        let counts = counts
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"));
+        counts.collect::<Vec<_>>().join(", ")
+    }
+}
 
 impl std::error::Error for NoPrimary {}
 
