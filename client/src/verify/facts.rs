@@ -114,7 +114,7 @@ impl<'a> Facts<'a> {
                     .iter()
                     .flatten()
                     .any(|(end_ns, text)| *end_ns >= start_ns && *text != shown.text);
-                if replaced || self.is_skipped(shown.seq) {
+                if replaced || self.gap_over(shown.seq).is_some() {
                     lost.insert(seen);
                 }
             }
@@ -154,15 +154,11 @@ impl<'a> Facts<'a> {
             && self.op(*witness).seq == shown.seq
     }
 
-    /// Returns whether a reply goes from a smaller number to a greater one without this one. Gaps are few, or short: a
-    /// look back finds it.
-    pub(super) fn is_skipped(&self, seq: u64) -> bool {
+    /// Returns the first gap in which a reply skips this number. Gaps are few, or short: a look back finds it.
+    pub(super) fn gap_over(&self, seq: u64) -> Option<(u64, u64, u32)> {
         let end = self.gaps.partition_point(|(before, _, _)| *before < seq);
-        self.gaps[..end]
-            .iter()
-            .rev()
-            .take(LOOK_BACK)
-            .any(|(_, after, _)| *after > seq)
+        let mut near = self.gaps[end.saturating_sub(LOOK_BACK)..end].iter();
+        near.find(|(_, after, _)| *after > seq).copied()
     }
 }
 
