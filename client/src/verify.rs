@@ -25,6 +25,8 @@ mod trials;
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::coverage::Coverage;
 use self::facts::Facts;
@@ -121,7 +123,9 @@ impl Check {
 }
 
 /// The verdict of the judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "VerdictWord")]
 pub(crate) enum Verdict {
     /// Every promise that could be judged was kept.
     Valid,
@@ -129,6 +133,8 @@ pub(crate) enum Verdict {
     Invalid,
     /// Nothing could be judged.
     Unknown,
+    /// The run was not judged, because of `--no-check`.
+    NotJudged,
 }
 
 /// One broken promise, explained so that a person can follow it.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{Stats, milliseconds, nearest_rank, supports_percentile, to_float};
+use crate::stats::{Figures, milliseconds, nearest_rank, supports_percentile, to_float};
 
 /// A threshold: a figure, a comparison, and a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +64,8 @@ pub(crate) struct ThresholdOutcome {
 }
 
 impl Threshold {
-    pub(crate) fn judge(&self, stats: &Stats) -> ThresholdOutcome {
-        let actual = self.figure.of(stats);
+    pub(crate) fn judge(&self, figures: &Figures) -> ThresholdOutcome {
+        let actual = self.figure.of(figures);
         let met = actual.is_some_and(|actual| match self.comparison {
             Comparison::Less => actual < self.value,
             Comparison::AtMost => actual <= self.value,
@@ -89,22 +89,22 @@ impl Figure {
         )
     }
 
-    fn of(self, stats: &Stats) -> Option<f64> {
-        let latency = stats.total.latency.as_ref();
+    fn of(self, figures: &Figures) -> Option<f64> {
+        let latency = figures.total.latency.as_ref();
         let percentile = |percent| {
-            supports_percentile(stats.latencies.len(), percent)
-                .then(|| milliseconds(nearest_rank(&stats.latencies, percent)))
+            supports_percentile(figures.latencies.len(), percent)
+                .then(|| milliseconds(nearest_rank(&figures.latencies, percent)))
         };
         match self {
             Self::Mean => latency.map(|latency| latency.mean_ms),
             Self::Min => latency.map(|latency| latency.min_ms),
             Self::Max => latency.map(|latency| latency.max_ms),
             Self::Percentile(percent) => percentile(percent),
-            Self::Throughput => Some(stats.throughput()),
-            Self::Sent => Some(to_float(stats.total.sent)),
-            Self::Ok => Some(to_float(stats.total.ok)),
-            Self::Failed => Some(to_float(stats.total.failed)),
-            Self::Unknown => Some(to_float(stats.total.unknown)),
+            Self::Throughput => Some(figures.throughput_per_second),
+            Self::Sent => Some(to_float(figures.total.sent)),
+            Self::Ok => Some(to_float(figures.total.ok)),
+            Self::Failed => Some(to_float(figures.total.failed)),
+            Self::Unknown => Some(to_float(figures.total.unknown)),
         }
     }
 }

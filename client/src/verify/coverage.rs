@@ -29,9 +29,9 @@ pub(crate) struct Coverage {
     /// How many pages of messages were asked for at the end and judged; absent in version 1.
     #[serde(default)]
     pub(crate) pages: u64,
-    /// The pages that were not judged: the index of the replica, and the reason.
+    /// The pages that were not judged: the URL of the replica, and the reason.
     #[serde(skip)]
-    pub(crate) pages_not_judged: Vec<(u16, String)>,
+    pub(crate) pages_not_judged: Vec<(String, String)>,
 }
 
 pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
@@ -62,7 +62,8 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
         match &page.messages {
             Ok(_) => coverage.pages += 1,
             Err(reason) => {
-                let missing = (page.replica, reason.clone());
+                let url = &facts.history.settings.replicas[usize::from(page.replica)];
+                let missing = (url.clone(), reason.clone());
                 coverage.pages_not_judged.push(missing);
             }
         }
