@@ -274,7 +274,7 @@ impl Model {
             shared: self.shape.others > 0,
         };
         let mut recorder =
-            Recorder::new(settings, self.requests.len(), true).with_window(self.shape.window);
+            Recorder::new(settings, self.requests.len(), true, None).with_window(self.shape.window);
         let mut by_end: Vec<&Request> = self.requests.iter().collect();
         by_end.sort_by_key(|request| (request.end, request.coroutine, request.number));
         for request in by_end {
