@@ -56,11 +56,11 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         None => run(&cli.run),
         Some(Command::Check(args)) => check(args),
-        Some(Command::Compare(args)) => report::compare(&args.before, &args.after)
+        Some(Command::Compare { before, after }) => report::compare(before, after)
             .and_then(|table| print(table.as_bytes()))
             .map(|()| VALID),
-        Some(Command::Selftest(args)) => {
-            let tested = selftest::run(args.seed, args.rounds);
+        Some(Command::Selftest { rounds, seed }) => {
+            let tested = selftest::run(*seed, *rounds);
             print(tested.text.as_bytes()).map(|()| if tested.passed { VALID } else { INVALID })
         }
         Some(Command::Schema) => print(report::schema().as_bytes()).map(|()| VALID),

@@ -47,12 +47,8 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
             .iter()
             .filter(|found| found.as_ref() == Some(&due))
             .count();
-        let mut line = format!(
-            "{:>3} {:18} found in {right} of {rounds}: {}",
-            fault.check.code(),
-            fault.check.name(),
-            fault.meaning
-        );
+        let ((code, name), meaning) = (fault.check.label(), fault.meaning);
+        let mut line = format!("{code:>3} {name:18} found in {right} of {rounds}: {meaning}");
         if let Some(wrong) = found.iter().find(|found| found.as_ref() != Some(&due)) {
             let _ = write!(line, "; once it was {wrong:?}");
         }

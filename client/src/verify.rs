@@ -63,16 +63,8 @@ impl Check {
         Self::value_variants()
     }
 
-    /// Returns a short and fixed code, for programs.
-    pub(crate) fn code(self) -> &'static str {
-        self.label().0
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        self.label().1
-    }
-
-    fn label(self) -> (&'static str, &'static str) {
+    /// Returns a short and fixed code, for programs, and the name.
+    pub(crate) fn label(self) -> (&'static str, &'static str) {
         match self {
             Self::WellFormed => ("S1", "well-formed reply"),
             Self::OwnMessage => ("S2", "own message"),

@@ -141,9 +141,10 @@ fn checks(judgement: &Judgement) -> Vec<CheckResult> {
     let result = |check: &Check| {
         let found = judgement.violations.get(check);
         let worst = found.map_or(&[][..], |violations| &violations.worst);
+        let (code, name) = check.label();
         CheckResult {
-            code: check.code().to_owned(),
-            name: check.name().to_owned(),
+            code: code.to_owned(),
+            name: name.to_owned(),
             promise: check.meaning().to_owned(),
             violations: found.map_or(0, |violations| violations.count),
             examples: worst.iter().map(|one| one.explanation.clone()).collect(),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::document::CheckResult;
 use super::{Document, INTERRUPTED, REPEATED, Settings};
 use crate::output::Style;
-use crate::stats::{ErrorCount, Figures, Group, Latency};
+use crate::stats::{ErrorCount, Figures, Group};
 use crate::verify::{Coverage, Verdict};
 
 macro_rules! line {
@@ -170,7 +170,14 @@ fn latencies(page: &mut String, figures: &Figures) {
     for (title, latency) in all {
         let Some(latency) = latency else { continue };
         line!(page, "{title}");
-        line!(page, "  {}", spread(latency));
+        line!(
+            page,
+            "  min {:.3} ms   mean {:.3} ms   standard deviation {:.3} ms   max {:.3} ms",
+            latency.min_ms,
+            latency.mean_ms,
+            latency.standard_deviation_ms,
+            latency.max_ms
+        );
         let percentiles: Vec<String> = latency
             .percentiles
             .iter()
@@ -178,13 +185,6 @@ fn latencies(page: &mut String, figures: &Figures) {
             .collect();
         line!(page, "  {}\n", percentiles.join("   "));
     }
-}
-
-fn spread(latency: &Latency) -> String {
-    format!(
-        "min {:.3} ms   mean {:.3} ms   standard deviation {:.3} ms   max {:.3} ms",
-        latency.min_ms, latency.mean_ms, latency.standard_deviation_ms, latency.max_ms
-    )
 }
 
 fn replicas(page: &mut String, settings: &Settings, figures: &Figures) {

@@ -47,7 +47,7 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
             coverage.shown_once += u64::from(seen.replies == 1);
         }
     }
-    coverage.shown_mean = ratio(shown, own);
+    coverage.shown_mean = to_float(shown) / to_float(own.max(1));
     for op in indices(&facts.history.ops) {
         match facts.op(op).outcome {
             Outcome::Ok => coverage.replies += 1,
@@ -97,12 +97,4 @@ fn ordered_pairs(facts: &Facts<'_>) -> (u64, u64) {
             within + before(&ends_at[usize::from(op.replica)], op),
         )
     })
-}
-
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        to_float(part) / to_float(whole)
-    }
 }

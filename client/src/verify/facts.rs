@@ -72,7 +72,12 @@ impl<'a> Facts<'a> {
     /// Returns the one place of a request's message, if nothing is wrong with it.
     pub(super) fn sound_place(&self, op: u32) -> Option<u32> {
         let place = self.place[op as usize];
-        (place != NONE && self.is_lone(place) && !self.lost.contains(&place)).then_some(place)
+        (place != NONE && self.is_sound(place)).then_some(place)
+    }
+
+    /// Returns whether a message has its number alone, and is not lost.
+    pub(super) fn is_sound(&self, seen: u32) -> bool {
+        self.is_lone(seen) && !self.lost.contains(&seen)
     }
 
     /// Finds author and place of each message: nearly all authors were told it in their replies; the rest by text.

@@ -63,7 +63,7 @@ fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<
             counters.users.resize(user + 1, Counter::default());
         }
         let counter = &mut counters.users[user];
-        if !facts.is_lone(index) || facts.lost.contains(&index) {
+        if !facts.is_sound(index) {
             counter.last = None;
             counter.broken = true;
             continue;
@@ -113,10 +113,8 @@ fn explain_miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> St
 
 /// Checks that dates do not go back (G10).
 fn sent_at(facts: &Facts<'_>, violations: &mut Violations<'_>) {
-    let lone = indices(&facts.history.seen)
-        .filter(|seen| facts.is_lone(*seen) && !facts.lost.contains(seen));
     let mut previous: Option<&Seen> = None;
-    for index in lone {
+    for index in indices(&facts.history.seen).filter(|seen| facts.is_sound(*seen)) {
         let seen = facts.seen(index);
         if let Some(previous) =
             previous.filter(|previous| previous.shown.sent_at_us > seen.shown.sent_at_us)

@@ -40,11 +40,9 @@ fn contents(
     let seen = &facts.history.seen;
     for shown in messages {
         let from = seen.partition_point(|seen| seen.shown.seq < shown.seq);
-        let known = indices(seen).nth(from).filter(|known| {
-            facts.seen(*known).shown.seq == shown.seq
-                && facts.is_lone(*known)
-                && !facts.lost.contains(known)
-        });
+        let known = indices(seen)
+            .nth(from)
+            .filter(|known| facts.seen(*known).shown.seq == shown.seq && facts.is_sound(*known));
         let Some(known) = known.map(|known| facts.seen(known)) else {
             continue;
         };
