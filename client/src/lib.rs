@@ -29,6 +29,7 @@ mod stats;
 mod traffic;
 mod verify;
 
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 
@@ -39,7 +40,7 @@ use crate::error::Error;
 use crate::exit::{INTERRUPTED, INVALID, NOTHING_JUDGED, THRESHOLD_MISSED, VALID};
 use crate::history::{Header, History, Op, Writer};
 use crate::load::Load;
-use crate::output::{NewFile, Style, print, print_error, stdout_style};
+use crate::output::{NewFile, Style, print, print_error, wants_color};
 use crate::report::Document;
 use crate::verify::Verdict;
 
@@ -173,10 +174,10 @@ fn show(
     args: &PrintArgs,
     output: Option<NewFile>,
 ) -> Result<(), Error> {
-    let style = if args.no_color || output.is_some() {
+    let style = if args.no_color || output.is_some() || !wants_color(&io::stdout()) {
         Style::Plain
     } else {
-        stdout_style()
+        Style::Colored
     };
     let text = report::render(results, history, args.output_format, style);
     match output {

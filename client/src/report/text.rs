@@ -1,6 +1,6 @@
 //! Reports the results as text: the verdict, three numbers, then tables.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::document::CheckResult;
 use super::{Document, INTERRUPTED, REPEATED, Settings};
@@ -19,8 +19,7 @@ macro_rules! line {
 /// Renders everything that is printed after a run.
 pub(super) fn render(document: &Document, style: Style) -> String {
     let mut page = String::new();
-    let paint = Paint(style);
-    verdict(&mut page, document, paint);
+    verdict(&mut page, document, style);
     if document.is_interrupted() {
         line!(page, "{INTERRUPTED}\n");
     }
@@ -38,47 +37,30 @@ pub(super) fn render(document: &Document, style: Style) -> String {
         client(&mut page, settings, figures);
     }
     for met in &document.thresholds {
-        line!(
-            page,
-            "Threshold {}",
-            if met.is_met {
-                paint.green(met)
-            } else {
-                paint.red(met)
-            }
-        );
+        let color = if met.is_met { GREEN } else { RED };
+        line!(page, "Threshold {}", paint(style, color, met));
     }
     page
 }
 
+const GREEN: &str = "1;32";
+const RED: &str = "1;31";
+
 /// Colors text, where that is wanted.
-#[derive(Clone, Copy)]
-struct Paint(Style);
-
-impl Paint {
-    fn green(self, text: impl std::fmt::Display) -> String {
-        self.wrap("1;32", text)
-    }
-
-    fn red(self, text: impl std::fmt::Display) -> String {
-        self.wrap("1;31", text)
-    }
-
-    fn wrap(self, code: &str, text: impl std::fmt::Display) -> String {
-        match self.0 {
-            Style::Plain => text.to_string(),
-            Style::Colored => format!("\x1b[{code}m{text}\x1b[0m"),
-        }
+fn paint(style: Style, color: &str, text: impl Display) -> String {
+    match style {
+        Style::Plain => text.to_string(),
+        Style::Colored => format!("\x1b[{color}m{text}\x1b[0m"),
     }
 }
 
-fn verdict(page: &mut String, document: &Document, paint: Paint) {
+fn verdict(page: &mut String, document: &Document, style: Style) {
     match document.verdict {
         Verdict::NotJudged => line!(page, "not judged (--no-check)\n"),
         Verdict::Valid => line!(
             page,
             "{}: no promise is broken ({} checks)\n",
-            paint.green(document.valid()),
+            paint(style, GREEN, document.valid()),
             document.checks.len()
         ),
         Verdict::Unknown => line!(
@@ -95,7 +77,7 @@ fn verdict(page: &mut String, document: &Document, paint: Paint) {
                     ..
                 } = check;
                 let plural = if *violations == 1 { "" } else { "s" };
-                let invalid = paint.red("INVALID");
+                let invalid = paint(style, RED, "INVALID");
                 line!(
                     page,
                     "{invalid}  {name} ({code}): {violations} violation{plural}"
