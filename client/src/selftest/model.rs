@@ -122,18 +122,16 @@ impl Model {
         };
         for (instant, author) in authors {
             let (user, text) = match author {
-                Some(request) => (
-                    model.requests[request].user,
-                    model.requests[request].text.clone(),
-                ),
+                Some(request) => {
+                    let request = &mut model.requests[request];
+                    request.place = Some(model.log.len());
+                    (request.user, request.text.clone())
+                }
                 None => (
                     model.random.random_range(0..shape.users),
                     format!("foreign {}", model.log.len()),
                 ),
             };
-            if let Some(request) = author {
-                model.requests[request].place = Some(model.log.len());
-            }
             model.log.push(Message {
                 seq: 0,
                 user: user_name(user),
@@ -183,25 +181,13 @@ impl Model {
     pub(crate) fn insert(&mut self, place: usize, mut message: Message) {
         message.sent_at.clone_from(&self.log[place].sent_at);
         self.log.insert(place, message);
-        for request in &mut self.requests {
-            request.place = request
-                .place
-                .map(|at| if at >= place { at + 1 } else { at });
-        }
-        self.number();
+        self.move_places(|at| Some(if at >= place { at + 1 } else { at }));
     }
 
     /// Takes a message out of the log, and closes the gap.
     pub(crate) fn remove(&mut self, place: usize) {
         self.log.remove(place);
-        for request in &mut self.requests {
-            request.place = match request.place {
-                Some(at) if at == place => None,
-                Some(at) if at > place => Some(at - 1),
-                other => other,
-            };
-        }
-        self.number();
+        self.move_places(|at| (at != place).then(|| if at > place { at - 1 } else { at }));
     }
 
     /// Moves a message to an earlier place; dates belong to places, and stay.
@@ -215,41 +201,40 @@ impl Model {
         for (message, date) in self.log.iter_mut().zip(dates) {
             message.sent_at = date;
         }
+        self.move_places(|at| match at {
+            at if at == from => Some(to),
+            at if (to..from).contains(&at) => Some(at + 1),
+            at => Some(at),
+        });
+    }
+
+    /// Tells the requests where their messages went, and numbers the log anew.
+    fn move_places(&mut self, moved: impl Fn(usize) -> Option<usize>) {
         for request in &mut self.requests {
-            request.place = match request.place {
-                Some(at) if at == from => Some(to),
-                Some(at) if (to..from).contains(&at) => Some(at + 1),
-                other => other,
-            };
+            request.place = request.place.and_then(&moved);
         }
         self.number();
     }
 
     /// Returns a full reply whose last message is the one at this place, as the log has it.
     pub(crate) fn last(&self, place: usize) -> Vec<Message> {
-        self.last_of(place, self.shape.window)
+        self.last_of(place + 1, self.shape.window)
     }
 
     /// Returns a page of the log.
     pub(crate) fn last_page(&self) -> Vec<Message> {
-        self.log
-            .len()
-            .checked_sub(1)
-            .map_or_else(Vec::new, |place| self.last_of(place, PAGE))
+        self.last_of(self.log.len(), PAGE)
     }
 
-    /// Returns so many messages up to this place.
-    fn last_of(&self, place: usize, most: usize) -> Vec<Message> {
-        let mut places: Vec<usize> = (0..=place)
-            .rev()
-            .filter(|place| !self.hidden.contains(place))
+    /// Returns so many messages before this place.
+    fn last_of(&self, end: usize, most: usize) -> Vec<Message> {
+        let shown = (0..end).rev().filter(|place| !self.hidden.contains(place));
+        let mut messages: Vec<Message> = shown
             .take(most)
-            .collect();
-        places.reverse();
-        places
-            .into_iter()
             .map(|place| self.log[place].clone())
-            .collect()
+            .collect();
+        messages.reverse();
+        messages
     }
 
     /// Returns what this request was answered, if it was.
