@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::file::{Header, Writer, read};
+pub(crate) use self::file::{Writer, read};
 pub(crate) use self::page::{PAGE, Page, PageAnswer, PageReply};
 pub(crate) use self::recorder::{FinishedRequest, Recorder};
 

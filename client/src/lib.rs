@@ -38,7 +38,7 @@ use clap::CommandFactory;
 use crate::args::{CheckArgs, Cli, Command, PrintArgs, RunArgs};
 use crate::error::Error;
 use crate::exit::{INTERRUPTED, INVALID, NOTHING_JUDGED, THRESHOLD_MISSED, VALID};
-use crate::history::{Header, History, Op, Writer};
+use crate::history::{History, Op, Writer};
 use crate::load::Load;
 use crate::output::{NewFile, Style, print, print_error, wants_color};
 use crate::report::Document;
@@ -80,7 +80,6 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     let load = Load::new(args, seed, traffic::random_tag());
     load.check_text_length()?;
     let settings = load.settings();
-    let header = Header::new(seed, load.judge_settings());
     // One thread: it sends more than small machines can answer, and has no wake-ups between threads. Measured on two cores
     // beside a server: 6.2 us of processor time a request, against 6.9 us with two threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -96,7 +95,7 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
         ],
         None,
     )?;
-    let writer = record.map(|file| Writer::new(file, &header));
+    let writer = record.map(|file| Writer::new(file, seed, load.judge_settings()));
     let outcome = runtime.block_on(load::run(load, replicas, writer))?;
     // Judging and printing hold up this thread: from now on another one hears the signals. Where there is none, they are
     // not heard.

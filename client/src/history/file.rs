@@ -27,22 +27,12 @@ const BUFFER: usize = 1 << 18;
 const FLUSH_NS: u64 = 100_000_000;
 
 /// The first line of a history.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Header {
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
     history_version: u32,
     seed: u64,
     #[serde(flatten)]
     settings: JudgeSettings,
-}
-
-impl Header {
-    pub(crate) fn new(seed: u64, settings: JudgeSettings) -> Self {
-        Self {
-            history_version: VERSION,
-            seed,
-            settings,
-        }
-    }
 }
 
 /// The last line of a history.
@@ -113,7 +103,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins a history with its first line.
-    pub(crate) fn new(file: NewFile, header: &Header) -> Self {
+    pub(crate) fn new(file: NewFile, seed: u64, settings: JudgeSettings) -> Self {
         let mut writer = Self {
             path: file.path,
             file: BufWriter::with_capacity(BUFFER, file.file),
@@ -122,7 +112,11 @@ impl Writer {
             flushed_ns: 0,
             error: None,
         };
-        writer.line(header);
+        writer.line(&Header {
+            history_version: VERSION,
+            seed,
+            settings,
+        });
         writer
     }
 
