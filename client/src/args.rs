@@ -95,9 +95,22 @@ pub(crate) enum Command {
     /// Judge a history that `--history` wrote, as the run did
     Check(CheckArgs),
     /// Compare two runs, from what `--output-format json` wrote
-    Compare(CompareArgs),
+    Compare {
+        /// The run before
+        before: PathBuf,
+        /// The run after
+        after: PathBuf,
+    },
     /// Plant one fault of each kind in made-up histories: is each found under its own name, and no other?
-    Selftest(SelftestArgs),
+    Selftest {
+        /// Histories for each fault
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        rounds: u32,
+
+        /// Seed of the histories
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Print the JSON schema of `--output-format json`
     Schema,
     /// Print the completions of a shell
@@ -121,27 +134,6 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     pub(crate) print: PrintArgs,
-}
-
-/// The arguments of `client compare`.
-#[derive(Debug, Args)]
-pub(crate) struct CompareArgs {
-    /// The run before
-    pub(crate) before: PathBuf,
-    /// The run after
-    pub(crate) after: PathBuf,
-}
-
-/// The arguments of `client selftest`.
-#[derive(Debug, Args)]
-pub(crate) struct SelftestArgs {
-    /// Histories for each fault
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) rounds: u32,
-
-    /// Seed of the histories
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
 }
 
 /// The arguments of a run.

@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::file::{Header, Writer, read};
+pub(crate) use self::file::{Writer, read};
 pub(crate) use self::page::{PAGE, Page, PageAnswer, PageReply};
 pub(crate) use self::recorder::{FinishedRequest, Recorder};
 
@@ -194,11 +194,11 @@ impl fmt::Display for Reason {
             Self::Unreachable => formatter.write_str("no connection"),
             Self::NoAnswer => formatter.write_str("no answer in time"),
             Self::Closed => formatter.write_str("connection closed before the answer was complete"),
-            Self::Status(status) => write!(formatter, "answered {}", Status(*status)),
+            Self::Status(status) => write!(formatter, "answered {}", named(*status)),
             Self::StatusWithoutProblem(status) => write!(
                 formatter,
                 "answered {} without a problem document",
-                Status(*status)
+                named(*status)
             ),
             Self::Unreadable => {
                 formatter.write_str("answered 200 without messages, or not in HTTP")
@@ -210,16 +210,11 @@ impl fmt::Display for Reason {
 /// The greatest 4xx in the registry of RFC 9110: 451, Unavailable For Legal Reasons.
 const LAST_REGISTERED_4XX: u16 = 451;
 
-/// A status that is displayed with its name.
-struct Status(u16);
-
-impl fmt::Display for Status {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = hyper::StatusCode::from_u16(self.0).ok();
-        let name = status.and_then(|status| status.canonical_reason());
-        let name = name.unwrap_or("(no standard status)");
-        write!(formatter, "{} {name}", self.0)
-    }
+/// Returns a status with its name.
+fn named(status: u16) -> String {
+    let known = hyper::StatusCode::from_u16(status).ok();
+    let name = known.and_then(|status| status.canonical_reason());
+    format!("{status} {}", name.unwrap_or("(no standard status)"))
 }
 
 /// A message as a reply shows it.

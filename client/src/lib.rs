@@ -29,6 +29,7 @@ mod stats;
 mod traffic;
 mod verify;
 
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 
@@ -37,11 +38,11 @@ use clap::CommandFactory;
 use crate::args::{CheckArgs, Cli, Command, PrintArgs, RunArgs};
 use crate::error::Error;
 use crate::exit::{INTERRUPTED, INVALID, NOTHING_JUDGED, THRESHOLD_MISSED, VALID};
-use crate::history::{Header, Op, Writer};
+use crate::history::{History, Op, Writer};
 use crate::load::Load;
-use crate::output::{NewFile, Style, print, print_error, stdout_style};
-use crate::report::{Results, Run};
-use crate::verify::{Judgement, Verdict};
+use crate::output::{NewFile, Style, print, print_error, wants_color};
+use crate::report::Document;
+use crate::verify::Verdict;
 
 /// The definition of the command line.
 #[must_use]
@@ -56,11 +57,11 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         None => run(&cli.run),
         Some(Command::Check(args)) => check(args),
-        Some(Command::Compare(args)) => report::compare(&args.before, &args.after)
+        Some(Command::Compare { before, after }) => report::compare(before, after)
             .and_then(|table| print(table.as_bytes()))
             .map(|()| VALID),
-        Some(Command::Selftest(args)) => {
-            let tested = selftest::run(args.seed, args.rounds);
+        Some(Command::Selftest { rounds, seed }) => {
+            let tested = selftest::run(*seed, *rounds);
             print(tested.text.as_bytes()).map(|()| if tested.passed { VALID } else { INVALID })
         }
         Some(Command::Schema) => print(report::schema().as_bytes()).map(|()| VALID),
@@ -79,7 +80,6 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     let load = Load::new(args, seed, traffic::random_tag());
     load.check_text_length()?;
     let settings = load.settings();
-    let header = Header::new(seed, load.judge_settings());
     // One thread: it sends more than small machines can answer, and has no wake-ups between threads. Measured on two cores
     // beside a server: 6.2 us of processor time a request, against 6.9 us with two threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,43 +95,39 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
         ],
         None,
     )?;
-    let writer = record.map(|file| Writer::new(file, &header));
+    let writer = record.map(|file| Writer::new(file, seed, load.judge_settings()));
     let outcome = runtime.block_on(load::run(load, replicas, writer))?;
     // Judging and printing hold up this thread: from now on another one hears the signals. Where there is none, they are
     // not heard.
     drop(thread::Builder::new().spawn(move || runtime.block_on(std::future::pending::<()>())));
     let judgement = (!args.judge.no_check).then(|| verify::judge(&outcome.history));
-    let stats = stats::summarize(&outcome.history, outcome.wall, outcome.cpu);
+    let figures = stats::summarize(&outcome);
     let thresholds = args.judge.threshold.iter();
-    let results = Results {
-        history: &outcome.history,
-        run: Some(Run {
-            settings,
-            stats: &stats,
-            interrupted: outcome.interrupted,
-        }),
-        judgement: judgement.as_ref(),
-        thresholds: thresholds
-            .map(|threshold| threshold.judge(&stats))
-            .collect(),
-    };
-    let shown = show(&results, &args.print, output);
-    let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results)));
+    let thresholds = thresholds
+        .map(|threshold| threshold.judge(&figures))
+        .collect();
+    let results = Document::new(judgement, Some(settings), Some(figures), thresholds);
+    let history = &outcome.history;
+    let shown = show(&results, history, &args.print, output);
+    let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results, history)));
     let written = [outcome.unwritten.map_or(Ok(()), Err), shown, paged];
-    Ok(exit_code(&results, written))
+    Ok(exit_code(&results, history, written))
 }
 
 /// Chooses the exit status. A broken promise outweighs a file that could not be written.
-fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(), Error>>) -> u8 {
+fn exit_code(
+    results: &Document,
+    history: &History,
+    written: impl IntoIterator<Item = Result<(), Error>>,
+) -> u8 {
     let faults = written.into_iter().filter_map(Result::err);
     let fault = faults
         .inspect(print_error)
         .map(|fault| fault.exit_code())
         .max();
-    let answered = results.history.ops.iter().any(Op::is_ok);
-    let verdict = results.judgement.map(|judgement| judgement.verdict);
-    match (verdict, fault) {
-        (Some(Verdict::Invalid), _) => INVALID,
+    let answered = history.ops.iter().any(Op::is_ok);
+    match (results.verdict, fault) {
+        (Verdict::Invalid, _) => INVALID,
         (_, Some(code)) => code,
         _ if !answered => NOTHING_JUDGED,
         _ if results.is_interrupted() => INTERRUPTED,
@@ -144,15 +140,9 @@ fn exit_code(results: &Results<'_>, written: impl IntoIterator<Item = Result<(),
 fn check(args: &CheckArgs) -> Result<u8, Error> {
     let history = history::read(&args.file, args.shared)?;
     let [output] = output::create([args.print.output.as_deref()], Some(&args.file))?;
-    let judgement: Judgement = verify::judge(&history);
-    let results = Results {
-        history: &history,
-        run: None,
-        judgement: Some(&judgement),
-        thresholds: Vec::new(),
-    };
-    let shown = show(&results, &args.print, output);
-    Ok(exit_code(&results, [shown]))
+    let results = Document::new(Some(verify::judge(&history)), None, None, Vec::new());
+    let shown = show(&results, &history, &args.print, output);
+    Ok(exit_code(&results, &history, [shown]))
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
@@ -177,13 +167,18 @@ fn manual() -> Result<(), Error> {
 }
 
 /// Prints the results to stdout, or to the file of `--output`, which gets no colors.
-fn show(results: &Results<'_>, args: &PrintArgs, output: Option<NewFile>) -> Result<(), Error> {
-    let style = if args.no_color || output.is_some() {
+fn show(
+    results: &Document,
+    history: &History,
+    args: &PrintArgs,
+    output: Option<NewFile>,
+) -> Result<(), Error> {
+    let style = if args.no_color || output.is_some() || !wants_color(&io::stdout()) {
         Style::Plain
     } else {
-        stdout_style()
+        Style::Colored
     };
-    let text = report::render(results, args.output_format, style);
+    let text = report::render(results, history, args.output_format, style);
     match output {
         Some(file) => file.write(&text),
         None => print(text.as_bytes()),

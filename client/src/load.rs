@@ -192,7 +192,7 @@ pub(crate) async fn run(
     raise_open_files_limit(&load);
     let reserved =
         usize::try_from(load.expected()).map_or(MOST_RESERVED, |all| all.min(MOST_RESERVED));
-    let recorder = Recorder::new(load.judge_settings(), reserved, load.check).write_to(writer);
+    let recorder = Recorder::new(load.judge_settings(), reserved, load.check, writer);
     let shared = Arc::new(Shared {
         load,
         replicas,

@@ -55,34 +55,19 @@ pub(crate) fn create<const N: usize>(
             file: new,
         });
     }
-    for file in files.iter().flatten() {
-        file.empty()?;
+    for NewFile { path, file } in files.iter().flatten() {
+        let fault = Error::file(path);
+        if file.metadata().map_err(fault)?.is_file() {
+            file.set_len(0).map_err(fault)?;
+        }
     }
     Ok(files)
 }
 
 impl NewFile {
-    fn empty(&self) -> Result<(), Error> {
-        let emptied = match self.file.metadata() {
-            Ok(about) if about.is_file() => self.file.set_len(0),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        emptied.map_err(Error::file(&self.path))
-    }
-
     pub(crate) fn write(mut self, text: &str) -> Result<(), Error> {
         let written = self.file.write_all(text.as_bytes());
         written.map_err(Error::file(&self.path))
-    }
-}
-
-/// Returns the style that suits stdout: only a terminal gets colors.
-pub(crate) fn stdout_style() -> Style {
-    if wants_color(&io::stdout()) {
-        Style::Colored
-    } else {
-        Style::Plain
     }
 }
 
@@ -116,6 +101,7 @@ fn print_diagnostic(kind: &str, message: &str) {
     drop(written);
 }
 
-fn wants_color(stream: &impl IsTerminal) -> bool {
+/// Returns whether a stream is to be written to in colors: only a terminal is.
+pub(crate) fn wants_color(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-pub(crate) use self::faults::Fault;
+pub(crate) use self::faults::{FAULTS, Fault};
 #[cfg(test)]
 pub(crate) use self::model::{Message, Request};
 pub(crate) use self::model::{Model, Shape};
@@ -38,8 +38,8 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
         format!("{valid} of {rounds} valid histories are judged valid"),
         valid == rounds as usize,
     );
-    for &fault in Fault::all() {
-        let due = (Verdict::Invalid, vec![fault.check()]);
+    for fault in &FAULTS {
+        let due = (Verdict::Invalid, vec![fault.check]);
         let found: Vec<_> = (0..rounds)
             .map(|round| planted(fault, seed, round).map(|model| verdict(&model)))
             .collect();
@@ -47,13 +47,8 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
             .iter()
             .filter(|found| found.as_ref() == Some(&due))
             .count();
-        let check = fault.check();
-        let mut line = format!(
-            "{:>3} {:18} found in {right} of {rounds}: {}",
-            check.code(),
-            check.name(),
-            fault.meaning()
-        );
+        let ((code, name), meaning) = (fault.check.label(), fault.meaning);
+        let mut line = format!("{code:>3} {name:18} found in {right} of {rounds}: {meaning}");
         if let Some(wrong) = found.iter().find(|found| found.as_ref() != Some(&due)) {
             let _ = write!(line, "; once it was {wrong:?}");
         }
@@ -61,7 +56,7 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
     }
     let unplanted: Vec<_> = Check::all()
         .iter()
-        .filter(|check| Fault::all().iter().all(|fault| fault.check() != **check))
+        .filter(|check| FAULTS.iter().all(|fault| fault.check != **check))
         .collect();
     report(
         format!(
@@ -76,15 +71,14 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
 
 /// Makes up a valid history of a common shape.
 fn plain(seed: u64, round: u32) -> Model {
-    Model::generate(&Shape::default(), &mut random(seed, round))
+    Model::generate(Shape::default(), random(seed, round))
 }
 
 /// Makes up a history with this fault in it. Some histories have no place for some faults: then another one is tried.
-fn planted(fault: Fault, seed: u64, round: u32) -> Option<Model> {
+fn planted(fault: &Fault, seed: u64, round: u32) -> Option<Model> {
     (0..TRIES).find_map(|attempt| {
-        let mut random = random(seed, round + (attempt << 20));
-        let mut model = Model::generate(&fault.shape(Shape::default()), &mut random);
-        fault.plant(&mut model, &mut random).then_some(model)
+        let mut model = plain(seed, round + (attempt << 20));
+        (fault.plant)(&mut model).map(|()| model)
     })
 }
 

@@ -6,30 +6,46 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::history::{History, Op, Outcome, Phase, Reason};
+use crate::history::{Op, Outcome, Phase, Reason};
+use crate::load::RunOutcome;
 
 /// The fewest samples that must lie beyond a percentile for it to be reported; with fewer it is an anecdote.
 const SAMPLES_BEYOND: f64 = 10.0;
 const PERCENTILES: [f64; 7] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
 
-/// The figures of a run, over its measured requests only: neither warm-up nor probes.
-#[derive(Debug)]
-pub(crate) struct Stats {
-    pub(crate) wall: Duration,
-    pub(crate) cpu: Duration,
+/// The figures of a run.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Figures {
+    pub(crate) interrupted: bool,
+    pub(crate) total_time_ms: f64,
+    pub(crate) throughput_per_second: f64,
+    /// The total time divided by the number of requests, which is not a latency.
+    pub(crate) wall_time_per_request_ms: f64,
+    /// How many requests were under way on average.
+    pub(crate) under_way: f64,
+    pub(crate) client_cpu_ms: f64,
     pub(crate) total: Group,
-    /// The latencies of all successful requests in nanoseconds, ascending.
-    pub(crate) latencies: Vec<u64>,
-    /// The figures of each replica, in the order of the URLs.
+    /// The figures of each replica, in the order of the URLs. A request that was sent more than once counts for the
+    /// replica asked last, with the time of all its attempts.
     pub(crate) replicas: Vec<Group>,
-    /// How many requests failed or are of unknown outcome, by reason.
-    pub(crate) kinds: BTreeMap<Reason, u64>,
     /// How many requests were sent more than once.
     pub(crate) repeated: u64,
-    /// The time from sending to answer, summed over all requests.
-    pub(crate) busy: Duration,
+    /// How many requests failed or are of unknown outcome, by kind, in plain words.
+    pub(crate) errors: Vec<ErrorCount>,
     /// The latencies of the requests that failed or are of unknown outcome.
     pub(crate) failed_latency: Option<Latency>,
+    /// The latencies of all successful requests in nanoseconds, ascending.
+    #[serde(skip)]
+    pub(crate) latencies: Vec<u64>,
+}
+
+/// The number of requests that ended alike.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErrorCount {
+    pub(crate) kind: String,
+    pub(crate) count: u64,
 }
 
 /// The figures of requests that have something in common.
@@ -70,51 +86,47 @@ pub(crate) struct Percentile {
     pub(crate) value_ms: f64,
 }
 
-impl Stats {
-    /// Returns the successful requests a second.
-    pub(crate) fn throughput(&self) -> f64 {
-        to_float(self.total.ok) / self.wall.as_secs_f64().max(f64::EPSILON)
-    }
-
-    /// Returns how many requests were under way on average, by Little's law: all their times together, divided by the
-    /// time of the run. In an open loop the wait for a free coroutine is part of a latency, but nothing is under way
-    /// meanwhile.
-    pub(crate) fn under_way(&self) -> f64 {
-        self.busy.as_secs_f64() / self.wall.as_secs_f64().max(f64::EPSILON)
-    }
-
-    /// Returns the processor time of the client as a share of one core.
-    pub(crate) fn cpu_share(&self) -> f64 {
-        self.cpu.as_secs_f64() / self.wall.as_secs_f64().max(f64::EPSILON)
-    }
-}
-
-/// Computes all figures of a history.
-pub(crate) fn summarize(history: &History, wall: Duration, cpu: Duration) -> Stats {
+/// Computes all figures of a run, over its measured requests only: neither warm-up nor probes.
+pub(crate) fn summarize(outcome: &RunOutcome) -> Figures {
+    let history = &outcome.history;
     let measured = || history.ops.iter().filter(|op| op.phase == Phase::Measured);
-    let mut kinds = BTreeMap::new();
+    let mut kinds: BTreeMap<Reason, u64> = BTreeMap::new();
     for op in measured() {
         if let Outcome::Failed(reason) | Outcome::Unknown(reason) = op.outcome {
             *kinds.entry(reason).or_default() += 1;
         }
     }
+    let errors = kinds.into_iter().map(|(reason, count)| ErrorCount {
+        kind: reason.to_string(),
+        count,
+    });
     let replicas = (0..history.settings.replicas.len())
         .map(|replica| group(measured().filter(|op| usize::from(op.replica) == replica)).0)
         .collect();
     let (total, latencies) = group(measured());
-    let failed = measured().filter(|op| !op.is_ok());
-    Stats {
-        wall,
-        cpu,
+    let mut failed: Vec<u64> = measured()
+        .filter(|op| !op.is_ok())
+        .map(Op::latency_ns)
+        .collect();
+    let seconds = outcome.wall.as_secs_f64();
+    let busy: Duration = measured()
+        .map(|op| Duration::from_nanos(op.end_ns.saturating_sub(op.start_ns)))
+        .sum();
+    Figures {
+        interrupted: outcome.interrupted,
+        total_time_ms: seconds * 1000.0,
+        throughput_per_second: to_float(total.ok) / seconds.max(f64::EPSILON),
+        wall_time_per_request_ms: seconds * 1000.0 / to_float(total.sent.max(1)),
+        // By Little's law: all their times together, divided by the time of the run. In an open loop the wait for a free
+        // coroutine is part of a latency, but nothing is under way meanwhile.
+        under_way: busy.as_secs_f64() / seconds.max(f64::EPSILON),
+        client_cpu_ms: outcome.cpu.as_secs_f64() * 1000.0,
         total,
-        latencies,
         replicas,
-        kinds,
         repeated: measured().filter(|op| op.attempts > 1).count() as u64,
-        busy: measured()
-            .map(|op| Duration::from_nanos(op.end_ns.saturating_sub(op.start_ns)))
-            .sum(),
-        failed_latency: latency(&mut failed.map(Op::latency_ns).collect::<Vec<_>>()),
+        errors: errors.collect(),
+        failed_latency: latency(&mut failed),
+        latencies,
     }
 }
 

@@ -25,6 +25,8 @@ mod trials;
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::coverage::Coverage;
 use self::facts::Facts;
@@ -61,16 +63,8 @@ impl Check {
         Self::value_variants()
     }
 
-    /// Returns a short and fixed code, for programs.
-    pub(crate) fn code(self) -> &'static str {
-        self.label().0
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        self.label().1
-    }
-
-    fn label(self) -> (&'static str, &'static str) {
+    /// Returns a short and fixed code, for programs, and the name.
+    pub(crate) fn label(self) -> (&'static str, &'static str) {
         match self {
             Self::WellFormed => ("S1", "well-formed reply"),
             Self::OwnMessage => ("S2", "own message"),
@@ -121,7 +115,9 @@ impl Check {
 }
 
 /// The verdict of the judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "VerdictWord")]
 pub(crate) enum Verdict {
     /// Every promise that could be judged was kept.
     Valid,
@@ -129,6 +125,8 @@ pub(crate) enum Verdict {
     Invalid,
     /// Nothing could be judged.
     Unknown,
+    /// The run was not judged, because of `--no-check`.
+    NotJudged,
 }
 
 /// One broken promise, explained so that a person can follow it.
@@ -162,7 +160,10 @@ pub(crate) struct Judgement {
 /// Judges a history.
 pub(crate) fn judge(history: &History) -> Judgement {
     let facts = Facts::gather(history);
-    let mut violations = Violations::default();
+    let mut violations = Violations {
+        facts: &facts,
+        by_check: BTreeMap::new(),
+    };
     replies::check(&facts, &mut violations);
     log::check(&facts, &mut violations);
     let counters = numbering::check(&facts, &mut violations);
@@ -184,26 +185,25 @@ pub(crate) fn judge(history: &History) -> Judgement {
 }
 
 /// The violations of all checks: all are counted, the worst are explained.
-#[derive(Debug, Default)]
-struct Violations {
+struct Violations<'a> {
+    facts: &'a Facts<'a>,
     by_check: BTreeMap<Check, CheckViolations>,
 }
 
-impl Violations {
-    /// Adds a violation. `explain` returns the requests and the explanation; it is called only if this violation is
-    /// among the worst so far.
-    fn add(&mut self, check: Check, size: u64, explain: impl FnOnce() -> (Vec<u32>, String)) {
+impl Violations<'_> {
+    /// Adds a violation by these requests, which the explanation calls A and B. `explain` returns the rest of it, and is
+    /// called only if this violation is among the worst so far.
+    fn add(&mut self, check: Check, size: u64, ops: &[u32], explain: impl FnOnce() -> String) {
         let CheckViolations { count, worst } = self.by_check.entry(check).or_default();
         *count += 1;
         if worst.len() < EXAMPLES || worst.last().is_some_and(|last| last.size < size) {
-            let (ops, explanation) = explain();
             let at = worst.partition_point(|other| other.size >= size);
             worst.insert(
                 at,
                 Contradiction {
                     size,
-                    explanation,
-                    ops,
+                    explanation: explain::requests(self.facts, ops) + &explain(),
+                    ops: ops.to_vec(),
                 },
             );
             worst.truncate(EXAMPLES);

@@ -27,22 +27,12 @@ const BUFFER: usize = 1 << 18;
 const FLUSH_NS: u64 = 100_000_000;
 
 /// The first line of a history.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Header {
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
     history_version: u32,
     seed: u64,
     #[serde(flatten)]
     settings: JudgeSettings,
-}
-
-impl Header {
-    pub(crate) fn new(seed: u64, settings: JudgeSettings) -> Self {
-        Self {
-            history_version: VERSION,
-            seed,
-            settings,
-        }
-    }
 }
 
 /// The last line of a history.
@@ -105,7 +95,7 @@ pub(crate) struct Writer {
     file: BufWriter<File>,
     requests: u64,
     /// The pages that the last line will hold.
-    pages: Vec<PageReply>,
+    pub(super) pages: Vec<PageReply>,
     flushed_ns: u64,
     /// The first error; nothing is written after it.
     error: Option<io::Error>,
@@ -113,7 +103,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins a history with its first line.
-    pub(crate) fn new(file: NewFile, header: &Header) -> Self {
+    pub(crate) fn new(file: NewFile, seed: u64, settings: JudgeSettings) -> Self {
         let mut writer = Self {
             path: file.path,
             file: BufWriter::with_capacity(BUFFER, file.file),
@@ -122,7 +112,11 @@ impl Writer {
             flushed_ns: 0,
             error: None,
         };
-        writer.line(header);
+        writer.line(&Header {
+            history_version: VERSION,
+            seed,
+            settings,
+        });
         writer
     }
 
@@ -165,11 +159,6 @@ impl Writer {
         }
     }
 
-    /// Keeps a page for the last line.
-    pub(super) fn keep_page(&mut self, page: PageReply) {
-        self.pages.push(page);
-    }
-
     fn line(&mut self, value: &impl Serialize) {
         if self.error.is_none() {
             let written = serde_json::to_writer(&mut self.file, value).map_err(io::Error::from);
@@ -209,7 +198,7 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<History, Error> {
         .next()
         .ok_or_else(|| broken("it is empty".to_owned()))?;
     let header = head(&first.map_err(failed)?, shared).map_err(broken)?;
-    let mut recorder = Recorder::new(header.settings.clone(), 0, true);
+    let mut recorder = Recorder::new(header.settings.clone(), 0, true, None);
     let mut lines = (2..).zip(lines).peekable();
     let mut end = None;
     while let Some((number, bytes)) = lines.next() {
@@ -227,18 +216,18 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<History, Error> {
             Err(error) => return Err(broken(format!("line {number}: {error}"))),
         }
     }
-    if let Some(end) = end {
-        for page in end.pages {
-            recorder.record_page(page);
-        }
-    } else {
+    let cut = end.is_none();
+    for page in end.into_iter().flat_map(|end| end.pages) {
+        recorder.record_page(page);
+    }
+    if cut {
         print_warning(&format!(
             "{} was not written to its end: what is not in it is neither missed nor counted",
             path.display()
         ));
-        recorder.mark_cut();
     }
-    Ok(recorder.finish())
+    let history = recorder.finish();
+    Ok(History { cut, ..history })
 }
 
 fn head(line: &[u8], shared: bool) -> Result<Header, String> {

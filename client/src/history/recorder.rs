@@ -37,8 +37,13 @@ pub(crate) struct FinishedRequest<'a> {
 }
 
 impl Recorder {
-    /// Creates a recorder with memory for `expected` requests.
-    pub(crate) fn new(settings: JudgeSettings, expected: usize, check: bool) -> Self {
+    /// Creates a recorder with memory for `expected` requests, which it writes to a file as well if there is a writer.
+    pub(crate) fn new(
+        settings: JudgeSettings,
+        expected: usize,
+        check: bool,
+        writer: Option<Writer>,
+    ) -> Self {
         let mut history = History {
             settings,
             window: WINDOW,
@@ -54,19 +59,13 @@ impl Recorder {
         Self {
             history,
             reader: check.then(Reader::default),
-            writer: None,
+            writer,
         }
     }
 
     /// Takes replies of another length for full ones.
     pub(crate) fn with_window(mut self, window: usize) -> Self {
         self.history.window = window;
-        self
-    }
-
-    /// Writes every request to a file as well.
-    pub(crate) fn write_to(mut self, writer: Option<Writer>) -> Self {
-        self.writer = writer;
         self
     }
 
@@ -127,7 +126,7 @@ impl Recorder {
             messages,
         });
         if let Some(writer) = &mut self.writer {
-            writer.keep_page(page);
+            writer.pages.push(page);
         }
     }
 
@@ -160,11 +159,6 @@ impl Recorder {
     /// Ends the file; fails if something could not be written.
     pub(crate) fn close(&mut self) -> Result<(), Error> {
         self.writer.take().map_or(Ok(()), Writer::finish)
-    }
-
-    /// Notes that more requests were sent than were taken.
-    pub(super) fn mark_cut(&mut self) {
-        self.history.cut = true;
     }
 
     /// Returns the history of all that was taken, each message once.

@@ -28,15 +28,11 @@ impl Timer {
             Some(timer) => timer,
             None => self.0.insert(create()?),
         };
-        let none = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
         // Nothing at all would stop the timer instead.
         let time =
             Timespec::try_from(time.max(Duration::from_nanos(1))).map_err(io::Error::other)?;
         let once = Itimerspec {
-            it_interval: none,
+            it_interval: Timespec::default(),
             it_value: time,
         };
         timerfd_settime(timer.get_ref(), TimerfdTimerFlags::empty(), &once)?;

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::document::{Document, Figures, SCHEMA_VERSION, Settings, VerdictWord};
+use super::document::{Document, SCHEMA_VERSION, Settings};
 use crate::error::Error;
-use crate::stats::Latency;
+use crate::stats::{Figures, to_float};
+use crate::verify::Verdict;
 
 /// Returns a table of both runs' figures and their ratio.
 pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
@@ -82,7 +83,11 @@ fn table(one: &Document, other: &Document, old: &Figures, new: &Figures) -> Stri
         "{:24} {:>14} {:>14} {:>9}\n",
         "", "before", "after", "ratio"
     );
-    let mut row = |name: &str, old: f64, new: f64| {
+    let all_new = rows(new);
+    for (name, old) in rows(old) {
+        let Some((_, new)) = all_new.iter().find(|(other, _)| *other == name) else {
+            continue;
+        };
         let ratio = if old > 0.0 {
             format!("{:.3}", new / old)
         } else {
@@ -90,60 +95,41 @@ fn table(one: &Document, other: &Document, old: &Figures, new: &Figures) -> Stri
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:24} {old:>14.3} {new:>14.3} {ratio:>9}");
-    };
-    row(
-        "throughput, messages/s",
-        old.throughput_per_second,
-        new.throughput_per_second,
-    );
-    row("total time, ms", old.total_time_ms, new.total_time_ms);
-    row("client CPU, ms", old.client_cpu_ms, new.client_cpu_ms);
-    if let (Some(old), Some(new)) = (&old.total.latency, &new.total.latency) {
-        latency(&mut row, old, new);
     }
-    for (name, old, new) in [
-        ("ok", old.total.ok, new.total.ok),
-        ("failed", old.total.failed, new.total.failed),
-        ("unknown", old.total.unknown, new.total.unknown),
-    ] {
-        row(
-            name,
-            f64::from(u32::try_from(old).unwrap_or(u32::MAX)),
-            f64::from(u32::try_from(new).unwrap_or(u32::MAX)),
-        );
-    }
-    let _ = writeln!(
-        text,
-        "{:24} {:>14} {:>14}",
-        "verdict",
-        word(one.verdict),
-        word(other.verdict)
-    );
+    let (old, new) = (word(one.verdict), word(other.verdict));
+    let _ = writeln!(text, "{:24} {old:>14} {new:>14}", "verdict");
     text
 }
 
-fn latency(row: &mut impl FnMut(&str, f64, f64), old: &Latency, new: &Latency) {
-    row("mean latency, ms", old.mean_ms, new.mean_ms);
-    for percentile in &old.percentiles {
-        let same = new
-            .percentiles
-            .iter()
-            .find(|other| (other.percent - percentile.percent).abs() < 1e-9);
-        if let Some(same) = same {
-            row(
-                &format!("p{}, ms", percentile.percent),
-                percentile.value_ms,
-                same.value_ms,
-            );
-        }
+/// Returns the figures of a run by their names, as far as there are any.
+fn rows(figures: &Figures) -> Vec<(String, f64)> {
+    let mut rows = vec![
+        (
+            "throughput, messages/s".to_owned(),
+            figures.throughput_per_second,
+        ),
+        ("total time, ms".to_owned(), figures.total_time_ms),
+        ("client CPU, ms".to_owned(), figures.client_cpu_ms),
+    ];
+    let total = &figures.total;
+    if let Some(latency) = &total.latency {
+        rows.push(("mean latency, ms".to_owned(), latency.mean_ms));
+        let percentiles = latency.percentiles.iter();
+        rows.extend(percentiles.map(|one| (format!("p{}, ms", one.percent), one.value_ms)));
     }
+    rows.extend([
+        ("ok".to_owned(), to_float(total.ok)),
+        ("failed".to_owned(), to_float(total.failed)),
+        ("unknown".to_owned(), to_float(total.unknown)),
+    ]);
+    rows
 }
 
-fn word(verdict: VerdictWord) -> &'static str {
+fn word(verdict: Verdict) -> &'static str {
     match verdict {
-        VerdictWord::Valid => "valid",
-        VerdictWord::Invalid => "INVALID",
-        VerdictWord::Unknown => "unknown",
-        VerdictWord::NotJudged => "not judged",
+        Verdict::Valid => "valid",
+        Verdict::Invalid => "INVALID",
+        Verdict::Unknown => "unknown",
+        Verdict::NotJudged => "not judged",
     }
 }

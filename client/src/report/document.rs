@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Results, Run, ThresholdOutcome};
-use crate::stats::{Group, Latency, to_float};
+use super::ThresholdOutcome;
+use crate::stats::Figures;
 use crate::verify::{Check, Coverage, Judgement, Verdict};
 
 /// The version of the schema. It changes if a field comes, goes or means something else: a reader refuses a field that
@@ -19,7 +19,7 @@ pub(crate) struct Document {
     pub(crate) schema_version: u32,
     /// The program and its version.
     pub(crate) program: String,
-    pub(crate) verdict: VerdictWord,
+    pub(crate) verdict: Verdict,
     /// The settings of the run; absent where only a history was judged.
     pub(crate) settings: Option<Settings>,
     /// The figures of the run; absent where only a history was judged.
@@ -29,20 +29,6 @@ pub(crate) struct Document {
     /// The evidence that the verdict rests on; absent with `--no-check`.
     pub(crate) coverage: Option<Coverage>,
     pub(crate) thresholds: Vec<ThresholdOutcome>,
-}
-
-/// The verdict of the judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum VerdictWord {
-    /// Every promise that could be judged was kept.
-    Valid,
-    /// A promise is broken.
-    Invalid,
-    /// Nothing could be judged.
-    Unknown,
-    /// The run was not judged, because of `--no-check`.
-    NotJudged,
 }
 
 /// The settings of a run.
@@ -74,38 +60,6 @@ pub(crate) struct Settings {
     pub(crate) checked: bool,
 }
 
-/// The figures of a run.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Figures {
-    pub(crate) interrupted: bool,
-    pub(crate) total_time_ms: f64,
-    pub(crate) throughput_per_second: f64,
-    /// The total time divided by the number of requests, which is not a latency.
-    pub(crate) wall_time_per_request_ms: f64,
-    /// How many requests were under way on average.
-    pub(crate) under_way: f64,
-    pub(crate) client_cpu_ms: f64,
-    pub(crate) total: Group,
-    /// The figures of each replica, in the order of the URLs. A request that was sent more than once counts for the
-    /// replica asked last, with the time of all its attempts.
-    pub(crate) replicas: Vec<Group>,
-    /// How many requests were sent more than once.
-    pub(crate) repeated: u64,
-    /// How many requests failed or are of unknown outcome, by kind, in plain words.
-    pub(crate) errors: Vec<ErrorCount>,
-    /// The latencies of the requests that failed or are of unknown outcome.
-    pub(crate) failed_latency: Option<Latency>,
-}
-
-/// The number of requests that ended alike.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ErrorCount {
-    pub(crate) kind: String,
-    pub(crate) count: u64,
-}
-
 /// The result of one check.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -118,12 +72,59 @@ pub(crate) struct CheckResult {
     pub(crate) violations: u64,
     /// The worst few violations, each a contradiction in words.
     pub(crate) examples: Vec<String>,
+    /// The requests that each of these is about, as indices in the history.
+    #[serde(skip)]
+    pub(crate) ops: Vec<Vec<u32>>,
+}
+
+impl Document {
+    /// Gathers the results of a judgement, which is absent with `--no-check`, and of a run, which is absent where only
+    /// a history was judged.
+    pub(crate) fn new(
+        judgement: Option<Judgement>,
+        settings: Option<Settings>,
+        figures: Option<Figures>,
+        thresholds: Vec<ThresholdOutcome>,
+    ) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            program: concat!("client ", env!("CARGO_PKG_VERSION")).to_owned(),
+            verdict: judgement
+                .as_ref()
+                .map_or(Verdict::NotJudged, |judgement| judgement.verdict),
+            settings,
+            figures,
+            checks: judgement.as_ref().map(checks).unwrap_or_default(),
+            coverage: judgement.map(|judgement| judgement.coverage),
+            thresholds,
+        }
+    }
+
+    /// Returns whether a signal ended the run early.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.figures
+            .as_ref()
+            .is_some_and(|figures| figures.interrupted)
+    }
+
+    /// Returns the word for a run without a broken promise.
+    pub(super) fn valid(&self) -> &'static str {
+        if self.is_interrupted() {
+            "valid so far"
+        } else {
+            "valid"
+        }
+    }
+
+    /// Returns the checks that found something.
+    pub(super) fn broken(&self) -> impl Iterator<Item = &CheckResult> {
+        self.checks.iter().filter(|check| check.violations > 0)
+    }
 }
 
 /// Renders the results as JSON.
-pub(crate) fn render(results: &Results<'_>) -> String {
-    let mut json =
-        serde_json::to_string_pretty(&document(results)).expect("no map in it has odd keys");
+pub(crate) fn render(document: &Document) -> String {
+    let mut json = serde_json::to_string_pretty(document).expect("no map in it has odd keys");
     json.push('\n');
     json
 }
@@ -136,65 +137,18 @@ pub(crate) fn schema() -> String {
     schema
 }
 
-fn document(results: &Results<'_>) -> Document {
-    let verdict = match results.judgement.map(|judgement| judgement.verdict) {
-        Some(Verdict::Valid) => VerdictWord::Valid,
-        Some(Verdict::Invalid) => VerdictWord::Invalid,
-        Some(Verdict::Unknown) => VerdictWord::Unknown,
-        None => VerdictWord::NotJudged,
-    };
-    Document {
-        schema_version: SCHEMA_VERSION,
-        program: concat!("client ", env!("CARGO_PKG_VERSION")).to_owned(),
-        verdict,
-        settings: results.run.as_ref().map(|run| run.settings.clone()),
-        figures: results.run.as_ref().map(figures),
-        checks: results.judgement.map(checks).unwrap_or_default(),
-        coverage: results
-            .judgement
-            .map(|judgement| judgement.coverage.clone()),
-        thresholds: results.thresholds.clone(),
-    }
-}
-
-fn figures(run: &Run<'_>) -> Figures {
-    let stats = run.stats;
-    let wall_ms = stats.wall.as_secs_f64() * 1000.0;
-    Figures {
-        interrupted: run.interrupted,
-        total_time_ms: wall_ms,
-        throughput_per_second: stats.throughput(),
-        wall_time_per_request_ms: wall_ms / to_float(stats.total.sent.max(1)),
-        under_way: stats.under_way(),
-        client_cpu_ms: stats.cpu.as_secs_f64() * 1000.0,
-        total: stats.total.clone(),
-        replicas: stats.replicas.clone(),
-        repeated: stats.repeated,
-        errors: stats
-            .kinds
-            .iter()
-            .map(|(reason, count)| ErrorCount {
-                kind: reason.to_string(),
-                count: *count,
-            })
-            .collect(),
-        failed_latency: stats.failed_latency.clone(),
-    }
-}
-
 fn checks(judgement: &Judgement) -> Vec<CheckResult> {
     let result = |check: &Check| {
         let found = judgement.violations.get(check);
+        let worst = found.map_or(&[][..], |violations| &violations.worst);
+        let (code, name) = check.label();
         CheckResult {
-            code: check.code().to_owned(),
-            name: check.name().to_owned(),
+            code: code.to_owned(),
+            name: name.to_owned(),
             promise: check.meaning().to_owned(),
             violations: found.map_or(0, |violations| violations.count),
-            examples: found
-                .into_iter()
-                .flat_map(|violations| &violations.worst)
-                .map(|contradiction| contradiction.explanation.clone())
-                .collect(),
+            examples: worst.iter().map(|one| one.explanation.clone()).collect(),
+            ops: worst.iter().map(|one| one.ops.clone()).collect(),
         }
     };
     Check::all().iter().map(result).collect()

@@ -8,9 +8,10 @@ mod timeline;
 use std::fmt::Write;
 
 use self::svg::escape;
-use super::{INTERRUPTED, REPEATED, Results};
-use crate::stats::{Latency, Stats};
-use crate::verify::{Check, Judgement, Verdict};
+use super::{Document, INTERRUPTED, REPEATED, Settings};
+use crate::history::History;
+use crate::stats::{ErrorCount, Figures, Latency};
+use crate::verify::{Coverage, Verdict};
 
 const STYLE: &str = include_str!("page/style.css");
 
@@ -18,28 +19,29 @@ const STYLE: &str = include_str!("page/style.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// Renders the results as a page.
-pub(crate) fn render(results: &Results<'_>) -> String {
-    let mut body = String::new();
-    body.push_str(&verdict(results));
-    if let Some(run) = &results.run {
-        body.push_str(&headline(run.stats));
-        body.push_str(&charts::all(results.history, run.stats));
-        body.push_str(&tables(results, run.stats));
+pub(crate) fn render(document: &Document, history: &History) -> String {
+    let mut body = verdict(document);
+    if let (Some(settings), Some(figures)) = (&document.settings, &document.figures) {
+        body.push_str(&headline(figures));
+        body.push_str(&charts::all(history, figures));
+        body.push_str(&tables(settings, figures));
     }
-    if let Some(judgement) = results.judgement {
-        body.push_str(&checks(judgement));
-        body.push_str(&contradictions(results, judgement));
+    if let Some(coverage) = &document.coverage {
+        body.push_str(&checks(document, coverage));
+        body.push_str(&contradictions(document, history));
     }
-    let subtitle = results.run.as_ref().map_or(String::new(), |run| {
-        let settings = &run.settings;
-        format!(
-            "<p class=\"quiet\">{} coroutines, {} users, {} replicas, seed {}</p>",
-            settings.concurrency,
-            settings.users.len(),
-            settings.urls.len(),
-            settings.seed
-        )
-    });
+    let subtitle = document
+        .settings
+        .as_ref()
+        .map_or(String::new(), |settings| {
+            format!(
+                "<p class=\"quiet\">{} coroutines, {} users, {} replicas, seed {}</p>",
+                settings.concurrency,
+                settings.users.len(),
+                settings.urls.len(),
+                settings.seed
+            )
+        });
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
@@ -49,27 +51,24 @@ pub(crate) fn render(results: &Results<'_>) -> String {
     )
 }
 
-fn verdict(results: &Results<'_>) -> String {
-    let (class, text) = match results.judgement {
-        None => ("open", "not judged".to_owned()),
-        Some(judgement) => match judgement.verdict {
-            Verdict::Valid => (
-                "good",
-                format!(
-                    "{}: no promise is broken ({} checks)",
-                    results.valid(),
-                    Check::all().len()
-                ),
+fn verdict(document: &Document) -> String {
+    let (class, text) = match document.verdict {
+        Verdict::NotJudged => ("open", "not judged".to_owned()),
+        Verdict::Valid => (
+            "good",
+            format!(
+                "{}: no promise is broken ({} checks)",
+                document.valid(),
+                document.checks.len()
             ),
-            Verdict::Unknown => ("open", "unknown: no request was answered".to_owned()),
-            Verdict::Invalid => {
-                let checks = judgement.violations.keys();
-                let names: Vec<&str> = checks.map(|check| check.name()).collect();
-                ("bad", format!("INVALID: {}", names.join(", ")))
-            }
-        },
+        ),
+        Verdict::Unknown => ("open", "unknown: no request was answered".to_owned()),
+        Verdict::Invalid => {
+            let names: Vec<&str> = document.broken().map(|check| &*check.name).collect();
+            ("bad", format!("INVALID: {}", names.join(", ")))
+        }
     };
-    let interrupted = if results.is_interrupted() {
+    let interrupted = if document.is_interrupted() {
         format!("<p class=\"quiet\">{INTERRUPTED}</p>\n")
     } else {
         String::new()
@@ -80,20 +79,20 @@ fn verdict(results: &Results<'_>) -> String {
     )
 }
 
-fn headline(stats: &Stats) -> String {
-    let mean = stats
-        .total
-        .latency
-        .as_ref()
-        .map_or("–".to_owned(), |latency| {
-            format!("{:.3} ms", latency.mean_ms)
-        });
+fn headline(figures: &Figures) -> String {
+    let latency = figures.total.latency.as_ref();
+    let mean = latency.map_or("–".to_owned(), |latency| {
+        format!("{:.3} ms", latency.mean_ms)
+    });
     let numbers = [
-        ("Total time", format!("{:.3} s", stats.wall.as_secs_f64())),
+        (
+            "Total time",
+            format!("{:.3} s", figures.total_time_ms / 1000.0),
+        ),
         ("Mean latency", mean),
         (
             "Throughput",
-            format!("{:.0} messages/s", stats.throughput()),
+            format!("{:.0} messages/s", figures.throughput_per_second),
         ),
     ];
     let numbers =
@@ -102,16 +101,11 @@ fn headline(stats: &Stats) -> String {
     format!("<dl class=\"headline\">{numbers}</dl>\n")
 }
 
-fn tables(results: &Results<'_>, stats: &Stats) -> String {
+fn tables(settings: &Settings, figures: &Figures) -> String {
     let mut rows = String::new();
-    let groups = results
-        .history
-        .settings
-        .replicas
-        .iter()
-        .map(String::as_str)
-        .zip(&stats.replicas);
-    for (name, group) in groups.chain([("all", &stats.total)]) {
+    let urls = settings.urls.iter().map(String::as_str);
+    let groups = urls.zip(&figures.replicas);
+    for (name, group) in groups.chain([("all", &figures.total)]) {
         let latency = group.latency.as_ref();
         let cell =
             |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.3}"));
@@ -131,16 +125,16 @@ fn tables(results: &Results<'_>, stats: &Stats) -> String {
     let head = "<tr><th>Replica</th><th>sent</th><th>ok</th><th>failed</th><th>unknown</th><th>mean, ms</th><th>p99, ms</th></tr>";
     let mut text =
         format!("<h2>Replicas</h2>\n<div class=\"wide\"><table>{head}\n{rows}</table></div>\n");
-    if stats.repeated > 0 {
+    if figures.repeated > 0 {
         let _ = writeln!(text, "<p class=\"quiet\">{REPEATED}</p>");
     }
-    if !stats.kinds.is_empty() {
+    if !figures.errors.is_empty() {
         let mut kinds = String::new();
-        for (reason, count) in &stats.kinds {
-            let reason = escape(&reason.to_string());
+        for ErrorCount { kind, count } in &figures.errors {
+            let kind = escape(kind);
             let _ = writeln!(
                 kinds,
-                "<tr><td>{count}</td><th scope=\"row\">{reason}</th></tr>"
+                "<tr><td>{count}</td><th scope=\"row\">{kind}</th></tr>"
             );
         }
         let _ = write!(
@@ -160,25 +154,21 @@ fn highest_percentile(latency: &Latency) -> Option<f64> {
     found.map(|figure| figure.value_ms)
 }
 
-fn checks(judgement: &Judgement) -> String {
+fn checks(document: &Document, coverage: &Coverage) -> String {
     let mut rows = String::new();
-    for check in Check::all() {
-        let found = judgement.violations.get(check);
-        let (class, count) = found.map_or(("good", 0), |violations| ("bad", violations.count));
-        let word = if count == 0 {
-            "kept".to_owned()
-        } else {
-            format!("{count} violations")
+    for check in &document.checks {
+        let (class, word) = match check.violations {
+            0 => ("good", "kept".to_owned()),
+            count => ("bad", format!("{count} violations")),
         };
         let _ = writeln!(
             rows,
             "<tr><td>{}</td><th scope=\"row\">{}</th><td class=\"{class}\">{word}</td><td class=\"text\">{}</td></tr>",
-            check.code(),
-            escape(check.name()),
-            escape(check.meaning())
+            check.code,
+            escape(&check.name),
+            escape(&check.promise)
         );
     }
-    let coverage = &judgement.coverage;
     format!(
         "<h2>Checks</h2>\n<div class=\"wide\"><table>{rows}</table></div>\n\
          <p>Judged from {} replies showing {} messages, and {} pages: {} ordered pairs, {} of them across replicas.</p>\n",
@@ -190,19 +180,19 @@ fn checks(judgement: &Judgement) -> String {
     )
 }
 
-fn contradictions(results: &Results<'_>, judgement: &Judgement) -> String {
+fn contradictions(document: &Document, history: &History) -> String {
     let mut text = String::new();
-    for (check, violations) in &judgement.violations {
+    for check in document.broken() {
         let _ = writeln!(
             text,
             "<h2 class=\"bad\">{} ({}): {} violations</h2>",
-            escape(check.name()),
-            check.code(),
-            violations.count
+            escape(&check.name),
+            check.code,
+            check.violations
         );
-        for contradiction in &violations.worst {
-            let _ = writeln!(text, "<pre>{}</pre>", escape(&contradiction.explanation));
-            text.push_str(&timeline::around(results.history, &contradiction.ops));
+        for (example, ops) in check.examples.iter().zip(&check.ops) {
+            let _ = writeln!(text, "<pre>{}</pre>", escape(example));
+            text.push_str(&timeline::around(history, ops));
         }
     }
     text

@@ -1,12 +1,12 @@
 //! Reports the results as text: the verdict, three numbers, then tables.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
-use super::{INTERRUPTED, REPEATED, Results, Run};
-use crate::history::JudgeSettings;
+use super::document::CheckResult;
+use super::{Document, INTERRUPTED, REPEATED, Settings};
 use crate::output::Style;
-use crate::stats::{Group, Latency, Stats, to_float};
-use crate::verify::{Check, Judgement, Verdict};
+use crate::stats::{ErrorCount, Figures, Group};
+use crate::verify::{Coverage, Verdict};
 
 macro_rules! line {
     ($page:expr) => { $page.push('\n') };
@@ -17,92 +17,74 @@ macro_rules! line {
 }
 
 /// Renders everything that is printed after a run.
-pub(super) fn render(results: &Results<'_>, style: Style) -> String {
+pub(super) fn render(document: &Document, style: Style) -> String {
     let mut page = String::new();
-    let paint = Paint(style);
-    verdict(&mut page, results, paint);
-    if results.is_interrupted() {
+    verdict(&mut page, document, style);
+    if document.is_interrupted() {
         line!(page, "{INTERRUPTED}\n");
     }
-    if let Some(Run { stats, .. }) = &results.run {
-        headline(&mut page, stats);
-        requests(&mut page, stats);
-        latencies(&mut page, stats);
-        replicas(&mut page, &results.history.settings, stats);
+    let run = document.settings.as_ref().zip(document.figures.as_ref());
+    if let Some((settings, figures)) = run {
+        headline(&mut page, figures);
+        requests(&mut page, figures);
+        latencies(&mut page, figures);
+        replicas(&mut page, settings, figures);
     }
-    if let Some(judgement) = results.judgement {
-        coverage(&mut page, &results.history.settings, judgement);
+    if let Some(judged) = &document.coverage {
+        coverage(&mut page, judged);
     }
-    if let Some(run) = &results.run {
-        client(&mut page, run);
+    if let Some((settings, figures)) = run {
+        client(&mut page, settings, figures);
     }
-    for met in &results.thresholds {
-        line!(
-            page,
-            "Threshold {}",
-            if met.is_met {
-                paint.green(met)
-            } else {
-                paint.red(met)
-            }
-        );
+    for met in &document.thresholds {
+        let color = if met.is_met { GREEN } else { RED };
+        line!(page, "Threshold {}", paint(style, color, met));
     }
     page
 }
 
+const GREEN: &str = "1;32";
+const RED: &str = "1;31";
+
 /// Colors text, where that is wanted.
-#[derive(Clone, Copy)]
-struct Paint(Style);
-
-impl Paint {
-    fn green(self, text: impl std::fmt::Display) -> String {
-        self.wrap("1;32", text)
-    }
-
-    fn red(self, text: impl std::fmt::Display) -> String {
-        self.wrap("1;31", text)
-    }
-
-    fn wrap(self, code: &str, text: impl std::fmt::Display) -> String {
-        match self.0 {
-            Style::Plain => text.to_string(),
-            Style::Colored => format!("\x1b[{code}m{text}\x1b[0m"),
-        }
+fn paint(style: Style, color: &str, text: impl Display) -> String {
+    match style {
+        Style::Plain => text.to_string(),
+        Style::Colored => format!("\x1b[{color}m{text}\x1b[0m"),
     }
 }
 
-fn verdict(page: &mut String, results: &Results<'_>, paint: Paint) {
-    let Some(judgement) = results.judgement else {
-        line!(page, "not judged (--no-check)\n");
-        return;
-    };
-    match judgement.verdict {
-        Verdict::Valid => {
-            line!(
-                page,
-                "{}: no promise is broken ({} checks)\n",
-                paint.green(results.valid()),
-                Check::all().len()
-            );
-        }
+fn verdict(page: &mut String, document: &Document, style: Style) {
+    match document.verdict {
+        Verdict::NotJudged => line!(page, "not judged (--no-check)\n"),
+        Verdict::Valid => line!(
+            page,
+            "{}: no promise is broken ({} checks)\n",
+            paint(style, GREEN, document.valid()),
+            document.checks.len()
+        ),
         Verdict::Unknown => line!(
             page,
             "unknown: no request was answered, so nothing could be judged\n"
         ),
         Verdict::Invalid => {
-            for (check, violations) in &judgement.violations {
-                let count = violations.count;
-                let plural = if count == 1 { "" } else { "s" };
-                let invalid = paint.red("INVALID");
+            for check in document.broken() {
+                let CheckResult {
+                    code,
+                    name,
+                    promise,
+                    violations,
+                    ..
+                } = check;
+                let plural = if *violations == 1 { "" } else { "s" };
+                let invalid = paint(style, RED, "INVALID");
                 line!(
                     page,
-                    "{invalid}  {} ({}): {count} violation{plural}",
-                    check.name(),
-                    check.code()
+                    "{invalid}  {name} ({code}): {violations} violation{plural}"
                 );
-                line!(page, "  The promise: {}.", check.meaning());
-                for contradiction in &violations.worst {
-                    for explanation in contradiction.explanation.lines() {
+                line!(page, "  The promise: {promise}.");
+                for example in &check.examples {
+                    for explanation in example.lines() {
                         line!(page, "  {explanation}");
                     }
                     line!(page);
@@ -112,13 +94,13 @@ fn verdict(page: &mut String, results: &Results<'_>, paint: Paint) {
     }
 }
 
-fn headline(page: &mut String, stats: &Stats) {
+fn headline(page: &mut String, figures: &Figures) {
     line!(
         page,
         "Total time         {:>10.3} s",
-        stats.wall.as_secs_f64()
+        figures.total_time_ms / 1000.0
     );
-    match &stats.total.latency {
+    match &figures.total.latency {
         Some(latency) => line!(page, "Mean latency       {:>10.3} ms", latency.mean_ms),
         None => line!(
             page,
@@ -128,13 +110,13 @@ fn headline(page: &mut String, stats: &Stats) {
     line!(
         page,
         "Throughput         {:>10.1} messages/s",
-        stats.throughput()
+        figures.throughput_per_second
     );
     line!(page);
 }
 
-fn requests(page: &mut String, stats: &Stats) {
-    let total = &stats.total;
+fn requests(page: &mut String, figures: &Figures) {
+    let total = &figures.total;
     line!(
         page,
         "Requests  {} sent = {} ok + {} failed + {} of unknown outcome",
@@ -143,34 +125,41 @@ fn requests(page: &mut String, stats: &Stats) {
         total.failed,
         total.unknown
     );
-    for (reason, count) in &stats.kinds {
-        line!(page, "  {count:>8}  {reason}");
+    for ErrorCount { kind, count } in &figures.errors {
+        line!(page, "  {count:>8}  {kind}");
     }
-    if stats.repeated > 0 {
-        line!(page, "  {:>8}  sent more than once", stats.repeated);
+    if figures.repeated > 0 {
+        line!(page, "  {:>8}  sent more than once", figures.repeated);
     }
     if total.sent > 0 {
-        let each = stats.wall.as_secs_f64() * 1000.0 / to_float(total.sent);
         line!(
             page,
-            "  Wall time / requests {each:.3} ms: one request after the other would have had that long"
+            "  Wall time / requests {:.3} ms: one request after the other would have had that long",
+            figures.wall_time_per_request_ms
         );
     }
     line!(page);
 }
 
-fn latencies(page: &mut String, stats: &Stats) {
+fn latencies(page: &mut String, figures: &Figures) {
     let all = [
-        ("Latency", &stats.total.latency),
+        ("Latency", &figures.total.latency),
         (
             "Latency of those that failed or are unknown",
-            &stats.failed_latency,
+            &figures.failed_latency,
         ),
     ];
     for (title, latency) in all {
         let Some(latency) = latency else { continue };
         line!(page, "{title}");
-        line!(page, "  {}", spread(latency));
+        line!(
+            page,
+            "  min {:.3} ms   mean {:.3} ms   standard deviation {:.3} ms   max {:.3} ms",
+            latency.min_ms,
+            latency.mean_ms,
+            latency.standard_deviation_ms,
+            latency.max_ms
+        );
         let percentiles: Vec<String> = latency
             .percentiles
             .iter()
@@ -180,16 +169,9 @@ fn latencies(page: &mut String, stats: &Stats) {
     }
 }
 
-fn spread(latency: &Latency) -> String {
-    format!(
-        "min {:.3} ms   mean {:.3} ms   standard deviation {:.3} ms   max {:.3} ms",
-        latency.min_ms, latency.mean_ms, latency.standard_deviation_ms, latency.max_ms
-    )
-}
-
-fn replicas(page: &mut String, settings: &JudgeSettings, stats: &Stats) {
+fn replicas(page: &mut String, settings: &Settings, figures: &Figures) {
     let width = settings
-        .replicas
+        .urls
         .iter()
         .map(|url| url.chars().count())
         .max()
@@ -206,7 +188,7 @@ fn replicas(page: &mut String, settings: &JudgeSettings, stats: &Stats) {
         "mean",
         "p50"
     );
-    for (url, group) in settings.replicas.iter().zip(&stats.replicas) {
+    for (url, group) in settings.urls.iter().zip(&figures.replicas) {
         let Group {
             ok,
             failed,
@@ -227,14 +209,13 @@ fn replicas(page: &mut String, settings: &JudgeSettings, stats: &Stats) {
             "{url:width$}  {sent:>9} {ok:>9} {failed:>7} {unknown:>8} {mean:>10} {median:>10}"
         );
     }
-    if stats.repeated > 0 {
+    if figures.repeated > 0 {
         line!(page, "  {REPEATED}");
     }
     line!(page);
 }
 
-fn coverage(page: &mut String, settings: &JudgeSettings, judgement: &Judgement) {
-    let coverage = &judgement.coverage;
+fn coverage(page: &mut String, coverage: &Coverage) {
     line!(
         page,
         "Judged    {} replies showing {} messages",
@@ -267,9 +248,7 @@ fn coverage(page: &mut String, settings: &JudgeSettings, judgement: &Judgement) 
         1 => line!(page, "  1 page of messages, asked for at the end"),
         pages => line!(page, "  {pages} pages of messages, asked for at the end"),
     }
-    for (replica, reason) in &coverage.pages_not_judged {
-        let url = settings.replicas.get(usize::from(*replica));
-        let url = url.map_or("?", String::as_str);
+    for (url, reason) in &coverage.pages_not_judged {
         line!(page, "  the page of {url} was not judged: {reason}");
     }
     line!(page);
@@ -279,18 +258,20 @@ fn coverage(page: &mut String, settings: &JudgeSettings, judgement: &Judgement) 
 /// it, the client itself did in a closed one.
 const BUSY_ENOUGH: f64 = 0.9;
 
-fn client(page: &mut String, run: &Run<'_>) {
-    let (stats, concurrency, seed) = (run.stats, run.settings.concurrency, run.settings.seed);
-    let (under_way, share) = (stats.under_way(), stats.cpu_share() * 100.0);
+fn client(page: &mut String, settings: &Settings, figures: &Figures) {
+    let under_way = figures.under_way;
     line!(
         page,
-        "Client    {under_way:.1} of {concurrency} coroutines under way on average, {share:.0} % of one core, seed {seed}"
+        "Client    {under_way:.1} of {} coroutines under way on average, {:.0} % of one core, seed {}",
+        settings.concurrency,
+        figures.client_cpu_ms / figures.total_time_ms.max(f64::EPSILON) * 100.0,
+        settings.seed
     );
-    if stats.total.sent == 0 {
+    if figures.total.sent == 0 {
         return;
     }
-    let busy = under_way >= BUSY_ENOUGH * f64::from(concurrency);
-    match (run.settings.rate, busy) {
+    let busy = under_way >= BUSY_ENOUGH * f64::from(settings.concurrency);
+    match (settings.rate, busy) {
         (None, false) => line!(
             page,
             "  The client was the limit part of the time: the servers could have answered more."

@@ -1,53 +1,42 @@
 //! Judges figures that a run must meet: `p99<20ms`, `throughput>5000`, `failed=0`.
 
+use std::cmp::Ordering::{self, Equal, Greater, Less};
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{Stats, milliseconds, nearest_rank, supports_percentile, to_float};
+use crate::stats::{Figures, Latency, milliseconds, nearest_rank, supports_percentile, to_float};
 
 /// A threshold: a figure, a comparison, and a value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Threshold {
     given: String,
     figure: Figure,
-    comparison: Comparison,
+    /// How the figure may compare with the value.
+    accepted: &'static [Ordering],
     /// The value in milliseconds, messages a second, or requests.
     value: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 enum Figure {
-    Mean,
-    Min,
-    Max,
     Percentile(f64),
-    Throughput,
-    Sent,
-    Ok,
-    Failed,
-    Unknown,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
-    Less,
-    AtMost,
-    Greater,
-    AtLeast,
-    Equal,
+    /// Another figure of the latencies of the successful requests.
+    Latency(fn(&Latency) -> f64),
+    /// A figure without a unit.
+    Plain(fn(&Figures) -> f64),
 }
 
 /// The signs of the comparisons, longest first: `<` begins `<=`.
-const COMPARISONS: [(&str, Comparison); 6] = [
-    ("<=", Comparison::AtMost),
-    (">=", Comparison::AtLeast),
-    ("==", Comparison::Equal),
-    ("<", Comparison::Less),
-    (">", Comparison::Greater),
-    ("=", Comparison::Equal),
+const COMPARISONS: [(&str, &[Ordering]); 6] = [
+    ("<=", &[Less, Equal]),
+    (">=", &[Greater, Equal]),
+    ("==", &[Equal]),
+    ("<", &[Less]),
+    (">", &[Greater]),
+    ("=", &[Equal]),
 ];
 
 /// The result of a `--threshold`.
@@ -64,47 +53,24 @@ pub(crate) struct ThresholdOutcome {
 }
 
 impl Threshold {
-    pub(crate) fn judge(&self, stats: &Stats) -> ThresholdOutcome {
-        let actual = self.figure.of(stats);
-        let met = actual.is_some_and(|actual| match self.comparison {
-            Comparison::Less => actual < self.value,
-            Comparison::AtMost => actual <= self.value,
-            Comparison::Greater => actual > self.value,
-            Comparison::AtLeast => actual >= self.value,
-            Comparison::Equal => (actual - self.value).abs() < f64::EPSILON,
-        });
+    pub(crate) fn judge(&self, figures: &Figures) -> ThresholdOutcome {
+        let actual = self.figure.of(figures);
+        let compared = actual.and_then(|actual| actual.partial_cmp(&self.value));
         ThresholdOutcome {
             threshold: self.given.clone(),
             actual,
-            is_met: met,
+            is_met: compared.is_some_and(|ordering| self.accepted.contains(&ordering)),
         }
     }
 }
 
 impl Figure {
-    fn is_time(self) -> bool {
-        matches!(
-            self,
-            Self::Mean | Self::Min | Self::Max | Self::Percentile(_)
-        )
-    }
-
-    fn of(self, stats: &Stats) -> Option<f64> {
-        let latency = stats.total.latency.as_ref();
-        let percentile = |percent| {
-            supports_percentile(stats.latencies.len(), percent)
-                .then(|| milliseconds(nearest_rank(&stats.latencies, percent)))
-        };
+    fn of(self, figures: &Figures) -> Option<f64> {
         match self {
-            Self::Mean => latency.map(|latency| latency.mean_ms),
-            Self::Min => latency.map(|latency| latency.min_ms),
-            Self::Max => latency.map(|latency| latency.max_ms),
-            Self::Percentile(percent) => percentile(percent),
-            Self::Throughput => Some(stats.throughput()),
-            Self::Sent => Some(to_float(stats.total.sent)),
-            Self::Ok => Some(to_float(stats.total.ok)),
-            Self::Failed => Some(to_float(stats.total.failed)),
-            Self::Unknown => Some(to_float(stats.total.unknown)),
+            Self::Percentile(percent) => supports_percentile(figures.latencies.len(), percent)
+                .then(|| milliseconds(nearest_rank(&figures.latencies, percent))),
+            Self::Latency(figure) => figures.total.latency.as_ref().map(figure),
+            Self::Plain(figure) => Some(figure(figures)),
         }
     }
 }
@@ -114,14 +80,14 @@ impl FromStr for Figure {
 
     fn from_str(name: &str) -> Result<Self, String> {
         Ok(match name {
-            "mean" => Self::Mean,
-            "min" => Self::Min,
-            "max" => Self::Max,
-            "throughput" => Self::Throughput,
-            "sent" => Self::Sent,
-            "ok" => Self::Ok,
-            "failed" => Self::Failed,
-            "unknown" => Self::Unknown,
+            "mean" => Self::Latency(|latency| latency.mean_ms),
+            "min" => Self::Latency(|latency| latency.min_ms),
+            "max" => Self::Latency(|latency| latency.max_ms),
+            "throughput" => Self::Plain(|figures| figures.throughput_per_second),
+            "sent" => Self::Plain(|figures| to_float(figures.total.sent)),
+            "ok" => Self::Plain(|figures| to_float(figures.total.ok)),
+            "failed" => Self::Plain(|figures| to_float(figures.total.failed)),
+            "unknown" => Self::Plain(|figures| to_float(figures.total.unknown)),
             _ => match name
                 .strip_prefix('p')
                 .and_then(|percent| percent.parse::<f64>().ok())
@@ -143,15 +109,14 @@ impl FromStr for Threshold {
     fn from_str(given: &str) -> Result<Self, String> {
         let found = COMPARISONS
             .iter()
-            .find_map(|(sign, comparison)| Some((given.split_once(sign)?, *comparison)));
-        let ((name, value), comparison) =
-            found.ok_or("try p99<20ms, throughput>5000 or failed=0")?;
+            .find_map(|(sign, accepted)| Some((given.split_once(sign)?, *accepted)));
+        let ((name, value), accepted) = found.ok_or("try p99<20ms, throughput>5000 or failed=0")?;
         let (figure, value): (Figure, &str) = (name.trim().parse()?, value.trim());
         let digits = value
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(value.len());
         let (number, unit) = value.split_at(digits);
-        let factor = match (unit.trim(), figure.is_time()) {
+        let factor = match (unit.trim(), !matches!(figure, Figure::Plain(_))) {
             ("ms", true) | ("", false) => 1.0,
             ("us" | "µs", true) => 1e-3,
             ("s", true) => 1e3,
@@ -168,7 +133,7 @@ impl FromStr for Threshold {
         Ok(Self {
             given: given.to_owned(),
             figure,
-            comparison,
+            accepted,
             value: number * factor,
         })
     }
@@ -191,32 +156,50 @@ impl fmt::Display for ThresholdOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Group;
+
+    fn figures() -> Figures {
+        Figures {
+            throughput_per_second: 500.0,
+            total: Group {
+                sent: 1003,
+                ok: 1000,
+                failed: 2,
+                unknown: 1,
+                latency: Some(Latency {
+                    mean_ms: 500.5,
+                    standard_deviation_ms: 0.0,
+                    min_ms: 1.0,
+                    max_ms: 1000.0,
+                    percentiles: Vec::new(),
+                }),
+            },
+            latencies: (1..=1000).map(|sample| sample * 1_000_000).collect(),
+            ..Figures::default()
+        }
+    }
 
     #[test]
     fn thresholds_have_a_figure_a_comparison_and_a_value() {
-        for (given, figure, comparison, value) in [
-            ("p99<20ms", Figure::Percentile(99.0), Comparison::Less, 20.0),
-            (
-                "p99.9 <= 1.5s",
-                Figure::Percentile(99.9),
-                Comparison::AtMost,
-                1500.0,
-            ),
-            (
-                "throughput>5000",
-                Figure::Throughput,
-                Comparison::Greater,
-                5000.0,
-            ),
-            ("failed=0", Figure::Failed, Comparison::Equal, 0.0),
-            ("max>=10us", Figure::Max, Comparison::AtLeast, 0.01),
+        let figures = figures();
+        for (given, actual, accepted, value) in [
+            ("p99<20ms", 990.0, &[Less][..], 20.0),
+            ("p98.5 <= 1.5s", 985.0, &[Less, Equal], 1500.0),
+            ("throughput>5000", 500.0, &[Greater], 5000.0),
+            ("sent=0", 1003.0, &[Equal], 0.0),
+            ("ok==0", 1000.0, &[Equal], 0.0),
+            ("failed=0", 2.0, &[Equal], 0.0),
+            ("unknown=0", 1.0, &[Equal], 0.0),
+            ("max>=10us", 1000.0, &[Greater, Equal], 0.01),
+            ("min>=10us", 1.0, &[Greater, Equal], 0.01),
+            ("mean<1ms", 500.5, &[Less], 1.0),
         ] {
             let threshold: Threshold = given.parse().expect(given);
-            assert_eq!(
-                (threshold.figure, threshold.comparison),
-                (figure, comparison)
-            );
-            assert!((threshold.value - value).abs() < 1e-9);
+            assert_eq!(threshold.accepted, accepted, "{given}");
+            assert!((threshold.value - value).abs() < 1e-9, "{given}");
+            let judged = threshold.judge(&figures);
+            let difference = judged.actual.expect("there are answers") - actual;
+            assert!(difference.abs() < 1e-9, "{given}");
         }
         for wrong in [
             "",

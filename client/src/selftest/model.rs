@@ -1,7 +1,7 @@
 //! Makes up histories: some coroutines, a log, and the replies that an honest server would give.
 
-use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use crate::history::{
@@ -12,7 +12,7 @@ use crate::history::{
 const TAG: &str = "self";
 
 /// The shape of a made-up history.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) coroutines: u32,
     pub(crate) requests: u32,
@@ -77,32 +77,29 @@ pub(crate) struct Request {
 }
 
 /// A history under construction.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) requests: Vec<Request>,
     pub(crate) log: Vec<Message>,
     /// The places in the log that no reply shows.
     pub(crate) hidden: Vec<usize>,
-    pub(crate) shared: bool,
-    pub(crate) window: usize,
     /// The page that each replica shows at the end, if it is another one than the log gives.
     pub(crate) page: Option<Vec<Message>>,
-    pages: bool,
-    users: usize,
-    replicas: u16,
+    pub(crate) shape: Shape,
+    pub(crate) random: ChaCha8Rng,
 }
 
 impl Model {
     /// Generates a valid history: each request takes effect at one instant between its start and its end, in the order
     /// of the log; one of unknown outcome at any time after its start, or never.
-    pub(crate) fn generate(shape: &Shape, random: &mut ChaCha8Rng) -> Self {
+    pub(crate) fn generate(shape: Shape, mut random: ChaCha8Rng) -> Self {
         let mut requests = Vec::new();
         // The instant of effect, and whose.
         let mut effects: Vec<(u64, Option<usize>)> = Vec::new();
         for coroutine in 0..shape.coroutines {
             let mut now = random.random_range(1..50);
             for number in 0..shape.requests {
-                let (request, effect) = make_request(shape, (coroutine, number), now, random);
+                let (request, effect) = make_request(shape, (coroutine, number), now, &mut random);
                 now = request.end + random.random_range(1..30);
                 if let Some(instant) = effect {
                     effects.push((instant, Some(requests.len())));
@@ -119,27 +116,22 @@ impl Model {
             requests,
             log: Vec::new(),
             hidden: Vec::new(),
-            shared: shape.others > 0,
-            window: shape.window,
             page: None,
-            pages: shape.pages,
-            users: shape.users,
-            replicas: shape.replicas,
+            shape,
+            random,
         };
         for (instant, author) in authors {
             let (user, text) = match author {
-                Some(request) => (
-                    model.requests[request].user,
-                    model.requests[request].text.clone(),
-                ),
+                Some(request) => {
+                    let request = &mut model.requests[request];
+                    request.place = Some(model.log.len());
+                    (request.user, request.text.clone())
+                }
                 None => (
-                    random.random_range(0..shape.users),
+                    model.random.random_range(0..shape.users),
                     format!("foreign {}", model.log.len()),
                 ),
             };
-            if let Some(request) = author {
-                model.requests[request].place = Some(model.log.len());
-            }
             model.log.push(Message {
                 seq: 0,
                 user: user_name(user),
@@ -152,9 +144,26 @@ impl Model {
         model
     }
 
+    /// Begins anew with a history to which nobody else writes, and in which so many of a hundred requests have an
+    /// unknown outcome.
+    pub(crate) fn begin_alone(&mut self, unknown: u32) {
+        let shape = Shape {
+            unknown,
+            others: 0,
+            ..self.shape
+        };
+        *self = Self::generate(shape, ChaCha8Rng::from_rng(&mut self.random));
+    }
+
+    /// Lets each replica show this page.
+    pub(crate) fn show_page(&mut self, page: Vec<Message>) {
+        self.shape.pages = true;
+        self.page = Some(page);
+    }
+
     /// Numbers the log anew, in its order; the dates stay where they are.
     pub(crate) fn number(&mut self) {
-        let mut counters = vec![0; self.users];
+        let mut counters = vec![0; self.shape.users];
         for (place, message) in self.log.iter_mut().enumerate() {
             message.seq = place as u64 + 1;
             let user = counters
@@ -172,25 +181,13 @@ impl Model {
     pub(crate) fn insert(&mut self, place: usize, mut message: Message) {
         message.sent_at.clone_from(&self.log[place].sent_at);
         self.log.insert(place, message);
-        for request in &mut self.requests {
-            request.place = request
-                .place
-                .map(|at| if at >= place { at + 1 } else { at });
-        }
-        self.number();
+        self.move_places(|at| Some(if at >= place { at + 1 } else { at }));
     }
 
     /// Takes a message out of the log, and closes the gap.
     pub(crate) fn remove(&mut self, place: usize) {
         self.log.remove(place);
-        for request in &mut self.requests {
-            request.place = match request.place {
-                Some(at) if at == place => None,
-                Some(at) if at > place => Some(at - 1),
-                other => other,
-            };
-        }
-        self.number();
+        self.move_places(|at| (at != place).then(|| if at > place { at - 1 } else { at }));
     }
 
     /// Moves a message to an earlier place; dates belong to places, and stay.
@@ -204,41 +201,40 @@ impl Model {
         for (message, date) in self.log.iter_mut().zip(dates) {
             message.sent_at = date;
         }
+        self.move_places(|at| match at {
+            at if at == from => Some(to),
+            at if (to..from).contains(&at) => Some(at + 1),
+            at => Some(at),
+        });
+    }
+
+    /// Tells the requests where their messages went, and numbers the log anew.
+    fn move_places(&mut self, moved: impl Fn(usize) -> Option<usize>) {
         for request in &mut self.requests {
-            request.place = match request.place {
-                Some(at) if at == from => Some(to),
-                Some(at) if (to..from).contains(&at) => Some(at + 1),
-                other => other,
-            };
+            request.place = request.place.and_then(&moved);
         }
         self.number();
     }
 
     /// Returns a full reply whose last message is the one at this place, as the log has it.
     pub(crate) fn last(&self, place: usize) -> Vec<Message> {
-        self.last_of(place, self.window)
+        self.last_of(place + 1, self.shape.window)
     }
 
     /// Returns a page of the log.
     pub(crate) fn last_page(&self) -> Vec<Message> {
-        self.log
-            .len()
-            .checked_sub(1)
-            .map_or_else(Vec::new, |place| self.last_of(place, PAGE))
+        self.last_of(self.log.len(), PAGE)
     }
 
-    /// Returns so many messages up to this place.
-    fn last_of(&self, place: usize, most: usize) -> Vec<Message> {
-        let mut places: Vec<usize> = (0..=place)
-            .rev()
-            .filter(|place| !self.hidden.contains(place))
+    /// Returns so many messages before this place.
+    fn last_of(&self, end: usize, most: usize) -> Vec<Message> {
+        let shown = (0..end).rev().filter(|place| !self.hidden.contains(place));
+        let mut messages: Vec<Message> = shown
             .take(most)
-            .collect();
-        places.reverse();
-        places
-            .into_iter()
             .map(|place| self.log[place].clone())
-            .collect()
+            .collect();
+        messages.reverse();
+        messages
     }
 
     /// Returns what this request was answered, if it was.
@@ -256,14 +252,14 @@ impl Model {
     pub(crate) fn history(&self) -> History {
         let settings = JudgeSettings {
             tag: TAG.to_owned(),
-            replicas: (0..self.replicas)
+            replicas: (0..self.shape.replicas)
                 .map(|replica| format!("http://replica{replica}"))
                 .collect(),
-            users: (0..self.users).map(user_name).collect(),
-            shared: self.shared,
+            users: (0..self.shape.users).map(user_name).collect(),
+            shared: self.shape.others > 0,
         };
         let mut recorder =
-            Recorder::new(settings, self.requests.len(), true).with_window(self.window);
+            Recorder::new(settings, self.requests.len(), true, None).with_window(self.shape.window);
         let mut by_end: Vec<&Request> = self.requests.iter().collect();
         by_end.sort_by_key(|request| (request.end, request.coroutine, request.number));
         for request in by_end {
@@ -291,7 +287,7 @@ impl Model {
                 unreadable: u8::from(request.outcome == Reason::Unreadable.outcome()),
             });
         }
-        for replica in (0..self.replicas).filter(|_| self.pages) {
+        for replica in (0..self.shape.replicas).filter(|_| self.shape.pages) {
             recorder.record_page(self.page_reply(replica));
         }
         recorder.finish()
@@ -313,7 +309,7 @@ impl Model {
 
 /// Makes up a request that is sent after `now`; and when it takes effect, if it does.
 fn make_request(
-    shape: &Shape,
+    shape: Shape,
     (coroutine, number): (u32, u32),
     now: u64,
     random: &mut ChaCha8Rng,

@@ -29,9 +29,9 @@ pub(crate) struct Coverage {
     /// How many pages of messages were asked for at the end and judged; absent in version 1.
     #[serde(default)]
     pub(crate) pages: u64,
-    /// The pages that were not judged: the index of the replica, and the reason.
+    /// The pages that were not judged: the URL of the replica, and the reason.
     #[serde(skip)]
-    pub(crate) pages_not_judged: Vec<(u16, String)>,
+    pub(crate) pages_not_judged: Vec<(String, String)>,
 }
 
 pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
@@ -47,7 +47,7 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
             coverage.shown_once += u64::from(seen.replies == 1);
         }
     }
-    coverage.shown_mean = ratio(shown, own);
+    coverage.shown_mean = to_float(shown) / to_float(own.max(1));
     for op in indices(&facts.history.ops) {
         match facts.op(op).outcome {
             Outcome::Ok => coverage.replies += 1,
@@ -62,7 +62,8 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
         match &page.messages {
             Ok(_) => coverage.pages += 1,
             Err(reason) => {
-                let missing = (page.replica, reason.clone());
+                let url = &facts.history.settings.replicas[usize::from(page.replica)];
+                let missing = (url.clone(), reason.clone());
                 coverage.pages_not_judged.push(missing);
             }
         }
@@ -96,12 +97,4 @@ fn ordered_pairs(facts: &Facts<'_>) -> (u64, u64) {
             within + before(&ends_at[usize::from(op.replica)], op),
         )
     })
-}
-
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        to_float(part) / to_float(whole)
-    }
 }

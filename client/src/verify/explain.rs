@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use super::facts::Facts;
-use crate::history::{Outcome, Page, Phase, Shown};
+use crate::history::{Outcome, Page, Phase, Seen, Shown};
 use crate::stats::{self, to_float};
 
 /// Describes a request: `coroutine 12 request 37 -> 127.0.0.1:8001  sent 0.412311 s  answered 0.418020 s  seq 1873`.
-pub(super) fn request(facts: &Facts<'_>, op: u32) -> String {
+fn request(facts: &Facts<'_>, op: u32) -> String {
     let op = facts.op(op);
     let mut line = match op.phase {
         Phase::Probe => format!("final probe {}", op.request),
@@ -46,18 +46,13 @@ fn replica<'a>(facts: &Facts<'a>, replica: u16) -> &'a str {
     url.rsplit_once("//").map_or(url, |(_, rest)| rest)
 }
 
-/// Begins the explanation of one request.
-pub(super) fn single(facts: &Facts<'_>, op: u32) -> String {
-    format!("Let A = {}", request(facts, op))
-}
-
-/// Begins the explanation of two requests.
-pub(super) fn pair(facts: &Facts<'_>, first: u32, second: u32) -> String {
-    format!(
-        "Let A = {}\n    B = {}",
-        request(facts, first),
-        request(facts, second)
-    )
+/// Begins an explanation with the requests that it is about.
+pub(super) fn requests(facts: &Facts<'_>, ops: &[u32]) -> String {
+    let mut lines = String::new();
+    for (name, op) in ["Let A", "    B"].into_iter().zip(ops) {
+        let _ = writeln!(lines, "{name} = {}", request(facts, *op));
+    }
+    lines
 }
 
 /// Describes a shown message: its number, user, date and text.
@@ -74,6 +69,15 @@ pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
         "seq {seq}, user {name:?}, user_seq {user_seq}, sent_at {}, {}",
         instant(sent_at_us),
         text(facts, shown.text)
+    )
+}
+
+/// Describes the messages that the replies of A and B show.
+pub(super) fn shown_by_both(facts: &Facts<'_>, one: &Seen, other: &Seen) -> String {
+    format!(
+        "A's reply shows {}\nB's reply shows {}\n",
+        message(facts, &one.shown),
+        message(facts, &other.shown)
     )
 }
 

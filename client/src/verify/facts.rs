@@ -72,7 +72,12 @@ impl<'a> Facts<'a> {
     /// Returns the one place of a request's message, if nothing is wrong with it.
     pub(super) fn sound_place(&self, op: u32) -> Option<u32> {
         let place = self.place[op as usize];
-        (place != NONE && self.is_lone(place) && !self.lost.contains(&place)).then_some(place)
+        (place != NONE && self.is_sound(place)).then_some(place)
+    }
+
+    /// Returns whether a message has its number alone, and is not lost.
+    pub(super) fn is_sound(&self, seen: u32) -> bool {
+        self.is_lone(seen) && !self.lost.contains(&seen)
     }
 
     /// Finds author and place of each message: nearly all authors were told it in their replies; the rest by text.
@@ -114,7 +119,7 @@ impl<'a> Facts<'a> {
                     .iter()
                     .flatten()
                     .any(|(end_ns, text)| *end_ns >= start_ns && *text != shown.text);
-                if replaced || self.is_skipped(shown.seq) {
+                if replaced || self.gap_over(shown.seq).is_some() {
                     lost.insert(seen);
                 }
             }
@@ -154,15 +159,11 @@ impl<'a> Facts<'a> {
             && self.op(*witness).seq == shown.seq
     }
 
-    /// Returns whether a reply goes from a smaller number to a greater one without this one. Gaps are few, or short: a
-    /// look back finds it.
-    pub(super) fn is_skipped(&self, seq: u64) -> bool {
+    /// Returns the first gap in which a reply skips this number. Gaps are few, or short: a look back finds it.
+    pub(super) fn gap_over(&self, seq: u64) -> Option<(u64, u64, u32)> {
         let end = self.gaps.partition_point(|(before, _, _)| *before < seq);
-        self.gaps[..end]
-            .iter()
-            .rev()
-            .take(LOOK_BACK)
-            .any(|(_, after, _)| *after > seq)
+        let mut near = self.gaps[end.saturating_sub(LOOK_BACK)..end].iter();
+        near.find(|(_, after, _)| *after > seq).copied()
     }
 }
 

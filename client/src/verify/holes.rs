@@ -13,14 +13,14 @@ use super::{Check, Violations, explain, time};
 use crate::history::{NONE, Op, Outcome, Seen};
 
 /// Checks what no reply shows, after all other checks, as what these found is no second fault.
-pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut Violations) {
+pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut Violations<'_>) {
     let holes = holes(facts, violations);
     // Others, or requests that the history misses, may be anywhere.
     if facts.history.settings.shared || facts.history.cut || holes.is_empty() {
         return;
     }
     let candidates = candidates(facts, !violations.has(Check::RealTime));
-    check_time(facts, &holes, &candidates, violations);
+    check_time(&holes, &candidates, violations);
     // A hole is counted for somebody: that is no second fault.
     if violations.has(Check::NoHole) {
         return;
@@ -28,7 +28,7 @@ pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut
     let intervals = intervals(counters, &candidates);
     check_counters(facts, &holes, &intervals, violations);
     if !violations.has(Check::Counters) {
-        check_users(facts, &holes, &intervals, violations);
+        check_users(&holes, &intervals, violations);
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut
 type Hole<'a> = (&'a Seen, &'a Seen);
 
 /// Accuses the holes that a reply spans (G7); returns the others.
-fn holes<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Vec<Hole<'a>> {
+fn holes<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Vec<Hole<'a>> {
     let mut holes = Vec::new();
     for pair in facts.history.seen.windows(2) {
         let (before, after) = (pair[0].shown.seq, pair[1].shown.seq);
@@ -48,12 +48,8 @@ fn holes<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Vec<Hole<'a>> {
             .partition_point(|(from, to, _)| (*from, *to) < (before, after));
         match facts.gaps.get(spanned) {
             Some((from, to, op)) if (*from, *to) == (before, after) => {
-                violations.add(Check::NoHole, after - before - 1, || {
-                    let explanation = format!(
-                        "{}\nIts reply shows {after} right after {before}, and no reply shows what is between.",
-                        explain::single(facts, *op)
-                    );
-                    (vec![*op], explanation)
+                violations.add(Check::NoHole, after - before - 1, &[*op], || {
+                    format!("Its reply shows {after} right after {before}, and no reply shows what is between.")
                 });
             }
             _ => holes.push((&pair[0], &pair[1])),
@@ -111,12 +107,7 @@ fn is_candidate(facts: &Facts<'_>, op: u32) -> bool {
 }
 
 /// Checks holes by time alone (G7): up to each number, no more may be unseen than requests could be there.
-fn check_time(
-    facts: &Facts<'_>,
-    holes: &[Hole<'_>],
-    candidates: &[Candidate],
-    violations: &mut Violations,
-) {
+fn check_time(holes: &[Hole<'_>], candidates: &[Candidate], violations: &mut Violations<'_>) {
     let mut open: u64 = 0;
     let mut worst: Option<(u64, u64, usize, &Seen)> = None;
     for (before, after) in holes {
@@ -128,13 +119,11 @@ fn check_time(
         }
     }
     if let Some((excess, open, sent, after)) = worst {
-        violations.add(Check::NoHole, excess, || {
-            let explanation = format!(
-                "{}\nIts reply shows seq {}. Of the numbers before, {open} are shown by no reply; but only {sent} requests have an unknown outcome and could be there.",
-                explain::single(facts, after.witness),
+        violations.add(Check::NoHole, excess, &[after.witness], || {
+            format!(
+                "Its reply shows seq {}. Of the numbers before, {open} are shown by no reply; but only {sent} requests have an unknown outcome and could be there.",
                 after.shown.seq
-            );
-            (vec![after.witness], explanation)
+            )
         });
     }
 }
@@ -205,7 +194,7 @@ fn check_counters(
     facts: &Facts<'_>,
     holes: &[Hole<'_>],
     intervals: &[Interval<'_>],
-    violations: &mut Violations,
+    violations: &mut Violations<'_>,
 ) {
     let due: Vec<Interval<'_>> = intervals
         .iter()
@@ -214,53 +203,31 @@ fn check_counters(
         .collect();
     let missed = match_all(holes, due).missed;
     for gaps in missed.chunk_by(|one, other| std::ptr::eq(*one, *other)) {
-        violations.add(Check::Counters, gaps.len() as u64, || {
-            explain_unnumbered(facts, gaps[0], gaps.len())
+        let (UserSeqGap { from, to, unseen }, missed) = (gaps[0], gaps.len());
+        let ops: Vec<u32> = from.iter().chain([to]).map(|seen| seen.witness).collect();
+        violations.add(Check::Counters, missed as u64, &ops, || {
+            let shown = match from {
+                Some(from) => explain::shown_by_both(facts, from, to),
+                None => format!(
+                    "Its reply shows {}: the user's first one that is shown.\n",
+                    explain::message(facts, &to.shown)
+                ),
+            };
+            format!(
+                "{shown}So {unseen} messages of this user are before it that no reply shows; but for {missed} of them no number is free, or no request of unknown outcome was sent."
+            )
         });
     }
 }
 
-fn explain_unnumbered(
-    facts: &Facts<'_>,
-    gap: &UserSeqGap<'_>,
-    missed: usize,
-) -> (Vec<u32>, String) {
-    let UserSeqGap { from, to, unseen } = gap;
-    let end = format!(
-        "So {unseen} messages of this user are before it that no reply shows; but for {missed} of them no number is free, or no request of unknown outcome was sent."
-    );
-    let Some(from) = from else {
-        let explanation = format!(
-            "{}\nIts reply shows {}: the user's first one that is shown.\n{end}",
-            explain::single(facts, to.witness),
-            explain::message(facts, &to.shown),
-        );
-        return (vec![to.witness], explanation);
-    };
-    let explanation = format!(
-        "{}\nA's reply shows {}\nB's reply shows {}\n{end}",
-        explain::pair(facts, from.witness, to.witness),
-        explain::message(facts, &from.shown),
-        explain::message(facts, &to.shown),
-    );
-    (vec![from.witness, to.witness], explanation)
-}
-
 /// Checks holes by users (G7): a number is nobody's if all who could have it were counted on without it.
-fn check_users(
-    facts: &Facts<'_>,
-    holes: &[Hole<'_>],
-    intervals: &[Interval<'_>],
-    violations: &mut Violations,
-) {
+fn check_users(holes: &[Hole<'_>], intervals: &[Interval<'_>], violations: &mut Violations<'_>) {
     if let Some((seq, after)) = match_all(holes, intervals.to_vec()).empty {
-        violations.add(Check::NoHole, 1, || {
-            let explanation = format!(
-                "{}\nIts reply shows seq {}. No reply shows seq {seq}; and of each request of unknown outcome that could be there, the user was counted on without it.",
-                explain::single(facts, after.witness),
+        violations.add(Check::NoHole, 1, &[after.witness], || {
+            format!(
+                "Its reply shows seq {}. No reply shows seq {seq}; and of each request of unknown outcome that could be there, the user was counted on without it.",
                 after.shown.seq,
-            );
-            (vec![after.witness], explanation)
+            )
         });
     }
 }

@@ -4,7 +4,7 @@ use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
 use crate::history::Seen;
 
-pub(super) fn check<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Counters<'a> {
+pub(super) fn check<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<'a> {
     let counters = user_seq(facts, violations);
     sent_at(facts, violations);
     counters
@@ -42,7 +42,7 @@ pub(super) struct UserSeqGap<'a> {
 }
 
 /// Checks the users' numbers (G8). Where numbers went unseen, a user may have been counted up as often.
-fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Counters<'a> {
+fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<'a> {
     let mut counters = Counters::default();
     let mut unseen: u64 = 0;
     let mut previous: Option<u64> = None;
@@ -63,7 +63,7 @@ fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Counters<'a> 
             counters.users.resize(user + 1, Counter::default());
         }
         let counter = &mut counters.users[user];
-        if !facts.is_lone(index) || facts.lost.contains(&index) {
+        if !facts.is_sound(index) {
             counter.last = None;
             counter.broken = true;
             continue;
@@ -72,7 +72,13 @@ fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Counters<'a> 
         let known = counter.last.is_some() || (from_the_start && !counter.broken);
         let low = counter.last.map_or(1, |last| last.shown.user_seq + 1);
         if known && !(low..=low.saturating_add(skippable)).contains(&shown.user_seq) {
-            violations.add(Check::UserSeq, low.abs_diff(shown.user_seq), || {
+            let ops: Vec<u32> = counter
+                .last
+                .into_iter()
+                .chain([seen])
+                .map(|seen| seen.witness)
+                .collect();
+            violations.add(Check::UserSeq, low.abs_diff(shown.user_seq), &ops, || {
                 explain_miscounted(facts, counter.last, seen)
             });
             counter.broken = true;
@@ -91,45 +97,36 @@ fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations) -> Counters<'a> 
     counters
 }
 
-fn explain_miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> (Vec<u32>, String) {
+fn explain_miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> String {
     let Some(last) = last else {
-        let explanation = format!(
-            "{}\nA's reply shows {}: this user's first message, so that user_seq should be 1.",
-            explain::single(facts, seen.witness),
+        return format!(
+            "A's reply shows {}: this user's first message, so that user_seq should be 1.",
             explain::message(facts, &seen.shown)
         );
-        return (vec![seen.witness], explanation);
     };
-    let explanation = format!(
-        "{}\nA's reply shows {}\nB's reply shows {}\nThe user has no other message between, so that user_seq should be {}: a contradiction.",
-        explain::pair(facts, last.witness, seen.witness),
-        explain::message(facts, &last.shown),
-        explain::message(facts, &seen.shown),
+    format!(
+        "{}The user has no other message between, so that user_seq should be {}: a contradiction.",
+        explain::shown_by_both(facts, last, seen),
         last.shown.user_seq + 1,
-    );
-    (vec![last.witness, seen.witness], explanation)
+    )
 }
 
 /// Checks that dates do not go back (G10).
-fn sent_at(facts: &Facts<'_>, violations: &mut Violations) {
-    let lone = indices(&facts.history.seen)
-        .filter(|seen| facts.is_lone(*seen) && !facts.lost.contains(seen));
+fn sent_at(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     let mut previous: Option<&Seen> = None;
-    for index in lone {
+    for index in indices(&facts.history.seen).filter(|seen| facts.is_sound(*seen)) {
         let seen = facts.seen(index);
         if let Some(previous) =
             previous.filter(|previous| previous.shown.sent_at_us > seen.shown.sent_at_us)
         {
             let back = previous.shown.sent_at_us.abs_diff(seen.shown.sent_at_us);
-            violations.add(Check::SentAt, back, || {
-                let explanation = format!(
-                    "{}\nA's reply shows {}\nB's reply shows {}\nThe later one was sent {:.3} ms earlier: a contradiction.",
-                    explain::pair(facts, previous.witness, seen.witness),
-                    explain::message(facts, &previous.shown),
-                    explain::message(facts, &seen.shown),
-                    std::time::Duration::from_micros(back).as_secs_f64() * 1000.0,
-                );
-                (vec![previous.witness, seen.witness], explanation)
+            let ops = [previous.witness, seen.witness];
+            violations.add(Check::SentAt, back, &ops, || {
+                format!(
+                    "{}The later one was sent {} earlier: a contradiction.",
+                    explain::shown_by_both(facts, previous, seen),
+                    explain::milliseconds(back.saturating_mul(1000)),
+                )
             });
         }
         previous = Some(seen);

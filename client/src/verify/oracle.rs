@@ -59,7 +59,7 @@ fn explains(
     let Some(reply) = log.last().and_then(|last| model.reply(last)) else {
         return Some(dates);
     };
-    let first = log.len().saturating_sub(model.window);
+    let first = log.len().saturating_sub(model.shape.window);
     if reply.len() != log.len() - first {
         return None;
     }
@@ -89,44 +89,45 @@ fn explains(
 }
 
 /// Breaks something, or nothing, in a small history.
-fn disturb(model: &mut Model, random: &mut ChaCha8Rng) {
+fn disturb(model: &mut Model) {
     let (requests, log) = (model.requests.len(), model.log.len());
-    let one = random.random_range(0..requests);
-    match random.random_range(0..10) {
+    let one = model.random.random_range(0..requests);
+    match model.random.random_range(0..10) {
         0..3 => {}
         3 if log > 1 => {
-            let from = random.random_range(1..log);
-            model.bring_forward(from, random.random_range(0..from));
+            let from = model.random.random_range(1..log);
+            let to = model.random.random_range(0..from);
+            model.bring_forward(from, to);
         }
         4 => {
-            let start = random.random_range(0..200);
+            let start = model.random.random_range(0..200);
             model.requests[one].start = start;
-            model.requests[one].end = start + random.random_range(0..40);
+            model.requests[one].end = start + model.random.random_range(0..40);
         }
         5 => model.requests[one].outcome = Outcome::Failed(Reason::Status(503)),
         6 if log > 1 => {
-            let place = random.random_range(0..log);
+            let place = model.random.random_range(0..log);
             for request in model
                 .requests
                 .iter_mut()
                 .filter(|request| request.outcome == Outcome::Ok)
             {
                 let reply = request.place.filter(|own| *own == place);
-                let first = |own: usize| (own + 1).saturating_sub(model.window);
+                let first = |own: usize| (own + 1).saturating_sub(model.shape.window);
                 request.reply = reply.map(|own| model.log[first(own)..=own].to_vec());
             }
             model.remove(place);
         }
         _ => {
-            let other = model.requests[random.random_range(0..requests)]
+            let other = model.requests[model.random.random_range(0..requests)]
                 .text
                 .clone();
             let Some(mut reply) = model.reply(&model.requests[one]) else {
                 return;
             };
             if !reply.is_empty() {
-                let at = random.random_range(0..reply.len());
-                distort(&mut reply, at, other, random);
+                let at = model.random.random_range(0..reply.len());
+                distort(&mut reply, at, other, &mut model.random);
             }
             model.requests[one].reply = Some(reply);
         }
@@ -156,8 +157,8 @@ fn agreed(seeds: Range<u64>, shape: impl Fn(&mut ChaCha8Rng) -> Shape) -> (u32, 
     let (mut valid, mut invalid) = (0, 0);
     for seed in seeds {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let mut model = Model::generate(&shape(&mut random), &mut random);
-        disturb(&mut model, &mut random);
+        let mut model = Model::generate(shape(&mut random), random);
+        disturb(&mut model);
         // Else the judge cannot know whether the database was empty.
         let shows_first = |reply: Vec<Message>| reply.iter().any(|message| message.seq == 1);
         let mut replies = model.requests.iter().filter_map(|one| model.reply(one));

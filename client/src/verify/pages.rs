@@ -5,7 +5,7 @@ use super::{Check, Violations, explain};
 use crate::history::{Page, Shown};
 
 /// Checks all pages, after all other checks, as what these found is no second fault.
-pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
+pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     for page in &facts.history.pages {
         if let Ok(messages) = &page.messages {
             order(facts, (page, messages), violations);
@@ -16,48 +16,45 @@ pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
 }
 
 /// Checks that each message stands right after the one before it. A number that replies skip as well is another fault.
-fn order(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
+fn order(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations<'_>) {
     let has_holes = violations.has(Check::NoHole);
     for pair in messages.windows(2) {
         let (before, after) = (pair[0].seq, pair[1].seq);
         let is_next = after == before + 1;
-        let is_known_gap = after > before && (has_holes || facts.is_skipped(before + 1));
+        let is_known_gap = after > before && (has_holes || facts.gap_over(before + 1).is_some());
         if !is_next && !is_known_gap {
-            violations.add(Check::Page, after.abs_diff(before), || {
-                let explanation = format!(
-                    "Let P = {}\nP shows {after} right after {before}: a contradiction.",
-                    explain::page(facts, page)
-                );
-                (Vec::new(), explanation)
+            violations.add(Check::Page, after.abs_diff(before), &[], || {
+                let page = explain::page(facts, page);
+                format!("Let P = {page}\nP shows {after} right after {before}: a contradiction.")
             });
         }
     }
 }
 
 /// Checks that no message is shown otherwise than in replies. What these do not agree on is another fault.
-fn contents(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
+fn contents(
+    facts: &Facts<'_>,
+    (page, messages): (&Page, &[Shown]),
+    violations: &mut Violations<'_>,
+) {
     let seen = &facts.history.seen;
     for shown in messages {
         let from = seen.partition_point(|seen| seen.shown.seq < shown.seq);
-        let known = indices(seen).nth(from).filter(|known| {
-            facts.seen(*known).shown.seq == shown.seq
-                && facts.is_lone(*known)
-                && !facts.lost.contains(known)
-        });
+        let known = indices(seen)
+            .nth(from)
+            .filter(|known| facts.seen(*known).shown.seq == shown.seq && facts.is_sound(*known));
         let Some(known) = known.map(|known| facts.seen(known)) else {
             continue;
         };
         if known.shown != *shown {
-            violations.add(Check::Page, 0, || {
-                let explanation = format!(
-                    "{}\n    P = {}\nA's reply shows {}  ({} replies do)\nP shows {}\nOne seq, two contents: a contradiction.",
-                    explain::single(facts, known.witness),
+            violations.add(Check::Page, 0, &[known.witness], || {
+                format!(
+                    "    P = {}\nA's reply shows {}  ({} replies do)\nP shows {}\nOne seq, two contents: a contradiction.",
                     explain::page(facts, page),
                     explain::message(facts, &known.shown),
                     known.replies,
                     explain::message(facts, shown),
-                );
-                (vec![known.witness], explanation)
+                )
             });
         }
     }
@@ -65,7 +62,7 @@ fn contents(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: 
 
 /// Checks that a page reaches what was answered before it was asked for: the real-time order of R1 for readers. Where
 /// numbers are given twice, the greatest one says nothing.
-fn reach(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations) {
+fn reach(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations<'_>) {
     if violations.has(Check::SeqUnique) {
         return;
     }
@@ -80,18 +77,16 @@ fn reach(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mu
     let reached = messages.iter().map(|shown| shown.seq).max();
     let missing = request.seq.saturating_sub(reached.unwrap_or(0));
     if missing > 0 {
-        violations.add(Check::Page, missing, || {
+        violations.add(Check::Page, missing, &[last_answered], || {
             let end = match reached {
                 Some(seq) => format!("ends at seq {seq}, before {}", request.seq),
                 None => "shows nothing".to_owned(),
             };
-            let explanation = format!(
-                "{}\n    P = {}\nA was answered {} before P was asked for; but P {end}: a contradiction.",
-                explain::single(facts, last_answered),
+            format!(
+                "    P = {}\nA was answered {} before P was asked for; but P {end}: a contradiction.",
                 explain::page(facts, page),
                 explain::milliseconds(page.start_ns - request.end_ns),
-            );
-            (vec![last_answered], explanation)
+            )
         });
     }
 }

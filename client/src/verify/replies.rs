@@ -7,7 +7,7 @@ use super::{Check, Violations, explain};
 use crate::history::{Irregular, own_position};
 
 /// Checks every reply of an unusual shape; the others were found right when they came.
-pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
+pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     unreadable(facts, violations);
     for irregular in &facts.history.irregular {
         check_reply(facts, irregular, violations);
@@ -16,84 +16,74 @@ pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
 
 /// Accuses each 200 that no one can read, of any attempt (S1). Its outcome is unknown, and the promise of its form is
 /// broken.
-fn unreadable(facts: &Facts<'_>, violations: &mut Violations) {
+fn unreadable(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     for (op, what) in &facts.history.faults {
-        violations.add(Check::WellFormed, 0, || {
-            (
-                vec![*op],
-                format!(
-                    "{}\nThe reply can't be read: {what}.",
-                    explain::single(facts, *op)
-                ),
-            )
+        violations.add(Check::WellFormed, 0, &[*op], || {
+            format!("The reply can't be read: {what}.")
         });
     }
     let told = facts.history.faults.len() as u64;
     violations.count_more(Check::WellFormed, facts.history.unreadable - told);
 }
 
-fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violations) {
+fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violations<'_>) {
     let Irregular { op, window } = irregular;
     let full = facts.history.window;
     let request = facts.op(*op);
-    let explanation = |end: &str| {
-        let seqs = explain::seqs(window);
-        (
-            vec![*op],
-            format!(
-                "{}\nThe reply shows seq {seqs}.\n{end}",
-                explain::single(facts, *op)
-            ),
-        )
+    let mut add = |check, size, end: &dyn Fn() -> String| {
+        violations.add(check, size, &[*op], || {
+            let seqs = explain::seqs(window);
+            format!("The reply shows seq {seqs}.\n{}", end())
+        });
     };
     if window.len() > full {
-        violations.add(Check::WellFormed, window.len() as u64, || {
-            explanation("That is more than ten messages.")
+        add(Check::WellFormed, window.len() as u64, &|| {
+            "That is more than ten messages.".to_owned()
         });
     }
     let Some(own) = own_position(window, request.text) else {
-        violations.add(Check::OwnMessage, 0, || {
-            explanation(&explain::without_own(facts, window))
+        add(Check::OwnMessage, 0, &|| {
+            explain::without_own(facts, window)
         });
         return;
     };
     if window[own].user != request.user {
         let names = &facts.history.names;
         let (sent, shown) = (names.name(request.user), names.name(window[own].user));
-        violations.add(Check::OwnMessage, 0, || {
-            explanation(&format!("Sent as {sent:?}, it is shown as {shown:?}'s."))
+        add(Check::OwnMessage, 0, &|| {
+            format!("Sent as {sent:?}, it is shown as {shown:?}'s.")
         });
     }
     if own + 1 != window.len() {
         let later = window.len() - own - 1;
-        violations.add(Check::OwnLast, later as u64, || {
-            explanation(&format!(
+        add(Check::OwnLast, later as u64, &|| {
+            format!(
                 "A's own message, seq {}, is not the last one: {later} follow it.",
                 window[own].seq
-            ))
+            )
         });
     }
     for pair in window[..=own].windows(2) {
         let (before, after) = (pair[0].seq, pair[1].seq);
         if after <= before {
-            violations.add(Check::Consecutive, before - after, || {
-                explanation(&format!(
-                    "After {before} stands {after}: not in the order of seq."
-                ))
+            add(Check::Consecutive, before - after, &|| {
+                format!("After {before} stands {after}: not in the order of seq.")
             });
         } else if after > before + 1 && exists_between(facts, before, after) {
-            violations.add(Check::Consecutive, after - before - 1, || {
-                explanation(&format!("After {before} stands {after}: what is between exists, as other replies show it."))
+            add(Check::Consecutive, after - before - 1, &|| {
+                format!(
+                    "After {before} stands {after}: what is between exists, as other replies show it."
+                )
             });
         }
     }
     let (first, last) = (window[0].seq, window[window.len() - 1].seq);
     let due = last + 1 - last.min(full as u64);
     if window.len() < full && (due..first.min(last)).any(|seq| is_due(facts, seq)) {
-        violations.add(Check::WindowFull, first - due, || {
-            explanation(&format!(
+        add(Check::WindowFull, first - due, &|| {
+            format!(
                 "It begins at {first}, and should begin at {due}: ten messages, or all there are."
-            ))
+            )
         });
     }
 }
@@ -102,7 +92,7 @@ fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violat
 /// all.
 fn is_due(facts: &Facts<'_>, seq: u64) -> bool {
     let is_lost = || shown(facts, seq..seq + 1).any(|seen| facts.lost.contains(&seen));
-    exists_between(facts, seq - 1, seq + 1) || !(is_lost() || facts.is_skipped(seq))
+    exists_between(facts, seq - 1, seq + 1) || !(is_lost() || facts.gap_over(seq).is_some())
 }
 
 /// Returns whether a message between two numbers is known, and not lost; a lost one, or a hole for all, has another

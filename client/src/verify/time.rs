@@ -7,7 +7,7 @@ use crate::history::Op;
 /// Checks all requests with an order. Whatever was sent after some message with a greater number had been answered is a
 /// violation. Equal instants are concurrent. A request of unknown outcome may accuse nobody, as it has no end; but it
 /// can be accused, by where its message appeared.
-pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations) {
+pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     let mut later = LaterRequests::default();
     for (seq, op) in placed(facts).rev() {
         let request = facts.op(op);
@@ -62,7 +62,7 @@ fn real_time(
     facts: &Facts<'_>,
     later: &LaterRequests,
     (seq, op): (u64, u32),
-    violations: &mut Violations,
+    violations: &mut Violations<'_>,
 ) -> bool {
     let start_ns = facts.op(op).start_ns;
     let Some((end_ns, witness_seq, witness)) =
@@ -70,13 +70,11 @@ fn real_time(
     else {
         return false;
     };
-    violations.add(Check::RealTime, witness_seq - seq, || {
-        let explanation = format!(
-            "{}\nA was answered {} before B was sent, so seq(A) < seq(B); but A has {witness_seq} and B has {seq}: a contradiction.",
-            explain::pair(facts, witness, op),
-            explain::milliseconds(start_ns - end_ns),
-        );
-        (vec![witness, op], explanation)
+    violations.add(Check::RealTime, witness_seq - seq, &[witness, op], || {
+        let before = explain::milliseconds(start_ns - end_ns);
+        format!(
+            "A was answered {before} before B was sent, so seq(A) < seq(B); but A has {witness_seq} and B has {seq}: a contradiction."
+        )
     });
     true
 }
@@ -87,7 +85,7 @@ fn coroutine_order(
     facts: &Facts<'_>,
     later: &LaterRequests,
     (seq, op): (u64, u32),
-    violations: &mut Violations,
+    violations: &mut Violations<'_>,
 ) {
     let request = facts.op(op);
     let first = later
@@ -96,12 +94,10 @@ fn coroutine_order(
         .copied()
         .flatten();
     if let Some((_, high, witness)) = first.filter(|first| first.0 < request.request) {
-        violations.add(Check::CoroutineOrder, high - seq, || {
-            let explanation = format!(
-                "{}\nOne coroutine sent B after A was answered, so seq(A) < seq(B); but A has {high} and B has {seq}: a contradiction.",
-                explain::pair(facts, witness, op)
-            );
-            (vec![witness, op], explanation)
+        violations.add(Check::CoroutineOrder, high - seq, &[witness, op], || {
+            format!(
+                "One coroutine sent B after A was answered, so seq(A) < seq(B); but A has {high} and B has {seq}: a contradiction."
+            )
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::svg::{Chart, legend};
 use crate::history::{History, Op, Phase};
-use crate::stats::{Latency, Percentile, Stats, milliseconds, nearest_rank, to_float};
+use crate::stats::{Figures, Latency, Percentile, milliseconds, nearest_rank, to_float};
 
 const BARS: u32 = 60;
 /// The number of points along the time.
@@ -10,14 +10,14 @@ const SLICES: u32 = 60;
 /// The percentile up to which the distribution is drawn; what lies beyond would press it into a corner.
 const SHOWN_PERCENT: f64 = 99.5;
 
-pub(super) fn all(history: &History, stats: &Stats) -> String {
-    let Some(latency) = &stats.total.latency else {
+pub(super) fn all(history: &History, figures: &Figures) -> String {
+    let Some(latency) = &figures.total.latency else {
         return String::new();
     };
     let slices = slices(history);
     let names = &history.settings.replicas;
     let mut text = "<h2>Latency distribution</h2>\n".to_owned();
-    text.push_str(&distribution(&stats.latencies, latency));
+    text.push_str(&distribution(&figures.latencies, latency));
     text.push_str("<h2>Throughput over time</h2>\n");
     text.push_str(&over_time(
         &slices,

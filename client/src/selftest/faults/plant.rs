@@ -1,15 +1,14 @@
-//! Plants the faults. Every function returns false if the history has no place for its fault.
+//! Plants the faults. Every function returns none if the history has no place for its fault.
 
 use std::ops::Range;
 
-use rand::RngExt;
-use rand::rngs::ChaCha8Rng;
+use rand::seq::IndexedRandom;
 
 use crate::history::{Outcome, Reason, WINDOW};
 use crate::selftest::model::{Message, Model, Request};
 
 /// Picks a random answered request whose message stands well inside the log, with room on both sides.
-pub(super) fn middle(model: &Model, random: &mut ChaCha8Rng) -> Option<(usize, usize)> {
+pub(super) fn middle(model: &mut Model) -> Option<(usize, usize)> {
     let room = 2 * WINDOW..model.log.len().saturating_sub(2 * WINDOW);
     let candidates: Vec<(usize, usize)> = model
         .requests
@@ -20,28 +19,24 @@ pub(super) fn middle(model: &Model, random: &mut ChaCha8Rng) -> Option<(usize, u
             Some((index, request.place.filter(|place| room.contains(place))?))
         })
         .collect();
-    (!candidates.is_empty()).then(|| candidates[random.random_range(0..candidates.len())])
+    candidates.choose(&mut model.random).copied()
 }
 
 pub(super) fn with_middle(
     model: &mut Model,
-    random: &mut ChaCha8Rng,
     change: impl FnOnce(&mut Model, usize, usize),
-) -> bool {
-    let Some((request, place)) = middle(model, random) else {
-        return false;
-    };
+) -> Option<()> {
+    let (request, place) = middle(model)?;
     change(model, request, place);
-    true
+    Some(())
 }
 
 /// Changes one reply.
 pub(super) fn alter(
     model: &mut Model,
-    random: &mut ChaCha8Rng,
     change: impl FnOnce(&Model, usize, &mut Vec<Message>),
-) -> bool {
-    with_middle(model, random, |model, request, place| {
+) -> Option<()> {
+    with_middle(model, |model, request, place| {
         let mut reply = model.last(place);
         change(model, place, &mut reply);
         model.requests[request].reply = Some(reply);
@@ -51,25 +46,18 @@ pub(super) fn alter(
 /// Puts another message into the log.
 pub(super) fn inserted(
     model: &mut Model,
-    random: &mut ChaCha8Rng,
     message: impl FnOnce(&Model, usize) -> Message,
-) -> bool {
+) -> Option<()> {
     // A copy of one of our own: any other may be there as often as it likes.
-    let Some((_, place)) = middle(model, random) else {
-        return false;
-    };
+    let (_, place) = middle(model)?;
     let place = place + 5;
     let message = message(model, place);
     model.insert(place, message);
-    is_shown(model, place)
+    is_shown(model, place).then_some(())
 }
 
 /// Stores a message under another user, everywhere.
-pub(super) fn other_user(
-    model: &mut Model,
-    random: &mut ChaCha8Rng,
-    is_victim: impl Fn(&Request) -> bool,
-) -> bool {
+pub(super) fn other_user(model: &mut Model, is_victim: impl Fn(&Request) -> bool) -> Option<()> {
     let victims: Vec<usize> = model
         .requests
         .iter()
@@ -77,66 +65,44 @@ pub(super) fn other_user(
         .filter_map(|request| request.place)
         .filter(|place| (WINDOW..model.log.len().saturating_sub(2 * WINDOW)).contains(place))
         .collect();
-    if victims.is_empty() {
-        return false;
-    }
-    let place = victims[random.random_range(0..victims.len())];
-    let other = model
-        .log
-        .iter()
-        .map(|message| &message.user)
-        .find(|user| **user != model.log[place].user);
-    let Some(other) = other.cloned() else {
-        return false;
-    };
+    let place = *victims.choose(&mut model.random)?;
+    let mut users = model.log.iter().map(|message| &message.user);
+    let other = users.find(|user| **user != model.log[place].user)?.clone();
     model.log[place].user = other;
     model.number();
-    true
+    Some(())
 }
 
 /// Gives a request a number that others had been shown as another message before it was sent.
-pub(super) fn number_taken(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
-    let Some((request, place)) = middle(model, random) else {
-        return false;
-    };
+pub(super) fn number_taken(model: &mut Model) -> Option<()> {
+    let (request, place) = middle(model)?;
     let start = model.requests[request].start;
     let earlier = model
         .requests
         .iter()
         .filter(|other| other.outcome == Outcome::Ok && other.end < start);
-    let Some(taken) = earlier
+    let taken = earlier
         .filter_map(|other| other.place)
         .filter(|place| *place > WINDOW)
-        .max()
-    else {
-        return false;
-    };
+        .max()?;
     let mut reply = model.last(taken);
-    if let Some(last) = reply.last_mut() {
-        let own = model.log[place].clone();
-        *last = Message {
-            seq: last.seq,
-            ..own
-        };
-    }
+    let last = reply.last_mut()?;
+    *last = Message {
+        seq: last.seq,
+        ..model.log[place].clone()
+    };
     model.remove(place);
     model.requests[request].reply = Some(reply);
-    true
+    Some(())
 }
 
 /// Loses a message that only its own reply knows.
-pub(super) fn lost(
-    model: &mut Model,
-    random: &mut ChaCha8Rng,
-    lose: impl FnOnce(&mut Model, usize),
-) -> bool {
-    let Some((request, place)) = middle(model, random) else {
-        return false;
-    };
+pub(super) fn lost(model: &mut Model, lose: impl FnOnce(&mut Model, usize)) -> Option<()> {
+    let (request, place) = middle(model)?;
     model.requests[request].reply = Some(model.last(place));
     lose(model, place);
     // One reply against one would be a number given twice.
-    showing(model, place) > 1
+    (showing(model, place) > 1).then_some(())
 }
 
 /// Makes the number at this place belong to nobody.
@@ -184,16 +150,15 @@ pub(super) fn sent_last(model: &mut Model) {
 /// Makes a stretch of the log that no reply shows, and breaks something in it.
 pub(super) fn unseen(
     model: &mut Model,
-    random: &mut ChaCha8Rng,
     change: impl FnOnce(&mut Model, Range<usize>),
-) -> bool {
-    let Some((_, place)) = middle(model, random) else {
-        return false;
-    };
+) -> Option<()> {
+    // Nobody may stand ready to be blamed for what is unseen.
+    model.begin_alone(0);
+    let (_, place) = middle(model)?;
     // Those after it show the last nine of the stretch.
     let stretch = place..place + 2 * WINDOW;
     if stretch.end + WINDOW > model.log.len() {
-        return false;
+        return None;
     }
     for request in &mut model.requests {
         if request.place.is_some_and(|place| stretch.contains(&place)) {
@@ -210,11 +175,7 @@ pub(super) fn unseen(
         is_counted_before(model, place, &message.user)
             && is_any_shown(model, stretch.end..model.log.len(), &message.user)
     });
-    if !is_mixed || !is_counted {
-        return false;
-    }
-    change(model, unseen);
-    true
+    (is_mixed && is_counted).then(|| change(model, unseen))
 }
 
 /// Returns whether replies tell how many messages the user had before this place. If none of them is shown, there were
@@ -241,49 +202,34 @@ fn showing(model: &Model, place: usize) -> usize {
 }
 
 /// Counts the user of an answered message up by two.
-pub(super) fn counted_twice(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
-    let Some((_, place)) = middle(model, random) else {
-        return false;
-    };
-    if !is_counted_before(model, place, &model.log[place].user) {
-        return false;
-    }
-    count_up(model, place);
-    true
+pub(super) fn counted_twice(model: &mut Model) -> Option<()> {
+    let (_, place) = middle(model)?;
+    is_counted_before(model, place, &model.log[place].user).then(|| count_up(model, place))
 }
 
 /// Counts the user at this place up by one more from there on.
 pub(super) fn count_up(model: &mut Model, place: usize) {
     let user = model.log[place].user.clone();
-    for message in model.log[place..]
-        .iter_mut()
-        .filter(|message| message.user == user)
-    {
+    let after = model.log[place..].iter_mut();
+    for message in after.filter(|message| message.user == user) {
         message.user_seq += 1;
     }
 }
 
-pub(super) fn overtaken(model: &mut Model, random: &mut ChaCha8Rng) -> bool {
-    let Some((request, from)) = middle(model, random) else {
-        return false;
-    };
-    let (start, coroutine) = (
-        model.requests[request].start,
-        model.requests[request].coroutine,
-    );
+pub(super) fn overtaken(model: &mut Model) -> Option<()> {
+    let (request, from) = middle(model)?;
+    let late = &model.requests[request];
     let answered = model.requests.iter().filter(|other| {
-        other.outcome == Outcome::Ok && other.end < start && other.coroutine != coroutine
+        other.outcome == Outcome::Ok && other.end < late.start && other.coroutine != late.coroutine
     });
-    let Some(to) = answered.filter_map(|other| other.place).max() else {
-        return false;
-    };
+    let to = answered.filter_map(|other| other.place).max()?;
     model.bring_forward(from, to);
-    true
+    Some(())
 }
 
 /// Moves a request of unknown outcome in the log before one that was answered before it was sent.
-pub(super) fn unknown_too_early(model: &mut Model) -> bool {
-    let pair = model
+pub(super) fn unknown_too_early(model: &mut Model) -> Option<()> {
+    let (from, to) = model
         .requests
         .iter()
         .filter(|request| matches!(request.outcome, Outcome::Unknown(_)))
@@ -294,70 +240,55 @@ pub(super) fn unknown_too_early(model: &mut Model) -> bool {
                 .iter()
                 .filter(|other| other.outcome == Outcome::Ok && other.end < late.start);
             // Shown after all: at its old place it was, and one place in front of the answered one it is too.
-            Some((
-                from,
-                answered
-                    .filter_map(|other| other.place)
-                    .filter(|to| *to + WINDOW < model.log.len())
-                    .max()?,
-            ))
-        });
-    let Some((from, to)) = pair else { return false };
+            let places = answered.filter_map(|other| other.place);
+            let to = places.filter(|to| *to + WINDOW < model.log.len()).max()?;
+            Some((from, to))
+        })?;
     model.bring_forward(from, to);
-    true
+    Some(())
 }
 
 /// Exchanges two neighbours in the log and in their coroutine, without a tick of the clock between them.
-pub(super) fn own_order(model: &mut Model) -> bool {
-    let pair = model.requests.windows(2).position(|pair| {
+pub(super) fn own_order(model: &mut Model) -> Option<()> {
+    let first = model.requests.windows(2).position(|pair| {
         let ok = pair.iter().all(|request| request.outcome == Outcome::Ok);
         let neighbours = pair[0].place.map(|place| place + 1) == pair[1].place;
         ok && neighbours && pair[0].coroutine == pair[1].coroutine
-    });
-    let Some(first) = pair else { return false };
-    let Some(place) = model.requests[first].place else {
-        return false;
-    };
+    })?;
+    let place = model.requests[first].place?;
     model.requests[first + 1].start = model.requests[first].end;
     model.bring_forward(place + 1, place);
-    true
+    Some(())
 }
 
 /// Lets the pages end where the log ended some replies before its end.
-pub(super) fn page_stale(model: &mut Model) -> bool {
-    let Some(end) = model.log.len().checked_sub(2 * WINDOW) else {
-        return false;
-    };
+pub(super) fn page_stale(model: &mut Model) -> Option<()> {
+    let end = model.log.len().checked_sub(2 * WINDOW)?;
     let is_missing = |place: usize| place >= end && is_shown(model, place);
     let answered = model
         .requests
         .iter()
         .filter(|request| request.outcome == Outcome::Ok);
     if !answered.filter_map(|request| request.place).any(is_missing) {
-        return false;
+        return None;
     }
     let mut page = model.last_page();
     page.truncate(page.len().saturating_sub(2 * WINDOW));
-    model.page = Some(page);
-    true
+    model.show_page(page);
+    Some(())
 }
 
 /// Changes the pages at a message that replies show.
 pub(super) fn page_changed(
     model: &mut Model,
-    random: &mut ChaCha8Rng,
     change: impl FnOnce(&mut Vec<Message>, usize),
-) -> bool {
-    let Some((_, place)) = middle(model, random) else {
-        return false;
-    };
+) -> Option<()> {
+    let (_, place) = middle(model)?;
     let mut page = model.last_page();
     let seq = model.log[place].seq;
     // Not the first one: without it, nothing is skipped.
-    let Some(at) = page.iter().skip(1).position(|message| message.seq == seq) else {
-        return false;
-    };
+    let at = page.iter().skip(1).position(|message| message.seq == seq)?;
     change(&mut page, at + 1);
-    model.page = Some(page);
-    true
+    model.show_page(page);
+    Some(())
 }
