@@ -34,7 +34,7 @@ fn greet(shared: &Shared, minute: u64) {
     let deadline = Instant::now() + TIMEOUT;
     let name = RoomName::parse(GREETED_ROOM).expect("the constant is a room's name");
     let stored = shared.pool.run(Access::Write, deadline, move |connection| {
-        let (room, _) = store::room(connection, &name)?;
+        let (room, _) = store::find_or_create_room(connection, &name)?;
         store::store(connection, &[NewMessage::greeting(room, minute)])
     });
     // An error is logged by the pool.

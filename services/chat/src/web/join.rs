@@ -59,7 +59,7 @@ fn create_socket(
 ) -> Option<(Arc<Socket>, Instant)> {
     let deadline = Instant::now() + TIMEOUT;
     let name = request.room.clone();
-    let find = move |connection: &mut Conn| store::room(connection, &name);
+    let find = move |connection: &mut Conn| store::find_or_create_room(connection, &name);
     let found = shared.pool.run(Access::Write, deadline, find);
     let (room, last) = found.unwrap_or((NO_ROOM, 0));
     let id = shared.next_socket_id.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +87,7 @@ fn send_history(
         }
         let name = socket.request.room.clone();
         let read = move |connection: &mut Conn| {
-            store::frames(connection, room, &name, seen, PAGE_SIZE, PART_BYTES)
+            store::read_frames(connection, room, &name, seen, PAGE_SIZE, PART_BYTES)
         };
         let page = shared.pool.run(Access::Read, deadline, read);
         // Checked first: a stop closes the sockets that it finds, and this one may have been added later.

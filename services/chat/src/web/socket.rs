@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::handshake::SocketRequest;
 use super::metrics::CountGuard;
 use super::rate_limit::{Decision, RateLimiter};
-use crate::message::{Frame, Refused, RoomId, id_of};
+use crate::message::{Frame, Refused, RoomId, parse_id};
 
 /// Most bytes of a frame, and of a message of several frames. A message with the most characters fits, however it is escaped:
 /// text and name take up to 12 bytes per character (`\uXXXX` twice), which is 48,768 bytes, and leaves room for other members.
@@ -299,7 +299,7 @@ impl State {
                     (Decision::Accept, _binary) => Err(Refused::NoText),
                 };
                 if let Err(refused) = accepted {
-                    let id = message.to_text().ok().and_then(id_of);
+                    let id = message.to_text().ok().and_then(parse_id);
                     self.refuse(&refused, id);
                 }
             }

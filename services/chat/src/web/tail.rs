@@ -80,7 +80,7 @@ fn read_new(
     for (room, last) in store::last_seqs(connection, shown.keys().copied())? {
         let (name, from) = &shown[&room];
         if last > *from {
-            let frames = store::frames(connection, room, name, *from, PAGE_SIZE, usize::MAX)?;
+            let frames = store::read_frames(connection, room, name, *from, PAGE_SIZE, usize::MAX)?;
             news.push((room, *from, frames));
         }
     }

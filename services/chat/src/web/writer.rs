@@ -90,7 +90,7 @@ pub(super) fn run(shared: &Arc<Shared>, stored: &Sender<()>, refuse: Refuse) {
                 (Appended::IdTaken, Some(socket)) => {
                     refuse(shared, socket, &Refused::IdTaken, message.id);
                 }
-                (Appended::Known | Appended::IdTaken, _) => {}
+                (Appended::AlreadyStored | Appended::IdTaken, _) => {}
             }
         }
     }
