@@ -202,7 +202,7 @@ impl Socket {
         (state.status(), sent)
     }
 
-    /// Tells the client that what it sent was not taken.
+    /// Tells the client that a message is refused.
     pub(super) fn refuse(&self, refused: &Refused, id: Option<Uuid>) -> Status {
         let mut state = self.state.lock();
         state.refuse(refused, id);

@@ -91,9 +91,9 @@ fn who_takes_too_long_to_read_its_history_is_closed() {
     fill(&database);
     let mut stream: TcpStream = open_stalled(&web).stream().try_clone().expect("it is open");
     std::thread::sleep(Duration::from_secs(14));
-    let mut rest = Vec::new();
-    let _cut = stream.read_to_end(&mut rest);
-    assert!(rest.len() < 12_000 * 100, "{}", rest.len());
+    let mut received = Vec::new();
+    let _cut = stream.read_to_end(&mut received);
+    assert!(received.len() < 12_000 * 100, "{}", received.len());
     assert_eq!(web.caller().metric("chat_web_sockets"), 0);
 }
 

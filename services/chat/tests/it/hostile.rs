@@ -91,9 +91,9 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
         for (what, bytes, code) in &cases {
             assert_eq!(end_after(&web, bytes), End::Closed(Some(*code)), "{what}");
         }
-        let said = round.to_string();
-        witness.send("w", &said);
-        assert_eq!(witness.line(), ("w".to_owned(), said));
+        let text = round.to_string();
+        witness.send("w", &text);
+        assert_eq!(witness.line(), ("w".to_owned(), text));
     }
     eventually("all are gone", || {
         web.caller().metric("chat_web_sockets") == 1
@@ -172,8 +172,8 @@ fn who_does_not_read_is_closed_and_the_others_see_all() {
         for writer in &mut writers {
             // A notice says that the other client left.
             let lines = std::iter::repeat_with(|| writer.line());
-            for (_, said) in lines.filter(|(username, _)| username == "w").take(last) {
-                assert_eq!(said.len(), text.len());
+            for (_, received) in lines.filter(|(username, _)| username == "w").take(last) {
+                assert_eq!(received.len(), text.len());
             }
         }
     }
@@ -218,8 +218,9 @@ fn thousands_of_handshakes_that_do_not_end_keep_nobody_from_being_served() {
     let half: Vec<_> = (0..HALF_OPEN)
         .map(|_| {
             let mut stream = TcpStream::connect(web.address()).expect("it listens");
-            let begun = b"GET /chat/ws/1?group_name=r HTTP/1.1\r\nHost: x\r\nConnection: Upg";
-            stream.write_all(begun).expect("it reads");
+            let partial_head =
+                b"GET /chat/ws/1?group_name=r HTTP/1.1\r\nHost: x\r\nConnection: Upg";
+            stream.write_all(partial_head).expect("it reads");
             stream
         })
         .collect();

@@ -85,14 +85,14 @@ fn whichever_process_is_killed_what_was_shown_stays_and_each_question_is_answere
     }
     let numbers: Vec<_> = (1..=seen.len() as u64).collect();
     assert_eq!(seqs(&seen), numbers);
-    let mut said: Vec<_> = seen
+    let mut shown: Vec<_> = seen
         .iter()
         .map(|frame| (&frame["id"], &frame["kind"]))
         .collect();
-    said.sort_by_key(|said| format!("{said:?}"));
-    let all = said.len();
-    said.dedup();
-    assert_eq!(said.len(), all, "nothing is shown twice");
+    shown.sort_by_key(|shown| format!("{shown:?}"));
+    let all = shown.len();
+    shown.dedup();
+    assert_eq!(shown.len(), all, "nothing is shown twice");
     let left: Vec<u64> =
         database.rows("SELECT (SELECT COUNT(*) FROM jobs) + (SELECT COUNT(*) FROM proofs)");
     assert_eq!(left, [0]);
@@ -110,10 +110,10 @@ fn however_often_connections_to_the_database_are_lost_what_was_taken_is_stored_o
     }
     let frames = client.up_to(30);
     assert_eq!(seqs(&frames), (1..=30).collect::<Vec<_>>());
-    let said: Vec<_> = frames
+    let stored: Vec<_> = frames
         .iter()
         .map(|frame| frame["message"].clone())
         .collect();
     let sent: Vec<_> = (1..=30).map(|number| number.to_string()).collect();
-    assert_eq!(said, sent);
+    assert_eq!(stored, sent);
 }
