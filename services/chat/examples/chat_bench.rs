@@ -1,11 +1,11 @@
-//! Measures what the chat must reach, and prints it as one table. On an otherwise idle machine, in about two minutes:
+//! Measures whether the chat reaches its targets, and prints one table. On an otherwise idle machine, in about two minutes:
 //!
 //! ```sh
 //! cargo build --release -p chat
 //! DATABASE_URL=mysql://user:password@127.0.0.1/any cargo run --release -p chat --example chat_bench
 //! ```
 //!
-//! `--only proofs|latency|crowd|idle` measures one thing.
+//! `--only proofs|latency|crowd|idle` runs one measurement.
 
 use std::error::Error;
 use std::net::TcpStream;
@@ -22,22 +22,22 @@ use tungstenite::{Message, WebSocket};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Bits of the proofs whose rate is measured: a search takes so long that its beginning and end do not count.
+/// Bits of the proofs whose rate is measured. A search takes so long that the time of its start and end is negligible.
 const RATE_BITS: u8 = 24;
 const ROUNDS: usize = 15;
-const TURN: Duration = Duration::from_millis(500);
+const ROUND_TIME: Duration = Duration::from_millis(500);
 const QUESTIONS: usize = 25;
-const IDLE: usize = 2000;
-/// Long enough for each socket to be asked whether it is there.
+const IDLE_SOCKETS: usize = 2000;
+/// Long enough for each socket to be pinged.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
 #[derive(Parser)]
 struct Arguments {
-    /// What to measure; all if it is not said
+    /// What to measure; by default all
     #[arg(long, value_parser = ["proofs", "latency", "crowd", "idle"])]
     only: Option<String>,
 
-    /// How long the crowd sends, in seconds
+    /// How long the thousand sockets send, in seconds
     #[arg(long, default_value_t = 30)]
     seconds: u32,
 }
@@ -68,7 +68,7 @@ fn run() -> Outcome<bool> {
         table.push(idle()?);
     }
     println!("| what | must reach | reached | |\n|---|---|---|---|");
-    for Line {
+    for Row {
         what,
         bound,
         reached,
@@ -80,11 +80,11 @@ fn run() -> Outcome<bool> {
             if *holds { "✓" } else { "✗" }
         );
     }
-    Ok(table.iter().all(|line| line.holds))
+    Ok(table.iter().all(|row| row.holds))
 }
 
-/// A line of the table.
-struct Line {
+/// A row of the table.
+struct Row {
     what: &'static str,
     bound: &'static str,
     reached: String,
@@ -95,7 +95,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
-/// Hashes a second of a loop over the block function alone, on so many threads: what a search can reach at most.
+/// Hashes per second of a loop over the block function alone, on this many threads: the upper limit for a search.
 fn bare_rate(threads: usize, time: Duration) -> f64 {
     std::thread::scope(|scope| {
         let run = || {
@@ -122,14 +122,14 @@ fn bare_rate(threads: usize, time: Duration) -> f64 {
     })
 }
 
-/// In turns, so that what slows the machine slows both.
-fn proof_rate() -> Line {
+/// Measures search and bare loop alternately, so that other load on the machine slows both.
+fn proof_rate() -> Row {
     let tried = IntCounter::new("tried", "tried").expect("it is a name");
     let mut rates = Vec::new();
     for round in 0..ROUNDS {
-        let bare = bare_rate(cores(), TURN);
+        let bare = bare_rate(cores(), ROUND_TIME);
         let (begun, before) = (Instant::now(), tried.get());
-        while begun.elapsed() < TURN {
+        while begun.elapsed() < ROUND_TIME {
             let _proof = Proof::find(&round.to_string(), RATE_BITS, cores(), &tried);
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
@@ -138,7 +138,7 @@ fn proof_rate() -> Line {
     }
     let share = Spread::of(rates.iter().map(|(rate, bare)| rate / bare)).expect("there are rounds");
     let rate = Spread::of(rates.iter().map(|(rate, _)| rate / 1e6)).expect("there are rounds");
-    Line {
+    Row {
         what: "proof rate of a bare loop on all cores",
         bound: "at least 0.95",
         reached: format!(
@@ -188,7 +188,7 @@ fn open(web: &Service, room: &str) -> Outcome<WebSocket<TcpStream>> {
     Ok(tungstenite::client(url, stream)?.0)
 }
 
-fn latency() -> Outcome<Line> {
+fn latency() -> Outcome<Row> {
     let chat = start(1)?;
     let mut socket = open(&chat.webs[0], "latency")?;
     let mut times = Vec::new();
@@ -206,7 +206,7 @@ fn latency() -> Outcome<Line> {
         times.push(begun.elapsed().as_secs_f64());
     }
     let spread = Spread::of(times).expect("there are questions");
-    Ok(Line {
+    Ok(Row {
         what: "from `!pow` to its proof of 24 bits, median of 25",
         bound: "under 0.5 s",
         reached: format!(
@@ -217,7 +217,7 @@ fn latency() -> Outcome<Line> {
     })
 }
 
-fn crowd(seconds: u32) -> Outcome<Vec<Line>> {
+fn crowd(seconds: u32) -> Outcome<Vec<Row>> {
     let chat = start(2)?;
     let mut load: Command = program("chat")?;
     load.args([
@@ -243,7 +243,7 @@ fn crowd(seconds: u32) -> Outcome<Vec<Line>> {
     let p99 = results["p99_ms"].as_f64().unwrap_or(f64::INFINITY);
     let shown = results["shown"].as_u64().unwrap_or_default();
     Ok(vec![
-        Line {
+        Row {
             what: "1,000 sockets in a room over two processes, 100 messages a second",
             bound: "each gets each once, in order",
             reached: format!(
@@ -252,7 +252,7 @@ fn crowd(seconds: u32) -> Outcome<Vec<Line>> {
             ),
             holds: output.status.success(),
         },
-        Line {
+        Row {
             what: "from sending to receipt, p99",
             bound: "under 150 ms",
             reached: format!(
@@ -261,7 +261,7 @@ fn crowd(seconds: u32) -> Outcome<Vec<Line>> {
             ),
             holds: p99 < 150.0,
         },
-        Line {
+        Row {
             what: "memory of a process",
             bound: "under 150 MB",
             reached: format!("{memory:.0} MB"),
@@ -270,7 +270,7 @@ fn crowd(seconds: u32) -> Outcome<Vec<Line>> {
     ])
 }
 
-fn idle() -> Outcome<Line> {
+fn idle() -> Outcome<Row> {
     let chat = start(1)?;
     let web = &chat.webs[0];
     let open = |_| -> Outcome<_> {
@@ -278,8 +278,8 @@ fn idle() -> Outcome<Line> {
         socket.get_ref().set_nonblocking(true)?;
         Ok(socket)
     };
-    let mut sockets = (0..IDLE).map(open).collect::<Outcome<Vec<_>>>()?;
-    // The edge looks after a burst of connections for five seconds.
+    let mut sockets = (0..IDLE_SOCKETS).map(open).collect::<Outcome<Vec<_>>>()?;
+    // After a burst of connections, the HTTP server is active for five more seconds.
     std::thread::sleep(Duration::from_secs(6));
     let spent = || usage(web.process.id()).map_or(0.0, |usage| usage.cpu_us);
     let (before, begun) = (spent(), Instant::now());
@@ -292,7 +292,7 @@ fn idle() -> Outcome<Line> {
     }
     let share = (spent() - before) / 1e4 / begun.elapsed().as_secs_f64();
     let memory = resident_mb(web.process.id()).unwrap_or_default();
-    Ok(Line {
+    Ok(Row {
         what: "2,000 idle sockets on one process",
         bound: "under 2 % of a core",
         reached: format!("{share:.1} %; {memory:.0} MB"),

@@ -1,4 +1,4 @@
-//! Subcommands and options, beside those of every server.
+//! Subcommands and options, in addition to those of every server.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -25,35 +25,35 @@ pub enum Command {
     /// Serves the page and the sockets
     #[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:8000")))]
     Web(WebArgs),
-    /// Answers, and hands on what is to be proved
+    /// Answers messages, and enqueues proofs for the workers
     #[command(mut_arg("listen", |listen| listen.default_value(ANY_PORT)))]
     Messager(MessagerArgs),
-    /// Looks for proofs, on all cores
+    /// Computes proofs of work, on all cores
     #[command(mut_arg("listen", |listen| listen.default_value(ANY_PORT)))]
     Worker(WorkerArgs),
     /// Checks a proof
     Verify(VerifyArgs),
-    /// Runs clients that judge what they are shown
+    /// Runs clients that send messages, and check what they receive
     Load(LoadArgs),
 }
 
-/// An inner process has health and metrics only, which nobody looks for at a fixed place.
+/// The default of messager and worker, which serve only health and metrics: any free port.
 const ANY_PORT: &str = "127.0.0.1:0";
 
-/// Options of the outer process.
+/// Options of the web process.
 #[derive(Debug, Args)]
 pub struct WebArgs {
     /// Options that every server has.
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Origins whose pages may open sockets here beside the own, like `https://chat.example`, or `null` for pages from files.
-    /// With commas between
+    /// Origins whose pages may open sockets, in addition to the server's own: like `https://chat.example`, or `null` for pages
+    /// from files. Separated by commas
     #[arg(
         long,
         env = "ALLOWED_ORIGINS",
         value_delimiter = ',',
-        value_parser = origin,
+        value_parser = parse_origin,
         value_name = "ORIGIN"
     )]
     pub allowed_origins: Vec<String>,
@@ -66,7 +66,7 @@ pub struct MessagerArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// How long the reply to a call (`!rpc`) is waited for; after that its room is told that it failed
+    /// How long to wait for the reply to a call (`!rpc`); after that, a notice in the room says that it failed
     #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
     pub reply_timeout: Duration,
 }
@@ -82,13 +82,13 @@ pub struct WorkerArgs {
     #[arg(long, env = "POW_BITS", default_value_t = 24, value_parser = clap::value_parser!(u8).range(1..=32), value_name = "BITS")]
     pub pow_bits: u8,
 
-    /// Threads that look for a proof; one a core if it is not said
+    /// Threads that search for a proof; by default one per core
     #[arg(long, value_name = "COUNT")]
     pub threads: Option<NonZeroUsize>,
 }
 
 impl WorkerArgs {
-    /// How many threads look for a proof.
+    /// How many threads search for a proof.
     #[must_use]
     pub fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().ok();
@@ -96,23 +96,23 @@ impl WorkerArgs {
     }
 }
 
-/// Reads an origin, and gives it as browsers send it.
-fn origin(text: &str) -> Result<String, String> {
+/// Parses an origin, and returns it as browsers send it.
+fn parse_origin(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text == "null" {
         return Ok(text.to_owned());
     }
-    let refused = || "an origin is like `https://chat.example`, or `null`".to_owned();
-    let url: Url = text.parse().map_err(|_malformed| refused())?;
-    let names_more = url.username() != ""
+    let error = || "an origin is like `https://chat.example`, or `null`".to_owned();
+    let url: Url = text.parse().map_err(|_malformed| error())?;
+    let has_more = url.username() != ""
         || url.password().is_some()
         || !matches!(url.path(), "" | "/")
         || url.query().is_some()
         || url.fragment().is_some();
-    match url.host_str().filter(|_| !names_more) {
-        None => Err(refused()),
+    match url.host_str().filter(|_| !has_more) {
+        None => Err(error()),
         Some(_) if url.origin().is_tuple() => Ok(url.origin().ascii_serialization()),
-        // Of an extension of a browser.
+        // The origin of a browser extension.
         Some(host) => Ok(format!("{}://{host}", url.scheme())),
     }
 }
@@ -160,7 +160,7 @@ mod tests {
             ("https://chat.example?x", None),
             ("file:///page.html", None),
         ] {
-            assert_eq!(origin(given).ok().as_deref(), read, "{given:?}");
+            assert_eq!(parse_origin(given).ok().as_deref(), read, "{given:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Clients that judge what they are shown: each socket must be shown each number of the room once and in order, all the same;
-//! each message once; and to each question one answer, its own.
+//! A load generator whose clients check what they receive: every socket must receive each number of the room once, in order and
+//! with the same content; every message must come once; and every message must get one answer, the right one.
 
-mod judge;
+mod checker;
 mod client;
 
 use std::cell::{Cell, RefCell};
@@ -19,48 +19,48 @@ use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use uuid::Uuid;
 
+use checker::Line;
 use client::Outgoing;
-use judge::Shown;
 
 use crate::message::Kind;
 
-/// A promise was broken.
-const BROKEN: u8 = 1;
-/// It could not be run.
+/// The exit status if a promise was broken.
+const VIOLATED: u8 = 1;
+/// The exit status if the load could not be run.
 const NOT_RUN: u8 = 2;
-/// How often it is seen whether all has come.
-const LOOK: Duration = Duration::from_millis(20);
-/// Violations that are told.
-const MAX_TOLD: usize = 10;
+/// How often a condition is checked that is waited for.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Most violations that are printed.
+const MAX_PRINTED: usize = 10;
 
-/// Options of the clients.
+/// Options of the load generator.
 #[derive(Debug, Args)]
 pub struct LoadArgs {
-    /// Where the chat is, like `http://127.0.0.1:8000`; sockets are spread over several
+    /// URLs of web processes, like `http://127.0.0.1:8000`; sockets are spread over them
     #[arg(required = true, value_name = "URL")]
     pub urls: Vec<String>,
 
-    /// Sockets
+    /// Number of sockets
     #[arg(long, default_value_t = 100, value_parser = at_least_one, value_name = "COUNT")]
     pub sockets: usize,
 
-    /// Messages a second, of all sockets together. One socket sends at most 20
+    /// Messages per second, of all sockets together. One socket may send at most 20
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "COUNT")]
     pub rate: u32,
 
-    /// How long to send, unless a signal (Ctrl-C, SIGTERM) ends that sooner. A second one ends the wait for what is missing
+    /// How long to send, unless a signal (Ctrl-C, SIGTERM) ends that sooner. A second signal ends the wait for missing messages
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub duration: Duration,
 
-    /// How long to wait afterwards for what is still missing
+    /// How long to wait afterwards for missing messages
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub patience: Duration,
 
-    /// One message in so many asks for a proof; 0 for none
+    /// Every so many messages, one asks for a proof; 0 for none
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
     pub proof_every: usize,
 
-    /// No answers are expected: no messager runs
+    /// Expects no answers, because no messager runs
     #[arg(long)]
     pub no_answers: bool,
 
@@ -69,27 +69,27 @@ pub struct LoadArgs {
     pub json: bool,
 }
 
-/// What all clients share.
+/// The state that all clients share.
 struct Shared {
     start: Instant,
     room: String,
     urls: Vec<String>,
-    /// Texts by id.
+    /// The texts that were sent, by id.
     sent: RefCell<HashMap<Uuid, String>>,
     /// Microseconds from sending a message to its receipt, on any socket.
     latencies: RefCell<Vec<u32>>,
     violations: RefCell<Vec<String>>,
-    /// What the first client was shown.
-    shown: RefCell<Vec<Shown>>,
-    /// The last number that each socket was shown, and a digest of all up to it.
+    /// The messages that the first client received.
+    shown: RefCell<Vec<Line>>,
+    /// For each socket, the last number that it received, and a digest of all frames up to it.
     positions: RefCell<Vec<(u64, u64)>>,
     connected: Cell<usize>,
     connects: Cell<usize>,
-    /// How often somebody asked the program to end.
+    /// How many signals have asked the program to end.
     signals: Cell<usize>,
 }
 
-/// What came of it.
+/// The results of a run.
 #[derive(Debug, Serialize)]
 struct Results {
     sockets: usize,
@@ -103,7 +103,7 @@ struct Results {
     violations: usize,
 }
 
-/// Runs them. The exit status is 0 if no promise is broken, 1 if one is, and 2 if it cannot be run.
+/// Runs the clients. The exit status is 0 if no promise is broken, 1 if one is, and 2 if they cannot be run.
 #[must_use]
 #[expect(
     clippy::print_stdout,
@@ -116,7 +116,7 @@ pub fn run(options: &LoadArgs) -> ExitCode {
         .build();
     let run = runtime
         .map_err(|error| error.to_string())
-        .and_then(|runtime| LocalSet::new().block_on(&runtime, work(options)));
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, run_clients(options)));
     let (results, violations) = match run {
         Ok(run) => run,
         Err(cause) => {
@@ -124,7 +124,7 @@ pub fn run(options: &LoadArgs) -> ExitCode {
             return ExitCode::from(NOT_RUN);
         }
     };
-    for violation in violations.iter().take(MAX_TOLD) {
+    for violation in violations.iter().take(MAX_PRINTED) {
         eprintln!("chat load: {violation}");
     }
     if options.json {
@@ -150,10 +150,10 @@ pub fn run(options: &LoadArgs) -> ExitCode {
             }
         );
     }
-    ExitCode::from(if violations.is_empty() { 0 } else { BROKEN })
+    ExitCode::from(if violations.is_empty() { 0 } else { VIOLATED })
 }
 
-async fn work(options: &LoadArgs) -> Result<(Results, Vec<String>), String> {
+async fn run_clients(options: &LoadArgs) -> Result<(Results, Vec<String>), String> {
     for base in &options.urls {
         let connecting = client::connect(base, &[("group_name", "load")], 0);
         timeout(options.patience, connecting)
@@ -185,14 +185,14 @@ async fn work(options: &LoadArgs) -> Result<(Results, Vec<String>), String> {
     wait_until(options.patience, all_connected).await;
     send(options, &shared, &clients).await;
     let expected = shared.sent.borrow().len() * if options.no_answers { 1 } else { 2 };
-    let is_asked_for = |line: &&Shown| line.kind != Kind::Notice;
+    let is_counted = |line: &&Line| line.kind != Kind::Notice;
     let has_all = || {
-        shared.shown.borrow().iter().filter(is_asked_for).count() >= expected
+        shared.shown.borrow().iter().filter(is_counted).count() >= expected
             && all_equal(&shared.positions.borrow())
     };
     let is_over = || has_all() || shared.signals.get() > 1;
     wait_until(options.patience, is_over).await;
-    Ok(conclude(options, &shared))
+    Ok(summarize(options, &shared))
 }
 
 /// Counts the signals that ask the program to end.
@@ -201,7 +201,7 @@ async fn count_signals(shared: Rc<Shared>) {
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
     );
-    // Without them, the run goes on to its end.
+    // If they cannot be handled, the run ends by its duration only.
     let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
         return;
     };
@@ -214,7 +214,7 @@ async fn count_signals(shared: Rc<Shared>) {
     }
 }
 
-/// Sends at a steady rate, from one socket after the other, until the time is over or a signal comes.
+/// Sends at a steady rate, from each socket in turn, until the duration is over or a signal comes.
 async fn send(options: &LoadArgs, shared: &Shared, clients: &[UnboundedSender<Outgoing>]) {
     let mut ticks = interval(Duration::from_secs(1) / options.rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -231,7 +231,7 @@ async fn send(options: &LoadArgs, shared: &Shared, clients: &[UnboundedSender<Ou
             _ => "",
         };
         let id = Uuid::new_v4();
-        // Its receivers tell from it how long it took.
+        // Receivers compute the latency from the time in the text.
         let text = format!(
             "{} {number} привет{end}",
             shared.start.elapsed().as_micros()
@@ -241,10 +241,10 @@ async fn send(options: &LoadArgs, shared: &Shared, clients: &[UnboundedSender<Ou
     }
 }
 
-async fn wait_until(patience: Duration, is_so: impl Fn() -> bool) {
+async fn wait_until(patience: Duration, condition: impl Fn() -> bool) {
     let begun = Instant::now();
-    while !is_so() && begun.elapsed() < patience {
-        sleep(LOOK).await;
+    while !condition() && begun.elapsed() < patience {
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -252,7 +252,7 @@ fn all_equal(positions: &[(u64, u64)]) -> bool {
     positions.iter().all(|position| *position == positions[0])
 }
 
-fn conclude(options: &LoadArgs, shared: &Shared) -> (Results, Vec<String>) {
+fn summarize(options: &LoadArgs, shared: &Shared) -> (Results, Vec<String>) {
     let mut violations = shared.violations.take();
     let positions = shared.positions.borrow();
     for (number, position) in positions.iter().enumerate() {
@@ -265,7 +265,7 @@ fn conclude(options: &LoadArgs, shared: &Shared) -> (Results, Vec<String>) {
     }
     let shown = shared.shown.borrow();
     let sent = shared.sent.borrow();
-    violations.extend(judge::judge(&sent, &shown, !options.no_answers));
+    violations.extend(checker::check(&sent, &shown, !options.no_answers));
     let mut latencies = shared.latencies.take();
     latencies.sort_unstable();
     let at = |per_cent: usize| {

@@ -1,4 +1,4 @@
-//! The chat's processes. No logic.
+//! The entry point of the chat's processes. No logic.
 
 use std::io;
 use std::process::ExitCode;

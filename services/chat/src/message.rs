@@ -1,4 +1,4 @@
-//! What clients send, parsed; what is stored, rendered.
+//! Parses what clients send, and renders what is stored.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use serde_json::value::RawValue;
 use tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-/// The room of the minute's greeting.
+/// The room that is greeted each minute.
 pub const GREETED_ROOM: &str = "MyChat";
-/// Who greets each minute.
+/// The username of the greeting of each minute.
 pub const CRON: &str = "CronTab";
-/// Who answers reversed, and shows proofs that came through its queue.
+/// The username of answers, and of proofs that came through the queue (`!pow`).
 pub const MESSAGER: &str = "internal_messager";
-/// Who shows proofs that were called for.
+/// The username of proofs that were called for (`!rpc`).
 pub const WORKER: &str = "internal_worker";
 
-/// Characters of a room's name: as many as the column holds, whatever they are.
+/// Most characters of a room's name: as many as the column holds, at four bytes each.
 const MAX_ROOM_NAME: usize = 64;
-/// Characters of a user's name: as many as the column holds.
+/// Most characters of a username: as many as the column holds.
 const MAX_USERNAME: usize = 64;
-/// Characters of a text: an answer, with what stands around the text, still fits the column of 65,535 bytes.
+/// Most characters of a text: an answer, with what surrounds the text, still fits the column of 65,535 bytes.
 const MAX_TEXT: usize = 4000;
 
-/// The number of a room in the database.
+/// The id of a room in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RoomId(pub u32);
 
@@ -34,9 +34,9 @@ pub struct RoomName(Arc<str>);
 
 impl RoomName {
     /// # Errors
-    /// If it has no character, or too many.
+    /// If it is empty, or too long.
     pub fn parse(name: &str) -> Result<Self, Refused> {
-        within(name, MAX_ROOM_NAME)
+        has_length(name, MAX_ROOM_NAME)
             .then(|| Self(name.into()))
             .ok_or(Refused::RoomName)
     }
@@ -48,17 +48,17 @@ impl RoomName {
     }
 }
 
-/// What kind of line a message is.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Somebody wrote it.
+    /// A client wrote it.
     Message,
-    /// The inner service's, reversed.
+    /// The text reversed, from the inner service.
     Answer,
-    /// The inner service's, with a proof of work.
+    /// A proof of work, from the inner service.
     Proof,
-    /// The chat's own.
+    /// From the chat itself.
     Notice,
 }
 
@@ -75,39 +75,39 @@ impl Kind {
     }
 }
 
-/// Why a frame or a handshake was refused, as its client is told.
+/// Why a frame or a handshake is refused. The text is for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The room has no name, or a long one.
+    /// The name of the room is empty, or too long.
     #[error("`group_name` takes 1 to {MAX_ROOM_NAME} characters.")]
     RoomName,
-    /// The user has no name, or a long one.
+    /// The username is blank, or too long.
     #[error("`username` takes 1 to {MAX_USERNAME} characters, not all of them blank.")]
     Username,
-    /// The name belongs to the chat.
+    /// The username is reserved for the chat.
     #[error("This `username` is the chat's own. Take another.")]
     Reserved,
-    /// The text is blank or long.
+    /// The text is blank, or too long.
     #[error("`message` takes 1 to {MAX_TEXT} characters, not all of them blank.")]
     Text,
-    /// The frame is no text.
+    /// The frame is not a text frame.
     #[error("Send text frames: a JSON object with `username` and `message`.")]
     NoText,
-    /// The frame is no JSON object with what is needed.
+    /// The frame is not a JSON object with the two strings.
     #[error("The frame is not a JSON object with `username` and `message`: {0}.")]
     Malformed(String),
     /// The id belongs to another message of the room.
     #[error("This `id` was used for another message. Draw a new one for each message.")]
     IdTaken,
-    /// More messages than a socket may send.
+    /// The socket exceeds its rate limit.
     #[error(
         "Too many messages: at most 20 a second are taken. This one was not; send it again a little later."
     )]
     TooMany,
-    /// Too many messages wait for the database.
+    /// Too many messages are queued for the database.
     #[error("Too many messages are waiting. This one was not taken; send it again a little later.")]
     Busy,
-    /// The server takes no more.
+    /// The server is stopping.
     #[error(
         "The server stops. This message was not taken; send it again when you are connected again."
     )]
@@ -115,7 +115,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The frame that says so, of the message with this id if it brought one.
+    /// The error frame for a client. `id` is that of the message, if it had one.
     #[must_use]
     pub fn frame(&self, id: Option<Uuid>) -> String {
         let frame = RefusedFrame {
@@ -127,30 +127,30 @@ impl Refused {
     }
 }
 
-/// What clients are told of a message that was not taken. The first clients pass it over.
+/// The error frame, in JSON. The first clients ignore it.
 #[derive(Serialize)]
 struct RefusedFrame {
     error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Uuid>,
-    /// The same message may be taken later.
+    /// Whether the same message may be accepted later.
     again: bool,
 }
 
-/// The id that a client gave to what it sent, if that can be found.
+/// Parses only the id of a client's frame, if it has a valid one.
 #[must_use]
-pub fn id_of(frame: &str) -> Option<Uuid> {
+pub fn parse_id(frame: &str) -> Option<Uuid> {
     #[derive(Deserialize)]
-    struct Named {
+    struct WithId {
         id: Uuid,
     }
-    let named: Result<Named, _> = serde_json::from_str(frame);
-    named.ok().map(|named| named.id)
+    let parsed: Result<WithId, _> = serde_json::from_str(frame);
+    parsed.ok().map(|frame| frame.id)
 }
 
-/// What a client sends. Other members, `group_id` of the first clients among them, are passed over.
+/// A frame of a client, in JSON. Other members are ignored, like `group_id` of the first clients.
 #[derive(Deserialize)]
-struct Sent<'a> {
+struct ClientFrame<'a> {
     #[serde(borrow)]
     username: Cow<'a, str>,
     #[serde(borrow)]
@@ -158,46 +158,46 @@ struct Sent<'a> {
     id: Option<Uuid>,
 }
 
-/// A message that was not stored yet.
+/// A message to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
     /// The room that it goes to.
     pub room: RoomId,
     /// Its own id, or that of the message that it answers.
     pub id: Uuid,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Who says it.
+    /// Who writes it.
     pub username: String,
-    /// What is said.
+    /// The text.
     pub text: String,
-    /// The proof in JSON, of [`Kind::Proof`] only.
+    /// The proof in JSON, for [`Kind::Proof`] only.
     pub proof: Option<String>,
 }
 
 impl NewMessage {
-    /// Reads what a client sent into a room.
+    /// Parses a frame that a client sent to a room.
     ///
     /// # Errors
     /// [`Refused`]
     pub fn parse(room: RoomId, frame: &str) -> Result<Self, Refused> {
-        // An array would be read as a struct.
+        // Serde would parse an array as the struct.
         if !frame.trim_start().starts_with('{') {
             return Err(Refused::Malformed("it is no object".to_owned()));
         }
-        let sent: Sent<'_> =
+        let sent: ClientFrame<'_> =
             serde_json::from_str(frame).map_err(|error| Refused::Malformed(error.to_string()))?;
         let name = visible(&sent.username);
-        if name.is_empty() || !within(&sent.username, MAX_USERNAME) {
+        if name.is_empty() || !has_length(&sent.username, MAX_USERNAME) {
             return Err(Refused::Username);
         }
         if [CRON, MESSAGER, WORKER]
             .iter()
-            .any(|own| own.eq_ignore_ascii_case(&name))
+            .any(|reserved| reserved.eq_ignore_ascii_case(&name))
         {
             return Err(Refused::Reserved);
         }
-        if visible(&sent.message).is_empty() || !within(&sent.message, MAX_TEXT) {
+        if visible(&sent.message).is_empty() || !has_length(&sent.message, MAX_TEXT) {
             return Err(Refused::Text);
         }
         Ok(Self {
@@ -210,7 +210,7 @@ impl NewMessage {
         })
     }
 
-    /// That a client has left.
+    /// The notice that a client has left.
     #[must_use]
     pub fn left(room: RoomId, client: u64) -> Self {
         Self {
@@ -223,7 +223,7 @@ impl NewMessage {
         }
     }
 
-    /// The greeting of a minute, counted from 1970 on. All processes give it the same id, so it is stored once.
+    /// The greeting of a minute, which is counted from 1970. All processes give it the same id, so it is stored once.
     #[must_use]
     pub fn greeting(room: RoomId, minute: u64) -> Self {
         Self {
@@ -237,30 +237,32 @@ impl NewMessage {
     }
 }
 
-/// What a reader sees of a text: neither blanks, nor control characters, nor those that have no width or only change how
-/// others are shown.
+/// The visible characters of a text: without blanks, control characters, and characters that have no width or only change how
+/// others are displayed.
 fn visible(text: &str) -> String {
-    let is_hidden = |sign: &char| {
-        sign.is_whitespace()
-            || sign.is_control()
-            || matches!(sign, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+    let is_hidden = |character: &char| {
+        character.is_whitespace()
+            || character.is_control()
+            || matches!(character, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
                 | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
                 | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
                 | '\u{e0000}'..='\u{e0fff}')
     };
-    text.chars().filter(|sign| !is_hidden(sign)).collect()
+    text.chars()
+        .filter(|character| !is_hidden(character))
+        .collect()
 }
 
-fn within(text: &str, most: usize) -> bool {
-    (1..=most).contains(&text.chars().count())
+fn has_length(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.chars().count())
 }
 
 /// The number of a stored message, and the frame that shows it.
 pub type Frame = (u64, Utf8Bytes);
 
-/// What clients are shown of a stored message. The first clients read `username` and `message` alone.
+/// The frame of a stored message, in JSON. The first clients read only `username` and `message`.
 #[derive(Serialize)]
-pub(crate) struct Shown<'a> {
+pub(crate) struct MessageFrame<'a> {
     pub(crate) username: String,
     pub(crate) message: String,
     pub(crate) seq: u64,
@@ -317,9 +319,9 @@ mod tests {
     fn who_is_refused_is_told_of_which_message_and_whether_to_send_it_again() {
         let id = Uuid::new_v4();
         let frame = serde_json::json!({ "username": 7, "id": id }).to_string();
-        assert_eq!(id_of(&frame), Some(id));
+        assert_eq!(parse_id(&frame), Some(id));
         for unnamed in ["", "[]", "{}", r#"{"id":7}"#, r#"{"id":null}"#] {
-            assert_eq!(id_of(unnamed), None, "{unnamed}");
+            assert_eq!(parse_id(unnamed), None, "{unnamed}");
         }
         for (refused, again) in [
             (Refused::Text, false),

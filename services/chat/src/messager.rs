@@ -1,4 +1,4 @@
-//! The messager: answers reversed, hands on what is to be proved, and shows what came of it.
+//! The messager: answers with the text reversed, enqueues proofs for the workers, and stores their results as messages.
 
 use std::io;
 use std::sync::Arc;
@@ -11,35 +11,36 @@ use foundation::telemetry::Registry;
 use mysql::Conn;
 
 use crate::question::Route;
-use crate::store::{self, Called, LockedRooms};
-use crate::tasks::{CALL_QUEUE, Inner, MESSAGER_QUEUE, Task, read};
+use crate::store::{self, CallState, LockedRooms};
+use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, QueueService, Task, parse_payload};
 
-/// Tasks that are answered in one transaction.
-const CLAIMS: usize = 64;
-/// Calls that are waited for at a time, of as many rooms. More of them wait in the queue, and nothing else does.
-const CALLS: usize = 32;
-/// The pauses between looks for a reply.
-const LOOKS: Backoff = Backoff {
+/// Most tasks that are claimed at a time and completed in one transaction.
+const MAX_BATCH: usize = 64;
+/// Threads that each wait for the reply to one call, each of another room. Further calls stay in the queue, and delay nothing
+/// else.
+const CALL_THREADS: usize = 32;
+/// The pauses between polls for a reply.
+const POLL_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(20),
     longest: Duration::from_millis(200),
 };
-/// How long one question to the database may take.
+/// How long one query may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections that calls share.
+/// Connections that the call threads share.
 const CALL_CONNECTIONS: u8 = 4;
 
-/// Begins to answer.
+/// Starts the messager.
 ///
 /// # Errors
-/// If the system gives no thread.
+/// If a thread cannot be created.
 pub fn start(
     database: &Database,
     reply_timeout: Duration,
     registry: &Registry,
-) -> io::Result<Inner> {
+) -> io::Result<QueueService> {
     let pool = database.pool("replies", CALL_CONNECTIONS);
     let limits = WorkerLimits {
-        claims: CLAIMS,
+        claims: MAX_BATCH,
         ..WorkerLimits::threads(1)
     };
     let answerer = Arc::new(Answerer);
@@ -48,23 +49,23 @@ pub fn start(
         pool: pool.clone(),
         reply_timeout,
     });
-    let limits = WorkerLimits::threads(CALLS);
-    let calls = Worker::start(database, CALL_QUEUE, limits, caller, registry)?;
-    Ok(Inner {
+    let limits = WorkerLimits::threads(CALL_THREADS);
+    let call_worker = Worker::start(database, CALL_QUEUE, limits, caller, registry)?;
+    Ok(QueueService {
         pool,
         worker,
-        calls: Some(calls),
+        call_worker: Some(call_worker),
     })
 }
 
-/// Shows answers, and hands on what is to be proved.
+/// Stores answers, and enqueues proofs for the workers.
 struct Answerer;
 
 impl Handler for Answerer {
     type Outcome = Task;
 
     fn work(&self, job: &Job) -> Result<Task, WorkError> {
-        read(job)
+        parse_payload(job)
     }
 
     fn complete(
@@ -80,11 +81,11 @@ impl Handler for Answerer {
         for (_, task) in done {
             match task {
                 Task::Asked(question) if question.route == Route::Reverse => {
-                    answers.push(question.answered());
+                    answers.push(question.answer());
                 }
-                Task::Asked(question) => store::hand_on(transaction, question)?,
+                Task::Asked(question) => store::enqueue_proof(transaction, question)?,
                 Task::Ended(question, reply) => {
-                    answers.push(question.ended(reply));
+                    answers.push(question.result_message(reply));
                     rooms.end_turn(transaction, question)?;
                 }
             }
@@ -94,16 +95,16 @@ impl Handler for Answerer {
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
         tracing::error!(job = %job.id, cause, "a task failed for good");
-        let Ok(Task::Asked(question) | Task::Ended(question, _)) = read(job) else {
+        let Ok(Task::Asked(question) | Task::Ended(question, _)) = parse_payload(job) else {
             return Ok(());
         };
         let mut rooms = LockedRooms::lock(transaction, [question.room])?;
-        rooms.append(transaction, &[question.failed()])?;
+        rooms.append(transaction, &[question.failure_notice()])?;
         rooms.end_turn(transaction, &question)
     }
 }
 
-/// Waits for the replies to calls: the number of the message in its room relates the two.
+/// Waits for the replies to calls. Room and number of the message relate a reply to its call.
 struct Caller {
     pool: Pool,
     reply_timeout: Duration,
@@ -112,24 +113,25 @@ struct Caller {
 impl Handler for Caller {
     type Outcome = Task;
 
-    /// Waits for the reply, also while the database is away for a while. The time that others have waited before counts.
+    /// Waits for the reply, even if the database is away for a while. The timeout counts from when the call was enqueued, so it
+    /// includes the time that other messagers have waited.
     fn work(&self, job: &Job) -> Result<Task, WorkError> {
-        let (Task::Asked(question) | Task::Ended(question, _)) = read(job)?;
+        let (Task::Asked(question) | Task::Ended(question, _)) = parse_payload(job)?;
         let waited = (job.claimed_at - job.enqueued_at).to_std();
-        let late = Instant::now()
+        let reply_deadline = Instant::now()
             + self
                 .reply_timeout
                 .saturating_sub(waited.unwrap_or_default());
-        for looks in 0.. {
-            let (asked, deadline) = (question.clone(), Instant::now() + QUERY_TIMEOUT);
-            let look = move |connection: &mut Conn| store::called(connection, &asked);
-            match self.pool.run(Access::Read, deadline, look) {
-                Ok(Called::Replied(reply)) => return Ok(Task::Ended(question, reply)),
-                Ok(Called::Over) => break,
-                Ok(Called::Waits) if Instant::now() >= late => {
+        for polls in 0.. {
+            let (asked, query_deadline) = (question.clone(), Instant::now() + QUERY_TIMEOUT);
+            let poll = move |connection: &mut Conn| store::call_state(connection, &asked);
+            match self.pool.run(Access::Read, query_deadline, poll) {
+                Ok(CallState::Replied(reply)) => return Ok(Task::Ended(question, reply)),
+                Ok(CallState::Finished) => break,
+                Ok(CallState::Pending) if Instant::now() >= reply_deadline => {
                     return Err(WorkError::Fatal("no reply came in time".to_owned()));
                 }
-                Ok(Called::Waits) | Err(_) => std::thread::sleep(LOOKS.pause(looks)),
+                Ok(CallState::Pending) | Err(_) => std::thread::sleep(POLL_BACKOFF.pause(polls)),
             }
         }
         Err(WorkError::Retry(

@@ -1,8 +1,8 @@
 //! The proof of work, which anyone can check.
 //!
-//! Of a text and a challenge of 16 random bytes: *header* = SHA-256(challenge ‖ text in UTF-8), *hash* = SHA-256(header ‖
-//! nonce as 8 bytes, big-endian). It proves work of so many bits if the hash begins with as many zero bits. On average
-//! 2^bits nonces are tried until one does.
+//! From a text and a challenge of 16 random bytes: *header* = SHA-256(challenge ‖ text in UTF-8), *hash* = SHA-256(header ‖
+//! nonce as 8 bytes, big-endian). It is a proof of `bits` bits if the hash begins with at least `bits` zero bits. On average
+//! that takes 2^bits nonces.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
 /// The initial hash value of SHA-256 (FIPS 180-4, section 5.3.3).
-const INITIAL: [u32; 8] = [
+const INITIAL_STATE: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,
     0x3c6e_f372,
@@ -24,47 +24,47 @@ const INITIAL: [u32; 8] = [
     0x5be0_cd19,
 ];
 /// Bytes of a header and a nonce.
-const HASHED: usize = 40;
-/// Nonces that a thread tries before it looks whether another has found one: a fifth of a millisecond.
-const STRIDE: u64 = 4096;
+const INPUT_BYTES: usize = 40;
+/// Nonces that a thread tries before it checks whether another has found one: this takes a fifth of a millisecond.
+const CHECK_INTERVAL: u64 = 4096;
 
 /// A nonce that proves work on a text, and all that is needed to check it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
-    /// Drawn for this proof, so that none can be made before it is asked for.
+    /// Drawn at random for this proof, so that it cannot be computed in advance.
     #[serde(with = "const_hex::serde::no_prefix")]
     pub challenge: [u8; 16],
-    /// What was looked for.
+    /// The nonce that was found.
     pub nonce: u64,
-    /// Zero bits that the hash begins with at least.
+    /// The least number of zero bits that the hash begins with.
     pub bits: u8,
-    /// What the nonce leads to.
+    /// The hash of header and nonce.
     #[serde(with = "const_hex::serde::no_prefix")]
     pub hash: [u8; 32],
-    /// How long it took.
+    /// How long the search took, in milliseconds.
     pub elapsed_ms: u64,
     /// Nonces that were tried.
     pub hashes: u64,
-    /// What the work was done on.
+    /// The text that the proof is for.
     pub text: String,
 }
 
-/// Why a proof proves nothing.
+/// Why a proof is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unproved {
-    /// Challenge, text and nonce lead to another hash.
+pub enum InvalidProof {
+    /// Challenge, text and nonce have another hash.
     #[error("challenge, text and nonce do not lead to this hash")]
-    OtherHash,
-    /// The hash shows less work.
+    HashMismatch,
+    /// The hash begins with fewer zero bits.
     #[error("the hash begins with {0} zero bits only")]
     TooFewBits(u32),
 }
 
 impl Proof {
-    /// Finds one, on so many threads. Counts what it tries.
+    /// Searches for a proof on this many threads, and counts the nonces in `tried`.
     ///
     /// # Panics
-    /// If the system gives no thread.
+    /// If a thread cannot be created.
     #[must_use]
     pub fn find(text: &str, bits: u8, threads: usize, tried: &IntCounter) -> Self {
         let challenge: [u8; 16] = rand::random();
@@ -99,14 +99,14 @@ impl Proof {
     }
 
     /// # Errors
-    /// [`Unproved`]
-    pub fn verify(&self) -> Result<(), Unproved> {
+    /// [`InvalidProof`]
+    pub fn verify(&self) -> Result<(), InvalidProof> {
         let hash = hash(header(&self.challenge, &self.text), self.nonce);
         let zero_bits = zero_bits(&hash);
         if hash != self.hash {
-            Err(Unproved::OtherHash)
+            Err(InvalidProof::HashMismatch)
         } else if zero_bits < self.bits.into() {
-            Err(Unproved::TooFewBits(zero_bits))
+            Err(InvalidProof::TooFewBits(zero_bits))
         } else {
             Ok(())
         }
@@ -123,12 +123,12 @@ fn hash(header: [u8; 32], nonce: u64) -> [u8; 32] {
     hash.chain_update(nonce.to_be_bytes()).finalize().into()
 }
 
-/// The only block of a header and a nonce, which is still zero, padded (FIPS 180-4, section 5.1.1).
+/// The block of SHA-256 for a header and the nonce 0, padded (FIPS 180-4, section 5.1.1): both fit into a single one.
 fn block(header: [u8; 32]) -> [u8; 64] {
     let mut block = [0; 64];
     block[..32].copy_from_slice(&header);
-    block[HASHED] = 0x80;
-    block[56..].copy_from_slice(&(8 * HASHED as u64).to_be_bytes());
+    block[INPUT_BYTES] = 0x80;
+    block[56..].copy_from_slice(&(8 * INPUT_BYTES as u64).to_be_bytes());
     block
 }
 
@@ -141,26 +141,26 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Tries each `step`-th nonce from `first` on.
+    /// Tries every `step`-th nonce from `first` on, until any thread has found one.
     fn run(&self, first: u64, step: u64) {
-        // Copies: what all share stands on the stack of one thread, perhaps beside what that writes all the time.
+        // Copied, because the shared value may lie in a cache line that another thread writes to all the time.
         let (mut block, bits) = (self.block, self.bits);
         let mut nonce = first;
         while self.found.get().is_none() {
-            for tried in 1..=STRIDE {
-                block[32..HASHED].copy_from_slice(&nonce.to_be_bytes());
-                let mut state = INITIAL;
+            for tried in 1..=CHECK_INTERVAL {
+                block[32..INPUT_BYTES].copy_from_slice(&nonce.to_be_bytes());
+                let mut state = INITIAL_STATE;
                 compress256(&mut state, &[block]);
-                // The first word decides nearly always, and for up to 32 bits entirely.
+                // The first word suffices, because there are at most 32 bits.
                 if state[0].leading_zeros() >= bits {
                     self.tried.inc_by(tried);
-                    // Another may have found one at the same time, and one is enough.
+                    // Another thread may have found one at the same time; the first is kept.
                     let _is_first = self.found.set(nonce);
                     return;
                 }
                 nonce += step;
             }
-            self.tried.inc_by(STRIDE);
+            self.tried.inc_by(CHECK_INTERVAL);
         }
     }
 }
@@ -201,10 +201,10 @@ mod tests {
         for change in changes {
             let mut other = proof.clone();
             change(&mut other);
-            assert_eq!(other.verify(), Err(Unproved::OtherHash));
+            assert_eq!(other.verify(), Err(InvalidProof::HashMismatch));
         }
         let more = Proof { bits: 33, ..proof };
-        assert!(matches!(more.verify(), Err(Unproved::TooFewBits(_))));
+        assert!(matches!(more.verify(), Err(InvalidProof::TooFewBits(_))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a message asks the inner service, and what that says to it.
+//! What a message asks the inner service, and its answers.
 
 use std::time::Duration;
 
@@ -9,51 +9,51 @@ use uuid::Uuid;
 use crate::message::{Kind, MESSAGER, NewMessage, RoomId, WORKER};
 use crate::proof::Proof;
 
-/// What a worker made of a question; `None` if it failed for good.
+/// The proof that a worker found; `None` if it failed for good.
 pub type Reply = Option<Proof>;
 
-/// How the inner service is asked.
+/// What is asked for, and how the result comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Route {
-    /// For the text reversed.
+    /// The text reversed.
     Reverse,
-    /// For a proof, whose result comes back through the messager's queue.
+    /// A proof, which comes back through the messager's queue.
     Queue,
-    /// For a proof that the messager waits for, as the reply to a call.
+    /// A proof for which the messager waits, as the reply to a call.
     Call,
 }
 
 /// What a message asks the inner service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
-    /// Where it was asked.
+    /// The room of the message.
     pub room: RoomId,
     /// The number of the message in the room.
     pub seq: u64,
     /// The id of the message.
     pub id: Uuid,
-    /// The text, without what stands behind it for the route.
+    /// The text, without the suffix that names the route.
     pub text: String,
-    /// How it is asked.
+    /// The route.
     pub route: Route,
 }
 
 impl Question {
-    /// The route that a text asks for, and what is asked.
+    /// The route that the suffix of a text names, and the text without it.
     #[must_use]
-    pub fn read(text: &str) -> (Route, &str) {
-        let ends = [("!pow", Route::Queue), ("!rpc", Route::Call)];
-        let found = ends.into_iter().find_map(|(end, route)| {
-            let asked = text.strip_suffix(end)?;
+    pub fn parse(text: &str) -> (Route, &str) {
+        let suffixes = [("!pow", Route::Queue), ("!rpc", Route::Call)];
+        let found = suffixes.into_iter().find_map(|(suffix, route)| {
+            let asked = text.strip_suffix(suffix)?;
             (!asked.is_empty()).then_some((route, asked))
         });
         found.unwrap_or((Route::Reverse, text))
     }
 
-    /// What a message asks that was stored with this number.
+    /// The question of a message that was stored with this number.
     #[must_use]
-    pub fn of(message: &NewMessage, seq: u64) -> Self {
-        let (route, text) = Self::read(&message.text);
+    pub fn from_message(message: &NewMessage, seq: u64) -> Self {
+        let (route, text) = Self::parse(&message.text);
         Self {
             room: message.room,
             seq,
@@ -63,30 +63,30 @@ impl Question {
         }
     }
 
-    /// The answer to a question for the text reversed.
+    /// The answer: the text reversed.
     #[must_use]
-    pub fn answered(&self) -> NewMessage {
+    pub fn answer(&self) -> NewMessage {
         self.message(Kind::Answer, MESSAGER, reversed(&self.text))
     }
 
-    /// What is shown when the search for a proof has ended.
+    /// The message that shows a proof, or that the search for it failed.
     #[must_use]
-    pub fn ended(&self, reply: &Reply) -> NewMessage {
+    pub fn result_message(&self, reply: &Reply) -> NewMessage {
         let Some(proof) = reply else {
-            return self.failed();
+            return self.failure_notice();
         };
-        let (username, _) = by(self.route);
+        let (username, _) = author_and_label(self.route);
         let json = serde_json::to_string(proof).expect("it has no maps");
         NewMessage {
             proof: Some(json),
-            ..self.message(Kind::Proof, username, shown(self.route, proof))
+            ..self.message(Kind::Proof, username, proof_line(self.route, proof))
         }
     }
 
-    /// What is shown if there is no answer for good.
+    /// The notice that there will be no answer.
     #[must_use]
-    pub fn failed(&self) -> NewMessage {
-        let (username, _) = by(self.route);
+    pub fn failure_notice(&self) -> NewMessage {
+        let (username, _) = author_and_label(self.route);
         let text = "There is no answer to this message: the inner service failed on it.".to_owned();
         self.message(Kind::Notice, username, text)
     }
@@ -103,28 +103,28 @@ impl Question {
     }
 }
 
-/// A text reversed, by what a reader takes for one sign.
+/// A text reversed, by grapheme clusters.
 #[must_use]
 pub fn reversed(text: &str) -> String {
     text.graphemes(true).rev().collect()
 }
 
-/// Who shows a proof, and what stands before its text.
-fn by(route: Route) -> (&'static str, &'static str) {
+/// The username for a proof, and the label before its text.
+fn author_and_label(route: Route) -> (&'static str, &'static str) {
     match route {
         Route::Call => (WORKER, "POW RPC"),
         Route::Queue | Route::Reverse => (MESSAGER, "POW"),
     }
 }
 
-/// The line of a proof.
+/// The text of the message that shows a proof.
 #[must_use]
-pub fn shown(route: Route, proof: &Proof) -> String {
-    let (_, before) = by(route);
+pub fn proof_line(route: Route, proof: &Proof) -> String {
+    let (_, label) = author_and_label(route);
     let seconds = Duration::from_millis(proof.elapsed_ms).as_secs_f64();
     let hash = const_hex::encode(proof.hash);
     format!(
-        "{before} {} hash:{hash} elapsed time:{seconds:.3}",
+        "{label} {} hash:{hash} elapsed time:{seconds:.3}",
         proof.text
     )
 }
@@ -145,7 +145,7 @@ mod tests {
             ("!pow ", Route::Reverse, "!pow "),
             ("hi!POW", Route::Reverse, "hi!POW"),
         ] {
-            assert_eq!(Question::read(text), (route, asked), "{text}");
+            assert_eq!(Question::parse(text), (route, asked), "{text}");
         }
     }
 

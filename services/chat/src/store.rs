@@ -1,4 +1,4 @@
-//! All SQL. What is not a number stands in it as a parameter.
+//! All SQL, except for the readiness checks. Values are parameters, except for numbers and ids.
 
 mod turns;
 
@@ -11,12 +11,12 @@ use mysql::{Conn, Row, Value};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::message::{Frame, Kind, NewMessage, RoomId, RoomName, Shown};
+use crate::message::{Frame, Kind, MessageFrame, NewMessage, RoomId, RoomName};
 use crate::question::Question;
 
-pub use turns::{Called, called, hand_on};
+pub use turns::{CallState, call_state, enqueue_proof};
 
-/// Connections of a process beyond those of its queues.
+/// Connections of a process, in addition to those of its queues.
 pub const CONNECTIONS: u8 = 12;
 
 /// The tables.
@@ -28,18 +28,21 @@ pub const SCHEMA: Schema = Schema {
     rights: "grant this user SELECT, INSERT, UPDATE and DELETE on the tables of schema.sql, and CREATE on the database",
 };
 
-/// The room of this name, which is made if there is none, and the number of its last message.
+/// The room of this name, which is created if it does not exist, and the number of its last message.
 ///
 /// # Errors
 /// As the database says.
-pub fn room(connection: &mut Conn, name: &RoomName) -> Result<(RoomId, u64), DatabaseError> {
+pub fn find_or_create_room(
+    connection: &mut Conn,
+    name: &RoomName,
+) -> Result<(RoomId, u64), DatabaseError> {
     let select = "SELECT id, last_seq
          FROM rooms
          WHERE name = ?";
     let name = name.as_str().as_bytes();
     let mut found: Option<(u32, u64)> = connection.exec_first(select, (name,))?;
     if found.is_none() {
-        // Another may do so at the same time.
+        // Another process may insert it at the same time.
         connection.exec_drop("INSERT IGNORE INTO rooms (name) VALUES (?)", (name,))?;
         found = connection.exec_first(select, (name,))?;
     }
@@ -68,18 +71,18 @@ pub fn last_seqs(
         .collect())
 }
 
-/// Up to `most` messages of a room with this name that follow `after`, in order, as they are shown; fewer if these are so many
-/// bytes already.
+/// The frames of up to `max_messages` messages of a room that follow `after`, in order. Ends early with the frame that reaches
+/// `max_bytes`. `name` is the name of the room.
 ///
 /// # Errors
 /// As the database says.
-pub fn frames(
+pub fn read_frames(
     connection: &mut Conn,
     room: RoomId,
     name: &RoomName,
     after: u64,
-    most: usize,
-    enough_bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
 ) -> Result<Vec<Frame>, DatabaseError> {
     let rows: Vec<Row> = connection.exec(
         "SELECT seq, id, kind, username, text, proof, sent_at
@@ -87,16 +90,16 @@ pub fn frames(
          WHERE room_id = ? AND seq > ?
          ORDER BY seq
          LIMIT ?",
-        (room.0, after, most),
+        (room.0, after, max_messages),
     )?;
     let mut frames: Vec<Frame> = Vec::new();
     let mut bytes = 0;
     for mut row in rows {
-        if bytes >= enough_bytes {
+        if bytes >= max_bytes {
             break;
         }
         let proof: Option<String> = column(&mut row, 5)?;
-        let shown = Shown {
+        let message = MessageFrame {
             seq: column(&mut row, 0)?,
             id: column(&mut row, 1)?,
             kind: column(&mut row, 2)?,
@@ -106,28 +109,28 @@ pub fn frames(
             sent_at: time(&mut row, 6)?.to_rfc3339_opts(SecondsFormat::Micros, true),
             group_name: name.as_str(),
         };
-        let frame = serde_json::to_string(&shown).expect("it has no maps");
+        let frame = serde_json::to_string(&message).expect("it has no maps");
         bytes += frame.len();
-        frames.push((shown.seq, frame.into()));
+        frames.push((message.seq, frame.into()));
     }
     Ok(frames)
 }
 
-/// What became of a message.
+/// The outcome for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// It has this number now.
+    /// It is stored with this number.
     Stored(u64),
     /// It was stored before.
-    Known,
-    /// Its id belongs to another.
+    AlreadyStored,
+    /// Another message has its id.
     IdTaken,
 }
 
-/// Stores messages and asks the inner service what they ask, as a whole or not at all.
+/// Stores messages and enqueues their questions, in one transaction.
 ///
 /// # Errors
-/// As the database says. If it was stored all the same, storing it again gives [`Appended::Known`].
+/// As the database says. If the messages were committed all the same, a retry gives [`Appended::AlreadyStored`].
 pub fn store(
     connection: &mut Conn,
     messages: &[NewMessage],
@@ -138,20 +141,20 @@ pub fn store(
         let appended = rooms.append(transaction, messages)?;
         for (message, appended) in messages.iter().zip(&appended) {
             if let (Kind::Message, Appended::Stored(seq)) = (message.kind, appended) {
-                rooms.ask(transaction, Question::of(message, *seq))?;
+                rooms.enqueue_question(transaction, Question::from_message(message, *seq))?;
             }
         }
         Ok(appended)
     })
 }
 
-/// Rooms into which nobody else writes until the transaction ends, with the numbers of their last messages.
+/// Rooms whose rows are locked until the transaction ends, with the numbers of their last messages.
 pub struct LockedRooms {
     last_seqs: BTreeMap<RoomId, u64>,
 }
 
 impl LockedRooms {
-    /// Locks rooms, in the order in which all lock several.
+    /// Locks rooms in the order of their ids, as all transactions do, so that there are no deadlocks.
     ///
     /// # Errors
     /// As the database says.
@@ -162,7 +165,7 @@ impl LockedRooms {
         let rooms: BTreeSet<_> = rooms.into_iter().collect();
         let mut last_seqs = BTreeMap::new();
         for room in rooms {
-            // One by one: of a list, the database chooses the order.
+            // One by one, because the database would choose the order of a list.
             let last_seq: Option<u64> = transaction.exec_first(
                 "SELECT last_seq
                  FROM rooms
@@ -175,29 +178,29 @@ impl LockedRooms {
         Ok(Self { last_seqs })
     }
 
-    /// Writes messages into them, each unless it is there already.
+    /// Inserts the messages that are not stored yet.
     ///
     /// # Errors
     /// As the database says.
     ///
     /// # Panics
-    /// If a message goes to another room.
+    /// If the room of a message is not locked.
     pub fn append(
         &mut self,
         transaction: &mut Conn,
         messages: &[NewMessage],
     ) -> Result<Vec<Appended>, DatabaseError> {
-        let mut known = known(transaction, messages)?;
+        let mut stored = find_stored(transaction, messages)?;
         let mut rows = Vec::new();
         let mut changed = BTreeSet::new();
         let mut appended = Vec::with_capacity(messages.len());
         for message in messages {
             let key = (message.room, message.id, message.kind.name().to_owned());
             let content = (message.username.clone(), message.text.clone());
-            appended.push(match known.get(&key) {
-                // An answer or a proof that was made again may differ, in its nonce at least, and is no other for that.
+            appended.push(match stored.get(&key) {
+                // An answer or a proof that was made again counts as the same, though it may differ, as in its nonce.
                 Some(before) if message.kind != Kind::Message || *before == content => {
-                    Appended::Known
+                    Appended::AlreadyStored
                 }
                 Some(_other) => Appended::IdTaken,
                 None => {
@@ -206,7 +209,7 @@ impl LockedRooms {
                         last_seq.expect("the caller has locked the rooms of all messages");
                     *last_seq += 1;
                     changed.insert(message.room);
-                    known.insert(key, content);
+                    stored.insert(key, content);
                     rows.push((*last_seq, message));
                     Appended::Stored(*last_seq)
                 }
@@ -224,7 +227,7 @@ impl LockedRooms {
         Ok(appended)
     }
 
-    fn locked(&self, question: &Question) -> u32 {
+    fn locked_id(&self, question: &Question) -> u32 {
         assert!(
             self.last_seqs.contains_key(&question.room),
             "the caller has locked its room"
@@ -233,16 +236,19 @@ impl LockedRooms {
     }
 }
 
-/// Who said what, by room, id and kind.
-type Known = HashMap<(RoomId, Uuid, String), (String, String)>;
+/// Username and text, by room, id and kind.
+type StoredMessages = HashMap<(RoomId, Uuid, String), (String, String)>;
 
-/// Those of these messages that are stored already.
-fn known(transaction: &mut Conn, messages: &[NewMessage]) -> Result<Known, DatabaseError> {
+/// Finds the messages that are stored already.
+fn find_stored(
+    transaction: &mut Conn,
+    messages: &[NewMessage],
+) -> Result<StoredMessages, DatabaseError> {
     let mut ids: BTreeMap<RoomId, BTreeSet<Uuid>> = BTreeMap::new();
     for message in messages {
         ids.entry(message.room).or_default().insert(message.id);
     }
-    let mut known = Known::new();
+    let mut stored = StoredMessages::new();
     for (room, ids) in ids {
         let literals: Vec<_> = ids.iter().map(|id| format!("x'{}'", id.simple())).collect();
         let rows: Vec<(Uuid, String, String, String)> = transaction.query(format!(
@@ -253,10 +259,10 @@ fn known(transaction: &mut Conn, messages: &[NewMessage]) -> Result<Known, Datab
             literals.join(", ")
         ))?;
         for (id, kind, username, text) in rows {
-            known.insert((room, id, kind), (username, text));
+            stored.insert((room, id, kind), (username, text));
         }
     }
-    Ok(known)
+    Ok(stored)
 }
 
 fn insert(transaction: &mut Conn, rows: &[(u64, &NewMessage)]) -> Result<(), DatabaseError> {

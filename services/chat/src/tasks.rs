@@ -1,4 +1,4 @@
-//! What the processes have each other do, through the queues.
+//! The tasks that the processes give each other through queues.
 
 use std::time::Instant;
 
@@ -12,31 +12,31 @@ use uuid::Uuid;
 
 use crate::question::{Question, Reply};
 
-/// What the messager reads: [`Task`].
+/// The queue of the messager; its payload is a [`Task`].
 pub const MESSAGER_QUEUE: &str = "messager";
-/// Those of the messager's tasks for which it waits for a worker's reply.
+/// The queue of calls: tasks for which the messager waits for a worker's reply.
 pub const CALL_QUEUE: &str = "calls";
-/// Questions whose proof is looked for.
+/// The queue of the workers; its payload is a [`Question`].
 pub const PROOF_QUEUE: &str = "proofs";
 
-/// What the messager is to do.
+/// A task for the messager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
-    /// To answer, or hand on to the workers.
+    /// Answer the question, or enqueue it for the workers.
     Asked(Question),
-    /// To show what came of a proof.
+    /// Store the result of the search for a proof as a message.
     Ended(Question, Reply),
 }
 
-/// A process that works through queues: the messager, or a worker.
-pub struct Inner {
+/// A process that works on jobs of a queue: the messager, or a worker.
+pub struct QueueService {
     pub(crate) pool: Pool,
     pub(crate) worker: Worker,
-    /// Of the messager.
-    pub(crate) calls: Option<Worker>,
+    /// Waits for the replies to calls, in the messager only.
+    pub(crate) call_worker: Option<Worker>,
 }
 
-impl Service for Inner {
+impl Service for QueueService {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[];
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {
@@ -49,9 +49,9 @@ impl Service for Inner {
 
     fn finish(self, deadline: Instant) {
         self.worker.finish(deadline);
-        // Who waits for a reply waits for long; another messager goes on with it.
-        if let Some(calls) = self.calls {
-            calls.finish(Instant::now());
+        // A reply may take long. Another messager goes on to wait for it.
+        if let Some(call_worker) = self.call_worker {
+            call_worker.finish(Instant::now());
         }
     }
 }
@@ -65,18 +65,18 @@ pub(crate) fn enqueue(
     queue: &str,
     task: &impl Serialize,
 ) -> Result<(), DatabaseError> {
-    jobs::enqueue(transaction, queue, Uuid::now_v7(), &json(task))
+    jobs::enqueue(transaction, queue, Uuid::now_v7(), &to_json(task))
 }
 
-/// Reads a task of a queue.
+/// Parses the payload of a job.
 ///
 /// # Errors
 /// If another version has written it.
-pub(crate) fn read<T: DeserializeOwned>(job: &Job) -> Result<T, WorkError> {
+pub(crate) fn parse_payload<T: DeserializeOwned>(job: &Job) -> Result<T, WorkError> {
     serde_json::from_slice(&job.payload).map_err(|error| WorkError::Fatal(error.to_string()))
 }
 
-/// A task as the queues hold it.
-pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
+/// A task or reply in JSON, as it is stored.
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("types of the queues have no maps")
 }

@@ -10,18 +10,18 @@ use crate::message::WORKER;
 use crate::proof::Proof;
 use crate::question::{self, Route};
 
-/// The proof is none.
-const REFUTED: u8 = 1;
-/// What was given is no proof.
-const MISUSED: u8 = 2;
-/// Zero bits of a proof that does not say how many it has.
-const BITS: u8 = 24;
+/// The exit status if the proof is not valid.
+const NOT_VERIFIED: u8 = 1;
+/// The exit status if the input is not a proof.
+const INVALID_INPUT: u8 = 2;
+/// Zero bits of a proof that does not state them.
+const DEFAULT_BITS: u8 = 24;
 
-/// What is to be checked.
+/// Options of the check.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub struct VerifyArgs {
-    /// A frame of the chat that shows a proof, as it came; `-` reads it from standard input
+    /// A frame of the chat with a proof, unchanged; `-` reads it from standard input
     #[arg(long, env = "CHAT_VERIFY_JSON", group = "what", value_name = "FRAME", conflicts_with_all = ["challenge", "text", "nonce", "hash"])]
     pub json: Option<String>,
 
@@ -41,12 +41,12 @@ pub struct VerifyArgs {
     #[arg(long, requires = "challenge", value_name = "HEX")]
     pub hash: Option<String>,
 
-    /// Zero bits that the hash must begin with: 24 if it is not said, and for a frame as many as it says itself
+    /// Zero bits that the hash must begin with; by default 24, and for a frame as many as it states itself
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..), value_name = "COUNT")]
     pub bits: Option<u8>,
 }
 
-/// Checks a proof, and says how that went. The exit status is 0 if it proves work, 1 if not, and 2 if it is no proof.
+/// Checks a proof, and prints the result. The exit status is 0 if the proof is valid, 1 if not, and 2 if the input is no proof.
 #[must_use]
 #[expect(
     clippy::print_stdout,
@@ -54,11 +54,11 @@ pub struct VerifyArgs {
     reason = "it is the report of a command"
 )]
 pub fn run(options: &VerifyArgs) -> ExitCode {
-    let (proof, line) = match given(options) {
-        Ok(given) => given,
+    let (proof, line) = match read_proof(options) {
+        Ok(parsed) => parsed,
         Err(cause) => {
             eprintln!("chat verify: {cause}");
-            return ExitCode::from(MISUSED);
+            return ExitCode::from(INVALID_INPUT);
         }
     };
     match check(&proof, line.as_ref(), options.bits.unwrap_or(1)) {
@@ -69,13 +69,13 @@ pub fn run(options: &VerifyArgs) -> ExitCode {
         }
         Err(why) => {
             println!("not verified: {why}");
-            ExitCode::from(REFUTED)
+            ExitCode::from(NOT_VERIFIED)
         }
     }
 }
 
 fn check(proof: &Proof, line: Option<&Line>, bits: u8) -> Result<(), String> {
-    if line.is_some_and(|line| !line.is_of(proof)) {
+    if line.is_some_and(|line| !line.matches(proof)) {
         return Err("the line is not that of the proof".to_owned());
     }
     if proof.bits < bits {
@@ -84,10 +84,10 @@ fn check(proof: &Proof, line: Option<&Line>, bits: u8) -> Result<(), String> {
             proof.bits
         ));
     }
-    proof.verify().map_err(|unproved| unproved.to_string())
+    proof.verify().map_err(|invalid| invalid.to_string())
 }
 
-/// What a frame shows of a proof.
+/// A frame with a proof.
 #[derive(Deserialize)]
 struct Frame {
     proof: Proof,
@@ -95,7 +95,7 @@ struct Frame {
     line: Line,
 }
 
-/// What is said of it.
+/// Who shows the proof, and the text.
 #[derive(Deserialize)]
 struct Line {
     username: String,
@@ -103,37 +103,37 @@ struct Line {
 }
 
 impl Line {
-    fn is_of(&self, proof: &Proof) -> bool {
+    fn matches(&self, proof: &Proof) -> bool {
         let route = if self.username == WORKER {
             Route::Call
         } else {
             Route::Queue
         };
-        self.message == question::shown(route, proof)
+        self.message == question::proof_line(route, proof)
     }
 }
 
-fn of_frame(frame: &str) -> Result<(Proof, Option<Line>), String> {
+fn parse_frame(frame: &str) -> Result<(Proof, Option<Line>), String> {
     let frame: Frame = serde_json::from_str(frame)
         .map_err(|error| format!("this is no frame that shows a proof: {error}"))?;
     Ok((frame.proof, Some(frame.line)))
 }
 
-fn given(options: &VerifyArgs) -> Result<(Proof, Option<Line>), String> {
+fn read_proof(options: &VerifyArgs) -> Result<(Proof, Option<Line>), String> {
     if let Some(frame) = &options.json {
         if frame != "-" {
-            return of_frame(frame);
+            return parse_frame(frame);
         }
         let mut frame = String::new();
         io::stdin()
             .read_to_string(&mut frame)
             .map_err(|error| format!("cannot read the frame: {error}"))?;
-        return of_frame(&frame);
+        return parse_frame(&frame);
     }
     let proof = Proof {
         challenge: hex("--challenge", options.challenge.as_deref())?,
         nonce: options.nonce.unwrap_or_default(),
-        bits: options.bits.unwrap_or(BITS),
+        bits: options.bits.unwrap_or(DEFAULT_BITS),
         hash: hex("--hash", options.hash.as_deref())?,
         elapsed_ms: 0,
         hashes: 0,
@@ -142,7 +142,7 @@ fn given(options: &VerifyArgs) -> Result<(Proof, Option<Line>), String> {
     Ok((proof, None))
 }
 
-fn hex<const BYTES: usize>(option: &str, given: Option<&str>) -> Result<[u8; BYTES], String> {
-    const_hex::decode_to_array(given.unwrap_or_default())
+fn hex<const BYTES: usize>(option: &str, value: Option<&str>) -> Result<[u8; BYTES], String> {
+    const_hex::decode_to_array(value.unwrap_or_default())
         .map_err(|_malformed| format!("{option} takes {BYTES} bytes in hexadecimal"))
 }

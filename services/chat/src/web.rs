@@ -1,17 +1,17 @@
-//! The outer process: page and sockets on one port.
+//! The web process: page and sockets on one port.
 //!
-//! A socket begins as an HTTP request of the edge, which checks and counts it as all others. When it has left HTTP, it
-//! belongs to two threads: `event_loop` reads from all sockets, and writes what waits; `tail` writes to all that are in
-//! rooms. Neither waits for a client, and `event_loop` not for the database either. Threads of `joins` read the history of rooms, part by part as it is
-//! written. What is read goes to `writer`, which stores it, together with what others said meanwhile, in one transaction.
-//! What is stored by whomever, this process or another, is found by `tail`, which asks the database for what is new in the
-//! rooms that somebody here is in.
+//! A socket begins as an HTTP request, which the HTTP server checks and counts like all others. After the upgrade two threads
+//! serve it: `event_loop` reads from all sockets and writes pending output; `tail` writes to all sockets in rooms. Neither
+//! waits for a client, and `event_loop` does not wait for the database either. The threads of `join_pool` read history from the
+//! database; they read the next part when the client's socket has taken the part before. Received messages go to `writer`,
+//! which stores all queued messages in one transaction. `tail` polls the database for new messages of all rooms with sockets
+//! here, whichever process stored them.
 
 mod handshake;
 mod page;
 mod join;
 mod socket;
-mod allowance;
+mod rate_limit;
 mod event_loop;
 mod rooms;
 mod tail;
@@ -35,47 +35,47 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use event_loop::EventLoop;
 use metrics::WebMetrics;
 use rooms::Rooms;
-use socket::{Joining, Reason};
+use socket::{JoinJob, Reason};
 use writer::Writer;
 
-/// Sockets of one process at most. Each holds three descriptors, and a thread of the edge that sleeps.
+/// Most sockets of one process. Each holds three descriptors and a sleeping thread of the HTTP server.
 pub const MAX_SOCKETS: usize = 10_000;
 /// Threads that read history, each for one socket at a time.
 const JOIN_THREADS: usize = 8;
-/// How long the last frames may take to leave when the server stops, before connections are cut.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// What clients are told then.
-const GOOD_BYE: Reason = (CloseCode::Away, "The server stops. Come back.");
+/// How long the server, when it stops, waits for the last frames to be sent before it cuts connections.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// The reason that clients get when the server stops.
+const SERVER_STOPS: Reason = (CloseCode::Away, "The server stops. Come back.");
 
-/// What all parts share.
+/// The state that all threads share.
 struct Shared {
     pool: Pool,
     rooms: Rooms,
     event_loop: EventLoop,
     writer: Writer,
-    joins: ThreadPool<(Arc<Shared>, Joining)>,
+    join_pool: ThreadPool<(Arc<Shared>, JoinJob)>,
     metrics: WebMetrics,
-    /// Names sockets in this process.
-    next_socket: AtomicU64,
+    /// The id of the next socket, unique in this process.
+    next_socket_id: AtomicU64,
     stopping: AtomicBool,
 }
 
-/// The outer process.
+/// The web process.
 pub struct Web {
     shared: Arc<Shared>,
     writer: JoinHandle<()>,
     tail: JoinHandle<()>,
     event_loop: JoinHandle<()>,
-    /// The thread that greets ends when this is gone.
+    /// The greeting thread ends when this is dropped.
     greeter: Sender<()>,
     allowed_origins: Vec<String>,
 }
 
 impl Web {
-    /// Begins to work.
+    /// Starts the threads.
     ///
     /// # Errors
-    /// If the system gives no thread or no descriptor.
+    /// If a thread or a descriptor cannot be created.
     pub fn start(
         database: &Database,
         allowed_origins: Vec<String>,
@@ -86,14 +86,14 @@ impl Web {
             rooms: Rooms::default(),
             event_loop: EventLoop::new()?,
             writer: Writer::new(),
-            joins: ThreadPool::new("join", JOIN_THREADS, |(shared, joining)| {
-                join::run(&shared, joining);
+            join_pool: ThreadPool::new("join", JOIN_THREADS, |(shared, job)| {
+                join::run(&shared, job);
             }),
             metrics: WebMetrics::new(registry),
-            next_socket: AtomicU64::new(0),
+            next_socket_id: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
-        // The tail ends after the writer, whose side is gone then.
+        // The tail ends after the writer, which drops `stored`.
         let (stored, news) = bounded(1);
         let (greeter, stopped) = bounded(0);
         let write = move |shared: &_| writer::run(shared, &stored, event_loop::refuse);
@@ -125,7 +125,7 @@ impl Service for Web {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[
         Endpoint::get("/", Handler::Inline(page::lead)),
         Endpoint::get("/pages/{file}", Handler::Inline(page::show)),
-        Endpoint::get("/chat/ws/{client_id}", Handler::Inline(open)),
+        Endpoint::get("/chat/ws/{client_id}", Handler::Inline(open_socket)),
         Endpoint::get("/docs", Handler::Inline(foundation_docs::page)),
         Endpoint::get("/docs/{file}", Handler::Inline(foundation_docs::file)),
     ];
@@ -145,38 +145,38 @@ impl Service for Web {
         self.shared.metrics.observe(sockets.len(), writer.len());
     }
 
-    /// From now on nothing that clients send is taken.
+    /// From now on messages of clients are refused.
     fn stopping(&self) {
         self.shared.stopping.store(true, Ordering::Release);
     }
 
-    /// Stores what was taken, shows it, and says good-bye.
+    /// Stores the accepted messages, sends them to the sockets, and closes these.
     fn finish(self, deadline: Instant) {
         drop(self.greeter);
         self.shared.writer.stop(deadline);
         let _panicked = (self.writer.join(), self.tail.join());
-        // Who is still to enter is told by the thread that sees to it, if not here: nobody waits for a database that is away.
+        // The join threads are not waited for, because the database may be away. They close the sockets that they add later.
         for socket in self.shared.event_loop.all() {
-            event_loop::settle(&self.shared, &socket, socket.close(GOOD_BYE));
+            event_loop::handle_status(&self.shared, &socket, socket.close(SERVER_STOPS));
         }
-        let farewell = deadline.min(Instant::now() + FAREWELL);
-        self.shared.event_loop.stop(farewell);
+        let flush_deadline = deadline.min(Instant::now() + FLUSH_TIMEOUT);
+        self.shared.event_loop.stop(flush_deadline);
         let _panicked = self.event_loop.join();
     }
 }
 
 /// `GET /chat/ws/{client_id}`: opens a socket.
-fn open(web: &Web, exchange: Exchange) {
+fn open_socket(web: &Web, exchange: Exchange) {
     let accepted = handshake::accept(&exchange, &web.allowed_origins)
-        .and_then(|(key, wanted)| Ok((key, wanted, web.shared.metrics.count_socket()?)));
-    let (key, wanted, counted) = match accepted {
+        .and_then(|(key, request)| Ok((key, request, web.shared.metrics.count_socket()?)));
+    let (key, request, guard) = match accepted {
         Ok(accepted) => accepted,
         Err(problem) => return exchange.answer(problem),
     };
     let headers = vec![("Sec-WebSocket-Accept", key)];
     let shared = Arc::clone(&web.shared);
     exchange.upgrade("websocket", headers, move |connection| {
-        let joining = Joining::First(connection, wanted, counted);
-        shared.joins.submit((Arc::clone(&shared), joining));
+        let job = JoinJob::First(connection, request, guard);
+        shared.join_pool.submit((Arc::clone(&shared), job));
     });
 }

@@ -1,4 +1,4 @@
-//! The worker: looks for proofs, one at a time, on all cores.
+//! The worker: searches for proofs, one at a time, on all cores.
 
 use std::io;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use prometheus::IntCounter;
 use crate::proof::Proof;
 use crate::question::{Question, Reply};
 use crate::store::LockedRooms;
-use crate::tasks::{Inner, PROOF_QUEUE, read};
+use crate::tasks::{PROOF_QUEUE, QueueService, parse_payload};
 
-/// Begins to look for proofs.
+/// Starts the worker.
 ///
 /// # Errors
-/// If the system gives no thread.
+/// If a thread cannot be created.
 pub fn start(
     database: &Database,
     bits: u8,
     threads: usize,
     registry: &Registry,
-) -> io::Result<Inner> {
+) -> io::Result<QueueService> {
     let prover = Arc::new(Prover {
         bits,
         threads,
         tried: registry.counter("hashes_total", "Nonces tried in the search for proofs"),
     });
     let limits = WorkerLimits::threads(1);
-    Ok(Inner {
+    Ok(QueueService {
         pool: database.pool("checks", 1),
         worker: Worker::start(database, PROOF_QUEUE, limits, prover, registry)?,
-        calls: None,
+        call_worker: None,
     })
 }
 
@@ -47,7 +47,7 @@ impl Handler for Prover {
     type Outcome = (Question, Reply);
 
     fn work(&self, job: &Job) -> Result<(Question, Reply), WorkError> {
-        let question: Question = read(job)?;
+        let question: Question = parse_payload(job)?;
         let proof = Proof::find(&question.text, self.bits, self.threads, &self.tried);
         tracing::info!(
             room = question.room.0,
@@ -72,7 +72,7 @@ impl Handler for Prover {
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
         tracing::error!(job = %job.id, cause, "a proof failed for good");
-        let Ok(question) = read::<Question>(job) else {
+        let Ok(question) = parse_payload::<Question>(job) else {
             return Ok(());
         };
         let rooms = LockedRooms::lock(transaction, [question.room])?;

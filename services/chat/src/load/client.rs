@@ -1,4 +1,5 @@
-//! One client: it comes back when it is cut off, resumes where it was, and sends again what it has not seen.
+//! One client: it reconnects when its connection is lost, resumes after the last message that it received, and sends its
+//! unacknowledged messages again.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,22 +18,22 @@ use url::Url;
 use uuid::Uuid;
 
 use super::Shared;
-use super::judge::Shown;
+use super::checker::Line;
 
-/// The pauses between tries to connect.
-const RETRY: Backoff = Backoff {
+/// The pauses between attempts to connect.
+const RETRY_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(50),
     longest: Duration::from_secs(1),
 };
-/// What one of many sockets keeps in memory to read at once.
+/// The read buffer of a socket, which it keeps in memory.
 const READ_BUFFER: usize = 8 << 10;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// What a client is to send: an id, and a text.
+/// A message to send: its id and its text.
 pub(super) type Outgoing = (Uuid, String);
 
-/// What is read of each frame on each socket.
+/// The members of a frame that every socket checks.
 #[derive(Deserialize)]
 struct Frame<'a> {
     seq: Option<u64>,
@@ -40,12 +41,12 @@ struct Frame<'a> {
     kind: &'a str,
     id: Option<Uuid>,
     error: Option<String>,
-    /// What was refused may be sent again later.
+    /// Whether a refused message may be sent again later.
     #[serde(default)]
     again: bool,
 }
 
-/// Connects to one of these places, into a room. Fails with the cause if it cannot be reached.
+/// Connects to the web process at a URL; the query names the room. Fails with the cause if it cannot be reached.
 pub(super) async fn connect(
     base: &str,
     query: &[(&str, &str)],
@@ -61,7 +62,7 @@ pub(super) async fn connect(
     }
 }
 
-/// Where a client's socket is, without the query.
+/// The URL of a client's socket, without the query.
 fn socket_url(base: &str, client: usize) -> Result<Url, String> {
     let mut url: Url = base
         .parse()
@@ -77,21 +78,21 @@ fn socket_url(base: &str, client: usize) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Whether what was sent was taken, or is to be sent again.
+/// Whether to go on after a frame, or to connect again.
 #[derive(PartialEq, Eq)]
-enum Taken {
-    Yes,
-    Not,
+enum Action {
+    Continue,
+    Reconnect,
 }
 
 struct Client {
     shared: Rc<Shared>,
     number: usize,
-    /// What was sent and is not seen yet.
-    unseen: HashMap<Uuid, String>,
+    /// Messages that were sent, and have not come back from the server yet.
+    unacknowledged: HashMap<Uuid, String>,
 }
 
-/// Runs until the program ends.
+/// Runs a client until the program ends.
 pub(super) async fn run(
     shared: Rc<Shared>,
     number: usize,
@@ -100,16 +101,16 @@ pub(super) async fn run(
     let mut client = Client {
         shared,
         number,
-        unseen: HashMap::new(),
+        unacknowledged: HashMap::new(),
     };
     for attempt in 0.. {
         if let Ok(socket) = client.connect(attempt).await {
             client.shared.connected.update(|count| count + 1);
             client.shared.connects.update(|count| count + 1);
-            let _lost = client.talk(socket, &mut outgoing).await;
+            let _lost = client.run_connection(socket, &mut outgoing).await;
             client.shared.connected.update(|count| count - 1);
         }
-        tokio::time::sleep(RETRY.pause(3)).await;
+        tokio::time::sleep(RETRY_BACKOFF.pause(3)).await;
     }
 }
 
@@ -122,20 +123,20 @@ impl Client {
         connect(base, &query, self.number).await
     }
 
-    async fn talk(
+    async fn run_connection(
         &mut self,
         mut socket: Socket,
         outgoing: &mut UnboundedReceiver<Outgoing>,
     ) -> Result<(), tungstenite::Error> {
-        for (id, text) in &self.unseen {
+        for (id, text) in &self.unacknowledged {
             socket.send(frame(self.number, *id, text)).await?;
         }
         loop {
             tokio::select! {
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {
-                        if self.take(&text) == Taken::Not {
-                            // What is not seen yet is sent again on another connection.
+                        if self.handle_frame(&text) == Action::Reconnect {
+                            // The refused message is sent again on the next connection.
                             return Ok(());
                         }
                     }
@@ -144,51 +145,55 @@ impl Client {
                     Some(Err(error)) => return Err(error),
                 },
                 Some((id, text)) = outgoing.recv() => {
-                    self.unseen.insert(id, text.clone());
+                    self.unacknowledged.insert(id, text.clone());
                     socket.send(frame(self.number, id, &text)).await?;
                 }
             }
         }
     }
 
-    fn take(&mut self, text: &str) -> Taken {
+    fn handle_frame(&mut self, text: &str) -> Action {
         match serde_json::from_str::<Frame<'_>>(text) {
-            Err(_malformed) => self.complain(&format!("what it was shown is no frame: {text}")),
-            Ok(Frame { again: true, .. }) => return Taken::Not,
+            Err(_malformed) => {
+                self.report_violation(&format!("what it was shown is no frame: {text}"));
+            }
+            Ok(Frame { again: true, .. }) => return Action::Reconnect,
             Ok(Frame {
                 error: Some(error), ..
-            }) => self.complain(&format!("it was refused: {error}")),
-            Ok(frame) => self.see(&frame, text),
+            }) => self.report_violation(&format!("it was refused: {error}")),
+            Ok(frame) => self.record_frame(&frame, text),
         }
-        Taken::Yes
+        Action::Continue
     }
 
-    fn see(&mut self, frame: &Frame<'_>, text: &str) {
+    fn record_frame(&mut self, frame: &Frame<'_>, text: &str) {
         let Some(seq) = frame.seq else {
-            return self.complain(&format!("what it was shown has no number: {text}"));
+            return self.report_violation(&format!("what it was shown has no number: {text}"));
         };
         let (before, digest) = self.position();
         if seq != before + 1 {
-            self.complain(&format!("it was shown {seq} after {before}"));
+            self.report_violation(&format!("it was shown {seq} after {before}"));
         }
         let mut hasher = DefaultHasher::new();
         (digest, text).hash(&mut hasher);
         self.shared.positions.borrow_mut()[self.number] = (seq, hasher.finish());
         if frame.kind == "message" {
             if let Some(id) = frame.id {
-                self.unseen.remove(&id);
+                self.unacknowledged.remove(&id);
             }
-            self.time(text);
+            self.record_latency(text);
         }
         if self.number == 0 {
-            match serde_json::from_str::<Shown>(text) {
+            match serde_json::from_str::<Line>(text) {
                 Ok(shown) => self.shared.shown.borrow_mut().push(shown),
-                Err(error) => self.complain(&format!("what it was shown is no frame: {error}")),
+                Err(error) => {
+                    self.report_violation(&format!("what it was shown is no frame: {error}"));
+                }
             }
         }
     }
 
-    fn time(&self, frame: &str) {
+    fn record_latency(&self, frame: &str) {
         let sent = frame.split_once("\"message\":\"").and_then(|(_, text)| {
             let (micros, _) = text.split_once(' ')?;
             micros.parse().ok().map(Duration::from_micros)
@@ -204,7 +209,7 @@ impl Client {
         self.shared.positions.borrow()[self.number]
     }
 
-    fn complain(&self, what: &str) {
+    fn report_violation(&self, what: &str) {
         let what = format!("socket {}: {what}", self.number);
         self.shared.violations.borrow_mut().push(what);
     }

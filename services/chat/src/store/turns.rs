@@ -1,4 +1,4 @@
-//! Whose turn it is: of each room one question for a proof is on its way, and the others wait in the table `proofs`.
+//! Turns of the rooms: each room has at most one question for a proof in the queues, and the others wait in the table `proofs`.
 
 use foundation::mysql::DatabaseError;
 use mysql::Conn;
@@ -6,12 +6,12 @@ use mysql::prelude::Queryable;
 
 use super::LockedRooms;
 use crate::question::{Question, Reply, Route};
-use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, PROOF_QUEUE, Task, enqueue, json};
+use crate::tasks::{CALL_QUEUE, MESSAGER_QUEUE, PROOF_QUEUE, Task, enqueue, to_json};
 
 impl LockedRooms {
-    /// Asks the inner service: at once, but for a proof only if no other of its room is asked for, else when those before it
-    /// are made.
-    pub(super) fn ask(
+    /// Enqueues a question for the messager. A question for a proof waits in the table if the room has another one, until those
+    /// before it have ended.
+    pub(super) fn enqueue_question(
         &self,
         transaction: &mut Conn,
         question: Question,
@@ -22,11 +22,11 @@ impl LockedRooms {
                  FROM proofs
                  WHERE room_id = ?
                  LIMIT 1",
-                (self.locked(&question),),
+                (self.locked_id(&question),),
             )?;
             transaction.exec_drop(
                 "INSERT INTO proofs (room_id, seq, task) VALUES (?, ?, ?)",
-                (question.room.0, question.seq, json(&question)),
+                (question.room.0, question.seq, to_json(&question)),
             )?;
             if other.is_some() {
                 return Ok(());
@@ -35,7 +35,7 @@ impl LockedRooms {
         enqueue(transaction, MESSAGER_QUEUE, &Task::Asked(question))
     }
 
-    /// Ends the search for a proof with what came of it.
+    /// Passes the result of the search for a proof to the messager.
     ///
     /// # Errors
     /// As the database says.
@@ -45,14 +45,14 @@ impl LockedRooms {
         question: &Question,
         reply: &Reply,
     ) -> Result<(), DatabaseError> {
-        let key = (self.locked(question), question.seq);
+        let key = (self.locked_id(question), question.seq);
         match question.route {
-            // If the call has failed for good, nobody would take it.
+            // Updates no row if the call has failed for good.
             Route::Call => Ok(transaction.exec_drop(
                 "UPDATE proofs
                  SET reply = ?
                  WHERE room_id = ? AND seq = ?",
-                (json(reply), key.0, key.1),
+                (to_json(reply), key.0, key.1),
             )?),
             Route::Queue | Route::Reverse => {
                 let task = Task::Ended(question.clone(), reply.clone());
@@ -61,7 +61,7 @@ impl LockedRooms {
         }
     }
 
-    /// Gives the turn to the next question of a room, as what came of this one is shown in this transaction.
+    /// Ends the turn of a question, and enqueues the next one of its room. Called in the transaction that stores the result.
     ///
     /// # Errors
     /// As the database says.
@@ -73,7 +73,7 @@ impl LockedRooms {
         transaction.exec_drop(
             "DELETE FROM proofs
              WHERE room_id = ? AND seq = ?",
-            (self.locked(question), question.seq),
+            (self.locked_id(question), question.seq),
         )?;
         if transaction.affected_rows() == 0 {
             return Ok(());
@@ -87,7 +87,7 @@ impl LockedRooms {
             (question.room.0,),
         )?;
         match next.map(|task| serde_json::from_slice(&task)) {
-            Some(Ok(next)) => hand_on(transaction, &next),
+            Some(Ok(next)) => enqueue_proof(transaction, &next),
             Some(Err(_written_by_another_version)) => {
                 Err(mysql::DriverError::UnexpectedPacket.into())
             }
@@ -96,33 +96,33 @@ impl LockedRooms {
     }
 }
 
-/// Hands a question on to the workers, and to the messager what waits for the reply if it is a call.
+/// Enqueues a question for the workers, and for a call also the task of the messager that waits for the reply.
 ///
 /// # Errors
 /// As the database says.
-pub fn hand_on(transaction: &mut Conn, question: &Question) -> Result<(), DatabaseError> {
+pub fn enqueue_proof(transaction: &mut Conn, question: &Question) -> Result<(), DatabaseError> {
     if question.route == Route::Call {
         enqueue(transaction, CALL_QUEUE, &Task::Asked(question.clone()))?;
     }
     enqueue(transaction, PROOF_QUEUE, question)
 }
 
-/// Where a call is.
+/// The state of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Called {
-    /// The proof is not made yet.
-    Waits,
-    /// This came of it.
+pub enum CallState {
+    /// There is no reply yet.
+    Pending,
+    /// There is this reply.
     Replied(Reply),
-    /// What came of it is shown.
-    Over,
+    /// The call has ended: its result is stored as a message.
+    Finished,
 }
 
-/// Where a call is.
+/// Reads the state of a call.
 ///
 /// # Errors
 /// As the database says.
-pub fn called(connection: &mut Conn, question: &Question) -> Result<Called, DatabaseError> {
+pub fn call_state(connection: &mut Conn, question: &Question) -> Result<CallState, DatabaseError> {
     let found: Option<Option<Vec<u8>>> = connection.exec_first(
         "SELECT reply
          FROM proofs
@@ -130,9 +130,9 @@ pub fn called(connection: &mut Conn, question: &Question) -> Result<Called, Data
         (question.room.0, question.seq),
     )?;
     Ok(match found {
-        // What cannot be read was written by another version: the call has failed.
-        Some(Some(json)) => Called::Replied(serde_json::from_slice(&json).unwrap_or(None)),
-        Some(None) => Called::Waits,
-        None => Called::Over,
+        // A reply that cannot be parsed was written by another version: the call has failed.
+        Some(Some(json)) => CallState::Replied(serde_json::from_slice(&json).unwrap_or(None)),
+        Some(None) => CallState::Pending,
+        None => CallState::Finished,
     })
 }

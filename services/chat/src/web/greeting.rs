@@ -1,4 +1,4 @@
-//! The minute's greeting: each process says it, and it is stored once.
+//! The greeting of each minute: every process writes it, and it is stored once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,10 +11,10 @@ use crate::message::{GREETED_ROOM, NewMessage, RoomName};
 use crate::store;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long it may take to store it. After that the minute's is left to the others.
+/// How long storing it may take. After that this process leaves the greeting of this minute to the others.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Greets each minute, until the other side of `stopped` is gone.
+/// Greets each minute, until the sender of `stopped` is dropped.
 pub(super) fn run(shared: &Arc<Shared>, stopped: &Receiver<()>) {
     loop {
         let since = SystemTime::now()
@@ -34,10 +34,10 @@ fn greet(shared: &Shared, minute: u64) {
     let deadline = Instant::now() + TIMEOUT;
     let name = RoomName::parse(GREETED_ROOM).expect("the constant is a room's name");
     let stored = shared.pool.run(Access::Write, deadline, move |connection| {
-        let (room, _) = store::room(connection, &name)?;
+        let (room, _) = store::find_or_create_room(connection, &name)?;
         store::store(connection, &[NewMessage::greeting(room, minute)])
     });
-    // Why not is logged.
+    // An error is logged by the pool.
     if stored.is_ok() {
         shared.metrics.greetings.inc();
     }

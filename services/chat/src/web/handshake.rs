@@ -10,11 +10,11 @@ use crate::message::RoomName;
 /// Characters of a key: 16 bytes in base64.
 const KEY_LENGTH: usize = 24;
 
-/// What a client wants of its socket.
-pub(super) struct Wanted {
+/// The parameters of a client's request for a socket.
+pub(super) struct SocketRequest {
     pub(super) client: u64,
     pub(super) room: RoomName,
-    /// The number of the last message that it has seen; `None` for the last ones of the room.
+    /// The number of the last message that the client has; with `None` it gets the last ones of the room.
     pub(super) after: Option<u64>,
 }
 
@@ -24,11 +24,11 @@ struct Query {
     after: Option<u64>,
 }
 
-/// Checks a handshake. Gives the value of `Sec-WebSocket-Accept`, and what is wanted.
+/// Checks a handshake. Returns the value of `Sec-WebSocket-Accept`, and the parameters.
 pub(super) fn accept(
     exchange: &Exchange,
     allowed_origins: &[String],
-) -> Result<(String, Wanted), Problem> {
+) -> Result<(String, SocketRequest), Problem> {
     let client = exchange.parameter("client_id")?;
     let client = Some(client).filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()));
     let client = client.and_then(|id| id.parse().ok());
@@ -41,26 +41,28 @@ pub(super) fn accept(
     let query: Query = exchange.parameters()?;
     let room = RoomName::parse(&query.group_name)
         .map_err(|refused| Problem::new(400, refused.to_string()))?;
-    let key = key(exchange)?;
+    let key = websocket_key(exchange)?;
     check_origin(exchange, allowed_origins)?;
-    let wanted = Wanted {
+    let request = SocketRequest {
         client,
         room,
         after: query.after,
     };
-    Ok((derive_accept_key(key.as_bytes()), wanted))
+    Ok((derive_accept_key(key.as_bytes()), request))
 }
 
-fn key(exchange: &Exchange) -> Result<&str, Problem> {
-    // Of the first header only, as the edge decides by it whether another request follows.
-    let lists = |name, token: &str| {
+fn websocket_key(exchange: &Exchange) -> Result<&str, Problem> {
+    // In the first header only, because the HTTP server decides by it whether another request follows.
+    let has_token = |name, token: &str| {
         let mut tokens = exchange
             .headers(name)
             .take(1)
             .flat_map(|value| value.split(','));
         tokens.any(|listed| listed.trim().eq_ignore_ascii_case(token))
     };
-    if !exchange.may_upgrade() || !lists("Connection", "upgrade") || !lists("Upgrade", "websocket")
+    if !exchange.may_upgrade()
+        || !has_token("Connection", "upgrade")
+        || !has_token("Upgrade", "websocket")
     {
         return Err(upgrade_required(
             "This is for sockets: ask to upgrade to `websocket`, with `GET` in HTTP/1.1, and in one `Connection` header.",
@@ -94,7 +96,8 @@ fn is_key(key: &str) -> bool {
     key.len() == KEY_LENGTH && digits.bytes().all(in_base64)
 }
 
-/// A page of another site could else speak in the name of whoever looks at it (section 10.2). Programs send no origin.
+/// Refuses pages of other sites, which could otherwise write in the name of the user who views them (section 10.2). Clients other
+/// than browsers send no origin.
 fn check_origin(exchange: &Exchange, allowed: &[String]) -> Result<(), Problem> {
     let Some(origin) = exchange.headers("Origin").next() else {
         return Ok(());
@@ -113,7 +116,7 @@ fn check_origin(exchange: &Exchange, allowed: &[String]) -> Result<(), Problem> 
     ))
 }
 
-/// Whether an origin is that of pages of this host, which names no scheme: a proxy may speak TLS.
+/// Whether an origin is that of this host. The scheme is not compared, because a proxy may terminate TLS.
 fn is_own(origin: &str, host: &str) -> bool {
     let Ok(origin) = Url::parse(origin) else {
         return false;

@@ -1,7 +1,7 @@
-//! The way into a room: history first, then what is new, with nothing missed between.
+//! Lets sockets enter rooms: each gets history first, then new messages, with no gap between.
 //!
-//! The threads here ask the database, and wait for no client: the next part of history is read when the part before has been
-//! written, which the event loop sees to, as to all that is written.
+//! The threads here wait for the database, and never for a client: the event loop writes each part of history, and then
+//! submits a job for the next part.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,98 +12,106 @@ use foundation::mysql::Access;
 use mysql::Conn;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use super::handshake::Wanted;
-use super::metrics::Counted;
+use super::handshake::SocketRequest;
+use super::metrics::CountGuard;
 use super::rooms::Joined;
-use super::socket::{Joining, LATE, NO_ROOM, Reason, Socket};
-use super::{GOOD_BYE, Shared, event_loop};
+use super::socket::{HISTORY_LATE, JoinJob, NO_ROOM, Reason, Socket};
+use super::{SERVER_STOPS, Shared, event_loop};
 use crate::store;
 
-/// How many of the last messages a client gets that does not say what it has seen.
-const LAST: u64 = 50;
-/// Messages of history that are read at once.
-const PAGE: usize = 100;
-/// Bytes of history after which the next message waits until these are written.
-const PART: usize = 64 << 10;
-/// How long history may take. Who needs longer is closed, and may resume with what it has got by then.
+/// How many of the last messages a client gets if it sends no `after`.
+const DEFAULT_HISTORY: u64 = 50;
+/// Most messages of one part of history.
+const PAGE_SIZE: usize = 100;
+/// A part of history ends with the message that reaches this many bytes.
+const PART_BYTES: usize = 64 << 10;
+/// How long history may take. After that the socket is closed, and its client may resume from the last message that it got.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The database does not answer.
-const AWAY: Reason = (
+const DATABASE_AWAY: Reason = (
     CloseCode::Again,
     "The database does not answer. Come back a little later.",
 );
 
-/// Sends history, and enters the room.
-pub(super) fn run(shared: &Arc<Shared>, joining: Joining) {
-    let (socket, deadline) = match joining {
-        Joining::First(connection, wanted, counted) => {
-            match begin(shared, connection, wanted, counted) {
-                Some(begun) => begun,
+/// Sends a part of history; after the last part the socket enters its room.
+pub(super) fn run(shared: &Arc<Shared>, job: JoinJob) {
+    let (socket, deadline) = match job {
+        JoinJob::First(connection, request, guard) => {
+            match create_socket(shared, connection, request, guard) {
+                Some(created) => created,
                 None => return,
             }
         }
-        Joining::Next(socket, deadline) => (socket, deadline),
+        JoinJob::Next(socket, deadline) => (socket, deadline),
     };
-    if let Err(reason) = enter(shared, &socket, deadline) {
-        event_loop::settle(shared, &socket, socket.close(reason));
+    if let Err(reason) = send_history(shared, &socket, deadline) {
+        event_loop::handle_status(shared, &socket, socket.close(reason));
     }
 }
 
-/// Finds the room of a connection. Nothing if the client is gone.
-fn begin(
+/// Finds the room, and adds the socket to the event loop. `None` if the client is gone.
+fn create_socket(
     shared: &Arc<Shared>,
     connection: Upgraded,
-    wanted: Wanted,
-    counted: Counted,
+    request: SocketRequest,
+    guard: CountGuard,
 ) -> Option<(Arc<Socket>, Instant)> {
     let deadline = Instant::now() + TIMEOUT;
-    let name = wanted.room.clone();
-    let find = move |connection: &mut Conn| store::room(connection, &name);
+    let name = request.room.clone();
+    let find = move |connection: &mut Conn| store::find_or_create_room(connection, &name);
     let found = shared.pool.run(Access::Write, deadline, find);
     let (room, last) = found.unwrap_or((NO_ROOM, 0));
-    let id = shared.next_socket.fetch_add(1, Ordering::Relaxed);
-    let seen = wanted.after.unwrap_or(last.saturating_sub(LAST)).min(last);
-    let socket = Arc::new(Socket::new(id, wanted, room, seen, connection, counted).ok()?);
+    let id = shared.next_socket_id.fetch_add(1, Ordering::Relaxed);
+    let seen = request
+        .after
+        .unwrap_or(last.saturating_sub(DEFAULT_HISTORY))
+        .min(last);
+    let socket = Arc::new(Socket::new(id, request, room, seen, connection, guard).ok()?);
     shared.event_loop.add(&socket).ok()?;
-    // What came with the handshake tells no event.
-    event_loop::attend(shared, &socket);
+    // Bytes that came with the handshake are buffered already, and cause no event.
+    event_loop::read_socket(shared, &socket);
     Some((socket, deadline))
 }
 
-/// Sends the next part of history, and enters the room behind the last.
-fn enter(shared: &Arc<Shared>, socket: &Arc<Socket>, deadline: Instant) -> Result<(), Reason> {
+/// Sends the next part of history. After the last part, the socket enters the room.
+fn send_history(
+    shared: &Arc<Shared>,
+    socket: &Arc<Socket>,
+    deadline: Instant,
+) -> Result<(), Reason> {
     let room = socket.room;
-    while let Some(seen) = socket.seen_if_open() {
+    while let Some(seen) = socket.last_sent_if_open() {
         if room == NO_ROOM {
-            return Err(AWAY);
+            return Err(DATABASE_AWAY);
         }
-        let name = socket.wanted.room.clone();
-        let read =
-            move |connection: &mut Conn| store::frames(connection, room, &name, seen, PAGE, PART);
+        let name = socket.request.room.clone();
+        let read = move |connection: &mut Conn| {
+            store::read_frames(connection, room, &name, seen, PAGE_SIZE, PART_BYTES)
+        };
         let page = shared.pool.run(Access::Read, deadline, read);
-        // First of all: who stops says good-bye to those that it finds, and this one may have come later.
+        // Checked first: a stop closes the sockets that it finds, and this one may have been added later.
         if shared.stopping.load(Ordering::Acquire) {
-            return Err(GOOD_BYE);
+            return Err(SERVER_STOPS);
         }
-        let page = page.map_err(|_away| AWAY)?;
+        let page = page.map_err(|_away| DATABASE_AWAY)?;
         if Instant::now() > deadline {
-            return Err(LATE);
+            return Err(HISTORY_LATE);
         }
         let bytes: usize = page.iter().map(|(_, frame)| frame.len()).sum();
-        let is_last = page.len() < PAGE && bytes < PART;
+        let is_last = page.len() < PAGE_SIZE && bytes < PART_BYTES;
         if !is_last {
-            // Before it is sent: the event loop may be the first to see that it is written.
-            *socket.entering.lock() = Some(deadline);
+            // Set before sending, because the event loop may be the first to notice that all is written.
+            *socket.history_deadline.lock() = Some(deadline);
         }
-        let (standing, _) = socket.show(&page);
-        event_loop::settle(shared, socket, standing);
+        let (status, _) = socket.send(&page);
+        event_loop::handle_status(shared, socket, status);
         if !is_last {
             return Ok(());
         }
         let seen = page.last().map_or(seen, |(seq, _)| *seq);
         if shared.rooms.join(socket, seen) == Joined::Yes {
-            // It may be gone already, when it was in no room yet.
+            // If it closed before it entered, the event loop did not remove it from the room.
             if shared.event_loop.get(socket.id).is_none() {
                 shared.rooms.leave(socket);
             }

@@ -1,4 +1,4 @@
-//! What is counted and timed of sockets and messages.
+//! Metrics of sockets and messages.
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::MAX_SOCKETS;
 
-/// What is counted and timed.
+/// The metrics of the web process.
 pub(super) struct WebMetrics {
     /// Messages of clients, and notices, that this process has stored.
     pub(super) stored: IntCounter,
-    /// Frames that show messages, written to sockets that were in a room.
+    /// Frames with messages, sent to sockets in a room. History is not counted.
     pub(super) sent: IntCounter,
     pub(super) store_seconds: Histogram,
-    /// Minutes that this process has greeted, whether it or another stored that.
+    /// Minutes that this process has greeted, whether it or another process stored the greeting.
     pub(super) greetings: IntCounter,
     sockets: IntGauge,
     waiting: IntGauge,
-    /// Has one owner more for each socket.
-    open: Counted,
+    /// Has one more reference for each socket.
+    open: CountGuard,
     full: Reporter,
 }
 
 /// Counts a socket until it is dropped.
-pub(super) type Counted = Arc<()>;
+pub(super) type CountGuard = Arc<()>;
 
 impl WebMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
@@ -46,16 +46,16 @@ impl WebMetrics {
             ),
             sockets: registry.gauge("sockets", "Open sockets"),
             waiting: registry.gauge("messages_waiting", "Messages that wait for the database"),
-            open: Counted::default(),
+            open: CountGuard::default(),
             full: Reporter::default(),
         }
     }
 
-    /// Counts a socket, if there may be one more.
-    pub(super) fn count_socket(&self) -> Result<Counted, Problem> {
-        let counted = Arc::clone(&self.open);
+    /// Counts a socket, unless the limit is reached.
+    pub(super) fn count_socket(&self) -> Result<CountGuard, Problem> {
+        let guard = Arc::clone(&self.open);
         if Arc::strong_count(&self.open) - 1 <= MAX_SOCKETS {
-            return Ok(counted);
+            return Ok(guard);
         }
         let incident = self.full.report(|incident| {
             tracing::warn!(instance = %incident, "refusing sockets: there are as many as there may be");
@@ -66,7 +66,7 @@ impl WebMetrics {
         )
     }
 
-    /// Brings the gauges up to date.
+    /// Updates the gauges.
     pub(super) fn observe(&self, sockets: usize, waiting: usize) {
         self.sockets.set(size(sockets));
         self.waiting.set(size(waiting));

@@ -1,4 +1,4 @@
-//! The page, from memory, and the contract of what is HTTP.
+//! The page, served from memory, and the contract of the HTTP endpoints.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 
 use super::Web;
 
-/// Only what this server sends itself is run, and nobody frames it. Sockets go back to where the page came from.
+/// Allows scripts, styles and connections of this server only, and no frames around the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -32,26 +32,26 @@ const FILES: [(&str, &str, &[u8]); 3] = [
     ),
 ];
 
-/// `GET /`: leads to the page.
+/// `GET /`: redirects to the page.
 #[utoipa::path(
     get,
     path = "/",
     tag = "chat",
-    responses((status = 303, description = "The page stands at /pages/chat."))
+    responses((status = 303, description = "The page is at /pages/chat."))
 )]
 pub(super) fn lead(_web: &Web, exchange: Exchange) {
     exchange.answer(Response::empty(303).with_header("Location", "/pages/chat"));
 }
 
-/// `GET /pages/{file}`: the page, or what belongs to it.
+/// `GET /pages/{file}`: the page, its style sheet or its script.
 #[utoipa::path(
     get,
     path = "/pages/{file}",
     tag = "chat",
     params(("file" = String, Path, description = "chat, chat.css or chat.js")),
     responses(
-        (status = 200, description = "The page, its style, or its program.", body = String, content_type = "text/html"),
-        (status = 304, description = "It is the one that `If-None-Match` names."),
+        (status = 200, description = "The page, its style sheet or its script.", body = String, content_type = "text/html"),
+        (status = 304, description = "The client has this version already, as `If-None-Match` says."),
         (status = 404, description = "There is no such file.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -83,21 +83,21 @@ pub(super) fn show(_web: &Web, exchange: Exchange) {
     exchange.answer(response);
 }
 
-/// Opens a socket (RFC 6455). What is sent over it: `services/chat/README.md`.
+/// Opens a socket (RFC 6455). For its frames see `services/chat/README.md`.
 #[utoipa::path(
     get,
     path = "/chat/ws/{client_id}",
     tag = "chat",
     params(
-        ("client_id" = u64, Path, description = "What the client calls itself: `user #<client_id>` when it leaves."),
+        ("client_id" = u64, Path, description = "A number that the client chooses: the room sees `user #<client_id>` when it leaves."),
         ("group_name" = String, Query, description = "The room, of 1 to 64 characters."),
-        ("after" = Option<u64>, Query, description = "The `seq` of the last message that the client has; else it gets the last 50."),
+        ("after" = Option<u64>, Query, description = "The `seq` of the last message that the client has; without it, the client gets the last 50 messages."),
     ),
     responses(
-        (status = 101, description = "It is a socket from now on."),
+        (status = 101, description = "The connection is a WebSocket now."),
         (status = 400, description = "The request is malformed.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "Pages of this origin may not open sockets here.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 426, description = "It asks for no socket, or another version.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 426, description = "The request is no WebSocket upgrade, or asks for another version.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "There are too many sockets, or the server stops.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -108,7 +108,7 @@ fn socket() {}
 #[openapi(
     info(
         title = "Chat",
-        description = "Rooms over WebSocket. This is the part that is HTTP.",
+        description = "Rooms over WebSocket. This contract covers the HTTP part.",
         license(name = "MIT OR Apache-2.0")
     ),
     paths(lead, show, socket)

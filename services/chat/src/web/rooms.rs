@@ -1,4 +1,4 @@
-//! The rooms that somebody here is in, and who.
+//! The rooms that have sockets in this process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::socket::Socket;
 use crate::message::{RoomId, RoomName};
 
-/// The rooms that somebody here is in.
+/// The rooms that have sockets in this process.
 #[derive(Default)]
 pub(super) struct Rooms {
     rooms: Mutex<HashMap<RoomId, Room>>,
@@ -16,8 +16,8 @@ pub(super) struct Rooms {
 
 struct Room {
     name: RoomName,
-    /// The number of the last message that was shown to all who are in it.
-    shown: u64,
+    /// The number of the last message that was shown to all its sockets.
+    last_shown: u64,
     sockets: HashMap<u64, Arc<Socket>>,
 }
 
@@ -25,20 +25,20 @@ struct Room {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Joined {
     Yes,
-    /// Others were shown more already: it needs more history first.
+    /// The room's other sockets have been shown newer messages: it needs more history first.
     Behind,
 }
 
 impl Rooms {
-    /// Puts a socket, which has got all messages up to `seen`, into its room.
+    /// Puts a socket, which was sent all messages up to `seen`, into its room.
     pub(super) fn join(&self, socket: &Arc<Socket>, seen: u64) -> Joined {
         let mut rooms = self.rooms.lock();
         let room = rooms.entry(socket.room).or_insert_with(|| Room {
-            name: socket.wanted.room.clone(),
-            shown: seen,
+            name: socket.request.room.clone(),
+            last_shown: seen,
             sockets: HashMap::new(),
         });
-        if room.shown > seen {
+        if room.last_shown > seen {
             return Joined::Behind;
         }
         room.sockets.insert(socket.id, Arc::clone(socket));
@@ -56,20 +56,20 @@ impl Rooms {
         }
     }
 
-    /// The rooms, with their names, and the numbers of the last messages that were shown.
-    pub(super) fn shown(&self) -> HashMap<RoomId, (RoomName, u64)> {
+    /// The rooms, with their names and the numbers of the last messages that were shown.
+    pub(super) fn last_shown(&self) -> HashMap<RoomId, (RoomName, u64)> {
         let rooms = self.rooms.lock();
-        let shown = |(&id, room): (_, &Room)| (id, (room.name.clone(), room.shown));
+        let shown = |(&id, room): (_, &Room)| (id, (room.name.clone(), room.last_shown));
         rooms.iter().map(shown).collect()
     }
 
-    /// All who are in a room, and from now on count as having been shown what follows `from`, up to `to`. None if the room was
-    /// left meanwhile, or left and entered anew with another beginning.
-    pub(super) fn begin_to_show(&self, room: RoomId, from: u64, to: u64) -> Vec<Arc<Socket>> {
+    /// Advances the room's last shown message from `from` to `to`, and returns its sockets, to which the caller sends these
+    /// messages. Returns none if its last one is not `from` any more, because all sockets left it, and perhaps others came.
+    pub(super) fn advance(&self, room: RoomId, from: u64, to: u64) -> Vec<Arc<Socket>> {
         let mut rooms = self.rooms.lock();
         match rooms.get_mut(&room) {
-            Some(room) if room.shown == from => {
-                room.shown = to;
+            Some(room) if room.last_shown == from => {
+                room.last_shown = to;
                 room.sockets.values().map(Arc::clone).collect()
             }
             _ => Vec::new(),

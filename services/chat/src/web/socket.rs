@@ -1,4 +1,4 @@
-//! One socket: what it reads, what it writes, and when it is closed.
+//! One socket: reading, writing, and closing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,48 +13,49 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, Utf8Bytes, WebSocket};
 use uuid::Uuid;
 
-use super::allowance::{Allowance, Allowed};
-use super::handshake::Wanted;
-use super::metrics::Counted;
-use crate::message::{Frame, Refused, RoomId, id_of};
+use super::handshake::SocketRequest;
+use super::metrics::CountGuard;
+use super::rate_limit::{Decision, RateLimiter};
+use crate::message::{Frame, Refused, RoomId, parse_id};
 
-/// Bytes of a frame, and of a message of several, at most. A message of the most characters fits, however it is escaped: text
-/// and name take 12 bytes a character, `\uXXXX` twice, which are 48,768, and there is room for other members.
+/// Most bytes of a frame, and of a message of several frames. A message with the most characters fits, however it is escaped:
+/// text and name take up to 12 bytes per character (`\uXXXX` twice), which is 48,768 bytes, and leaves room for other members.
 const MAX_FRAME: usize = 60 << 10;
-/// What a socket reads at once, and keeps in memory for that.
+/// The read buffer of a socket, which it keeps in memory.
 const READ_BUFFER: usize = 4 << 10;
-/// What is read of a socket before it is another's turn.
-const TURN: usize = 32 << 10;
-/// What waits for a client who does not read, beside what the system holds. Who has more to come is closed, and may resume.
+/// Most bytes that are read from a socket before the others are read.
+const READ_QUOTA: usize = 32 << 10;
+/// Most bytes that are buffered for a client that does not read, in addition to the kernel's buffer. A client that exceeds it
+/// is disconnected, and may resume.
 const MAX_UNSENT: usize = 256 << 10;
-/// Bytes of a close frame at most (RFC 6455, section 5.5).
-const MAX_REASON: usize = 127;
-/// How often a client is asked whether it is there.
+/// Most bytes of a close frame (RFC 6455, section 5.5).
+const MAX_CLOSE_FRAME: usize = 127;
+/// How often a client is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// How long a client may say nothing, not even that it is there.
-const SILENCE: Duration = Duration::from_secs(45);
-/// How long a client may take to close its side after ours, which had it to read to the end.
-const CLOSING: Duration = Duration::from_secs(2);
+/// A client that sends nothing for this long, not even a pong, is disconnected.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(45);
+/// How long a client may take to close its side after the server has closed its own: it has to read to the end first.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection whose turn ends after so many bytes.
-struct Turns {
+/// A connection that reads no more than a quota, and then would block.
+struct QuotaStream {
     connection: Upgraded,
-    left: usize,
+    remaining: usize,
 }
 
-impl Read for Turns {
+impl Read for QuotaStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let most = self.left.min(into.len());
+        let most = self.remaining.min(into.len());
         let length = self.connection.read(&mut into[..most])?;
-        self.left -= length;
+        self.remaining -= length;
         Ok(length)
     }
 }
 
-impl Write for Turns {
+impl Write for QuotaStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.connection.write(bytes)
     }
@@ -64,188 +65,193 @@ impl Write for Turns {
     }
 }
 
-/// Stands for the room of a socket that finds none, and is closed.
+/// The room of a socket whose room was not found, and which is to be closed.
 pub(super) const NO_ROOM: RoomId = RoomId(0);
-/// Why a socket is closed, as its client is told.
+/// Why a socket is closed, as the close frame says.
 pub(super) type Reason = (CloseCode, &'static str);
 
 /// The client does not read its history in time.
-pub(super) const LATE: Reason = (
+pub(super) const HISTORY_LATE: Reason = (
     CloseCode::Again,
     "History takes too long. Resume with `after`.",
 );
 
-/// A connection that is about to enter a room.
-pub(super) enum Joining {
-    /// It has left HTTP.
-    First(Upgraded, Wanted, Counted),
-    /// Its client has read the last part of its history. All of it may take until this moment.
+/// A job for the join threads.
+pub(super) enum JoinJob {
+    /// A connection was upgraded, and becomes a socket.
+    First(Upgraded, SocketRequest, CountGuard),
+    /// The last part of a socket's history is written, and the next is to be sent. The deadline is that of the whole history.
     Next(Arc<Socket>, Instant),
 }
 
-/// A socket of a room.
+/// A socket in its room, or on its way there.
 pub(super) struct Socket {
-    /// Its name in this process.
+    /// Unique in this process.
     pub(super) id: u64,
-    pub(super) wanted: Wanted,
+    pub(super) request: SocketRequest,
     pub(super) room: RoomId,
     state: Mutex<State>,
-    /// Until when it may enter its room, while that waits until the client has read what was sent.
-    pub(super) entering: Mutex<Option<Instant>>,
-    /// Counts it, until it is dropped.
-    _counted: Counted,
+    /// The deadline of its history, while the next part waits until the last one is written.
+    pub(super) history_deadline: Mutex<Option<Instant>>,
+    /// Counts the socket until it is dropped.
+    _guard: CountGuard,
 }
 
 struct State {
-    socket: WebSocket<Turns>,
+    socket: WebSocket<QuotaStream>,
     phase: Phase,
-    /// The number of the last message that it was sent, or had before.
-    seen: u64,
-    /// Whether something waits to be written until the client reads.
+    /// The number of the last message that the client was sent, or had before.
+    last_sent: u64,
+    /// Whether output is pending until the client reads.
     unsent: bool,
-    heard: Instant,
-    pinged: Instant,
-    allowance: Allowance,
+    last_received: Instant,
+    last_ping: Instant,
+    limiter: RateLimiter,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The close frame is written, or waits to be; what still comes is thrown away until this moment.
+    /// The close frame is written or pending; input is discarded. The connection is cut at this time.
     Closing(Instant),
     Gone,
 }
 
-/// What became of a socket in a turn.
+/// The status of a socket after a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// All is written.
-    Written,
-    /// Something waits until the client reads.
-    Unsent,
-    /// It is over.
+pub(super) enum Status {
+    /// All output is written.
+    Flushed,
+    /// Output is pending until the client reads.
+    Pending,
+    /// The connection is over.
     Gone,
 }
 
 impl Socket {
-    /// A socket on a connection that has left HTTP, which does not block from now on. A client that is away for a moment is
-    /// not given up sooner than one that says nothing.
+    /// Creates a socket on an upgraded connection, and makes this non-blocking. The kernel keeps trying to send for as long as
+    /// a client may be silent, so that a short network outage does not end the connection.
     pub(super) fn new(
         id: u64,
-        wanted: Wanted,
+        request: SocketRequest,
         room: RoomId,
         seen: u64,
         connection: Upgraded,
-        counted: Counted,
+        guard: CountGuard,
     ) -> io::Result<Self> {
         connection.stream().set_nonblocking(true)?;
-        socket2::SockRef::from(connection.stream()).set_tcp_user_timeout(Some(SILENCE))?;
+        socket2::SockRef::from(connection.stream()).set_tcp_user_timeout(Some(SILENCE_TIMEOUT))?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(READ_BUFFER)
             .max_write_buffer_size(MAX_UNSENT)
             .max_message_size(Some(MAX_FRAME))
             .max_frame_size(Some(MAX_FRAME));
-        let turns = Turns {
+        let stream = QuotaStream {
             connection,
-            left: TURN,
+            remaining: READ_QUOTA,
         };
         let now = Instant::now();
         let state = State {
-            socket: WebSocket::from_raw_socket(turns, Role::Server, Some(config)),
+            socket: WebSocket::from_raw_socket(stream, Role::Server, Some(config)),
             phase: Phase::Open,
-            seen,
+            last_sent: seen,
             unsent: false,
-            heard: now,
-            pinged: now,
-            allowance: Allowance::new(now),
+            last_received: now,
+            last_ping: now,
+            limiter: RateLimiter::new(now),
         };
         Ok(Self {
             id,
-            wanted,
+            request,
             room,
             state: Mutex::new(state),
-            entering: Mutex::default(),
-            _counted: counted,
+            history_deadline: Mutex::default(),
+            _guard: guard,
         })
     }
 
-    /// The number of the last message that it was sent, unless it is closed or being closed.
-    pub(super) fn seen_if_open(&self) -> Option<u64> {
+    /// The number of the last message that the client was sent, unless the socket is closed or closing.
+    pub(super) fn last_sent_if_open(&self) -> Option<u64> {
         let state = self.state.lock();
-        (state.phase == Phase::Open).then_some(state.seen)
+        (state.phase == Phase::Open).then_some(state.last_sent)
     }
 
-    /// Sends those of these frames of its room that it has not got, if it is open. They are in order and without a hole.
-    pub(super) fn show(&self, frames: &[Frame]) -> (Standing, usize) {
+    /// Sends those of the frames that it was not sent before, if it is open, and returns how many. They must be frames of its
+    /// room, in order and without a gap.
+    pub(super) fn send(&self, frames: &[Frame]) -> (Status, usize) {
         let mut state = self.state.lock();
         let mut sent = 0;
         if state.phase == Phase::Open {
             for (seq, frame) in frames {
-                if *seq <= state.seen {
+                if *seq <= state.last_sent {
                     continue;
                 }
                 if let Err(error) = state.socket.write(Message::Text(frame.clone())) {
                     state.fail(error);
                 }
-                // Else the frame is written, or waits until the client reads.
+                // If it is still open, the frame is written or buffered.
                 if state.phase != Phase::Open {
                     break;
                 }
-                state.seen = *seq;
+                state.last_sent = *seq;
                 sent += 1;
             }
             state.flush();
         }
-        (state.standing(), sent)
+        (state.status(), sent)
     }
 
-    /// Tells the client that what it sent was not taken.
-    pub(super) fn refuse(&self, refused: &Refused, id: Option<Uuid>) -> Standing {
+    /// Tells the client that a message is refused.
+    pub(super) fn refuse(&self, refused: &Refused, id: Option<Uuid>) -> Status {
         let mut state = self.state.lock();
         state.refuse(refused, id);
         state.flush();
-        state.standing()
+        state.status()
     }
 
-    /// Says why, and closes.
-    pub(super) fn close(&self, reason: Reason) -> Standing {
+    /// Sends a close frame with the reason.
+    pub(super) fn close(&self, reason: Reason) -> Status {
         let mut state = self.state.lock();
         state.close(reason);
-        state.standing()
+        state.status()
     }
 
-    /// Takes what has come, and hands each text to `take`, which may refuse it. Writes what waits.
-    pub(super) fn read(&self, take: impl Fn(&str) -> Result<(), Refused>) -> Standing {
+    /// Reads frames up to the quota, and passes each text to `accept`, which may refuse it. Writes pending output.
+    pub(super) fn read(&self, accept: impl Fn(&str) -> Result<(), Refused>) -> Status {
         let mut state = self.state.lock();
-        state.socket.get_mut().left = TURN;
+        state.socket.get_mut().remaining = READ_QUOTA;
         while state.phase == Phase::Open {
             match state.socket.read() {
-                Ok(message) => state.receive(&message, &take),
+                Ok(message) => state.receive(&message, &accept),
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => state.fail(error),
             }
         }
         state.drain();
         state.flush();
-        state.standing()
+        state.status()
     }
 
-    /// Whether its turn to be read has ended before all was read.
+    /// Whether [`Socket::read`] ended at the quota, so that there may be more to read.
     pub(super) fn has_more(&self) -> bool {
-        self.state.lock().socket.get_ref().left == 0
+        self.state.lock().socket.get_ref().remaining == 0
     }
 
-    /// Sees to what time brings: asks whether the client is there, and gives it up if not, or if it reads its history for too
-    /// long.
-    pub(super) fn tick(&self, now: Instant) -> Standing {
-        let late = self.entering.lock().take_if(|deadline| now > *deadline);
+    /// Checks the timeouts: pings the client, and disconnects it if it is silent or reads its history too slowly.
+    pub(super) fn tick(&self, now: Instant) -> Status {
+        let late = self
+            .history_deadline
+            .lock()
+            .take_if(|deadline| now > *deadline);
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Open if late.is_some() => state.close(LATE),
-            Phase::Open if now.duration_since(state.heard) > SILENCE => state.phase = Phase::Gone,
-            Phase::Open if now.duration_since(state.pinged) > PING_INTERVAL => {
-                state.pinged = now;
+            Phase::Open if late.is_some() => state.close(HISTORY_LATE),
+            Phase::Open if now.duration_since(state.last_received) > SILENCE_TIMEOUT => {
+                state.phase = Phase::Gone;
+            }
+            Phase::Open if now.duration_since(state.last_ping) > PING_INTERVAL => {
+                state.last_ping = now;
                 if let Err(error) = state.socket.write(Message::Ping(Bytes::new())) {
                     state.fail(error);
                 }
@@ -254,10 +260,10 @@ impl Socket {
             Phase::Closing(until) if now > until => state.phase = Phase::Gone,
             Phase::Open | Phase::Closing(_) | Phase::Gone => {}
         }
-        state.standing()
+        state.status()
     }
 
-    /// Borrows its descriptor.
+    /// Runs a function on its descriptor.
     pub(super) fn with_descriptor<T>(&self, run: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
         run(self.state.lock().stream().as_fd())
     }
@@ -268,32 +274,32 @@ impl State {
         self.socket.get_ref().connection.stream()
     }
 
-    fn standing(&self) -> Standing {
+    fn status(&self) -> Status {
         match self.phase {
-            Phase::Gone => Standing::Gone,
-            Phase::Open | Phase::Closing(_) if self.unsent => Standing::Unsent,
-            Phase::Open | Phase::Closing(_) => Standing::Written,
+            Phase::Gone => Status::Gone,
+            Phase::Open | Phase::Closing(_) if self.unsent => Status::Pending,
+            Phase::Open | Phase::Closing(_) => Status::Flushed,
         }
     }
 
-    fn receive(&mut self, message: &Message, take: &impl Fn(&str) -> Result<(), Refused>) {
-        self.heard = Instant::now();
+    fn receive(&mut self, message: &Message, accept: &impl Fn(&str) -> Result<(), Refused>) {
+        self.last_received = Instant::now();
         match message {
-            // Answered already. The connection ends when the answer is written.
-            Message::Close(_) => self.phase = Phase::Closing(self.heard + CLOSING),
+            // The library has queued the answer. The connection ends when that is written.
+            Message::Close(_) => self.phase = Phase::Closing(self.last_received + CLOSE_TIMEOUT),
             Message::Pong(_) => {}
             _other => {
-                let taken = match (self.allowance.take(self.heard), message) {
-                    (Allowed::NoMore, _) => {
+                let accepted = match (self.limiter.check(self.last_received), message) {
+                    (Decision::Close, _) => {
                         return self.close((CloseCode::Policy, "Too many messages."));
                     }
-                    (Allowed::No, _) => Err(Refused::TooMany),
-                    (Allowed::Yes, Message::Text(text)) => take(text),
-                    (Allowed::Yes, Message::Ping(_)) => Ok(()),
-                    (Allowed::Yes, _binary) => Err(Refused::NoText),
+                    (Decision::Refuse, _) => Err(Refused::TooMany),
+                    (Decision::Accept, Message::Text(text)) => accept(text),
+                    (Decision::Accept, Message::Ping(_)) => Ok(()),
+                    (Decision::Accept, _binary) => Err(Refused::NoText),
                 };
-                if let Err(refused) = taken {
-                    let id = message.to_text().ok().and_then(id_of);
+                if let Err(refused) = accepted {
+                    let id = message.to_text().ok().and_then(parse_id);
                     self.refuse(&refused, id);
                 }
             }
@@ -308,14 +314,14 @@ impl State {
         }
     }
 
-    /// What an error means for the client: it is gone, or is told why it is closed.
+    /// Acts on an error of a read or write: output is pending, the client is gone, or a close frame says why it is disconnected.
     fn fail(&mut self, error: Error) {
         match error {
             Error::Io(error) if error.kind() == ErrorKind::WouldBlock => self.unsent = true,
             Error::WriteBufferFull(_) => {
-                let room =
-                    |config: &mut WebSocketConfig| config.max_write_buffer_size += MAX_REASON;
-                self.socket.set_config(room);
+                let make_room =
+                    |config: &mut WebSocketConfig| config.max_write_buffer_size += MAX_CLOSE_FRAME;
+                self.socket.set_config(make_room);
                 self.close((
                     CloseCode::Again,
                     "You read too slowly. Resume with `after`.",
@@ -337,12 +343,12 @@ impl State {
         if self.phase != Phase::Open {
             return;
         }
-        self.phase = Phase::Closing(Instant::now() + CLOSING);
+        self.phase = Phase::Closing(Instant::now() + CLOSE_TIMEOUT);
         let frame = CloseFrame {
             code,
             reason: Utf8Bytes::from_static(reason),
         };
-        // Whether it is written is seen when all is flushed.
+        // The flush shows whether it is written.
         let _queued = self.socket.close(Some(frame));
         self.flush();
     }
@@ -354,18 +360,18 @@ impl State {
         self.unsent = false;
         match self.socket.flush() {
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => self.unsent = true,
-            // The client has closed, and our answer is written.
+            // Either the closing handshake is complete, or the client is gone.
             Err(_over) => self.phase = Phase::Gone,
             Ok(()) if matches!(self.phase, Phase::Closing(_)) => {
-                // The client reads to the end before it is told of anything else: what it still sends would, unread, have
-                // the system cut the connection, and with it what is on the way.
+                // Only the write side: to close the connection with unread input would reset it, and the client could lose
+                // frames that are in transit. So input is drained until the client closes.
                 let _gone = self.stream().shutdown(std::net::Shutdown::Write);
             }
             Ok(()) => {}
         }
     }
 
-    /// Throws away what still comes on a connection that is being closed.
+    /// Discards the input of a connection that is closing.
     fn drain(&mut self) {
         let mut bytes = [0; READ_BUFFER];
         while matches!(self.phase, Phase::Closing(_)) {

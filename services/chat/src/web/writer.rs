@@ -1,4 +1,4 @@
-//! The thread that stores what is said: what waits is one transaction.
+//! The thread that stores messages: all that are queued, up to a limit, in one transaction.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -13,48 +13,48 @@ use super::Shared;
 use crate::message::{NewMessage, Refused};
 use crate::store::{self, Appended};
 
-/// Messages of clients that wait for the database; more are refused.
-const MAX_WAITING: usize = 4096;
-/// Messages in one transaction.
+/// Most queued messages: above this, messages of clients are refused.
+const MAX_QUEUED: usize = 4096;
+/// Most messages in one transaction.
 const MAX_IN_BATCH: usize = 128;
-/// How long one attempt to store may take.
-const ATTEMPT: Duration = Duration::from_secs(8);
+/// How long one attempt to store messages may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 /// The pauses between attempts.
-const RETRY: Backoff = Backoff {
+const RETRY_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(50),
     longest: Duration::from_secs(1),
 };
 
-/// A message with the socket that it came from. What the chat itself says has none.
-type Said = (NewMessage, Option<u64>);
+/// A message with the id of the socket that sent it. Notices have none.
+type QueuedMessage = (NewMessage, Option<u64>);
 
-/// What waits to be stored.
+/// The queue of messages to store.
 pub(super) struct Writer {
-    /// Nothing when no more is taken.
-    queue: Mutex<Option<Sender<Said>>>,
-    waiting: Receiver<Said>,
-    /// Until when to store what was taken, once the server stops.
-    end: OnceLock<Instant>,
+    /// `None` once no more messages are accepted.
+    queue: Mutex<Option<Sender<QueuedMessage>>>,
+    queued: Receiver<QueuedMessage>,
+    /// Set when the server stops: until then the thread tries to store the queued messages.
+    deadline: OnceLock<Instant>,
 }
 
 impl Writer {
     pub(super) fn new() -> Self {
-        let (queue, waiting) = unbounded();
+        let (queue, queued) = unbounded();
         Self {
             queue: Mutex::new(Some(queue)),
-            waiting,
-            end: OnceLock::new(),
+            queued,
+            deadline: OnceLock::new(),
         }
     }
 
-    /// How many messages wait.
+    /// How many messages are queued.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.queued.len()
     }
 
-    /// Takes a message. What the chat itself says is taken until the server stops: each socket has one such thing at most.
+    /// Queues a message. A notice is accepted even if the queue is full, because each socket causes only one.
     pub(super) fn submit(&self, message: NewMessage, socket: Option<u64>) -> Result<(), Refused> {
-        if socket.is_some() && self.waiting.len() >= MAX_WAITING {
+        if socket.is_some() && self.queued.len() >= MAX_QUEUED {
             return Err(Refused::Busy);
         }
         let queue = self.queue.lock();
@@ -62,48 +62,49 @@ impl Writer {
         sent.and_then(Result::ok).ok_or(Refused::Stopping)
     }
 
-    /// Takes no more, and has the thread end when all is stored, or cannot be until then.
+    /// Accepts no more messages. The thread ends when all are stored, or when an attempt fails after the deadline.
     pub(super) fn stop(&self, deadline: Instant) {
-        let _stopped_before = self.end.set(deadline);
+        let _stopped_before = self.deadline.set(deadline);
         *self.queue.lock() = None;
     }
 }
 
-/// Tells a client that its message is refused.
+/// Tells the client of a socket that its message with this id is refused.
 type Refuse = fn(&Arc<Shared>, u64, &Refused, Uuid);
 
-/// Stores what waits, and tells of it through `stored`.
+/// Stores the queued messages, and signals each commit through `stored`.
 pub(super) fn run(shared: &Arc<Shared>, stored: &Sender<()>, refuse: Refuse) {
-    let waiting = &shared.writer.waiting;
-    while let Ok(first) = waiting.recv() {
-        let others = waiting.try_iter().take(MAX_IN_BATCH - 1);
+    let queued = &shared.writer.queued;
+    while let Ok(first) = queued.recv() {
+        let others = queued.try_iter().take(MAX_IN_BATCH - 1);
         let (messages, sockets): (Vec<_>, Vec<_>) = std::iter::once(first).chain(others).unzip();
         let messages = Arc::new(messages);
         let Some(appended) = store(shared, &messages) else {
             tracing::error!("messages that were taken could not be stored in time");
             return;
         };
-        let _told_before = stored.try_send(());
+        let _already_signalled = stored.try_send(());
         for ((appended, socket), message) in appended.into_iter().zip(sockets).zip(&*messages) {
             match (appended, socket) {
                 (Appended::Stored(_), _) => shared.metrics.stored.inc(),
                 (Appended::IdTaken, Some(socket)) => {
                     refuse(shared, socket, &Refused::IdTaken, message.id);
                 }
-                (Appended::Known | Appended::IdTaken, _) => {}
+                (Appended::AlreadyStored | Appended::IdTaken, _) => {}
             }
         }
     }
 }
 
-/// Tries until it is done: whatever an attempt that failed has stored, the next one finds by its ids.
+/// Retries until the messages are stored. If a failed attempt has stored them after all, the next one finds them by their ids.
 fn store(shared: &Shared, messages: &Arc<Vec<NewMessage>>) -> Option<Vec<Appended>> {
-    let end = &shared.writer.end;
+    let is_over = |deadline: &Instant| Instant::now() >= *deadline;
+    let is_late = || shared.writer.deadline.get().is_some_and(is_over);
     for attempt in 0.. {
         let (messages, begun) = (Arc::clone(messages), Instant::now());
         let stored = shared
             .pool
-            .run(Access::Write, begun + ATTEMPT, move |connection| {
+            .run(Access::Write, begun + ATTEMPT_TIMEOUT, move |connection| {
                 store::store(connection, &messages)
             });
         match stored {
@@ -114,8 +115,8 @@ fn store(shared: &Shared, messages: &Arc<Vec<NewMessage>>) -> Option<Vec<Appende
                     .observe(begun.elapsed().as_secs_f64());
                 return Some(appended);
             }
-            Err(_logged) if end.get().is_some_and(|end| Instant::now() >= *end) => return None,
-            Err(_logged) => std::thread::sleep(RETRY.pause(attempt)),
+            Err(_logged) if is_late() => return None,
+            Err(_logged) => std::thread::sleep(RETRY_BACKOFF.pause(attempt)),
         }
     }
     None

@@ -1,4 +1,4 @@
-//! What the inner service answers.
+//! The answers of the inner service.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -30,19 +30,19 @@ fn verify(frame: &str) -> (Option<i32>, String) {
     )
 }
 
-fn assert_proved(frame: &Value, username: &str, before: &str) {
+fn assert_proved(frame: &Value, username: &str, label: &str) {
     assert_eq!(frame["username"], username);
     assert_eq!(frame["kind"], "proof");
     let proof: Proof = serde_json::from_value(frame["proof"].clone()).expect("it shows a proof");
     assert_eq!(proof.verify(), Ok(()));
-    let said = frame["message"].as_str().expect("it is text");
+    let text = frame["message"].as_str().expect("it is text");
     let start = format!(
-        "{before} hash:{} elapsed time:",
+        "{label} hash:{} elapsed time:",
         const_hex::encode(proof.hash)
     );
-    assert!(said.starts_with(&start), "{said}");
-    let (status, told) = verify(&frame.to_string());
-    assert_eq!(status, Some(0), "{told}");
+    assert!(text.starts_with(&start), "{text}");
+    let (status, report) = verify(&frame.to_string());
+    assert_eq!(status, Some(0), "{report}");
     let forged = frame.to_string().replace("\"nonce\":", "\"nonce\":1");
     assert_eq!(verify(&forged).0, Some(1));
 }
@@ -52,7 +52,7 @@ fn a_proof_is_shown_after_the_own_line_and_anyone_can_check_it() {
     let database = Database::new();
     let (web, _messager, _worker) = (web(&database), messager(&database), worker(&database));
     let mut client = Client::join(&web, "r");
-    for (end, username, before) in [
+    for (end, username, label) in [
         ("!pow", "internal_messager", "POW work"),
         ("!rpc", "internal_worker", "POW RPC work"),
     ] {
@@ -60,7 +60,7 @@ fn a_proof_is_shown_after_the_own_line_and_anyone_can_check_it() {
         let own = client.next();
         assert_eq!(own["message"], format!("work{end}"));
         let proof = client.next();
-        assert_proved(&proof, username, before);
+        assert_proved(&proof, username, label);
         assert_eq!(proof["id"], own["id"]);
     }
 }
@@ -149,7 +149,7 @@ fn the_greeting_of_a_minute_is_said_once_by_however_many_processes() {
          FROM messages
          WHERE username = 'CronTab' AND text = 'Hello world!'",
     );
-    // Two, if the last of them was not up when the first minute came.
+    // Two, if the last process was not ready in the first minute.
     assert!(
         greetings == [(1, 1)] || greetings == [(2, 2)],
         "{greetings:?}"

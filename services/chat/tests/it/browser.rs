@@ -12,8 +12,8 @@ use testbed::{Caller, Database, PATIENCE, Process, lasting_address, skip};
 
 use crate::harness::{messager, web, web_again, web_at, worker};
 
-/// Those that a container needs, those that keep a browser from asking for anything but the page, and a name under which it does
-/// not know that the page is of this machine.
+/// Arguments that a container needs, arguments that prevent all requests other than for the page, and a host name that the
+/// browser does not treat as local.
 const ARGUMENTS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
@@ -26,7 +26,7 @@ const ARGUMENTS: [&str; 9] = [
     "--host-resolver-rules=MAP chat.test 127.0.0.1",
 ];
 
-/// A driver of browsers (<https://www.w3.org/TR/webdriver2/>).
+/// A `WebDriver` server (<https://www.w3.org/TR/webdriver2/>).
 struct Driver {
     address: SocketAddr,
     folder: TempDir,
@@ -50,7 +50,7 @@ impl Driver {
             port.trim_end_matches('.').parse::<u16>().ok()
         });
         let port = port.expect("the driver says where it listens");
-        // It may say more.
+        // Reads further output, so that the driver never blocks.
         std::thread::spawn(move || lines.count());
         Some(Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
@@ -69,19 +69,19 @@ impl Driver {
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
-        let opened = ask(self.address, "POST", "/session", &wanted);
+        let opened = request(self.address, "POST", "/session", &wanted);
         let id = opened["sessionId"].as_str().expect("a session has an id");
         let browser = Browser {
             driver: self.address,
             path: format!("/session/{id}"),
         };
-        browser.ask("POST", "/url", &json!({ "url": page }));
+        browser.request("POST", "/url", &json!({ "url": page }));
         browser
     }
 }
 
-/// What the driver gives.
-fn ask(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
+/// Sends a command to the driver, and returns the result.
+fn request(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
     let body = if body.is_null() {
         String::new()
     } else {
@@ -91,7 +91,7 @@ fn ask(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
     let stream = TcpStream::connect(driver).expect("the driver listens");
     let patience = stream.try_clone().expect("a descriptor is free");
     let mut caller = Caller::on(stream).expect("it is open");
-    // To start a browser may take long.
+    // Starting a browser may take long.
     patience
         .set_read_timeout(Some(4 * PATIENCE))
         .expect("it is open");
@@ -111,32 +111,32 @@ struct Browser {
 }
 
 impl Browser {
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        ask(self.driver, method, &format!("{}{path}", self.path), body)
+    fn request(&self, method: &str, path: &str, body: &Value) -> Value {
+        request(self.driver, method, &format!("{}{path}", self.path), body)
     }
 
-    /// Types a text, and the key that sends it.
-    fn say(&self, text: &str) {
+    /// Types a text and presses Enter, which sends it.
+    fn type_message(&self, text: &str) {
         let field = json!({ "using": "css selector", "value": "#text" });
-        let found = self.ask("POST", "/element", &field);
+        let found = self.request("POST", "/element", &field);
         let id = found.as_object().and_then(|found| found.values().next());
         let id = id.and_then(Value::as_str).expect("an element has an id");
         let keys = json!({ "text": format!("{text}\u{e007}") });
-        self.ask("POST", &format!("/element/{id}/value"), &keys);
+        self.request("POST", &format!("/element/{id}/value"), &keys);
     }
 
-    /// What an expression is on the page.
-    fn look(&self, expression: &str) -> Value {
+    /// Evaluates an expression on the page.
+    fn evaluate(&self, expression: &str) -> Value {
         let script = json!({ "script": format!("return {expression}"), "args": [] });
-        self.ask("POST", "/execute/sync", &script)
+        self.request("POST", "/execute/sync", &script)
     }
 
     /// Waits until an expression is true on the page.
     fn wait_for(&self, expression: &str) {
         let begun = Instant::now();
-        while self.look(expression) != Value::Bool(true) {
+        while self.evaluate(expression) != Value::Bool(true) {
             if begun.elapsed() > PATIENCE {
-                let page = self.look("document.body.innerText");
+                let page = self.evaluate("document.body.innerText");
                 panic!("still waiting for {expression}: {page}");
             }
         }
@@ -150,12 +150,14 @@ impl Browser {
     }
 
     fn seqs(&self) -> Value {
-        self.look("[...document.querySelectorAll('#log li')].map(line => Number(line.dataset.seq))")
+        self.evaluate(
+            "[...document.querySelectorAll('#log li')].map(line => Number(line.dataset.seq))",
+        )
     }
 
-    /// What the console has of errors, but for sockets while no server was up.
+    /// The errors in the console, except for failed WebSocket connections, which are expected while no server runs.
     fn errors(&self) -> Vec<String> {
-        let entries = self.ask("POST", "/se/log", &json!({ "type": "browser" }));
+        let entries = self.request("POST", "/se/log", &json!({ "type": "browser" }));
         let entries = entries.as_array().expect("a log is an array").iter();
         let severe = entries.filter(|entry| entry["level"] == "SEVERE");
         let messages = severe.map(|entry| entry["message"].to_string());
@@ -164,10 +166,10 @@ impl Browser {
             .collect()
     }
 
-    fn picture(&self, folder: &Path, name: &str, width: u32, height: u32) {
+    fn screenshot(&self, folder: &Path, name: &str, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height });
-        self.ask("POST", "/window/rect", &size);
-        let picture = self.ask("GET", "/screenshot", &Value::Null);
+        self.request("POST", "/window/rect", &size);
+        let picture = self.request("GET", "/screenshot", &Value::Null);
         let picture = picture.as_str().expect("it is in base64");
         let picture = data_encoding::BASE64
             .decode(picture.as_bytes())
@@ -178,15 +180,15 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // In a test that fails the driver may be gone as well.
+        // If the test fails, the driver may be gone as well.
         if !std::thread::panicking() {
-            self.ask("DELETE", "", &Value::Null);
+            self.request("DELETE", "", &Value::Null);
         }
     }
 }
 
-/// Where pictures of the page are left: in the folder of the build.
-fn pictures() -> PathBuf {
+/// The folder for screenshots, in the build's folder.
+fn screenshot_folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chat-page");
     std::fs::create_dir_all(&folder).expect("the build's folder is ours");
     folder
@@ -208,24 +210,24 @@ fn two_browsers_on_two_processes_chat_and_survive_a_restart() {
         browser.wait_for("document.getElementById('state').innerText === 'In browsers'");
     }
 
-    ann.say("Hello, Bob");
+    ann.type_message("Hello, Bob");
     for browser in [&ann, &bob] {
         browser.wait_for_text("Hello, Bob");
         browser.wait_for_text("boB ,olleH");
     }
-    bob.say(
+    bob.type_message(
         "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">",
     );
     for browser in [&ann, &bob] {
         browser.wait_for_text("<script>document.title='taken'</script>");
-        assert_eq!(browser.look("document.title"), "Chat");
+        assert_eq!(browser.evaluate("document.title"), "Chat");
         assert_eq!(
-            browser.look("document.querySelectorAll('#log script, #log img').length"),
+            browser.evaluate("document.querySelectorAll('#log script, #log img').length"),
             0
         );
     }
-    ann.say("work!pow");
-    bob.say("called!rpc");
+    ann.type_message("work!pow");
+    bob.type_message("called!rpc");
     for browser in [&ann, &bob] {
         browser.wait_for("document.querySelectorAll('.check').length === 2");
         browser.wait_for("[...document.querySelectorAll('.check')].every(it => /^✓ verified/.test(it.innerText))");
@@ -234,8 +236,8 @@ fn two_browsers_on_two_processes_chat_and_survive_a_restart() {
 
     here.kill();
     ann.wait_for("document.getElementById('state').className === 'offline'");
-    ann.say("written while offline");
-    bob.say("meanwhile");
+    ann.type_message("written while offline");
+    bob.type_message("meanwhile");
     bob.wait_for_text("elihwnaem");
     let _here = web_again(&database, address);
     for browser in [&ann, &bob] {
@@ -246,17 +248,17 @@ fn two_browsers_on_two_processes_chat_and_survive_a_restart() {
         assert_eq!(browser.seqs(), expected, "nothing is lost or shown twice");
         assert_eq!(browser.errors(), Vec::<String>::new());
     }
-    take_pictures(&ann);
+    take_screenshots(&ann);
 }
 
-fn take_pictures(browser: &Browser) {
-    let folder = pictures();
+fn take_screenshots(browser: &Browser) {
+    let folder = screenshot_folder();
     for scheme in ["light", "dark"] {
         let set =
             format!("(document.documentElement.style.colorScheme = '{scheme}') === '{scheme}'");
         browser.wait_for(&set);
         for (name, width, height) in [("wide", 1280, 800), ("phone", 500, 900)] {
-            browser.picture(&folder, &format!("{scheme}-{name}.png"), width, height);
+            browser.screenshot(&folder, &format!("{scheme}-{name}.png"), width, height);
         }
     }
 }
@@ -273,7 +275,7 @@ fn a_page_without_tls_from_another_machine_sends_too() {
     let ann = driver.open("ann", &format!("http://chat.test:{port}/pages/chat?room=r"));
     ann.wait_for("document.getElementById('state').innerText === 'In r'");
     ann.wait_for("isSecureContext === false");
-    ann.say("Hello");
+    ann.type_message("Hello");
     ann.wait_for_text("Hello");
     assert_eq!(ann.errors(), Vec::<String>::new());
 }
@@ -290,17 +292,17 @@ fn what_is_refused_is_given_back_to_be_mended_and_not_sent_again() {
     let ann = driver.open("ann", &format!("http://{address}/pages/chat?room=refused"));
     ann.wait_for("document.getElementById('state').innerText === 'In refused'");
     ann.wait_for("(document.getElementById('name').value = 'CronTab') === 'CronTab'");
-    ann.say("Hello");
+    ann.type_message("Hello");
     ann.wait_for("document.getElementById('fault').innerText.includes('own')");
     ann.wait_for("document.getElementById('text').value === 'Hello'");
     ann.wait_for("(document.getElementById('name').value = 'ann') === 'ann'");
-    ann.say(", Bob");
+    ann.type_message(", Bob");
     ann.wait_for_text("Hello, Bob");
     web.kill();
     ann.wait_for("document.getElementById('state').className === 'offline'");
     let _web = web_again(&database, address);
     ann.wait_for("document.getElementById('state').innerText === 'In refused'");
-    ann.say("again");
+    ann.type_message("again");
     ann.wait_for_text("again");
     ann.wait_for("document.getElementById('fault').innerText === ''");
     let too_long = "(document.getElementById('room').value = 'r'.repeat(65)) && document.getElementById('entry').requestSubmit() === undefined";
@@ -335,7 +337,7 @@ fn a_page_asks_less_and_less_often_while_the_database_is_away() {
     );
     std::thread::sleep(Duration::from_secs(5));
     let after = web.caller().metric(opened);
-    // After 0.25, 0.5, 1 and 2 s at most, and half of that at least.
+    // The pauses are at most 0.25, 0.5, 1 and 2 s, and at least half of that.
     assert!(
         (before + 3..=before + 7).contains(&after),
         "{before} {after}"

@@ -1,4 +1,4 @@
-//! The commands beside the servers, and options that are refused.
+//! The commands that are not servers, and options that are refused.
 
 use std::process::{Command, Stdio};
 
@@ -7,20 +7,20 @@ use testbed::{Database, PATIENCE, Process, eventually, program};
 
 use crate::harness::{Client, messager, web, web_again, worker};
 
-/// How `chat` with these arguments ends, and what it says.
+/// Runs `chat` with these arguments. Returns its exit status and output.
 fn chat(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command: Command = program("chat").expect("tests of the package build it");
     let output = command.args(arguments).stdin(Stdio::null()).output();
     let output = output.expect("it can be started");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    (output.status.code(), said)
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    (output.status.code(), text)
 }
 
-fn assert_ends(arguments: &[&str], status: i32, with: &str) {
-    let (found, said) = chat(arguments);
-    assert_eq!(found, Some(status), "{arguments:?}: {said}");
-    assert!(said.contains(with), "{arguments:?}: {said}");
+fn assert_exit(arguments: &[&str], status: i32, expected: &str) {
+    let (found, text) = chat(arguments);
+    assert_eq!(found, Some(status), "{arguments:?}: {text}");
+    assert!(text.contains(expected), "{arguments:?}: {text}");
 }
 
 #[test]
@@ -36,28 +36,28 @@ fn a_proof_is_verified_against_the_bits_that_are_asked_for() {
         frame.to_string()
     };
     let good = frame.to_string();
-    assert_ends(&["verify", "--json", &good], 0, "12 zero bits");
-    assert_ends(&["verify", "--json", &good, "--bits", "12"], 0, "verified");
-    assert_ends(
+    assert_exit(&["verify", "--json", &good], 0, "12 zero bits");
+    assert_exit(&["verify", "--json", &good, "--bits", "12"], 0, "verified");
+    assert_exit(
         &["verify", "--json", &good, "--bits", "13"],
         1,
         "13 are asked for",
     );
-    assert_ends(&["verify", "--json", &good, "--bits", "0"], 2, "--bits");
+    assert_exit(&["verify", "--json", &good, "--bits", "0"], 2, "--bits");
     let no_work = altered(&|frame| frame["proof"]["bits"] = json!(0));
-    assert_ends(
+    assert_exit(
         &["verify", "--json", &no_work],
         1,
         "not verified: it says that 0",
     );
     let other_line = altered(&|frame| frame["message"] = json!("POW hash:"));
-    assert_ends(
+    assert_exit(
         &["verify", "--json", &other_line],
         1,
         "not verified: the line",
     );
     let no_proof = r#"{"username":"u","message":"hi"}"#;
-    assert_ends(
+    assert_exit(
         &["verify", "--json", no_proof],
         2,
         "no frame that shows a proof",
@@ -73,19 +73,19 @@ fn a_proof_is_verified_against_the_bits_that_are_asked_for() {
         "--hash",
         "00",
     ];
-    assert_ends(&of_parts, 2, "--challenge takes 16 bytes");
+    assert_exit(&of_parts, 2, "--challenge takes 16 bytes");
 }
 
 #[test]
 fn a_load_that_cannot_be_run_says_so() {
-    assert_ends(
+    assert_exit(
         &["load", "http://127.0.0.1:1"],
         2,
         "cannot connect to http://127.0.0.1:1",
     );
-    assert_ends(&["load", "ftp://127.0.0.1"], 2, "none of http");
-    assert_ends(&["load", "127.0.0.1"], 2, "no URL");
-    assert_ends(
+    assert_exit(&["load", "ftp://127.0.0.1"], 2, "none of http");
+    assert_exit(&["load", "127.0.0.1"], 2, "no URL");
+    assert_exit(
         &["load", "http://127.0.0.1:1", "--rate", "4000000000"],
         2,
         "--rate",
@@ -107,7 +107,7 @@ fn origins_that_no_browser_sends_are_refused() {
             "--allowed-origins",
             origin,
         ];
-        assert_ends(&arguments, 2, "an origin is like");
+        assert_exit(&arguments, 2, "an origin is like");
     }
 }
 

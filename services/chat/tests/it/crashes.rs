@@ -1,5 +1,5 @@
-//! Each process, and the database, killed under load: what was shown stays, nothing is shown twice, all is answered. Judged
-//! by `chat load`, whose clients come back, resume, and send again what they have not seen.
+//! Kills each process, and the database, under load: what was shown is kept, nothing is shown twice, all is answered. `chat
+//! load` checks this: its clients reconnect, resume, and send unacknowledged messages again.
 
 use std::process::Stdio;
 
@@ -9,10 +9,10 @@ use testbed::{
 
 use crate::harness::{messager, web, web_again, worker};
 
-/// Lines of the room after which a load is well under way, or again.
-const SOME: u64 = 20;
+/// New messages that show that the load makes progress.
+const PROGRESS: u64 = 20;
 
-/// Sends until it is asked to end.
+/// Starts a load that sends until it is terminated.
 fn load(webs: &[&Replica]) -> Process {
     let mut command = program("chat").expect("tests of the package build it");
     command.args([
@@ -29,11 +29,11 @@ fn load(webs: &[&Replica]) -> Process {
     Process::start(command.stdout(Stdio::null())).expect("it can be started")
 }
 
-/// Waits until more was said.
-fn goes_on(database: &Database) {
-    let said = || database.rows::<u64>("SELECT COUNT(*) FROM messages")[0];
-    let before = said();
-    eventually("the load goes on", || said() >= before + SOME);
+/// Waits until more messages are stored.
+fn wait_for_progress(database: &Database) {
+    let count = || database.rows::<u64>("SELECT COUNT(*) FROM messages")[0];
+    let before = count();
+    eventually("the load goes on", || count() >= before + PROGRESS);
 }
 
 #[test]
@@ -47,19 +47,19 @@ fn whatever_is_killed_under_load_nothing_is_lost_or_shown_twice_and_all_is_answe
     let (mut here, there) = (web_again(&database, address), web(&database));
     let (mut answering, mut proving) = (messager(&database), worker(&database));
     let mut load = load(&[&here, &there]);
-    goes_on(&database);
+    wait_for_progress(&database);
     here.kill();
     here = web_again(&database, address);
-    goes_on(&database);
+    wait_for_progress(&database);
     answering.kill();
     answering = messager(&database);
-    goes_on(&database);
+    wait_for_progress(&database);
     proving.kill();
     proving = worker(&database);
-    goes_on(&database);
+    wait_for_progress(&database);
     server.process().and_then(Process::kill).expect("it runs");
     server.start().expect("it comes up again");
-    goes_on(&database);
+    wait_for_progress(&database);
     load.terminate().expect("it runs");
     let status = load.end(4 * PATIENCE).expect("it is our child");
     assert!(status.is_some_and(|status| status.success()), "{status:?}");

@@ -1,4 +1,4 @@
-//! What becomes a socket, and what does not.
+//! Handshakes that are accepted, and those that are refused.
 
 use testbed::{Caller, Database, Replica, eventually};
 
@@ -8,8 +8,8 @@ const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// The status of a handshake with these headers, and what is wrong with it.
-fn shake(web: &Replica, target: &str, headers: &str) -> (u16, String) {
+/// Sends a handshake with these headers. Returns the status, and the detail of the problem.
+fn handshake(web: &Replica, target: &str, headers: &str) -> (u16, String) {
     let mut caller = Caller::connect(web.address());
     let head = format!("GET {target} HTTP/1.1\r\nHost: chat.example:8000\r\n{headers}\r\n");
     caller.send_raw(head.as_bytes());
@@ -37,7 +37,7 @@ fn a_handshake_is_taken_or_refused_with_a_problem_that_says_why() {
     let web = web(&database);
     let well_formed = format!("{UPGRADE}{VERSION}{KEY}");
     let long = format!("/chat/ws/1?group_name={}", "r".repeat(65));
-    for (target, status, said) in [
+    for (target, status, text) in [
         ("/chat/ws/1716400000000?group_name=MyChat", 101, ""),
         ("/chat/ws/0?group_name=%D0%BF%D1%80%D0%B8&after=7", 101, ""),
         ("/chat/ws/-1?group_name=r", 400, "client_id"),
@@ -54,9 +54,9 @@ fn a_handshake_is_taken_or_refused_with_a_problem_that_says_why() {
         ("/chat/ws/1?group_name=r&after=-1", 400, "query"),
         ("/chat/ws/1/2?group_name=r", 404, "nothing"),
     ] {
-        let (found, detail) = shake(&web, target, &well_formed);
+        let (found, detail) = handshake(&web, target, &well_formed);
         assert_eq!(found, status, "{target}: {detail}");
-        assert!(detail.contains(said), "{target}: {detail}");
+        assert!(detail.contains(text), "{target}: {detail}");
     }
     for (headers, status) in [
         (format!("{VERSION}{KEY}"), 426),
@@ -73,7 +73,7 @@ fn a_handshake_is_taken_or_refused_with_a_problem_that_says_why() {
             400,
         ),
     ] {
-        let (found, detail) = shake(&web, "/chat/ws/1?group_name=r", &headers);
+        let (found, detail) = handshake(&web, "/chat/ws/1?group_name=r", &headers);
         assert_eq!(found, status, "{headers}: {detail}");
     }
 }
@@ -99,7 +99,7 @@ fn a_page_of_another_site_opens_no_socket_unless_it_is_allowed() {
         ("Origin: null\r\n", 403),
     ] {
         let headers = format!("{UPGRADE}{VERSION}{KEY}{origin}");
-        let (found, _) = shake(&web, "/chat/ws/1?group_name=r", &headers);
+        let (found, _) = handshake(&web, "/chat/ws/1?group_name=r", &headers);
         assert_eq!(found, status, "{origin}");
     }
 }
@@ -110,9 +110,9 @@ fn the_page_is_served_beside_the_sockets_and_known_files_are_not_sent_again() {
     let web = web(&database);
     let _socket = Client::join(&web, "r");
     let mut caller = web.caller();
-    let lead = caller.get("/");
+    let redirect = caller.get("/");
     assert_eq!(
-        (lead.status, lead.header("Location")),
+        (redirect.status, redirect.header("Location")),
         (303, Some("/pages/chat"))
     );
     for (path, media_type) in [

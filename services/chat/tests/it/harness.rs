@@ -12,7 +12,7 @@ use testbed::{Database, PATIENCE, Replica, program};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
-/// Bits of proofs in tests: found in a fraction of a millisecond.
+/// Bits of proofs in tests, which are found in a fraction of a millisecond.
 const BITS: &str = "12";
 
 fn chat(subcommand: &str, database_url: &str) -> Command {
@@ -25,23 +25,23 @@ fn chat(subcommand: &str, database_url: &str) -> Command {
     command
 }
 
-fn started(subcommand: &str, database_url: &str, options: &[&str]) -> Replica {
+fn start(subcommand: &str, database_url: &str, options: &[&str]) -> Replica {
     let mut process = Replica::run(chat(subcommand, database_url).args(options));
     process.wait_until_ready();
     process
 }
 
 pub(crate) fn web(database: &Database) -> Replica {
-    started("web", &database.url(), &[])
+    start("web", &database.url(), &[])
 }
 
 pub(crate) fn web_with(database: &Database, options: &[&str]) -> Replica {
-    started("web", &database.url(), options)
+    start("web", &database.url(), options)
 }
 
-/// The outer process on a lasting address, for the first time or again.
+/// Starts a web process on a fixed address, for the first time or again.
 pub(crate) fn web_again(database: &Database, address: SocketAddr) -> Replica {
-    started("web", &database.url(), &["--listen", &address.to_string()])
+    start("web", &database.url(), &["--listen", &address.to_string()])
 }
 
 pub(crate) fn messager(database: &Database) -> Replica {
@@ -49,14 +49,14 @@ pub(crate) fn messager(database: &Database) -> Replica {
 }
 
 pub(crate) fn messager_with(database: &Database, options: &[&str]) -> Replica {
-    started("messager", &database.url(), options)
+    start("messager", &database.url(), options)
 }
 
 pub(crate) fn worker(database: &Database) -> Replica {
-    started("worker", &database.url(), &[])
+    start("worker", &database.url(), &[])
 }
 
-/// Stores lines of a room as another process would, all in one transaction.
+/// Stores messages in a room as another process would, all in one transaction.
 pub(crate) fn store_lines(database: &Database, room: &str, seqs: RangeInclusive<u64>, text: &str) {
     let mut connection = database.connect();
     let mut run = |query: String| connection.query_drop(query).expect("the query is right");
@@ -76,7 +76,7 @@ pub(crate) fn store_lines(database: &Database, room: &str, seqs: RangeInclusive<
     run("COMMIT".to_owned());
 }
 
-/// A connection for which the system holds some thousands of bytes only: its window and its segments are small.
+/// A connection for which the kernel buffers only a few thousand bytes: its window and its segments are small.
 pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
     let socket = socket.expect("a descriptor is free");
@@ -87,13 +87,13 @@ pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// A socket of a test.
+/// A WebSocket client.
 pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
 }
 
 impl Client {
-    /// Opens one in a room, as client number 7.
+    /// Opens a socket in a room, as client number 7.
     pub(crate) fn join(web: &Replica, room: &str) -> Self {
         Self::open(web.address(), &format!("/chat/ws/7?group_name={room}"))
     }
@@ -104,16 +104,16 @@ impl Client {
 
     pub(crate) fn try_open(address: SocketAddr, target: &str) -> Result<Self, String> {
         let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-        Self::try_on(stream, target)
+        Self::try_on_stream(stream, target)
     }
 
-    /// Opens one for which the system holds some thousands of bytes only.
+    /// Opens a socket on a [`narrow`] connection.
     pub(crate) fn open_narrow(address: SocketAddr, target: &str) -> Self {
         let stream = narrow(address);
-        Self::try_on(stream, target).unwrap_or_else(|error| panic!("{target}: {error}"))
+        Self::try_on_stream(stream, target).unwrap_or_else(|error| panic!("{target}: {error}"))
     }
 
-    fn try_on(stream: TcpStream, target: &str) -> Result<Self, String> {
+    fn try_on_stream(stream: TcpStream, target: &str) -> Result<Self, String> {
         let address = stream.peer_addr().map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(PATIENCE)).expect("it is open");
         stream.set_nodelay(true).expect("it is open");
@@ -122,7 +122,7 @@ impl Client {
         Ok(Self { socket })
     }
 
-    /// The stream below, for what no client of manners sends.
+    /// The TCP stream, for malformed input.
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         self.socket.get_mut()
     }
@@ -145,7 +145,7 @@ impl Client {
         self.socket.send(message).expect("the server reads");
     }
 
-    /// The next frame.
+    /// Returns the next frame.
     pub(crate) fn next(&mut self) -> Value {
         match self.receive() {
             Ok(frame) => frame,
@@ -153,7 +153,7 @@ impl Client {
         }
     }
 
-    /// The next frame, or how the socket ended instead.
+    /// Returns the next frame, or how the socket ended.
     pub(crate) fn receive(&mut self) -> Result<Value, End> {
         let begun = Instant::now();
         loop {
@@ -174,14 +174,14 @@ impl Client {
         }
     }
 
-    /// Who said what in the next frame.
+    /// Returns username and text of the next frame.
     pub(crate) fn line(&mut self) -> (String, String) {
         let frame = self.next();
         let text = |name: &str| frame[name].as_str().unwrap_or_default().to_owned();
         (text("username"), text("message"))
     }
 
-    /// The frames up to the one of this number.
+    /// Returns the frames up to the one with this number.
     pub(crate) fn up_to(&mut self, seq: u64) -> Vec<Value> {
         let mut frames = Vec::new();
         loop {
@@ -194,7 +194,7 @@ impl Client {
         }
     }
 
-    /// Fails if a frame comes in this time.
+    /// Fails if a frame comes within this time.
     pub(crate) fn assert_silent(&mut self, time: Duration) {
         self.set_patience(time);
         let end = self.receive();
@@ -207,7 +207,7 @@ impl Client {
         stream.set_read_timeout(Some(time)).expect("it is open");
     }
 
-    /// How the socket ends, whatever comes before.
+    /// Returns how the socket ends, and ignores frames before that.
     pub(crate) fn end(&mut self) -> End {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -218,7 +218,7 @@ impl Client {
         End::Silence
     }
 
-    /// Closes it in the way of the protocol.
+    /// Closes the socket with a closing handshake.
     pub(crate) fn leave(mut self) {
         self.socket.close(None).expect("it is open");
         while self.socket.read().is_ok() {}
@@ -230,7 +230,7 @@ impl Client {
 pub(crate) enum End {
     Closed(Option<CloseCode>),
     Lost,
-    /// It did not.
+    /// It did not end in time.
     Silence,
 }
 
@@ -242,7 +242,7 @@ pub(crate) fn seqs(frames: &[Value]) -> Vec<u64> {
         .collect()
 }
 
-/// The outer process on the database at a URL.
+/// Starts a web process on the database at a URL.
 pub(crate) fn web_at(database_url: &str) -> Replica {
-    started("web", database_url, &[])
+    start("web", database_url, &[])
 }

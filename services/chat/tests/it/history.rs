@@ -1,4 +1,4 @@
-//! History, for those who read it slowly or not at all, and for the others meanwhile.
+//! History, for clients that read it slowly or not at all, and for other clients meanwhile.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -10,10 +10,10 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::harness::{Client, End, seqs, web, web_at};
 
-/// Messages of the room, of 12,000 bytes each: more than the system holds for who does not read.
+/// Messages of the room, of 12,000 bytes each: more than the kernel buffers for a client that does not read.
 const MESSAGES: u64 = 400;
-/// More than there are threads that read history.
-const DEAF: usize = 30;
+/// Clients that do not read: more than there are threads that read history.
+const STALLED: usize = 30;
 
 fn fill(database: &Database) {
     database.rows::<u8>(&format!(
@@ -28,8 +28,8 @@ fn fill(database: &Database) {
     ));
 }
 
-/// Asks for the history of the room, and reads no more than its beginning.
-fn deaf(web: &Replica) -> Client {
+/// Opens a client that requests the history of the room, and reads only its beginning.
+fn open_stalled(web: &Replica) -> Client {
     let mut client = Client::open(web.address(), "/chat/ws/1?group_name=long&after=0");
     let stream = client.stream();
     socket2::SockRef::from(&*stream)
@@ -45,7 +45,7 @@ fn who_does_not_read_its_history_holds_up_neither_who_enters_nor_a_stop() {
     let database = Database::new();
     let mut web = web(&database);
     fill(&database);
-    let deaf: Vec<_> = (0..DEAF).map(|_| deaf(&web)).collect();
+    let stalled: Vec<_> = (0..STALLED).map(|_| open_stalled(&web)).collect();
     let begun = Instant::now();
     let mut client = Client::join(&web, "other");
     client.send("u", "hi");
@@ -61,7 +61,7 @@ fn who_does_not_read_its_history_holds_up_neither_who_enters_nor_a_stop() {
     }
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     assert!(web.exit_status().success());
-    drop(deaf);
+    drop(stalled);
 }
 
 #[test]
@@ -89,11 +89,11 @@ fn who_takes_too_long_to_read_its_history_is_closed() {
     let database = Database::new();
     let web = web(&database);
     fill(&database);
-    let mut stream: TcpStream = deaf(&web).stream().try_clone().expect("it is open");
+    let mut stream: TcpStream = open_stalled(&web).stream().try_clone().expect("it is open");
     std::thread::sleep(Duration::from_secs(14));
-    let mut rest = Vec::new();
-    let _cut = stream.read_to_end(&mut rest);
-    assert!(rest.len() < 12_000 * 100, "{}", rest.len());
+    let mut received = Vec::new();
+    let _cut = stream.read_to_end(&mut received);
+    assert!(received.len() < 12_000 * 100, "{}", received.len());
     assert_eq!(web.caller().metric("chat_web_sockets"), 0);
 }
 
@@ -119,14 +119,14 @@ fn what_is_sent_before_a_room_is_found_keeps_nobody_s_messages_from_being_stored
     known.send("u", "before");
     known.up_to(1);
     let mut lock = database.connect();
-    // So a new room is not made in time.
+    // With this lock, a new room is not created in time.
     lock.query_drop("LOCK TABLES rooms WRITE")
         .expect("it is there");
     let mut early = Client::join(&web, "new");
     early.send("u", "early");
-    let told = early.receive();
+    let received = early.receive();
     lock.query_drop("UNLOCK TABLES").expect("they are locked");
-    let refused = told.expect("it is told before it is closed");
+    let refused = received.expect("it is told before it is closed");
     assert_eq!(refused["again"], true, "{refused}");
     known.send("u", "later");
     assert_eq!(known.next()["message"], "later");

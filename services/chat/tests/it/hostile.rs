@@ -1,4 +1,4 @@
-//! Clients of no manners: the right end for each, and the others are served meanwhile.
+//! Hostile clients: each is disconnected with the right code, and the others are served meanwhile.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,14 +10,14 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::harness::{Client, End, narrow, store_lines, web};
 
-/// A frame as it stands on the wire, masked with zeros.
+/// A frame as it is sent, masked with zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).expect("a test's frame is short");
     let mut bytes = vec![first];
     if length <= 125 {
         bytes.push(MASKED | u8::try_from(length).expect("it is less"));
     } else {
-        bytes.push(MASKED | TWO_BYTES_OF_LENGTH);
+        bytes.push(MASKED | LENGTH_16);
         bytes.extend(length.to_be_bytes());
     }
     bytes.extend([0; 4]);
@@ -26,14 +26,14 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 const MASKED: u8 = 0x80;
-const TWO_BYTES_OF_LENGTH: u8 = 0x7e;
-/// Stands before eight bytes of length.
-const EIGHT_BYTES_OF_LENGTH: u8 = 0x7f;
-/// A whole text frame's first byte; one that has more behind it; and what stands behind.
+/// A length of 16 bits follows, or one of 64 bits.
+const LENGTH_16: u8 = 0x7e;
+const LENGTH_64: u8 = 0x7f;
+/// The first byte of a whole text frame, and of the first, a middle and the last fragment of a text message.
 const TEXT: u8 = 0x81;
-const BEGIN: u8 = 0x01;
-const GO_ON: u8 = 0x00;
-const END: u8 = 0x80;
+const FIRST: u8 = 0x01;
+const MIDDLE: u8 = 0x00;
+const LAST: u8 = 0x80;
 const PING: u8 = 0x89;
 
 fn end_after(web: &Replica, bytes: &[u8]) -> End {
@@ -49,24 +49,9 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
     let mut witness = Client::join(&web, "witness");
     let unmasked = [TEXT, 2, b'h', b'i'];
     let long_ping = frame(PING, &[0; 126]);
-    let declared = [
-        TEXT,
-        MASKED | EIGHT_BYTES_OF_LENGTH,
-        0,
-        0,
-        0,
-        1,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-    ];
-    let in_parts: Vec<_> = (0..16)
-        .flat_map(|part| frame(if part == 0 { BEGIN } else { GO_ON }, &[b'x'; 4000]))
+    let declared = [TEXT, MASKED | LENGTH_64, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let fragments: Vec<_> = (0..16)
+        .flat_map(|part| frame(if part == 0 { FIRST } else { MIDDLE }, &[b'x'; 4000]))
         .collect();
     let cases: [(&str, &[u8], CloseCode); 12] = [
         (
@@ -85,7 +70,7 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
             CloseCode::Size,
         ),
         ("a length of 4 GiB", &declared, CloseCode::Size),
-        ("many parts", &in_parts, CloseCode::Size),
+        ("many parts", &fragments, CloseCode::Size),
         ("no mask", &unmasked, CloseCode::Protocol),
         (
             "a reserved bit",
@@ -98,7 +83,7 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
         ("a ping in parts", &frame(0x09, b""), CloseCode::Protocol),
         (
             "what goes on from nothing",
-            &frame(END, b"x"),
+            &frame(LAST, b"x"),
             CloseCode::Protocol,
         ),
     ];
@@ -106,9 +91,9 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
         for (what, bytes, code) in &cases {
             assert_eq!(end_after(&web, bytes), End::Closed(Some(*code)), "{what}");
         }
-        let said = round.to_string();
-        witness.send("w", &said);
-        assert_eq!(witness.line(), ("w".to_owned(), said));
+        let text = round.to_string();
+        witness.send("w", &text);
+        assert_eq!(witness.line(), ("w".to_owned(), text));
     }
     eventually("all are gone", || {
         web.caller().metric("chat_web_sockets") == 1
@@ -130,7 +115,7 @@ fn a_message_of_the_most_bytes_is_taken_and_one_of_several_parts_too() {
         .expect("it reads");
     assert_eq!(client.line().1, "😀".repeat(1000));
     let (head, tail) = (br#"{"username":"u","mess"#, br#"age":"parts"}"#);
-    for part in [frame(BEGIN, head), frame(PING, b"?"), frame(END, tail)] {
+    for part in [frame(FIRST, head), frame(PING, b"?"), frame(LAST, tail)] {
         client.stream().write_all(&part).expect("it reads");
     }
     assert_eq!(client.line().1, "parts");
@@ -138,7 +123,7 @@ fn a_message_of_the_most_bytes_is_taken_and_one_of_several_parts_too() {
 
 #[test]
 fn who_sends_too_much_is_told_and_then_closed() {
-    /// As many as nobody may send, however long the server takes to read them.
+    /// More than a client may send, however long the server takes to read them.
     const FRAMES: usize = 1000;
     let database = Database::new();
     let web = web(&database);
@@ -156,7 +141,7 @@ fn who_sends_too_much_is_told_and_then_closed() {
         }
     };
     assert_eq!(end, End::Closed(Some(CloseCode::Policy)));
-    // Forty are taken at once and forty refused, and one more of either for each twentieth of a second meanwhile.
+    // Forty are accepted at once and forty refused, and then one more of each every 50 ms.
     let most = 40 + begun.elapsed().as_millis() / 50;
     assert!(
         taken <= most && (40..=most).contains(&refused),
@@ -172,8 +157,8 @@ fn who_sends_too_much_is_told_and_then_closed() {
 fn who_does_not_read_is_closed_and_the_others_see_all() {
     let database = Database::new();
     let web = web(&database);
-    let mut deaf = Client::join(&web, "r");
-    socket2::SockRef::from(&*deaf.stream())
+    let mut non_reader = Client::join(&web, "r");
+    socket2::SockRef::from(&*non_reader.stream())
         .set_recv_buffer_size(4096)
         .expect("it is open");
     let mut writers: Vec<_> = (0..8).map(|_| Client::join(&web, "r")).collect();
@@ -185,14 +170,14 @@ fn who_does_not_read_is_closed_and_the_others_see_all() {
         // Three megabytes in all.
         let last = writers.len();
         for writer in &mut writers {
-            // Another line says that the deaf one left.
+            // A notice says that the other client left.
             let lines = std::iter::repeat_with(|| writer.line());
-            for (_, said) in lines.filter(|(username, _)| username == "w").take(last) {
-                assert_eq!(said.len(), text.len());
+            for (_, received) in lines.filter(|(username, _)| username == "w").take(last) {
+                assert_eq!(received.len(), text.len());
             }
         }
     }
-    assert_ne!(deaf.end(), End::Silence);
+    assert_ne!(non_reader.end(), End::Silence);
 }
 
 #[test]
@@ -203,7 +188,7 @@ fn who_answers_no_ping_is_given_up_and_who_does_stays() {
     let web = web(&database);
     let mut answers = Client::join(&web, "r");
     let begun = Instant::now();
-    // Nobody reads from it, so nobody answers.
+    // It is not read from, so it answers no ping.
     let mut silent = Client::open(web.address(), "/chat/ws/41?group_name=r");
     let left = loop {
         match answers.receive() {
@@ -233,8 +218,9 @@ fn thousands_of_handshakes_that_do_not_end_keep_nobody_from_being_served() {
     let half: Vec<_> = (0..HALF_OPEN)
         .map(|_| {
             let mut stream = TcpStream::connect(web.address()).expect("it listens");
-            let begun = b"GET /chat/ws/1?group_name=r HTTP/1.1\r\nHost: x\r\nConnection: Upg";
-            stream.write_all(begun).expect("it reads");
+            let partial_head =
+                b"GET /chat/ws/1?group_name=r HTTP/1.1\r\nHost: x\r\nConnection: Upg";
+            stream.write_all(partial_head).expect("it reads");
             stream
         })
         .collect();
@@ -244,7 +230,7 @@ fn thousands_of_handshakes_that_do_not_end_keep_nobody_from_being_served() {
     for client in [&mut here, &mut there] {
         assert_eq!(client.line().1, "hi");
     }
-    // They are closed after a minute: nobody waits for that.
+    // They are closed after a minute, and this must not be waited for.
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     drop(half);
 }
@@ -286,7 +272,7 @@ fn a_close_is_answered_with_its_code() {
 
 #[test]
 fn who_reads_a_long_history_a_little_at_a_time_keeps_nobody_from_entering() {
-    // As many as there are threads that send history.
+    // As many as there are threads that read history.
     const SLOW: usize = 8;
     let database = Database::new();
     let web = web(&database);
@@ -296,7 +282,7 @@ fn who_reads_a_long_history_a_little_at_a_time_keeps_nobody_from_entering() {
         let handshake = b"GET /chat/ws/1?group_name=r&after=0 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         stream.write_all(handshake).expect("it reads");
-        // Its history has begun.
+        // By then its history has begun.
         stream.read_exact(&mut [0; 2048]).expect("it writes");
         stream
     };
@@ -314,7 +300,7 @@ fn who_reads_a_long_history_a_little_at_a_time_keeps_nobody_from_entering() {
     let mut client = Client::open(web.address(), "/chat/ws/2?group_name=other");
     client.send("u", "hi");
     assert_eq!(client.line().1, "hi");
-    // History may take 10 s, and one write on top of it 5 s. They would read for two minutes.
+    // History may take 10 s. Without that limit, the slow clients would read for two minutes.
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     stop.send(()).expect("it reads on");
     reading.join().expect("it does not fail");

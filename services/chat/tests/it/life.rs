@@ -1,4 +1,4 @@
-//! Stops, kills and outages: what was taken is stored, once, and answered.
+//! Stops, kills and outages: accepted messages are stored once, and answered.
 
 use serde_json::json;
 use testbed::{Database, Proxy, Replica, eventually, lasting_address};
@@ -20,12 +20,12 @@ fn a_stop_stores_and_shows_what_was_taken_and_tells_clients_to_come_back() {
             client.send("u", &number.to_string());
         }
     }
-    // Most of what they say is read by now.
+    // By now the server has read most of their messages.
     for client in &mut clients {
         assert_eq!(client.next()["seq"], 1);
     }
     web.terminate();
-    // It has a minute, and is waited for half of that.
+    // It has a minute to stop, and the test waits half of that.
     assert!(web.exit_status().success());
     let stored: Vec<u64> = database.rows("SELECT seq FROM messages ORDER BY seq");
     for client in &mut clients {
@@ -69,7 +69,7 @@ fn whichever_process_is_killed_what_was_shown_stays_and_each_question_is_answere
             _ => worker(&database),
         };
         if round % 3 == 0 {
-            // What this client sees first is what the one before had not seen yet; it sends again what it did not see.
+            // The new client resumes after the last message that the one before received, and sends all of the round again.
             let after = seen.len();
             client = Client::open(address, &format!("/chat/ws/7?group_name=r&after={after}"));
             for (number, id) in ids.iter().enumerate() {
@@ -85,14 +85,14 @@ fn whichever_process_is_killed_what_was_shown_stays_and_each_question_is_answere
     }
     let numbers: Vec<_> = (1..=seen.len() as u64).collect();
     assert_eq!(seqs(&seen), numbers);
-    let mut said: Vec<_> = seen
+    let mut shown: Vec<_> = seen
         .iter()
         .map(|frame| (&frame["id"], &frame["kind"]))
         .collect();
-    said.sort_by_key(|said| format!("{said:?}"));
-    let all = said.len();
-    said.dedup();
-    assert_eq!(said.len(), all, "nothing is shown twice");
+    shown.sort_by_key(|shown| format!("{shown:?}"));
+    let all = shown.len();
+    shown.dedup();
+    assert_eq!(shown.len(), all, "nothing is shown twice");
     let left: Vec<u64> =
         database.rows("SELECT (SELECT COUNT(*) FROM jobs) + (SELECT COUNT(*) FROM proofs)");
     assert_eq!(left, [0]);
@@ -110,10 +110,10 @@ fn however_often_connections_to_the_database_are_lost_what_was_taken_is_stored_o
     }
     let frames = client.up_to(30);
     assert_eq!(seqs(&frames), (1..=30).collect::<Vec<_>>());
-    let said: Vec<_> = frames
+    let stored: Vec<_> = frames
         .iter()
         .map(|frame| frame["message"].clone())
         .collect();
     let sent: Vec<_> = (1..=30).map(|number| number.to_string()).collect();
-    assert_eq!(said, sent);
+    assert_eq!(stored, sent);
 }

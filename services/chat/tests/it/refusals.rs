@@ -1,4 +1,4 @@
-//! What is refused, and what clients are told of it.
+//! Refused messages and handshakes, and the errors that clients get.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! What is said in a room is seen by all who are in it, on whatever process, once and in order.
+//! All clients in a room see its messages once and in order, whichever process they are connected to.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::harness::{Client, End, messager, seqs, store_lines, web, web_with};
 
-/// Long enough for what must not come.
+/// How long to wait for a frame that must not come.
 const SILENCE: Duration = Duration::from_millis(400);
 
 #[test]
@@ -43,11 +43,11 @@ fn a_line_is_seen_by_its_sender_and_by_all_of_its_room_on_whatever_process_and_b
 fn numbers_have_no_hole_and_one_order_whoever_writes_through_whatever_process() {
     const EACH: usize = 30;
     let database = Database::new();
-    // A database that takes long is waited for: its connections are not given up for that.
+    // A long timeout, so that no connection to a slow database is given up.
     let webs = [(); 3].map(|()| web_with(&database, &["--database-timeout=60s"]));
     let last = (EACH * webs.len()) as u64;
     let writers = webs.iter().map(|web| {
-        // Whoever is in the room only when others have begun sees all the same.
+        // With `after=0`, a client that enters after others have begun to write gets all messages as well.
         let mut client = Client::open(web.address(), "/chat/ws/7?group_name=r&after=0");
         move || {
             for number in 0..EACH {
@@ -71,7 +71,7 @@ fn numbers_have_no_hole_and_one_order_whoever_writes_through_whatever_process() 
         assert_eq!(seqs(frames), numbers);
         assert_eq!(frames, &seen[0], "all see the same");
     }
-    // Two that give the same number would not: the database refuses one of them, which is tried again.
+    // If two processes used the same number, the database would refuse one of them, and this would be retried.
     let failed = "chat_web_database_connections_lost_total{pool=\"chat\"}";
     for web in &webs {
         assert_eq!(web.caller().metric(failed), 0, "they wait for each other");
@@ -82,7 +82,7 @@ fn numbers_have_no_hole_and_one_order_whoever_writes_through_whatever_process() 
 fn who_comes_later_gets_the_last_fifty_and_who_comes_back_what_was_missed() {
     let database = Database::new();
     let web = web(&database);
-    // One may send forty at once.
+    // One client may send only forty at once.
     let (mut client, mut other) = (Client::join(&web, "r"), Client::join(&web, "r"));
     for number in 1..=30 {
         client.send("u", "one");
@@ -95,7 +95,7 @@ fn who_comes_later_gets_the_last_fifty_and_who_comes_back_what_was_missed() {
     assert_eq!(seqs(&back.up_to(60)), [58, 59, 60]);
     let mut whole = Client::open(web.address(), "/chat/ws/8?group_name=r&after=0");
     assert_eq!(seqs(&whole.up_to(60)), (1..=60).collect::<Vec<_>>());
-    // More than there is: what others may have seen of another database.
+    // A number above the last one, as a client may have from another database.
     let mut ahead = Client::open(web.address(), "/chat/ws/8?group_name=r&after=999");
     eventually("all are in the room", || {
         web.caller().metric("chat_web_sockets") == 6
@@ -108,9 +108,9 @@ fn who_comes_later_gets_the_last_fifty_and_who_comes_back_what_was_missed() {
 
 #[test]
 fn who_reads_nothing_for_a_moment_gets_all_that_was_said_meanwhile_or_is_told_to_resume() {
-    /// Lines that are shown at once: fewer bytes than may wait for a client.
+    /// Messages that are shown at once: fewer bytes than are buffered for a client.
     const LINES: u64 = 18;
-    /// How often lines are shown before the client reads on: in the end more than may wait and the system holds.
+    /// How often messages are shown before the client reads on: in the end more than the server and the kernel buffer.
     const TIMES: [u64; 4] = [1, 1, 1, 4];
     let database = Database::new();
     let web = web(&database);
@@ -127,7 +127,7 @@ fn who_reads_nothing_for_a_moment_gets_all_that_was_said_meanwhile_or_is_told_to
             store_lines(&database, "r", lines..=lines + LINES - 1, &text);
             reads.up_to(lines + LINES - 1);
         }
-        // Who sees it knows that all were shown what was said before.
+        // Once a client has received it, all messages before it have been sent.
         store_lines(&database, "r", last..=last, "x");
         reads.up_to(last);
         let (mut seen, mut end) = (Vec::new(), None);
@@ -139,9 +139,9 @@ fn who_reads_nothing_for_a_moment_gets_all_that_was_said_meanwhile_or_is_told_to
         }
         let without_hole: Vec<_> = (first..).take(seen.len()).collect();
         assert_eq!(seen, without_hole);
-        // Who does not read that it is closed is cut off soon.
-        let told = [End::Closed(Some(CloseCode::Again)), End::Lost];
-        let too_slow = |end| times > 1 && told.contains(&end);
+        // The connection is cut if the client does not read the close frame in time.
+        let expected = [End::Closed(Some(CloseCode::Again)), End::Lost];
+        let too_slow = |end| times > 1 && expected.contains(&end);
         assert!(end.is_none_or(too_slow), "after {seen:?}");
         first = last + 1;
     }
@@ -153,7 +153,7 @@ fn who_enters_while_others_write_misses_nothing_and_gets_nothing_twice() {
     const READERS: usize = 8;
     /// How often each reader enters.
     const TIMES: usize = 100;
-    /// More than the history that a reader gets, so that what follows is what was said meanwhile.
+    /// More than the history that a reader gets, so that some are new messages.
     const FRAMES: usize = 60;
     let database = Database::new();
     let (one, two) = (web(&database), web(&database));
@@ -163,7 +163,7 @@ fn who_enters_while_others_write_misses_nothing_and_gets_nothing_twice() {
         while !over.load(Ordering::Relaxed) {
             writer.send(&name, "x");
             while writer.line().0 != name {}
-            // More often no socket may.
+            // Stays below the rate limit of a socket.
             std::thread::sleep(Duration::from_millis(50));
         }
     };
@@ -210,7 +210,7 @@ fn a_message_that_is_sent_again_is_stored_once_and_another_with_its_id_is_refuse
         (here.next()["seq"].as_u64(), there.next()["seq"].as_u64()),
         (Some(2), Some(2))
     );
-    // In another room it is another's.
+    // In another room, the same id names another message.
     let mut elsewhere = Client::join(&one, "elsewhere");
     elsewhere.send_frame(&frame);
     assert_eq!(elsewhere.next()["seq"], 1);

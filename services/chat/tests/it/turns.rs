@@ -1,4 +1,4 @@
-//! Questions for proofs, by whichever way, take turns, and wait for their proofs.
+//! Rooms take turns with questions for proofs, by queue or by call.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn texts(frames: &[Value]) -> Vec<String> {
 fn rooms_take_turns_and_each_gets_its_proofs_in_order_however_they_are_asked_for() {
     let database = Database::new();
     let web = web(&database);
-    // Whichever of several messagers hands them on.
+    // Any of several messagers may enqueue the questions for the workers.
     let _messagers = [messager(&database), messager(&database)];
     let (mut many, mut one) = (Client::join(&web, "many"), Client::join(&web, "one"));
     for number in 0..40 {
@@ -51,7 +51,7 @@ fn rooms_take_turns_and_each_gets_its_proofs_in_order_however_they_are_asked_for
 
 #[test]
 fn a_call_waits_for_a_worker_however_often_who_waits_is_restarted() {
-    // More than a job has attempts.
+    // More than the attempts that a job has.
     const RESTARTS: usize = 7;
     let database = Database::new();
     let web = web(&database);
@@ -108,7 +108,7 @@ fn a_call_that_has_failed_leaves_no_reply_and_the_next_has_its_turn() {
     client.up_to(2);
     let called = "SELECT COUNT(*) FROM jobs WHERE queue = 'calls' AND claimed_at IS NOT NULL";
     eventually("it is called for", || database.rows::<u64>(called) == [1]);
-    // Who waited for it died each time.
+    // As if the messager that waited for it had died each time.
     database.rows::<u8>("UPDATE jobs SET attempt = 9, claimed_at = NULL, available_at = UTC_TIMESTAMP(6) WHERE queue = 'calls'");
     assert_eq!(client.next()["kind"], "notice");
     let _worker = worker(&database);

@@ -1,4 +1,4 @@
-//! What was shown, against what was sent.
+//! Checks the messages that were received against those that were sent.
 
 use std::collections::HashMap;
 
@@ -9,19 +9,19 @@ use crate::message::Kind;
 use crate::proof::Proof;
 use crate::question::{self, Question, Route};
 
-/// A line of the room.
+/// A message that was received.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Shown {
+pub(super) struct Line {
     pub(super) id: Uuid,
     pub(super) kind: Kind,
     pub(super) message: String,
     pub(super) proof: Option<Proof>,
 }
 
-/// What is wrong with what was shown.
-pub(super) fn judge(
+/// The violations among the messages that were received.
+pub(super) fn check(
     sent: &HashMap<Uuid, String>,
-    shown: &[Shown],
+    shown: &[Line],
     answers_expected: bool,
 ) -> Vec<String> {
     let mut violations = Vec::new();
@@ -65,13 +65,13 @@ fn count(violations: &mut Vec<String>, what: &str, id: Uuid, counts: &HashMap<Uu
     }
 }
 
-fn check_answer(line: &Shown, text: &str) -> Result<(), String> {
-    let (route, asked) = Question::read(text);
+fn check_answer(line: &Line, text: &str) -> Result<(), String> {
+    let (route, asked) = Question::parse(text);
     let expected = match (line.kind, &line.proof, route) {
         (Kind::Answer, None, Route::Reverse) => question::reversed(asked),
         (Kind::Proof, Some(proof), Route::Queue | Route::Call) if proof.text == asked => {
-            proof.verify().map_err(|unproved| unproved.to_string())?;
-            question::shown(route, proof)
+            proof.verify().map_err(|invalid| invalid.to_string())?;
+            question::proof_line(route, proof)
         }
         _ => return Err("it is of another kind, or of another text".to_owned()),
     };
@@ -86,8 +86,8 @@ fn check_answer(line: &Shown, text: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn line(id: Uuid, kind: Kind, message: &str) -> Shown {
-        Shown {
+    fn line(id: Uuid, kind: Kind, message: &str) -> Line {
+        Line {
             id,
             kind,
             message: message.to_owned(),
@@ -104,8 +104,8 @@ mod tests {
             line(id, Kind::Answer, "cba"),
         );
         let good = [message.clone(), answer.clone()];
-        assert_eq!(judge(&sent, &good, true), Vec::<String>::new());
-        assert_eq!(judge(&sent, &good[..1], false), Vec::<String>::new());
+        assert_eq!(check(&sent, &good, true), Vec::<String>::new());
+        assert_eq!(check(&sent, &good[..1], false), Vec::<String>::new());
         for (what, shown) in [
             ("all is lost", vec![]),
             ("the answer is lost", vec![message.clone()]),
@@ -139,7 +139,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert!(!judge(&sent, &shown, true).is_empty(), "{what}");
+            assert!(!check(&sent, &shown, true).is_empty(), "{what}");
         }
     }
 }
