@@ -125,7 +125,7 @@ impl Tally {
     }
 }
 
-/// The mean duration of so many calls, rounded half up to the microsecond; none without calls.
+/// The mean duration of `calls` calls, rounded half up to the microsecond; none without calls.
 fn mean(total_ms: u128, calls: u64) -> Option<Seconds> {
     let calls = u128::from(calls);
     let doubled_us = total_ms * 2_000;

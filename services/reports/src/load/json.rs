@@ -18,7 +18,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The reason for JSON that is not an object, which must be checked because serde would accept an array as a call.
 const NOT_AN_OBJECT: &str = r#"a row is an object like {"phone": 1, "start_date": 1684957028364, "end_date": 1684957031364}"#;
 
-/// What surrounds the rows.
+/// How rows are separated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// `[`, commas, `]`. Invalid JSON is an error, because the start of the next row cannot be found.
