@@ -1,6 +1,6 @@
-//! `./run.sh reports bench`: how fast calls are loaded and reports made, and whether a long queue slows anything down.
+//! `./run.sh reports bench`: measures how fast calls are loaded and reports are made, and whether a long queue slows it down.
 //!
-//! Needs `DATABASE_URL`, of a user who may create databases, and the release build of `reports` beside this program.
+//! Needs `DATABASE_URL` of a user who may create databases, and the release build of `reports` in the folder of this program.
 
 use std::error::Error;
 use std::io;
@@ -17,34 +17,34 @@ use uuid::Uuid;
 
 type Failure = Box<dyn Error>;
 
-/// Loads calls, asks for reports, and measures. Takes about ten minutes with 20 million calls.
+/// Measures loading calls and making reports. Takes about ten minutes with 20 million calls.
 #[derive(Debug, Parser)]
 struct Options {
     /// Calls to load
     #[arg(long, default_value_t = 20_000_000, value_name = "COUNT")]
     calls: u64,
 
-    /// Phones that they are of
+    /// Phones that make the calls
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(10..), value_name = "COUNT")]
     phones: u64,
 
-    /// Rounds of everything that is compared
+    /// Rounds of each comparison
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     rounds: usize,
 
-    /// The database's server, on which a database is made for this run
+    /// The database server, on which a database is created for this run
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: String,
 }
 
-/// The part of the calls after which reports are measured for the first time.
-const FIRST_PART: u64 = 20;
-/// Jobs of a queue that is measured alone.
+/// Reports are measured for the first time after this fraction of the calls is loaded: one in `FIRST_FRACTION`.
+const FIRST_FRACTION: u64 = 20;
+/// Jobs for the throughput of two workers.
 const JOBS: u32 = 20_000;
-/// Jobs that wait while it is measured whether they slow others down.
+/// Jobs in the queue while POSTs and claims are measured with a long queue.
 const LONG_QUEUE: u32 = 100_000;
-/// Jobs that are measured with a long queue and with none.
-const PROBE: u32 = 4_000;
+/// Claimed jobs per measurement, with a long queue and with an empty one.
+const CLAIMED_JOBS: u32 = 4_000;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -64,7 +64,7 @@ impl Bench {
     fn run(&self) -> Result<(), Failure> {
         let phones = self.options.phones;
         let each = self.options.calls / phones;
-        let first = (each / FIRST_PART).max(1);
+        let first = (each / FIRST_FRACTION).max(1);
         say(&format!("loading {} calls", first * phones));
         self.load(first, 1)?;
         let api = self.start("api", &["--listen", "127.0.0.1:0"])?;
@@ -81,10 +81,10 @@ impl Bench {
         let alone = self.rounds(|| self.drain(JOBS, JOBS))?;
         let (mut posts, mut claims) = (Vec::new(), Vec::new());
         for _round in 0..self.options.rounds {
-            let (empty, claimed) = (self.posts(&url)?, self.drain(PROBE, PROBE)?);
+            let (empty, claimed) = (self.posts(&url)?, self.drain(CLAIMED_JOBS, CLAIMED_JOBS)?);
             self.enqueue(LONG_QUEUE)?;
             posts.push(self.posts(&url)? / empty);
-            claims.push(self.drain(0, PROBE)? / claimed);
+            claims.push(self.drain(0, CLAIMED_JOBS)? / claimed);
             self.empty_the_queue()?;
         }
         let version: String = self.database.rows("SELECT VERSION()").remove(0);
@@ -126,19 +126,22 @@ impl Bench {
         ])
     }
 
-    /// Asks two workers for so many reports, when their connections are open.
+    /// Requests reports from two workers, after a first run that opens their connections.
     fn reports(&self, url: &str, options: &[&str], reports: u32) -> Result<Run, Failure> {
         let _workers = self.workers(options)?;
         client(url, 10)?;
         client(url, reports)
     }
 
-    /// Loads so many calls of each phone.
-    fn load(&self, each: u64, seed: u64) -> Result<Load, Failure> {
+    /// Loads `calls_per_phone` calls of each phone.
+    fn load(&self, calls_per_phone: u64, seed: u64) -> Result<Load, Failure> {
         let mut command = self.command("load")?;
-        let (generate, seed) = (format!("{}x{each}", self.options.phones), seed.to_string());
+        let (generate, seed) = (
+            format!("{}x{calls_per_phone}", self.options.phones),
+            seed.to_string(),
+        );
         command.args(["--quiet", "--generate", &generate, "--seed", &seed]);
-        let begun = Instant::now();
+        let start = Instant::now();
         let mut process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
         let mut peak_mb = 0.0;
         let status = loop {
@@ -152,19 +155,19 @@ impl Bench {
             return Err(format!("`reports load` ended with {status}").into());
         }
         Ok(Load {
-            calls: each * self.options.phones,
-            seconds: begun.elapsed().as_secs_f64(),
+            calls: calls_per_phone * self.options.phones,
+            seconds: start.elapsed().as_secs_f64(),
             peak_mb,
         })
     }
 
-    /// Puts so many jobs into the queue, each with its task, of a phone that has never called.
+    /// Enqueues jobs, each with its task, for a phone that has never called.
     fn enqueue(&self, jobs: u32) -> Result<(), Failure> {
-        const AT_ONCE: u32 = 1_000;
+        const BATCH: u32 = 1_000;
         let request = r#"{"numbers":[999999]}"#;
         let mut connection = self.database.connect();
-        for _batch in 0..jobs / AT_ONCE {
-            let ids: Vec<_> = (0..AT_ONCE)
+        for _batch in 0..jobs / BATCH {
+            let ids: Vec<_> = (0..BATCH)
                 .map(|_| Uuid::now_v7().simple().to_string())
                 .collect();
             let rows = |row: &dyn Fn(&String) -> String| {
@@ -188,42 +191,42 @@ impl Bench {
         Ok(())
     }
 
-    /// Jobs a second that two workers end of a queue: with so many put into it before, until so many are done.
-    fn drain(&self, put: u32, until: u32) -> Result<f64, Failure> {
-        self.enqueue(put)?;
+    /// Jobs per second of two workers: enqueues `new_jobs`, and measures until `jobs` are done.
+    fn drain(&self, new_jobs: u32, jobs: u32) -> Result<f64, Failure> {
+        self.enqueue(new_jobs)?;
         let mut connection = self.database.connect();
-        let left =
+        let remaining =
             |connection: &mut Conn| connection.query_first::<u64, _>("SELECT COUNT(*) FROM jobs");
-        let before = left(&mut connection)?.unwrap_or_default();
-        let goal = before.saturating_sub(until.into());
+        let before = remaining(&mut connection)?.unwrap_or_default();
+        let goal = before.saturating_sub(jobs.into());
         let _workers = self.workers(&[])?;
-        // From the first that is done on, so that the start of the processes does not count.
-        let (mut begun, mut first) = (None, before);
+        // The measurement begins when the workers are ready, so that the start of the processes does not count.
+        let (mut start, mut first) = (None, before);
         loop {
-            let now = left(&mut connection)?.unwrap_or_default();
-            let begun = *begun.get_or_insert_with(|| {
+            let now = remaining(&mut connection)?.unwrap_or_default();
+            let start = *start.get_or_insert_with(|| {
                 first = now;
                 Instant::now()
             });
             if now <= goal {
                 #[expect(clippy::cast_precision_loss, reason = "counts of jobs are small")]
-                return Ok((first - now) as f64 / begun.elapsed().as_secs_f64());
+                return Ok((first - now) as f64 / start.elapsed().as_secs_f64());
             }
             sleep(Duration::from_millis(5))?;
         }
     }
 
-    /// Tasks a second that the API takes from ten clients.
+    /// Tasks per second that the API accepts from ten clients.
     fn posts(&self, url: &str) -> Result<f64, Failure> {
         const CLIENTS: u32 = 10;
-        const EACH: u32 = 100;
+        const TASKS_PER_CLIENT: u32 = 100;
         let address = url.trim_start_matches("http://").parse()?;
-        let begun = Instant::now();
+        let start = Instant::now();
         std::thread::scope(|scope| {
             for _client in 0..CLIENTS {
                 scope.spawn(|| {
                     let mut caller = testbed::Caller::connect(address);
-                    for _task in 0..EACH {
+                    for _task in 0..TASKS_PER_CLIENT {
                         let body = br#"{"numbers":[999999]}"#;
                         let answer = caller.request("POST", "/api/v1/report", "", body);
                         assert_eq!(answer.status, 202, "{answer:?}");
@@ -231,11 +234,11 @@ impl Bench {
                 });
             }
         });
-        let seconds = begun.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
         self.database
             .connect()
             .query_drop("DELETE FROM jobs ORDER BY enqueued_at DESC LIMIT 1000")?;
-        Ok(f64::from(CLIENTS * EACH) / seconds)
+        Ok(f64::from(CLIENTS * TASKS_PER_CLIENT) / seconds)
     }
 
     fn empty_the_queue(&self) -> Result<(), Failure> {
@@ -246,14 +249,14 @@ impl Bench {
     }
 }
 
-/// What came of a load.
+/// The result of a load.
 struct Load {
     calls: u64,
     seconds: f64,
     peak_mb: f64,
 }
 
-/// What came of a run of the client.
+/// The result of a run of the client.
 struct Run {
     reports: f64,
     seconds: f64,
@@ -261,7 +264,7 @@ struct Run {
     p99_ms: f64,
 }
 
-/// Asks for so many reports on ten phones, ten at a time.
+/// Requests reports on ten phones, ten at a time.
 fn client(url: &str, reports: u32) -> Result<Run, Failure> {
     let mut command = program("reports")?;
     command.args([
@@ -278,14 +281,14 @@ fn client(url: &str, reports: u32) -> Result<Run, Failure> {
     if !output.status.success() {
         return Err(format!("`reports client` ended with {}", output.status).into());
     }
-    let said = String::from_utf8_lossy(&output.stdout);
-    let number = |mark: &str| -> Result<f64, Failure> {
-        let rest = said
-            .split_once(mark)
-            .ok_or_else(|| format!("no {mark:?} in {said}"))?
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let number = |label: &str| -> Result<f64, Failure> {
+        let rest = stdout
+            .split_once(label)
+            .ok_or_else(|| format!("no {label:?} in {stdout}"))?
             .1;
         let end = rest
-            .find(|sign: char| !sign.is_ascii_digit() && sign != '.')
+            .find(|next: char| !next.is_ascii_digit() && next != '.')
             .unwrap_or(rest.len());
         Ok(rest[..end].parse()?)
     };
@@ -314,7 +317,7 @@ fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
     Spread::of(values).expect("there is a round at least")
 }
 
-fn shown(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
+fn format_spread(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
     let Spread { median, min, max } = spread(values);
     format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
 }
@@ -336,7 +339,7 @@ fn print(table: &Table) {
         .zip(each_ms(&table.fast))
         .map(|(raw, fast)| raw / fast);
     let growth = spread(each_ms(&table.fast)).median / spread(each_ms(&table.small)).median;
-    let first = table.calls / FIRST_PART;
+    let first = table.calls / FIRST_FRACTION;
     println!(
         "{}, {} calls of {} phones; medians, in parentheses least and most\n",
         table.version, table.calls, table.phones
@@ -345,19 +348,19 @@ fn print(table: &Table) {
     println!("| {calls} calls loaded | {seconds:.0} s, {rate:.0}/s, {peak_mb:.0} MB of memory |");
     println!(
         "| 100 reports on 10 phones, 10 at a time, s | {} |",
-        shown(table.fast.iter().map(|run| run.seconds), 2)
+        format_spread(table.fast.iter().map(|run| run.seconds), 2)
     );
     println!(
         "| from POST to report, p50, ms | {} |",
-        shown(table.fast.iter().map(|run| run.p50_ms), 1)
+        format_spread(table.fast.iter().map(|run| run.p50_ms), 1)
     );
     println!(
         "| from POST to report, p99, ms | {} |",
-        shown(table.fast.iter().map(|run| run.p99_ms), 1)
+        format_spread(table.fast.iter().map(|run| run.p99_ms), 1)
     );
     println!(
         "| a report from the calls themselves (`--raw`) takes so many times as long | {} |",
-        shown(ratio, 0)
+        format_spread(ratio, 0)
     );
     println!(
         "| a report over {} calls takes so many times as long as over {first} | {growth:.2} |",
@@ -365,14 +368,14 @@ fn print(table: &Table) {
     );
     println!(
         "| jobs a second through two workers | {} |",
-        shown(table.alone.iter().copied(), 0)
+        format_spread(table.alone.iter().copied(), 0)
     );
     println!(
         "| POSTs with {LONG_QUEUE} tasks waiting / with none | {} |",
-        shown(table.posts.iter().copied(), 2)
+        format_spread(table.posts.iter().copied(), 2)
     );
     println!(
         "| claims with {LONG_QUEUE} tasks waiting / with none | {} |",
-        shown(table.claims.iter().copied(), 2)
+        format_spread(table.claims.iter().copied(), 2)
     );
 }

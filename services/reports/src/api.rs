@@ -1,4 +1,4 @@
-//! `reports api`: takes what is asked for as tasks, and shows them and their reports.
+//! `reports api`: accepts report requests as tasks, and shows tasks and reports.
 
 mod watcher;
 mod wire;
@@ -21,11 +21,11 @@ use uuid::Uuid;
 
 use crate::request::{Members, Wanted};
 use crate::store::SCHEMA;
-use crate::tasks::{self, Cancelled, NewTask, Reported, Task, TaskStatus};
+use crate::tasks::{self, CancelResult, NewTask, Task, TaskReport, TaskStatus};
 use watcher::Watcher;
 use wire::{ListQuery, Report, RequestProblem, TaskProblem, Tasks};
 
-/// The API of the reports: takes tasks, and shows them and their reports. Any number may share a database
+/// The API of the reports: accepts tasks, and shows tasks and reports. Any number of APIs may share a database
 #[derive(Debug, Parser)]
 #[command(mut_arg("listen", |option| option.default_value("127.0.0.1:8000")))]
 pub struct Options {
@@ -34,24 +34,24 @@ pub struct Options {
     pub server: ServerArgs,
 }
 
-/// Tasks in a list, unless the client asks for another number.
+/// Tasks in a page, unless the client sets `limit`.
 const DEFAULT_LIMIT: usize = 20;
-/// Most tasks in a list.
-const MAX_LISTED: usize = 100;
-/// The longest time that a client may have its request held.
+/// Most tasks in a page.
+const MAX_LIMIT: usize = 100;
+/// The longest time that a request is held.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Shows tasks and reports.
-pub struct Reports {
+/// The API as a server.
+pub struct ReportApi {
     pool: Pool,
     watcher: Watcher,
 }
 
-impl Reports {
-    /// Starts it.
+impl ReportApi {
+    /// Opens the database and starts the watcher.
     ///
     /// # Errors
-    /// If there is no database, or the system gives no thread.
+    /// If the database cannot be opened, or the thread cannot be started.
     pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let pool = database.pool("api", SCHEMA.connections);
@@ -71,7 +71,7 @@ impl Reports {
     }
 }
 
-impl Service for Reports {
+impl Service for ReportApi {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[
         Endpoint::post("/api/v1/report", Handler::Blocking(ask))
             .with_statuses(&[202, 400, 413, 415, 422, 503, 504]),
@@ -105,41 +105,41 @@ impl Service for Reports {
     }
 }
 
-/// Reports over call records: how many calls, how long and how dear, for each phone.
+/// Reports over call records: how many calls, how long and how expensive, for each phone.
 #[derive(OpenApi)]
 #[openapi(paths(ask, show, list, cancel, report))]
 struct Contract;
 
-/// Asks for a report: stores a task, which a worker takes up.
+/// Requests a report: stores a task, which a worker claims.
 #[utoipa::path(
     post,
     path = "/api/v1/report",
     request_body(content = Wanted, example = json!({ "numbers": [1, 2], "correlation_id": "x" })),
     params((
         "Idempotency-Key" = Option<Uuid>, Header,
-        description = "A UUID of the client's own. A request that is repeated with it gives the same task."
+        description = "A UUID chosen by the client. A request that is repeated with it returns the same task."
     )),
     responses(
         (status = 202, description = "The task.", body = Task, headers(("Location" = String, description = "Where the task is shown."))),
-        (status = 400, description = "The body is no JSON object, or something is missing, unknown or of the wrong type: each in `faults`.", body = RequestProblem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is not a JSON object, or a member is missing, unknown or of the wrong type: `faults` lists each.", body = RequestProblem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "A limit is broken: each in `faults`; or the key was used for another task.", body = RequestProblem, content_type = "application/problem+json"),
+        (status = 422, description = "A limit is exceeded: `faults` lists each; or the key was used for another task.", body = RequestProblem, content_type = "application/problem+json"),
         (status = 503, description = "The database does not answer. Nothing was stored.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
-        (status = 504, description = "It is not known whether the task was stored: ask again with the same key.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 504, description = "It is unknown whether the task was stored: repeat the request with the same key.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
+fn ask(reports: &ReportApi, exchange: &Exchange) -> Result<Response, Problem> {
     let members: Members = exchange.json()?;
     let request_id = exchange.idempotency_key()?.unwrap_or_else(Uuid::now_v7);
     let (request, correlation_id) = members.parse()?;
-    let new = NewTask {
+    let new_task = NewTask {
         request_id,
         correlation_id,
         request: serde_json::to_vec(&request).expect("a request can be serialized"),
     };
     let stored = reports.run(Access::Write, exchange, move |connection| {
-        tasks::store(connection, &new)
+        tasks::store(connection, &new_task)
     })?;
     let task = stored.ok_or_else(|| {
         let detail = "This Idempotency-Key was used for another report. Draw a new key for each.";
@@ -156,15 +156,15 @@ fn ask(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
     path = "/api/v1/tasks/{id}",
     params(
         ("id" = Uuid, Path, description = "The task's id."),
-        ("Prefer" = Option<String>, Header, description = "With `wait=N` (RFC 7240) the answer is held until the task ends, or N seconds are over, 60 at most."),
+        ("Prefer" = Option<String>, Header, description = "With `wait=N` (RFC 7240) the response is held until the task ends, or for N seconds, 60 at most."),
     ),
     responses(
-        (status = 200, description = "The task.", body = Task, headers(("Preference-Applied" = Option<String>, description = "`wait=N`, where it was preferred."))),
+        (status = 200, description = "The task.", body = Task, headers(("Preference-Applied" = Option<String>, description = "`wait=N`, if it was preferred."))),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The database does not answer, or too many requests wait.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
-fn show(reports: &Reports, exchange: Exchange) {
+fn show(reports: &ReportApi, exchange: Exchange) {
     match task_id(&exchange) {
         Ok(id) => {
             let wait = preferred_wait(exchange.headers("Prefer"));
@@ -178,17 +178,17 @@ fn task_id(exchange: &Exchange) -> Result<Uuid, Problem> {
     exchange
         .parameter("id")?
         .parse()
-        .map_err(|_malformed| unknown())
+        .map_err(|_malformed| not_found())
 }
 
-fn unknown() -> Problem {
+fn not_found() -> Problem {
     Problem::new(
         404,
         "There is no such task. Its id is a UUID, as `POST /api/v1/report` told it.",
     )
 }
 
-/// How long the client has its request held. What is not understood of a preference is to be ignored (RFC 7240, section 2).
+/// How long the client wants its request held. Preferences that are not understood are ignored (RFC 7240, section 2).
 fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration> {
     let mut preferences = values
         .flat_map(|value| value.split([',', ';']))
@@ -200,7 +200,7 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
         let is_number = !seconds.is_empty() && seconds.bytes().all(|digit| digit.is_ascii_digit());
         (is_wait && is_number).then_some(seconds)
     })?;
-    // One that does not fit is longer than the longest, too.
+    // A number that overflows exceeds the maximum as well.
     let wait = seconds.parse().map_or(MAX_WAIT, Duration::from_secs);
     Some(wait.min(MAX_WAIT))
 }
@@ -212,18 +212,18 @@ fn preferred_wait<'a>(values: impl Iterator<Item = &'a str>) -> Option<Duration>
     params(ListQuery),
     responses(
         (status = 200, description = "A page of tasks.", body = Tasks),
-        (status = 400, description = "The query is not of this form.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is unknown, repeated, or not of this form.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "`limit` is outside of 1 to 100.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
-fn list(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
+fn list(reports: &ReportApi, exchange: &Exchange) -> Result<Response, Problem> {
     let query: ListQuery = exchange.parameters()?;
     let limit = query.limit.as_deref().map_or(Ok(DEFAULT_LIMIT), limit)?;
     let ids = query.correlation_id.map(correlation_ids);
     let ids = ids.unwrap_or_default();
     let list = move |connection: &mut Conn| {
-        // One more tells whether there is another page.
+        // One more row shows whether there is another page.
         tasks::list(connection, query.status, &ids, query.after, limit + 1)
     };
     let mut statuses = reports.run(Access::Read, exchange, list)?;
@@ -240,15 +240,15 @@ fn limit(text: &str) -> Result<usize, Problem> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
     match text.parse() {
-        Ok(limit @ 1..=MAX_LISTED) => Ok(limit),
+        Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
         _ => Err(Problem::new(
             if is_number { 422 } else { 400 },
-            format!("`limit` takes a number from 1 to {MAX_LISTED}."),
+            format!("`limit` takes a number from 1 to {MAX_LIMIT}."),
         )),
     }
 }
 
-/// What the client may have sent in JSON: a string, or a number if it looks like one.
+/// The ids that `text` may stand for, in JSON: a string, and a number if it is written like one.
 fn correlation_ids(text: String) -> Vec<String> {
     let is_number = text
         .parse::<i64>()
@@ -268,24 +268,24 @@ fn correlation_ids(text: String) -> Vec<String> {
     path = "/api/v1/tasks/{id}",
     params(("id" = Uuid, Path, description = "The task's id.")),
     responses(
-        (status = 200, description = "It is cancelled: no report will be made.", body = Task),
+        (status = 200, description = "The task is cancelled: no report will be made.", body = Task),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "It has ended; `task_status` tells how.", body = TaskProblem, content_type = "application/problem+json"),
+        (status = 409, description = "The task has ended before; `task_status` shows how.", body = TaskProblem, content_type = "application/problem+json"),
         (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
-        (status = 504, description = "It is not known whether it was done: the database did not say.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 504, description = "It is unknown whether the task was cancelled: the database did not answer.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-fn cancel(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
+fn cancel(reports: &ReportApi, exchange: &Exchange) -> Result<Response, Problem> {
     let id = task_id(exchange)?;
     match reports.run(Access::Write, exchange, move |connection| {
         tasks::cancel(connection, id)
     })? {
-        Cancelled::Now(task) => Ok(Response::json(&task)),
-        Cancelled::TooLate(task) => Err(conflict(
+        CancelResult::Cancelled(task) => Ok(Response::json(&task)),
+        CancelResult::AlreadyEnded(task) => Err(conflict(
             &task,
             format!("The task has ended: it is `{}`.", task.task_status.name()),
         )),
-        Cancelled::Unknown => Err(unknown()),
+        CancelResult::NotFound => Err(not_found()),
     }
 }
 
@@ -293,7 +293,7 @@ fn conflict(task: &Task, detail: String) -> Problem {
     Problem::new(409, detail).with_member("task_status", task.task_status.name())
 }
 
-/// Shows the report that a task has made.
+/// Shows the report of a task.
 #[utoipa::path(
     get,
     path = "/api/v1/report/{id}",
@@ -301,32 +301,32 @@ fn conflict(task: &Task, detail: String) -> Problem {
     responses(
         (status = 200, description = "The report.", body = Report),
         (status = 404, description = "There is no such task.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "There is no report, or not yet; `task_status` tells which.", body = TaskProblem, content_type = "application/problem+json", headers(("Retry-After" = Option<u64>, description = "Seconds, while there may be one later."))),
+        (status = 409, description = "There is no report, or not yet; `task_status` shows which.", body = TaskProblem, content_type = "application/problem+json", headers(("Retry-After" = Option<u64>, description = "Seconds, while there may be one later."))),
         (status = 503, description = "The database does not answer.", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds."))),
     )
 )]
-fn report(reports: &Reports, exchange: &Exchange) -> Result<Response, Problem> {
+fn report(reports: &ReportApi, exchange: &Exchange) -> Result<Response, Problem> {
     let id = task_id(exchange)?;
     let found = reports.run(Access::Read, exchange, move |connection| {
         tasks::report(connection, id)
     })?;
-    let Reported {
+    let TaskReport {
         task,
         correlation_id,
         report,
-    } = found.ok_or_else(unknown)?;
+    } = found.ok_or_else(not_found)?;
     let Some((figures, total_duration)) = report else {
         return Err(no_report(&task));
     };
     let raw = |json: String| RawValue::from_string(json).expect("it was stored as JSON");
-    let waited = task.started.map(|started| started - task.received);
-    let waited = waited
-        .and_then(|waited| waited.to_std().ok())
+    let queue_wait = task.started.map(|started| started - task.received);
+    let queue_wait = queue_wait
+        .and_then(|wait| wait.to_std().ok())
         .unwrap_or_default();
     Ok(Response::json(&Report {
         data: &raw(figures),
         total_duration,
-        queue_wait: waited.as_secs_f64(),
+        queue_wait: queue_wait.as_secs_f64(),
         received: task.received,
         task_from: "client_api",
         task_to: "client",

@@ -1,17 +1,17 @@
-//! A call, as it is told and as it is stored.
+//! A call, as a source has it and as it is stored.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The number of a phone, up to [`Phone::LARGEST`].
+/// The number of a phone, up to [`Phone::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct Phone(u64);
 
 impl Phone {
-    /// Fifteen digits are the most of an international number (E.164), and every JSON reader takes them exactly.
-    pub const LARGEST: u64 = 1_000_000_000_000_000;
+    /// The largest number. International numbers (E.164) have at most 15 digits, which every JSON parser reads exactly.
+    pub const MAX: u64 = 1_000_000_000_000_000;
 
     /// The number.
     #[must_use]
@@ -24,7 +24,7 @@ impl TryFrom<u64> for Phone {
     type Error = OutsideLimit;
 
     fn try_from(number: u64) -> Result<Self, OutsideLimit> {
-        if number <= Self::LARGEST {
+        if number <= Self::MAX {
             Ok(Self(number))
         } else {
             Err(OutsideLimit::Phone)
@@ -42,18 +42,18 @@ impl fmt::Display for Phone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Record")]
 pub struct Call {
-    /// Who called.
+    /// The phone that called.
     pub phone: Phone,
     /// When it began, in milliseconds since 1970, UTC.
     pub started_at: u64,
-    /// How long it took.
+    /// How long it took, in milliseconds.
     pub duration_ms: u32,
 }
 
-/// The last millisecond of the year 9999, behind which RFC 3339 has no dates.
-const LATEST: u64 = 253_402_300_799_999;
+/// The latest end of a call: the last millisecond of the year 9999, because RFC 3339 has no later dates.
+const MAX_END_DATE: u64 = 253_402_300_799_999;
 
-/// A call as a source tells it.
+/// A call as a source has it.
 #[derive(Deserialize)]
 struct Record {
     phone: Phone,
@@ -65,7 +65,7 @@ impl TryFrom<Record> for Call {
     type Error = OutsideLimit;
 
     fn try_from(record: Record) -> Result<Self, OutsideLimit> {
-        if record.end_date > LATEST {
+        if record.end_date > MAX_END_DATE {
             return Err(OutsideLimit::Date);
         }
         let duration = record.end_date.checked_sub(record.start_date);
@@ -78,11 +78,11 @@ impl TryFrom<Record> for Call {
     }
 }
 
-/// Why a call of the right form is none.
+/// Why a row with the right fields is not a valid call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OutsideLimit {
-    /// More than [`Phone::LARGEST`].
-    #[error("a phone is a number from 0 to {}", Phone::LARGEST)]
+    /// The phone is greater than [`Phone::MAX`].
+    #[error("a phone is a number from 0 to {}", Phone::MAX)]
     Phone,
     /// It ends before it starts.
     #[error("`end_date` lies before `start_date`")]
@@ -110,11 +110,14 @@ mod tests {
     #[test]
     fn limits_of_a_call_hold_at_n_and_not_at_n_and_one() {
         let longest = u64::from(u32::MAX);
-        assert!(call(Phone::LARGEST, 0, longest).is_ok());
-        assert_eq!(call(Phone::LARGEST + 1, 0, 0), Err(OutsideLimit::Phone));
+        assert!(call(Phone::MAX, 0, longest).is_ok());
+        assert_eq!(call(Phone::MAX + 1, 0, 0), Err(OutsideLimit::Phone));
         assert_eq!(call(0, 0, longest + 1), Err(OutsideLimit::Duration));
-        assert!(call(0, LATEST, LATEST).is_ok());
-        assert_eq!(call(0, LATEST, LATEST + 1), Err(OutsideLimit::Date));
+        assert!(call(0, MAX_END_DATE, MAX_END_DATE).is_ok());
+        assert_eq!(
+            call(0, MAX_END_DATE, MAX_END_DATE + 1),
+            Err(OutsideLimit::Date)
+        );
         assert!(call(0, 7, 7).is_ok());
         assert_eq!(call(0, 7, 6), Err(OutsideLimit::EndBeforeStart));
     }

@@ -1,4 +1,4 @@
-//! `reports check`: are the durations those of the calls?
+//! `reports check`: compares the stored counts of calls per duration with the calls.
 
 use std::fmt::Write as _;
 
@@ -7,13 +7,13 @@ use foundation::config::DatabaseArgs;
 use indicatif::ProgressBar;
 
 use crate::error::{Error, INVALID, VALID};
-use crate::say;
 use crate::store;
+use crate::write_stdout;
 
-/// How many differences are told one by one.
-const TOLD: usize = 20;
+/// Most differences that are printed; further ones are only counted.
+const MAX_SHOWN: usize = 20;
 
-/// What is checked.
+/// Arguments of `reports check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Options of the database.
@@ -21,7 +21,7 @@ pub struct CheckArgs {
     database: DatabaseArgs,
 }
 
-/// Counts the calls of each phone anew, and names where they are others than what is noted; returns the exit status.
+/// Counts the calls of each phone again, and prints where the stored counts differ. Returns the exit status.
 ///
 /// # Errors
 /// [`Error`]
@@ -31,16 +31,18 @@ pub fn run(args: &CheckArgs) -> Result<u8, Error> {
     let mut session = database.connect(&metrics)?;
     let progress = ProgressBar::new_spinner();
     let (mut phones, mut calls) = (0_u64, 0);
-    let (mut differences, mut told) = (0, String::new());
+    let (mut differences, mut lines) = (0, String::new());
     let mut last = None;
     while let Some(phone) = store::next_phone(&mut session, last)? {
         let (of_phone, different) = store::differences(&mut session, phone)?;
         phones += 1;
         calls += of_phone;
-        for (duration_ms, there, noted) in different.iter().take(TOLD.saturating_sub(differences)) {
+        for (duration_ms, counted, recorded) in
+            different.iter().take(MAX_SHOWN.saturating_sub(differences))
+        {
             let _ = writeln!(
-                told,
-                "phone {phone}, {duration_ms} ms: {there} calls, and {noted} are noted"
+                lines,
+                "phone {phone}, {duration_ms} ms: {counted} calls, and {recorded} are noted"
             );
         }
         differences += different.len();
@@ -50,13 +52,13 @@ pub fn run(args: &CheckArgs) -> Result<u8, Error> {
     }
     progress.finish_and_clear();
     if differences == 0 {
-        say(&format_args!(
+        write_stdout(&format_args!(
             "valid: the durations of {phones} phones are those of their {calls} calls"
         ))?;
         return Ok(VALID);
     }
-    say(&format_args!(
-        "{told}INVALID: {differences} differences, in {calls} calls of {phones} phones"
+    write_stdout(&format_args!(
+        "{lines}INVALID: {differences} differences, in {calls} calls of {phones} phones"
     ))?;
     Ok(INVALID)
 }

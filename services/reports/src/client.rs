@@ -1,17 +1,17 @@
-//! `reports client`: asks for reports, measures and judges them.
+//! `reports client`: requests reports, measures them and checks them.
 //!
-//! It keeps so many reports under way all the time. Where the service holds a question for a task until it ends (`Prefer:
-//! wait`), it is held; any other is asked each half second. Its wire types are its own: it is the judge, and types that are
-//! shared with the service would let one fault hide another.
+//! It keeps a fixed number of reports in progress. It asks the service to hold a request for a task until the task ends
+//! (`Prefer: wait`), and polls every half second if the service does not. It has its own wire types, because with types shared
+//! with the service, a fault of the service could go unnoticed.
 //!
 //! In reading order:
 //!
-//! * `conversation`: one report: posted, waited for, fetched.
-//! * `judge`: what the reports must have in common. Pure.
-//! * `summary`: what a person reads of it.
+//! * `report_client`: requests one report: POST, poll the task, GET.
+//! * `validator`: checks reports against each other. Pure.
+//! * `summary`: the printed figures.
 
-mod conversation;
-mod judge;
+mod report_client;
+mod validator;
 mod summary;
 
 use std::io;
@@ -24,24 +24,24 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use self::conversation::Conversation;
-use self::judge::Judge;
+use self::report_client::ReportClient;
 use self::summary::Summary;
+use self::validator::Validator;
 use crate::error::{self, Error};
-use crate::say;
+use crate::write_stdout;
 
-/// What is asked for, and of whom.
+/// Arguments of `reports client`.
 #[derive(Debug, Args)]
 pub struct ClientArgs {
     /// URL of the service
     #[arg(short, long, default_value = "http://127.0.0.1:8000", value_parser = base_url, value_name = "URL")]
     url: String,
 
-    /// How many reports are under way at a time
+    /// Reports in progress at a time
     #[arg(short, long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "COUNT")]
     concurrency: u64,
 
-    /// How many reports together
+    /// Reports in total
     #[arg(short, long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000_000), value_name = "COUNT")]
     number: u64,
 
@@ -55,7 +55,7 @@ pub struct ClientArgs {
     )]
     phones: Vec<u64>,
 
-    /// How long a report may take, from the first POST on. What fails in passing is tried again until then
+    /// Timeout of a report, from the first POST. Transient failures are retried until then
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     timeout: Duration,
 
@@ -65,16 +65,16 @@ pub struct ClientArgs {
 }
 
 fn base_url(text: &str) -> Result<String, String> {
-    let no_url = "write it like http://127.0.0.1:8000, with http://";
-    let url: url::Url = text.parse().map_err(|error| format!("{error}; {no_url}"))?;
+    let hint = "write it like http://127.0.0.1:8000, with http://";
+    let url: url::Url = text.parse().map_err(|error| format!("{error}; {hint}"))?;
     match url.scheme() {
         "http" => Ok(text.trim_end_matches('/').to_owned()),
         "https" => Err("https:// is not spoken here, only http://".to_owned()),
-        _ => Err(no_url.to_owned()),
+        _ => Err(hint.to_owned()),
     }
 }
 
-/// Asks for the reports, prints the results; returns the exit status.
+/// Requests the reports and prints the results. Returns the exit status.
 ///
 /// # Errors
 /// [`Error`]
@@ -82,49 +82,49 @@ pub fn run(args: &ClientArgs) -> Result<u8, Error> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (summary, judge) = runtime.block_on(ask(args))?;
-    // Reports that are still under way after a second Ctrl-C are not waited for.
+    let (summary, validator) = runtime.block_on(request_reports(args))?;
+    // Does not wait for reports that are still in progress after a second Ctrl-C.
     runtime.shutdown_background();
-    say(&format_args!("{summary}{judge}"))?;
-    Ok(exit_code(&summary, &judge, args.number))
+    write_stdout(&format_args!("{summary}{validator}"))?;
+    Ok(exit_code(&summary, &validator, args.number))
 }
 
-/// A broken promise outweighs all else.
-fn exit_code(summary: &Summary, judge: &Judge, asked: u64) -> u8 {
-    match (judge.is_valid(), summary.reports(), summary.failed()) {
+/// The exit status; a contradiction takes precedence over all else.
+fn exit_code(summary: &Summary, validator: &Validator, requested: u64) -> u8 {
+    match (validator.is_valid(), summary.reports(), summary.failed()) {
         (false, ..) => error::INVALID,
-        (true, 0, _) => error::NOTHING_JUDGED,
-        (true, _, 1..) => error::NOT_DONE,
-        (true, reports, 0) if reports < asked => error::INTERRUPTED,
+        (true, 0, _) => error::NO_REPORTS,
+        (true, _, 1..) => error::FAILED,
+        (true, reports, 0) if reports < requested => error::INTERRUPTED,
         (true, ..) => error::VALID,
     }
 }
 
-/// Keeps reports under way until all have ended. The first Ctrl-C begins nothing more, the second waits for nothing more.
-async fn ask(args: &ClientArgs) -> Result<(Summary, Judge), Error> {
-    let conversation = Conversation::new(args)?;
-    conversation.check_reachable().await?;
-    let conversation = Arc::new(conversation);
+/// Keeps reports in progress until all are finished. After the first Ctrl-C it begins no more, after the second it waits no more.
+async fn request_reports(args: &ClientArgs) -> Result<(Summary, Validator), Error> {
+    let client = ReportClient::new(args)?;
+    client.check_reachable().await?;
+    let client = Arc::new(client);
     let template = "{bar:40} {pos}/{len} reports  {per_sec}  {eta} left";
-    let progress = crate::progress(Some(args.number), template, args.quiet);
+    let progress = crate::progress_bar(Some(args.number), template, args.quiet);
     let mut summary = Summary::new(Instant::now());
-    let mut judge = Judge::new(args.phones.clone());
+    let mut validator = Validator::new(args.phones.clone());
     let mut signals = signal(SignalKind::interrupt())?;
     let mut interrupted = false;
-    let mut to_begin = 0..args.number;
-    let mut under_way = JoinSet::new();
+    let mut to_start = 0..args.number;
+    let mut in_progress = JoinSet::new();
     loop {
-        while (under_way.len() as u64) < args.concurrency
-            && let Some(index) = to_begin.next()
+        while (in_progress.len() as u64) < args.concurrency
+            && let Some(index) = to_start.next()
         {
-            under_way.spawn(Arc::clone(&conversation).hold(index));
+            in_progress.spawn(Arc::clone(&client).fetch(index));
         }
         tokio::select! {
-            ended = under_way.join_next() => {
-                let Some(ended) = ended else { break };
-                let ended = ended.map_err(io::Error::from)?;
-                judge.judge(&ended);
-                summary.add(ended);
+            finished = in_progress.join_next() => {
+                let Some(finished) = finished else { break };
+                let finished = finished.map_err(io::Error::from)?;
+                validator.check(&finished);
+                summary.add(finished);
                 progress.inc(1);
             }
             _signal = signals.recv() => {
@@ -132,11 +132,11 @@ async fn ask(args: &ClientArgs) -> Result<(Summary, Judge), Error> {
                     break;
                 }
                 interrupted = true;
-                to_begin = 0..0;
+                to_start = 0..0;
             }
         }
     }
     summary.end();
     progress.finish_and_clear();
-    Ok((summary, judge))
+    Ok((summary, validator))
 }

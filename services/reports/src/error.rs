@@ -1,21 +1,21 @@
-//! Why a command could not do its work, and the exit statuses.
+//! Why a command failed, and the exit statuses.
 
 use std::io;
 use std::path::Path;
 
 use foundation::mysql::{DatabaseError, NoPrimary, SetupError};
 
-/// Everything is as it should be.
+/// The work is done, and everything is correct.
 pub const VALID: u8 = 0;
-/// What was looked at is wrong, whatever else went wrong.
+/// The checked data is wrong; this status takes precedence over all others.
 pub const INVALID: u8 = 1;
-/// The command line asks for something that cannot be.
+/// The command line is wrong.
 pub const USAGE: u8 = 2;
 /// The work could not be done.
-pub const NOT_DONE: u8 = 3;
-/// Nothing was answered, so that nothing could be judged.
-pub const NOTHING_JUDGED: u8 = 5;
-/// Interrupted, and valid so far.
+pub const FAILED: u8 = 3;
+/// There is no report at all, so nothing could be checked.
+pub const NO_REPORTS: u8 = 5;
+/// Interrupted by Ctrl-C; what was checked before is valid.
 pub const INTERRUPTED: u8 = 130;
 
 /// An error that ends a command.
@@ -24,37 +24,37 @@ pub enum Error {
     /// The database cannot be used.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// No host of the database gives a connection.
+    /// No host of the database accepts a connection.
     #[error("the database: {0}")]
     NoConnection(#[from] NoPrimary),
-    /// The database refused, or the connection to it was lost.
+    /// The database returned an error, or the connection to it was lost.
     #[error("the database: {0}")]
     Database(#[from] DatabaseError),
-    /// A source cannot be read on. What was loaded stays, and the load can go on.
+    /// The source cannot be read any further. What was loaded stays, and the load can be resumed.
     #[error("the source: {0}")]
     Source(String),
-    /// A row is no call, and `--strict` takes none of these.
+    /// A row is not a call, which `--strict` does not allow: its first byte, and the reason.
     #[error("the row at byte {0} is no call: {1}")]
     Malformed(u64, String),
-    /// The source is not that of the load, or may be one of which another load has stored a part: nothing of it is loaded.
+    /// The source is not that of the load, or another load may have stored a part of it. Nothing of it is loaded.
     #[error("{0}")]
-    OtherSource(String),
-    /// Another process does the same load.
+    SourceMismatch(String),
+    /// Another process runs the load with this id.
     #[error("another process goes on with load {0}, and so this one ends")]
-    Overtaken(String),
-    /// The service cannot be reached at this URL, and why.
+    ConcurrentLoad(String),
+    /// The service cannot be reached: its URL, and the cause.
     #[error("no service can be reached at {0}: {1}. Is it running?")]
-    NobodyThere(String, String),
-    /// A fault of this program or of the system under it.
+    Unreachable(String, String),
+    /// An I/O error, or a fault of this program.
     #[error("{0}")]
-    BrokeDown(#[from] io::Error),
+    Io(#[from] io::Error),
 }
 
 impl Error {
-    /// Makes one of a file that cannot be opened.
+    /// Wraps an I/O error of a file, and adds its path.
     #[must_use]
     pub fn file(path: &Path, error: &io::Error) -> Self {
-        Self::BrokeDown(io::Error::other(format!("{}: {error}", path.display())))
+        Self::Io(io::Error::other(format!("{}: {error}", path.display())))
     }
 
     /// The exit status with which the program ends.
@@ -62,8 +62,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Malformed(..) => INVALID,
-            Self::Setup(SetupError::Url(_)) | Self::OtherSource(_) => USAGE,
-            _ => NOT_DONE,
+            Self::Setup(SetupError::Url(_)) | Self::SourceMismatch(_) => USAGE,
+            _ => FAILED,
         }
     }
 }

@@ -1,45 +1,45 @@
-//! The figures of a phone, from how many calls of which duration it has. Pure, and exact: a call costs 10 a second, so a
-//! millisecond is a hundredth, and prices are sums of whole numbers.
+//! Computes the figures of a phone from its number of calls per duration. Pure, and exact: a call costs 10 a second, so a
+//! millisecond costs one hundredth, and prices are sums of whole numbers.
 
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::call::Phone;
 
-/// The longest calls of the first class.
-const SHORT_MS: u32 = 10_000;
-/// The longest calls of the second class.
-const MEDIUM_MS: u32 = 30_000;
-/// Only the prices of longer calls are summed.
-const SUMMED_OVER_MS: u32 = 15_000;
+/// The longest duration in the first class.
+const MAX_SHORT_MS: u32 = 10_000;
+/// The longest duration in the second class.
+const MAX_MEDIUM_MS: u32 = 30_000;
+/// Only calls longer than this count for `sum_price_att_over_15`.
+const SUM_OVER_MS: u32 = 15_000;
 
-/// The figures of a phone, as they stand in a report. The names are those of the contract.
+/// The figures of a phone, as a report has them. The field names are those of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PhoneFigures {
     /// The phone.
     #[schema(value_type = u64, maximum = 1_000_000_000_000_000_u64)]
     pub phone: Phone,
-    /// Whether the phone has called at all, be it outside of the period that was asked for.
+    /// Whether the phone has ever called, inside or outside of the requested period.
     pub known: bool,
     /// How many calls it made.
     pub cnt_all_attempts: u64,
-    /// How many calls of which duration.
+    /// How many calls it made, by class of duration.
     pub cnt_att_dur: DurationClasses,
-    /// The price of the cheapest call; none without calls. A second costs 10.
+    /// The price of the cheapest call; null without calls. A second costs 10.
     #[schema(value_type = Option<f64>, required)]
     pub min_price_att: Option<Price>,
-    /// The price of the dearest call; none without calls.
+    /// The price of the most expensive call; null without calls.
     #[schema(value_type = Option<f64>, required)]
     pub max_price_att: Option<Price>,
-    /// The mean duration in seconds, to the microsecond; none without calls.
+    /// The mean duration in seconds, rounded to the microsecond; null without calls.
     #[schema(value_type = Option<f64>, required)]
     pub avg_dur_att: Option<Seconds>,
-    /// The price of all calls of more than 15 seconds.
+    /// The sum of the prices of all calls longer than 15 seconds.
     #[schema(value_type = f64)]
     pub sum_price_att_over_15: Price,
 }
 
-/// How many calls of which duration.
+/// How many calls there are in each class of duration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DurationClasses {
     /// Up to 10 seconds.
@@ -53,8 +53,8 @@ pub struct DurationClasses {
     pub long: u64,
 }
 
-/// A number that is exact to a part of one: `Decimal::<100>(150)` is 1.5. In JSON a number, whole where it is whole. A
-/// fraction is exact up to the fifteen digits that a double keeps.
+/// A fixed-point number, in units of 1/`PARTS`: `Decimal::<100>(150)` is 1.5. In JSON it is a number, without a fraction if it is
+/// whole; one with a fraction is exact up to the 15 digits of a double.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Decimal<const PARTS: u32>(pub u128);
 
@@ -66,7 +66,7 @@ pub type Seconds = Decimal<1_000_000>;
 impl<const PARTS: u32> Serialize for Decimal<PARTS> {
     #[expect(
         clippy::cast_precision_loss,
-        reason = "the nearest double to a decimal is what its reader makes of it"
+        reason = "a reader of the JSON parses the decimal to the nearest double as well"
     )]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let parts = u128::from(PARTS);
@@ -77,37 +77,37 @@ impl<const PARTS: u32> Serialize for Decimal<PARTS> {
     }
 }
 
-/// The calls of a phone, counted and summed.
+/// Counts and sums the calls of a phone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tally {
     classes: DurationClasses,
-    /// The shortest and the longest call.
-    extremes_ms: Option<(u32, u32)>,
+    /// The shortest and the longest duration; none without calls.
+    min_max_ms: Option<(u32, u32)>,
     total_ms: u128,
     over_15_ms: u128,
 }
 
 impl Tally {
-    /// Adds so many calls of this duration; at least one.
+    /// Adds `calls` calls of this duration; `calls` must be at least 1.
     pub fn add(&mut self, duration_ms: u32, calls: u64) {
-        let class = if duration_ms <= SHORT_MS {
+        let class = if duration_ms <= MAX_SHORT_MS {
             &mut self.classes.short
-        } else if duration_ms <= MEDIUM_MS {
+        } else if duration_ms <= MAX_MEDIUM_MS {
             &mut self.classes.medium
         } else {
             &mut self.classes.long
         };
         *class += calls;
-        let (shortest, longest) = self.extremes_ms.unwrap_or((duration_ms, duration_ms));
-        self.extremes_ms = Some((shortest.min(duration_ms), longest.max(duration_ms)));
-        let together_ms = u128::from(duration_ms) * u128::from(calls);
-        self.total_ms += together_ms;
-        if duration_ms > SUMMED_OVER_MS {
-            self.over_15_ms += together_ms;
+        let (shortest, longest) = self.min_max_ms.unwrap_or((duration_ms, duration_ms));
+        self.min_max_ms = Some((shortest.min(duration_ms), longest.max(duration_ms)));
+        let sum_ms = u128::from(duration_ms) * u128::from(calls);
+        self.total_ms += sum_ms;
+        if duration_ms > SUM_OVER_MS {
+            self.over_15_ms += sum_ms;
         }
     }
 
-    /// The figures of the phone whose calls these are. It is known by them, or else by `known`.
+    /// The figures of `phone`, whose calls were added. The phone is known if it has calls, or if `known` is true.
     #[must_use]
     pub fn figures(&self, phone: Phone, known: bool) -> PhoneFigures {
         let calls = self.classes.short + self.classes.medium + self.classes.long;
@@ -117,21 +117,19 @@ impl Tally {
             known: known || calls > 0,
             cnt_all_attempts: calls,
             cnt_att_dur: self.classes,
-            min_price_att: self.extremes_ms.map(|(shortest, _)| price(shortest)),
-            max_price_att: self.extremes_ms.map(|(_, longest)| price(longest)),
+            min_price_att: self.min_max_ms.map(|(shortest, _)| price(shortest)),
+            max_price_att: self.min_max_ms.map(|(_, longest)| price(longest)),
             avg_dur_att: mean(self.total_ms, calls),
             sum_price_att_over_15: Decimal(self.over_15_ms),
         }
     }
 }
 
-/// The mean of so many durations, rounded half up.
+/// The mean duration of `calls` calls, rounded half up to the microsecond; none without calls.
 fn mean(total_ms: u128, calls: u64) -> Option<Seconds> {
     let calls = u128::from(calls);
-    let twice_the_microseconds = total_ms * 2_000;
-    (twice_the_microseconds + calls)
-        .checked_div(2 * calls)
-        .map(Decimal)
+    let doubled_us = total_ms * 2_000;
+    (doubled_us + calls).checked_div(2 * calls).map(Decimal)
 }
 
 #[cfg(test)]
@@ -141,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    fn shown(durations: &[(u32, u64)]) -> Value {
+    fn figures_json(durations: &[(u32, u64)]) -> Value {
         let mut tally = Tally::default();
         for &(duration_ms, calls) in durations {
             tally.add(duration_ms, calls);
@@ -153,7 +151,7 @@ mod tests {
     #[test]
     fn the_limits_of_the_classes_belong_to_the_lower_one_and_fifteen_seconds_are_not_summed() {
         let all = [10_000, 10_001, 15_000, 15_001, 30_000, 30_001].map(|ms| (ms, 1));
-        let figures = shown(&all);
+        let figures = figures_json(&all);
         assert_eq!(
             figures["cnt_att_dur"],
             json!({"10_sec": 1, "10_30_sec": 4, "30_sec": 1})
@@ -168,7 +166,7 @@ mod tests {
             "cnt_att_dur": {"10_sec": 0, "10_30_sec": 0, "30_sec": 0},
             "min_price_att": null, "max_price_att": null, "avg_dur_att": null, "sum_price_att_over_15": 0,
         });
-        assert_eq!(shown(&[]), expected);
+        assert_eq!(figures_json(&[]), expected);
     }
 
     #[test]
@@ -194,7 +192,7 @@ mod tests {
         assert_eq!(mean(5_991_029, 100), Some(Decimal(59_910_290)));
     }
 
-    /// Call by call, in whole thousandths of money and nanoseconds of time.
+    /// Computes the figures call by call, in integers.
     fn naive(durations: &[(u32, u64)]) -> Value {
         let calls: Vec<u128> = durations
             .iter()
@@ -218,14 +216,14 @@ mod tests {
         })
     }
 
-    /// The number as a person would write it, read by a JSON reader.
+    /// The decimal number `parts` / 10^`digits`, written out and parsed as JSON.
     fn decimal(parts: u128, digits: u32) -> Value {
         let one = 10_u128.pow(digits);
-        let (whole, rest) = (parts / one, parts % one);
-        let text = if rest == 0 {
+        let (whole, fraction) = (parts / one, parts % one);
+        let text = if fraction == 0 {
             whole.to_string()
         } else {
-            format!("{whole}.{rest:0width$}", width = digits as usize)
+            format!("{whole}.{fraction:0width$}", width = digits as usize)
         };
         serde_json::from_str(&text).expect("it is a number")
     }
@@ -235,20 +233,20 @@ mod tests {
         fn figures_are_those_of_a_naive_count(
             durations in prop::collection::vec((prop_oneof![0..40_000_u32, any::<u32>()], 1..4_u64), 1..40)
         ) {
-            prop_assert_eq!(shown(&durations), naive(&durations));
+            prop_assert_eq!(figures_json(&durations), naive(&durations));
         }
 
         #[test]
         fn the_order_and_the_grouping_of_calls_do_not_matter(
             mut durations in prop::collection::vec((0..40_000_u32, 1..4_u64), 1..40)
         ) {
-            let expected = shown(&durations);
+            let expected = figures_json(&durations);
             durations.reverse();
             let single: Vec<_> = durations
                 .iter()
                 .flat_map(|&(ms, calls)| (0..calls).map(move |_| (ms, 1)))
                 .collect();
-            prop_assert_eq!(shown(&single), expected);
+            prop_assert_eq!(figures_json(&single), expected);
         }
     }
 }

@@ -1,22 +1,22 @@
-//! Reports over call records: how many calls, how long and how dear, for each phone.
+//! Reports over call records: how many calls, how long and how expensive, for each phone.
 //!
 //! The parts in reading order:
 //!
-//! * [`call`]: a call, as it is told and as it is stored.
-//! * [`figures`]: the figures of a phone, from how many calls of which duration it has. Pure.
-//! * [`store`]: all SQL of calls.
+//! * [`call`]: a call, as a source has it and as it is stored.
+//! * [`figures`]: computes the figures of a phone from its number of calls per duration. Pure.
+//! * [`store`]: all SQL for calls.
 //! * [`load`]: `reports load`: stores the calls of a file, exactly once.
-//! * [`check`]: `reports check`: are the durations those of the calls?
-//! * [`client`]: `reports client`: asks for reports, measures and judges them.
-//! * [`request`]: what is asked of the API, parsed.
-//! * [`tasks`]: all SQL of tasks.
+//! * [`check`]: `reports check`: compares the counts per duration with the calls.
+//! * [`client`]: `reports client`: requests reports, measures them and checks them.
+//! * [`request`]: parses and validates what clients send to the API.
+//! * [`tasks`]: all SQL for tasks.
 //! * [`api`]: `reports api`: the endpoints; a new route goes here.
 //! * [`worker`]: `reports worker`: makes the reports.
-//! * [`error`]: why a command could not do its work, and the exit statuses.
+//! * [`error`]: why a command failed, and the exit statuses.
 //!
-//! What keeps figures fast and right: a report reads only how many calls of which duration a phone has. These counts are
-//! written in the transaction that writes the calls, and every figure follows from them exactly. The calls stay, and are
-//! the truth.
+//! What keeps figures fast and correct: a report reads only the number of calls that a phone has of each duration. These counts
+//! are written in the transaction that writes the calls, and every figure is computed from them exactly. The calls are kept, as
+//! the source of truth.
 
 pub mod call;
 pub mod figures;
@@ -36,12 +36,12 @@ use std::io::{self, Write};
 use foundation::telemetry::{Program, Registry};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// This program, in metrics.
+/// The name, version and build of this program, as its metrics show them.
 pub const PROGRAM: Program =
     Program::new("reports", env!("CARGO_PKG_VERSION")).built_from(env!("DUMMY_MESSENGER_BUILD"));
 
-/// Writes lines to stdout, the last without its end. Who reads it may have gone: what was done is done all the same.
-fn say(text: &impl fmt::Display) -> io::Result<()> {
+/// Writes `text` and a line feed to stdout. A closed pipe is no error, because the work of the command is done already.
+fn write_stdout(text: &impl fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -49,8 +49,8 @@ fn say(text: &impl fmt::Display) -> io::Result<()> {
     }
 }
 
-/// Shows on stderr how far a command has come, unless stderr is no terminal.
-fn progress(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
+/// A progress bar on stderr; hidden if stderr is not a terminal.
+fn progress_bar(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
     let target = if quiet {
         ProgressDrawTarget::hidden()
     } else {
@@ -60,7 +60,7 @@ fn progress(length: Option<u64>, template: &str, quiet: bool) -> ProgressBar {
         .with_style(ProgressStyle::with_template(template).expect("the template is right"))
 }
 
-/// The metrics of a command that shows none.
+/// A metrics registry for commands that do not export metrics.
 fn registry() -> Registry {
     Registry::new(PROGRAM)
 }

@@ -1,15 +1,14 @@
 //! `reports load`: stores the calls of a file, exactly once.
 //!
-//! The source is read chunk by chunk. Each is stored in one transaction: its calls, how many of them have which duration,
-//! and how far the load has come. So whatever is killed at whatever moment, the load goes on behind the last chunk that was
-//! stored as a whole.
+//! The source is read in chunks. Each is stored in one transaction, with its calls, their counts per duration, and the progress
+//! of the load. So whichever process is killed at whatever moment, the load resumes after the last chunk that was committed.
 //!
 //! In reading order:
 //!
-//! * `source`: where calls come from; `json` reads them, `generator` makes them up.
-//! * `chunk`: what is stored at once.
-//! * `loader`: stores chunks, and what it does when that fails.
-//! * `progress`: what is shown meanwhile.
+//! * `source`: opens a source of calls; `json` parses calls, `generator` generates them.
+//! * `chunk`: the calls of one transaction.
+//! * `loader`: stores chunks, and retries when that fails.
+//! * `progress`: the progress bar.
 
 mod source;
 mod json;
@@ -32,13 +31,13 @@ use self::json::Row;
 use self::loader::Loader;
 use self::source::{Origin, Source};
 use crate::error::{Error, INVALID, VALID};
-use crate::say;
 use crate::store::{self, LoadState};
+use crate::write_stdout;
 
-/// How many malformed rows are told one by one; of a wrong file all are.
-const TOLD: u64 = 10;
+/// Most malformed rows that are logged; a file of another kind has nothing else.
+const MAX_LOGGED: u64 = 10;
 
-/// What is loaded, and how.
+/// Arguments of `reports load`.
 #[derive(Debug, Args)]
 pub struct LoadArgs {
     /// A JSON array of calls, or one call a line: `{"phone": 1, "start_date": MS, "end_date": MS}`, in milliseconds since
@@ -46,24 +45,24 @@ pub struct LoadArgs {
     #[arg(required_unless_present = "generate", conflicts_with = "generate")]
     file: Option<PathBuf>,
 
-    /// Make calls up instead: of so many phones so many each, of 0 to 120 whole seconds
+    /// Generate calls instead: for each of PHONES phones, CALLS calls of 0 to 120 whole seconds
     #[arg(long, value_name = "PHONESxCALLS")]
     generate: Option<Amount>,
 
-    /// Seed of the calls that are made up; the same seed makes the same
+    /// Seed of the generated calls; the same seed generates the same calls
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     seed: u64,
 
-    /// Name of the load. A load of the same name and source goes on where it stopped, and stores nothing twice. A file's
-    /// is made of its content, if it is not given; that of standard input is drawn, and shown
+    /// Id of the load. A load with the same id and source resumes where it stopped, and stores nothing twice. By default it
+    /// is the hash of a file's content; for standard input it is random, and logged
     #[arg(long, value_parser = load_id, value_name = "TEXT")]
     id: Option<String>,
 
-    /// End at the first row that is no call. What was stored before stays
+    /// Stop at the first row that is not a call. What was stored before stays
     #[arg(long)]
     strict: bool,
 
-    /// Calls of one transaction. More take more memory, 24 bytes each
+    /// Calls per transaction. Each takes 24 bytes of memory
     #[arg(
         long,
         default_value_t = 500_000,
@@ -81,10 +80,10 @@ pub struct LoadArgs {
     database: DatabaseArgs,
 }
 
-/// A transaction of more makes the database's undo log the limit.
+/// Most calls per transaction, because the undo log of the database limits larger ones.
 const MAX_CHUNK_CALLS: u64 = 5_000_000;
 
-/// As long as the column.
+/// Most characters of an id, as in its column.
 const MAX_ID_LENGTH: usize = 255;
 
 fn load_id(text: &str) -> Result<String, String> {
@@ -104,23 +103,23 @@ impl LoadArgs {
     }
 }
 
-/// Loads; returns the exit status.
+/// Loads the calls of a source. Returns the exit status.
 ///
 /// # Errors
-/// [`Error`]. What was stored stays, and the load can go on.
+/// [`Error`]. What was stored stays, and the load can be resumed.
 pub fn run(args: &LoadArgs) -> Result<u8, Error> {
     let origin = args.origin();
     let length = origin.length()?;
     let database = args.database.open(&store::SCHEMA, &crate::registry())?;
     let mut loader = Loader::begin(database, args.id.as_ref(), origin)?;
     let before = loader.state().clone();
-    if loader.is_over() {
-        return loaded_already(&loader);
+    if loader.is_complete() {
+        return already_loaded(&loader);
     }
     tracing::info!(id = loader.id(), position = before.position, "loading");
     let bar = progress::begin(length, origin, &before, args.quiet);
     let Some(mut source) = origin.open(&before)? else {
-        return Err(Error::OtherSource(format!(
+        return Err(Error::SourceMismatch(format!(
             "load {} has stored {} calls, and this does not begin with the {} bytes that they came from, so that nothing \
              of it is loaded. A source that begins with them is gone on with behind them; another --id loads all of this \
              beside them",
@@ -133,7 +132,7 @@ pub fn run(args: &LoadArgs) -> Result<u8, Error> {
         let (chunk, after) = read_chunk(&mut source, args, loader.state(), &bar)?;
         if after == before && after.finished {
             bar.finish_and_clear();
-            return loaded_already(&loader);
+            return already_loaded(&loader);
         }
         loader.store(chunk, after)?;
         progress::set(&bar, &before, loader.state());
@@ -142,7 +141,7 @@ pub fn run(args: &LoadArgs) -> Result<u8, Error> {
         }
     }
     bar.finish_and_clear();
-    say(&summary(&before, loader.state(), bar.elapsed()))?;
+    write_stdout(&summary(&before, loader.state(), bar.elapsed()))?;
     if loader.state().malformed > before.malformed && loader.state().calls > 0 {
         tracing::warn!(
             "correct what was left out in a file of its own: this one, corrected, is another, and all its calls would be stored again"
@@ -151,19 +150,19 @@ pub fn run(args: &LoadArgs) -> Result<u8, Error> {
     Ok(status(loader.state()))
 }
 
-fn loaded_already(loader: &Loader) -> Result<u8, Error> {
+fn already_loaded(loader: &Loader) -> Result<u8, Error> {
     let state = loader.state();
     let LoadState {
         calls, malformed, ..
     } = state;
-    say(&format_args!(
+    write_stdout(&format_args!(
         "{} is loaded already, {calls} calls, {malformed} malformed rows left out; another --id loads it once more",
         loader.id()
     ))?;
     Ok(status(state))
 }
 
-/// A source all of whose rows are malformed is most likely none of calls.
+/// The exit status. A source whose rows are all malformed most likely does not contain calls.
 fn status(state: &LoadState) -> u8 {
     if state.calls == 0 && state.malformed > 0 {
         tracing::error!(
@@ -176,7 +175,7 @@ fn status(state: &LoadState) -> u8 {
     }
 }
 
-/// Reads the next chunk, and gives it with the state of the load that has stored it.
+/// Reads the next chunk. Returns it with the state of the load after the chunk is stored.
 fn read_chunk(
     source: &mut Source,
     args: &LoadArgs,
@@ -188,7 +187,7 @@ fn read_chunk(
         finished: false,
         ..before.clone()
     };
-    // Malformed rows count as well, so that the position of a source full of them is kept too.
+    // Malformed rows count as well, so that the position in a source full of them is stored too.
     while calls.len() as u64 + (after.malformed - before.malformed) < args.chunk_calls as u64 {
         match source.next_row()? {
             Some(Row::Call(call)) => calls.push(call),
@@ -197,7 +196,7 @@ fn read_chunk(
             }
             Some(Row::Malformed { at, reason }) => {
                 after.malformed += 1;
-                if after.malformed <= TOLD {
+                if after.malformed <= MAX_LOGGED {
                     bar.suspend(|| tracing::warn!(at, reason, "a row is no call, and is left out"));
                 }
             }
@@ -208,16 +207,19 @@ fn read_chunk(
         }
     }
     after.calls += calls.len() as u64;
-    let (position, hash) = source.place();
+    let (position, hash) = source.checkpoint();
     after.position = position;
-    after.source = hash.map_or(after.source, store::bytes);
+    after.source = hash.map_or(after.source, store::content_source);
     Ok((Chunk::new(calls), after))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn summary(before: &LoadState, after: &LoadState, took: Duration) -> String {
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a displayed rate needs no precision"
+)]
+fn summary(before: &LoadState, after: &LoadState, duration: Duration) -> String {
     let calls = after.calls - before.calls;
-    let seconds = took.as_secs_f64();
+    let seconds = duration.as_secs_f64();
     let rate = calls as f64 / seconds;
     let malformed = after.malformed - before.malformed;
     let resumed = match before.calls {

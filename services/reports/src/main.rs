@@ -1,4 +1,4 @@
-//! The program: a command each for what it does. No logic.
+//! The program: parses the command line and runs the chosen command. No logic.
 
 use std::process::ExitCode;
 
@@ -18,23 +18,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take what is asked for as tasks, and show them and their reports
+    /// Accept report requests as tasks, and show tasks and reports
     Api(api::Options),
-    /// Make the reports that wait
+    /// Make the reports in the queue
     Worker(worker::Options),
     /// Store the calls of a file, exactly once
-    #[command(mut_arg("database_timeout", patient))]
+    #[command(mut_arg("database_timeout", long_timeout))]
     Load(load::LoadArgs),
-    /// Compare how many calls of which duration are noted with the calls themselves
-    #[command(mut_arg("database_timeout", patient))]
+    /// Compare the stored counts of calls per duration with the calls themselves
+    #[command(mut_arg("database_timeout", long_timeout))]
     Check(check::CheckArgs),
-    /// Ask for reports, measure and judge them
+    /// Request reports, measure them and check them
     Client(client::ClientArgs),
 }
 
-/// Nobody waits for a single answer of these commands, and to store or count millions of calls may take longer than a
-/// request.
-fn patient(timeout: Arg) -> Arg {
+/// Sets a longer default timeout, because no client waits for a single statement of these commands, and storing or counting
+/// millions of calls may take longer than a request.
+fn long_timeout(timeout: Arg) -> Arg {
     timeout.default_value("60s")
 }
 
@@ -42,19 +42,19 @@ fn main() -> ExitCode {
     let cli: Cli = config::parse("REPORTS");
     match &cli.command {
         Command::Api(options) => service::main(PROGRAM, &options.server, |registry| {
-            api::Reports::start(options, registry)
+            api::ReportApi::start(options, registry)
         }),
         Command::Worker(options) => service::main(PROGRAM, &options.server, |registry| {
-            worker::Reports::start(options, registry)
+            worker::ReportWorker::start(options, registry)
         }),
-        Command::Load(args) => once(|| load::run(args)),
-        Command::Check(args) => once(|| check::run(args)),
-        Command::Client(args) => once(|| client::run(args)),
+        Command::Load(args) => run_command(|| load::run(args)),
+        Command::Check(args) => run_command(|| check::run(args)),
+        Command::Client(args) => run_command(|| client::run(args)),
     }
 }
 
-/// Does the work of a command that ends by itself.
-fn once(work: impl FnOnce() -> Result<u8, Error>) -> ExitCode {
+/// Runs a command that is not a server, and returns its exit status.
+fn run_command(work: impl FnOnce() -> Result<u8, Error>) -> ExitCode {
     telemetry::start(LevelFilter::INFO, LogFormat::Text);
     let status = work().unwrap_or_else(|error| {
         tracing::error!("{error}");

@@ -1,4 +1,4 @@
-//! What a client asks for, parsed and within the limits of the contract; `schema` is what the contract says of it.
+//! Parses a report request, and checks the limits of the contract; `schema` describes the request in the contract.
 
 mod schema;
 
@@ -19,11 +19,11 @@ pub use self::schema::{CorrelationId, Wanted};
 /// Most phones of a report.
 const MAX_NUMBERS: usize = 1_000;
 /// Most characters of a correlation id.
-const MAX_CORRELATION: usize = 255;
-/// Most unknown members of a request that are told.
-const TOLD_UNKNOWN: usize = 20;
+const MAX_CORRELATION_ID: usize = 255;
+/// Most unknown members that are reported as faults.
+const MAX_UNKNOWN_MEMBERS: usize = 20;
 
-/// A report that is asked for, and how its job tells it to the worker.
+/// A valid report request, and the payload of its job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportRequest {
     /// The phones, in the order of the report.
@@ -36,7 +36,7 @@ pub struct ReportRequest {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// The members of a request's body, each there once.
+/// The members of a request's body; each name occurs once.
 #[derive(Debug)]
 pub struct Members(BTreeMap<String, Value>);
 
@@ -67,16 +67,16 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// What cannot be taken.
+/// A fault of a request.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Fault)]
-pub struct Refused {
-    /// 400 where the form is wrong, 422 where a limit is broken.
+pub struct Fault {
+    /// 400 if the form is wrong, 422 if a limit is exceeded.
     #[serde(skip)]
     status: u16,
     /// The member of the body.
     field: String,
-    /// Which of a list, from 0 on.
+    /// The index of the entry in a list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     index: Option<u64>,
@@ -84,78 +84,80 @@ pub struct Refused {
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<Value>,
     /// What is wrong with it.
-    fault: String,
+    #[serde(rename = "fault")]
+    message: String,
 }
 
-/// All that is wrong with a request.
+/// All faults of a request.
 #[derive(Default)]
-struct Faults(Vec<Refused>);
+struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Adds one of a member, or of an entry of its list.
+    /// Adds a fault of a member, or of an entry of its list.
     fn add(
         &mut self,
         status: u16,
         field: &str,
         entry: Option<(usize, &Value)>,
-        fault: impl Into<String>,
+        message: impl Into<String>,
     ) {
-        self.0.push(Refused {
+        self.0.push(Fault {
             status,
             field: field.to_owned(),
             index: entry.map(|(index, _)| index as u64),
             number: entry.map(|(_, number)| number.clone()),
-            fault: fault.into(),
+            message: message.into(),
         });
     }
 
-    /// The problem that tells them all, if there are any: of the form, if the form of something is wrong.
-    fn problem(self) -> Result<(), Problem> {
+    /// An error that lists all faults, if there are any. Its status is 400 if the form of any member is wrong.
+    fn into_result(self) -> Result<(), Problem> {
         let detail = match self.0.as_slice() {
             [] => return Ok(()),
             [one] => {
                 let index = one.index.map(|index| format!("[{index}]"));
                 let index = index.unwrap_or_default();
-                format!("`{}{index}` {}.", one.field, one.fault)
+                format!("`{}{index}` {}.", one.field, one.message)
             }
             several => format!(
                 "{} things of the body cannot be taken: see `faults`.",
                 several.len()
             ),
         };
-        let status = self.0.iter().map(|refused| refused.status).min();
-        Err(Problem::new(status.unwrap_or(FORM), detail).with_member("faults", json!(self.0)))
+        let status = self.0.iter().map(|fault| fault.status).min();
+        Err(Problem::new(status.unwrap_or(BAD_REQUEST), detail)
+            .with_member("faults", json!(self.0)))
     }
 }
 
-/// The status where something is missing, unknown or of the wrong type.
-const FORM: u16 = 400;
-/// The status where a limit is broken.
-const LIMIT: u16 = 422;
+/// The status if a member is missing, unknown or of the wrong type.
+const BAD_REQUEST: u16 = 400;
+/// The status if a limit is exceeded.
+const UNPROCESSABLE: u16 = 422;
 
 impl Members {
-    /// The report that is asked for, and the correlation id in JSON.
+    /// The report request, and the correlation id in JSON.
     ///
     /// # Errors
-    /// 400 or 422 with each fault.
+    /// 400 or 422, with all faults.
     pub fn parse(mut self) -> Result<(ReportRequest, String), Problem> {
         let mut faults = Faults::default();
         let numbers = self.phones(&mut faults);
         let id = self.0.remove("correlation_id").unwrap_or_default();
-        if let Some(status) = fault_of_correlation_id(&id) {
+        if let Some(status) = correlation_id_fault(&id) {
             let takes = format!(
-                "takes a string of up to {MAX_CORRELATION} characters, or a whole number of 64 bits"
+                "takes a string of up to {MAX_CORRELATION_ID} characters, or a whole number of 64 bits"
             );
             faults.add(status, "correlation_id", None, takes);
         }
         let [from, to] = ["from", "to"].map(|name| self.time(name, &mut faults));
         if from.zip(to).is_some_and(|(from, to)| from >= to) {
-            faults.add(LIMIT, "to", None, "must be later than `from`");
+            faults.add(UNPROCESSABLE, "to", None, "must be later than `from`");
         }
-        for unknown in self.0.keys().take(TOLD_UNKNOWN) {
-            faults.add(FORM, unknown, None, "is not known here");
+        for unknown in self.0.keys().take(MAX_UNKNOWN_MEMBERS) {
+            faults.add(BAD_REQUEST, unknown, None, "is not known here");
         }
-        faults.problem()?;
+        faults.into_result()?;
         Ok((ReportRequest { numbers, from, to }, id.to_string()))
     }
 
@@ -164,31 +166,36 @@ impl Members {
             (Some(numbers), None) => ("numbers", numbers),
             (None, Some(numbers)) => ("phones", numbers),
             (None, None) => {
-                faults.add(FORM, "numbers", None, "is missing: send a list of phones");
+                faults.add(
+                    BAD_REQUEST,
+                    "numbers",
+                    None,
+                    "is missing: send a list of phones",
+                );
                 return Vec::new();
             }
             (Some(_), Some(_)) => {
                 let fault = "means the same as `numbers`: send one of them";
-                faults.add(LIMIT, "phones", None, fault);
+                faults.add(UNPROCESSABLE, "phones", None, fault);
                 return Vec::new();
             }
         };
         let Value::Array(numbers) = numbers else {
-            faults.add(FORM, field, None, "takes a list of phones");
+            faults.add(BAD_REQUEST, field, None, "takes a list of phones");
             return Vec::new();
         };
         if !(1..=MAX_NUMBERS).contains(&numbers.len()) {
             let count = numbers.len();
             let fault = format!("has {count} entries; it takes 1 to {MAX_NUMBERS}");
-            faults.add(LIMIT, field, None, fault);
+            faults.add(UNPROCESSABLE, field, None, fault);
         }
         let (mut phones, mut seen) = (Vec::new(), HashSet::new());
         for entry in numbers.iter().enumerate().take(MAX_NUMBERS) {
             match phone(entry.1) {
                 Ok(phone) if seen.insert(phone) => phones.push(phone),
-                Ok(_) => faults.add(LIMIT, field, Some(entry), "is there twice"),
+                Ok(_) => faults.add(UNPROCESSABLE, field, Some(entry), "is there twice"),
                 Err(status) => {
-                    let fault = format!("is no whole number from 0 to {}", Phone::LARGEST);
+                    let fault = format!("is no whole number from 0 to {}", Phone::MAX);
                     faults.add(status, field, Some(entry), fault);
                 }
             }
@@ -201,35 +208,35 @@ impl Members {
         let time = DateTime::<Utc>::deserialize(time);
         if time.is_err() {
             let fault = "takes a time like 2024-01-31T00:00:00Z (RFC 3339)";
-            faults.add(FORM, name, None, fault);
+            faults.add(BAD_REQUEST, name, None, fault);
         }
         time.ok()
     }
 }
 
-/// The phone, or the status that says why it is none.
+/// Parses a phone; the error is the status of the fault.
 fn phone(number: &Value) -> Result<Phone, u16> {
     let number = match number {
         Value::Number(number) if is_whole(number) => number,
-        _ => return Err(FORM),
+        _ => return Err(BAD_REQUEST),
     };
-    let number = number.as_u64().ok_or(LIMIT)?;
-    Phone::try_from(number).map_err(|_larger| LIMIT)
+    let number = number.as_u64().ok_or(UNPROCESSABLE)?;
+    Phone::try_from(number).map_err(|_larger| UNPROCESSABLE)
 }
 
-/// Whether it is a whole number that was written as one; it may have more than 64 bits.
+/// Whether a number is written as a whole number; it may exceed 64 bits.
 fn is_whole(number: &Number) -> bool {
     let beyond_64_bits = |number: f64| number.abs() >= 2_f64.powi(63);
     !number.is_f64() || number.as_f64().is_some_and(beyond_64_bits)
 }
 
-/// What is wrong with a correlation id, if anything is.
-fn fault_of_correlation_id(id: &Value) -> Option<u16> {
+/// The status of the fault of a correlation id; none if it is valid.
+fn correlation_id_fault(id: &Value) -> Option<u16> {
     match id {
         Value::Null => None,
-        Value::String(name) => (name.chars().count() > MAX_CORRELATION).then_some(LIMIT),
-        Value::Number(number) if is_whole(number) => number.is_f64().then_some(LIMIT),
-        _ => Some(FORM),
+        Value::String(name) => (name.chars().count() > MAX_CORRELATION_ID).then_some(UNPROCESSABLE),
+        Value::Number(number) if is_whole(number) => number.is_f64().then_some(UNPROCESSABLE),
+        _ => Some(BAD_REQUEST),
     }
 }
 
@@ -318,9 +325,9 @@ mod tests {
     fn a_request_reaches_the_worker_as_it_was_made() {
         let wanted = json!({ "numbers": [3, 1], "from": "2024-01-01T00:00:00.5Z" });
         let (request, _) = parse(&wanted).expect("it is one");
-        let told = serde_json::to_vec(&request).expect("it is plain data");
+        let payload = serde_json::to_vec(&request).expect("it is plain data");
         assert_eq!(
-            serde_json::from_slice::<ReportRequest>(&told).ok(),
+            serde_json::from_slice::<ReportRequest>(&payload).ok(),
             Some(request)
         );
     }

@@ -1,4 +1,4 @@
-//! All SQL of calls: figures here, what `reports load` writes in `loading`, what `reports check` compares in `checking`.
+//! All SQL for calls: figures here, `loading` for `reports load`, `checking` for `reports check`.
 
 mod loading;
 mod checking;
@@ -16,10 +16,11 @@ use crate::figures::{PhoneFigures, Tally};
 
 pub use self::checking::{Difference, differences, next_phone};
 pub use self::loading::{
-    Load, LoadState, begin_load, bytes, find_load, kind, loads_of_bytes, store_chunk, take_over,
+    Load, LoadState, begin_load, content_loads, content_source, find_load, source_kind,
+    store_chunk, take_over,
 };
 
-/// The tables, and what they need.
+/// The schema of the database, and what it needs.
 pub const SCHEMA: Schema = Schema {
     sql: include_str!("../schema.sql"),
     is_complete: |connection| {
@@ -33,7 +34,7 @@ pub const SCHEMA: Schema = Schema {
     rights: "grant this user SELECT, INSERT and UPDATE on its tables, DELETE on jobs, and CREATE on the database",
 };
 
-/// The calls that a report is about: those that begin in [from, to).
+/// The period of a report: calls that begin in [from, to).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Period {
     from_ms: Option<u64>,
@@ -41,7 +42,7 @@ pub struct Period {
 }
 
 impl Period {
-    /// The period between two points in time, either of which may be open. Without both it is all of time.
+    /// A period; without `from` or `to` it is open at that end. Without both it contains all calls.
     #[must_use]
     pub fn new(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Self {
         Self {
@@ -54,7 +55,7 @@ impl Period {
         self == Self::default()
     }
 
-    /// The condition on calls, with `AND` before it.
+    /// The SQL condition on calls, starting with `AND`.
     fn condition(self) -> String {
         let mut condition = String::new();
         if let Some(from) = self.from_ms {
@@ -67,44 +68,45 @@ impl Period {
     }
 }
 
-/// The first whole millisecond since 1970 that does not lie before a point in time.
+/// The first whole millisecond since 1970 that is not before `time`.
 fn first_millisecond(time: DateTime<Utc>) -> u64 {
     let is_whole = time.timestamp_subsec_nanos().is_multiple_of(1_000_000);
     u64::try_from(time.timestamp_millis() + i64::from(!is_whole)).unwrap_or(0)
 }
 
-/// What the figures of all calls are read from.
+/// What the figures are computed from, if the period contains all calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// From how many calls of which duration there are.
+pub enum FigureSource {
+    /// The stored counts of calls per duration.
     Durations,
-    /// From the calls themselves, as those of a period always are.
+    /// The calls themselves, which are always used for a limited period.
     Calls,
 }
 
-/// The figures of phones, at least one and without duplicates, in their order. The calls are those of one moment; takes no lock.
+/// The figures of `phones`, in their order; there must be at least one, and no duplicates. The calls are read in one statement,
+/// so that the figures are consistent. Takes no locks.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn figures(
     connection: &mut impl Queryable,
     phones: &[Phone],
     period: Period,
-    reading: Reading,
+    source: FigureSource,
 ) -> Result<Vec<PhoneFigures>, DatabaseError> {
-    // Prepared once for each number of phones; the rows come in binary, which is less work for both sides.
-    let places = vec!["?"; phones.len()].join(", ");
+    // Prepared once for each number of phones. Rows in the binary protocol take less work on both sides.
+    let placeholders = vec!["?"; phones.len()].join(", ");
     let numbers: Vec<Value> = phones.iter().map(|phone| phone.number().into()).collect();
-    let query = match reading {
-        Reading::Durations if period.is_all() => format!(
+    let query = match source {
+        FigureSource::Durations if period.is_all() => format!(
             "SELECT phone, duration_ms, calls
              FROM call_durations
-             WHERE phone IN ({places})"
+             WHERE phone IN ({placeholders})"
         ),
         _ => format!(
             "SELECT phone, duration_ms, COUNT(*)
              FROM calls FORCE INDEX (phone)
-             WHERE phone IN ({places}){}
+             WHERE phone IN ({placeholders}){}
              GROUP BY phone, duration_ms",
             period.condition()
         ),
@@ -120,7 +122,7 @@ pub fn figures(
         let query = format!(
             "SELECT DISTINCT phone
              FROM call_durations
-             WHERE phone IN ({places})"
+             WHERE phone IN ({placeholders})"
         );
         connection.exec(query, numbers)?.into_iter().collect()
     };

@@ -1,4 +1,4 @@
-//! All SQL of tasks. What a task is while it has not ended stands in the queue: see [`foundation::jobs`].
+//! All SQL for tasks. The status of a task that has not ended comes from its job in the queue: see [`foundation::jobs`].
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use foundation::jobs::{self, Job};
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// The queue of reports that are to be made.
+/// The name of the queue of reports to make.
 pub const QUEUE: &str = "reports";
 
-/// How far a task has come.
+/// The status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     /// It waits for a worker, for the first time or again.
     Pending,
-    /// A worker has claimed it, and its lease is not over.
+    /// A worker has claimed it, and the lease has not expired.
     InWork,
-    /// Its report is there.
+    /// Its report is made.
     Completed,
     /// It has failed for good.
     Error,
-    /// Its client does not want it any more.
+    /// Its client cancelled it.
     Cancelled,
 }
 
@@ -42,65 +42,65 @@ impl TaskStatus {
         }
     }
 
-    /// Whether nothing more will happen to the task.
+    /// Whether the status is final.
     #[must_use]
     pub const fn has_ended(self) -> bool {
         !matches!(self, Self::Pending | Self::InWork)
     }
 }
 
-/// A task: a report that was asked for.
+/// A task: a requested report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Task {
-    /// Its id, by which it is asked for.
+    /// Its id.
     pub task_id: Uuid,
-    /// What is done: `tasks.calls:aggregate_calls`.
+    /// The kind of work; always `tasks.calls:aggregate_calls`.
     pub task_name: &'static str,
-    /// How far it has come.
+    /// Its status.
     pub task_status: TaskStatus,
-    /// When it was asked for.
+    /// When it was received.
     pub received: DateTime<Utc>,
-    /// When the worker began that has it; of a task that has ended, the one that had it last. Null while no worker has begun,
-    /// and while a task whose attempt failed waits for the next.
+    /// When the current attempt began or, if the task has ended, the last attempt. Null before the first attempt, and while a
+    /// task whose attempt failed waits for the next one.
     #[schema(required)]
     pub started: Option<DateTime<Utc>>,
-    /// When it ended, in whatever way.
+    /// When it was completed, failed for good or was cancelled.
     #[schema(required)]
     pub completed: Option<DateTime<Utc>>,
-    /// How often a worker has begun.
+    /// How many attempts have begun.
     pub attempts: u32,
-    /// Why it failed, or why the last attempt did.
+    /// Why the task or its last attempt failed.
     #[schema(required)]
     pub error_message: Option<String>,
 }
 
 const TASK_NAME: &str = "tasks.calls:aggregate_calls";
 
-/// A task that is to be stored.
+/// A task to store.
 #[derive(Debug, Clone)]
 pub struct NewTask {
-    /// The client's key, or one drawn here: tasks with the same are the same.
+    /// The client's idempotency key, or one drawn by the server. It identifies the task.
     pub request_id: Uuid,
-    /// What the client calls it: a string or a number in JSON, or `null`.
+    /// The client's correlation id, in JSON: a string, a number or `null`.
     pub correlation_id: String,
-    /// What is asked for, in JSON.
+    /// The report request, in JSON.
     pub request: Vec<u8>,
 }
 
-/// Stores a task together with its job, unless it is there. None if the key was used for another task.
+/// Stores a task together with its job, unless it is stored already. None if the key was used for another task.
 ///
 /// # Errors
-/// As the database says. Of a COMMIT without an answer it is not known whether it was done; the same key tells.
+/// Those of the database. If a COMMIT was not answered, its outcome is unknown; a retry with the same key resolves it.
 pub fn store(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, DatabaseError> {
     let id = Uuid::now_v7();
     match insert(connection, id, new) {
         Ok(()) => {}
         Err(error) if error.class() == ErrorClass::Duplicate => {
-            return find_again(connection, new);
+            return find_by_request_id(connection, new);
         }
         Err(error) => return Err(error),
     }
-    // By the clock of the database, like all other times.
+    // Read back, because the time comes from the clock of the database, like all other times.
     let select = "SELECT received_at FROM tasks WHERE id = ?";
     let row: Option<Row> = connection.exec_first(select, (id.as_bytes(),))?;
     let mut row = row.ok_or(mysql::DriverError::UnexpectedPacket)?;
@@ -132,7 +132,7 @@ fn insert(connection: &mut Conn, id: Uuid, new: &NewTask) -> Result<(), Database
     })
 }
 
-fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, DatabaseError> {
+fn find_by_request_id(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, DatabaseError> {
     let found: Option<(Uuid, String, Vec<u8>)> = connection.exec_first(
         "SELECT id, correlation_id, request
          FROM tasks
@@ -146,17 +146,17 @@ fn find_again(connection: &mut Conn, new: &NewTask) -> Result<Option<Task>, Data
     Ok(find(connection, &[id])?.pop())
 }
 
-/// A task's columns, for `TASKS`.
+/// The columns that `task` reads, of `TASKS`.
 const COLUMNS: &str = "\
     tasks.id, tasks.ended_as, tasks.received_at, COALESCE(tasks.started_at, jobs.claimed_at), tasks.ended_at,
     COALESCE(jobs.attempt, tasks.attempts), COALESCE(tasks.error_message, jobs.last_error),
     COALESCE(jobs.claimed_at IS NOT NULL AND jobs.available_at > UTC_TIMESTAMP(6), 0)";
 const TASKS: &str = "tasks LEFT JOIN jobs ON jobs.id = tasks.id";
 
-/// The tasks with these ids, in no order; those that are unknown are left out.
+/// The tasks with these ids, in no particular order; unknown ids are left out.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn find(connection: &mut Conn, ids: &[Uuid]) -> Result<Vec<Task>, DatabaseError> {
     let ids: Vec<_> = ids.iter().map(|id| format!("x'{}'", id.simple())).collect();
     let rows: Vec<Row> = connection.query(format!(
@@ -168,10 +168,11 @@ pub fn find(connection: &mut Conn, ids: &[Uuid]) -> Result<Vec<Task>, DatabaseEr
     rows.into_iter().map(task).collect()
 }
 
-/// The newest tasks, `limit` at most: of a status, asked for under one of these names in JSON, stored before another.
+/// The newest tasks, at most `limit`. If given: only those of `status`, with one of `correlation_ids` (in JSON), older than
+/// `before`.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn list(
     connection: &mut Conn,
     status: Option<TaskStatus>,
@@ -192,8 +193,8 @@ pub fn list(
             values.push(ended.name().into());
         }
     }
-    let places = vec!["?"; correlation_ids.len()].join(", ");
-    let correlated = format!("tasks.correlation_id IN ({places})");
+    let placeholders = vec!["?"; correlation_ids.len()].join(", ");
+    let correlated = format!("tasks.correlation_id IN ({placeholders})");
     if !correlation_ids.is_empty() {
         conditions.push(&correlated);
         values.extend(correlation_ids.iter().map(Value::from));
@@ -238,22 +239,22 @@ fn task(mut row: Row) -> Result<Task, DatabaseError> {
     })
 }
 
-/// A task that has a report, and the report.
+/// A task, and its report if it has one.
 #[derive(Debug)]
-pub struct Reported {
+pub struct TaskReport {
     /// The task.
     pub task: Task,
-    /// What the client calls it, in JSON.
+    /// The client's correlation id, in JSON.
     pub correlation_id: String,
-    /// The figures, in JSON, and how long the worker took; none while there is no report.
+    /// The figures, in JSON, and the seconds that the worker took; none if there is no report.
     pub report: Option<(String, f64)>,
 }
 
-/// The report of a task; none if there is no such task.
+/// A task with its report; none if there is no such task.
 ///
 /// # Errors
-/// As the database says.
-pub fn report(connection: &mut Conn, id: Uuid) -> Result<Option<Reported>, DatabaseError> {
+/// Those of the database.
+pub fn report(connection: &mut Conn, id: Uuid) -> Result<Option<TaskReport>, DatabaseError> {
     let row: Option<Row> = connection.exec_first(
         format!(
             "SELECT {COLUMNS}, tasks.correlation_id, tasks.report, tasks.work_us
@@ -269,30 +270,30 @@ pub fn report(connection: &mut Conn, id: Uuid) -> Result<Option<Reported>, Datab
     let figures: Option<String> = column(&mut row, 9)?;
     let work_us: Option<u32> = column(&mut row, 10)?;
     let seconds = |microseconds: u32| f64::from(microseconds) / 1e6;
-    Ok(Some(Reported {
+    Ok(Some(TaskReport {
         correlation_id,
         report: figures.zip(work_us.map(seconds)),
         task: task(row)?,
     }))
 }
 
-/// What came of cancelling a task.
+/// The result of cancelling a task.
 #[derive(Debug)]
-pub enum Cancelled {
-    /// It is cancelled now.
-    Now(Task),
-    /// It had ended before.
-    TooLate(Task),
+pub enum CancelResult {
+    /// It was cancelled by this call.
+    Cancelled(Task),
+    /// It had ended already.
+    AlreadyEnded(Task),
     /// There is no such task.
-    Unknown,
+    NotFound,
 }
 
 /// Cancels a task that has not ended.
 ///
 /// # Errors
-/// As the database says.
-pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<Cancelled, DatabaseError> {
-    // Waits for a worker that is just ending it. The job first, as workers do.
+/// Those of the database.
+pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<CancelResult, DatabaseError> {
+    // Waits for a worker that is ending it now. Locks the job before the task, as workers do, so that they do not deadlock.
     let is_cancelled = transaction(connection, |transaction| {
         let job: Option<(u32, Option<NaiveDateTime>, Option<String>)> = transaction.exec_first(
             "SELECT attempt, claimed_at, last_error
@@ -313,17 +314,17 @@ pub fn cancel(connection: &mut Conn, id: Uuid) -> Result<Cancelled, DatabaseErro
         jobs::cancel(transaction, id)
     })?;
     Ok(match find(connection, &[id])?.pop() {
-        Some(task) if is_cancelled => Cancelled::Now(task),
-        Some(task) => Cancelled::TooLate(task),
-        None => Cancelled::Unknown,
+        Some(task) if is_cancelled => CancelResult::Cancelled(task),
+        Some(task) => CancelResult::AlreadyEnded(task),
+        None => CancelResult::NotFound,
     })
 }
 
-/// Writes that a task has ended, in the transaction that ends its job: completed, with its figures and the microseconds that
-/// the worker took, or failed for good with a cause.
+/// Marks a task as ended, in the transaction that ends its job: completed, with its figures and the microseconds that the
+/// worker took, or failed for good, with a cause.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn end(
     transaction: &mut Conn,
     job: &Job,

@@ -1,4 +1,4 @@
-//! `reports worker`: makes the reports that wait.
+//! `reports worker`: makes the reports in the queue.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use mysql::Conn;
 
 use crate::figures::PhoneFigures;
 use crate::request::ReportRequest;
-use crate::store::{self, Period, Reading, SCHEMA};
+use crate::store::{self, FigureSource, Period, SCHEMA};
 use crate::tasks;
 
-/// Makes the reports that wait in the queue. Any number of workers may share a database
+/// Makes the reports in the queue. Any number of workers may share a database
 #[derive(Debug, Parser)]
 #[command(mut_arg("listen", |option| option.default_value("127.0.0.1:0")))]
 pub struct Options {
@@ -25,20 +25,20 @@ pub struct Options {
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Reports that are made at a time, each with a connection to the database
+    /// Reports made at a time, each with its own connection to the database
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..), value_name = "COUNT")]
     pub threads: u8,
 
-    /// How long a report that a worker has taken stays its own when the worker is not heard of any more
+    /// How long a claimed report stays with a worker that has stopped prolonging its lease
     #[arg(long, default_value = "15s", value_parser = lease, value_name = "TIME")]
     pub lease: Duration,
 
-    /// Read all figures from the calls themselves, for comparison: slow, and the same
+    /// Compute all figures from the calls themselves, for comparison: slow, with the same result
     #[arg(long)]
     pub raw: bool,
 }
 
-/// A worker prolongs its leases three times in this, and a database or a machine under load takes its time.
+/// A worker prolongs a lease three times before it expires. With a shorter lease, a database or machine under load could be late.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 
 fn lease(text: &str) -> Result<Duration, String> {
@@ -48,33 +48,33 @@ fn lease(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reports that are claimed for each thread.
-const CLAIMS_EACH: usize = 4;
-/// How long a worker waits for the figures of a report.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Jobs that are claimed for each thread.
+const CLAIMS_PER_THREAD: usize = 4;
+/// Timeout of a query for figures.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Makes reports.
-struct Reporter {
+/// Makes the report of a job.
+struct ReportHandler {
     pool: Pool,
-    reading: Reading,
+    source: FigureSource,
 }
 
-impl Reporter {
-    /// Reads what is asked for. Of calls phone by phone, as each question to the database has a bound of time.
+impl ReportHandler {
+    /// Computes the figures of a request. From the calls, one phone per query, because each query has a timeout.
     fn figures(&self, request: &ReportRequest) -> Result<Vec<PhoneFigures>, WorkError> {
         let period = Period::new(request.from, request.to);
-        let reading = self.reading;
-        let at_a_time = if reading == Reading::Durations && period == Period::default() {
+        let source = self.source;
+        let phones_per_query = if source == FigureSource::Durations && period == Period::default() {
             request.numbers.len()
         } else {
             1
         };
         let mut all = Vec::with_capacity(request.numbers.len());
-        for phones in request.numbers.chunks(at_a_time.max(1)) {
+        for phones in request.numbers.chunks(phones_per_query.max(1)) {
             let phones = phones.to_vec();
             let query =
-                move |connection: &mut Conn| store::figures(connection, &phones, period, reading);
-            let deadline = Instant::now() + PATIENCE;
+                move |connection: &mut Conn| store::figures(connection, &phones, period, source);
+            let deadline = Instant::now() + QUERY_TIMEOUT;
             let figures = self.pool.run(Access::Read, deadline, query);
             all.extend(figures.map_err(|DatabaseAway { incident, .. }| {
                 let cause = format!("the database failed; the log tells why, by {incident}");
@@ -85,18 +85,18 @@ impl Reporter {
     }
 }
 
-impl Handler for Reporter {
-    /// The figures in JSON, and how many microseconds they took.
+impl Handler for ReportHandler {
+    /// The figures in JSON, and the microseconds that they took.
     type Outcome = (Vec<u8>, u32);
 
     fn work(&self, job: &Job) -> Result<Self::Outcome, WorkError> {
-        let begun = Instant::now();
+        let start = Instant::now();
         let request: ReportRequest = serde_json::from_slice(&job.payload)
             .map_err(|error| WorkError::Fatal(format!("the request cannot be read: {error}")))?;
         let figures = self.figures(&request)?;
         let figures = serde_json::to_vec(&figures).expect("figures can be serialized");
-        let took_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
-        Ok((figures, took_us))
+        let work_us = u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX);
+        Ok((figures, work_us))
     }
 
     fn complete(
@@ -104,8 +104,8 @@ impl Handler for Reporter {
         transaction: &mut Conn,
         done: &[(&Job, &Self::Outcome)],
     ) -> Result<(), DatabaseError> {
-        done.iter().try_for_each(|(job, (figures, took_us))| {
-            tasks::end(transaction, job, Ok((figures, *took_us)))
+        done.iter().try_for_each(|(job, (figures, work_us))| {
+            tasks::end(transaction, job, Ok((figures, *work_us)))
         })
     }
 
@@ -114,51 +114,45 @@ impl Handler for Reporter {
     }
 }
 
-/// The worker as a server: without endpoints of its own.
-pub struct Reports {
+/// The worker as a server, without endpoints of its own.
+pub struct ReportWorker {
     worker: Worker,
     figures: Pool,
-    /// For `/readyz`, whatever the reports do with theirs.
+    /// For `/readyz`, so that it does not wait for connections that the reports use.
     checks: Pool,
 }
 
-impl Reports {
-    /// Starts it.
+impl ReportWorker {
+    /// Opens the database and starts the worker.
     ///
     /// # Errors
-    /// If there is no database, or the system gives no thread.
+    /// If the database cannot be opened, or a thread cannot be started.
     pub fn start(options: &Options, registry: &Registry) -> Result<Self, Failure> {
         let schema = Schema {
-            // One for each thread, one for checks, one for the queue.
+            // One for each thread, one for readiness checks, one for the queue.
             connections: options.threads.saturating_add(2),
             ..SCHEMA
         };
         let database = options.server.database.open(&schema, registry)?;
         let figures = database.pool("figures", options.threads);
         let threads = usize::from(options.threads);
-        let reading = if options.raw {
-            Reading::Calls
+        let source = if options.raw {
+            FigureSource::Calls
         } else {
-            Reading::Durations
+            FigureSource::Durations
         };
-        let reporter = Reporter {
+        let handler = ReportHandler {
             pool: figures.clone(),
-            reading,
+            source,
         };
         let limits = WorkerLimits {
-            // Most reports take little, and more of them end in one transaction.
-            claims: CLAIMS_EACH * threads,
+            // More than there are threads, because most reports are short, and more of them can end in one transaction.
+            claims: CLAIMS_PER_THREAD * threads,
             lease: options.lease,
             ..WorkerLimits::threads(threads)
         };
-        let worker = Worker::start(
-            &database,
-            tasks::QUEUE,
-            limits,
-            Arc::new(reporter),
-            registry,
-        )
-        .map_err(|error| Failure::new(&format!("cannot start the worker: {error}")))?;
+        let worker = Worker::start(&database, tasks::QUEUE, limits, Arc::new(handler), registry)
+            .map_err(|error| Failure::new(&format!("cannot start the worker: {error}")))?;
         Ok(Self {
             worker,
             figures,
@@ -167,7 +161,7 @@ impl Reports {
     }
 }
 
-impl Service for Reports {
+impl Service for ReportWorker {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[];
 
     fn ready(&self, deadline: Instant) -> Result<(), Problem> {

@@ -1,4 +1,4 @@
-//! Tasks are shown by one thread: it reads what many ask for at once, and holds who wants to wait.
+//! Shows tasks with one thread: it reads the tasks of many requests in one query, and holds requests that wait for a task's end.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,40 +12,42 @@ use foundation::http::{Exchange, Problem, Response};
 use foundation::mysql::{Access, Pool};
 use uuid::Uuid;
 
-use super::unknown;
+use super::not_found;
 use crate::tasks::{self, Task};
 
-/// Most requests that wait to be looked at for the first time; more are refused with 503.
-const MAX_NEW: usize = 1024;
-/// Most requests that are held. Beyond it none is, each is answered at once.
+/// Most requests that are queued for their first poll; further ones are refused with 503.
+const MAX_QUEUED: usize = 1024;
+/// Most requests that are held. Further ones are answered at once.
 const MAX_HELD: usize = 4096;
-/// The pauses between looks at what is held.
-const PAUSES: Backoff = Backoff {
+/// The pauses between polls for the held requests.
+const POLL_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(2),
     longest: Duration::from_millis(100),
 };
-/// What a pause is longer for each request that is held, so that many cost not much more than few.
-const PAUSE_EACH: Duration = Duration::from_micros(20);
-/// Who waits is looked at for the last time when the wait is over, and for no longer than this.
-const LAST_LOOK: Duration = Duration::from_secs(1);
+/// Added to the pause for each held request, so that polling for many costs not much more than for few.
+const PAUSE_PER_REQUEST: Duration = Duration::from_micros(20);
+/// How long the last poll may take, which begins when the wait of a request is over.
+const LAST_POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A request for a task.
-struct Asked {
+/// A request to show a task.
+struct ShowRequest {
     id: Uuid,
     exchange: Exchange,
-    /// It is held until then, unless the task ends before.
-    until: Instant,
-    /// What is told of the wait.
+    /// It is held until then, unless the task ends earlier.
+    hold_until: Instant,
+    /// The wait that the client prefers, for `Preference-Applied`.
     wait: Option<Duration>,
 }
 
-impl Asked {
-    /// When it is answered, whatever the database does.
+impl ShowRequest {
+    /// When it is answered at the latest, even if the database does not respond.
     fn deadline(&self) -> Instant {
-        self.exchange.deadline().max(self.until + LAST_LOOK)
+        self.exchange
+            .deadline()
+            .max(self.hold_until + LAST_POLL_TIMEOUT)
     }
 
-    fn shown(&self, task: &Task) -> Response {
+    fn response(&self, task: &Task) -> Response {
         let applied = |wait: Duration| format!("wait={}", wait.as_secs());
         match self.wait {
             Some(wait) => Response::json(task).with_header("Preference-Applied", applied(wait)),
@@ -54,52 +56,49 @@ impl Asked {
     }
 }
 
-/// Shows tasks.
+/// Queues requests for the watcher's thread.
 pub(super) struct Watcher {
-    asked: Sender<Asked>,
+    sender: Sender<ShowRequest>,
     stopping: Arc<AtomicBool>,
 }
 
 impl Watcher {
-    /// Starts its thread, which ends when this is dropped. A request without `Prefer` is answered in `request_timeout`.
+    /// Starts the thread, which ends when this is dropped. A request without `Prefer` is answered within `request_timeout`.
     pub(super) fn start(pool: Pool, request_timeout: Duration) -> io::Result<Self> {
-        let (to_thread, asked) = bounded(MAX_NEW);
+        let (sender, receiver) = bounded(MAX_QUEUED);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = WatcherThread {
             pool,
-            asked,
+            receiver,
             stopping: Arc::clone(&stopping),
             held: Vec::new(),
-            // So that what comes while a look fails is looked at in its own time.
-            look_timeout: request_timeout / 2,
+            // Half, so that a request that comes while a poll fails is polled within its own timeout.
+            poll_timeout: request_timeout / 2,
             is_failing: false,
         };
         std::thread::Builder::new()
             .name("watcher".to_owned())
             .spawn(move || thread.run())?;
-        Ok(Self {
-            asked: to_thread,
-            stopping,
-        })
+        Ok(Self { sender, stopping })
     }
 
-    /// Answers with a task; with `wait`, when it has ended or this time is over.
+    /// Answers `exchange` with a task; with `wait`, when the task has ended or this time is over.
     pub(super) fn show(&self, id: Uuid, wait: Option<Duration>, exchange: Exchange) {
-        let asked = Asked {
+        let request = ShowRequest {
             id,
-            until: exchange.received() + wait.unwrap_or_default(),
+            hold_until: exchange.received() + wait.unwrap_or_default(),
             exchange,
             wait,
         };
-        if let Err(TrySendError::Full(asked) | TrySendError::Disconnected(asked)) =
-            self.asked.try_send(asked)
+        if let Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) =
+            self.sender.try_send(request)
         {
             let detail = "Too many requests are waiting. Try again a little later.";
-            asked.exchange.answer(Problem::new(503, detail));
+            request.exchange.answer(Problem::new(503, detail));
         }
     }
 
-    /// Nobody is held any more.
+    /// Ends all waits: held requests are answered at their next poll, and no others are held.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
@@ -107,75 +106,80 @@ impl Watcher {
 
 struct WatcherThread {
     pool: Pool,
-    asked: Receiver<Asked>,
+    receiver: Receiver<ShowRequest>,
     stopping: Arc<AtomicBool>,
-    held: Vec<Asked>,
-    /// How long the database may take for a look.
-    look_timeout: Duration,
-    /// Whether the last look failed.
+    held: Vec<ShowRequest>,
+    /// How long the database may take for a poll.
+    poll_timeout: Duration,
+    /// Whether the last poll failed.
     is_failing: bool,
 }
 
 impl WatcherThread {
     fn run(mut self) {
-        let mut looks_in_vain = 0;
-        let mut look_at = Instant::now();
+        let mut idle_polls = 0;
+        let mut next_poll = Instant::now();
         loop {
             let next = if self.held.is_empty() {
-                self.asked.recv().map_err(RecvTimeoutError::from)
+                self.receiver.recv().map_err(RecvTimeoutError::from)
             } else {
-                self.asked.recv_deadline(look_at)
+                self.receiver.recv_deadline(next_poll)
             };
             match next {
-                Ok(asked) => {
-                    let others = self.held.len();
-                    let asked = std::iter::once(asked).chain(self.asked.try_iter().take(MAX_NEW));
-                    // Who waits is looked at with the others that wait: soon, and at the cost of one. While looks fail,
-                    // all are, as each takes long.
-                    let with_others = (1..MAX_HELD).contains(&others);
+                Ok(request) => {
+                    let held_before = self.held.len();
+                    let queued = self.receiver.try_iter().take(MAX_QUEUED);
+                    let requests = std::iter::once(request).chain(queued);
+                    // Requests that wait join the next poll for the held ones, which is soon and needs one query for all.
+                    // While polls fail all requests join it, because each failure takes long.
+                    let can_join = (1..MAX_HELD).contains(&held_before);
                     let is_failing = self.is_failing;
                     let is_held =
-                        |asked: &Asked| with_others && (asked.wait.is_some() || is_failing);
-                    let (to_hold, asked): (Vec<_>, Vec<_>) = asked.partition(is_held);
+                        |request: &ShowRequest| can_join && (request.wait.is_some() || is_failing);
+                    let (to_hold, to_poll): (Vec<_>, Vec<_>) = requests.partition(is_held);
                     self.held.extend(to_hold);
-                    if !asked.is_empty() {
-                        self.look(asked);
+                    if !to_poll.is_empty() {
+                        self.poll(to_poll);
                     }
-                    // Who asks for a task in order to wait most likely waits for a short one.
-                    looks_in_vain = 0;
-                    let soon = Instant::now() + self.pause(looks_in_vain);
-                    look_at = if others == 0 { soon } else { soon.min(look_at) };
+                    // The backoff starts again, because a client that waits most likely waits for a short task.
+                    idle_polls = 0;
+                    let soon = Instant::now() + self.pause(idle_polls);
+                    next_poll = if held_before == 0 {
+                        soon
+                    } else {
+                        soon.min(next_poll)
+                    };
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            // Also while others ask all the time.
-            if !self.held.is_empty() && Instant::now() >= look_at {
+            // Checked after new requests as well, so that a steady stream of them does not delay the held ones.
+            if !self.held.is_empty() && Instant::now() >= next_poll {
                 let held = std::mem::take(&mut self.held);
                 let before = held.len();
-                self.look(held);
-                let is_vain = self.held.len() == before;
-                looks_in_vain = if is_vain { looks_in_vain + 1 } else { 0 };
-                look_at = Instant::now() + self.pause(looks_in_vain);
+                self.poll(held);
+                let is_idle = self.held.len() == before;
+                idle_polls = if is_idle { idle_polls + 1 } else { 0 };
+                next_poll = Instant::now() + self.pause(idle_polls);
             }
         }
     }
 
-    fn pause(&self, looks_in_vain: u32) -> Duration {
-        let of_all = PAUSE_EACH * u32::try_from(self.held.len()).unwrap_or(u32::MAX);
-        PAUSES.pause(looks_in_vain) + of_all
+    fn pause(&self, idle_polls: u32) -> Duration {
+        let for_all = PAUSE_PER_REQUEST * u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        POLL_BACKOFF.pause(idle_polls) + for_all
     }
 
-    /// Answers those whose task has ended, and those that wait no longer, and holds the others.
-    fn look(&mut self, asked: Vec<Asked>) {
-        let mut ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
+    /// Reads the tasks. Answers the requests whose task has ended or whose wait is over, and holds the others.
+    fn poll(&mut self, requests: Vec<ShowRequest>) {
+        let mut ids: Vec<_> = requests.iter().map(|request| request.id).collect();
         ids.sort_unstable();
         ids.dedup();
         let find = move |connection: &mut mysql::Conn| tasks::find(connection, &ids);
-        // Nobody is kept beyond the deadline, be it one that is not looked at now.
-        let deadlines = asked.iter().chain(&self.held).map(Asked::deadline);
-        let longest = Instant::now() + self.look_timeout;
-        let deadline = deadlines.fold(longest, Instant::min);
+        // No request passes its deadline, including the held ones that this poll does not read.
+        let deadlines = requests.iter().chain(&self.held).map(ShowRequest::deadline);
+        let latest = Instant::now() + self.poll_timeout;
+        let deadline = deadlines.fold(latest, Instant::min);
         let found = self.pool.run(Access::Read, deadline, find);
         self.is_failing = found.is_err();
         let now = Instant::now();
@@ -184,24 +188,24 @@ impl WatcherThread {
             let tasks = tasks.into_iter().map(|task| (task.task_id, task));
             tasks.collect::<HashMap<Uuid, Task>>()
         });
-        for asked in asked {
-            let is_over = is_stopping || self.held.len() >= MAX_HELD;
+        for request in requests {
+            let cannot_hold = is_stopping || self.held.len() >= MAX_HELD;
             let answer = match &found {
-                Ok(tasks) => match tasks.get(&asked.id) {
-                    None => Some(unknown().into()),
+                Ok(tasks) => match tasks.get(&request.id) {
+                    None => Some(not_found().into()),
                     Some(task) => {
-                        let is_over = is_over || now >= asked.until || task.task_status.has_ended();
-                        is_over.then(|| asked.shown(task))
+                        let is_over = now >= request.hold_until || task.task_status.has_ended();
+                        (cannot_hold || is_over).then(|| request.response(task))
                     }
                 },
                 Err(away) => {
-                    let is_over = is_over || now >= asked.deadline();
-                    is_over.then(|| Problem::from(away.clone()).into())
+                    let is_over = now >= request.deadline();
+                    (cannot_hold || is_over).then(|| Problem::from(away.clone()).into())
                 }
             };
             match answer {
-                Some(answer) => asked.exchange.answer(answer),
-                None => self.held.push(asked),
+                Some(answer) => request.exchange.answer(answer),
+                None => self.held.push(request),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What stands on the wire beside tasks, figures and what is asked for.
+//! The JSON and query types of the API, except tasks, figures and the body of a report request.
 
 use chrono::{DateTime, Utc};
 use foundation_docs::ProblemDocument;
@@ -13,46 +13,49 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::figures::PhoneFigures;
-use crate::request::{CorrelationId, Refused};
+use crate::request::{CorrelationId, Fault};
 use crate::tasks::{Task, TaskStatus};
 
-/// Which tasks are listed.
+/// The filters and the page of `GET /api/v1/tasks`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// Tasks of this status only.
-    #[serde(default, deserialize_with = "unless_empty")]
+    /// Only tasks with this status.
+    #[serde(default, deserialize_with = "non_empty")]
     #[param(schema_with = status, required = false)]
     pub(super) status: Option<TaskStatus>,
-    /// Tasks of this name only, be it a string or a number.
-    #[serde(default, deserialize_with = "unless_empty")]
+    /// Only tasks with this correlation id, which may be a string or a number.
+    #[serde(default, deserialize_with = "non_empty")]
     pub(super) correlation_id: Option<String>,
-    /// Most tasks, 1 to 100; else 20.
-    #[serde(default, deserialize_with = "unless_empty")]
+    /// The maximum number of tasks in the page, 1 to 100; 20 by default.
+    #[serde(default, deserialize_with = "non_empty")]
     #[param(schema_with = limit, required = false)]
     pub(super) limit: Option<String>,
-    /// Tasks that are older than this one: `next` of the page before.
-    #[serde(default, deserialize_with = "unless_empty")]
+    /// Only tasks older than this one: `next` of the previous page.
+    #[serde(default, deserialize_with = "non_empty")]
     #[param(schema_with = after, required = false)]
     pub(super) after: Option<Uuid>,
 }
 
 fn status() -> Schema {
-    let meaning = "Tasks of this status only.";
+    let meaning = "Only tasks with this status.";
     or_empty(TaskStatus::schema(), meaning)
 }
 
 fn limit() -> Schema {
     let limit = ObjectBuilder::new().schema_type(Type::Integer);
     let limit = limit.minimum(Some(1)).maximum(Some(100));
-    or_empty(limit, "Most tasks, 1 to 100; else 20.")
+    or_empty(
+        limit,
+        "The maximum number of tasks in the page, 1 to 100; 20 by default.",
+    )
 }
 
 fn after() -> Schema {
     let id = ObjectBuilder::new().schema_type(Type::String);
     let id = id.format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
-    let meaning = "Tasks that are older than this one: `next` of the page before.";
+    let meaning = "Only tasks older than this one: `next` of the previous page.";
     or_empty(id, meaning)
 }
 
@@ -64,8 +67,8 @@ fn or_empty(schema: impl Into<RefOr<Schema>>, meaning: &str) -> Schema {
     either.description(Some(meaning)).into()
 }
 
-/// Reads a parameter; an empty one is none, as forms send those that are not filled in.
-fn unless_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+/// Parses a parameter. An empty one counts as absent, because forms send fields that are not filled in as empty.
+fn non_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
@@ -75,7 +78,7 @@ fn unless_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(text.into_deserializer()).map(Some)
 }
 
-/// A problem that tells faults of a request one by one (RFC 9457, section 3.2).
+/// A problem that lists the faults of a request (RFC 9457, section 3.2).
 #[derive(ToSchema)]
 #[schema(as = ProblemOfRequest)]
 #[expect(dead_code, reason = "only the contract is derived from it")]
@@ -83,12 +86,12 @@ pub(super) struct RequestProblem {
     #[schema(inline)]
     #[serde(flatten)]
     problem: ProblemDocument,
-    /// Each thing that cannot be taken; absent where the body as a whole cannot.
+    /// Each fault of the body; absent if the body as a whole cannot be read.
     #[schema(nullable = false)]
-    faults: Option<Vec<Refused>>,
+    faults: Option<Vec<Fault>>,
 }
 
-/// A problem that tells how a task stands.
+/// A problem that shows the status of a task.
 #[derive(ToSchema)]
 #[schema(as = ProblemOfTask)]
 #[expect(dead_code, reason = "only the contract is derived from it")]
@@ -96,7 +99,7 @@ pub(super) struct TaskProblem {
     #[schema(inline)]
     #[serde(flatten)]
     problem: ProblemDocument,
-    /// How the task stands.
+    /// The status of the task.
     task_status: TaskStatus,
 }
 
@@ -113,20 +116,20 @@ pub(super) struct Tasks {
 /// A report.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Report<'a> {
-    /// The figures of each phone, in the order in which they were asked for.
+    /// The figures of each phone, in the order of the request.
     #[schema(value_type = Vec<PhoneFigures>)]
     pub(super) data: &'a RawValue,
-    /// Seconds that the worker took.
+    /// Seconds that the worker took to compute the figures.
     pub(super) total_duration: f64,
     /// Seconds that the task waited for a worker.
     pub(super) queue_wait: f64,
-    /// When it was asked for.
+    /// When the task was received.
     pub(super) received: DateTime<Utc>,
-    /// `client_api`
+    /// Always `client_api`.
     pub(super) task_from: &'static str,
-    /// `client`
+    /// Always `client`.
     pub(super) task_to: &'static str,
-    /// As it was given.
+    /// As the request gave it.
     #[schema(value_type = Option<CorrelationId>, required)]
     pub(super) correlation_id: &'a RawValue,
 }

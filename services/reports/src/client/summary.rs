@@ -1,4 +1,4 @@
-//! What a person reads of a run: first the figures of the script that this client stands for, then those of its own.
+//! The printed figures of a run: first those of the script that this client replaces, then its own.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::conversation::{Ended, Outcome};
+use super::report_client::{FinishedReport, Outcome};
 
 /// The figures of a run.
 #[derive(Debug)]
@@ -18,11 +18,11 @@ pub(super) struct Summary {
     latencies: Vec<Duration>,
     retries: u64,
     failed: u64,
-    /// Why the first of them failed.
+    /// Why the first report failed.
     failure: Option<String>,
 }
 
-/// How long the service says that it worked on a report, in seconds.
+/// The work time in a report, as the service gives it, in seconds.
 #[derive(Deserialize)]
 struct Work {
     total_duration: f64,
@@ -42,11 +42,11 @@ impl Summary {
         }
     }
 
-    pub(super) fn add(&mut self, ended: Ended) {
-        self.retries += ended.retries;
-        match ended.outcome {
+    pub(super) fn add(&mut self, finished: FinishedReport) {
+        self.retries += finished.retries;
+        match finished.outcome {
             Outcome::Report(report) => {
-                self.latencies.push(ended.latency);
+                self.latencies.push(finished.latency);
                 let work = serde_json::from_str::<Work>(report.get());
                 self.work_seconds
                     .extend(work.map(|work| work.total_duration));
@@ -56,19 +56,19 @@ impl Summary {
                 self.failed += 1;
                 self.failure.get_or_insert(why);
             }
-            // The judge tells it.
+            // The validator prints the reason.
             Outcome::Contradiction(_) => self.failed += 1,
         }
     }
 
-    /// Notes the end of the run.
+    /// Ends the run: computes its duration, and sorts the samples.
     pub(super) fn end(&mut self) {
         self.total = self.start.elapsed();
         self.latencies.sort_unstable();
         self.work_seconds.sort_unstable_by(f64::total_cmp);
     }
 
-    /// How many reports there are.
+    /// How many reports were received.
     pub(super) fn reports(&self) -> u64 {
         self.latencies.len() as u64
     }
@@ -124,7 +124,7 @@ impl Summary {
     }
 }
 
-/// The smallest of sorted samples that at least so many percent do not exceed.
+/// The nearest-rank percentile: the smallest sample that at least `percent` percent of the samples do not exceed.
 fn nearest_rank<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()

@@ -1,18 +1,18 @@
-//! What is stored at once.
+//! The calls that are stored in one transaction.
 
 use crate::call::{Call, Phone};
 
-/// Calls, in the order of the index, and how many of them have which duration.
+/// Calls, in the order of the index, and their counts per duration.
 #[derive(Debug)]
 pub struct Chunk {
     /// The calls.
     pub calls: Vec<Call>,
-    /// How many calls of which duration each phone has, in the order of the primary key.
+    /// Phone, duration in milliseconds and number of calls, in the order of the primary key.
     pub durations: Vec<(Phone, u32, u64)>,
 }
 
 impl Chunk {
-    /// Makes one of calls in any order.
+    /// Makes a chunk from calls in any order.
     #[must_use]
     pub fn new(mut calls: Vec<Call>) -> Self {
         calls.sort_unstable_by_key(|call| (call.phone, call.duration_ms));
@@ -20,7 +20,8 @@ impl Chunk {
             .chunk_by(|one, next| (one.phone, one.duration_ms) == (next.phone, next.duration_ms))
             .map(|same| (same[0].phone, same[0].duration_ms, same.len() as u64))
             .collect();
-        // Sorted, the database goes through its index once; unsorted it jumps about in one that does not fit in memory.
+        // Sorted calls let the database go through its index once; unsorted ones cause random access to an index that may not
+        // fit in memory.
         calls.sort_unstable_by_key(|call| (call.phone, call.started_at));
         Self { calls, durations }
     }

@@ -1,4 +1,4 @@
-//! Calls that are made up: every phone calls once in each round, for 0 to 120 whole seconds, and time goes on.
+//! Generates calls: every phone calls once per round, for 0 to 120 whole seconds; each round begins later.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use rand::{RngExt, SeedableRng};
 
 use crate::call::{Call, Phone};
 
-/// The most calls that are made up: far more than a database of one machine holds, and no sum overflows.
+/// Most calls to generate: far more than a database on one machine holds, and no sum overflows.
 const MAX_CALLS: u64 = 1_000_000_000_000;
 /// When the first round begins, in milliseconds since 1970: in May 2023.
-const FIRST_ROUND: u64 = 1_684_957_028_364;
+const FIRST_ROUND_MS: u64 = 1_684_957_028_364;
 /// The time from one round to the next: 100,000 of them take four months.
 const ROUND_MS: u64 = 100_000;
 /// The longest call, in seconds.
@@ -25,7 +25,7 @@ pub(super) struct Amount {
 }
 
 impl Amount {
-    /// How many calls all phones make together.
+    /// The calls of all phones together.
     #[must_use]
     pub(super) fn calls(self) -> u64 {
         self.phones * self.calls_each
@@ -53,29 +53,29 @@ impl fmt::Display for Amount {
     }
 }
 
-/// Makes the calls up, the same for the same seed.
+/// Generates the calls; the same seed gives the same calls.
 #[derive(Debug)]
 pub(super) struct Generator {
     amount: Amount,
     random: ChaCha8Rng,
-    made: u64,
+    generated: u64,
 }
 
 impl Generator {
-    /// Begins with the call of this position.
+    /// Begins with the call at this position.
     pub(super) fn new(amount: Amount, seed: u64, position: u64) -> Self {
         let mut generator = Self {
             amount,
             random: ChaCha8Rng::seed_from_u64(seed),
-            made: 0,
+            generated: 0,
         };
-        while generator.made < position && generator.next().is_some() {}
+        while generator.generated < position && generator.next().is_some() {}
         generator
     }
 
-    /// How many calls were made.
-    pub(super) fn made(&self) -> u64 {
-        self.made
+    /// How many calls were generated.
+    pub(super) fn generated(&self) -> u64 {
+        self.generated
     }
 }
 
@@ -84,15 +84,15 @@ impl Iterator for Generator {
 
     fn next(&mut self) -> Option<Call> {
         let Amount { phones, .. } = self.amount;
-        if self.made == self.amount.calls() {
+        if self.generated == self.amount.calls() {
             return None;
         }
-        let (round, phone) = (self.made / phones, self.made % phones);
-        self.made += 1;
+        let (round, phone) = (self.generated / phones, self.generated % phones);
+        self.generated += 1;
         Some(Call {
             phone: Phone::try_from(phone)
                 .expect("there are at most as many calls as phones may be"),
-            started_at: FIRST_ROUND + round * ROUND_MS + self.random.random_range(0..ROUND_MS),
+            started_at: FIRST_ROUND_MS + round * ROUND_MS + self.random.random_range(0..ROUND_MS),
             duration_ms: self.random.random_range(0..=MAX_SECONDS) * 1_000,
         })
     }

@@ -1,5 +1,5 @@
-//! Calls from JSON: an array of them, or one after the other, as in JSON Lines. What is read lies in a buffer of a fixed
-//! size, however long the source is.
+//! Parses calls from JSON: an array, or one call after the other, as in JSON Lines. The buffer has a fixed size, however long the
+//! source is.
 
 use std::io::{self, Read};
 
@@ -11,19 +11,19 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::call::Call;
 use crate::error::Error;
 
-/// Bytes that are read at once; also the longest row. A call takes some seventy.
+/// Size of the buffer, and the longest row. A call takes some 70 bytes.
 const BUFFER_BYTES: usize = 1 << 20;
-/// Some programs begin a text in UTF-8 with it.
+/// The byte order mark of UTF-8, with which some programs begin a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Why JSON that is no object is no row; serde would take an array for a call.
-const NO_OBJECT: &str = r#"a row is an object like {"phone": 1, "start_date": 1684957028364, "end_date": 1684957031364}"#;
+/// The reason for JSON that is not an object, which must be checked because serde would accept an array as a call.
+const NOT_AN_OBJECT: &str = r#"a row is an object like {"phone": 1, "start_date": 1684957028364, "end_date": 1684957031364}"#;
 
-/// What surrounds the rows.
+/// How rows are separated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// `[`, commas, `]`. What is no JSON ends it, as nobody can tell where the next row begins.
+    /// `[`, commas, `]`. Invalid JSON is an error, because the start of the next row cannot be found.
     Array,
-    /// Nothing: the next row begins on the next line, whatever stands on this one.
+    /// Nothing. After invalid JSON, the next row begins on the next line.
     Lines,
 }
 
@@ -31,42 +31,42 @@ enum Form {
 #[derive(Debug)]
 pub(super) enum Row {
     Call(Call),
-    /// No call; it begins at this byte.
+    /// Not a call; the row begins at byte `at`.
     Malformed {
         at: u64,
         reason: String,
     },
 }
 
-/// Rows of a source, and where in it they stand.
+/// Reads the rows of a source, and tracks the position.
 pub(super) struct JsonCalls<R> {
     input: R,
     buffer: Box<[u8]>,
-    /// How much of the buffer holds bytes of the source.
+    /// The number of bytes in the buffer.
     filled: usize,
-    /// The first byte of the buffer that is not read yet.
+    /// The offset in the buffer of the first byte that is not parsed yet.
     next: usize,
     /// The position of the buffer in the source.
-    buffer_at: u64,
-    /// Of what lies before the first `hashed` bytes of the buffer, and of these.
+    buffer_position: u64,
+    /// The hash of all bytes before the buffer, and of its first `hashed` bytes.
     hash: Xxh3,
     hashed: usize,
     input_ended: bool,
     form: Form,
-    /// Whether a comma must stand before the next row.
-    is_behind_row: bool,
+    /// Whether a comma is expected before the next row.
+    is_after_row: bool,
     ended: bool,
-    /// Where a load goes on if the source grows, where that is not its end: at a last line that is no call and has no end, as
-    /// the rest of it may be missing; at the white space behind an array.
-    go_on_at: Option<Place>,
+    /// Where a load resumes if the source grows, if that is not at its end: at the start of a last line that is not JSON and has
+    /// no line feed, because its rest may be missing; at the white space after an array.
+    resume_at: Option<Checkpoint>,
 }
 
-/// A place behind a row.
+/// A position after a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The first byte behind it.
+pub(super) struct Checkpoint {
+    /// The index of the first byte after the row.
     pub(super) position: u64,
-    /// The hash of all bytes before.
+    /// The hash of all bytes before `position`.
     pub(super) hash: u128,
 }
 
@@ -78,14 +78,14 @@ impl<R: Read> JsonCalls<R> {
             buffer: vec![0; BUFFER_BYTES].into(),
             filled: 0,
             next: 0,
-            buffer_at: 0,
+            buffer_position: 0,
             hash: Xxh3::new(),
             hashed: 0,
             input_ended: false,
             form: Form::Lines,
-            is_behind_row: false,
+            is_after_row: false,
             ended: false,
-            go_on_at: None,
+            resume_at: None,
         };
         while calls.filled < BYTE_ORDER_MARK.len() && calls.read_more()? {}
         if calls.buffer[..calls.filled].starts_with(BYTE_ORDER_MARK) {
@@ -98,61 +98,65 @@ impl<R: Read> JsonCalls<R> {
         Ok(calls)
     }
 
-    /// Goes on at a position that [`Self::place`] gave behind a row or, if there were no more, at the end; false if the source
+    /// Continues at the position of a [`Self::checkpoint`] after a row or, with `is_end`, after the last row. False if the source
     /// is shorter.
     pub(super) fn skip_to(&mut self, position: u64, is_end: bool) -> Result<bool, Error> {
-        while self.buffer_at + (self.filled as u64) < position {
+        while self.buffer_position + (self.filled as u64) < position {
             self.next = self.filled;
             if !self.read_more()? {
                 return Ok(false);
             }
         }
-        let offset = position.saturating_sub(self.buffer_at);
+        let offset = position.saturating_sub(self.buffer_position);
         self.next = usize::try_from(offset).expect("it lies in the buffer");
-        self.is_behind_row = true;
+        self.is_after_row = true;
         if is_end && self.form == Form::Array {
             self.ended = true;
-            self.go_on_at = Some(self.reached());
+            self.resume_at = Some(self.current_checkpoint());
         }
         Ok(true)
     }
 
-    /// Where a load goes on.
-    pub(super) fn place(&mut self) -> Place {
-        self.go_on_at.unwrap_or_else(|| self.reached())
+    /// Where a load resumes.
+    pub(super) fn checkpoint(&mut self) -> Checkpoint {
+        self.resume_at.unwrap_or_else(|| self.current_checkpoint())
     }
 
-    /// The first byte that is not read yet.
+    /// The position in the source of the first byte that is not parsed yet.
     fn position(&self) -> u64 {
-        self.buffer_at + self.next as u64
+        self.buffer_position + self.next as u64
     }
 
-    /// Why it cannot be read on here.
-    fn broken(&self, why: &str) -> Error {
-        Error::Source(format!("{why} {}", self.position()))
+    /// An error at the current position.
+    fn error_here(&self, reason: &str) -> Error {
+        Error::Source(format!("{reason} {}", self.position()))
     }
 
-    fn reached(&mut self) -> Place {
-        self.hash.update(&self.buffer[self.hashed..self.next]);
-        self.hashed = self.next;
-        Place {
+    fn current_checkpoint(&mut self) -> Checkpoint {
+        self.hash_parsed();
+        Checkpoint {
             position: self.position(),
             hash: self.hash.digest128(),
         }
     }
 
-    /// The next row; `None` behind the last one.
+    fn hash_parsed(&mut self) {
+        self.hash.update(&self.buffer[self.hashed..self.next]);
+        self.hashed = self.next;
+    }
+
+    /// The next row; `None` at the end.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, Error> {
         if self.ended {
-            // Behind the bracket of an array.
+            // After the closing bracket of an array.
             return match self.peek()? {
                 Some(_) if self.form == Form::Array => {
-                    Err(self.broken("there is more behind the array, at byte"))
+                    Err(self.error_here("there is more behind the array, at byte"))
                 }
                 _ => Ok(None),
             };
         }
-        if !self.go_to_row()? {
+        if !self.skip_to_row()? {
             self.ended = true;
             return Ok(None);
         }
@@ -160,56 +164,56 @@ impl<R: Read> JsonCalls<R> {
         let call = if self.buffer[self.next] == b'{' {
             self.parse::<Call>()?
         } else {
-            Parsed::Other(NO_OBJECT.to_owned())
+            Parsed::WrongType(NOT_AN_OBJECT.to_owned())
         };
         let row = match call {
             Parsed::Value(call) => Row::Call(call),
-            Parsed::Other(reason) => match self.parse::<IgnoredAny>()? {
-                Parsed::Broken(why) => self.leave_broken(at, why)?,
+            Parsed::WrongType(reason) => match self.parse::<IgnoredAny>()? {
+                Parsed::Invalid(reason) => self.skip_invalid(at, reason)?,
                 _ => Row::Malformed { at, reason },
             },
-            Parsed::Broken(why) => self.leave_broken(at, why)?,
+            Parsed::Invalid(reason) => self.skip_invalid(at, reason)?,
         };
-        self.is_behind_row = true;
+        self.is_after_row = true;
         Ok(Some(row))
     }
 
-    /// Goes to where the next row begins; false at the end.
-    fn go_to_row(&mut self) -> Result<bool, Error> {
-        let sign = self.peek()?;
-        let sign = match (self.form, sign) {
-            (Form::Lines, sign) => return Ok(sign.is_some()),
+    /// Skips to the start of the next row; false at the end.
+    fn skip_to_row(&mut self) -> Result<bool, Error> {
+        let byte = self.peek()?;
+        let byte = match (self.form, byte) {
+            (Form::Lines, byte) => return Ok(byte.is_some()),
             (Form::Array, None) => {
-                let why = "it ends before its array does: is it complete?";
-                return Err(Error::Source(why.to_owned()));
+                let reason = "it ends before its array does: is it complete?";
+                return Err(Error::Source(reason.to_owned()));
             }
-            (Form::Array, Some(sign)) => sign,
+            (Form::Array, Some(byte)) => byte,
         };
-        match (sign, self.is_behind_row) {
+        match (byte, self.is_after_row) {
             (b']', _) => {
                 self.next += 1;
                 self.ended = true;
-                self.go_on_at = Some(self.reached());
+                self.resume_at = Some(self.current_checkpoint());
                 self.next_row().map(|_none| false)
             }
             (b',', true) => {
                 self.next += 1;
-                // Else a comma before the bracket would pass.
-                let follows = self.peek()?.is_some_and(|sign| sign != b']');
+                // A comma before the closing bracket is an error.
+                let follows = self.peek()?.is_some_and(|byte| byte != b']');
                 follows
                     .then_some(true)
-                    .ok_or_else(|| self.broken("no row at byte"))
+                    .ok_or_else(|| self.error_here("no row at byte"))
             }
-            (_, true) => Err(self.broken("no comma, and no end of the array, at byte")),
+            (_, true) => Err(self.error_here("no comma, and no end of the array, at byte")),
             (_, false) => Ok(true),
         }
     }
 
-    /// The next byte that is no white space, which is left where it is.
+    /// Skips white space. Returns the next byte without consuming it; `None` at the end.
     fn peek(&mut self) -> Result<Option<u8>, Error> {
         loop {
-            let rest = &self.buffer[self.next..self.filled];
-            if let Some(spaces) = rest.iter().position(|sign| !sign.is_ascii_whitespace()) {
+            let unparsed = &self.buffer[self.next..self.filled];
+            if let Some(spaces) = unparsed.iter().position(|byte| !byte.is_ascii_whitespace()) {
                 self.next += spaces;
                 return Ok(Some(self.buffer[self.next]));
             }
@@ -220,19 +224,19 @@ impl<R: Read> JsonCalls<R> {
         }
     }
 
-    /// Reads a value, and goes behind it if it is one.
+    /// Parses a value, and consumes it if it is a `T`.
     fn parse<T: DeserializeOwned>(&mut self) -> Result<Parsed<T>, Error> {
         loop {
-            let rest = &self.buffer[self.next..self.filled];
-            let mut values = Deserializer::from_slice(rest).into_iter::<T>();
+            let unparsed = &self.buffer[self.next..self.filled];
+            let mut values = Deserializer::from_slice(unparsed).into_iter::<T>();
             let Some(parsed) = values.next() else {
-                return Err(self.broken("no row at byte"));
+                return Err(self.error_here("no row at byte"));
             };
             let end = values.byte_offset();
-            // A number may go on behind the buffer, and what is cut off looks like an error.
+            // A number may continue after the buffer, and a value that is cut off looks like an error.
             let is_cut = match &parsed {
-                Ok(_) => end == rest.len(),
-                Err(error) => !error.is_data() && is_at_end(error, rest),
+                Ok(_) => end == unparsed.len(),
+                Err(error) => !error.is_data() && is_at_end(error, unparsed),
             };
             if is_cut && self.read_more()? {
                 continue;
@@ -242,17 +246,17 @@ impl<R: Read> JsonCalls<R> {
                     self.next += end;
                     Parsed::Value(value)
                 }
-                Err(_) if is_cut && self.is_full() => Parsed::Broken(format!(
+                Err(_) if is_cut && self.is_full() => Parsed::Invalid(format!(
                     "it takes more than {BUFFER_BYTES} bytes, the most of a row"
                 )),
-                Err(error) if error.is_data() => Parsed::Other(error.to_string()),
-                Err(error) => Parsed::Broken(error.to_string()),
+                Err(error) if error.is_data() => Parsed::WrongType(error.to_string()),
+                Err(error) => Parsed::Invalid(error.to_string()),
             });
         }
     }
 
-    /// Goes behind a row that cannot be read: on a line of its own that is possible.
-    fn leave_broken(&mut self, at: u64, reason: String) -> Result<Row, Error> {
+    /// Skips a row that is not JSON, which is possible only if it is on its own line.
+    fn skip_invalid(&mut self, at: u64, reason: String) -> Result<Row, Error> {
         match self.form {
             Form::Lines => self.skip_line().map(|()| Row::Malformed { at, reason }),
             Form::Array => Err(Error::Source(format!(
@@ -261,30 +265,30 @@ impl<R: Read> JsonCalls<R> {
         }
     }
 
-    /// Goes behind the end of the line.
+    /// Skips to the next line.
     fn skip_line(&mut self) -> Result<(), Error> {
-        let begin = self.reached();
+        let begin = self.current_checkpoint();
         loop {
-            if let Some(rest) = memchr(b'\n', &self.buffer[self.next..self.filled]) {
-                self.next += rest + 1;
+            if let Some(length) = memchr(b'\n', &self.buffer[self.next..self.filled]) {
+                self.next += length + 1;
                 return Ok(());
             }
             self.next = self.filled;
             if !self.read_more()? {
-                self.go_on_at = Some(begin);
+                self.resume_at = Some(begin);
                 return Ok(());
             }
         }
     }
 
-    /// Reads on behind what is not read yet; false at the end of the source, and if the buffer is full of one row.
+    /// Drops parsed bytes from the buffer and reads more. False at the end of the source, or if one row fills the buffer.
     fn read_more(&mut self) -> Result<bool, Error> {
         if self.input_ended {
             return Ok(false);
         }
-        self.reached();
+        self.hash_parsed();
         self.buffer.copy_within(self.next..self.filled, 0);
-        self.buffer_at += self.next as u64;
+        self.buffer_position += self.next as u64;
         self.filled -= self.next;
         self.next = 0;
         self.hashed = 0;
@@ -303,18 +307,19 @@ impl<R: Read> JsonCalls<R> {
     }
 }
 
-/// What a value turned out to be.
+/// The result of parsing a value.
 enum Parsed<T> {
     Value(T),
-    /// It is JSON, and no `T`, for this reason.
-    Other(String),
-    /// It is no JSON, or its end does not fit into the buffer.
-    Broken(String),
+    /// It is JSON, but not a `T`; the reason.
+    WrongType(String),
+    /// It is not JSON, or does not fit into the buffer; the reason.
+    Invalid(String),
 }
 
-/// Whether an error lies at the end of what there is. A number that is cut off, as in `-` or `1e`, is no end to the parser.
-fn is_at_end(error: &serde_json::Error, rest: &[u8]) -> bool {
-    let last_line = memrchr(b'\n', rest).map_or(rest, |end| &rest[end + 1..]);
+/// Whether an error is at the end of `text`. The column is checked because the parser does not report a number that is cut off,
+/// as in `-` or `1e`, as the end of the input.
+fn is_at_end(error: &serde_json::Error, text: &[u8]) -> bool {
+    let last_line = memrchr(b'\n', text).map_or(text, |end| &text[end + 1..]);
     error.is_eof() || error.column() >= last_line.len()
 }
 

@@ -1,4 +1,4 @@
-//! Stores the chunks of a load, and goes on when the database fails for a while.
+//! Stores the chunks of a load, and retries while the database fails.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,30 +15,30 @@ use crate::store::{self, Load, LoadState};
 use super::Chunk;
 use super::source::{self, Origin};
 
-/// How long a chunk is tried again: a database that is started after a crash may need a minute.
+/// How long a chunk is retried, because a database may take a minute to start after a crash.
 const RETRY_FOR: Duration = Duration::from_secs(120);
-/// Between two tries.
-const PAUSES: Backoff = Backoff {
+/// The pauses between attempts.
+const RETRY_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(100),
     longest: Duration::from_secs(2),
 };
 
-/// How long a source may take for a chunk, before the connection is made anew.
-const MAX_SILENCE_S: u32 = 900;
+/// How long a source may take for a chunk before the server closes the idle connection, in seconds.
+const WAIT_TIMEOUT_S: u32 = 900;
 
-/// A load under way.
+/// A running load.
 pub(super) struct Loader {
     database: Database,
     metrics: PoolMetrics,
     session: Option<Session>,
     id: String,
     state: LoadState,
-    /// Whether a source of this id may have more than a finished load of it has loaded.
-    may_have_more: bool,
+    /// Whether the source may have grown since a load with this id finished.
+    may_have_grown: bool,
 }
 
 impl Loader {
-    /// Begins a load, or takes it up where it stopped.
+    /// Begins a load, or resumes it where it stopped.
     pub(super) fn begin(
         database: Database,
         id: Option<&String>,
@@ -46,24 +46,25 @@ impl Loader {
     ) -> Result<Self, Error> {
         let metrics = database.metrics("load");
         let mut session = connect(&database, &metrics)?;
-        let (id, is_whole) = match id {
+        let (id, covers_source) = match id {
             Some(id) => (id.clone(), false),
-            None => choose(&mut session, origin)?,
+            None => choose_load(&mut session, origin)?,
         };
         let is_file = matches!(origin, Origin::File(_)) && origin.length()?.is_some();
         let source = origin.describe();
         let load = store::begin_load(&mut session, &id, &source)?;
         if load.is_taken_over() {
-            return Err(Error::OtherSource(format!(
+            return Err(Error::SourceMismatch(format!(
                 "what load {id} had stored was {}, which has come to what this does not begin with, so that nothing of it \
                  is loaded. Another --id loads all of it",
                 load.state.source
             )));
         }
-        // What was loaded of bytes is compared when they are read.
-        let (known, given) = (store::kind(&load.state.source), store::kind(&source));
+        // Of files and streams, the content is compared later, when the source is opened.
+        let known = store::source_kind(&load.state.source);
+        let given = store::source_kind(&source);
         if known != given {
-            return Err(Error::OtherSource(format!(
+            return Err(Error::SourceMismatch(format!(
                 "load {id} was begun with another source, {known}; this is {given}. Another --id begins another load"
             )));
         }
@@ -72,7 +73,7 @@ impl Loader {
             metrics,
             session: Some(session),
             id,
-            may_have_more: is_file && !is_whole,
+            may_have_grown: is_file && !covers_source,
             state: load.state,
         })
     }
@@ -85,12 +86,12 @@ impl Loader {
         &self.state
     }
 
-    /// Whether there is nothing that could be loaded.
-    pub(super) fn is_over(&self) -> bool {
-        self.state.finished && !self.may_have_more
+    /// Whether there is nothing left to load.
+    pub(super) fn is_complete(&self) -> bool {
+        self.state.finished && !self.may_have_grown
     }
 
-    /// Stores the next chunk, which takes the load to the state `after`.
+    /// Stores the next chunk, which takes the load to the state `after`. Retries while the database fails, up to `RETRY_FOR`.
     pub(super) fn store(&mut self, chunk: Chunk, after: LoadState) -> Result<(), Error> {
         let chunk = Arc::new(chunk);
         let start = Instant::now();
@@ -103,12 +104,12 @@ impl Loader {
                 }
                 Err(error) => error,
             };
-            if !is_passing(&error) || start.elapsed() > RETRY_FOR {
+            if !is_transient(&error) || start.elapsed() > RETRY_FOR {
                 return Err(error);
             }
             tracing::warn!(%error, "a chunk was not stored, and is tried again");
             self.session = None;
-            thread::sleep(PAUSES.pause(failures));
+            thread::sleep(RETRY_BACKOFF.pause(failures));
             failures += 1;
         }
     }
@@ -121,47 +122,48 @@ impl Loader {
         if store::store_chunk(session, &self.id, [&self.state, after], chunk)? {
             return Ok(());
         }
-        // A try before may have stored it, without an answer to its COMMIT.
+        // An earlier attempt may have stored the chunk without receiving the response to its COMMIT.
         match store::find_load(session, &self.id)? {
             Some(load) if load.state == *after => Ok(()),
-            _ => Err(Error::Overtaken(self.id.clone())),
+            _ => Err(Error::ConcurrentLoad(self.id.clone())),
         }
     }
 }
 
-/// A connection that may say nothing for as long as a source takes for a chunk.
+/// Opens a connection that may stay idle while a source is read for a chunk.
 fn connect(database: &Database, metrics: &PoolMetrics) -> Result<Session, Error> {
     let mut session = database.connect(metrics)?;
-    let set = session.query_drop(format!("SET SESSION wait_timeout = {MAX_SILENCE_S}"));
-    set.map_err(DatabaseError::from)?;
+    let result = session.query_drop(format!("SET SESSION wait_timeout = {WAIT_TIMEOUT_S}"));
+    result.map_err(DatabaseError::from)?;
     Ok(session)
 }
 
-/// Names the load of a source that was given no name, and says whether the name is that of the whole content.
+/// Chooses the id of a load without `--id`. Returns whether a finished load with this id has loaded all of the source.
 ///
-/// What another load has stored of what a file begins with is gone on with. While some load is not finished, nothing is loaded
-/// that begins otherwise: it may be the same calls, corrected.
-fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), Error> {
-    let loads = store::loads_of_bytes(session)?;
-    let is_open = |load: &&Load| !load.state.finished && load.state.calls > 0;
-    let open = loads
+/// If another load has stored a prefix of a file, this one takes it over. While any load is unfinished, files and streams that
+/// begin with other bytes are refused, because they may be the same calls, corrected.
+fn choose_load(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), Error> {
+    let loads = store::content_loads(session)?;
+    let is_unfinished = |load: &&Load| !load.state.finished && load.state.calls > 0;
+    let unfinished = loads
         .iter()
-        .find(is_open)
+        .find(is_unfinished)
         .map(|load| (load.id.clone(), load.state.calls));
-    let (id, alike) = match origin {
+    let (id, prefix_load) = match origin {
         Origin::Generator(..) => return Ok((origin.describe(), true)),
         Origin::File(path) if origin.length()?.is_some() => {
-            let hashed = source::hash(path, loads).map_err(|error| Error::file(path, &error))?;
-            (store::bytes(hashed.0), hashed.1)
+            let (hash, prefix_load) =
+                source::hash(path, loads).map_err(|error| Error::file(path, &error))?;
+            (store::content_source(hash), prefix_load)
         }
-        // It cannot be read twice.
+        // A stream cannot be read twice, so it is not hashed first.
         Origin::File(_) | Origin::Stdin => (Uuid::now_v7().to_string(), None),
     };
     let known = store::find_load(session, &id)?;
     if known.as_ref().is_some_and(|load| !load.is_taken_over()) {
         return Ok((id, true));
     }
-    if let Some(load) = alike {
+    if let Some(load) = prefix_load {
         tracing::info!(
             load = load.id,
             calls = load.state.calls,
@@ -170,12 +172,12 @@ fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), E
         return if store::take_over(session, &load, &id)? {
             Ok((id, false))
         } else {
-            Err(Error::Overtaken(load.id))
+            Err(Error::ConcurrentLoad(load.id))
         };
     }
-    match open {
-        // What took it over has come to bytes that this does not begin with.
-        Some((id, calls)) if known.is_none() => Err(Error::OtherSource(format!(
+    match unfinished {
+        // A load that is known here was taken over, and `Loader::begin` refuses it.
+        Some((id, calls)) if known.is_none() => Err(Error::SourceMismatch(format!(
             "load {id} has stored {calls} calls, and is not finished. This does not begin with the bytes that they came \
              from; if it is the same calls, corrected, they would be counted twice, so that nothing of it is loaded. Either \
              finish load {id} first, with a file that begins with these bytes; or load all of this beside what is stored, \
@@ -185,8 +187,8 @@ fn choose(session: &mut Session, origin: Origin<'_>) -> Result<(String, bool), E
     }
 }
 
-/// Whether the same may succeed a little later.
-fn is_passing(error: &Error) -> bool {
+/// Whether a retry may succeed.
+fn is_transient(error: &Error) -> bool {
     match error {
         Error::NoConnection(_) => true,
         Error::Database(error) => {

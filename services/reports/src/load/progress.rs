@@ -1,4 +1,4 @@
-//! Shows on stderr how far a load has come, unless stderr is no terminal.
+//! Shows the progress of a load on stderr, if stderr is a terminal.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::store::LoadState;
 
 use super::source::Origin;
 
-/// The time between two drawings while nothing is stored: the time left goes on.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// How often the bar is drawn while nothing is stored, so that the remaining time stays current.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Shows a load that has come to this state, of a source of this length.
+/// Begins to show a load in this state, of a source of this length.
 pub(super) fn begin(
     length: Option<u64>,
     origin: Origin<'_>,
@@ -23,14 +23,14 @@ pub(super) fn begin(
         (_, Origin::Generator(..)) => "{bar:40} {human_pos}/{human_len} calls  {msg}  {eta} left",
         _ => "{bar:40} {bytes}/{total_bytes}  {msg}  {eta} left",
     };
-    let bar = crate::progress(length, template, quiet).with_position(state.position);
-    // What was loaded before says nothing of the rate.
+    let bar = crate::progress_bar(length, template, quiet).with_position(state.position);
+    // What an earlier run loaded does not count for the rate.
     bar.reset_eta();
-    bar.enable_steady_tick(INTERVAL);
+    bar.enable_steady_tick(REDRAW_INTERVAL);
     bar
 }
 
-/// Shows what is stored now.
+/// Shows the state `now`.
 pub(super) fn set(bar: &ProgressBar, before: &LoadState, now: &LoadState) {
     bar.set_position(now.position);
     let milliseconds = bar.elapsed().as_millis().max(1);

@@ -1,4 +1,4 @@
-//! Where calls come from, and how far they are read.
+//! Opens a source of calls, and tracks how far it is read.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -10,9 +10,9 @@ use crate::error::Error;
 use crate::store::{self, Load, LoadState};
 
 use super::generator::{Amount, Generator};
-use super::json::{JsonCalls, Place, Row};
+use super::json::{Checkpoint, JsonCalls, Row};
 
-/// What is loaded.
+/// Where calls come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin<'a> {
     File(&'a Path),
@@ -21,27 +21,28 @@ pub(super) enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// What a load of it that has loaded nothing is called a load of.
+    /// The source in the state of a new load: the hash of no bytes, or a description of the generated calls.
     pub(super) fn describe(self) -> String {
         match self {
             Self::Generator(amount, seed) => format!("{amount} generated calls of seed {seed}"),
-            Self::File(_) | Self::Stdin => store::bytes(Xxh3::new().digest128()),
+            Self::File(_) | Self::Stdin => store::content_source(Xxh3::new().digest128()),
         }
     }
 
-    /// How far it goes, in bytes or, of generated ones, in calls; `None` if nobody knows.
+    /// Its length in bytes or, of generated calls, in calls; `None` if unknown.
     pub(super) fn length(self) -> Result<Option<u64>, Error> {
         match self {
             Self::File(path) => {
-                let about = std::fs::metadata(path).map_err(|error| Error::file(path, &error))?;
-                Ok(about.is_file().then_some(about.len()))
+                let metadata =
+                    std::fs::metadata(path).map_err(|error| Error::file(path, &error))?;
+                Ok(metadata.is_file().then_some(metadata.len()))
             }
             Self::Stdin => Ok(None),
             Self::Generator(amount, _) => Ok(Some(amount.calls())),
         }
     }
 
-    /// Opens it, to go on where a load of it stopped. None if it does not begin with what was loaded.
+    /// Opens it at the position where the load stopped. None if it does not begin with the bytes that were loaded.
     pub(super) fn open(self, state: &LoadState) -> Result<Option<Source>, Error> {
         let input: Box<dyn Read + Send> = match self {
             Self::Generator(amount, seed) => {
@@ -54,33 +55,33 @@ impl Origin<'_> {
             }
         };
         let mut calls = JsonCalls::new(input)?;
-        let begins_so = state.position == 0
+        let is_same = state.position == 0
             || (calls.skip_to(state.position, state.finished)?
-                && store::bytes(calls.place().hash) == state.source);
-        Ok(begins_so.then_some(Source::Json(calls.into())))
+                && store::content_source(calls.checkpoint().hash) == state.source);
+        Ok(is_same.then_some(Source::Json(calls.into())))
     }
 }
 
-/// The hash of a file, and which of the loads, in the order of how far they have come, has loaded the most of what it begins
-/// with. Two files of one name and length need not hold the same, say those of two days.
+/// The hash of a file, and the load that has loaded its longest prefix. `loads` are in ascending order of position. Content is
+/// compared because two files with the same name and length may differ, such as those of two days.
 pub(super) fn hash(path: &Path, loads: Vec<Load>) -> io::Result<(u128, Option<Load>)> {
-    let mut file = BufReader::with_capacity(HASHED_BYTES, File::open(path)?);
+    let mut file = BufReader::with_capacity(HASH_BUFFER_BYTES, File::open(path)?);
     let (mut hash, mut at) = (Xxh3::new(), 0);
-    let mut alike = None;
+    let mut prefix_load = None;
     for load in loads {
-        let to_load = load.state.position - at;
-        at += io::copy(&mut file.by_ref().take(to_load), &mut hash)?;
-        let is_there = load.state.position == at;
-        if is_there && load.state.source == store::bytes(hash.digest128()) {
-            alike = Some(load);
+        let missing = load.state.position - at;
+        at += io::copy(&mut file.by_ref().take(missing), &mut hash)?;
+        let is_long_enough = load.state.position == at;
+        if is_long_enough && load.state.source == store::content_source(hash.digest128()) {
+            prefix_load = Some(load);
         }
     }
     io::copy(&mut file, &mut hash)?;
-    Ok((hash.digest128(), alike))
+    Ok((hash.digest128(), prefix_load))
 }
 
-/// Bytes that are read at once for the hash.
-const HASHED_BYTES: usize = 1 << 18;
+/// Bytes per read for the hash.
+const HASH_BUFFER_BYTES: usize = 1 << 18;
 
 /// An open source.
 pub(super) enum Source {
@@ -89,7 +90,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The next row; `None` behind the last one.
+    /// The next row; `None` at the end.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, Error> {
         match self {
             Self::Json(calls) => calls.next_row(),
@@ -97,14 +98,14 @@ impl Source {
         }
     }
 
-    /// Behind the last row, in bytes and with their hash or, of generated ones, in calls.
-    pub(super) fn place(&mut self) -> (u64, Option<u128>) {
+    /// The position after the last row, in bytes and with their hash or, of generated calls, in calls.
+    pub(super) fn checkpoint(&mut self) -> (u64, Option<u128>) {
         match self {
             Self::Json(calls) => {
-                let Place { position, hash } = calls.place();
+                let Checkpoint { position, hash } = calls.checkpoint();
                 (position, Some(hash))
             }
-            Self::Generated(generator) => (generator.made(), None),
+            Self::Generated(generator) => (generator.generated(), None),
         }
     }
 }

@@ -1,14 +1,14 @@
-//! What the contract says of a request for a report. Nothing is read by these types.
+//! The schema of a report request in the contract. These types parse nothing.
 
 use chrono::{DateTime, Utc};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{MAX_CORRELATION, MAX_NUMBERS};
+use super::{MAX_CORRELATION_ID, MAX_NUMBERS};
 use crate::call::Phone;
 
-/// What `POST /api/v1/report` takes: exactly one of `numbers` and `phones`, which mean the same.
+/// The body of `POST /api/v1/report`: exactly one of `numbers` and `phones`, which mean the same.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub enum Wanted {
@@ -18,35 +18,35 @@ pub enum Wanted {
     Phones(WithPhones),
 }
 
-/// What is asked for, with the phones in `numbers`.
+/// A report request with the phones in `numbers`.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WithNumbers {
-    /// The phones, 1 to 1,000 of them, each from 0 to 10^15 and once.
+    /// The phones, 1 to 1,000 different numbers from 0 to 10^15.
     pub numbers: UniquePhones,
-    /// A name of the client's own, which comes back as it was given.
+    /// An id chosen by the client; the report returns it as it was given.
     pub correlation_id: Option<CorrelationId>,
     /// Only calls that begin at this time or later.
     pub from: Option<DateTime<Utc>>,
-    /// Only calls that begin before this time, which lies behind `from`.
+    /// Only calls that begin before this time, which must be later than `from`.
     pub to: Option<DateTime<Utc>>,
 }
 
-/// What is asked for, with the phones in `phones`.
+/// A report request with the phones in `phones`.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WithPhones {
-    /// The phones, 1 to 1,000 of them, each from 0 to 10^15 and once.
+    /// The phones, 1 to 1,000 different numbers from 0 to 10^15.
     pub phones: UniquePhones,
-    /// A name of the client's own, which comes back as it was given.
+    /// An id chosen by the client; the report returns it as it was given.
     pub correlation_id: Option<CorrelationId>,
     /// Only calls that begin at this time or later.
     pub from: Option<DateTime<Utc>>,
-    /// Only calls that begin before this time, which lies behind `from`.
+    /// Only calls that begin before this time, which must be later than `from`.
     pub to: Option<DateTime<Utc>>,
 }
 
-/// The phones, 1 to 1,000 of them, each once.
+/// The phones, 1 to 1,000 different numbers.
 pub struct UniquePhones;
 
 impl PartialSchema for UniquePhones {
@@ -54,7 +54,7 @@ impl PartialSchema for UniquePhones {
         let phone = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .minimum(Some(0))
-            .maximum(Some(Phone::LARGEST));
+            .maximum(Some(Phone::MAX));
         ArrayBuilder::new()
             .items(phone)
             .min_items(Some(1))
@@ -73,7 +73,7 @@ impl PartialSchema for CorrelationId {
     fn schema() -> RefOr<Schema> {
         let name = ObjectBuilder::new()
             .schema_type(Type::String)
-            .max_length(Some(MAX_CORRELATION));
+            .max_length(Some(MAX_CORRELATION_ID));
         let number = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .minimum(Some(isize::MIN))

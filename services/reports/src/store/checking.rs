@@ -1,16 +1,16 @@
-//! What `reports check` compares.
+//! SQL for `reports check`.
 
 use foundation::mysql::DatabaseError;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-/// A duration of which there are not as many calls as are noted: how many there are, and how many are noted.
+/// A duration in milliseconds whose stored count is wrong: the duration, the number of calls, and the stored count.
 pub type Difference = (u32, u64, u64);
 
-/// The next phone in the order of their numbers that has calls, or for which calls are noted.
+/// The smallest phone greater than `after` that has calls or stored counts; none if there is none.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn next_phone(connection: &mut Conn, after: Option<u64>) -> Result<Option<u64>, DatabaseError> {
     let above = after.map_or(String::new(), |phone| format!("WHERE phone > {phone}"));
     let phone: Option<Option<u64>> = connection.query_first(format!(
@@ -24,16 +24,16 @@ pub fn next_phone(connection: &mut Conn, after: Option<u64>) -> Result<Option<u6
     Ok(phone.flatten())
 }
 
-/// How many calls a phone has, and where they are others than what is noted. One statement, so that a load in between
-/// does not look like a difference.
+/// How many calls a phone has, and where its stored counts differ. Uses one statement, so that a concurrent load does not show
+/// as a difference.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn differences(
     connection: &mut Conn,
     phone: u64,
 ) -> Result<(u64, Vec<Difference>), DatabaseError> {
-    let compared = format!(
+    let query = format!(
         "SELECT duration_ms, SUM(there), SUM(noted)
          FROM (
            SELECT duration_ms, COUNT(*) AS there, 0 AS noted
@@ -48,12 +48,12 @@ pub fn differences(
          GROUP BY duration_ms
          ORDER BY duration_ms"
     );
-    let collect = |(mut calls, mut different): (u64, Vec<_>), (duration_ms, there, noted)| {
-        calls += there;
-        if there != noted {
-            different.push((duration_ms, there, noted));
+    let collect = |(mut calls, mut different): (u64, Vec<_>), (duration_ms, counted, recorded)| {
+        calls += counted;
+        if counted != recorded {
+            different.push((duration_ms, counted, recorded));
         }
         (calls, different)
     };
-    Ok(connection.query_fold(compared, (0, Vec::new()), collect)?)
+    Ok(connection.query_fold(query, (0, Vec::new()), collect)?)
 }

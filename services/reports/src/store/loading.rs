@@ -1,4 +1,4 @@
-//! What `reports load` writes.
+//! SQL for `reports load`.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use mysql::{Conn, LocalInfileHandler, Transaction, TxOpts};
 use crate::call::{Call, Phone};
 use crate::load::Chunk;
 
-/// How far a load has come.
+/// The progress of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadState {
-    /// What is loaded: the [`bytes`] before `position`, or which calls are generated.
+    /// The source: the [`content_source`] of the bytes before `position`, or a description of the generated calls.
     pub source: String,
-    /// The first byte of the source that is not loaded yet, or the first call of one that is generated.
+    /// The index of the first byte of the source or, of generated calls, of the first call that is not loaded yet.
     pub position: u64,
     /// How many calls are stored.
     pub calls: u64,
@@ -28,35 +28,35 @@ pub struct LoadState {
 /// A load as it is stored.
 #[derive(Debug)]
 pub struct Load {
-    /// Its name.
+    /// Its id.
     pub id: String,
-    /// How far it has come.
+    /// Its progress.
     pub state: LoadState,
 }
 
-/// What a load's source is called: the bytes that were loaded of it.
+/// The source of a load from a file or stream: the hash of the bytes that it has loaded.
 #[must_use]
-pub fn bytes(hash: u128) -> String {
-    format!("{BYTES}{hash:032x}")
+pub fn content_source(hash: u128) -> String {
+    format!("{HASH_PREFIX}{hash:032x}")
 }
 
-/// A source for people, the same for all of which bytes are loaded.
+/// A readable form of a source: one text for all files and streams, or the description of the generated calls.
 #[must_use]
-pub fn kind(source: &str) -> &str {
-    if source.starts_with(BYTES) {
+pub fn source_kind(source: &str) -> &str {
+    if source.starts_with(HASH_PREFIX) {
         "a file or a stream"
     } else {
         source
     }
 }
 
-const BYTES: &str = "xxh3-";
+const HASH_PREFIX: &str = "xxh3-";
 
 impl Load {
-    /// Whether another load has taken over what this one had stored.
+    /// Whether another load has taken over the progress of this one.
     #[must_use]
     pub fn is_taken_over(&self) -> bool {
-        self.state.source.starts_with(TAKEN_OVER)
+        self.state.source.starts_with(TAKEN_OVER_PREFIX)
     }
 
     fn read(row: (String, String, u64, u64, u64, bool)) -> Self {
@@ -73,46 +73,46 @@ impl Load {
 }
 
 const COLUMNS: &str = "id, source, next_position, calls, malformed, finished_at IS NOT NULL";
-/// What the source of a load is called when another has taken it over.
-const TAKEN_OVER: &str = "taken over by load ";
+/// The start of the source of a load that another load has taken over.
+const TAKEN_OVER_PREFIX: &str = "taken over by load ";
 
-/// The load of this name, if there is one.
+/// The load with this id, if there is one.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn find_load(connection: &mut Conn, id: &str) -> Result<Option<Load>, DatabaseError> {
     let query = format!("SELECT {COLUMNS} FROM loads WHERE id = ?");
     Ok(connection.exec_first(query, (id,))?.map(Load::read))
 }
 
-/// All loads that have come anywhere in bytes, those that have come farthest last.
+/// All loads that have loaded a part of a file or stream, in ascending order of position.
 ///
 /// # Errors
-/// As the database says.
-pub fn loads_of_bytes(connection: &mut Conn) -> Result<Vec<Load>, DatabaseError> {
+/// Those of the database.
+pub fn content_loads(connection: &mut Conn) -> Result<Vec<Load>, DatabaseError> {
     let query = format!(
         "SELECT {COLUMNS}
          FROM loads
-         WHERE source LIKE '{BYTES}%' AND next_position > 0
+         WHERE source LIKE '{HASH_PREFIX}%' AND next_position > 0
          ORDER BY next_position"
     );
     Ok(connection.query_map(query, Load::read)?)
 }
 
-/// Goes on with a load under another name. False if it is not as it was any more.
+/// Moves the progress of `load` to the load `id`. False if `load` has changed since it was read.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn take_over(connection: &mut Conn, load: &Load, id: &str) -> Result<bool, DatabaseError> {
     let mut transaction = connection.start_transaction(TxOpts::default())?;
-    let there: Option<(String, u64)> = transaction.exec_first(
+    let current: Option<(String, u64)> = transaction.exec_first(
         "SELECT source, next_position
          FROM loads
          WHERE id = ?
          FOR UPDATE",
         (&load.id,),
     )?;
-    if there.as_ref() != Some(&(load.state.source.clone(), load.state.position)) {
+    if current.as_ref() != Some(&(load.state.source.clone(), load.state.position)) {
         return Ok(false);
     }
     transaction.exec_drop(
@@ -133,21 +133,21 @@ pub fn take_over(connection: &mut Conn, load: &Load, id: &str) -> Result<bool, D
             load.state.finished,
         ),
     )?;
-    // It stays, so that its own source is not loaded from the start again.
+    // The row stays, so that its own source is not loaded from the start again.
     transaction.exec_drop(
         "UPDATE loads
          SET source = ?, finished_at = UTC_TIMESTAMP(6)
          WHERE id = ?",
-        (format!("{TAKEN_OVER}{id}"), &load.id),
+        (format!("{TAKEN_OVER_PREFIX}{id}"), &load.id),
     )?;
     transaction.commit()?;
     Ok(true)
 }
 
-/// Begins a load, or finds it, with its source and how far it has come.
+/// Returns the load `id` with its progress; creates it if there is none.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub fn begin_load(connection: &mut Conn, id: &str, source: &str) -> Result<Load, DatabaseError> {
     connection.exec_drop(
         "INSERT IGNORE INTO loads (id, source, started_at)
@@ -157,11 +157,11 @@ pub fn begin_load(connection: &mut Conn, id: &str, source: &str) -> Result<Load,
     find_load(connection, id)?.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
 
-/// Stores a chunk of a load that takes it from one state to another: calls, durations and state, in one transaction.
-/// False if the load is not where the chunk begins: another process does the same load, or this one has stored it before.
+/// Stores a chunk, which takes the load from one state to another: calls, counts per duration and state, in one transaction.
+/// False if the load is not in the state `before`: another process runs the same load, or an earlier attempt stored the chunk.
 ///
 /// # Errors
-/// As the database says. Of a COMMIT without an answer it is not known whether it was done; see [`find_load`].
+/// Those of the database. If a COMMIT was not answered, its outcome is unknown; [`find_load`] resolves it.
 pub fn store_chunk(
     connection: &mut Conn,
     id: &str,
@@ -170,7 +170,7 @@ pub fn store_chunk(
 ) -> Result<bool, DatabaseError> {
     let local_infile: Option<bool> = connection.query_first("SELECT @@GLOBAL.local_infile")?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;
-    // First, so that a second process with this load waits here, and then finds it elsewhere.
+    // First, so that a second process with this load waits here for the row lock, and then finds another state.
     if !advance(&mut transaction, id, before, after)? {
         return Ok(false);
     }
@@ -184,7 +184,7 @@ pub fn store_chunk(
     Ok(true)
 }
 
-/// Whether the load was in this state, and now is in the other one.
+/// Updates the state of the load from `before` to `after`. False if it was not in the state `before`.
 fn advance(
     transaction: &mut Transaction<'_>,
     id: &str,
@@ -215,26 +215,26 @@ fn advance(
     Ok(transaction.affected_rows() == 1)
 }
 
-/// Sends the calls as a file.
+/// Stores the calls with `LOAD DATA LOCAL INFILE`.
 fn stream_calls(transaction: &mut Transaction<'_>, chunk: Arc<Chunk>) -> Result<(), DatabaseError> {
     let expected = chunk.calls.len() as u64;
-    // Whatever file the server names: it gets these rows, and never a file of this machine.
-    transaction.set_local_infile_handler(Some(LocalInfileHandler::new(move |_name, to_server| {
+    // The server receives these rows whatever file it names, and never a file of this machine.
+    transaction.set_local_infile_handler(Some(LocalInfileHandler::new(move |_name, stream| {
         for call in &chunk.calls {
             let (phone, started_at) = (call.phone, call.started_at);
-            writeln!(to_server, "{phone}\t{started_at}\t{}", call.duration_ms)?;
+            writeln!(stream, "{phone}\t{started_at}\t{}", call.duration_ms)?;
         }
         Ok(())
     })));
-    let sent = transaction.query_drop(
+    let result = transaction.query_drop(
         "LOAD DATA LOCAL INFILE 'calls'
          INTO TABLE calls
          CHARACTER SET ascii
          (phone, started_at, duration_ms)",
     );
     transaction.set_local_infile_handler(None);
-    sent?;
-    // What does not fit is a warning to this statement, and not an error.
+    result?;
+    // This statement reports a value that does not fit as a warning, not as an error.
     let (stored, warnings) = (transaction.affected_rows(), transaction.warnings());
     if (stored, warnings) == (expected, 0) {
         Ok(())
@@ -245,7 +245,7 @@ fn stream_calls(transaction: &mut Transaction<'_>, chunk: Arc<Chunk>) -> Result<
     }
 }
 
-/// Inserts the calls, where the server takes no files.
+/// Inserts the calls, for servers that do not allow `local_infile`.
 fn insert_calls(transaction: &mut Transaction<'_>, calls: &[Call]) -> Result<(), DatabaseError> {
     let row = |call: &Call| {
         let (phone, started_at) = (call.phone, call.started_at);
@@ -255,7 +255,7 @@ fn insert_calls(transaction: &mut Transaction<'_>, calls: &[Call]) -> Result<(),
     insert(transaction, insert_into, calls, row, "")
 }
 
-/// Adds to how many calls of which duration there are.
+/// Adds to the stored counts of calls per duration.
 fn add_durations(
     transaction: &mut Transaction<'_>,
     durations: &[(Phone, u32, u64)],
@@ -266,8 +266,8 @@ fn add_durations(
     insert(transaction, insert_into, durations, row, or_add)
 }
 
-/// Rows of one INSERT: some 300 kB at most, which any server takes at once.
-const INSERTED_ROWS: usize = 5_000;
+/// Most rows of one INSERT: at most some 300 kB, which is within the packet limit of any server.
+const MAX_INSERT_ROWS: usize = 5_000;
 
 fn insert<T>(
     transaction: &mut Transaction<'_>,
@@ -276,7 +276,7 @@ fn insert<T>(
     row: impl Fn(&T) -> String,
     on_duplicate: &str,
 ) -> Result<(), DatabaseError> {
-    for rows in rows.chunks(INSERTED_ROWS) {
+    for rows in rows.chunks(MAX_INSERT_ROWS) {
         let rows: Vec<String> = rows.iter().map(&row).collect();
         let rows = rows.join(", ");
         transaction.query_drop(format!("{insert_into} VALUES {rows} {on_duplicate}"))?;

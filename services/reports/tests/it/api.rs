@@ -1,4 +1,4 @@
-//! The API: tasks, reports, and what clients get wrong.
+//! The API: tasks, reports, and requests that it refuses.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use testbed::{Caller, Database, PATIENCE, eventually};
 use uuid::Uuid;
 
-use crate::service::{api, ask, ended, load_phone_7, path, post, start, wait_for, worker};
+use crate::service::{
+    api, load_phone_7, path, post, request_report, start, wait_for, wait_until_ended, worker,
+};
 
 #[test]
 fn a_client_that_posts_polls_and_gets_has_its_report() {
@@ -72,8 +74,8 @@ fn a_period_is_answered_from_the_calls_and_a_phone_that_never_called_has_zeros()
     let wanted = json!({
         "numbers": [8, 7], "from": "1970-01-01T00:00:50Z", "to": "1970-01-01T00:01:40Z"
     });
-    let task = ask(&mut caller, &wanted);
-    ended(&mut caller, &task);
+    let task = request_report(&mut caller, &wanted);
+    wait_until_ended(&mut caller, &task);
     let data = &caller.get(&path("report", &task)).json()["data"];
     assert_eq!(
         (&data[0]["phone"], &data[0]["known"]),
@@ -91,7 +93,7 @@ fn who_prefers_to_wait_is_answered_when_the_task_ends_or_the_time_is_over() {
     let database = Database::new();
     let api = api(&database);
     let mut caller = api.caller();
-    let task = ask(&mut caller, &json!({ "numbers": [7] }));
+    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
     let begun = Instant::now();
     let answer = caller.request("GET", &path("tasks", &task), "Prefer: wait=1\r\n", b"");
     assert!(begun.elapsed() >= Duration::from_secs(1));
@@ -100,7 +102,7 @@ fn who_prefers_to_wait_is_answered_when_the_task_ends_or_the_time_is_over() {
 
     let waiting = {
         let (mut caller, task) = (api.caller(), task.clone());
-        std::thread::spawn(move || ended(&mut caller, &task))
+        std::thread::spawn(move || wait_until_ended(&mut caller, &task))
     };
     let _worker = worker(&database, &[]);
     let done = waiting.join().expect("it does not panic");
@@ -113,13 +115,13 @@ fn while_the_database_does_not_answer_nobody_is_kept_beyond_the_time_out_or_the_
     let database = Database::new();
     let options = ["--listen", "127.0.0.1:0", "--request-timeout", "2s"];
     let api = start("api", &database, &options);
-    let task = ask(&mut api.caller(), &json!({ "numbers": [7] }));
-    let mut locking = database.connect();
-    locking
+    let task = request_report(&mut api.caller(), &json!({ "numbers": [7] }));
+    let mut locker = database.connect();
+    locker
         .query_drop("LOCK TABLES tasks WRITE, jobs WRITE")
         .expect("the tables are there");
     std::thread::scope(|scope| {
-        for (after_ms, header, most) in [
+        for (after_ms, header, max_seconds) in [
             (0, "", 2),
             (0, "Prefer: wait=4\r\n", 5),
             (300, "", 2),
@@ -134,12 +136,12 @@ fn while_the_database_does_not_answer_nobody_is_kept_beyond_the_time_out_or_the_
                 let answer = caller.request("GET", &path, header, b"");
                 assert_eq!(answer.status, 503, "{answer:?}");
                 let took = begun.elapsed();
-                let bound = Duration::from_secs(most) + Duration::from_millis(500);
+                let bound = Duration::from_secs(max_seconds) + Duration::from_millis(500);
                 assert!(took < bound, "after {after_ms} ms: {took:?}");
             });
         }
     });
-    locking.query_drop("UNLOCK TABLES").expect("it is up");
+    locker.query_drop("UNLOCK TABLES").expect("it is up");
     let answer = api.caller().get(&path("tasks", &task));
     assert_eq!(answer.status, 200, "{answer:?}");
 }
@@ -149,20 +151,20 @@ fn who_is_held_is_answered_when_the_api_stops() {
     let database = Database::new();
     let mut api = api(&database);
     let mut caller = api.caller();
-    let task = ask(&mut caller, &json!({ "numbers": [7] }));
+    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
     let head = format!(
         "GET {} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n",
         path("tasks", &task)
     );
     let mut other = api.caller();
-    let mut open = |count| {
-        eventually("so many are open, with the request that asks", || {
+    let mut wait_for_open = |count| {
+        eventually("so many requests are open, including this one", || {
             other.metric("reports_requests_open") == count
         });
     };
-    open(1);
+    wait_for_open(1);
     caller.send_raw(head.as_bytes());
-    open(2);
+    wait_for_open(2);
     api.terminate();
     assert_eq!(caller.receive().json()["task_status"], "pending");
     assert_eq!(api.exit_status().code(), Some(0), "{}", api.log());
@@ -173,7 +175,7 @@ fn without_a_report_the_conflict_says_how_the_task_stands() {
     let database = Database::new();
     let api = api(&database);
     let mut caller = api.caller();
-    let pending = ask(&mut caller, &json!({ "numbers": [1] }));
+    let pending = request_report(&mut caller, &json!({ "numbers": [1] }));
     let answer = caller.get(&path("report", &pending));
     assert_eq!(
         (answer.status, answer.header("Retry-After")),
@@ -194,7 +196,7 @@ fn without_a_report_the_conflict_says_how_the_task_stands() {
         caller.get(&path("report", &pending)).json()["task_status"],
         "in_work"
     );
-    // Nobody prolonged the lease.
+    // The lease expires.
     connection
         .query_drop("UPDATE jobs SET available_at = UTC_TIMESTAMP(6)")
         .expect("the table is there");
@@ -204,7 +206,7 @@ fn without_a_report_the_conflict_says_how_the_task_stands() {
         .query_drop("UPDATE jobs SET payload = 'no request', available_at = UTC_TIMESTAMP(6)")
         .expect("the table is there");
     let worker = worker(&database, &[]);
-    let failed = ended(&mut caller, &pending);
+    let failed = wait_until_ended(&mut caller, &pending);
     assert_eq!(failed["task_status"], "error");
     let answer = caller.get(&path("report", &pending));
     assert_eq!((answer.status, answer.header("Retry-After")), (409, None));
@@ -232,13 +234,13 @@ fn a_cancelled_task_gets_no_report_and_one_that_has_ended_is_not_cancelled() {
     load_phone_7(&database);
     let api = api(&database);
     let mut caller = api.caller();
-    let cancelled = ask(&mut caller, &json!({ "numbers": [7] }));
+    let cancelled = request_report(&mut caller, &json!({ "numbers": [7] }));
     let answer = caller.request("DELETE", &path("tasks", &cancelled), "", b"");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["task_status"], "cancelled");
     let _worker = worker(&database, &[]);
-    let done = ask(&mut caller, &json!({ "numbers": [7] }));
-    ended(&mut caller, &done);
+    let done = request_report(&mut caller, &json!({ "numbers": [7] }));
+    wait_until_ended(&mut caller, &done);
     for (task, status) in [(&cancelled, "cancelled"), (&done, "completed")] {
         let answer = caller.request("DELETE", &path("tasks", task), "", b"");
         assert_eq!(answer.status, 409, "{answer:?}");
@@ -267,11 +269,11 @@ fn pages_show_each_task_once_newest_first() {
     let database = Database::new();
     let api = api(&database);
     let mut caller = api.caller();
-    let mut asked: Vec<_> = (0..45)
-        .map(|number| ask(&mut caller, &json!({ "numbers": [number] })))
+    let mut requested: Vec<_> = (0..45)
+        .map(|number| request_report(&mut caller, &json!({ "numbers": [number] })))
         .filter_map(|task| task["task_id"].as_str().map(str::to_owned))
         .collect();
-    asked.reverse();
+    requested.reverse();
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
         let page = list(&mut caller, &format!("limit=7{after}"));
@@ -281,12 +283,12 @@ fn pages_show_each_task_once_newest_first() {
             None => break,
         }
     }
-    assert_eq!(seen, asked);
-    assert_eq!(ids(&list(&mut caller, "")), asked[..20]);
+    assert_eq!(seen, requested);
+    assert_eq!(ids(&list(&mut caller, "")), requested[..20]);
     assert_eq!(ids(&list(&mut caller, "limit=100")).len(), 45);
     assert_eq!(list(&mut caller, "limit=45")["next"], Value::Null);
     let empty = list(&mut caller, "status=&correlation_id=&limit=&after=");
-    assert_eq!(ids(&empty), asked[..20]);
+    assert_eq!(ids(&empty), requested[..20]);
     for (query, status) in [
         ("limit=0", 422),
         ("limit=101", 422),
@@ -311,19 +313,19 @@ fn a_list_takes_tasks_of_one_status_or_one_name() {
     let api = api(&database);
     let mut caller = api.caller();
     let id = |task: &Value| task["task_id"].as_str().expect("it has one").to_owned();
-    let done = ask(
+    let done = request_report(
         &mut caller,
         &json!({ "numbers": [7], "correlation_id": "12" }),
     );
     let first = worker(&database, &[]);
-    ended(&mut caller, &done);
+    wait_until_ended(&mut caller, &done);
     drop(first);
-    let cancelled = ask(
+    let cancelled = request_report(
         &mut caller,
         &json!({ "numbers": [7], "correlation_id": 12 }),
     );
     caller.request("DELETE", &path("tasks", &cancelled), "", b"");
-    let claimed = ask(
+    let claimed = request_report(
         &mut caller,
         &json!({ "numbers": [7], "correlation_id": "a b" }),
     );
@@ -332,7 +334,7 @@ fn a_list_takes_tasks_of_one_status_or_one_name() {
         .connect()
         .query_drop(claim)
         .expect("the table is there");
-    let pending = ask(
+    let pending = request_report(
         &mut caller,
         &json!({ "numbers": [7], "correlation_id": "\u{fc}" }),
     );

@@ -1,18 +1,18 @@
-//! What a task tells of attempts that failed, or whose workers died.
+//! What a task shows about attempts that failed, or whose workers died.
 
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 use testbed::{Database, eventually};
 
 use crate::harness::{reports, run};
-use crate::service::{api, ask, ended, load_phone_7, path, wait_for, worker};
+use crate::service::{api, load_phone_7, path, request_report, wait_for, wait_until_ended, worker};
 
 #[test]
 fn a_task_whose_workers_died_each_time_tells_how_often_and_when_the_last_began() {
     let database = Database::new();
     let api = api(&database);
     let mut caller = api.caller();
-    let task = ask(&mut caller, &json!({ "numbers": [7] }));
+    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
     database
         .connect()
         .query_drop(
@@ -21,7 +21,7 @@ fn a_task_whose_workers_died_each_time_tells_how_often_and_when_the_last_began()
         )
         .expect("the table is there");
     let _worker = worker(&database, &[]);
-    let failed = ended(&mut caller, &task);
+    let failed = wait_until_ended(&mut caller, &task);
     assert_eq!(failed["task_status"], "error", "{failed}");
     assert_eq!(failed["attempts"], 5, "{failed}");
     assert_eq!(failed["started"], "2024-01-01T00:00:00Z", "{failed}");
@@ -33,7 +33,7 @@ fn a_task_that_is_cancelled_in_work_keeps_what_was_known_of_it() {
     let database = Database::new();
     let api = api(&database);
     let mut caller = api.caller();
-    let task = ask(&mut caller, &json!({ "numbers": [7] }));
+    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
     database
         .connect()
         .query_drop(
@@ -66,20 +66,20 @@ fn a_database_that_refuses_is_told_by_an_incident_that_the_log_has() {
     connection
         .query_drop("RENAME TABLE call_durations TO elsewhere")
         .expect("it is there");
-    let task = ask(&mut caller, &json!({ "numbers": [7] }));
+    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
     let mut failed = Value::Null;
     eventually("an attempt fails", || {
         failed = caller.get(&path("tasks", &task)).json();
         failed["error_message"].is_string() && failed["task_status"] == "pending"
     });
     assert_eq!(failed["started"], Value::Null, "it waits: {failed}");
-    let told = failed["error_message"].as_str().expect("it is a text");
-    let incident = told.strip_prefix("the database failed; the log tells why, by ");
-    let incident = incident.expect(told);
+    let message = failed["error_message"].as_str().expect("it is a text");
+    let incident = message.strip_prefix("the database failed; the log tells why, by ");
+    let incident = incident.expect(message);
     let log = worker.log();
     assert!(
         incident.starts_with("urn:uuid:") && log.contains(incident),
-        "{told} {log}"
+        "{message} {log}"
     );
     connection
         .query_drop("RENAME TABLE elsewhere TO call_durations")
@@ -90,13 +90,13 @@ fn a_database_that_refuses_is_told_by_an_incident_that_the_log_has() {
 #[test]
 fn a_worker_with_options_that_cannot_be_is_refused() {
     let database = Database::new();
-    for (options, told) in [
+    for (options, error) in [
         (["--threads", "0"], "1..=255"),
         (["--threads", "256"], "1..=255"),
         (["--lease", "999ms"], "must be at least 1s"),
     ] {
-        let ran = run(reports("worker", &database).args(options), "");
-        assert_eq!(ran.status, Some(2), "{ran:?}");
-        assert!(ran.err.contains(told), "{ran:?}");
+        let output = run(reports("worker", &database).args(options), "");
+        assert_eq!(output.status, Some(2), "{output:?}");
+        assert!(output.err.contains(error), "{output:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Whether `reports check` finds what differs.
+//! `reports check` finds differences.
 
 use mysql::prelude::Queryable;
 use testbed::Database;
@@ -19,7 +19,7 @@ fn each_kind_of_difference_is_found_and_named() {
         valid.out,
         "valid: the durations of 2 phones are those of their 2 calls\n"
     );
-    for (alter, back, named) in [
+    for (change, undo, expected) in [
         (
             "UPDATE call_durations SET calls = 2 WHERE phone = 3",
             "UPDATE call_durations SET calls = 1 WHERE phone = 3",
@@ -42,12 +42,12 @@ fn each_kind_of_difference_is_found_and_named() {
         ),
     ] {
         let mut connection = database.connect();
-        connection.query_drop(alter).expect("the table is there");
-        let ran = run(&mut reports("check", &database), "");
-        assert_eq!(ran.status, Some(1), "{ran:?}");
-        assert!(ran.out.starts_with(named), "{ran:?}");
-        assert!(ran.out.contains("INVALID: 1 differences"), "{ran:?}");
-        connection.query_drop(back).expect("the table is there");
+        connection.query_drop(change).expect("the table is there");
+        let output = run(&mut reports("check", &database), "");
+        assert_eq!(output.status, Some(1), "{output:?}");
+        assert!(output.out.starts_with(expected), "{output:?}");
+        assert!(output.out.contains("INVALID: 1 differences"), "{output:?}");
+        connection.query_drop(undo).expect("the table is there");
     }
     assert_eq!(run(&mut reports("check", &database), "").status, Some(0));
 }
@@ -55,14 +55,14 @@ fn each_kind_of_difference_is_found_and_named() {
 #[test]
 fn a_command_whose_output_nobody_reads_ends_with_the_status_of_its_work() {
     let database = Database::new();
-    let ran = run_unread(reports("load", &database).args(["--quiet", "--generate", "2x3"]));
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    let ran = run_unread(&mut reports("check", &database));
-    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let output = run_unread(reports("load", &database).args(["--quiet", "--generate", "2x3"]));
+    assert_eq!(output.status, Some(0), "{output:?}");
+    let output = run_unread(&mut reports("check", &database));
+    assert_eq!(output.status, Some(0), "{output:?}");
     database
         .connect()
         .query_drop("UPDATE call_durations SET calls = calls + 1")
         .expect("the table is there");
-    let ran = run_unread(&mut reports("check", &database));
-    assert_eq!((ran.status, &*ran.err), (Some(1), ""), "{ran:?}");
+    let output = run_unread(&mut reports("check", &database));
+    assert_eq!((output.status, &*output.err), (Some(1), ""), "{output:?}");
 }

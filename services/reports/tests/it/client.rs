@@ -1,13 +1,13 @@
-//! The client against services that keep the contract, that fail, and that lie.
+//! The client against services that keep the contract, that fail, and that break the contract.
 
 use std::process::{Command, Stdio};
 
 use testbed::{Process, eventually, program};
 
-use crate::harness::{Ran, run, run_unread};
-use crate::stub::{Manner, Stub};
+use crate::harness::{Output, run, run_unread};
+use crate::stub::{Behavior, Stub};
 
-fn client(url: &str, options: &[&str]) -> Ran {
+fn client(url: &str, options: &[&str]) -> Output {
     let mut client = program("reports").expect("tests of the package build it");
     client
         .args(["client", "-u", url, "-p", "1,2"])
@@ -17,9 +17,9 @@ fn client(url: &str, options: &[&str]) -> Ran {
 
 #[test]
 fn reports_of_an_honest_service_are_valid_and_measured() {
-    let stub = Stub::start(Manner::Honest);
-    let ran = client(&stub.url(), &["-n", "20", "-c", "4"]);
-    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let stub = Stub::start(Behavior::Honest);
+    let output = client(&stub.url(), &["-n", "20", "-c", "4"]);
+    assert_eq!(output.status, Some(0), "{output:?}");
     for line in [
         "Result:  {\"correlation_id\"",
         "\nMax task work duration: 0.25\n",
@@ -30,18 +30,22 @@ fn reports_of_an_honest_service_are_valid_and_measured() {
         "\nLatency from POST to report: p50 ",
         "\nvalid: no report contradicts another, or itself\n",
     ] {
-        assert!(ran.out.contains(line), "{line:?} is not in {}", ran.out);
+        assert!(
+            output.out.contains(line),
+            "{line:?} is not in {}",
+            output.out
+        );
     }
     assert_eq!(stub.tasks(), 20);
-    assert!(stub.max_under_way() <= 4, "{stub:?}");
+    assert!(stub.max_in_progress() <= 4, "{stub:?}");
 }
 
 #[test]
 fn a_service_that_does_not_hold_questions_is_asked_again() {
-    let stub = Stub::start(Manner::Polled);
-    let ran = client(&stub.url(), &["-n", "2"]);
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    let seconds = ran.out.split("Total working time: ").nth(1);
+    let stub = Stub::start(Behavior::Polled);
+    let output = client(&stub.url(), &["-n", "2"]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    let seconds = output.out.split("Total working time: ").nth(1);
     let seconds: f64 = seconds
         .and_then(|rest| rest.lines().next()?.parse().ok())
         .expect("it is shown");
@@ -53,97 +57,103 @@ fn a_service_that_does_not_hold_questions_is_asked_again() {
 
 #[test]
 fn each_kind_of_lie_is_found() {
-    for (lie, told) in [
-        (Manner::OtherPrice, "0.51"),
+    for (behavior, message) in [
+        (Behavior::OtherPrice, "0.51"),
         (
-            Manner::OtherSum,
+            Behavior::OtherSum,
             "phone 2 has 6 attempts, and its classes another sum",
         ),
-        (Manner::OtherCorrelation, "the report is for "),
-        (Manner::PhoneMissing, "the report is for phones [1]"),
-        (Manner::OtherOrder, "the report is for phones [2, 1]"),
-        (Manner::NoReport, "this is no report"),
+        (Behavior::OtherCorrelation, "the report is for "),
+        (Behavior::PhoneMissing, "the report is for phones [1]"),
+        (Behavior::OtherOrder, "the report is for phones [2, 1]"),
+        (Behavior::NoReport, "this is no report"),
         (
-            Manner::ReportMissing,
+            Behavior::ReportMissing,
             "task task-3 is completed, and the report was answered with 404",
         ),
         (
-            Manner::ReportPending,
+            Behavior::ReportPending,
             "task task-3 is completed, and the report was answered with 409",
         ),
         (
-            Manner::OtherTask,
+            Behavior::OtherTask,
             "asked for task task-3, it answers with task task-4",
         ),
-        (Manner::OtherState, "task task-3 has the state done"),
-        (Manner::NoTaskId, "this is no task"),
+        (Behavior::OtherState, "task task-3 has the state done"),
+        (Behavior::NoTaskId, "this is no task"),
     ] {
-        let stub = Stub::start(lie);
-        // One after the other: what the first says is what the lie contradicts.
-        let ran = client(&stub.url(), &["-n", "10", "-c", "1"]);
-        assert_eq!(ran.status, Some(1), "{lie:?} {ran:?}");
+        let stub = Stub::start(behavior);
+        // One report at a time, so that the first one, which others are compared with, is correct.
+        let output = client(&stub.url(), &["-n", "10", "-c", "1"]);
+        assert_eq!(output.status, Some(1), "{behavior:?} {output:?}");
         assert!(
-            ran.out.contains("INVALID: 1 contradictions"),
-            "{lie:?} {ran:?}"
+            output.out.contains("INVALID: 1 contradictions"),
+            "{behavior:?} {output:?}"
         );
-        assert!(ran.out.contains(told), "{lie:?} {ran:?}");
+        assert!(output.out.contains(message), "{behavior:?} {output:?}");
     }
 }
 
 #[test]
 fn what_fails_in_passing_is_sent_once_more_and_makes_no_second_task() {
-    for manner in [Manner::Busy, Manner::HangsUpOnce] {
-        let stub = Stub::start(manner);
-        let ran = client(&stub.url(), &["-n", "5"]);
-        assert_eq!(ran.status, Some(0), "{manner:?} {ran:?}");
+    for behavior in [Behavior::Busy, Behavior::DisconnectsOnce] {
+        let stub = Stub::start(behavior);
+        let output = client(&stub.url(), &["-n", "5"]);
+        assert_eq!(output.status, Some(0), "{behavior:?} {output:?}");
         assert!(
-            !ran.out.contains(" 0 requests sent once more"),
-            "{manner:?} {ran:?}"
+            !output.out.contains(" 0 requests sent once more"),
+            "{behavior:?} {output:?}"
         );
-        assert_eq!(stub.tasks(), 5, "{manner:?}");
+        assert_eq!(stub.tasks(), 5, "{behavior:?}");
     }
 }
 
 #[test]
 fn without_any_report_nothing_is_judged() {
-    // What comes too late may be the end of the task, or the answer to a question for it.
-    for (manner, timeout, told) in [
+    // Either the task ends too late, or the response to a request for it comes too late.
+    for (behavior, timeout, messages) in [
         (
-            Manner::Failing,
+            Behavior::Failing,
             "30s",
             &["the task ended as error: no luck"][..],
         ),
-        (Manner::Slow, "3s", &["the task", "in time"]),
+        (Behavior::Slow, "3s", &["the task", "in time"]),
         (
-            Manner::Refusing,
+            Behavior::Refusing,
             "30s",
             &["422 Unprocessable Entity: They cannot be taken: see `faults`."],
         ),
-        (Manner::Refusing, "30s", &["    {\"index\":0}"]),
+        (Behavior::Refusing, "30s", &["    {\"index\":0}"]),
     ] {
-        let stub = Stub::start(manner);
-        let ran = client(&stub.url(), &["-n", "3", "--timeout", timeout]);
-        assert_eq!(ran.status, Some(5), "{manner:?} {ran:?}");
-        assert!(ran.out.contains("Reports: 0, "), "{manner:?} {ran:?}");
+        let stub = Stub::start(behavior);
+        let output = client(&stub.url(), &["-n", "3", "--timeout", timeout]);
+        assert_eq!(output.status, Some(5), "{behavior:?} {output:?}");
         assert!(
-            ran.out.ends_with(
+            output.out.contains("Reports: 0, "),
+            "{behavior:?} {output:?}"
+        );
+        assert!(
+            output.out.ends_with(
                 "
 unknown: there is no report that could be judged
 "
             ),
-            "{manner:?} {ran:?}"
+            "{behavior:?} {output:?}"
         );
-        let tells = |line: &str| told.iter().all(|told| line.contains(told));
-        assert!(ran.out.lines().any(tells), "{manner:?} {ran:?}");
+        let matches = |line: &str| messages.iter().all(|message| line.contains(message));
+        assert!(output.out.lines().any(matches), "{behavior:?} {output:?}");
     }
 }
 
 #[test]
 fn a_service_that_is_not_there_is_told_before_the_run() {
-    // Nobody listens there.
-    let ran = client("http://127.0.0.1:9", &[]);
-    assert_eq!(ran.status, Some(3), "{ran:?}");
-    assert!(ran.err.contains("no service can be reached"), "{ran:?}");
+    // No service listens on this port.
+    let output = client("http://127.0.0.1:9", &[]);
+    assert_eq!(output.status, Some(3), "{output:?}");
+    assert!(
+        output.err.contains("no service can be reached"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -158,18 +168,18 @@ fn a_command_line_that_cannot_be_is_refused() {
         ["-u", "localhost:8000"],
     ] {
         let mut client = program("reports").expect("tests of the package build it");
-        let ran = run(client.arg("client").args(options), "");
-        assert_eq!(ran.status, Some(2), "{options:?} {ran:?}");
+        let output = run(client.arg("client").args(options), "");
+        assert_eq!(output.status, Some(2), "{options:?} {output:?}");
         assert!(
-            options[0] != "-u" || ran.err.contains("http://"),
-            "{options:?} {ran:?}"
+            options[0] != "-u" || output.err.contains("http://"),
+            "{options:?} {output:?}"
         );
     }
 }
 
 #[test]
 fn an_interrupted_run_says_so_and_is_judged() {
-    let stub = Stub::start(Manner::Polled);
+    let stub = Stub::start(Behavior::Polled);
     let mut client = program("reports").expect("tests of the package build it");
     client
         .args([
@@ -185,7 +195,7 @@ fn an_interrupted_run_says_so_and_is_judged() {
         ])
         .stdout(Stdio::null());
     let mut process = Process::start(&mut client).expect("it can be started");
-    // The third report is begun when the first is there.
+    // With two in progress, the third begins when the first is finished.
     eventually("some reports are there", || stub.tasks() > 2);
     let sent = Command::new("kill")
         .args(["-INT", &process.id().to_string()])
@@ -197,8 +207,8 @@ fn an_interrupted_run_says_so_and_is_judged() {
 
 #[test]
 fn a_client_whose_output_nobody_reads_ends_with_its_verdict() {
-    for (manner, status) in [(Manner::Honest, 0), (Manner::OtherPrice, 1)] {
-        let stub = Stub::start(manner);
+    for (behavior, status) in [(Behavior::Honest, 0), (Behavior::OtherPrice, 1)] {
+        let stub = Stub::start(behavior);
         let mut client = program("reports").expect("tests of the package build it");
         client.args([
             "client",
@@ -211,7 +221,11 @@ fn a_client_whose_output_nobody_reads_ends_with_its_verdict() {
             "-c",
             "1",
         ]);
-        let ran = run_unread(&mut client);
-        assert_eq!((ran.status, &*ran.err), (Some(status), ""), "{ran:?}");
+        let output = run_unread(&mut client);
+        assert_eq!(
+            (output.status, &*output.err),
+            (Some(status), ""),
+            "{output:?}"
+        );
     }
 }

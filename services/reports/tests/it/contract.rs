@@ -1,13 +1,13 @@
-//! The contract, and what clients send that it does not have.
+//! The contract, and requests that it does not allow.
 
 use foundation::http::{Endpoint, Service};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use reports::api::Reports;
+use reports::api::ReportApi;
 use serde_json::{Value, json};
 use testbed::Database;
 
-use crate::service::{api, ask, post};
+use crate::service::{api, post, request_report};
 
 #[test]
 fn each_number_that_cannot_be_taken_is_told() {
@@ -18,8 +18,8 @@ fn each_number_that_cannot_be_taken_is_told() {
     assert_eq!(answer.status, 400, "{answer:?}");
     let problem = answer.json();
     let faults = problem["faults"].as_array().expect("it is a list");
-    let places: Vec<_> = faults.iter().map(|fault| fault["index"].clone()).collect();
-    assert_eq!(places, [1, 3, 4, 5, 6]);
+    let indexes: Vec<_> = faults.iter().map(|fault| fault["index"].clone()).collect();
+    assert_eq!(indexes, [1, 3, 4, 5, 6]);
 }
 
 #[test]
@@ -66,11 +66,11 @@ fn what_has_the_wrong_form_is_400_what_breaks_a_limit_422_and_all_of_it_is_told(
         assert_eq!(answer.status, status, "{wanted}: {answer:?}");
         let problem = answer.json();
         let faults = problem["faults"].as_array().expect("it is a list");
-        let told: Vec<_> = faults
+        let reported: Vec<_> = faults
             .iter()
             .filter_map(|fault| fault["field"].as_str())
             .collect();
-        assert_eq!(told, fields, "{problem}");
+        assert_eq!(reported, fields, "{problem}");
         let detail = problem["detail"].as_str().expect("it is a text");
         let names = if fields.len() == 1 {
             fields[0]
@@ -88,14 +88,14 @@ fn the_contract_and_its_page_are_served() {
     let mut caller = api.caller();
     let contract = caller.get("/openapi.json").json();
     let paths = contract["paths"].as_object().expect("it is an object");
-    for (method, path) in Reports::ENDPOINTS.iter().map(Endpoint::operation) {
+    for (method, path) in ReportApi::ENDPOINTS.iter().map(Endpoint::operation) {
         let operation = &paths[path][method.to_lowercase()];
         assert!(operation.is_object(), "{method} {path}");
     }
-    // What the page fills in can be sent as it is.
+    // The example, with which the page fills in the form, is a valid request.
     let post = &contract["paths"]["/api/v1/report"]["post"];
     let example = &post["requestBody"]["content"]["application/json"]["example"];
-    ask(&mut caller, example);
+    request_report(&mut caller, example);
     let schemas = &contract["components"]["schemas"];
     let wanted = schemas["Wanted"]["oneOf"].as_array();
     assert_eq!(wanted.map(Vec::len), Some(2), "{schemas}");
@@ -109,7 +109,7 @@ fn the_contract_and_its_page_are_served() {
         "items": { "type": "integer", "minimum": 0, "maximum": 1_000_000_000_000_000_u64 },
     });
     assert_eq!(schemas["UniquePhones"], phones);
-    // What is always sent, be it null, is required.
+    // Members that are always sent, even as null, are required.
     for (name, count) in [
         ("Task", 8),
         ("Report", 7),
@@ -140,7 +140,7 @@ fn the_contract_and_its_page_are_served() {
     assert_eq!(caller.get("/docs/nothing").status, 404);
 }
 
-/// Anything that JSON can be, and often something like a request.
+/// Arbitrary JSON, often similar to a request.
 fn nearly_a_request() -> impl Strategy<Value = Value> {
     let scalar = || {
         prop_oneof![
@@ -176,8 +176,8 @@ fn whatever_is_sent_no_answer_blames_the_server() {
             .new_tree(&mut runner)
             .expect("nothing is filtered");
         let answer = post(&mut caller, &tree.current());
-        let is_told = matches!(answer.status, 202 | 400 | 422);
-        assert!(is_told, "{}: {answer:?}", tree.current());
+        let is_expected = matches!(answer.status, 202 | 400 | 422);
+        assert!(is_expected, "{}: {answer:?}", tree.current());
     }
     for (body, content_type, status) in [
         (&b"\xff"[..], "application/json", 400),

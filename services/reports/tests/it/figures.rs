@@ -1,17 +1,18 @@
-//! Figures against a count by hand, on each way that they are read.
+//! Compares figures from both sources with a separate computation.
 
 use chrono::{DateTime, Utc};
 use reports::call::Phone;
-use reports::store::{self, Period, Reading};
+use reports::store::{self, FigureSource, Period};
 use serde_json::{Value, json};
 use testbed::Database;
 
 use crate::harness::{Call, array, load};
 
-/// Of no particular meaning.
+/// The first call starts here; the value has no meaning.
 const START: u64 = 1_684_957_028_364;
 
-/// Phone 1 has each limit of a class and of the sum, 2 whole seconds only, 3 fractions and calls of no length, 4 one call.
+/// Phone 1 has the limits of the classes and of the sum, 2 only whole seconds, 3 fractions and calls of duration 0, and the
+/// largest phone one call.
 fn calls() -> Vec<Call> {
     let durations: [(u64, &[u64]); 4] = [
         (1, &[10_000, 10_001, 15_000, 15_001, 30_000, 30_001]),
@@ -29,9 +30,9 @@ fn calls() -> Vec<Call> {
     durations.into_iter().flat_map(of_phone).collect()
 }
 
-/// The figures of a phone in floating point, as anybody would compute them. The numbers are small enough for it.
+/// The figures of a phone in floating point, for which the numbers are small enough.
 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
-fn by_hand(calls: &[Call], phone: u64, from: u64, to: u64) -> Value {
+fn expected_of_phone(calls: &[Call], phone: u64, from: u64, to: u64) -> Value {
     let of_phone = calls.iter().filter(|call| call.0 == phone);
     let durations: Vec<f64> = of_phone
         .clone()
@@ -58,7 +59,7 @@ fn by_hand(calls: &[Call], phone: u64, from: u64, to: u64) -> Value {
     })
 }
 
-/// The same value with every number as a double: whole numbers are written without a fraction.
+/// The same value with every number as a double, because whole numbers are written without a fraction.
 fn in_doubles(value: Value) -> Value {
     match value {
         Value::Number(number) => json!(number.as_f64()),
@@ -73,10 +74,15 @@ fn in_doubles(value: Value) -> Value {
     }
 }
 
-fn shown(database: &Database, phones: &[u64], period: Period, reading: Reading) -> Value {
+fn figures_json(
+    database: &Database,
+    phones: &[u64],
+    period: Period,
+    source: FigureSource,
+) -> Value {
     let phone = |&phone: &u64| Phone::try_from(phone).expect("it is in the limit");
     let phones: Vec<Phone> = phones.iter().map(phone).collect();
-    let figures = store::figures(&mut database.connect(), &phones, period, reading);
+    let figures = store::figures(&mut database.connect(), &phones, period, source);
     in_doubles(serde_json::to_value(figures.expect("the database is up")).expect("it is data"))
 }
 
@@ -85,12 +91,12 @@ fn time(milliseconds: u64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(milliseconds)
 }
 
-/// In an order of their own; 5 has never called.
-const ASKED: [u64; 5] = [3, 1, 5, 1_000_000_000_000_000, 2];
+/// Not in numeric order; 5 has never called.
+const PHONES: [u64; 5] = [3, 1, 5, 1_000_000_000_000_000, 2];
 
 fn expected(from: u64, to: u64) -> Value {
     let calls = calls();
-    let rows = ASKED.map(|phone| by_hand(&calls, phone, from, to));
+    let rows = PHONES.map(|phone| expected_of_phone(&calls, phone, from, to));
     in_doubles(rows.into_iter().collect())
 }
 
@@ -98,9 +104,9 @@ fn expected(from: u64, to: u64) -> Value {
 fn figures_are_those_counted_by_hand_from_durations_and_from_calls() {
     let database = Database::new();
     load(&database, &["-"], &array(&calls()));
-    for reading in [Reading::Durations, Reading::Calls] {
-        let figures = shown(&database, &ASKED, Period::default(), reading);
-        assert_eq!(figures, expected(0, u64::MAX), "{reading:?}");
+    for source in [FigureSource::Durations, FigureSource::Calls] {
+        let figures = figures_json(&database, &PHONES, Period::default(), source);
+        assert_eq!(figures, expected(0, u64::MAX), "{source:?}");
     }
 }
 
@@ -120,9 +126,9 @@ fn a_period_takes_calls_from_its_first_millisecond_to_the_last_before_its_end() 
     ] {
         let open = |end: u64, is_open: bool| if is_open { None } else { time(end) };
         let period = Period::new(open(from, from == 0), open(to, to == u64::MAX));
-        for reading in [Reading::Durations, Reading::Calls] {
-            let figures = shown(&database, &ASKED, period, reading);
-            assert_eq!(figures, expected(from, to), "{period:?} {reading:?}");
+        for source in [FigureSource::Durations, FigureSource::Calls] {
+            let figures = figures_json(&database, &PHONES, period, source);
+            assert_eq!(figures, expected(from, to), "{period:?} {source:?}");
         }
     }
 }
@@ -132,10 +138,15 @@ fn figures_of_a_thousand_phones_come_in_the_order_asked() {
     let database = Database::new();
     load(&database, &["--generate", "1000x3"], "");
     let phones: Vec<u64> = (0..1_000).rev().collect();
-    let noted = shown(&database, &phones, Period::default(), Reading::Durations);
-    let counted = shown(&database, &phones, Period::default(), Reading::Calls);
-    assert_eq!(noted, counted);
-    let rows = noted.as_array().expect("they are rows");
+    let from_durations = figures_json(
+        &database,
+        &phones,
+        Period::default(),
+        FigureSource::Durations,
+    );
+    let from_calls = figures_json(&database, &phones, Period::default(), FigureSource::Calls);
+    assert_eq!(from_durations, from_calls);
+    let rows = from_durations.as_array().expect("they are rows");
     assert!(
         rows.iter()
             .map(|row| &row["phone"])

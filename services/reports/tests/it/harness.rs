@@ -1,4 +1,4 @@
-//! Running the program, and what the tests look at.
+//! Runs the program, and reads what it stored.
 
 use std::fs;
 use std::io::Write;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{Database, program};
 
-/// A call: phone, start and end.
+/// A call: phone, start and end, in milliseconds.
 pub(crate) type Call = (u64, u64, u64);
 
-/// What a command that has ended said.
+/// The exit status and the output of a command.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct Output {
     pub(crate) status: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -27,34 +27,34 @@ pub(crate) fn reports(command: &str, database: &Database) -> Command {
     reports
 }
 
-/// Runs a command to its end, with this on its standard input.
-pub(crate) fn run(command: &mut Command, input: &str) -> Ran {
+/// Runs a command to its end, with `input` on its standard input.
+pub(crate) fn run(command: &mut Command, input: &str) -> Output {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program can be started");
     let mut stdin = child.stdin.take().expect("it is a pipe");
-    // One that does not read to the end hangs up.
+    // A command that does not read to the end closes the pipe.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().expect("it is our child");
-    Ran {
+    Output {
         status: output.status.code(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
-/// Loads, and fails the test if it cannot be done.
+/// Runs `reports load`, which must succeed.
 #[track_caller]
-pub(crate) fn load(database: &Database, options: &[&str], input: &str) -> Ran {
-    let ran = run(reports("load", database).args(options), input);
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    ran
+pub(crate) fn load(database: &Database, options: &[&str], input: &str) -> Output {
+    let output = run(reports("load", database).args(options), input);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    output
 }
 
-/// A folder with a file of this text in it, and the file.
+/// A temporary folder, and the path of a file in it with this text.
 pub(crate) fn file(text: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("calls.json");
@@ -62,20 +62,20 @@ pub(crate) fn file(text: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A call as a source tells it.
-pub(crate) fn told((phone, start_date, end_date): Call) -> Value {
+/// A call as a source has it.
+pub(crate) fn call_json((phone, start_date, end_date): Call) -> Value {
     json!({ "phone": phone, "start_date": start_date, "end_date": end_date })
 }
 
-/// An array of calls.
+/// A JSON array of calls.
 pub(crate) fn array(calls: &[Call]) -> String {
-    let calls = calls.iter().copied().map(told);
+    let calls = calls.iter().copied().map(call_json);
     calls.collect::<Value>().to_string()
 }
 
-/// A call a line.
+/// JSON Lines of calls.
 pub(crate) fn lines(calls: &[Call]) -> String {
-    let lines = calls.iter().map(|&call| format!("{}\n", told(call)));
+    let lines = calls.iter().map(|&call| format!("{}\n", call_json(call)));
     lines.collect()
 }
 
@@ -93,8 +93,8 @@ pub(crate) fn count(database: &Database) -> u64 {
     database.rows("SELECT COUNT(*) FROM calls")[0]
 }
 
-/// How many calls of which duration are noted.
-pub(crate) fn noted(database: &Database) -> Vec<(u64, u32, u64)> {
+/// The stored counts: phone, duration and calls.
+pub(crate) fn stored_durations(database: &Database) -> Vec<(u64, u32, u64)> {
     database.rows(
         "SELECT phone, duration_ms, calls
          FROM call_durations
@@ -102,15 +102,15 @@ pub(crate) fn noted(database: &Database) -> Vec<(u64, u32, u64)> {
     )
 }
 
-/// Fails unless the durations are those of the calls.
+/// Fails unless the stored counts are those of the calls.
 #[track_caller]
 pub(crate) fn assert_valid(database: &Database) {
-    let ran = run(&mut reports("check", database), "");
-    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let output = run(&mut reports("check", database), "");
+    assert_eq!(output.status, Some(0), "{output:?}");
 }
 
-/// Runs a command whose standard output nobody reads.
-pub(crate) fn run_unread(command: &mut Command) -> Ran {
+/// Runs a command whose standard output is closed.
+pub(crate) fn run_unread(command: &mut Command) -> Output {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -118,7 +118,7 @@ pub(crate) fn run_unread(command: &mut Command) -> Ran {
     let mut child = command.spawn().expect("the program can be started");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it is our child");
-    Ran {
+    Output {
         status: output.status.code(),
         out: String::new(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -6,14 +6,14 @@ use mysql::prelude::Queryable;
 use testbed::{Database, OwnDatabase, Process, eventually};
 
 use crate::harness::{
-    Call, array, assert_valid, count, file, lines, load, noted, reports, run, stored,
+    Call, array, assert_valid, count, file, lines, load, reports, run, stored, stored_durations,
 };
 
-/// In some 300 chunks.
+/// Loaded in some 300 chunks.
 const CALLS: u64 = 30_000;
 const GENERATED: [&str; 4] = ["--generate", "20x1500", "--chunk-calls", "100"];
 
-fn loading(database: &Database, options: &[&str]) -> Command {
+fn load_command(database: &Database, options: &[&str]) -> Command {
     let mut command = reports("load", database);
     command
         .args(options)
@@ -22,35 +22,39 @@ fn loading(database: &Database, options: &[&str]) -> Command {
     command
 }
 
-/// How many calls the load has stored; 0 while nobody can say.
+/// How many calls the load has stored; 0 while that cannot be read.
 fn loaded(database: &Database) -> u64 {
-    let asked = database
+    let calls = database
         .try_connect()
         .and_then(|mut connection| connection.query_first("SELECT MAX(calls) FROM loads"));
-    asked.ok().flatten().flatten().unwrap_or(0)
+    calls.ok().flatten().flatten().unwrap_or(0)
 }
 
-/// Fails unless the database holds what a load without any interruption stores.
+/// Fails unless the database has what a load without interruptions stores.
 #[track_caller]
 fn assert_loaded_once(database: &Database, options: &[&str]) {
-    let undisturbed = Database::new();
-    load(&undisturbed, options, "");
+    let uninterrupted = Database::new();
+    load(&uninterrupted, options, "");
     assert_eq!(count(database), CALLS);
-    assert!(stored(database) == stored(&undisturbed), "the calls differ");
     assert!(
-        noted(database) == noted(&undisturbed),
+        stored(database) == stored(&uninterrupted),
+        "the calls differ"
+    );
+    assert!(
+        stored_durations(database) == stored_durations(&uninterrupted),
         "the durations differ"
     );
     assert_valid(database);
 }
 
-/// Kills the load after some chunks, again and again, until it has stored all.
-fn kill_again_and_again(options: &[&str]) {
+/// Kills the load after some chunks, and restarts it until it has stored all.
+fn kill_repeatedly(options: &[&str]) {
     let database = Database::new();
     let mut kills = 0;
     while loaded(&database) != CALLS {
         let before = loaded(&database);
-        let mut process = Process::start(&mut loading(&database, options)).expect("it is built");
+        let mut process =
+            Process::start(&mut load_command(&database, options)).expect("it is built");
         eventually("the load goes on, or ends", || {
             loaded(&database) > before + 1_400
                 || process.status().expect("it is our child").is_some()
@@ -65,7 +69,7 @@ fn kill_again_and_again(options: &[&str]) {
 
 #[test]
 fn a_generated_load_that_is_killed_again_and_again_stores_every_call_once() {
-    kill_again_and_again(&GENERATED);
+    kill_repeatedly(&GENERATED);
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn a_file_whose_load_is_killed_again_and_again_is_stored_once() {
     for text in [array(&calls), lines(&calls)] {
         let (_folder, path) = file(&text);
         let path = path.to_str().expect("it is ASCII");
-        kill_again_and_again(&[path, "--chunk-calls", "100"]);
+        kill_repeatedly(&[path, "--chunk-calls", "100"]);
     }
 }
 
@@ -84,11 +88,11 @@ fn a_file_whose_load_is_killed_again_and_again_is_stored_once() {
 fn two_processes_with_the_same_load_store_every_call_once() {
     let database = Database::new();
     let mut second =
-        Process::start(&mut loading(&database, &GENERATED)).expect("it can be started");
+        Process::start(&mut load_command(&database, &GENERATED)).expect("it can be started");
     let first = run(reports("load", &database).args(GENERATED), "");
     let second = second.end(testbed::PATIENCE).expect("it is our child");
     let statuses = [first.status, second.and_then(|status| status.code())];
-    // Who comes too late ends, or finds that all is done.
+    // The later process exits with 3, or finds that all is loaded.
     assert!(
         statuses
             .iter()
@@ -106,7 +110,7 @@ fn a_load_whose_database_dies_goes_on_by_itself_and_stores_every_call_once() {
     };
     load(own.database(), &["--generate", "1x1", "--id", "tables"], "");
     let mut process =
-        Process::start(&mut loading(own.database(), &GENERATED)).expect("it can be started");
+        Process::start(&mut load_command(own.database(), &GENERATED)).expect("it can be started");
     for round in 1..=3_u64 {
         eventually("the load goes on, or ends", || {
             loaded(own.database()) > round * 5_000

@@ -12,12 +12,12 @@ use uuid::Uuid;
 use crate::service::{api, load_phone_7, start, try_request, worker};
 
 const CLIENTS: usize = 8;
-/// Reports that are served between one break and the next.
-const BETWEEN: usize = 25;
+/// Reports that are served between two interruptions.
+const REPORTS_BETWEEN: usize = 25;
 const LEASE: [&str; 2] = ["--lease", "1s"];
 
-/// Asks for a report, again until it is accepted, and gives the task's id.
-fn ask_until_accepted(address: SocketAddr, correlation_id: usize) -> String {
+/// Requests a report, retries until it is accepted, and returns the task's id.
+fn request_until_accepted(address: SocketAddr, correlation_id: usize) -> String {
     let wanted = json!({ "numbers": [7], "correlation_id": correlation_id }).to_string();
     let head = format!(
         "POST /api/v1/report HTTP/1.1\r\nIdempotency-Key: {}\r\nX:",
@@ -54,20 +54,20 @@ fn report(address: SocketAddr, id: &str) -> Value {
     report
 }
 
-/// Has clients ask for reports while `breaks` breaks something so many times, and judges what they got.
-fn judge_under(
+/// Requests reports with several clients, calls `interrupt` `times` times meanwhile, and checks the reports.
+fn check_reports_during(
     database: &Database,
     address: SocketAddr,
     times: usize,
-    mut breaks: impl FnMut(usize),
+    mut interrupt: impl FnMut(usize),
 ) {
     let figures = load_phone_7(database);
-    let over = AtomicBool::new(false);
-    let (asked, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let ask = || {
-        while !over.load(Ordering::Relaxed) {
-            let correlation_id = asked.fetch_add(1, Ordering::Relaxed);
-            let id = ask_until_accepted(address, correlation_id);
+    let is_over = AtomicBool::new(false);
+    let (requested, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let run_client = || {
+        while !is_over.load(Ordering::Relaxed) {
+            let correlation_id = requested.fetch_add(1, Ordering::Relaxed);
+            let id = request_until_accepted(address, correlation_id);
             let report = report(address, &id);
             assert_eq!(report["data"], json!([figures]));
             assert_eq!(report["correlation_id"], json!(correlation_id));
@@ -75,29 +75,29 @@ fn judge_under(
         }
     };
     thread::scope(|scope| {
-        let over = SetAtEnd(&over);
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(ask)).collect();
-        let more_served = || {
+        let over = SetAtEnd(&is_over);
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(run_client)).collect();
+        let wait_for_more = || {
             let before = served.load(Ordering::Relaxed);
             eventually("more is served", || {
-                served.load(Ordering::Relaxed) >= before + BETWEEN
+                served.load(Ordering::Relaxed) >= before + REPORTS_BETWEEN
                     || clients.iter().any(ScopedJoinHandle::is_finished)
             });
         };
-        more_served();
+        wait_for_more();
         for round in 0..times {
-            breaks(round);
-            more_served();
+            interrupt(round);
+            wait_for_more();
         }
         drop(over);
         for client in clients {
             client.join().expect("a client was served");
         }
     });
-    let asked = asked.into_inner() as u64;
+    let requested = requested.into_inner() as u64;
     let ends: Vec<(String, u64)> =
         database.rows("SELECT ended_as, COUNT(*) FROM tasks GROUP BY ended_as");
-    assert_eq!(ends, [("completed".to_owned(), asked)]);
+    assert_eq!(ends, [("completed".to_owned(), requested)]);
     assert_eq!(database.rows::<u64>("SELECT COUNT(*) FROM jobs"), [0]);
 }
 
@@ -106,14 +106,14 @@ fn while_workers_are_killed_and_frozen_each_task_is_completed_once() {
     let database = Database::new();
     let api = api(&database);
     let mut workers: Vec<Replica> = (0..2).map(|_| worker(&database, &LEASE)).collect();
-    judge_under(&database, api.address(), 8, |round| {
+    check_reports_during(&database, api.address(), 8, |round| {
         let place = round % 2;
         if round % 4 < 2 {
             workers[place].kill();
             workers[place] = worker(&database, &LEASE);
         } else {
             workers[place].freeze();
-            // Longer than its lease.
+            // Longer than the lease.
             thread::sleep(Duration::from_millis(1_300));
             workers[place].thaw();
         }
@@ -130,7 +130,7 @@ fn while_the_api_is_killed_each_task_is_completed_once() {
     };
     let mut api = start();
     let _workers = [worker(&database, &LEASE), worker(&database, &LEASE)];
-    judge_under(&database, address, 8, |_| {
+    check_reports_during(&database, address, 8, |_| {
         api.kill();
         api = start();
     });
@@ -144,7 +144,7 @@ fn while_the_database_is_killed_each_task_is_completed_once() {
     let database = Database::of(&server);
     let api = api(&database);
     let _workers = [worker(&database, &LEASE), worker(&database, &LEASE)];
-    judge_under(&database, api.address(), 4, |_| {
+    check_reports_during(&database, api.address(), 4, |_| {
         server
             .process()
             .and_then(testbed::Process::kill)

@@ -1,4 +1,4 @@
-//! What a load stores, and what it says of rows that are no calls.
+//! What a load stores, and how it reports malformed rows.
 
 use std::process::Command;
 
@@ -6,7 +6,8 @@ use mysql::prelude::Queryable;
 use testbed::{Database, OwnDatabase};
 
 use crate::harness::{
-    Call, Ran, array, assert_valid, count, file, lines, load, noted, reports, run, stored,
+    Call, Output, array, assert_valid, count, file, lines, load, reports, run, stored,
+    stored_durations,
 };
 
 const CALLS: [Call; 5] = [
@@ -17,7 +18,7 @@ const CALLS: [Call; 5] = [
     (1_000_000_000_000_000, 3, 3),
 ];
 
-fn load_file(database: &Database, text: &str, options: &[&str]) -> Ran {
+fn load_file(database: &Database, text: &str, options: &[&str]) -> Output {
     let (_folder, path) = file(text);
     run(reports("load", database).arg(path).args(options), "")
 }
@@ -27,8 +28,8 @@ fn an_array_and_lines_from_a_file_and_from_standard_input_are_stored_alike() {
     for text in [array(&CALLS), lines(&CALLS)] {
         for chunk in ["1", "2", "1000"] {
             let database = Database::new();
-            let ran = load_file(&database, &text, &["--chunk-calls", chunk]);
-            assert_eq!(ran.status, Some(0), "{ran:?}");
+            let output = load_file(&database, &text, &["--chunk-calls", chunk]);
+            assert_eq!(output.status, Some(0), "{output:?}");
             assert_eq!(stored(&database), CALLS);
             assert_valid(&database);
         }
@@ -36,7 +37,7 @@ fn an_array_and_lines_from_a_file_and_from_standard_input_are_stored_alike() {
         load(&database, &["-"], &text);
         assert_eq!(stored(&database), CALLS);
         assert_eq!(
-            noted(&database),
+            stored_durations(&database),
             [
                 (7, 1, 1),
                 (7, 1_000, 2),
@@ -74,9 +75,9 @@ fn a_file_is_known_by_its_content_and_not_by_its_name_and_length() {
         (array(&[(1, 2, 4)]), 2),
         (array(&[(1, 2, 3)]), 2),
     ] {
-        let ran = load_file(&database, &text, &[]);
-        assert_eq!(ran.status, Some(0), "{ran:?}");
-        assert_eq!(count(&database), count_after, "{ran:?}");
+        let output = load_file(&database, &text, &[]);
+        assert_eq!(output.status, Some(0), "{output:?}");
+        assert_eq!(count(&database), count_after, "{output:?}");
     }
 }
 
@@ -84,15 +85,16 @@ fn a_file_is_known_by_its_content_and_not_by_its_name_and_length() {
 fn a_load_does_not_go_on_with_another_source() {
     let database = Database::new();
     load(&database, &["--generate", "2x3", "--id", "x"], "");
-    let ran = run(
+    let output = run(
         reports("load", &database).args(["--generate", "2x4", "--id", "x"]),
         "",
     );
-    assert_eq!(ran.status, Some(2), "{ran:?}");
+    assert_eq!(output.status, Some(2), "{output:?}");
     assert!(
-        ran.err
+        output
+            .err
             .contains("2x3 generated calls of seed 1; this is 2x4"),
-        "{ran:?}"
+        "{output:?}"
     );
     assert_eq!(count(&database), 6);
 }
@@ -102,15 +104,15 @@ fn rows_that_are_no_calls_are_left_out_counted_and_told_with_their_place() {
     let database = Database::new();
     let good = lines(&CALLS[..1]);
     let text = format!("{good}{{\"phone\": \"7\"}}\n{good}nonsense\n{good}");
-    let ran = load(&database, &["-", "--chunk-calls", "2"], &text);
+    let output = load(&database, &["-", "--chunk-calls", "2"], &text);
     assert!(
-        ran.out.contains("3 calls loaded") && ran.out.contains("2 malformed rows left out"),
-        "{ran:?}"
+        output.out.contains("3 calls loaded") && output.out.contains("2 malformed rows left out"),
+        "{output:?}"
     );
     let at = |row: usize| format!("at={row}");
-    assert!(ran.err.contains(&at(good.len())), "{ran:?}");
-    assert!(ran.err.contains(&at(2 * good.len() + 15)), "{ran:?}");
-    assert!(ran.err.contains("in a file of its own"), "{ran:?}");
+    assert!(output.err.contains(&at(good.len())), "{output:?}");
+    assert!(output.err.contains(&at(2 * good.len() + 15)), "{output:?}");
+    assert!(output.err.contains("in a file of its own"), "{output:?}");
     assert_eq!(count(&database), 3);
     let loads: Vec<(u64, u64, u64)> =
         database.rows("SELECT calls, malformed, next_position FROM loads");
@@ -120,10 +122,17 @@ fn rows_that_are_no_calls_are_left_out_counted_and_told_with_their_place() {
 #[test]
 fn of_many_malformed_rows_the_first_are_told_and_all_are_counted() {
     let database = Database::new();
-    let ran = run(reports("load", &database).arg("-"), &"{}\n".repeat(1_000));
-    assert_eq!(ran.status, Some(1), "{ran:?}");
-    assert!(ran.out.contains("1000 malformed rows left out"), "{ran:?}");
-    assert_eq!(ran.err.matches("missing field").count(), 10, "{ran:?}");
+    let output = run(reports("load", &database).arg("-"), &"{}\n".repeat(1_000));
+    assert_eq!(output.status, Some(1), "{output:?}");
+    assert!(
+        output.out.contains("1000 malformed rows left out"),
+        "{output:?}"
+    );
+    assert_eq!(
+        output.err.matches("missing field").count(),
+        10,
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -131,15 +140,16 @@ fn strict_ends_at_the_first_row_that_is_no_call_and_keeps_what_was_stored_before
     let database = Database::new();
     let good = lines(&CALLS[..1]);
     let text = format!("{good}{good}{good}{{}}\n{good}");
-    let ran = run(
+    let output = run(
         reports("load", &database).args(["-", "--strict", "--chunk-calls", "2"]),
         &text,
     );
-    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert_eq!(output.status, Some(1), "{output:?}");
     assert!(
-        ran.err
+        output
+            .err
             .contains(&format!("the row at byte {} is no call", 3 * good.len())),
-        "{ran:?}"
+        "{output:?}"
     );
     assert_eq!(count(&database), 2);
 }
@@ -150,8 +160,8 @@ fn an_array_that_is_cut_off_is_an_error_and_goes_on_when_it_is_complete() {
     let text = array(&CALLS);
     let cut = &text[..text.len() - 10];
     let options = ["-", "--id", "x", "--chunk-calls", "2"];
-    let ran = run(reports("load", &database).args(options), cut);
-    assert_eq!(ran.status, Some(3), "{ran:?}");
+    let output = run(reports("load", &database).args(options), cut);
+    assert_eq!(output.status, Some(3), "{output:?}");
     assert_eq!(count(&database), 4);
     load(&database, &options, &text);
     assert_eq!(stored(&database), CALLS);
@@ -169,8 +179,8 @@ fn what_cannot_be_is_refused_before_anything_is_stored() {
         (&["-", "--chunk-calls", "0"], 2),
         (&["-", "--id", ""], 2),
     ] {
-        let ran = run(reports("load", &database).args(options), "");
-        assert_eq!(ran.status, Some(status), "{options:?} {ran:?}");
+        let output = run(reports("load", &database).args(options), "");
+        assert_eq!(output.status, Some(status), "{options:?} {output:?}");
     }
     let unknown = run(
         Command::new(reports("load", &database).get_program()).args([
@@ -203,7 +213,7 @@ fn a_server_that_takes_files_and_one_that_takes_none_store_the_same() {
         let used: Option<(String, u64)> = used.expect("the database is up");
         assert_eq!(used.map(|(_, count)| count > 0), Some(uses), "{option}");
         assert_valid(database);
-        tables.push((stored(database), noted(database)));
+        tables.push((stored(database), stored_durations(database)));
     }
     assert_eq!(tables[0].0.len(), 12_000);
     assert!(tables[0] == tables[1], "they differ");

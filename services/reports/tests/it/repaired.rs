@@ -1,4 +1,4 @@
-//! Files that were loaded in part, and come again: completed, corrected or otherwise changed.
+//! Files that were loaded in part, and are loaded again: completed, corrected or otherwise changed.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use testbed::Database;
 
 use crate::harness::{
-    Call, Ran, array, assert_valid, count, file, lines, load, reports, run, stored,
+    Call, Output, array, assert_valid, count, file, lines, load, reports, run, stored,
 };
 
 const CALLS: [Call; 5] = [
@@ -17,7 +17,7 @@ const CALLS: [Call; 5] = [
     (9, 3, 3),
 ];
 
-fn load_file(database: &Database, path: &Path, options: &[&str]) -> Ran {
+fn load_file(database: &Database, path: &Path, options: &[&str]) -> Output {
     let mut command = reports("load", database);
     command.arg(path).args(["--chunk-calls", "2"]).args(options);
     run(&mut command, "")
@@ -38,20 +38,24 @@ fn a_file_that_is_completed_is_gone_on_with_under_whatever_name() {
         for options in [&[][..], &["--id", "x"]] {
             let database = Database::new();
             let (_folder, path) = file(cut);
-            let ran = load_file(&database, &path, options);
-            assert_eq!((ran.status, count(&database)), (Some(status), 4), "{ran:?}");
+            let output = load_file(&database, &path, options);
+            assert_eq!(
+                (output.status, count(&database)),
+                (Some(status), 4),
+                "{output:?}"
+            );
             let (_folder, other) = file(whole);
             for path in [&path, &other] {
                 write(path, whole);
-                let ran = load_file(&database, path, options);
-                assert_eq!(ran.status, Some(0), "{ran:?}");
+                let output = load_file(&database, path, options);
+                assert_eq!(output.status, Some(0), "{output:?}");
                 assert_eq!(stored(&database), CALLS);
             }
             assert_valid(&database);
-            // Nor is what it began with counted once more.
+            // The part that was loaded first is refused, not loaded again.
             write(&path, cut);
-            let ran = load_file(&database, &path, options);
-            assert_eq!(ran.status, Some(2), "{ran:?}");
+            let output = load_file(&database, &path, options);
+            assert_eq!(output.status, Some(2), "{output:?}");
             assert_eq!(stored(&database), CALLS);
         }
     }
@@ -70,9 +74,9 @@ fn a_file_that_is_corrected_behind_what_was_loaded_is_gone_on_with() {
         "{strict:?}"
     );
     write(&path, &rows);
-    let ran = load_file(&database, &path, &["--strict"]);
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    assert!(ran.out.contains("4 were loaded before"), "{ran:?}");
+    let output = load_file(&database, &path, &["--strict"]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    assert!(output.out.contains("4 were loaded before"), "{output:?}");
     assert_eq!(stored(&database), CALLS);
     assert_valid(&database);
 }
@@ -84,31 +88,31 @@ fn a_file_that_has_grown_is_loaded_from_where_it_ended() {
     let (_folder, path) = file(&lines(&CALLS[..3]));
     for (options, before) in [(&[][..], 0), (&["--id", "x"], 5)] {
         write(&path, &lines(&CALLS[..3]));
-        let ran = load_file(&database, &path, options);
+        let output = load_file(&database, &path, options);
         assert_eq!(
-            (ran.status, count(&database)),
+            (output.status, count(&database)),
             (Some(0), before + 3),
-            "{ran:?}"
+            "{output:?}"
         );
         write(&path, &rows);
         for _ in 0..2 {
-            let ran = load_file(&database, &path, options);
+            let output = load_file(&database, &path, options);
             assert_eq!(
-                (ran.status, count(&database)),
+                (output.status, count(&database)),
                 (Some(0), before + 5),
-                "{ran:?}"
+                "{output:?}"
             );
         }
     }
-    // An array cannot grow behind its end, but by space.
+    // An array can only grow by white space.
     write(&path, &array(&CALLS));
     for (more, status) in [("", 0), (" \n", 0), ("[]", 3)] {
         write(&path, &(array(&CALLS) + more));
-        let ran = load_file(&database, &path, &[]);
+        let output = load_file(&database, &path, &[]);
         assert_eq!(
-            (ran.status, count(&database)),
+            (output.status, count(&database)),
             (Some(status), 15),
-            "{more:?} {ran:?}"
+            "{more:?} {output:?}"
         );
     }
     assert_valid(&database);
@@ -124,21 +128,25 @@ fn what_does_not_begin_with_what_was_loaded_is_refused_and_the_choices_are_told(
     write(&path, &lines(&CALLS));
     let (_folder, other) = file(&whole.replace(',', ", "));
     for path in [&path, &other] {
-        let ran = load_file(&database, path, &[]);
-        assert_eq!(ran.status, Some(2), "{ran:?}");
-        for told in ["has stored 4 calls, and is not finished", "--id NAME"] {
-            assert!(ran.err.contains(told), "{ran:?}");
+        let output = load_file(&database, path, &[]);
+        assert_eq!(output.status, Some(2), "{output:?}");
+        for message in ["has stored 4 calls, and is not finished", "--id NAME"] {
+            assert!(output.err.contains(message), "{output:?}");
         }
     }
     let piped = run(reports("load", &database).arg("-"), &lines(&CALLS));
     assert_eq!((piped.status, count(&database)), (Some(2), 4), "{piped:?}");
-    // What is made up is none of a file.
+    // Generated calls are not affected by an unfinished file.
     load(&database, &["--generate", "1x1"], "");
     let named = load_file(&database, &path, &["--id", "beside"]);
     assert_eq!((named.status, count(&database)), (Some(0), 10), "{named:?}");
     write(&path, &whole);
-    let ran = load_file(&database, &path, &[]);
-    assert_eq!((ran.status, count(&database)), (Some(0), 11), "{ran:?}");
+    let output = load_file(&database, &path, &[]);
+    assert_eq!(
+        (output.status, count(&database)),
+        (Some(0), 11),
+        "{output:?}"
+    );
     load_file(&database, &other, &[]);
     assert_eq!(count(&database), 16, "nothing is unfinished any more");
     assert_valid(&database);
@@ -155,9 +163,16 @@ fn a_name_is_not_gone_on_with_by_what_begins_otherwise() {
     );
     assert_eq!(cut.status, Some(3), "{cut:?}");
     for other in [whole.replace('7', "6"), whole[..9].to_owned()] {
-        let ran = run(reports("load", &database).args(options), &other);
-        assert_eq!((ran.status, count(&database)), (Some(2), 4), "{ran:?}");
-        assert!(ran.err.contains("load x has stored 4 calls"), "{ran:?}");
+        let output = run(reports("load", &database).args(options), &other);
+        assert_eq!(
+            (output.status, count(&database)),
+            (Some(2), 4),
+            "{output:?}"
+        );
+        assert!(
+            output.err.contains("load x has stored 4 calls"),
+            "{output:?}"
+        );
     }
     load(&database, &options, &whole);
     assert_eq!(stored(&database), CALLS);
@@ -169,14 +184,18 @@ fn a_load_that_a_copy_which_is_cut_off_has_taken_over_is_taken_back() {
     let whole = array(&CALLS);
     let (_folder, path) = file(&whole);
     load_file(&database, &path, &[]);
-    // As if it had been killed behind its first chunk.
+    // As if the load had been killed after its first chunks.
     let (_folder, cut) = file(&whole[..whole.len() - 10]);
     let killed = Database::new();
     load_file(&killed, &cut, &[]);
     write(&path, &whole[..whole.len() - 5]);
     for (path, status) in [(&path, 3), (&cut, 3), (&path, 3)] {
-        let ran = load_file(&killed, path, &[]);
-        assert_eq!((ran.status, count(&killed)), (Some(status), 4), "{ran:?}");
+        let output = load_file(&killed, path, &[]);
+        assert_eq!(
+            (output.status, count(&killed)),
+            (Some(status), 4),
+            "{output:?}"
+        );
     }
     write(&path, &whole);
     assert_eq!(load_file(&killed, &path, &[]).status, Some(0));
@@ -188,12 +207,12 @@ fn a_source_without_any_call_is_told_each_time() {
     let database = Database::new();
     let (_folder, path) = file("[[77,1000,2500],{}]");
     for _ in 0..2 {
-        let ran = load_file(&database, &path, &[]);
-        assert_eq!(ran.status, Some(1), "{ran:?}");
-        assert!(ran.err.contains("no row is a call"), "{ran:?}");
+        let output = load_file(&database, &path, &[]);
+        assert_eq!(output.status, Some(1), "{output:?}");
+        assert!(output.err.contains("no row is a call"), "{output:?}");
         assert_eq!(count(&database), 0);
     }
-    // It has stored nothing that could be counted twice.
+    // That load stored nothing that could be counted twice.
     let (_folder, path) = file(&array(&CALLS));
     assert_eq!(load_file(&database, &path, &[]).status, Some(0));
 }

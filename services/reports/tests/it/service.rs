@@ -1,4 +1,4 @@
-//! The API and its workers, and what the tests ask of them.
+//! Starts APIs and workers, and sends requests to them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -25,9 +25,9 @@ pub(crate) fn start(command: &str, database: &Database, options: &[&str]) -> Rep
     replica
 }
 
-/// Asks for a report, and gives the task.
+/// Requests a report, and returns the task.
 #[track_caller]
-pub(crate) fn ask(caller: &mut Caller, wanted: &Value) -> Value {
+pub(crate) fn request_report(caller: &mut Caller, wanted: &Value) -> Value {
     let answer = post(caller, wanted);
     assert_eq!(answer.status, 202, "{answer:?}");
     answer.json()
@@ -43,14 +43,14 @@ pub(crate) fn path(of: &str, task: &Value) -> String {
     format!("/api/v1/{of}/{id}")
 }
 
-/// Waits for the task's end, and gives it.
-pub(crate) fn ended(caller: &mut Caller, task: &Value) -> Value {
+/// Waits until the task has ended, and returns it.
+pub(crate) fn wait_until_ended(caller: &mut Caller, task: &Value) -> Value {
     let answer = caller.request("GET", &path("tasks", task), "Prefer: wait=30\r\n", b"");
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
-/// Waits until a task has this status, and gives it.
+/// Waits until a task has this status, and returns it.
 pub(crate) fn wait_for(caller: &mut Caller, task: &Value, status: &str) -> Value {
     let mut found = Value::Null;
     eventually(status, || {
@@ -60,7 +60,7 @@ pub(crate) fn wait_for(caller: &mut Caller, task: &Value, status: &str) -> Value
     found
 }
 
-/// Loads the calls of phone 7: of 10, 20 and 40 seconds. Gives its figures.
+/// Loads three calls of phone 7, of 10, 20 and 40 seconds, and returns its figures.
 pub(crate) fn load_phone_7(database: &Database) -> Value {
     load(
         database,
@@ -74,7 +74,7 @@ pub(crate) fn load_phone_7(database: &Database) -> Value {
     })
 }
 
-/// A request on a connection of its own to a server that may be away, or go away; None then.
+/// Sends a request on a new connection. None if the server cannot be reached, or closes the connection.
 pub(crate) fn try_request(address: SocketAddr, head: &str, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;

@@ -1,4 +1,4 @@
-//! A service that keeps the contract, or breaks it in one way. Made by hand, as a real one does not lie.
+//! A stub of the service that keeps the contract, or breaks it in one way.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -12,23 +12,23 @@ use serde_json::{Value, json};
 
 /// How the service behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Behavior {
     Honest,
-    /// Tasks are not done at once, and questions for them are not held.
+    /// Tasks are not completed at once, and requests for them are not held.
     Polled,
-    /// Every second answer is 503.
+    /// Every second response is 503.
     Busy,
-    /// It hangs up on the first request for a report.
-    HangsUpOnce,
-    /// Tasks never end, and questions for them are held.
+    /// Closes the connection at the first POST of one report.
+    DisconnectsOnce,
+    /// Tasks never end, and requests for them are held.
     Slow,
     /// Tasks end in an error.
     Failing,
-    /// It refuses the request.
+    /// Requests for reports are refused.
     Refusing,
-    /// One report has another price.
+    /// One report has a different price.
     OtherPrice,
-    /// One report has classes that do not sum up.
+    /// One report has classes with a wrong sum.
     OtherSum,
     /// One report is that of another request.
     OtherCorrelation,
@@ -36,24 +36,24 @@ pub(crate) enum Manner {
     PhoneMissing,
     /// One report has its phones in another order.
     OtherOrder,
-    /// One report is none.
+    /// One report is an empty object.
     NoReport,
     /// One completed task has no report.
     ReportMissing,
-    /// One report is told not to be there yet.
+    /// One report of a completed task is answered with 409.
     ReportPending,
-    /// One question for a task is answered with another task.
+    /// One request for a task is answered with another task.
     OtherTask,
-    /// One task has a state of its own.
+    /// One task has a state that the contract does not have.
     OtherState,
     /// One task has no id.
     NoTaskId,
 }
 
-/// The report that is a lie, where one is.
-const LIE: usize = 3;
+/// The index of the report that is wrong, if one is.
+const FAULTY_INDEX: usize = 3;
 
-/// A service on a port of its own.
+/// A stub on its own port.
 #[derive(Debug)]
 pub(crate) struct Stub {
     address: SocketAddr,
@@ -62,16 +62,16 @@ pub(crate) struct Stub {
 
 #[derive(Debug)]
 struct Shared {
-    manner: Manner,
+    behavior: Behavior,
     requests: AtomicU64,
-    max_under_way: AtomicU64,
-    /// The correlation ids by task, and how often each was asked for.
+    max_in_progress: AtomicU64,
+    /// The correlation id of each task, and how often the task was polled; `u64::MAX` once its report was fetched.
     tasks: Mutex<Vec<(Value, u64)>>,
     /// The tasks by idempotency key.
     keys: Mutex<HashMap<String, usize>>,
 }
 
-/// A request, as far as the service looks at it.
+/// The parts of a request that the stub uses.
 struct Request {
     line: String,
     headers: HashMap<String, String>,
@@ -81,21 +81,21 @@ struct Request {
 type Answer = (u16, Value);
 
 impl Stub {
-    /// Starts one; it ends with the tests.
-    pub(crate) fn start(manner: Manner) -> Self {
+    /// Starts a stub; it runs until the tests end.
+    pub(crate) fn start(behavior: Behavior) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
-            manner,
+            behavior,
             requests: AtomicU64::new(0),
-            max_under_way: AtomicU64::new(0),
+            max_in_progress: AtomicU64::new(0),
             tasks: Mutex::default(),
             keys: Mutex::default(),
         });
-        let serving = Arc::clone(&shared);
+        let for_thread = Arc::clone(&shared);
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                let shared = Arc::clone(&serving);
+                let shared = Arc::clone(&for_thread);
                 thread::spawn(move || shared.serve(&connection));
             }
         });
@@ -106,7 +106,7 @@ impl Stub {
         format!("http://{}", self.address)
     }
 
-    /// How many tasks were made.
+    /// How many tasks were created.
     pub(crate) fn tasks(&self) -> usize {
         self.shared
             .tasks
@@ -115,9 +115,9 @@ impl Stub {
             .len()
     }
 
-    /// The most tasks that were not fetched at a time.
-    pub(crate) fn max_under_way(&self) -> u64 {
-        self.shared.max_under_way.load(Ordering::Relaxed)
+    /// The most tasks at a time whose reports were not fetched yet.
+    pub(crate) fn max_in_progress(&self) -> u64 {
+        self.shared.max_in_progress.load(Ordering::Relaxed)
     }
 }
 
@@ -134,10 +134,10 @@ impl Shared {
         }
     }
 
-    /// The answer; none hangs up.
+    /// The response; none closes the connection.
     fn answer(&self, request: &Request) -> Option<Answer> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        if self.manner == Manner::Busy && number % 2 == 1 {
+        if self.behavior == Behavior::Busy && number % 2 == 1 {
             return Some((503, json!({"detail": "busy"})));
         }
         let mut words = request.line.split(' ');
@@ -150,7 +150,7 @@ impl Shared {
             None => (404, Value::Null),
             Some(task) if path.starts_with("/api/v1/tasks/") => {
                 let wait = request.headers.get("prefer")?.strip_prefix("wait=")?;
-                if self.manner == Manner::Slow {
+                if self.behavior == Behavior::Slow {
                     thread::sleep(Duration::from_secs(wait.parse().ok()?));
                 }
                 (200, self.task(task))
@@ -160,7 +160,7 @@ impl Shared {
     }
 
     fn post(&self, request: &Request) -> Option<Answer> {
-        if self.manner == Manner::Refusing {
+        if self.behavior == Behavior::Refusing {
             let faults: Vec<_> = (0..7).map(|index| json!({"index": index})).collect();
             return Some((
                 422,
@@ -176,30 +176,30 @@ impl Shared {
         if !repeated {
             tasks.push((request.body["correlation_id"].clone(), 0));
         }
-        let under_way = tasks.iter().filter(|(_, asked)| *asked < u64::MAX).count();
-        self.max_under_way
-            .fetch_max(under_way as u64, Ordering::Relaxed);
-        if self.manner == Manner::HangsUpOnce && index == LIE && !repeated {
+        let in_progress = tasks.iter().filter(|(_, polls)| *polls < u64::MAX).count();
+        self.max_in_progress
+            .fetch_max(in_progress as u64, Ordering::Relaxed);
+        if self.behavior == Behavior::DisconnectsOnce && index == FAULTY_INDEX && !repeated {
             return None;
         }
         let task = json!({"task_id": format!("task-{index}"), "task_status": "pending"});
-        let lies = self.manner == Manner::NoTaskId && index == LIE;
-        Some((202, if lies { json!({}) } else { task }))
+        let is_faulty = self.behavior == Behavior::NoTaskId && index == FAULTY_INDEX;
+        Some((202, if is_faulty { json!({}) } else { task }))
     }
 
     fn task(&self, index: usize) -> Value {
         let mut tasks = self.tasks.lock().expect("nothing panics with it");
-        let (_, asked) = &mut tasks[index];
-        *asked += 1;
-        let lies = |manner| self.manner == manner && index == LIE;
-        let status = match self.manner {
-            Manner::Polled if *asked < 3 => "in_work",
-            Manner::Slow => "pending",
-            Manner::Failing => "error",
-            _ if lies(Manner::OtherState) => "done",
+        let (_, polls) = &mut tasks[index];
+        *polls += 1;
+        let is_faulty = |behavior| self.behavior == behavior && index == FAULTY_INDEX;
+        let status = match self.behavior {
+            Behavior::Polled if *polls < 3 => "in_work",
+            Behavior::Slow => "pending",
+            Behavior::Failing => "error",
+            _ if is_faulty(Behavior::OtherState) => "done",
             _ => "completed",
         };
-        let id = if lies(Manner::OtherTask) {
+        let id = if is_faulty(Behavior::OtherTask) {
             index + 1
         } else {
             index
@@ -219,18 +219,18 @@ impl Shared {
             "data": [row(1), row(2)], "total_duration": 0.25, "correlation_id": tasks[index].0,
         });
         tasks[index].1 = u64::MAX;
-        if index != LIE {
+        if index != FAULTY_INDEX {
             return (200, report);
         }
-        match self.manner {
-            Manner::OtherPrice => report["data"][1]["min_price_att"] = json!(0.51),
-            Manner::OtherSum => report["data"][1]["cnt_att_dur"]["30_sec"] = json!(4),
-            Manner::OtherCorrelation => report["correlation_id"] = tasks[0].0.clone(),
-            Manner::PhoneMissing => report["data"] = json!([row(1)]),
-            Manner::OtherOrder => report["data"] = json!([row(2), row(1)]),
-            Manner::NoReport => report = json!({}),
-            Manner::ReportMissing => return (404, json!({"detail": "no such report"})),
-            Manner::ReportPending => return (409, json!({"detail": "not yet"})),
+        match self.behavior {
+            Behavior::OtherPrice => report["data"][1]["min_price_att"] = json!(0.51),
+            Behavior::OtherSum => report["data"][1]["cnt_att_dur"]["30_sec"] = json!(4),
+            Behavior::OtherCorrelation => report["correlation_id"] = tasks[0].0.clone(),
+            Behavior::PhoneMissing => report["data"] = json!([row(1)]),
+            Behavior::OtherOrder => report["data"] = json!([row(2), row(1)]),
+            Behavior::NoReport => report = json!({}),
+            Behavior::ReportMissing => return (404, json!({"detail": "no such report"})),
+            Behavior::ReportPending => return (409, json!({"detail": "not yet"})),
             _ => {}
         }
         (200, report)

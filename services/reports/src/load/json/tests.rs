@@ -1,36 +1,36 @@
-//! Sources that are well-formed, malformed, and cut anywhere.
+//! Sources that are well-formed, malformed, or cut off anywhere.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Gives a few bytes at a time, as a pipe may.
-struct Trickle<'a>(&'a [u8], usize);
+/// Returns a few bytes per read, as a pipe may.
+struct ShortReads<'a>(&'a [u8], usize);
 
-impl Read for Trickle<'_> {
+impl Read for ShortReads<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.1.min(self.0.len()).min(buffer.len());
-        let (now, later) = self.0.split_at(length);
-        buffer[..length].copy_from_slice(now);
-        self.0 = later;
+        let (read, unread) = self.0.split_at(length);
+        buffer[..length].copy_from_slice(read);
+        self.0 = unread;
         Ok(length)
     }
 }
 
-/// The phones of the calls, and the places of the malformed rows.
-type PhonesAndPlaces = (Vec<u64>, Vec<u64>);
+/// The phones of the calls, and the positions of the malformed rows.
+type PhonesAndPositions = (Vec<u64>, Vec<u64>);
 
-fn read_all(text: &str, at_once: usize) -> Result<PhonesAndPlaces, Error> {
-    let mut calls = JsonCalls::new(Trickle(text.as_bytes(), at_once))?;
-    let (mut phones, mut places) = (Vec::new(), Vec::new());
+fn read_all(text: &str, bytes_per_read: usize) -> Result<PhonesAndPositions, Error> {
+    let mut calls = JsonCalls::new(ShortReads(text.as_bytes(), bytes_per_read))?;
+    let (mut phones, mut positions) = (Vec::new(), Vec::new());
     while let Some(row) = calls.next_row()? {
         match row {
             Row::Call(call) => phones.push(call.phone.number()),
-            Row::Malformed { at, .. } => places.push(at),
+            Row::Malformed { at, .. } => positions.push(at),
         }
     }
     assert!(calls.next_row()?.is_none(), "the end is the end");
-    Ok((phones, places))
+    Ok((phones, positions))
 }
 
 fn call(phone: u64) -> String {
@@ -48,8 +48,8 @@ fn an_array_and_lines_give_the_same_calls_however_they_are_cut() {
         calls.concat(),
     ];
     for text in &texts {
-        for at_once in [1, 7, 1 << 20] {
-            let read = read_all(text, at_once).expect("it is well-formed");
+        for bytes_per_read in [1, 7, 1 << 20] {
+            let read = read_all(text, bytes_per_read).expect("it is well-formed");
             assert_eq!(read, (vec![1, 2, 3], vec![]), "{text}");
         }
     }
@@ -154,7 +154,7 @@ fn a_row_may_fill_the_buffer_and_not_more() {
         matches!(&row, Some(Row::Malformed { reason, .. }) if reason.contains("more than 1048576 bytes")),
         "{row:?}"
     );
-    // Not everything that is wrong with a full buffer is its length.
+    // A full buffer does not hide another error.
     let broken = format!("{{\"phone\" 1}}\n{}", row_of_spaces());
     let mut lines = JsonCalls::new(broken.as_bytes()).expect("it is well-formed");
     let row = lines.next_row().expect("lines go on");
@@ -171,8 +171,9 @@ fn row_of_spaces() -> String {
 #[test]
 fn a_byte_order_mark_is_passed_over() {
     for text in [call(1), format!("[{}]", call(1))] {
-        for at_once in [1, 1 << 20] {
-            let read = read_all(&format!("\u{feff}{text}"), at_once).expect("it is well-formed");
+        for bytes_per_read in [1, 1 << 20] {
+            let read =
+                read_all(&format!("\u{feff}{text}"), bytes_per_read).expect("it is well-formed");
             assert_eq!(read, (vec![1], vec![]), "{text}");
         }
     }
@@ -194,17 +195,18 @@ fn a_call_as_an_array_is_none_and_the_reason_shows_a_row() {
 fn a_last_line_that_is_cut_off_is_read_again_when_the_rest_of_it_is_there() {
     let (first, second) = (format!("{}\n", call(1)), call(2));
     for cut in 1..second.len() {
-        let mut before = JsonCalls::new(Trickle(first.as_bytes(), 7)).expect("it is well-formed");
+        let mut before =
+            JsonCalls::new(ShortReads(first.as_bytes(), 7)).expect("it is well-formed");
         while before.next_row().expect("lines go on").is_some() {}
         let text = format!("{first}{}", &second[..cut]);
-        let mut calls = JsonCalls::new(Trickle(text.as_bytes(), 5)).expect("it is well-formed");
+        let mut calls = JsonCalls::new(ShortReads(text.as_bytes(), 5)).expect("it is well-formed");
         while calls.next_row().expect("lines go on").is_some() {}
         assert_eq!(
-            calls.place().position,
+            calls.checkpoint().position,
             first.trim_end().len() as u64 + 1,
             "{text}"
         );
-        assert_eq!(calls.place(), before.place(), "{text}");
+        assert_eq!(calls.checkpoint(), before.checkpoint(), "{text}");
     }
 }
 
@@ -220,10 +222,10 @@ proptest! {
         for _row in 0..before {
             prop_assert!(first.next_row().expect("it is well-formed").is_some());
         }
-        let mut second = JsonCalls::new(Trickle(text.as_bytes(), 3)).expect("it is well-formed");
-        let place = first.place();
-        prop_assert!(second.skip_to(place.position, false).expect("it can be read"));
-        prop_assert_eq!(second.place(), place);
+        let mut second = JsonCalls::new(ShortReads(text.as_bytes(), 3)).expect("it is well-formed");
+        let checkpoint = first.checkpoint();
+        prop_assert!(second.skip_to(checkpoint.position, false).expect("it can be read"));
+        prop_assert_eq!(second.checkpoint(), checkpoint);
         let mut rest = Vec::new();
         while let Some(Row::Call(call)) = second.next_row().expect("it is well-formed") {
             rest.push(call.phone.number());

@@ -1,26 +1,26 @@
-//! What the reports must have in common: all are for the same phones, and nothing changes meanwhile. Pure.
+//! Checks reports against each other: all are for the same phones, and the calls do not change during a run. Pure.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::conversation::{Ended, Outcome};
+use super::report_client::{FinishedReport, Outcome};
 
-/// How many contradictions are told one by one.
-const TOLD: usize = 5;
+/// Most contradictions that are printed; further ones are only counted.
+const MAX_SHOWN: usize = 5;
 
-/// Judges reports as they come.
+/// Checks reports as they are received.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct Validator {
     phones: Vec<u64>,
-    /// The first report that could be judged, with its correlation id.
+    /// The correlation id and the data of the first report that could be checked.
     first: Option<(String, Value)>,
     contradictions: u64,
-    told: Vec<String>,
+    messages: Vec<String>,
 }
 
-/// A report, as far as it is judged.
+/// The members of a report that are checked.
 #[derive(Deserialize)]
 struct Report {
     data: Value,
@@ -45,7 +45,7 @@ struct Classes {
 }
 
 impl Row {
-    fn is_the_sum_of_its_classes(&self) -> bool {
+    fn is_sum_of_classes(&self) -> bool {
         let Classes {
             short,
             medium,
@@ -59,33 +59,34 @@ impl Row {
     }
 }
 
-impl Judge {
-    /// Judges reports for these phones.
+impl Validator {
+    /// Checks reports for these phones, in this order.
     pub(super) fn new(phones: Vec<u64>) -> Self {
         Self {
             phones,
             first: None,
             contradictions: 0,
-            told: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
-    /// Judges one.
-    pub(super) fn judge(&mut self, ended: &Ended) {
-        let contradiction = match &ended.outcome {
+    /// Checks one report.
+    pub(super) fn check(&mut self, finished: &FinishedReport) {
+        let contradiction = match &finished.outcome {
             Outcome::Failed(_) => None,
             Outcome::Contradiction(why) => Some(why.clone()),
-            Outcome::Report(report) => self.contradiction(&ended.correlation_id, report.get()),
+            Outcome::Report(report) => self.contradiction(&finished.correlation_id, report.get()),
         };
         if let Some(why) = contradiction {
             self.contradictions += 1;
-            if self.told.len() < TOLD {
-                self.told.push(format!("{}: {why}", ended.correlation_id));
+            if self.messages.len() < MAX_SHOWN {
+                self.messages
+                    .push(format!("{}: {why}", finished.correlation_id));
             }
         }
     }
 
-    /// Whether nothing contradicts the promises.
+    /// Whether no report contradicts the contract or another report.
     pub(super) fn is_valid(&self) -> bool {
         self.contradictions == 0
     }
@@ -102,7 +103,7 @@ impl Judge {
         if phones != self.phones {
             return Some(format!("the report is for phones {phones:?}"));
         }
-        if let Some(row) = rows.iter().find(|row| !row.is_the_sum_of_its_classes()) {
+        if let Some(row) = rows.iter().find(|row| !row.is_sum_of_classes()) {
             let Row {
                 phone,
                 cnt_all_attempts,
@@ -115,7 +116,7 @@ impl Judge {
         self.difference(correlation_id, report.data)
     }
 
-    /// How it differs from the first report, if it does.
+    /// How the data differs from that of the first report, if it does.
     fn difference(&mut self, correlation_id: &str, data: Value) -> Option<String> {
         let Some((first_id, first)) = &self.first else {
             self.first = Some((correlation_id.to_owned(), data));
@@ -136,7 +137,7 @@ fn parse(text: &str) -> Result<(Report, Vec<Row>), serde_json::Error> {
     Ok((report, rows))
 }
 
-impl fmt::Display for Judge {
+impl fmt::Display for Validator {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_valid() && self.first.is_none() {
             return write!(to, "unknown: there is no report that could be judged");
@@ -145,7 +146,8 @@ impl fmt::Display for Judge {
             return write!(to, "valid: no report contradicts another, or itself");
         }
         write!(to, "INVALID: {} contradictions", self.contradictions)?;
-        self.told.iter().try_for_each(|why| write!(to, "\n  {why}"))
+        let mut messages = self.messages.iter();
+        messages.try_for_each(|message| write!(to, "\n  {message}"))
     }
 }
 
@@ -171,16 +173,16 @@ mod tests {
 
     /// How many of the reports contradict something.
     fn contradictions(reports: impl IntoIterator<Item = (String, Value)>) -> u64 {
-        let mut judge = Judge::new(vec![1, 2]);
+        let mut validator = Validator::new(vec![1, 2]);
         for (correlation_id, report) in reports {
-            judge.judge(&Ended {
+            validator.check(&FinishedReport {
                 correlation_id,
                 latency: Duration::ZERO,
                 retries: 0,
                 outcome: Outcome::Report(to_raw_value(&report).expect("it is JSON")),
             });
         }
-        judge.contradictions
+        validator.contradictions
     }
 
     #[test]
