@@ -160,8 +160,10 @@ fn choose_load(session: &mut Session, origin: Origin<'_>) -> Result<(String, boo
         Origin::File(_) | Origin::Stdin => (Uuid::now_v7().to_string(), None),
     };
     let known = store::find_load(session, &id)?;
-    if known.as_ref().is_some_and(|load| !load.is_taken_over()) {
-        return Ok((id, true));
+    if let Some(load) = known.as_ref().filter(|load| !load.is_taken_over()) {
+        // What it has taken over may be finished without having stored the rest.
+        let covers_source = origin.length()? == Some(load.state.position);
+        return Ok((id, covers_source));
     }
     if let Some(load) = prefix_load {
         tracing::info!(

@@ -119,6 +119,27 @@ fn a_file_that_has_grown_is_loaded_from_where_it_ended() {
 }
 
 #[test]
+fn a_file_that_has_grown_is_loaded_to_its_end_also_after_a_run_that_stored_nothing_of_it() {
+    let database = Database::new();
+    let (_folder, path) = file(&lines(&CALLS[..3]));
+    assert_eq!(load_file(&database, &path, &[]).status, Some(0));
+    write(
+        &path,
+        &format!("{}{{}}\n{}", lines(&CALLS[..3]), lines(&CALLS[3..])),
+    );
+    for (options, status, calls) in [(&["--strict"][..], 1, 3), (&[], 0, 5), (&[], 0, 5)] {
+        let output = load_file(&database, &path, options);
+        assert_eq!(
+            (output.status, count(&database)),
+            (Some(status), calls),
+            "{output:?}"
+        );
+    }
+    assert_eq!(stored(&database), CALLS);
+    assert_valid(&database);
+}
+
+#[test]
 fn what_does_not_begin_with_what_was_loaded_is_refused_and_the_choices_are_told() {
     let database = Database::new();
     let whole = array(&CALLS);
