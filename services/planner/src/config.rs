@@ -34,7 +34,7 @@ pub enum Service {
 pub struct UsersArgs {
     /// What to do instead of serving.
     #[command(subcommand)]
-    pub instead: Option<Instead>,
+    pub command: Option<UsersCommand>,
 
     /// Options that every server has.
     #[command(flatten)]
@@ -46,12 +46,12 @@ pub struct UsersArgs {
 
     /// How often a login may be tried at once, by whomever, and then in each minute; more is refused with 429. Each process counts
     /// for itself
-    #[arg(long, default_value = "10", value_parser = count, value_name = "COUNT")]
+    #[arg(long, default_value = "10", value_parser = parse_count, value_name = "COUNT")]
     pub logins_a_minute: NonZeroU32,
 
     /// How often an address may try to log in at once, whatever the login, and then in each minute; more is refused with 429. Each
     /// process counts for itself. Behind a proxy all share its address
-    #[arg(long, default_value = "60", value_parser = count, value_name = "COUNT")]
+    #[arg(long, default_value = "60", value_parser = parse_count, value_name = "COUNT")]
     pub logins_a_minute_from_address: NonZeroU32,
 
     /// Seals the signing keys in the database; 32 characters at least, as of `openssl rand -hex 32`. Without it, who reads the
@@ -76,7 +76,7 @@ pub struct UsersArgs {
 
 /// What the users' program does instead of serving.
 #[derive(Debug, Subcommand)]
-pub enum Instead {
+pub enum UsersCommand {
     /// Makes a new signing key. Running services learn of it; the old one's tokens are taken until they are over
     RotateKey {
         /// When the new key begins to sign. Longer than services take to learn of it
@@ -93,7 +93,7 @@ pub struct GoalsArgs {
     pub server: ServerArgs,
 
     /// Where the users' service is, which tells the public keys of tokens
-    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = base_url, value_name = "URL")]
+    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = parse_base_url, value_name = "URL")]
     pub users_url: Url,
 }
 
@@ -117,22 +117,22 @@ impl UsersArgs {
         if let Some(password) = &self.admin_password
             && !PASSWORD_CHARACTERS.contains(&length(password))
         {
-            let (least, most) = PASSWORD_CHARACTERS.into_inner();
+            let (min, max) = PASSWORD_CHARACTERS.into_inner();
             return Err(format!(
-                "ADMIN_PASSWORD must have {least} to {most} characters"
+                "ADMIN_PASSWORD must have {min} to {max} characters"
             ));
         }
         Ok(())
     }
 }
 
-fn count(text: &str) -> Result<NonZeroU32, String> {
-    let most = u32::MAX;
+fn parse_count(text: &str) -> Result<NonZeroU32, String> {
+    let max = u32::MAX;
     text.parse()
-        .map_err(|_what| format!("takes a whole number, 1 to {most}"))
+        .map_err(|_error| format!("takes a whole number, 1 to {max}"))
 }
 
-fn base_url(text: &str) -> Result<Url, String> {
+fn parse_base_url(text: &str) -> Result<Url, String> {
     let url: Url = text
         .parse()
         .map_err(|error: url::ParseError| error.to_string())?;

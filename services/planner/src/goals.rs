@@ -54,6 +54,6 @@ impl Goals {
         query: impl FnOnce(&mut Conn) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, Problem> {
         let answer = self.pool.run(access, exchange.deadline(), query);
-        answer.map_err(|away| error::away(away, Error::MaybeDone))
+        answer.map_err(|away| error::database_problem(away, Error::OutcomeUnknown))
     }
 }

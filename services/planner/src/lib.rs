@@ -8,7 +8,7 @@
 //! * [`text`]: texts of a bounded length, as the contracts take them.
 //! * [`page`]: one page of a list.
 //! * [`token`]: access tokens, signed and verified.
-//! * `answers`: what requests are answered with beside success, for the contracts.
+//! * `responses`: what requests are answered with beside success, for the contracts.
 //! * [`users`]: who there is, who is logged in, and the keys by which others know that.
 //! * [`goals`]: what users plan. Knows users only by their tokens.
 //!
@@ -20,6 +20,6 @@ pub mod ids;
 pub mod text;
 pub mod page;
 pub mod token;
-mod answers;
+mod responses;
 pub mod users;
 pub mod goals;

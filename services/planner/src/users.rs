@@ -34,19 +34,19 @@ use mysql::Conn;
 
 use crate::config::UsersArgs;
 use crate::error::{self, Error};
-use crate::token::{Caller, LIFETIME_S, bearer, now};
+use crate::token::{Caller, LIFETIME_S, bearer_token, now};
 use cache::UserCache;
 use change_feed::ChangeFeed;
 use login_limits::LoginLimits;
 use passwords::Passwords;
-use reader::Reader;
+use reader::UserReader;
 use refresh_token::RefreshToken;
 use signing_keys::{Seal, SigningKeys, StoredKey};
-use store::{OWN_CONNECTIONS, POOL_CONNECTIONS, SCHEMA};
+use store::{DEDICATED_CONNECTIONS, POOL_CONNECTIONS, SCHEMA};
 use wire::{Login, TokenResponse};
 
 /// What the task that this was made for calls the first password.
-const FIRST_PASSWORD: &str = "secret";
+const DEFAULT_ADMIN_PASSWORD: &str = "secret";
 
 /// The users' service.
 pub struct Users {
@@ -55,7 +55,7 @@ pub struct Users {
     limits: LoginLimits,
     keys: Arc<SigningKeys>,
     cache: Arc<UserCache>,
-    reader: Reader,
+    reader: UserReader,
     feed: ChangeFeed,
 }
 
@@ -69,15 +69,19 @@ impl Users {
         let mut connection = database
             .connect(&metrics)
             .map_err(|error| Failure::new(&error))?;
-        let (seen, stored) = prepare(&mut connection, options, seal.as_ref())
+        let (last_change, stored) = prepare(&mut connection, options, seal.as_ref())
             .map_err(|error| Failure::new(&error))?;
         drop(connection);
         let keys = SigningKeys::new(stored, seal).map_err(|error| Failure::new(&error))?;
         let keys = Arc::new(keys);
         let cache = Arc::new(UserCache::new(options.cache, registry));
-        let own = |name| database.pool(name, OWN_CONNECTIONS);
-        let following = (Arc::clone(&cache), Arc::clone(&keys));
-        let feed = ChangeFeed::start(own("changes"), following.0, following.1, seen);
+        let dedicated = |name| database.pool(name, DEDICATED_CONNECTIONS);
+        let feed = ChangeFeed::start(
+            dedicated("changes"),
+            Arc::clone(&cache),
+            Arc::clone(&keys),
+            last_change,
+        );
         Ok(Self {
             pool: database.pool("requests", POOL_CONNECTIONS),
             passwords,
@@ -86,7 +90,7 @@ impl Users {
                 options.logins_a_minute_from_address,
             ),
             keys,
-            reader: Reader::new(own("reader"), Arc::clone(&cache)),
+            reader: UserReader::new(dedicated("reader"), Arc::clone(&cache)),
             cache,
             feed: feed.map_err(|error| Failure::new(&error))?,
         })
@@ -100,13 +104,13 @@ impl Users {
         query: impl FnOnce(&mut Conn) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, Problem> {
         let answer = self.pool.run(access, exchange.deadline(), query);
-        answer.map_err(|away| error::away(away, Error::MaybeDone))
+        answer.map_err(|away| error::database_problem(away, Error::OutcomeUnknown))
     }
 
     /// Whose request it is, if the session of its token goes on.
     fn caller(&self, exchange: &Exchange) -> Result<Caller, Problem> {
-        let verified = self.keys.verify(bearer(exchange)?, now());
-        let caller = verified.map_err(Error::BadToken)?;
+        let verified = self.keys.verify(bearer_token(exchange)?, now());
+        let caller = verified.map_err(Error::InvalidToken)?;
         let query = move |connection: &mut _| store::has_session(connection, &caller);
         if !self.run(Access::Read, exchange, query)? {
             return Err(Error::SessionEnded.into());
@@ -120,20 +124,20 @@ impl Users {
         let query = move |connection: &mut _| store::credentials(connection, &login);
         let found = self.run(Access::Read, exchange, query)?;
         let hash = found.as_ref().map(|found| found.hash.as_str());
-        let right = self
+        let is_right = self
             .passwords
             .verify(&password, hash, exchange.deadline())?;
-        let credentials = found.filter(|_| right).ok_or(Error::WrongCredentials)?;
+        let credentials = found.filter(|_| is_right).ok_or(Error::WrongCredentials)?;
         let refresh = RefreshToken::first();
         let first = refresh.clone();
         let query =
             move |connection: &mut _| store::begin_session(connection, &credentials, &first);
-        let begun = self.pool.run(Access::Write, exchange.deadline(), query);
-        self.tokens(begun, &refresh)
+        let caller = self.pool.run(Access::Write, exchange.deadline(), query);
+        self.token_response(caller, &refresh)
     }
 
     fn refresh(&self, token: &str, deadline: Instant) -> Result<TokenResponse, Problem> {
-        let token = RefreshToken::parse(token).ok_or(Error::BadRefreshToken)?;
+        let token = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
         let refresh = token.next();
         let next = refresh.clone();
         let query = move |connection: &mut _| store::refresh(connection, &token, &next);
@@ -149,21 +153,22 @@ impl Users {
                 ..away
             });
         }
-        self.tokens(refreshed, &refresh)
+        self.token_response(refreshed, &refresh)
     }
 
     /// What whoever has begun a session, or refreshed it, is told.
-    fn tokens(
+    fn token_response(
         &self,
         caller: Result<Result<Caller, Error>, DatabaseAway>,
         refresh: &RefreshToken,
     ) -> Result<TokenResponse, Problem> {
-        let caller = caller.map_err(|away| error::away(away, Error::MaybeLoggedIn))??;
+        let caller =
+            caller.map_err(|away| error::database_problem(away, Error::LoginOutcomeUnknown))??;
         Ok(TokenResponse {
             access_token: self.keys.sign(&caller, now()),
             token_type: "bearer",
             expires_in: LIFETIME_S,
-            refresh_token: refresh.text(),
+            refresh_token: refresh.encode(),
         })
     }
 }
@@ -174,29 +179,32 @@ fn prepare(
     options: &UsersArgs,
     seal: Option<&Seal>,
 ) -> Result<(u64, Vec<StoredKey>), DatabaseError> {
-    let first = options.admin_password.as_deref().unwrap_or(FIRST_PASSWORD);
-    store::first_start(
+    let password = options
+        .admin_password
+        .as_deref()
+        .unwrap_or(DEFAULT_ADMIN_PASSWORD);
+    store::initialize(
         connection,
-        || passwords::hash(first),
-        || StoredKey::draw(seal),
+        || passwords::hash(password),
+        || StoredKey::generate(seal),
     )?;
     let admin = store::credentials(connection, "admin")?;
-    if admin.is_some_and(|admin| passwords::verify(FIRST_PASSWORD, &admin.hash)) {
+    if admin.is_some_and(|admin| passwords::verify(DEFAULT_ADMIN_PASSWORD, &admin.hash)) {
         tracing::warn!(
-            "the password of the user `admin` is `{FIRST_PASSWORD}`, which everybody knows: change it"
+            "the password of the user `admin` is `{DEFAULT_ADMIN_PASSWORD}`, which everybody knows: change it"
         );
     }
-    let seen = store::last_change(connection)?;
+    let last_change = store::last_change(connection)?;
     let keys = store::keys(connection)?;
     // An older one is over soon.
     if keys
         .iter()
         .any(|key| !key.sealed && key.verifies_until.is_none())
     {
-        let first = if seal.is_none() { "set it, then " } else { "" };
+        let set_it = if seal.is_none() { "set it, then " } else { "" };
         tracing::warn!(
-            "who reads the database can make tokens: its signing key is not sealed by KEY_SECRET: {first}run `planner users rotate-key`"
+            "who reads the database can make tokens: its signing key is not sealed by KEY_SECRET: {set_it}run `planner users rotate-key`"
         );
     }
-    Ok((seen, keys))
+    Ok((last_change, keys))
 }

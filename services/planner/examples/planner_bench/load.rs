@@ -48,9 +48,14 @@ pub(crate) fn run(
         .build()?;
     runtime.block_on(async {
         let mut clients = JoinSet::new();
-        let begin = Instant::now() + WARM_UP;
+        let start = Instant::now() + WARM_UP;
         for _ in 0..connections {
-            clients.spawn(repeat(address, request.to_vec(), begin, begin + duration));
+            clients.spawn(send_repeatedly(
+                address,
+                request.to_vec(),
+                start,
+                start + duration,
+            ));
         }
         let mut all = Answers::default();
         while let Some(answers) = clients.join_next().await {
@@ -83,10 +88,10 @@ impl Answers {
     }
 }
 
-async fn repeat(
+async fn send_repeatedly(
     address: SocketAddr,
     request: Vec<u8>,
-    begin: Instant,
+    start: Instant,
     end: Instant,
 ) -> io::Result<Answers> {
     let mut stream = TcpStream::connect(address).await?;
@@ -100,7 +105,7 @@ async fn repeat(
         }
         stream.write_all(&request).await?;
         let status = read_answer(&mut stream, &mut buffer).await?;
-        if sent < begin {
+        if sent < start {
             continue;
         }
         if status == *b"200" {
@@ -115,12 +120,12 @@ async fn repeat(
 async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<[u8; 3]> {
     let mut read = 0;
     loop {
-        let some = stream.read(&mut buffer[read..]).await?;
-        if some == 0 {
+        let count = stream.read(&mut buffer[read..]).await?;
+        if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        read += some;
-        if let Some(length) = length(&buffer[..read])
+        read += count;
+        if let Some(length) = answer_length(&buffer[..read])
             && read >= length
         {
             let status = buffer[9..12].try_into();
@@ -130,7 +135,7 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<[u
 }
 
 /// How long the answer is that begins here, once its head is there.
-fn length(answer: &[u8]) -> Option<usize> {
+fn answer_length(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = str::from_utf8(&answer[..head]).ok()?;
     let (_, behind) = text.split_once("Content-Length: ")?;

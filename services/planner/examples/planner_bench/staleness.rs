@@ -15,7 +15,7 @@ const CHANGES: u64 = 1000;
 /// What else the processes are asked meanwhile.
 const CONNECTIONS: usize = 20;
 /// How long the load lasts at most.
-const MOST: Duration = Duration::from_secs(60);
+const MAX_LOAD_TIME: Duration = Duration::from_secs(60);
 
 /// What was seen.
 #[derive(Debug, Clone, Copy)]
@@ -34,22 +34,22 @@ pub(crate) fn measure(writes: &Service, follows: &Service) -> Outcome<Staleness>
     tool::say("a thousand changes");
     let (here, there) = (writes.address()?, follows.address()?);
     let authorization = format!("Authorization: Bearer {}\r\n", token(writes)?);
-    let (changed, over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let (changed, stop) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     let request = load::get("/user/id-1", None);
     std::thread::scope(|scope| {
         for address in [here, there] {
-            let (request, over) = (&request, &over);
+            let (request, stop) = (&request, &stop);
             scope.spawn(move || {
                 let begun = Instant::now();
-                while !over.load(Ordering::Relaxed) && begun.elapsed() < MOST {
+                while !stop.load(Ordering::Relaxed) && begun.elapsed() < MAX_LOAD_TIME {
                     let _ = load::run(address, request, CONNECTIONS, Duration::from_millis(500));
                 }
             });
         }
-        let own = scope.spawn(|| read(here, &changed, &over));
-        let others = scope.spawn(|| read(there, &changed, &over));
+        let own = scope.spawn(|| read(here, &changed, &stop));
+        let others = scope.spawn(|| read(there, &changed, &stop));
         let outcome = change(here, &authorization, &changed);
-        over.store(true, Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
         outcome?;
         let of = |reader: std::thread::ScopedJoinHandle<'_, _>| {
             reader.join().expect("it returns errors")
@@ -90,15 +90,15 @@ fn version(answer: &Answer) -> Result<u64, String> {
     version.ok_or_else(|| format!("not a user: {answer:?}"))
 }
 
-/// Reads until it is over. Gives how often, and how long ago, at worst, what was shown had been changed when it was asked for.
+/// Reads until it is told to stop. Gives how often, and how long ago, at worst, what was shown had been changed when it was asked for.
 fn read(
     address: SocketAddr,
     changed: &Mutex<Vec<(Instant, u64)>>,
-    over: &AtomicBool,
+    stop: &AtomicBool,
 ) -> Result<(u64, Duration), String> {
     let mut caller = Caller::try_connect(address).map_err(|error| error.to_string())?;
     let (mut reads, mut worst) = (0, Duration::ZERO);
-    while !over.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) {
         let asked = Instant::now();
         let shown = version(&caller.get("/user/id-1"))?;
         reads += 1;

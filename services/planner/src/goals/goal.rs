@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::error::Error;
 use crate::goals::status::{Priority, Status};
 use crate::ids::{GoalId, TaskId, UserId};
-use crate::text::{self, DESCRIPTION_LIMIT, TITLE_LIMIT};
+use crate::text::{self, MAX_DESCRIPTION, MAX_TITLE};
 
 /// How many tasks of a goal have which status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -215,12 +215,12 @@ impl TaskChange {
 
     /// Whether nothing but the status is to be changed.
     #[must_use]
-    pub fn is_of_status_alone(&self) -> bool {
-        let status_alone = Self {
+    pub fn changes_only_status(&self) -> bool {
+        let only_status = Self {
             status: self.status,
             ..Self::default()
         };
-        *self == status_alone
+        *self == only_status
     }
 
     /// Makes the change.
@@ -242,10 +242,10 @@ fn set<T>(field: &mut T, value: Option<T>) {
 
 fn check(title: Option<&String>, description: Option<&String>) -> Result<(), Error> {
     if let Some(title) = title {
-        text::line("title", title, TITLE_LIMIT)?;
+        text::check_line("title", title, MAX_TITLE)?;
     }
     if let Some(description) = description {
-        text::lines("description", description, DESCRIPTION_LIMIT)?;
+        text::check_text("description", description, MAX_DESCRIPTION)?;
     }
     Ok(())
 }
@@ -273,16 +273,16 @@ fn present_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 fn day<'de, D: Deserializer<'de>>(field: D) -> Result<Option<NaiveDate>, D::Error> {
     let text: Option<String> = Option::deserialize(field)?;
     let Some(text) = text else { return Ok(None) };
-    let is_one = |day: &NaiveDate| day.to_string() == text;
-    let day = text.parse().ok().filter(is_one);
+    let is_canonical = |day: &NaiveDate| day.to_string() == text;
+    let day = text.parse().ok().filter(is_canonical);
     // The years that the database has.
     let day = day.filter(|day| (1000..=9999).contains(&day.year()));
-    let refused = || {
+    let error = || {
         serde::de::Error::custom(
             "it takes a day from 1000-01-01 to 9999-12-31, written as in 2026-01-31",
         )
     };
-    day.map(Some).ok_or_else(refused)
+    day.map(Some).ok_or_else(error)
 }
 
 #[expect(clippy::option_option, reason = "absent, null, or a day")]
@@ -291,21 +291,21 @@ fn present_day<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<Naiv
 }
 
 /// The largest whole number that each JSON parser reads as it was written (RFC 8259, section 6).
-const LARGEST: f64 = 9_007_199_254_740_991.0;
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 /// Reads the number of a user. To JSON 1.0 is the same as 1.
 fn user<'de, D: Deserializer<'de>>(field: D) -> Result<Option<UserId>, D::Error> {
     let Some(number) = Option::<f64>::deserialize(field)? else {
         return Ok(None);
     };
-    if number.fract() != 0.0 || !(1.0..=LARGEST).contains(&number) {
-        let refused = format!("it takes the whole number of a user, 1 to {LARGEST}");
-        return Err(serde::de::Error::custom(refused));
+    if number.fract() != 0.0 || !(1.0..=MAX_SAFE_INTEGER).contains(&number) {
+        let detail = format!("it takes the whole number of a user, 1 to {MAX_SAFE_INTEGER}");
+        return Err(serde::de::Error::custom(detail));
     }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it was looked at"
+        reason = "checked above"
     )]
     Ok(Some(UserId(number as u64)))
 }
@@ -325,7 +325,7 @@ mod tests {
     fn a_field_that_is_absent_stays_and_null_takes_it_away() {
         let change = |json| serde_json::from_value::<TaskChange>(json);
         let absent = change(json!({})).expect("nothing is a change");
-        assert!(absent.due.is_none() && absent.is_of_status_alone());
+        assert!(absent.due.is_none() && absent.changes_only_status());
         let away = change(json!({ "due": null, "assignee_id": null })).expect("it may");
         assert_eq!((away.due, away.assignee_id), (Some(None), Some(None)));
         for refused in [

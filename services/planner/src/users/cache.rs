@@ -2,7 +2,7 @@
 //!
 //! Whatever changes a user writes down that it did so, in the same transaction, under a number that follows the order of the
 //! commits. Each process looks at what was written down each 50 ms ([`ChangeFeed`](super::change_feed::ChangeFeed)), and drops
-//! what is older. The cache is used only as long as the last look began less than [`BOUND`] ago, so what it shows was the
+//! what is older. The cache is used only as long as the last look began less than [`MAX_STALENESS`] ago, so what it shows was the
 //! present within that time, whatever was frozen, lost or slow meanwhile; past it users are read from the database. The process
 //! that changes a user puts it here itself, before it answers.
 
@@ -22,9 +22,9 @@ use crate::ids::UserId;
 use crate::users::user::User;
 
 /// What is shown was the present at most this long ago.
-pub const BOUND: Duration = Duration::from_millis(100);
+pub const MAX_STALENESS: Duration = Duration::from_millis(100);
 /// A belt: should a change never be seen, then it is after this.
-const LIFETIME: Duration = Duration::from_secs(60);
+const ENTRY_LIFETIME: Duration = Duration::from_secs(60);
 /// Some 50 MB of users.
 const MAX_ENTRIES: u64 = 100_000;
 /// The version of a user that was deleted: no other comes after it, as ids are not given twice.
@@ -40,15 +40,15 @@ pub enum CacheMode {
 }
 
 /// A user as it is answered, or that there is none.
-pub struct Shown {
+pub struct CachedUser {
     version: u64,
     body: Option<Arc<Vec<u8>>>,
 }
 
-impl Shown {
+impl CachedUser {
     /// This user.
     #[must_use]
-    pub fn user(user: &User) -> Arc<Self> {
+    pub fn found(user: &User) -> Arc<Self> {
         let body = serde_json::to_vec(user).expect("a user can be serialized");
         Arc::new(Self {
             version: user.version,
@@ -72,7 +72,7 @@ impl Shown {
             return Problem::from(Error::NO_USER).into();
         };
         let etag = User::etag(self.version);
-        let response = if if_none_match.any(|tags| names(tags, &etag)) {
+        let response = if if_none_match.any(|tags| matches_weakly(tags, &etag)) {
             Response::empty(304)
         } else {
             let (buffer, range) = (Arc::clone(body), 0..body.len());
@@ -89,12 +89,12 @@ impl Shown {
 
 /// Whether the tags of an `If-Match` have this one, or are `*` (RFC 9110, section 13.1.1: a weak tag is no match).
 #[must_use]
-pub fn matches(tags: &str, etag: &str) -> bool {
+pub fn matches_strongly(tags: &str, etag: &str) -> bool {
     tags.split(',').any(|tag| ["*", etag].contains(&tag.trim()))
 }
 
 /// Whether the tags of an `If-None-Match` have this one, or are `*` (RFC 9110, section 13.1.2: a weak tag is a match as well).
-fn names(tags: &str, etag: &str) -> bool {
+fn matches_weakly(tags: &str, etag: &str) -> bool {
     let mut tags = tags.split(',').map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
@@ -111,13 +111,13 @@ pub struct Change {
 /// Users in memory.
 pub struct UserCache {
     mode: CacheMode,
-    entries: Cache<UserId, Arc<Shown>>,
+    entries: Cache<UserId, Arc<CachedUser>>,
     /// Users that are being read and were not changed since that began: only these are kept when they are read. Locked
     /// wherever entries are made or dropped, so that no older one takes the place of a newer one.
     being_read: Mutex<HashSet<UserId>>,
-    since: Instant,
-    /// When the last look at what was changed began, in microseconds after `since`.
-    looked_us: AtomicU64,
+    started: Instant,
+    /// When the last look at what was changed began, in microseconds after `started`.
+    polled_us: AtomicU64,
     metrics: CacheMetrics,
 }
 
@@ -127,21 +127,21 @@ impl UserCache {
     pub fn new(mode: CacheMode, registry: &Registry) -> Self {
         let entries = Cache::builder()
             .max_capacity(MAX_ENTRIES)
-            .time_to_live(LIFETIME)
+            .time_to_live(ENTRY_LIFETIME)
             .build();
         Self {
             mode,
             entries,
             being_read: Mutex::default(),
-            since: Instant::now(),
-            looked_us: AtomicU64::new(0),
+            started: Instant::now(),
+            polled_us: AtomicU64::new(0),
             metrics: CacheMetrics::new(registry),
         }
     }
 
     /// What is in memory of a user, if that is not too old.
-    pub fn look_up(&self, user: UserId) -> Option<Arc<Shown>> {
-        if self.mode == CacheMode::Off || self.behind() >= BOUND {
+    pub fn look_up(&self, user: UserId) -> Option<Arc<CachedUser>> {
+        if self.mode == CacheMode::Off || self.staleness() >= MAX_STALENESS {
             self.metrics.bypassed.inc();
             return None;
         }
@@ -155,9 +155,9 @@ impl UserCache {
     }
 
     /// How long ago the last look at what was changed began.
-    fn behind(&self) -> Duration {
-        let looked = Duration::from_micros(self.looked_us.load(Ordering::Acquire));
-        self.since.elapsed().saturating_sub(looked)
+    fn staleness(&self) -> Duration {
+        let polled = Duration::from_micros(self.polled_us.load(Ordering::Acquire));
+        self.started.elapsed().saturating_sub(polled)
     }
 
     /// Notes that these users are about to be read, by one reader at a time.
@@ -167,28 +167,28 @@ impl UserCache {
     }
 
     /// Keeps what was read, unless it was changed meanwhile.
-    pub fn end_reading<'a>(&self, read: impl Iterator<Item = (UserId, &'a Arc<Shown>)>) {
+    pub fn end_reading<'a>(&self, read: impl Iterator<Item = (UserId, &'a Arc<CachedUser>)>) {
         let mut being_read = self.being_read.lock();
-        for (user, shown) in read {
+        for (user, cached) in read {
             if being_read.remove(&user) && self.mode == CacheMode::On {
-                self.entries.insert(user, Arc::clone(shown));
+                self.entries.insert(user, Arc::clone(cached));
             }
         }
         being_read.clear();
     }
 
     /// Puts here what this process has changed.
-    pub fn put(&self, user: UserId, shown: Arc<Shown>) {
+    pub fn put(&self, user: UserId, cached: Arc<CachedUser>) {
         let mut being_read = self.being_read.lock();
         being_read.remove(&user);
-        let is_newer = |entry: Arc<Shown>| entry.version < shown.version;
+        let is_newer = |entry: Arc<CachedUser>| entry.version < cached.version;
         if self.mode == CacheMode::On && self.entries.get(&user).is_none_or(is_newer) {
-            self.entries.insert(user, shown);
+            self.entries.insert(user, cached);
         }
     }
 
-    /// Drops what is older than what was changed up to a look that began at `looked`.
-    pub fn apply(&self, changes: &[Change], looked: Instant) {
+    /// Drops what is older than what was changed up to a look that began at `polled`.
+    pub fn apply(&self, changes: &[Change], polled: Instant) {
         let mut being_read = self.being_read.lock();
         for change in changes {
             let Some(user) = change.user else { continue };
@@ -199,30 +199,30 @@ impl UserCache {
             }
         }
         drop(being_read);
-        self.looked(looked);
+        self.set_polled(polled);
     }
 
     /// Drops all, as some of what was changed is not known.
-    pub fn clear(&self, looked: Instant) {
+    pub fn clear(&self, polled: Instant) {
         let mut being_read = self.being_read.lock();
         being_read.clear();
         self.entries.invalidate_all();
         drop(being_read);
-        self.looked(looked);
+        self.set_polled(polled);
     }
 
-    fn looked(&self, looked: Instant) {
-        let after = looked.saturating_duration_since(self.since).as_micros();
+    fn set_polled(&self, polled: Instant) {
+        let after = polled.saturating_duration_since(self.started).as_micros();
         let after = u64::try_from(after).unwrap_or(u64::MAX);
-        self.looked_us.store(after, Ordering::Release);
+        self.polled_us.store(after, Ordering::Release);
     }
 
     /// Brings the gauges up to date.
     pub fn observe(&self) {
-        let behind = self.behind().as_millis();
+        let staleness = self.staleness().as_millis();
         self.metrics
             .behind_ms
-            .set(i64::try_from(behind).unwrap_or(i64::MAX));
+            .set(i64::try_from(staleness).unwrap_or(i64::MAX));
         let entries = self.entries.entry_count();
         self.metrics.entries.set(entries.cast_signed());
     }
@@ -283,8 +283,8 @@ mod tests {
         cache
     }
 
-    fn shown(version: u64) -> Arc<Shown> {
-        Arc::new(Shown {
+    fn cached(version: u64) -> Arc<CachedUser> {
+        Arc::new(CachedUser {
             version,
             body: Some(Arc::default()),
         })
@@ -292,13 +292,13 @@ mod tests {
 
     fn version(cache: &UserCache) -> Option<u64> {
         cache.apply(&[], Instant::now());
-        cache.look_up(ID).map(|shown| shown.version)
+        cache.look_up(ID).map(|cached| cached.version)
     }
 
     fn read(cache: &UserCache, version: u64, meanwhile: impl FnOnce()) {
         cache.begin_reading([ID].into_iter());
         meanwhile();
-        cache.end_reading([(ID, &shown(version))].into_iter());
+        cache.end_reading([(ID, &cached(version))].into_iter());
     }
 
     fn changed(version: u64) -> [Change; 1] {
@@ -311,7 +311,7 @@ mod tests {
         let cache = cache();
         read(&cache, 1, || cache.apply(&changed(2), Instant::now()));
         assert_eq!(version(&cache), None);
-        read(&cache, 1, || cache.put(ID, shown(2)));
+        read(&cache, 1, || cache.put(ID, cached(2)));
         assert_eq!(version(&cache), Some(2));
         read(&cache, 2, || cache.clear(Instant::now()));
         assert_eq!(version(&cache), None);
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_change_drops_what_is_older_and_nothing_else() {
         let cache = cache();
-        cache.put(ID, shown(3));
+        cache.put(ID, cached(3));
         cache.apply(&changed(3), Instant::now());
         assert_eq!(version(&cache), Some(3));
         cache.apply(&changed(4), Instant::now());
@@ -332,18 +332,18 @@ mod tests {
     #[test]
     fn of_two_changes_of_one_process_the_newer_stays() {
         let cache = cache();
-        cache.put(ID, shown(3));
-        cache.put(ID, shown(2));
+        cache.put(ID, cached(3));
+        cache.put(ID, cached(2));
         assert_eq!(version(&cache), Some(3));
-        cache.put(ID, Shown::absent(DELETED));
-        cache.put(ID, shown(4));
+        cache.put(ID, CachedUser::absent(DELETED));
+        cache.put(ID, cached(4));
         assert_eq!(version(&cache), Some(DELETED));
     }
 
     #[test]
     fn nothing_is_shown_once_the_last_look_is_older_than_the_bound() {
         let cache = cache();
-        cache.put(ID, shown(1));
+        cache.put(ID, cached(1));
         let ago = |time| {
             Instant::now()
                 .checked_sub(time)
@@ -351,12 +351,12 @@ mod tests {
         };
         cache.apply(&[], Instant::now());
         assert!(cache.look_up(ID).is_some());
-        // `since` is a moment ago.
+        // `started` is a moment ago.
         let cache = UserCache {
-            since: ago(Duration::from_secs(9)),
+            started: ago(Duration::from_secs(9)),
             ..cache
         };
-        cache.apply(&[], ago(BOUND));
+        cache.apply(&[], ago(MAX_STALENESS));
         assert!(cache.look_up(ID).is_none());
         cache.apply(&[], Instant::now());
         assert!(cache.look_up(ID).is_some());
@@ -372,10 +372,10 @@ mod tests {
             ("3", false),
             ("", false),
         ] {
-            assert_eq!(names(tags, "\"3\""), found, "{tags}");
-            assert_eq!(matches(tags, "\"3\""), found, "{tags}");
+            assert_eq!(matches_weakly(tags, "\"3\""), found, "{tags}");
+            assert_eq!(matches_strongly(tags, "\"3\""), found, "{tags}");
         }
         let weak = "\"1\", W/\"3\"";
-        assert!(names(weak, "\"3\"") && !matches(weak, "\"3\""));
+        assert!(matches_weakly(weak, "\"3\"") && !matches_strongly(weak, "\"3\""));
     }
 }

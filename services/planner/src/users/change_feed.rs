@@ -14,9 +14,9 @@ use crate::users::store;
 /// Between the beginnings of two looks: half of what the cache may be behind, so that one look may be late.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// A look that takes longer is given up, and tried anew.
-const PATIENCE: Duration = Duration::from_secs(2);
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two times of removing what nobody needs any more.
-const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The thread that looks.
 pub struct ChangeFeed {
@@ -24,12 +24,12 @@ pub struct ChangeFeed {
     thread: JoinHandle<()>,
 }
 
-struct Follower {
+struct Poller {
     pool: Pool,
     cache: Arc<UserCache>,
     keys: Arc<SigningKeys>,
-    seen: u64,
-    cleaned: Instant,
+    last_seen: u64,
+    last_cleanup: Instant,
 }
 
 impl ChangeFeed {
@@ -41,21 +41,21 @@ impl ChangeFeed {
         pool: Pool,
         cache: Arc<UserCache>,
         keys: Arc<SigningKeys>,
-        seen: u64,
+        last_seen: u64,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
-        let mut follower = Follower {
+        let mut poller = Poller {
             pool,
             cache,
             keys,
-            seen,
-            cleaned: Instant::now(),
+            last_seen,
+            last_cleanup: Instant::now(),
         };
-        let follow = move || {
+        let poll_loop = move || {
             loop {
                 let begun = Instant::now();
                 // It says in the log why it fails; and the cache is not used until it succeeds again.
-                let _ = follower.look(begun);
+                let _ = poller.poll(begun);
                 let pause = INTERVAL.saturating_sub(begun.elapsed());
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                     return;
@@ -65,7 +65,7 @@ impl ChangeFeed {
         let thread = std::thread::Builder::new().name("changes".to_owned());
         Ok(Self {
             stop,
-            thread: thread.spawn(follow)?,
+            thread: thread.spawn(poll_loop)?,
         })
     }
 
@@ -77,11 +77,11 @@ impl ChangeFeed {
     }
 }
 
-impl Follower {
-    fn look(&mut self, begun: Instant) -> Result<(), DatabaseAway> {
-        let seen = self.seen;
-        let query = move |connection: &mut _| store::changes(connection, seen);
-        let (last, changes) = self.pool.run(Access::Read, begun + PATIENCE, query)?;
+impl Poller {
+    fn poll(&mut self, begun: Instant) -> Result<(), DatabaseAway> {
+        let last_seen = self.last_seen;
+        let query = move |connection: &mut _| store::changes(connection, last_seen);
+        let (last, changes) = self.pool.run(Access::Read, begun + POLL_TIMEOUT, query)?;
         match &changes {
             Some(changes) => self.cache.apply(changes, begun),
             None => self.cache.clear(begun),
@@ -89,26 +89,30 @@ impl Follower {
         if changes.is_none_or(|changes| changes.iter().any(|change| change.user.is_none())) {
             self.read_keys(begun)?;
         }
-        self.seen = last;
-        self.clean(begun)
+        self.last_seen = last;
+        self.clean_up(begun)
     }
 
     fn read_keys(&self, begun: Instant) -> Result<(), DatabaseAway> {
-        let stored = self.pool.run(Access::Read, begun + PATIENCE, store::keys)?;
+        let stored = self
+            .pool
+            .run(Access::Read, begun + POLL_TIMEOUT, store::keys)?;
         if let Err(error) = self.keys.replace(stored) {
             tracing::error!(%error, "signing goes on with the keys of before");
         }
         Ok(())
     }
 
-    fn clean(&mut self, begun: Instant) -> Result<(), DatabaseAway> {
-        if begun - self.cleaned < CLEANING_INTERVAL {
+    fn clean_up(&mut self, begun: Instant) -> Result<(), DatabaseAway> {
+        if begun - self.last_cleanup < CLEANUP_INTERVAL {
             return Ok(());
         }
-        let cleaned = self.pool.run(Access::Write, begun + PATIENCE, store::clean);
-        if cleaned != Ok(true) {
-            self.cleaned = begun;
+        let more = self
+            .pool
+            .run(Access::Write, begun + POLL_TIMEOUT, store::remove_expired);
+        if more != Ok(true) {
+            self.last_cleanup = begun;
         }
-        cleaned.map(drop)
+        more.map(drop)
     }
 }

@@ -16,68 +16,68 @@ type Bucket = u16;
 /// The minute in which the limits count.
 const WINDOW_S: u64 = 60;
 
-/// What is left of the tighter limit: for the headers of an answer.
+/// What remains of the tighter limit: for the headers of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
+pub struct RateLimitStatus {
     name: &'static str,
-    a_minute: u32,
-    left: u32,
+    per_minute: u32,
+    remaining: u32,
     /// In how many seconds more is left.
-    pub seconds: u64,
+    pub reset_s: u64,
 }
 
-impl Allowance {
+impl RateLimitStatus {
     /// The headers that tell of it (draft-ietf-httpapi-ratelimit-headers).
     #[must_use]
     pub fn headers(self) -> [(&'static str, String); 2] {
         let Self {
             name,
-            a_minute,
-            left,
-            seconds,
+            per_minute,
+            remaining,
+            reset_s,
         } = self;
         [
             (
                 "RateLimit-Policy",
-                format!("\"{name}\";q={a_minute};w={WINDOW_S}"),
+                format!("\"{name}\";q={per_minute};w={WINDOW_S}"),
             ),
-            ("RateLimit", format!("\"{name}\";r={left};t={seconds}")),
+            ("RateLimit", format!("\"{name}\";r={remaining};t={reset_s}")),
         ]
     }
 }
 
 /// Tries of a login, and tries from an address.
 pub struct LoginLimits {
-    of_login: Limit,
-    of_address: Limit,
+    by_login: Limit,
+    by_address: Limit,
     hash: RandomState,
 }
 
 struct Limit {
     limiter: DefaultKeyedRateLimiter<Bucket, StateInformationMiddleware>,
     name: &'static str,
-    a_minute: NonZeroU32,
+    per_minute: NonZeroU32,
 }
 
 impl LoginLimits {
     /// So many tries a minute, all at once or spread.
     #[must_use]
-    pub fn new(of_login: NonZeroU32, of_address: NonZeroU32) -> Self {
+    pub fn new(by_login: NonZeroU32, by_address: NonZeroU32) -> Self {
         Self {
-            of_login: Limit::new("login", of_login),
-            of_address: Limit::new("address", of_address),
+            by_login: Limit::new("login", by_login),
+            by_address: Limit::new("address", by_address),
             hash: RandomState::new(),
         }
     }
 
     /// Counts a try. Past a limit, gives that one as an error.
-    pub fn check(&self, login: &str, address: IpAddr) -> Result<Allowance, Allowance> {
-        let of_address = self.of_address.check(self.bucket(&network(address)))?;
-        let of_login = self.of_login.check(self.bucket(&login))?;
-        Ok(if of_login.left <= of_address.left {
-            of_login
+    pub fn check(&self, login: &str, address: IpAddr) -> Result<RateLimitStatus, RateLimitStatus> {
+        let by_address = self.by_address.check(self.bucket(&network(address)))?;
+        let by_login = self.by_login.check(self.bucket(&login))?;
+        Ok(if by_login.remaining <= by_address.remaining {
+            by_login
         } else {
-            of_address
+            by_address
         })
     }
 
@@ -96,28 +96,28 @@ fn network(address: IpAddr) -> u64 {
 }
 
 impl Limit {
-    fn new(name: &'static str, a_minute: NonZeroU32) -> Self {
-        let limiter = RateLimiter::keyed(Quota::per_minute(a_minute));
+    fn new(name: &'static str, per_minute: NonZeroU32) -> Self {
+        let limiter = RateLimiter::keyed(Quota::per_minute(per_minute));
         Self {
             limiter: limiter.with_middleware(),
             name,
-            a_minute,
+            per_minute,
         }
     }
 
-    fn check(&self, bucket: Bucket) -> Result<Allowance, Allowance> {
-        let allowance = |left, seconds| Allowance {
+    fn check(&self, bucket: Bucket) -> Result<RateLimitStatus, RateLimitStatus> {
+        let status = |remaining, reset_s| RateLimitStatus {
             name: self.name,
-            a_minute: self.a_minute.get(),
-            left,
-            seconds,
+            per_minute: self.per_minute.get(),
+            remaining,
+            reset_s,
         };
         match self.limiter.check_key(&bucket) {
-            Ok(state) => Ok(allowance(state.remaining_burst_capacity(), WINDOW_S)),
+            Ok(state) => Ok(status(state.remaining_burst_capacity(), WINDOW_S)),
             Err(refused) => {
                 let wait: Duration = refused.wait_time_from(DefaultClock::default().now());
                 // Whole seconds, at least one, after which the time is over.
-                Err(allowance(0, wait.as_secs() + 1))
+                Err(status(0, wait.as_secs() + 1))
             }
         }
     }
@@ -129,22 +129,25 @@ mod tests {
 
     use super::*;
 
-    fn limits(of_login: u32, of_address: u32) -> LoginLimits {
+    fn limits(by_login: u32, by_address: u32) -> LoginLimits {
         let count = |count| NonZeroU32::new(count).expect("the test gives more than none");
-        LoginLimits::new(count(of_login), count(of_address))
+        LoginLimits::new(count(by_login), count(by_address))
     }
 
     #[test]
     fn a_login_is_tried_so_often_from_wherever() {
         let limits = limits(3, 100);
         for host in 1..=3 {
-            let left = limits.check("ivan", Ipv4Addr::new(10, 0, 0, host).into());
-            assert_eq!(left.map(|left| left.left), Ok(3 - u32::from(host)));
+            let remaining = limits.check("ivan", Ipv4Addr::new(10, 0, 0, host).into());
+            assert_eq!(
+                remaining.map(|remaining| remaining.remaining),
+                Ok(3 - u32::from(host))
+            );
         }
         let refused = limits.check("ivan", Ipv4Addr::new(10, 0, 0, 9).into());
         let refused = refused.expect_err("it was tried so often");
-        assert!((1..=20).contains(&refused.seconds), "{refused:?}");
-        assert_eq!(refused.left, 0);
+        assert!((1..=20).contains(&refused.reset_s), "{refused:?}");
+        assert_eq!(refused.remaining, 0);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl RefreshToken {
 
     /// As the client is told.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode([&self.family[..], &self.secret].concat())
     }
 }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_token_is_read_as_it_was_told_and_the_next_has_its_family_alone() {
         let token = RefreshToken::first();
-        assert!(RefreshToken::parse(&token.text()) == Some(token.clone()));
+        assert!(RefreshToken::parse(&token.encode()) == Some(token.clone()));
         let next = token.next();
         assert_eq!(next.family, token.family);
         assert_ne!(next.hash(), token.hash());
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_is_shorter_or_longer_is_no_token() {
-        let text = RefreshToken::first().text();
+        let text = RefreshToken::first().encode();
         for no_token in ["", "?", &text[..60], &format!("{text}AAAA")] {
             assert!(RefreshToken::parse(no_token).is_none(), "{no_token}");
         }

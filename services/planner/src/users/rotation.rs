@@ -37,13 +37,13 @@ fn rotate(options: &UsersArgs, after: Duration) -> Result<String, Box<dyn Error>
     let metrics = database.metrics("start");
     let mut connection = database.connect(&metrics)?;
     let seal = options.key_secret.as_deref().map(Seal::new);
-    let key = StoredKey::draw(seal.as_ref());
+    let key = StoredKey::generate(seal.as_ref());
     // Processes use all keys of the database or none, so the secret has to be that of the others.
     SigningKeys::new(store::keys(&mut connection)?, seal)?;
     // A process may learn of the new key a little later than the moment from which it signs.
-    let slack = LIFETIME_S + 2 * LEEWAY_S;
+    let old_key_lifetime_s = LIFETIME_S + 2 * LEEWAY_S;
     // In whole seconds, and not earlier than asked for.
     let after_s = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    store::rotate_key(&mut connection, &key, after_s, slack)?;
+    store::rotate_key(&mut connection, &key, after_s, old_key_lifetime_s)?;
     Ok(key.kid)
 }

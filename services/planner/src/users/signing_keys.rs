@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::error::Invalid;
-use crate::token::{self, Caller, Unverified};
+use crate::error::TokenError;
+use crate::token::{self, Caller, UnverifiedToken};
 use crate::users::passwords::random;
 
 const SEED_BYTES: usize = 32;
@@ -49,7 +49,7 @@ pub enum UnusableKey {
     NoSecret,
     /// The secret does not open it.
     #[error("a signing key in the database is sealed with another KEY_SECRET")]
-    OtherSecret,
+    WrongSecret,
     /// The two halves do not belong together.
     #[error("a signing key in the database is damaged")]
     Damaged,
@@ -94,7 +94,7 @@ impl Seal {
 impl StoredKey {
     /// Makes a new one, which signs from the beginning on.
     #[must_use]
-    pub fn draw(seal: Option<&Seal>) -> Self {
+    pub fn generate(seal: Option<&Seal>) -> Self {
         let seed: [u8; SEED_BYTES] = random();
         let kid = Uuid::new_v4().to_string();
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("any 32 bytes are a seed");
@@ -114,7 +114,7 @@ impl StoredKey {
             (true, None) => return Err(UnusableKey::NoSecret),
             (true, Some(seal)) => seal
                 .open(&self.private_key, &self.kid)
-                .ok_or(UnusableKey::OtherSecret)?,
+                .ok_or(UnusableKey::WrongSecret)?,
         };
         let pair = Ed25519KeyPair::from_seed_and_public_key(&seed, &self.public_key);
         Ok(SigningKey {
@@ -134,7 +134,7 @@ struct SigningKey {
 }
 
 impl SigningKey {
-    fn verifies(&self, now: i64) -> bool {
+    fn verifies_at(&self, now: i64) -> bool {
         self.verifies_until.is_none_or(|until| now < until)
     }
 }
@@ -206,19 +206,20 @@ impl SigningKeys {
     }
 
     /// Whose token it is.
-    pub fn verify(&self, token: &str, now: u64) -> Result<Caller, Invalid> {
-        let token = Unverified::parse(token)?;
+    pub fn verify(&self, token: &str, now: u64) -> Result<Caller, TokenError> {
+        let token = UnverifiedToken::parse(token)?;
         let keys = Arc::clone(&self.keys.read());
-        let known = |key: &&SigningKey| key.kid == token.kid() && key.verifies(now.cast_signed());
-        let key = keys.iter().find(known).ok_or(Invalid::UnknownKey)?;
+        let known =
+            |key: &&SigningKey| key.kid == token.kid() && key.verifies_at(now.cast_signed());
+        let key = keys.iter().find(known).ok_or(TokenError::UnknownKey)?;
         token.verify(key.pair.public_key().as_ref(), now)
     }
 
     /// The public keys of all whose tokens are taken, or will be.
     #[must_use]
-    pub fn public(&self, now: u64) -> JwkSet {
+    pub fn public_keys(&self, now: u64) -> JwkSet {
         let keys = Arc::clone(&self.keys.read());
-        let verify = keys.iter().filter(|key| key.verifies(now.cast_signed()));
+        let verify = keys.iter().filter(|key| key.verifies_at(now.cast_signed()));
         let public = verify.map(|key| Jwk {
             kty: "OKP".to_owned(),
             crv: "Ed25519".to_owned(),
@@ -249,14 +250,14 @@ mod tests {
 
     #[test]
     fn a_sealed_key_is_opened_by_its_secret_alone() {
-        let stored = StoredKey::draw(Some(&Seal::new("one")));
+        let stored = StoredKey::generate(Some(&Seal::new("one")));
         let open = |seal| SigningKeys::new(vec![stored.clone()], seal).err();
         assert_eq!(open(Some(Seal::new("one"))), None);
-        assert_eq!(open(Some(Seal::new("two"))), Some(UnusableKey::OtherSecret));
+        assert_eq!(open(Some(Seal::new("two"))), Some(UnusableKey::WrongSecret));
         assert_eq!(open(None), Some(UnusableKey::NoSecret));
         let of_another = StoredKey {
-            public_key: StoredKey::draw(None).public_key,
-            ..StoredKey::draw(None)
+            public_key: StoredKey::generate(None).public_key,
+            ..StoredKey::generate(None)
         };
         let damaged = SigningKeys::new(vec![of_another], None).err();
         assert_eq!(damaged, Some(UnusableKey::Damaged));
@@ -266,27 +267,30 @@ mod tests {
     fn a_new_key_is_public_before_it_signs_and_an_old_one_until_its_tokens_are_over() {
         let old = StoredKey {
             verifies_until: Some(200),
-            ..StoredKey::draw(None)
+            ..StoredKey::generate(None)
         };
         let new = StoredKey {
             signs_from: 100,
-            ..StoredKey::draw(None)
+            ..StoredKey::generate(None)
         };
         let kids = [old.kid.clone(), new.kid.clone()];
         let keys = SigningKeys::new(vec![new, old], None).expect("they are whole");
         let signed_by = |now| {
             let token = keys.sign(&caller(), now);
             assert_eq!(keys.verify(&token, now), Ok(caller()));
-            let token = Unverified::parse(&token).expect("it is ours");
+            let token = UnverifiedToken::parse(&token).expect("it is ours");
             kids.iter().position(|kid| kid == token.kid())
         };
         assert_eq!((signed_by(99), signed_by(100)), (Some(0), Some(1)));
         assert_eq!(
-            (keys.public(0).keys.len(), keys.public(200).keys.len()),
+            (
+                keys.public_keys(0).keys.len(),
+                keys.public_keys(200).keys.len()
+            ),
             (2, 1)
         );
         let of_old = keys.sign(&caller(), 99);
         assert_eq!(keys.verify(&of_old, 199), Ok(caller()));
-        assert_eq!(keys.verify(&of_old, 200), Err(Invalid::UnknownKey));
+        assert_eq!(keys.verify(&of_old, 200), Err(TokenError::UnknownKey));
     }
 }

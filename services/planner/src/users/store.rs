@@ -22,7 +22,7 @@ pub use users::{Search, change_user, create_user, delete_user, find, users};
 /// Connections that requests share.
 pub const POOL_CONNECTIONS: u8 = 8;
 /// Connections that read for the cache, and that follow what others change: one each, so that no request takes them away.
-pub const OWN_CONNECTIONS: u8 = 1;
+pub const DEDICATED_CONNECTIONS: u8 = 1;
 
 /// The tables of users.
 pub const SCHEMA: Schema = Schema {
@@ -42,7 +42,7 @@ pub const SCHEMA: Schema = Schema {
         Ok(counter.is_some())
     },
     fault: |_| Ok(None),
-    connections: POOL_CONNECTIONS + 2 * OWN_CONNECTIONS,
+    connections: POOL_CONNECTIONS + 2 * DEDICATED_CONNECTIONS,
     rights: "grant this user SELECT, INSERT, UPDATE and DELETE on the database; to create what is absent also CREATE and \
              REFERENCES, or create it yourself from schema-users.sql",
 };
@@ -54,14 +54,18 @@ const MAX_REMOVED: u64 = 1000;
 
 type Result<T> = std::result::Result<T, DatabaseError>;
 /// What the database did, or why it was not to.
-type Judged<T> = Result<std::result::Result<T, Error>>;
+type Outcome<T> = Result<std::result::Result<T, Error>>;
 
 fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
     Ok(connection.start_transaction(TxOpts::default())?)
 }
 
 /// Takes the next number, and writes down who was changed; nobody: the keys. Last in its transaction, as all others wait.
-fn announce(transaction: &mut Transaction<'_>, user: Option<UserId>, version: u64) -> Result<()> {
+fn record_change(
+    transaction: &mut Transaction<'_>,
+    user: Option<UserId>,
+    version: u64,
+) -> Result<()> {
     transaction.query_drop(
         r"UPDATE change_counter
           SET last = last + 1
@@ -113,7 +117,7 @@ pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Option<Vec<Chan
 
 /// Removes some of the changes that all have seen, and of the sessions that are over: so few that who asks on this connection
 /// meanwhile does not wait for long. Gives whether there may be more.
-pub fn clean(connection: &mut Conn) -> Result<bool> {
+pub fn remove_expired(connection: &mut Conn) -> Result<bool> {
     let mut removed = Vec::new();
     // Changes are kept for an hour only; of sessions, without an index the database would read, and lock, all.
     for delete in [
@@ -132,7 +136,7 @@ pub fn clean(connection: &mut Conn) -> Result<bool> {
 
 /// At the first start makes the admin, whose password `hash` hashes, and a signing key. Processes that start at once wait for
 /// each other.
-pub fn first_start(
+pub fn initialize(
     connection: &mut Conn,
     hash: impl FnOnce() -> String,
     key: impl FnOnce() -> StoredKey,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::error::Error;
 use crate::ids::UserId;
-use crate::text::{self, NAME_LIMIT};
+use crate::text::{self, MAX_NAME};
 use crate::token::Role;
 
 /// How many characters a password has: fewer are guessed too soon; no person types more, and more costs time to hash.
@@ -103,10 +103,10 @@ pub struct NewUser {
 impl NewUser {
     /// Checks the limits of the contract.
     pub fn check(&self) -> Result<(), Error> {
-        text::login(&self.login)?;
+        text::check_login(&self.login)?;
         self.password.check()?;
-        text::line("first_name", &self.first_name, NAME_LIMIT)?;
-        text::line("last_name", &self.last_name, NAME_LIMIT)
+        text::check_line("first_name", &self.first_name, MAX_NAME)?;
+        text::check_line("last_name", &self.last_name, MAX_NAME)
     }
 }
 
@@ -142,10 +142,10 @@ impl UserChange {
     /// Checks the limits of the contract.
     pub fn check(&self) -> Result<(), Error> {
         if let Some(first_name) = &self.first_name {
-            text::line("first_name", first_name, NAME_LIMIT)?;
+            text::check_line("first_name", first_name, MAX_NAME)?;
         }
         if let Some(last_name) = &self.last_name {
-            text::line("last_name", last_name, NAME_LIMIT)?;
+            text::check_line("last_name", last_name, MAX_NAME)?;
         }
         self.password.as_ref().map_or(Ok(()), Password::check)
     }

@@ -17,7 +17,7 @@ const SECRETS: [&str; 4] = [ADMIN_PASSWORD, PASSWORD, "$argon2", "password_hash"
 /// A service of the planner. Fails the test in the end if its log has a password in it.
 pub(crate) struct Planner {
     pub(crate) replica: Replica,
-    at: Address,
+    address: Address,
 }
 
 impl Planner {
@@ -50,13 +50,13 @@ impl Planner {
     pub(crate) fn run(command: &mut Command) -> Self {
         let mut replica = Replica::run(command);
         replica.wait_until_ready();
-        let at = Address(replica.address());
-        Self { replica, at }
+        let address = Address(replica.address());
+        Self { replica, address }
     }
 
     /// Where it is, for threads.
-    pub(crate) fn at(&self) -> Address {
-        self.at
+    pub(crate) fn address(&self) -> Address {
+        self.address
     }
 
     /// All that it has logged.
@@ -69,7 +69,7 @@ impl Deref for Planner {
     type Target = Address;
 
     fn deref(&self) -> &Address {
-        &self.at
+        &self.address
     }
 }
 
@@ -83,7 +83,7 @@ impl Address {
     }
 
     /// Somebody without a token.
-    pub(crate) fn stranger(self) -> Client {
+    pub(crate) fn anonymous(self) -> Client {
         Client::to(self.0, None)
     }
 
@@ -99,7 +99,7 @@ impl Address {
     }
 
     pub(crate) fn log_in(self, login: &str, password: &str) -> Tokens {
-        let answer = self.stranger().log_in(login, password);
+        let answer = self.anonymous().log_in(login, password);
         assert_eq!(answer.status, 200, "{answer:?}");
         Tokens::of(&answer)
     }
@@ -228,7 +228,7 @@ pub(crate) fn created(answer: &Answer) -> u64 {
 
 /// Fails unless it is a problem document of this status, whose detail contains `said`.
 #[track_caller]
-pub(crate) fn assert_problem(answer: &Answer, status: u16, said: &str) {
+pub(crate) fn assert_problem(answer: &Answer, status: u16, expected: &str) {
     let kind = answer.header("Content-Type");
     assert_eq!(
         (answer.status, kind),
@@ -238,5 +238,8 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, said: &str) {
     let problem = answer.json();
     assert_eq!(problem["status"], status, "{problem}");
     let detail = problem["detail"].as_str().expect("a problem has a detail");
-    assert!(detail.contains(said), "{said:?} is not in {detail:?}");
+    assert!(
+        detail.contains(expected),
+        "{expected:?} is not in {detail:?}"
+    );
 }

@@ -114,7 +114,7 @@ fn no_malformed_request_is_answered_with_a_fault_of_the_server() {
     assert!(requests.len() >= 300, "{}", requests.len());
     for (of_users, method, target, headers, body) in requests {
         let service = if of_users { &users } else { &goals };
-        for mut client in [service.with_token(&token), service.stranger()] {
+        for mut client in [service.with_token(&token), service.anonymous()] {
             let answer = client.send(method, &target, headers, body);
             let asked = format!("{method} {target} {headers:?} {body:?}: {answer:?}");
             assert!(answer.status < 500, "{asked}");

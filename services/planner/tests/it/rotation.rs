@@ -38,7 +38,7 @@ fn use_tokens(
             break;
         }
         let body = json!({ "refresh_token": tokens.refresh });
-        let refreshed = users[turn % 2].stranger().post("/token/refresh", &body);
+        let refreshed = users[turn % 2].anonymous().post("/token/refresh", &body);
         tokens = Tokens::of(&refreshed);
         for (service, path) in [
             (users[0], "/sessions"),
@@ -66,7 +66,7 @@ fn a_key_is_rotated_under_load_and_no_good_token_is_refused() {
     let old = kid(&before);
     let stop = AtomicBool::new(false);
     let renewed: [_; 3] = std::array::from_fn(|_| AtomicUsize::new(0));
-    let (at, goals_at) = (users.each_ref().map(Planner::at), goals.at());
+    let (at, goals_at) = (users.each_ref().map(Planner::address), goals.address());
     let after = std::thread::scope(|scope| {
         let _stop = SetAtEnd(&stop);
         let load = renewed.each_ref().map(|renewed| {
@@ -141,7 +141,7 @@ fn a_key_is_not_rotated_by_who_cannot_open_the_others() {
         Replica::run(command.env("KEY_SECRET", secret).args(arguments))
     };
     with(SECRET, &[]).wait_until_ready();
-    for (secret, said) in [
+    for (secret, expected) in [
         (
             "another secret of thirty-two characters",
             "sealed with another KEY_SECRET",
@@ -150,7 +150,7 @@ fn a_key_is_not_rotated_by_who_cannot_open_the_others() {
     ] {
         let mut refused = with(secret, &["rotate-key"]);
         assert_eq!(refused.exit_status().code(), Some(1), "{}", refused.log());
-        assert!(refused.log().contains(said), "{}", refused.log());
+        assert!(refused.log().contains(expected), "{}", refused.log());
     }
     assert_eq!(keys(&database).len(), 1);
     assert!(with(SECRET, &["rotate-key"]).exit_status().success());
@@ -208,8 +208,12 @@ fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
         503,
         "was not reached yet",
     );
-    assert_problem(&alone.stranger().get("/readyz"), 503, "was not reached yet");
-    assert_problem(&alone.stranger().get("/goals"), 401, "Log in");
+    assert_problem(
+        &alone.anonymous().get("/readyz"),
+        503,
+        "was not reached yet",
+    );
+    assert_problem(&alone.anonymous().get("/goals"), 401, "Log in");
     users.replica.kill();
     let mut ivan = goals.with_token(&token);
     assert_eq!(ivan.post("/goals", &json!({ "title": "x" })).status, 201);
@@ -217,7 +221,7 @@ fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
     eventually("a fetch fails", || goals.metric(failures) > 0);
     assert_eq!(ivan.get("/goals").status, 200);
     eventually("it is ready without that", || {
-        goals.stranger().get("/readyz").status == 200
+        goals.anonymous().get("/readyz").status == 200
     });
 }
 

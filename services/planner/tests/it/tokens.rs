@@ -69,19 +69,22 @@ impl Forge {
     fn forgeries(&self) -> Vec<(&'static str, String)> {
         let now = self.claims["iat"].as_u64().expect("a time");
         let other = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("any 32 bytes are a seed");
-        let by_other = |text: &[u8]| other.sign(text).as_ref().to_vec();
+        let sign_with_other_key = |text: &[u8]| other.sign(text).as_ref().to_vec();
         let secret = hmac::Key::new(hmac::HMAC_SHA256, &self.public);
-        let by_public_key = |text: &[u8]| hmac::sign(&secret, text).as_ref().to_vec();
+        let sign_with_public_key = |text: &[u8]| hmac::sign(&secret, text).as_ref().to_vec();
         let jwk = json!({ "jwk": { "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(ring::signature::KeyPair::public_key(&other)) } });
         vec![
-            ("another key", self.token(json!({}), json!({}), by_other)),
+            (
+                "another key",
+                self.token(json!({}), json!({}), sign_with_other_key),
+            ),
             (
                 "a key that it brings along",
-                self.token(jwk, json!({}), by_other),
+                self.token(jwk, json!({}), sign_with_other_key),
             ),
             (
                 "an unknown key",
-                self.token(json!({ "kid": "x" }), json!({}), by_other),
+                self.token(json!({ "kid": "x" }), json!({}), sign_with_other_key),
             ),
             (
                 "alg none",
@@ -97,11 +100,11 @@ impl Forge {
             ),
             (
                 "HS256 with the public key",
-                self.token(json!({ "alg": "HS256" }), json!({}), by_public_key),
+                self.token(json!({ "alg": "HS256" }), json!({}), sign_with_public_key),
             ),
             (
                 "EdDSA that is HS256",
-                self.token(json!({}), json!({}), by_public_key),
+                self.token(json!({}), json!({}), sign_with_public_key),
             ),
             ("expired", self.signed(json!({}), json!({ "exp": now - 6 }))),
             (
@@ -159,7 +162,7 @@ fn no_forged_token_is_taken_by_any_service() {
         }
         let answer = service.with_token(&tokens.refresh).get(path);
         assert_problem(&answer, 401, "no access token of this service");
-        for (header, said) in [
+        for (header, expected) in [
             (String::new(), "Authorization: Bearer TOKEN"),
             (
                 format!("Authorization: Basic {}\r\n", tokens.access),
@@ -170,8 +173,8 @@ fn no_forged_token_is_taken_by_any_service() {
                 "Bearer TOKEN",
             ),
         ] {
-            let answer = service.stranger().send("GET", path, &header, "");
-            assert_problem(&answer, 401, said);
+            let answer = service.anonymous().send("GET", path, &header, "");
+            assert_problem(&answer, 401, expected);
             assert_eq!(
                 answer.header("WWW-Authenticate"),
                 Some("Bearer realm=\"planner\"")

@@ -4,7 +4,7 @@ use foundation::mysql::{column, time};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Transaction, Value, params};
 
-use super::{Result, announce, transaction};
+use super::{Result, record_change, transaction};
 use crate::token::LEEWAY_S;
 use crate::users::signing_keys::StoredKey;
 
@@ -70,7 +70,7 @@ pub fn rotate_key(
           LIMIT 1",
         params! { signs_from, "seconds" => old_verify_s },
     )?;
-    announce(&mut transaction, None, 0)?;
+    record_change(&mut transaction, None, 0)?;
     Ok(transaction.commit()?)
 }
 

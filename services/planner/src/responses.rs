@@ -8,7 +8,7 @@ use utoipa::openapi::security::SecurityScheme;
 
 /// Answers to whatever asks the database.
 #[derive(IntoResponses)]
-pub(crate) enum Always {
+pub(crate) enum WithDatabase {
     /// It cannot be done now, and nothing was done. Try again later.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemDocument),
@@ -24,7 +24,7 @@ pub(crate) enum WithToken {
 
 /// Answers to whatever is the right of some.
 #[derive(IntoResponses)]
-pub(crate) enum WithRight {
+pub(crate) enum WithPermission {
     /// It is the right of others.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemDocument),
@@ -49,7 +49,7 @@ pub(crate) enum WithQuery {
     Malformed(ProblemDocument),
     /// A parameter is outside its limits.
     #[response(status = 422, content_type = "application/problem+json")]
-    OutsideLimit(ProblemDocument),
+    Unprocessable(ProblemDocument),
 }
 
 /// Answers to whatever has a body.
@@ -63,10 +63,10 @@ pub(crate) enum WithBody {
     TooLarge(ProblemDocument),
     /// The body is declared to be something else.
     #[response(status = 415, content_type = "application/problem+json")]
-    OtherKind(ProblemDocument),
+    UnsupportedMediaType(ProblemDocument),
     /// A field is outside its limits.
     #[response(status = 422, content_type = "application/problem+json")]
-    OutsideLimit(ProblemDocument),
+    Unprocessable(ProblemDocument),
 }
 
 /// Answers to whatever changes something.
@@ -74,7 +74,7 @@ pub(crate) enum WithBody {
 pub(crate) enum WithWrite {
     /// It is not known whether it was done. The text says what to do.
     #[response(status = 504, content_type = "application/problem+json")]
-    MaybeDone(ProblemDocument),
+    OutcomeUnknown(ProblemDocument),
 }
 
 /// A service's contract in JSON, with what its callers are known by.
