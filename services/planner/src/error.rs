@@ -1,4 +1,4 @@
-//! What can go wrong, and what the client sees of it.
+//! What can go wrong, and what the client is told.
 
 use foundation::http::Problem;
 use foundation::mysql::DatabaseAway;
@@ -7,19 +7,18 @@ use foundation::telemetry::Incident;
 use crate::goals::status::Status;
 use crate::users::login_limits::RateLimitStatus;
 
-/// Why a request was not answered with success. The text is for the client: it tells what to change, and nothing of the
-/// server's inside.
+/// Why a request failed. The text is for the client: it says what to change, and nothing about the server's internals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A form asks for a token in a way that is not known here.
+    /// The form's `grant_type` is not supported.
     #[error("The only `grant_type` taken is `password`.")]
     UnsupportedGrantType,
 
-    /// There is no header with a token.
+    /// There is no `Authorization` header with a bearer token.
     #[error("Log in, and send the token as `Authorization: Bearer TOKEN`.")]
     NoToken,
 
-    /// The token is not one, or is over.
+    /// The token is not accepted.
     #[error("The token is not taken: {0}. Log in again.")]
     InvalidToken(TokenError),
 
@@ -27,21 +26,21 @@ pub enum Error {
     #[error("The session of this token has ended. Log in again.")]
     SessionEnded,
 
-    /// Login or password are wrong; which of them, nobody is told.
+    /// Login or password are wrong; the client is not told which.
     #[error("Login or password are wrong.")]
     WrongCredentials,
 
-    /// The refresh token is unknown, over, or was used before.
+    /// The refresh token is unknown, expired, or was used before.
     #[error(
         "The refresh token is not taken: it is unknown, over, or was used before. Log in again."
     )]
     InvalidRefreshToken,
 
-    /// It is the right of others.
+    /// The caller may not do this.
     #[error("{0}")]
     Forbidden(&'static str),
 
-    /// There is nothing of this id.
+    /// There is nothing with this id.
     #[error("{0}")]
     NotFound(&'static str),
 
@@ -49,11 +48,11 @@ pub enum Error {
     #[error("The login is taken. Choose another one.")]
     LoginTaken,
 
-    /// Without an admin nobody could do what only an admin may.
+    /// An admin cannot be deleted, because then nobody could do what only an admin may.
     #[error("An admin cannot be deleted.")]
     CannotDeleteAdmin,
 
-    /// The task has another status, from which this one is not reached.
+    /// The task's status does not allow this transition.
     #[error("A task goes from `{from}` to {}, not to `{to}`.", allowed_names(*from))]
     Transition {
         /// The task's status.
@@ -66,15 +65,15 @@ pub enum Error {
     #[error("It was changed meanwhile. Read it again, and send its `ETag` as `If-Match`.")]
     VersionMismatch,
 
-    /// Outside a limit of the contract.
+    /// A value is outside a limit of the contract.
     #[error("{0}")]
     OutsideLimit(String),
 
-    /// Too many logins in too short a time.
+    /// Too many login attempts in too short a time.
     #[error("Too many logins. Try again in {} s.", .0.reset_s)]
     TooManyLogins(RateLimitStatus),
 
-    /// So many passwords wait to be checked that this one would wait for too long.
+    /// Too many passwords are queued to be checked, or this one was not checked in time.
     #[error("Too many logins are waiting. Try again a little later.")]
     Busy(Incident),
 
@@ -84,13 +83,13 @@ pub enum Error {
     )]
     KeysUnavailable(Incident),
 
-    /// The database did not say whether it did what it was asked.
+    /// The outcome in the database is unknown.
     #[error(
         "The database does not answer. It is not known whether this was done: look before you send it again."
     )]
     OutcomeUnknown(Incident),
 
-    /// The database did not say whether it gave a session another refresh token, or began one: there is nothing to look at.
+    /// It is unknown whether a session was begun or its refresh token replaced. The client cannot look it up.
     #[error(
         "The database does not answer. It is not known whether this was done, and a refresh token is taken once. Log in again."
     )]
@@ -112,7 +111,7 @@ impl Error {
     /// There is no such task.
     pub const NO_TASK: Self = Self::NotFound("There is no task of this id in this goal.");
 
-    /// The HTTP status, and what the log tells of the cause, where that lies with the server.
+    /// The HTTP status, and the incident in the log if the cause lies with the server.
     #[must_use]
     pub fn status(&self) -> (u16, Option<Incident>) {
         match *self {
@@ -136,33 +135,33 @@ impl Error {
     }
 }
 
-/// Why a token is not taken.
+/// Why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is no JSON Web Token, or not one of this service.
+    /// It is not a JSON Web Token with the fields that this service's tokens have.
     #[error("it is no access token of this service")]
     Malformed,
-    /// It names another algorithm, or is another kind of token.
+    /// It has another algorithm or type, or critical extensions.
     #[error("it is of another kind than `at+jwt` with `EdDSA`")]
     Kind,
-    /// It names a key that is not known.
+    /// Its key is unknown.
     #[error("it names a key that is not known")]
     UnknownKey,
-    /// The signature is not that of the key.
+    /// The signature does not verify.
     #[error("its signature is wrong")]
     Signature,
-    /// It was made by or for somebody else.
+    /// Its issuer or audience is another one.
     #[error("it is for another service")]
     Audience,
-    /// Its time is over.
+    /// It has expired.
     #[error("its time is over")]
     Expired,
-    /// Its time is yet to come.
+    /// It is not valid yet.
     #[error("its time is yet to come")]
     NotYetValid,
 }
 
-/// Why the database did nothing, or `unknown` where it did not say whether it did.
+/// The problem for a failed database call: `unknown` if the outcome is unknown.
 pub(crate) fn database_problem(away: DatabaseAway, unknown: fn(Incident) -> Error) -> Problem {
     if away.outcome_unknown {
         unknown(away.incident).into()

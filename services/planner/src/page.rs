@@ -1,4 +1,4 @@
-//! One page of a list: what follows behind an id, so many of them at most.
+//! One page of a list: at most `limit` items, with ids larger than `after`.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -6,47 +6,47 @@ use utoipa::{IntoParams, ToSchema};
 use crate::error::Error;
 
 const DEFAULT_LIMIT: u64 = 50;
-/// More would make replies of some hundred kilobytes.
+/// More items would make responses of several hundred kilobytes.
 const MAX_LIMIT: u64 = 100;
-/// The largest id that a contract's `int64` has.
+/// The largest `int64`, which is the type of an id in the contract.
 const MAX_ID: u64 = i64::MAX as u64;
 
-/// Which part of a list is asked for.
+/// The requested part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Only what has a larger id.
+    /// Only items with a larger id.
     pub after: u64,
     /// Most items, 1 to 100.
     pub limit: u64,
 }
 
-/// What a query says of it.
+/// The query parameters of a page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageParameters {
-    /// Most items to show; 50 if it is absent.
+    /// The most items to show; 50 by default.
     #[param(minimum = 1, maximum = 100)]
     pub(crate) limit: Option<u64>,
-    /// Only items with a larger id: `next` of the page before.
+    /// Only items with a larger id: `next` of the previous page.
     pub(crate) after: Option<u64>,
 }
 
-/// A part of a list, in the order of ids.
+/// A page of a list, ordered by id.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Items<T> {
     /// The items of this page.
     pub items: Vec<T>,
-    /// What to ask for as `after` to get the next page; none if this is the last one.
+    /// The value of `after` for the next page; null on the last page.
     #[schema(required = true, minimum = 1)]
     pub next: Option<u64>,
 }
 
 impl Page {
-    /// Reads what a query says.
+    /// Checks the query parameters.
     ///
     /// # Errors
-    /// [`Error::OutsideLimit`] if `limit` is not within 1 to 100: it is never lowered silently. Likewise if `after` is no id.
+    /// [`Error::OutsideLimit`] if `limit` is not within 1 to 100 (never lowered silently), or `after` is too large for an id.
     pub fn new(limit: Option<u64>, after: Option<u64>) -> Result<Self, Error> {
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
@@ -61,13 +61,13 @@ impl Page {
         Ok(Self { after, limit })
     }
 
-    /// How many items to look for: one more than are shown, to see whether more follow.
+    /// How many rows to fetch: one more than is shown, to see whether more follow.
     #[must_use]
     pub fn rows_to_fetch(self) -> u64 {
         self.limit + 1
     }
 
-    /// The page of what was found.
+    /// The page, from the rows that were fetched.
     #[must_use]
     pub fn items<T>(self, mut found: Vec<T>, id: impl Fn(&T) -> u64) -> Items<T> {
         let more = found.len() as u64 > self.limit;

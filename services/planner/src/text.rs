@@ -1,4 +1,4 @@
-//! Texts of a bounded length, as the contracts take them.
+//! Checks of texts and logins, by the limits of the contracts, and case folding.
 
 use crate::error::Error;
 
@@ -9,7 +9,7 @@ pub const MAX_TITLE: usize = 200;
 /// Most characters of a description.
 pub const MAX_DESCRIPTION: usize = 4096;
 
-/// Checks what is shown in one line: 1 to `max` characters, none of them a control character, and not blank.
+/// Checks a text of one line: 1 to `max` characters, no control characters, and not only blanks.
 ///
 /// # Errors
 /// [`Error::OutsideLimit`], with the field's name.
@@ -35,11 +35,11 @@ pub fn check_text(field: &str, text: &str, max: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks a login: letters, digits and few other signs of ASCII, and beyond it whatever is seen, so that it may be of any script.
+/// Checks a login: ASCII letters, digits and `. _ @ + -`; beyond ASCII all visible characters, so that any script is possible.
 pub fn check_login(login: &str) -> Result<(), Error> {
     let is_allowed = |c: char| match c {
         '\0'..='\x7f' => c.is_ascii_alphanumeric() || "._@+-".contains(c),
-        // Control characters, blanks, and what joins, divides or turns others; of the punctuation among them not all is seen.
+        // Control characters, blanks, the soft hyphen, joiners, separators, direction marks and the punctuation among them.
         '\u{80}'..='\u{a0}'
         | '\u{ad}'
         | '\u{1680}'
@@ -56,11 +56,11 @@ pub fn check_login(login: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The text as all are that differ from it in the case of letters alone.
+/// Folds the case: texts that differ only in the case of letters give the same result.
 #[must_use]
 pub fn fold_case(text: &str) -> String {
     let lower = text.chars().flat_map(char::to_lowercase);
-    // The form that ends a word.
+    // The final sigma, which is used at the end of a word.
     lower.map(|c| if c == 'ς' { 'σ' } else { c }).collect()
 }
 
@@ -131,7 +131,7 @@ mod tests {
         ] {
             assert_eq!(fold_case(text), fold_case(other));
         }
-        // No letter is more than two in lower case: the columns are so wide.
+        // No character becomes more than two in lower case, so the columns are twice as wide.
         let longest = ('\0'..=char::MAX).map(|c| fold_case(&c.to_string()).chars().count());
         assert_eq!(longest.max(), Some(2));
     }

@@ -1,7 +1,7 @@
 //! Access tokens: JSON Web Tokens (RFC 7519) in the profile of RFC 9068, signed with Ed25519 (RFC 8037).
 //!
-//! One algorithm is taken, and it does not depend on what a token says of itself (RFC 8725, section 3.1): all that is read of
-//! a token before its signature is verified is the header, which must name this algorithm, this type, and a known key.
+//! Only one algorithm is accepted, whatever a token says (RFC 8725, section 3.1). Before the signature is verified, only the
+//! header is read: it must name this algorithm, this type, and a known key.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,16 +16,16 @@ use uuid::Uuid;
 use crate::error::{Error, TokenError};
 use crate::ids::UserId;
 
-/// How long an access token lasts, in seconds. A session that was ended is known to the users' service at once, and to
-/// others when the token is over.
+/// How long an access token is valid, in seconds. The users' service refuses the token of an ended session at once, other
+/// services when it expires.
 pub const LIFETIME_S: u64 = 15 * 60;
-/// How far the clocks of those who sign and those who verify may differ, in seconds.
+/// How far the clocks of the signer and the verifier may differ, in seconds.
 pub const LEEWAY_S: u64 = 5;
-/// No token of ours is longer, in bytes.
+/// Longer tokens are refused; tokens that are signed here are shorter.
 const MAX_TOKEN_BYTES: usize = 2048;
 
 const ALGORITHM: &str = "EdDSA";
-/// Keeps other tokens of the same key from being taken for access tokens (RFC 9068, section 2.1).
+/// Keeps other tokens of the same key from being accepted as access tokens (RFC 9068, section 2.1).
 const TYPE: &str = "at+jwt";
 const ISSUER: &str = "planner-users";
 const AUDIENCE: &str = "planner";
@@ -35,32 +35,32 @@ const CLIENT: &str = "planner";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Changes what is their own.
+    /// May change what is their own.
     User,
-    /// Changes all.
+    /// May change everything.
     Admin,
 }
 
-/// Whose request it is.
+/// The user that sent a request, as its token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// Who it is.
+    /// The user.
     pub user: UserId,
-    /// What they may do.
+    /// The user's role.
     pub role: Role,
-    /// The login that the token comes from.
+    /// The session of the token.
     pub session: Uuid,
 }
 
 impl Caller {
-    /// Whether the caller may do what only this user and an admin may.
+    /// Whether the caller is this user or an admin.
     #[must_use]
     pub fn is_user_or_admin(&self, user: UserId) -> bool {
         self.user == user || self.role == Role::Admin
     }
 }
 
-/// The token of a request (RFC 6750, section 2.1).
+/// The bearer token of a request (RFC 6750, section 2.1).
 pub fn bearer_token(exchange: &Exchange) -> Result<&str, Error> {
     let mut values = exchange.headers("Authorization");
     let (scheme, token) = values
@@ -73,7 +73,7 @@ pub fn bearer_token(exchange: &Exchange) -> Result<&str, Error> {
     Ok(token.trim())
 }
 
-/// This moment, in seconds of the Unix epoch.
+/// The current time, in seconds of the Unix epoch.
 #[must_use]
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -85,7 +85,7 @@ struct Header {
     alg: String,
     typ: String,
     kid: String,
-    /// Extensions that must be understood (RFC 7515, section 4.1.11): there is none that is.
+    /// Extensions that must be understood (RFC 7515, section 4.1.11). None is supported, so a token that has any is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crit: Option<serde_json::Value>,
 }
@@ -104,7 +104,7 @@ struct Claims {
     jti: Uuid,
 }
 
-/// A token that says who `caller` is, from `now` on, in seconds of the Unix epoch.
+/// Signs an access token for `caller`, valid from `now`, in seconds of the Unix epoch.
 #[must_use]
 pub fn sign(key_pair: &Ed25519KeyPair, kid: &str, caller: &Caller, now: u64) -> String {
     let header = Header {
@@ -135,7 +135,7 @@ fn encode_part(part: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(part).expect("it has strings and numbers only"))
 }
 
-/// A token of which nothing is believed yet.
+/// A parsed token whose signature is not verified yet.
 pub struct UnverifiedToken<'t> {
     signed: &'t str,
     claims: Vec<u8>,
@@ -144,7 +144,7 @@ pub struct UnverifiedToken<'t> {
 }
 
 impl<'t> UnverifiedToken<'t> {
-    /// Reads the form of a token.
+    /// Parses a token, and checks its header.
     pub fn parse(token: &'t str) -> Result<Self, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
@@ -169,13 +169,13 @@ impl<'t> UnverifiedToken<'t> {
         })
     }
 
-    /// The name of the key that is said to have signed it.
+    /// The name of the key that signed it, according to its header.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// Whose token it is, if this key has signed it, and it holds at `now`, in seconds of the Unix epoch.
+    /// The caller, if this key signed the token and it is valid at `now`, in seconds of the Unix epoch.
     pub fn verify(&self, public_key: &[u8], now: u64) -> Result<Caller, TokenError> {
         UnparsedPublicKey::new(&ED25519, public_key)
             .verify(self.signed.as_bytes(), &self.signature)
@@ -227,7 +227,7 @@ mod tests {
         token.verify(key_pair(1).public_key().as_ref(), now)
     }
 
-    /// A token with another header or other claims, signed with the right key.
+    /// A token with one field of its header or claims replaced, signed with the right key.
     fn altered(part: usize, name: &str, value: Value) -> String {
         let token = sign(&key_pair(1), "k", &caller(), NOW);
         let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();

@@ -1,12 +1,12 @@
-//! The users' service: who there is, who is logged in, and the keys by which others know that.
+//! The users' service: users, their sessions, and the keys that sign tokens.
 //!
 //! In reading order:
 //!
 //! * [`api`]: the endpoints, and their contract.
-//! * [`wire`], [`user`], [`mask`], [`refresh_token`]: what clients send and get, parsed.
-//! * [`passwords`], [`login_limits`]: what a login costs, and how often it may be tried.
-//! * [`signing_keys`], [`rotation`]: by what tokens are signed.
-//! * [`cache`], [`reader`], [`change_feed`]: users in memory, and how they are kept true.
+//! * [`wire`], [`user`], [`mask`], [`refresh_token`]: requests and responses, parsed.
+//! * [`passwords`], [`login_limits`]: hashing of passwords, and rate limits of logins.
+//! * [`signing_keys`], [`rotation`]: the keys that sign tokens.
+//! * [`cache`], [`reader`], [`change_feed`]: users in memory, and how they are kept coherent with the database.
 //! * [`store`]: all SQL.
 
 pub mod api;
@@ -45,7 +45,7 @@ use signing_keys::{Seal, SigningKeys, StoredKey};
 use store::{DEDICATED_CONNECTIONS, POOL_CONNECTIONS, SCHEMA};
 use wire::{Login, TokenResponse};
 
-/// What the task that this was made for calls the first password.
+/// The first password of `admin`, unless an option sets another.
 const DEFAULT_ADMIN_PASSWORD: &str = "secret";
 
 /// The users' service.
@@ -60,7 +60,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Opens the database, makes what the first start makes, and begins to follow what others change.
+    /// Opens the database, initializes it at the first start, and starts to follow the changes of other processes.
     pub fn start(options: &UsersArgs, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let passwords = Passwords::default();
@@ -96,7 +96,7 @@ impl Users {
         })
     }
 
-    /// What `query` gives, on a connection that requests share.
+    /// Runs `query` on a connection of the pool that requests share, until the request's deadline.
     fn run<T: Send + 'static>(
         &self,
         access: Access,
@@ -107,7 +107,7 @@ impl Users {
         answer.map_err(|away| error::database_problem(away, Error::OutcomeUnknown))
     }
 
-    /// Whose request it is, if the session of its token goes on.
+    /// The caller of a request, if the session of the token has not ended.
     fn caller(&self, exchange: &Exchange) -> Result<Caller, Problem> {
         let verified = self.keys.verify(bearer_token(exchange)?, now());
         let caller = verified.map_err(Error::InvalidToken)?;
@@ -118,7 +118,7 @@ impl Users {
         Ok(caller)
     }
 
-    /// Begins a session. Takes as long for a login that nobody has as for one with another password.
+    /// Begins a session. An unknown login takes as long as a wrong password.
     fn log_in(&self, login: Login, exchange: &Exchange) -> Result<TokenResponse, Problem> {
         let Login { login, password } = login;
         let query = move |connection: &mut _| store::credentials(connection, &login);
@@ -142,12 +142,12 @@ impl Users {
         let next = refresh.clone();
         let query = move |connection: &mut _| store::refresh(connection, &token, &next);
         let mut refreshed = self.pool.run(Access::Write, deadline, query.clone());
-        // The connection may be lost after all was done. Once more, it finds the next token in place.
+        // If the connection was lost after COMMIT, a second try finds the next token in place.
         if let Err(away) = &refreshed
             && away.outcome_unknown
         {
             refreshed = self.pool.run(Access::Write, deadline, query);
-            // What was not begun this time may have been done the first.
+            // Even if the second try was not begun, the first may have succeeded.
             refreshed = refreshed.map_err(|away| DatabaseAway {
                 outcome_unknown: true,
                 ..away
@@ -156,7 +156,7 @@ impl Users {
         self.token_response(refreshed, &refresh)
     }
 
-    /// What whoever has begun a session, or refreshed it, is told.
+    /// The response to a login or a refresh.
     fn token_response(
         &self,
         caller: Result<Result<Caller, Error>, DatabaseAway>,
@@ -173,7 +173,7 @@ impl Users {
     }
 }
 
-/// Makes what the first start makes. Gives the number of the last change, and the keys, which are read after it.
+/// Initializes the database at the first start. Returns the number of the last change, and the keys, which are read after it.
 fn prepare(
     connection: &mut Conn,
     options: &UsersArgs,
@@ -196,7 +196,7 @@ fn prepare(
     }
     let last_change = store::last_change(connection)?;
     let keys = store::keys(connection)?;
-    // An older one is over soon.
+    // An older key expires soon.
     if keys
         .iter()
         .any(|key| !key.sealed && key.verifies_until.is_none())

@@ -1,5 +1,5 @@
-//! The public keys of the users' service: fetched now and then, and where a token names one that is not known yet. Those that
-//! were fetched last are kept while that service is away.
+//! The public keys of the users' service: fetched periodically, and when a token names an unknown key. While that service is
+//! unavailable, the last ones stay in use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use crate::error::{Error, TokenError};
 use crate::token::{Caller, UnverifiedToken, now};
 use crate::users::signing_keys::JwkSet;
 
-/// Between two fetches: less than the time from making a key to signing with it, so a token's key is known before the token.
+/// Time between two fetches: shorter than a new key waits before it signs, so that a token's key is known before the token.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Tokens that name unknown keys lead to no more fetches than one in this time, whoever sends them.
+/// Tokens with unknown keys cause at most one fetch in this time.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest time of a fetch.
+/// Timeout of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a request waits for a fetch that another has begun. A service that is well has answered by then; while it is not,
-/// requests with unknown keys must not hold the threads of all.
+/// How long a request waits for a fetch that another one began. A healthy users' service answers sooner; if it does not, requests
+/// with unknown keys must not occupy all threads.
 const MAX_FETCH_WAIT: Duration = Duration::from_millis(100);
-/// Keys take some 200 bytes each.
+/// A key takes about 200 bytes.
 const MAX_RESPONSE_BYTES: u64 = 64 << 10;
 
 type Keys = HashMap<String, Vec<u8>>;
 
-/// The keys by which tokens are verified.
+/// The keys that verify tokens.
 pub struct PublicKeys {
     shared: Arc<Shared>,
     stop: Sender<()>,
@@ -42,10 +42,10 @@ pub struct PublicKeys {
 
 struct Shared {
     keys: RwLock<Arc<Keys>>,
-    /// When a fetch ended last. Locked during it, so that all who wait for one have the same.
+    /// When the last fetch ended. Locked during a fetch, so that all who wait share one fetch.
     last_fetch: Mutex<Option<Instant>>,
     url: String,
-    /// The same, for the log.
+    /// The URL without its password, for the log.
     redacted_url: String,
     agent: Agent,
     outage: Reporter,
@@ -54,10 +54,10 @@ struct Shared {
 }
 
 impl PublicKeys {
-    /// Fetches the keys, or says in the log that they could not be fetched yet, and begins to follow them.
+    /// Fetches the keys, logs if that fails, and starts the thread that fetches them periodically.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the thread cannot be started.
     pub fn start(users_url: &Url, known: IntGauge, failures: IntCounter) -> std::io::Result<Self> {
         let config = Agent::config_builder()
             .timeout_global(Some(FETCH_TIMEOUT))
@@ -69,7 +69,7 @@ impl PublicKeys {
         };
         let mut redacted_url = users_url.clone();
         if redacted_url.password().is_some() {
-            // It has a host, so it takes one.
+            // It cannot fail, because the URL has a host.
             let _ = redacted_url.set_password(Some("***"));
         }
         let shared = Arc::new(Shared {
@@ -94,7 +94,7 @@ impl PublicKeys {
         })
     }
 
-    /// Whose token it is.
+    /// The caller whose token it is.
     pub fn verify(&self, token: &str) -> Result<Caller, Error> {
         let token = UnverifiedToken::parse(token).map_err(Error::InvalidToken)?;
         let mut keys = self.shared.keys();
@@ -123,10 +123,10 @@ impl PublicKeys {
         Ok(())
     }
 
-    /// Ends the thread.
+    /// Stops the thread.
     pub fn finish(self) {
         drop(self.stop);
-        // Its panic was logged.
+        // A panic of the thread was logged.
         let _ = self.thread.join();
     }
 }
@@ -148,8 +148,8 @@ impl Shared {
         }
     }
 
-    /// Fetches the keys, unless that was done within `age`; or waits for who does, no longer than `patience`: false if that was
-    /// not over by then.
+    /// Fetches the keys, unless the last fetch ended within `age`. If another thread is fetching, waits at most
+    /// `max_wait` for it, and returns false if that fetch has not ended by then.
     fn fetch_if_older_than(&self, age: Duration, max_wait: Duration) -> bool {
         let Some(mut last_fetch) = self.last_fetch.try_lock_for(max_wait) else {
             return false;

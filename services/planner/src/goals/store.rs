@@ -13,7 +13,7 @@ use crate::ids::{GoalId, TaskId, UserId};
 use crate::page::Page;
 use crate::token::Caller;
 
-/// Connections that requests share.
+/// Connections of the pool that requests share.
 pub const CONNECTIONS: u8 = 8;
 
 /// The tables of goals.
@@ -27,7 +27,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 type Result<T> = std::result::Result<T, DatabaseError>;
-/// What the database did, or why it was not to.
+/// Outer error: the database failed. Inner error: the request is refused.
 type Outcome<T> = Result<std::result::Result<T, Error>>;
 
 const NOT_OWNER: Error = Error::Forbidden("A goal is changed by its owner or an admin.");
@@ -39,7 +39,7 @@ fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
     Ok(connection.start_transaction(TxOpts::default())?)
 }
 
-/// What reads goals, in the order in which a row of them is read.
+/// The SELECT of goals, with the columns in the order of `goal_from_row`.
 macro_rules! select_goals {
     ($condition:literal) => {
         concat!(
@@ -67,7 +67,7 @@ fn goal_from_row(mut row: Row) -> Result<Goal> {
     })
 }
 
-/// Makes a goal.
+/// Creates a goal. `None` if it was deleted before it was read back.
 pub fn create_goal(connection: &mut Conn, owner: UserId, new: &NewGoal) -> Result<Option<Goal>> {
     connection.exec_drop(
         r"INSERT INTO goals (owner_id, title, description, due, created_at)
@@ -83,7 +83,7 @@ pub fn create_goal(connection: &mut Conn, owner: UserId, new: &NewGoal) -> Resul
     show_goal(connection, id)
 }
 
-/// A goal, if it is there.
+/// A goal, if it exists.
 pub fn show_goal(connection: &mut Conn, id: GoalId) -> Result<Option<Goal>> {
     let row: Option<Row> = connection.exec_first(select_goals!("id = ?"), (id,))?;
     row.map(goal_from_row).transpose()
@@ -98,13 +98,13 @@ pub fn goals(connection: &mut Conn, page: Page) -> Result<Vec<Goal>> {
     rows.into_iter().map(goal_from_row).collect()
 }
 
-/// A goal, whose row stays locked to the end of the transaction: whoever changes the goal or its tasks locks it first.
+/// A goal, whose row stays locked until the transaction ends. Every change of a goal or its tasks locks it first.
 fn lock_goal(transaction: &mut Transaction<'_>, id: GoalId) -> Result<Option<Goal>> {
     let row: Option<Row> = transaction.exec_first(select_goals!("id = ? FOR UPDATE"), (id,))?;
     row.map(goal_from_row).transpose()
 }
 
-/// A goal that is locked, if the caller may change it.
+/// Locks a goal, if the caller may change it.
 fn lock_own_goal(transaction: &mut Transaction<'_>, id: GoalId, caller: &Caller) -> Outcome<Goal> {
     Ok(match lock_goal(transaction, id)? {
         None => Err(Error::NO_GOAL),
@@ -141,7 +141,7 @@ pub fn change_goal(
     Ok(Ok(goal))
 }
 
-/// Deletes a goal, and all its tasks with it.
+/// Deletes a goal with all its tasks.
 pub fn delete_goal(connection: &mut Conn, id: GoalId, caller: &Caller) -> Outcome<()> {
     let mut transaction = transaction(connection)?;
     if let Err(error) = lock_own_goal(&mut transaction, id, caller)? {
@@ -152,7 +152,7 @@ pub fn delete_goal(connection: &mut Conn, id: GoalId, caller: &Caller) -> Outcom
     Ok(Ok(()))
 }
 
-/// What reads tasks, in the order in which a row of them is read.
+/// The SELECT of tasks, with the columns in the order of `task_from_row`.
 macro_rules! select_tasks {
     ($condition:literal) => {
         concat!(
@@ -177,14 +177,14 @@ fn task_from_row(mut row: Row) -> Result<Task> {
     })
 }
 
-/// Reads a name of the contract: the tables have the same.
+/// Parses a name in the tables, which is the same as in the contract.
 fn parse_name<T: DeserializeOwned>(row: &mut Row, index: usize) -> Result<T> {
     let name: String = column(row, index)?;
     let parsed = T::deserialize(name.as_str().into_deserializer());
     parsed.map_err(|_unknown: serde::de::value::Error| mysql::FromValueError(name.into()).into())
 }
 
-/// Makes a task, and counts it.
+/// Creates a task, and counts it in its goal.
 pub fn create_task(
     connection: &mut Conn,
     goal: GoalId,
@@ -216,7 +216,7 @@ pub fn create_task(
     Ok(created.ok_or(Error::NO_TASK))
 }
 
-/// A task of a goal, if it is there.
+/// A task of a goal, if it exists.
 pub fn show_task(
     connection: &mut impl Queryable,
     goal: GoalId,
@@ -242,7 +242,7 @@ pub fn tasks(connection: &mut Conn, goal: GoalId, page: Page) -> Outcome<Vec<Tas
         .collect::<Result<_>>()?))
 }
 
-/// Changes a task. A change of its status is counted, and written down.
+/// Changes a task. If its status changes, updates the goal's counts and adds to the history.
 pub fn change_task(
     connection: &mut Conn,
     goal: GoalId,
@@ -254,7 +254,7 @@ pub fn change_task(
     let Some(owner) = lock_goal(&mut transaction, goal)?.map(|goal| goal.owner_id) else {
         return Ok(Err(Error::NO_GOAL));
     };
-    // Nobody else changes it meanwhile, as the goal is locked.
+    // No other transaction changes the task, because the goal is locked.
     let Some(mut task) = show_task(&mut transaction, goal, id)? else {
         return Ok(Err(Error::NO_TASK));
     };
@@ -271,7 +271,7 @@ pub fn change_task(
     Ok(Ok(task))
 }
 
-/// Whether this caller may change this task so, and the task itself may be changed so.
+/// Checks that the caller may make this change, and that the task's status allows it.
 fn check_change(
     caller: &Caller,
     owner: UserId,
@@ -319,7 +319,7 @@ fn record_step(
     user: UserId,
 ) -> Result<()> {
     let to = task.status;
-    // The names are columns of ours.
+    // The names are columns, and do not come from a client.
     let update = format!("UPDATE goals SET {from} = {from} - 1, {to} = {to} + 1 WHERE id = ?");
     transaction.exec_drop(update, (task.goal_id,))?;
     Ok(transaction.exec_drop(
@@ -329,7 +329,7 @@ fn record_step(
     )?)
 }
 
-/// A page of what became of a task.
+/// A page of the status changes of a task.
 pub fn history(connection: &mut Conn, goal: GoalId, id: TaskId, page: Page) -> Outcome<Vec<Step>> {
     if show_task(connection, goal, id)?.is_none() {
         return Ok(Err(Error::NO_TASK));

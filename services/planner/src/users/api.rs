@@ -1,4 +1,4 @@
-//! The endpoints of the users' service: what clients send, and what they get.
+//! The endpoints of the users' service.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -74,7 +74,7 @@ impl Service for Users {
 #[openapi(
     info(
         title = "Planner: users",
-        description = "Who there is, who is logged in, and the keys by which others know that."
+        description = "Users, their sessions, and the keys that sign tokens."
     ),
     paths(
         log_in,
@@ -105,16 +105,20 @@ impl From<TokenResponse> for Response {
     request_body(content((Login = "application/json"), (PasswordGrant = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "The tokens of a new session.", body = TokenResponse,
-         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
-                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
-        (status = 401, description = "Login or password are wrong.", body = ProblemDocument, content_type = "application/problem+json",
-         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
-                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
+         headers(("RateLimit-Policy" = String,
+                  description = "The tighter limit: `q` attempts at once, and one more every `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` attempts remain now; in `t` seconds all are available again."))),
+        (status = 401, description = "Login or password are wrong.", body = ProblemDocument,
+         content_type = "application/problem+json",
+         headers(("RateLimit-Policy" = String,
+                  description = "The tighter limit: `q` attempts at once, and one more every `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` attempts remain now; in `t` seconds all are available again."))),
         (status = 429, description = "Too many logins. `Retry-After` says when to try again.", body = ProblemDocument,
          content_type = "application/problem+json",
          headers(("Retry-After" = u64, description = "In seconds."),
-                 ("RateLimit-Policy" = String, description = "The limit: `q` tries at once, and one more each `w / q` seconds."),
-                 ("RateLimit" = String, description = "No try is left; there is one again in `t` seconds."))),
+                 ("RateLimit-Policy" = String,
+                  description = "The limit: `q` attempts at once, and one more every `w / q` seconds."),
+                 ("RateLimit" = String, description = "No attempt remains; in `t` seconds one is available again."))),
         WithBody, WithWrite, WithDatabase,
     )
 )]
@@ -131,7 +135,7 @@ fn log_in(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
         .with_header(remaining.0, remaining.1))
 }
 
-/// Reads a login, from a form or from JSON.
+/// Parses a login, from a form or from JSON.
 fn parse_login(exchange: &Exchange) -> Result<Login, Problem> {
     let mut types = exchange.headers("Content-Type");
     let is_form = |kind: &str| {
@@ -154,7 +158,7 @@ fn parse_login(exchange: &Exchange) -> Result<Login, Problem> {
 /// Logs out: ends the session of the token.
 #[utoipa::path(
     delete, path = "/token", tag = "sessions", security(("login" = [])),
-    responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, WithDatabase)
+    responses((status = 204, description = "The session has ended."), WithToken, WithPath, WithWrite, WithDatabase)
 )]
 fn log_out(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = users.caller(exchange)?;
@@ -172,7 +176,7 @@ fn end(
     Ok(Response::empty(204))
 }
 
-/// Gives new tokens for a refresh token, once. One that is used again ends its session.
+/// Exchanges a refresh token for new tokens, once. Using it again ends its session.
 #[utoipa::path(
     post, path = "/token/refresh", tag = "sessions", request_body = Refresh,
     responses((status = 200, description = "New tokens.", body = TokenResponse), WithToken, WithBody, WithWrite, WithDatabase)
@@ -183,10 +187,10 @@ fn refresh(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(tokens.into())
 }
 
-/// Shows the sessions of the caller.
+/// Lists the sessions of the caller.
 #[utoipa::path(
     get, path = "/sessions", tag = "sessions", security(("login" = [])),
-    responses((status = 200, description = "All of them.", body = Sessions), WithToken, WithDatabase)
+    responses((status = 200, description = "All sessions.", body = Sessions), WithToken, WithDatabase)
 )]
 fn sessions(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = users.caller(exchange)?;
@@ -199,7 +203,7 @@ fn sessions(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
 #[utoipa::path(
     delete, path = "/sessions/{id}", tag = "sessions", security(("login" = [])),
     params(("id" = Uuid, Path, description = "The session.")),
-    responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, WithDatabase)
+    responses((status = 204, description = "The session has ended."), WithToken, WithPath, WithWrite, WithDatabase)
 )]
 fn end_session(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = users.caller(exchange)?;
@@ -208,7 +212,7 @@ fn end_session(users: &Users, exchange: &Exchange) -> Result<Response, Problem> 
     end(users, exchange, caller.user, id)
 }
 
-/// Makes a user.
+/// Creates a user.
 #[utoipa::path(
     post, path = "/users", tag = "users", security(("login" = [])), request_body = NewUser,
     responses(
@@ -236,10 +240,10 @@ fn user_response(user: &User) -> Response {
     Response::json(user).with_header("ETag", User::etag(user.version))
 }
 
-/// Searches for users: by login, by masks of their names, or all.
+/// Finds users by login or by masks of their names, or lists all.
 #[utoipa::path(
     get, path = "/users", tag = "users", security(("login" = [])), params(FindParameters),
-    responses((status = 200, description = "A page of them.", body = Items<User>), WithToken, WithQuery, WithDatabase)
+    responses((status = 200, description = "A page of the list.", body = Items<User>), WithToken, WithQuery, WithDatabase)
 )]
 fn find(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     users.caller(exchange)?;
@@ -260,16 +264,16 @@ fn user_id(exchange: &Exchange) -> Result<UserId, Problem> {
     Ok(UserId::parse(&exchange.parameter("id")?).ok_or(Error::NO_USER)?)
 }
 
-/// Shows a user, to anybody.
+/// Shows a user. Needs no token.
 #[utoipa::path(
     get, path = "/users/{id}", tag = "users",
     params(
         ("id" = UserId, Path, description = "The user."),
-        ("If-None-Match" = Option<String>, Header, description = "Versions that are known."),
+        ("If-None-Match" = Option<String>, Header, description = "The versions that the client has."),
     ),
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
-        (status = 304, description = "It has one of the versions that are known."),
+        (status = 304, description = "The user has one of these versions."),
         WithPath, WithDatabase,
     )
 )]
@@ -278,7 +282,7 @@ fn show(users: &Users, exchange: Exchange) {
         Ok(id) => id,
         Err(problem) => return exchange.answer(problem),
     };
-    // From memory at once, else when it is read.
+    // On a cache miss, the reader answers.
     match users.cache.look_up(id) {
         Some(cached) => {
             let response = cached.response(exchange.headers("If-None-Match"));
@@ -288,16 +292,16 @@ fn show(users: &Users, exchange: Exchange) {
     }
 }
 
-/// Shows a user, to anybody.
+/// Shows a user. Needs no token.
 #[utoipa::path(
     get, path = "/user/id-{id}", tag = "users",
     params(
         ("id" = UserId, Path, description = "The user."),
-        ("If-None-Match" = Option<String>, Header, description = "Versions that are known."),
+        ("If-None-Match" = Option<String>, Header, description = "The versions that the client has."),
     ),
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
-        (status = 304, description = "It has one of the versions that are known."),
+        (status = 304, description = "The user has one of these versions."),
         WithPath, WithDatabase,
     )
 )]
@@ -311,16 +315,17 @@ fn if_match(exchange: &Exchange) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// Changes a user: oneself, or anybody if one is an admin.
+/// Changes a user. Allowed for that user and admins.
 #[utoipa::path(
     patch, path = "/users/{id}", tag = "users", security(("login" = [])), request_body = UserChange,
     params(
         ("id" = UserId, Path, description = "The user."),
-        ("If-Match" = Option<String>, Header, description = "The version to be changed."),
+        ("If-Match" = Option<String>, Header, description = "The version to change."),
     ),
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
-        (status = 412, description = "It has another version.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, description = "The user has another version.", body = ProblemDocument,
+         content_type = "application/problem+json"),
         WithToken, WithPermission, WithPath, WithBody, WithWrite, WithDatabase,
     )
 )]
@@ -340,17 +345,18 @@ fn change(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(user_response(&user))
 }
 
-/// Deletes a user: oneself, or anybody if one is an admin.
+/// Deletes a user. Allowed for that user and admins.
 #[utoipa::path(
     delete, path = "/users/{id}", tag = "users", security(("login" = [])),
     params(
         ("id" = UserId, Path, description = "The user."),
-        ("If-Match" = Option<String>, Header, description = "The version to be deleted."),
+        ("If-Match" = Option<String>, Header, description = "The version to delete."),
     ),
     responses(
-        (status = 204, description = "It is deleted."),
-        (status = 409, description = "It is an admin.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 412, description = "It has another version.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 204, description = "It has been deleted."),
+        (status = 409, description = "The user is an admin.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, description = "The user has another version.", body = ProblemDocument,
+         content_type = "application/problem+json"),
         WithToken, WithPermission, WithPath, WithWrite, WithDatabase,
     )
 )]
@@ -374,7 +380,7 @@ fn authorize_change(users: &Users, exchange: &Exchange) -> Result<UserId, Proble
     Ok(id)
 }
 
-/// Shows the public keys by which tokens are verified.
+/// Lists the public keys that verify tokens.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "keys",
     responses((status = 200, description = "The keys.", body = JwkSet))

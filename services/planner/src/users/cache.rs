@@ -1,10 +1,10 @@
-//! Users in memory, never further behind the database than a bound.
+//! A cache of users, whose staleness is bounded by [`MAX_STALENESS`].
 //!
-//! Whatever changes a user writes down that it did so, in the same transaction, under a number that follows the order of the
-//! commits. Each process looks at what was written down each 50 ms ([`ChangeFeed`](super::change_feed::ChangeFeed)), and drops
-//! what is older. The cache is used only as long as the last look began less than [`MAX_STALENESS`] ago, so what it shows was the
-//! present within that time, whatever was frozen, lost or slow meanwhile; past it users are read from the database. The process
-//! that changes a user puts it here itself, before it answers.
+//! Every transaction that changes a user also records the change, under a number that follows the order of the commits. Each
+//! process polls these records every 50 ms ([`ChangeFeed`](super::change_feed::ChangeFeed)), and drops entries that are older.
+//! The cache is used only while the last poll began less than [`MAX_STALENESS`] ago; otherwise users are read from the database.
+//! So the bound holds even if a process was frozen, or the database is slow or lost. The process that changes a user updates its
+//! own cache before it answers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,32 +21,32 @@ use crate::error::Error;
 use crate::ids::UserId;
 use crate::users::user::User;
 
-/// What is shown was the present at most this long ago.
+/// An entry that is shown was current at most this long ago.
 pub const MAX_STALENESS: Duration = Duration::from_millis(100);
-/// A belt: should a change never be seen, then it is after this.
+/// A safety net: an entry is dropped after this time, even if its change was never seen.
 const ENTRY_LIFETIME: Duration = Duration::from_secs(60);
-/// Some 50 MB of users.
+/// About 50 MB of users.
 const MAX_ENTRIES: u64 = 100_000;
-/// The version of a user that was deleted: no other comes after it, as ids are not given twice.
+/// The version of a deleted user: no other follows, because ids are not reused.
 pub const DELETED: u64 = u64::MAX;
 
 /// Whether users are kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum CacheMode {
-    /// They are.
+    /// They are cached.
     On,
-    /// Each request reads the database: for comparison.
+    /// Each request reads the database, for comparison.
     Off,
 }
 
-/// A user as it is answered, or that there is none.
+/// A user as rendered for responses, or the fact that there is none.
 pub struct CachedUser {
     version: u64,
     body: Option<Arc<Vec<u8>>>,
 }
 
 impl CachedUser {
-    /// This user.
+    /// An entry for this user.
     #[must_use]
     pub fn found(user: &User) -> Arc<Self> {
         let body = serde_json::to_vec(user).expect("a user can be serialized");
@@ -56,7 +56,7 @@ impl CachedUser {
         })
     }
 
-    /// That there is no such user; `version` is 0, or [`DELETED`].
+    /// An entry for a user that does not exist; `version` is 0, or [`DELETED`].
     #[must_use]
     pub fn absent(version: u64) -> Arc<Self> {
         Arc::new(Self {
@@ -65,7 +65,7 @@ impl CachedUser {
         })
     }
 
-    /// The answer to a request with these values of `If-None-Match`.
+    /// The response to a request with these values of `If-None-Match`.
     #[must_use]
     pub fn response<'a>(&self, mut if_none_match: impl Iterator<Item = &'a str>) -> Response {
         let Some(body) = &self.body else {
@@ -87,42 +87,42 @@ impl CachedUser {
     }
 }
 
-/// Whether the tags of an `If-Match` have this one, or are `*` (RFC 9110, section 13.1.1: a weak tag is no match).
+/// Whether an `If-Match` contains this tag or is `*`, by strong comparison (RFC 9110, section 13.1.1).
 #[must_use]
 pub fn matches_strongly(tags: &str, etag: &str) -> bool {
     tags.split(',').any(|tag| ["*", etag].contains(&tag.trim()))
 }
 
-/// Whether the tags of an `If-None-Match` have this one, or are `*` (RFC 9110, section 13.1.2: a weak tag is a match as well).
+/// Whether an `If-None-Match` contains this tag or is `*`, by weak comparison (RFC 9110, section 13.1.2).
 fn matches_weakly(tags: &str, etag: &str) -> bool {
     let mut tags = tags.split(',').map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// A change as it is written down.
+/// A recorded change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    /// Who was changed; nobody: the signing keys.
+    /// The user that was changed; `None` for the signing keys.
     pub user: Option<UserId>,
-    /// What is older is not to be shown any more.
+    /// The new version; older ones must not be shown any more.
     pub version: u64,
 }
 
-/// Users in memory.
+/// The cache of users.
 pub struct UserCache {
     mode: CacheMode,
     entries: Cache<UserId, Arc<CachedUser>>,
-    /// Users that are being read and were not changed since that began: only these are kept when they are read. Locked
-    /// wherever entries are made or dropped, so that no older one takes the place of a newer one.
+    /// Users that are being read and have not changed since the read began: only these are cached afterwards. Locked whenever
+    /// entries are added or dropped, so that an older entry never replaces a newer one.
     being_read: Mutex<HashSet<UserId>>,
     started: Instant,
-    /// When the last look at what was changed began, in microseconds after `started`.
+    /// When the last poll for changes began, in microseconds after `started`.
     polled_us: AtomicU64,
     metrics: CacheMetrics,
 }
 
 impl UserCache {
-    /// Makes an empty one.
+    /// Makes an empty cache.
     #[must_use]
     pub fn new(mode: CacheMode, registry: &Registry) -> Self {
         let entries = Cache::builder()
@@ -139,7 +139,7 @@ impl UserCache {
         }
     }
 
-    /// What is in memory of a user, if that is not too old.
+    /// The entry of a user. `None` also if the cache may be too stale, or is off.
     pub fn look_up(&self, user: UserId) -> Option<Arc<CachedUser>> {
         if self.mode == CacheMode::Off || self.staleness() >= MAX_STALENESS {
             self.metrics.bypassed.inc();
@@ -154,19 +154,19 @@ impl UserCache {
         found
     }
 
-    /// How long ago the last look at what was changed began.
+    /// Time since the last poll for changes began.
     fn staleness(&self) -> Duration {
         let polled = Duration::from_micros(self.polled_us.load(Ordering::Acquire));
         self.started.elapsed().saturating_sub(polled)
     }
 
-    /// Notes that these users are about to be read, by one reader at a time.
+    /// Begins a read of these users. One read runs at a time.
     pub fn begin_reading(&self, users: impl Iterator<Item = UserId>) {
         self.metrics.loads.inc();
         *self.being_read.lock() = users.collect();
     }
 
-    /// Keeps what was read, unless it was changed meanwhile.
+    /// Caches the users that were read, except those that were changed since the read began.
     pub fn end_reading<'a>(&self, read: impl Iterator<Item = (UserId, &'a Arc<CachedUser>)>) {
         let mut being_read = self.being_read.lock();
         for (user, cached) in read {
@@ -177,7 +177,7 @@ impl UserCache {
         being_read.clear();
     }
 
-    /// Puts here what this process has changed.
+    /// Stores a user that this process changed, unless the entry is newer.
     pub fn put(&self, user: UserId, cached: Arc<CachedUser>) {
         let mut being_read = self.being_read.lock();
         being_read.remove(&user);
@@ -187,7 +187,7 @@ impl UserCache {
         }
     }
 
-    /// Drops what is older than what was changed up to a look that began at `polled`.
+    /// Drops the entries that are older than these changes, which come from a poll that began at `polled`.
     pub fn apply(&self, changes: &[Change], polled: Instant) {
         let mut being_read = self.being_read.lock();
         for change in changes {
@@ -202,7 +202,7 @@ impl UserCache {
         self.set_polled(polled);
     }
 
-    /// Drops all, as some of what was changed is not known.
+    /// Drops all entries, because some changes are not known.
     pub fn clear(&self, polled: Instant) {
         let mut being_read = self.being_read.lock();
         being_read.clear();
@@ -229,17 +229,17 @@ impl UserCache {
 }
 
 struct CacheMetrics {
-    /// Users shown from memory.
+    /// Lookups that found an entry.
     hits: IntCounter,
-    /// Users that were not in memory.
+    /// Lookups that found no entry.
     misses: IntCounter,
-    /// Users that were not looked for in memory, as it might have been too old.
+    /// Lookups without the cache, because it might be too stale or is off.
     bypassed: IntCounter,
     /// Statements that read users.
     loads: IntCounter,
-    /// What the cache may be behind the database now, in milliseconds.
+    /// The current bound of staleness, in milliseconds.
     behind_ms: IntGauge,
-    /// Users in memory.
+    /// Number of entries.
     entries: IntGauge,
 }
 
@@ -247,7 +247,7 @@ impl CacheMetrics {
     fn new(registry: &Registry) -> Self {
         let lookups = registry.counters(
             "cache_lookups_total",
-            "Users asked for: shown from memory (hit), not there (miss), or not looked for, as what is there may be too old (bypassed)",
+            "Lookups of users: in the cache (hit), not in it (miss), or without it, as it may be too stale or is off (bypassed)",
             &["result"],
         );
         Self {
@@ -256,14 +256,14 @@ impl CacheMetrics {
             bypassed: lookups.with_label_values(&["bypassed"]),
             loads: registry.counter(
                 "cache_loads_total",
-                "Statements that read users; one answers all that wait",
+                "Statements that read users; one answers all queued requests",
             ),
             behind_ms: registry.gauge(
                 "cache_behind_milliseconds",
-                "How old what the cache shows may be now: since the last look at what others changed began. Past the bound \
-                 the cache is bypassed",
+                "How stale the cache may be now: the time since the last poll for changes began. Beyond the bound the cache is \
+                 bypassed",
             ),
-            entries: registry.gauge("cache_entries", "Users in memory, about"),
+            entries: registry.gauge("cache_entries", "Users in the cache, about"),
         }
     }
 }
@@ -351,7 +351,7 @@ mod tests {
         };
         cache.apply(&[], Instant::now());
         assert!(cache.look_up(ID).is_some());
-        // `started` is a moment ago.
+        // Earlier, so that polls can lie in the past.
         let cache = UserCache {
             started: ago(Duration::from_secs(9)),
             ..cache

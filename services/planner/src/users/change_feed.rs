@@ -1,4 +1,4 @@
-//! Looks again and again at what other processes have changed.
+//! Polls for the changes of other processes.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -11,14 +11,14 @@ use crate::users::cache::UserCache;
 use crate::users::signing_keys::SigningKeys;
 use crate::users::store;
 
-/// Between the beginnings of two looks: half of what the cache may be behind, so that one look may be late.
+/// Time from poll to poll: half of the cache's staleness bound, so that one poll may be late.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// A look that takes longer is given up, and tried anew.
+/// A poll that takes longer is given up, and retried.
 const POLL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two times of removing what nobody needs any more.
+/// Time between two cleanups.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The thread that looks.
+/// The thread that polls.
 pub struct ChangeFeed {
     stop: Sender<()>,
     thread: JoinHandle<()>,
@@ -33,10 +33,10 @@ struct Poller {
 }
 
 impl ChangeFeed {
-    /// Starts the thread. `seen` is the number of the last change that is known of.
+    /// Starts the thread. `last_seen` is the number of the last change that is known.
     ///
     /// # Errors
-    /// If the system gives none.
+    /// If it cannot be started.
     pub fn start(
         pool: Pool,
         cache: Arc<UserCache>,
@@ -54,7 +54,7 @@ impl ChangeFeed {
         let poll_loop = move || {
             loop {
                 let begun = Instant::now();
-                // It says in the log why it fails; and the cache is not used until it succeeds again.
+                // A failure was logged, and the cache is not used until a poll succeeds.
                 let _ = poller.poll(begun);
                 let pause = INTERVAL.saturating_sub(begun.elapsed());
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
@@ -69,10 +69,10 @@ impl ChangeFeed {
         })
     }
 
-    /// Ends the thread.
+    /// Stops the thread.
     pub fn finish(self) {
         drop(self.stop);
-        // Its panic was logged.
+        // A panic of the thread was logged.
         let _ = self.thread.join();
     }
 }

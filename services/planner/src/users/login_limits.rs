@@ -1,4 +1,4 @@
-//! How often one may try to log in: for each login, whoever tries it, and for each address, whatever login it tries.
+//! Rate limits of login attempts: per login, from any address, and per address, for any login.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
@@ -9,25 +9,25 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// Limits count by 16 bits of a hash that is another in each process, so that their memory is bounded whatever is tried.
-/// Who shares the bits shares the limit.
+/// The key of a limit: 16 bits of a hash whose keys are random in each process. It bounds the memory; keys with the same bits
+/// share a limit.
 type Bucket = u16;
 
-/// The minute in which the limits count.
+/// The window of the limits, in seconds.
 const WINDOW_S: u64 = 60;
 
-/// What remains of the tighter limit: for the headers of an answer.
+/// The state of the tighter limit, for the headers of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimitStatus {
     name: &'static str,
     per_minute: u32,
     remaining: u32,
-    /// In how many seconds more is left.
+    /// Seconds until all attempts are available again; past the limit, until one is.
     pub reset_s: u64,
 }
 
 impl RateLimitStatus {
-    /// The headers that tell of it (draft-ietf-httpapi-ratelimit-headers).
+    /// The response headers (draft-ietf-httpapi-ratelimit-headers).
     #[must_use]
     pub fn headers(self) -> [(&'static str, String); 2] {
         let Self {
@@ -46,7 +46,7 @@ impl RateLimitStatus {
     }
 }
 
-/// Tries of a login, and tries from an address.
+/// The limits per login and per address.
 pub struct LoginLimits {
     by_login: Limit,
     by_address: Limit,
@@ -60,7 +60,7 @@ struct Limit {
 }
 
 impl LoginLimits {
-    /// So many tries a minute, all at once or spread.
+    /// Makes the limits, in attempts per minute, at once or spread.
     #[must_use]
     pub fn new(by_login: NonZeroU32, by_address: NonZeroU32) -> Self {
         Self {
@@ -70,7 +70,10 @@ impl LoginLimits {
         }
     }
 
-    /// Counts a try. Past a limit, gives that one as an error.
+    /// Counts an attempt.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
     pub fn check(&self, login: &str, address: IpAddr) -> Result<RateLimitStatus, RateLimitStatus> {
         let by_address = self.by_address.check(self.bucket(&network(address)))?;
         let by_login = self.by_login.check(self.bucket(&login))?;
@@ -87,7 +90,7 @@ impl LoginLimits {
     }
 }
 
-/// One customer of a provider has a whole /64 of IPv6.
+/// The key of an address. An IPv6 address counts by its /64, because one customer of a provider has a whole /64.
 fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_bits().into(),
@@ -116,7 +119,7 @@ impl Limit {
             Ok(state) => Ok(status(state.remaining_burst_capacity(), WINDOW_S)),
             Err(refused) => {
                 let wait: Duration = refused.wait_time_from(DefaultClock::default().now());
-                // Whole seconds, at least one, after which the time is over.
+                // Rounded up, to at least one second, so that the wait is over then.
                 Err(status(0, wait.as_secs() + 1))
             }
         }

@@ -1,25 +1,25 @@
-//! Masks of names: `*` stands for any signs, `?` for one, all else for itself in any case.
+//! Masks of names: `*` matches any characters, `?` matches one, all others match themselves in any case.
 
 use crate::error::Error;
 use crate::text::{MAX_NAME, fold_case};
 
-/// Fewer letters behind a `*` would fit too many names, and no index finds them.
+/// A mask that begins with a wildcard cannot use an index, and with fewer other characters it would match too many names.
 const MIN_LETTERS: usize = 2;
 
 /// A mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
-    /// As `LIKE … ESCAPE '|'` takes it, folded.
+    /// The pattern for `LIKE … ESCAPE '|'`, with its case folded.
     pub pattern: String,
-    /// How many characters it begins with before the first `*` or `?`: the more, the fewer an index has to look at.
+    /// The number of characters before the first `*` or `?`: the more, the fewer index entries are read.
     pub prefix_length: usize,
 }
 
 impl Mask {
-    /// Reads a mask.
+    /// Parses a mask.
     ///
     /// # Errors
-    /// [`Error::OutsideLimit`] if it is empty or too long, or if it begins with `*` or `?` and has fewer than two letters.
+    /// [`Error::OutsideLimit`] if it is empty or too long, or if it begins with `*` or `?` and has fewer than two others.
     pub fn parse(field: &str, mask: &str) -> Result<Self, Error> {
         let is_wildcard = |c: char| c == '*' || c == '?';
         let letters = mask.chars().filter(|&c| !is_wildcard(c)).count();

@@ -1,4 +1,4 @@
-//! Reads users by their ids: all that wait with one statement, which begins after the last of them has batch.
+//! Reads users by id, in batches: one statement, begun after the last of them has arrived, answers all queued requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::ids::UserId;
 use crate::users::cache::{CachedUser, UserCache};
 use crate::users::store;
 
-/// Most requests that wait: more than any healthy database leaves behind.
+/// The most queued requests: more than a healthy database leaves in the queue.
 const MAX_QUEUED: usize = 16_384;
-/// Most requests that one statement answers.
+/// The most requests that one statement answers.
 const MAX_BATCH: usize = 1024;
-/// Who has less time left is refused: a read ends with the time of the first whose time is over, and others would miss theirs.
+/// A request with less time left is refused, because a batch has the earliest deadline of its requests, and all would miss it.
 const MIN_TIME_LEFT: Duration = Duration::from_millis(50);
-/// The database is asked one thing at a time, so a stampede costs no more than one of those who are in it.
+/// One statement runs at a time, so a cache stampede puts no more load on the database than one request.
 const THREADS: usize = 1;
 
-/// What waits to be read, and the thread that reads.
+/// The queue of requests, and the thread that reads for them.
 pub struct UserReader {
     shared: Arc<Shared>,
     thread: ThreadPool<()>,
@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl UserReader {
-    /// Reads on connections of this pool, and keeps in this cache what it read.
+    /// Reads on connections of this pool, and caches what it read.
     #[must_use]
     pub fn new(pool: Pool, cache: Arc<UserCache>) -> Self {
         let shared = Arc::new(Shared {
@@ -53,7 +53,7 @@ impl UserReader {
         }
     }
 
-    /// Answers a request for this user as soon as it is read. Does not block.
+    /// Queues a request for this user, which is answered once it has been read. Does not block.
     pub fn submit(&self, user: UserId, exchange: Exchange) {
         let mut queue = self.shared.queue.lock();
         if queue.len() == MAX_QUEUED {
@@ -65,7 +65,7 @@ impl UserReader {
         self.thread.submit(());
     }
 
-    /// Answers what waits, and ends the thread.
+    /// Answers all queued requests, and stops the thread.
     pub fn finish(self) {
         self.thread.join();
     }
@@ -77,7 +77,7 @@ impl UserReader {
 }
 
 impl Shared {
-    /// Answers all that waits, as far as one statement does. Each request has this called, so the last one finds nothing left.
+    /// Answers a batch of queued requests. Runs once for each request, so it may find the queue empty.
     fn read_batch(&self) {
         let mut queue = self.queue.lock();
         let count = queue.len().min(MAX_BATCH);
@@ -122,7 +122,7 @@ impl Shared {
         }));
     }
 
-    /// What there is of each of these users, and that there is none of the others.
+    /// An entry for each of these users, also for those that do not exist.
     fn read(
         &self,
         users: Vec<UserId>,

@@ -13,26 +13,26 @@ use crate::token::{Caller, Role};
 use crate::users::refresh_token::{LIFETIME_DAYS, RefreshToken};
 use crate::users::wire::Session;
 
-/// Most sessions of one user; another login ends the oldest.
+/// The most sessions of one user; another login ends the oldest.
 const MAX_SESSIONS: u32 = 100;
 
-/// By what a login is checked.
+/// What a login is checked against.
 pub struct Credentials {
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// What they may do.
+    /// The user's role.
     pub role: Role,
     /// The hash of the password.
     pub hash: String,
 }
 
-/// What is known of a login.
+/// The credentials of the user with this login.
 pub fn credentials(connection: &mut Conn, login: &str) -> Result<Option<Credentials>> {
     let row: Option<(u64, String, String)> = connection.exec_first(
         r"SELECT id, role, password_hash
           FROM users
           WHERE login = ? AND LENGTH(login) = ?",
-        // To `=` blanks at the end are nothing.
+        // `=` ignores trailing blanks, so the length is compared too.
         (login, login.len()),
     )?;
     Ok(row.map(|(user, name, hash)| Credentials {
@@ -42,7 +42,7 @@ pub fn credentials(connection: &mut Conn, login: &str) -> Result<Option<Credenti
     }))
 }
 
-/// Begins a session, unless the password was changed since it was checked.
+/// Begins a session, unless the password has changed since it was checked.
 pub fn begin_session(
     connection: &mut Conn,
     credentials: &Credentials,
@@ -80,7 +80,7 @@ pub fn begin_session(
     }))
 }
 
-/// Leaves room for another session of this user.
+/// Ends the oldest sessions of this user, so that another one may begin.
 fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Result<()> {
     let newest_to_end: Option<Value> = transaction.exec_first(
         r"SELECT created_at
@@ -100,8 +100,8 @@ fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Resul
     )?)
 }
 
-/// Puts the next token in the place of this one; one that was used before ends its session. It may be asked so again where
-/// the answer was lost.
+/// Replaces this token by the next one. A token that was used before ends its session. May be retried with the same tokens if the
+/// answer was lost.
 pub fn refresh(
     connection: &mut Conn,
     token: &RefreshToken,
@@ -140,7 +140,7 @@ pub fn refresh(
     }))
 }
 
-/// Whether this session goes on.
+/// Whether the session of the caller has not been ended.
 pub fn has_session(connection: &mut Conn, caller: &Caller) -> Result<bool> {
     let found: Option<u8> = connection.exec_first(
         r"SELECT 1
@@ -151,7 +151,7 @@ pub fn has_session(connection: &mut Conn, caller: &Caller) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// The sessions of the caller, the newest first.
+/// The sessions of the caller, newest first.
 pub fn sessions(connection: &mut Conn, caller: &Caller) -> Result<Vec<Session>> {
     let rows: Vec<Row> = connection.exec(
         r"SELECT id, created_at, refreshed_at, expires_at

@@ -16,7 +16,7 @@ use crate::users::user::{NewUser, User, UserChange};
 
 const DUPLICATE: u16 = 1062;
 
-/// What reads users, in the order in which a row of them is read.
+/// The SELECT of users, with the columns in the order of `user_from_row`.
 macro_rules! select_users {
     ($clauses:literal) => {
         concat!(
@@ -45,7 +45,7 @@ pub(super) fn parse_role(name: &str) -> Role {
     }
 }
 
-/// These users, one at least, as far as they are there.
+/// Those of these users that exist. At least one id.
 pub fn users(connection: &mut Conn, ids: &[UserId]) -> Result<Vec<User>> {
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let rows: Vec<Row> =
@@ -53,19 +53,19 @@ pub fn users(connection: &mut Conn, ids: &[UserId]) -> Result<Vec<User>> {
     rows.into_iter().map(user_from_row).collect()
 }
 
-/// Whom a search is for.
+/// The criteria of a search.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// Exactly this login.
+    /// The exact login.
     pub login: Option<String>,
-    /// A mask of the first name.
+    /// A mask for the first name.
     pub first_name: Option<Mask>,
-    /// A mask of the last name.
+    /// A mask for the last name.
     pub last_name: Option<Mask>,
 }
 
 impl Search {
-    /// The index by which fewer are looked at. By itself the optimizer may go along the ids, past all who do not fit.
+    /// The index of the longer prefix, which reads fewer rows. By itself, the optimizer may scan the users in the order of ids.
     fn index(&self) -> &'static str {
         let prefix = |mask: &Option<Mask>| mask.as_ref().map_or(0, |mask| mask.prefix_length);
         match (prefix(&self.first_name), prefix(&self.last_name)) {
@@ -76,13 +76,13 @@ impl Search {
         }
     }
 
-    /// The statement that finds a page of them, and its parameters.
+    /// The statement that finds a page of users, and its parameters.
     #[must_use]
     pub fn statement(&self, page: Page) -> (String, Params) {
         let mut sql = format!(select_users!("{} WHERE id > ?"), self.index());
         let mut values: Vec<Value> = vec![page.after.into()];
         if let Some(login) = &self.login {
-            // To `=` blanks at the end are nothing.
+            // `=` ignores trailing blanks, so the length is compared too.
             sql.push_str(" AND login = ? AND LENGTH(login) = ?");
             values.extend([login.into(), login.len().into()]);
         }
@@ -101,14 +101,14 @@ impl Search {
     }
 }
 
-/// A page of those who are searched for.
+/// A page of the users that match.
 pub fn find(connection: &mut Conn, search: &Search, page: Page) -> Result<Vec<User>> {
     let (sql, values) = search.statement(page);
     let rows: Vec<Row> = connection.exec(sql, values)?;
     rows.into_iter().map(user_from_row).collect()
 }
 
-/// Makes a user.
+/// Creates a user.
 pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Outcome<User> {
     let mut transaction = transaction(connection)?;
     let inserted = transaction.exec_drop(
@@ -139,14 +139,14 @@ pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Outcome<
     Ok(user.ok_or(Error::NO_USER))
 }
 
-/// A user, whose row stays locked to the end of the transaction.
+/// A user, whose row stays locked until the transaction ends.
 fn lock_user(transaction: &mut Transaction<'_>, id: UserId) -> Result<Option<User>> {
     let row: Option<Row> =
         transaction.exec_first(select_users!("WHERE id = ? FOR UPDATE"), (id,))?;
     row.map(user_from_row).transpose()
 }
 
-/// A user that is locked, if a request's `If-Match`, where there is one, names its version.
+/// Locks a user, if the request's `If-Match` names its version, or there is none.
 fn lock_matching_user(
     transaction: &mut Transaction<'_>,
     id: UserId,
@@ -206,7 +206,7 @@ pub fn change_user(
     Ok(Ok(user))
 }
 
-/// Deletes a user, and all sessions with it.
+/// Deletes a user with all sessions.
 pub fn delete_user(connection: &mut Conn, id: UserId, if_match: Option<&str>) -> Outcome<()> {
     let mut transaction = transaction(connection)?;
     match lock_matching_user(&mut transaction, id, if_match)? {
