@@ -1,6 +1,6 @@
-//! Measures what the planner promises, in one run: users from memory and from the database against a constant reply of the same
-//! edge, in rounds that alternate; how far one process is behind another that changes users; and what wrong logins cost
-//! others.
+//! Measures what the planner promises, in one run: reads of users with and without the cache, in rounds that alternate with a
+//! constant response of the same HTTP edge; the staleness of a process while another one changes users; and how much wrong logins
+//! slow down other requests.
 //!
 //! `DATABASE_URL=… cargo run --release -p planner --example planner_bench` after
 //! `cargo build --release -p planner --bins --examples`.
@@ -38,12 +38,12 @@ struct Arguments {
     round_ms: u64,
 }
 
-/// The seed's numbers of clients.
+/// Numbers of client connections, as in the README.
 const CONNECTIONS: [usize; 2] = [100, 200];
-/// How many hold good tokens while wrong logins come.
+/// Clients with good tokens, while wrong logins arrive.
 const GOOD_CLIENTS: usize = 50;
 const WRONG_LOGINS: usize = 100;
-/// Long enough for all of them to be answered.
+/// Long enough for all wrong logins to be answered.
 const WRONG_LOGIN_ROUND: Duration = Duration::from_secs(4);
 const PASSWORD: &str = "Thunnus-thynnus-1758";
 
@@ -66,10 +66,10 @@ fn main() -> ExitCode {
     })
 }
 
-/// All that is measured, on databases of its own.
+/// The services that are measured, on their own database.
 struct Services {
     constant: Service,
-    /// Two processes with a cache on one database, and one without.
+    /// On one database: two processes with a cache (`cached`, `follower`), and one without.
     cached: Service,
     follower: Service,
     uncached: Service,
@@ -87,7 +87,7 @@ impl Services {
                 ("LISTEN", "127.0.0.1:0"),
                 ("DATABASE_URL", &url),
                 ("ADMIN_PASSWORD", PASSWORD),
-                // As if each wrong login came from another address.
+                // So that all wrong logins can come from one address.
                 ("PLANNER_LOGINS_A_MINUTE_FROM_ADDRESS", "100000"),
             ]);
             start(&mut command)
@@ -109,7 +109,7 @@ fn start(command: &mut Command) -> Outcome<Service> {
     Ok(service)
 }
 
-/// A token of the admin's.
+/// An access token of the admin.
 fn token(service: &Service) -> Outcome<String> {
     let mut caller = Caller::try_connect(service.address()?)?;
     let login = json!({ "login": "admin", "password": PASSWORD }).to_string();
@@ -148,7 +148,7 @@ fn measure_reads(
     })
 }
 
-/// Requests with good tokens, without and with a hundred wrong logins at the beginning.
+/// Measures requests with good tokens, without and with a hundred wrong logins at the beginning.
 fn measure_with_wrong_logins(
     services: &Services,
     arguments: &Arguments,
@@ -162,26 +162,26 @@ fn measure_with_wrong_logins(
             arguments.rounds
         ));
         let alone = || load::run(address, &request, GOOD_CLIENTS, WRONG_LOGIN_ROUND);
-        // What changes on the machine meanwhile is not taken for what logins cost.
-        let (alone, beside) = if round % 2 == 0 {
-            let beside = with_wrong_logins(address, &request, round)?;
-            (alone()?, beside)
+        // The order alternates, so that drift on the machine does not look like the cost of logins.
+        let (alone, with_logins) = if round % 2 == 0 {
+            let with_logins = with_wrong_logins(address, &request, round)?;
+            (alone()?, with_logins)
         } else {
             (alone()?, with_wrong_logins(address, &request, round)?)
         };
-        rounds.push([alone, beside]);
+        rounds.push([alone, with_logins]);
     }
     Ok(rounds)
 }
 
-/// The load of those who hold good tokens, while a hundred wrong logins come at once.
+/// The load of clients with good tokens, while a hundred wrong logins are sent at once.
 fn with_wrong_logins(address: SocketAddr, request: &[u8], round: usize) -> io::Result<Rate> {
     let callers: Vec<_> = (0..WRONG_LOGINS)
         .map(|_| Caller::try_connect(address))
         .collect::<Result<_, _>>()?;
     std::thread::scope(|scope| {
         for (number, mut caller) in callers.into_iter().enumerate() {
-            // Each another, or the limit of one login would refuse nearly all.
+            // Different logins, because the limit per login would refuse nearly all.
             let login = json!({ "login": format!("nobody{round}-{number}"), "password": "wrong" });
             scope.spawn(move || caller.request("POST", "/token", "", login.to_string().as_bytes()));
         }

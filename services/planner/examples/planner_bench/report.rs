@@ -1,4 +1,4 @@
-//! The table.
+//! The report: a table and lines of text.
 
 use testbed::Spread;
 
@@ -11,13 +11,13 @@ const MIN_WRONG_LOGIN_RATIO: f64 = 0.9;
 const MAX_P99_MS: f64 = 25.0;
 const MAX_STALENESS_MS: f64 = 100.0;
 
-/// Rounds of the constant reply, with the cache, and without.
+/// Rounds of reads: of the constant response, with the cache, and without it.
 pub(crate) struct ReadRounds {
     pub(crate) connections: usize,
     pub(crate) rounds: Vec<[Rate; 3]>,
 }
 
-/// All that was measured.
+/// All results.
 pub(crate) struct Report {
     pub(crate) reads: Vec<ReadRounds>,
     pub(crate) staleness: Staleness,
@@ -29,7 +29,7 @@ fn spread(values: impl Iterator<Item = f64>) -> Spread {
     Spread::of(values).expect("there is a round at least")
 }
 
-/// The rate of one of several in each round, as part of the first's.
+/// The rate of one measurement in each round, as a ratio to the first.
 fn ratio<const N: usize>(rounds: &[[Rate; N]], index: usize) -> Spread {
     spread(
         rounds
@@ -51,7 +51,7 @@ fn refused<const N: usize>(rounds: &[[Rate; N]], index: usize) -> usize {
 }
 
 impl Report {
-    /// Whether all is as it must be.
+    /// Whether all results meet their targets.
     pub(crate) fn meets_targets(&self) -> bool {
         self.reads.iter().all(|ReadRounds { rounds, .. }| {
             ratio(rounds, 1).median >= MIN_CACHED_RATIO
@@ -108,10 +108,10 @@ impl Report {
              (must be 100 at most); the process that made them: {worst_own_ms:.0} ms"
         );
         let rounds = &self.with_wrong_logins;
-        let (alone, beside, ratio) = (rate(rounds, 0), rate(rounds, 1), ratio(rounds, 1));
+        let (alone, with_logins, ratio) = (rate(rounds, 0), rate(rounds, 1), ratio(rounds, 1));
         println!(
             "requests with good tokens: {:.0}/s, beside 100 wrong logins {:.0}/s: {:.2}, {:.2} to {:.2} (must be 0.9)",
-            alone.median, beside.median, ratio.median, ratio.min, ratio.max
+            alone.median, with_logins.median, ratio.median, ratio.min, ratio.max
         );
         println!("all is reached: {}", self.meets_targets());
     }

@@ -1,4 +1,4 @@
-//! The cache: over two processes, under load, with one of them frozen now and then.
+//! The cache: two processes under load, one of which is frozen repeatedly.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,14 @@ use testbed::{Answer, Database, eventually};
 
 use crate::harness::{ADMIN_PASSWORD, Address, Client, Planner, assert_problem};
 
-/// What README and contract promise.
+/// The bound that the README promises.
 const MAX_STALENESS: Duration = Duration::from_millis(100);
-/// How many changes in a row.
+/// Number of consecutive changes.
 const CHANGES: u64 = 1000;
-/// How long a process is frozen: several times the bound.
+/// How long a process stays frozen: several times the bound.
 const FREEZE_TIME: Duration = Duration::from_millis(300);
 
-/// Which version was answered to whoever changed it, and when.
+/// The acknowledged versions, with the time of each acknowledgement.
 #[derive(Default)]
 struct Timeline(Mutex<Vec<(Instant, u64)>>);
 
@@ -27,7 +27,7 @@ impl Timeline {
         answered.push((Instant::now(), version));
     }
 
-    /// The version that everybody must have seen who asks at this moment, if what is shown may be so old.
+    /// The oldest version that a request sent at `asked` may be shown, with this bound of staleness.
     fn min_version(&self, asked: Instant, max_staleness: Duration) -> u64 {
         let answered = self.0.lock().expect("nobody panics with it");
         let is_old_enough = |(at, _): &&(Instant, u64)| *at + max_staleness < asked;
@@ -45,7 +45,7 @@ fn version(answer: &Answer) -> u64 {
     tag.trim_matches('"').parse().expect("a number")
 }
 
-/// Reads until it is told to stop; fails when it is shown what is older than it may be.
+/// Reads until `stop` is set; fails if a version is too old.
 fn read(
     service: Address,
     path: &str,
@@ -145,7 +145,7 @@ fn users_are_shown_from_memory_and_read_once_for_all_who_wait() {
         hits() > 0
     });
     let loads = || users.metric("planner_users_cache_loads_total");
-    // Where a look at what was changed takes long, the database is read meanwhile.
+    // While a poll for changes is slow, users are read from the database.
     eventually("nearly all are shown from memory", || {
         let (loaded, before) = (loads(), hits());
         (0..100).for_each(|_| assert_eq!(anonymous.get("/user/id-1").status, 200));

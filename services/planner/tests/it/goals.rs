@@ -1,4 +1,4 @@
-//! Goals and tasks: who may change what, from which status to which, and what is counted of it.
+//! Goals and tasks: permissions, transitions of the status, and the counts of progress.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use testbed::Database;
 
 use crate::harness::{Client, PASSWORD, Planner, assert_problem, created};
 
-/// Both services, and somebody of each right: the owner of what is made, an assignee, somebody else, and an admin.
+/// Both services, and the tokens of an owner, an assignee, another user, and an admin.
 struct Services {
     goals: Planner,
     tokens: Vec<(u64, String)>,
@@ -189,7 +189,7 @@ fn progress_is_what_the_tasks_say_however_many_change_them_at_once() {
     assert_counted(&owner.read(&path)["progress"], tasks["items"].as_array());
 }
 
-/// Fails unless the tasks are counted rightly; without any, unless no count has gone below zero.
+/// Fails unless the counts match the tasks; without tasks, fails if a count has gone below zero.
 #[track_caller]
 fn assert_counted(progress: &Value, tasks: Option<&Vec<Value>>) {
     for status in ["todo", "in_progress", "done", "cancelled"] {

@@ -1,4 +1,4 @@
-//! Malformed requests: each has its status, and none is the server's fault.
+//! Malformed requests: none is answered with a 5xx status.
 
 use testbed::Database;
 
@@ -82,7 +82,7 @@ const PATHS: [(bool, &str); 12] = [
     (false, "/goals/1/tasks/1/history"),
 ];
 
-/// All requests: to the users' service or not, method, target, headers, body.
+/// All requests: whether to the users' service, method, target, headers, body.
 fn requests() -> Vec<(bool, &'static str, String, &'static str, &'static str)> {
     let mut all = Vec::new();
     for (of_users, method, path) in WITH_BODY {

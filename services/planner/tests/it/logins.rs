@@ -1,4 +1,4 @@
-//! Logins: how they are sent, what they cost, and how often they may be tried.
+//! Logins: their forms, their timing, and their rate limits.
 
 use std::time::{Duration, Instant};
 
@@ -92,14 +92,14 @@ fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
         known.push(time("ivan"));
         unknown.push(time(&format!("nobody{round}")));
     }
-    // Where the machine was at other work meanwhile, that is no answer's own time.
+    // The slowest are left out, because other work on the machine may have delayed them.
     let sum_of_most = |mut times: Vec<Duration>| {
         times.sort_unstable();
         times.truncate(3 * ROUNDS / 4);
         times.iter().sum::<Duration>().as_secs_f64()
     };
     let (known, unknown) = (sum_of_most(known), sum_of_most(unknown));
-    // Without a hash to compare with, it would be more than ten times as fast.
+    // Without a hash to compare with, an unknown login would be more than ten times as fast.
     assert!(
         (0.5..2.0).contains(&(known / unknown)),
         "{known} s and {unknown} s"
@@ -109,7 +109,7 @@ fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
 #[test]
 fn a_login_that_is_tried_too_often_is_refused_for_a_while_and_others_are_not() {
     let database = Database::new();
-    // One more try every 30 s: longer than two tries and one more take.
+    // One more attempt every 30 s, which is longer than three attempts take.
     let users = Planner::users_with(&database, &["--logins-a-minute=2"]);
     let mut admin = users.admin();
     admin.create_user("ivan");

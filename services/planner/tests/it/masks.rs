@@ -1,4 +1,4 @@
-//! The search for users by their names.
+//! The search for users by login and by masks.
 
 use mysql::prelude::Queryable;
 use mysql::{Row, params};
@@ -139,7 +139,7 @@ fn a_mask_with_a_beginning_is_looked_up_in_its_index() {
             rows,
         )
         .expect("the columns are these");
-    // MySQL 9 explains in another form, if it is not told; MariaDB does not know the variable.
+    // The default format of MySQL 9 is another one; MariaDB does not know the variable.
     let _ = connection.query_drop("SET explain_format = 'TRADITIONAL'");
     let mask = |mask| Some(Mask::parse("x", mask).expect("it is one"));
     for (first_name, last_name, index) in [

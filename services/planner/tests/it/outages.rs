@@ -1,4 +1,4 @@
-//! A database that does not answer, and one that is asked by very many at once.
+//! A database that does not answer, and one under many concurrent requests.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use testbed::{Caller, Database, OwnDatabase, PATIENCE, eventually};
 use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner, Tokens, assert_problem};
 use crate::relay::Relay;
 
-/// The clients of the task's own measurement.
+/// The clients of the benchmark in the README.
 const CONNECTIONS: usize = 200;
 
 #[test]
@@ -19,7 +19,7 @@ fn two_hundred_connections_on_a_cold_cache_or_none_are_all_answered() {
         let mut callers: Vec<Caller> = (0..CONNECTIONS).map(|_| users.caller()).collect();
         for _ in 0..3 {
             for (id, caller) in callers.iter_mut().enumerate() {
-                // One and the same, and others that are not there.
+                // Half of the requests read the same user; most others read users that do not exist.
                 let id = if id % 2 == 0 { 1 } else { id };
                 let request = format!("GET /user/id-{id} HTTP/1.1\r\nHost: x\r\n\r\n");
                 caller.send_raw(request.as_bytes());
@@ -48,13 +48,13 @@ fn while_the_database_is_frozen_nothing_old_is_shown_and_all_is_well_once_it_goe
         .expect("it runs")
         .freeze()
         .expect("it runs");
-    // The cache may be used for 100 ms more; what is asked after that waits for the database, up to the deadline.
+    // The cache may be used for 100 ms more; later requests wait for the database, until their deadline.
     eventually("the cache is not used any more", || {
         anonymous.get("/user/id-1").status == 503
     });
     let start = Instant::now();
     assert_problem(&anonymous.get("/user/id-1"), 503, "Try again");
-    // Not only when the database is given up.
+    // It is answered before the timeout of the database.
     assert!(start.elapsed() < PATIENCE);
     assert_problem(
         &users.anonymous().log_in("admin", ADMIN_PASSWORD),

@@ -1,4 +1,4 @@
-//! Stands between a service and its database, and loses answers to `COMMIT`.
+//! A TCP proxy between a service and its database, which drops responses to `COMMIT`.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 
 use testbed::{Database, Upstream, url_at};
 
-/// A way to a database, up to the end of the test's process.
+/// A proxy of a database, which runs until the test process ends.
 pub(crate) struct Relay {
     address: SocketAddr,
     commits_to_lose: Arc<AtomicUsize>,
@@ -33,17 +33,17 @@ impl Relay {
         }
     }
 
-    /// The URL of the database by this way.
+    /// The URL of the database through the proxy.
     pub(crate) fn url(&self, database: &Database) -> String {
         url_at(&database.url(), self.address).expect("the URL is right")
     }
 
-    /// So many transactions are done whose client finds the connection closed.
+    /// For so many of the next commits, closes the connection instead of forwarding the response.
     pub(crate) fn lose_commits(&self, commits: usize) {
         self.commits_to_lose.store(commits, Ordering::SeqCst);
     }
 
-    /// How many are yet to be lost.
+    /// How many responses are still to be dropped.
     pub(crate) fn commits_to_lose(&self) -> usize {
         self.commits_to_lose.load(Ordering::SeqCst)
     }
@@ -76,7 +76,7 @@ fn clone(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("there are descriptors")
 }
 
-/// Hands on what comes, as long as it is to be; then closes both.
+/// Forwards bytes until `should_forward` returns false or a connection ends; then closes both connections.
 fn forward(mut from: TcpStream, mut to: TcpStream, mut should_forward: impl FnMut(&[u8]) -> bool) {
     let mut bytes = [0; 8 << 10];
     while let Ok(length @ 1..) = from.read(&mut bytes) {

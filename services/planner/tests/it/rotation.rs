@@ -1,4 +1,4 @@
-//! Signing keys: a new one takes over, and services that know them go on without the service that makes them.
+//! Signing keys: rotation, sealing, and the goals' service while the users' service is down.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
@@ -23,8 +23,8 @@ fn kid(token: &str) -> String {
     header["kid"].as_str().expect("it names a key").to_owned()
 }
 
-/// Comes back with the refresh token, now to this and now to that process, and uses what it gets with all services. Counts
-/// those of another key than `before`.
+/// Refreshes at both processes in turn, and uses each access token with all services. Counts in `renewed` the tokens of another
+/// key than `before`.
 fn use_tokens(
     users: [Address; 2],
     goals: Address,
@@ -57,7 +57,7 @@ fn use_tokens(
 
 #[test]
 fn a_key_is_rotated_under_load_and_no_good_token_is_refused() {
-    /// Tokens of the new key that each client uses, from either process in turn.
+    /// Tokens of the new key that each client uses.
     const RENEWED: usize = 16;
     let (of_users, of_goals) = (Database::new(), Database::new());
     let users = [Planner::users(&of_users), Planner::users(&of_users)];
@@ -90,7 +90,7 @@ fn a_key_is_rotated_under_load_and_no_good_token_is_refused() {
     assert_eq!(goals.metric("planner_goals_public_keys"), 2);
 }
 
-/// Of each key, from the one that signs first: from when on it signs, and until when its tokens are taken, in seconds from now.
+/// For each key, in the order of signing: when it begins to sign, and until when its tokens are accepted, in seconds from now.
 fn keys(database: &Database) -> Vec<(f64, Option<f64>)> {
     let from_now = |column| format!("TIMESTAMPDIFF(MICROSECOND, NOW(6), {column}) / 1000000e0");
     let (signs, verifies) = (from_now("signs_from"), from_now("verifies_until"));
@@ -111,7 +111,7 @@ fn a_rotation_takes_the_place_of_one_that_does_not_sign_yet() {
         let (newest, older) = keys.split_last().expect("there are keys");
         assert_eq!(newest.1, None, "{first}, {second}: {keys:?}");
         assert_eq!(newest.0 > 60.0, second == "1h", "{keys:?}");
-        // Each signs until the next does, and its tokens are taken for 15 minutes and twice the leeway of clocks after that.
+        // Each signs until the next one does. Its tokens are accepted for 15 minutes and twice the clock leeway after that.
         for (index, key) in older.iter().enumerate() {
             let until = key.1.expect("another follows");
             let followed = keys[index + 1].0;

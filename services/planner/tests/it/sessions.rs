@@ -1,4 +1,4 @@
-//! Sessions: refreshed, listed, ended.
+//! Sessions: refreshing, listing and ending them.
 
 use std::sync::Barrier;
 
@@ -70,7 +70,7 @@ fn sessions_that_are_over_are_removed_some_at_a_time() {
     assert!(has_session(&users, &tokens));
 }
 
-/// How many of several requests with the same token are answered with another, all sent at once.
+/// How many of several concurrent requests with the same refresh token succeed.
 fn successful_refreshes(users: Address) -> usize {
     const REQUESTS: usize = 8;
     let token = users.log_in("admin", ADMIN_PASSWORD).refresh;

@@ -1,4 +1,4 @@
-//! The first start, and those after it.
+//! Starts of the services, and their options.
 
 use serde_json::json;
 use testbed::{Database, Replica, eventually};
@@ -8,7 +8,7 @@ use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner, planner};
 const WARNING: &str = "the password of the user `admin` is `secret`";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// The first password, as everybody knows it.
+/// Starts the users' service without `ADMIN_PASSWORD`.
 fn with_default_password(database: &Database) -> Planner {
     Planner::run(Planner::users_command(&database.url()).env_remove("ADMIN_PASSWORD"))
 }

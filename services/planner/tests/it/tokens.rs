@@ -1,4 +1,4 @@
-//! Access tokens: which are taken, and which are not, by both services.
+//! Access tokens: which ones the services accept.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use testbed::Database;
 
 use crate::harness::{ADMIN_PASSWORD, Planner, assert_problem};
 
-/// A token of the service, taken apart, and the key that it was signed with.
+/// The parts of a token of the service, and the key that signed it.
 struct Forge {
     header: Value,
     claims: Value,
@@ -42,7 +42,7 @@ impl Forge {
         }
     }
 
-    /// A token with this in its header and these claims, which `sign` signs.
+    /// A token with these changes of header and claims, signed by `sign`.
     fn token(&self, header: Value, claims: Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
         let with = |of: &Value, other: Value| {
             let mut of = of.clone();
@@ -60,12 +60,12 @@ impl Forge {
         format!("{signed}.{signature}")
     }
 
-    /// One that is signed as it should be.
+    /// A token with these changes, signed with the right key.
     fn signed(&self, header: Value, claims: Value) -> String {
         self.token(header, claims, |text| self.key.sign(text).as_ref().to_vec())
     }
 
-    /// What is not to be taken, and what it is called.
+    /// Tokens that must be refused, with a name for each.
     fn forgeries(&self) -> Vec<(&'static str, String)> {
         let now = self.claims["iat"].as_u64().expect("a time");
         let other = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("any 32 bytes are a seed");
@@ -191,7 +191,7 @@ fn tokens_with_unknown_keys_hold_up_nobody_while_the_users_service_does_not_answ
     let good = users.log_in("admin", ADMIN_PASSWORD).access;
     let forge = Forge::of(&good, &of_users);
     users.replica.freeze();
-    // Until keys may be asked for again.
+    // Until keys may be fetched again.
     thread::sleep(Duration::from_millis(1_200));
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -201,7 +201,7 @@ fn tokens_with_unknown_keys_hold_up_nobody_while_the_users_service_does_not_answ
             scope.spawn(move || assert!([401, 503].contains(&client.get("/goals").status)));
         }
     });
-    // One of them asks, for two seconds. If each asked, it would take a minute.
+    // One request fetches, for two seconds. If each fetched, it would take a minute.
     assert!(begun.elapsed() < Duration::from_secs(20));
     assert_eq!(goals.with_token(&good).get("/goals").status, 200);
     users.replica.thaw();

@@ -1,4 +1,4 @@
-//! Users: made, shown, changed, deleted.
+//! Users: creating, reading, changing and deleting them.
 
 use serde_json::json;
 use testbed::Database;

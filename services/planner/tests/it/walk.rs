@@ -1,4 +1,4 @@
-//! The walk of the README, as it is written there.
+//! The walk in the README does what is written there.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,10 +8,10 @@ use testbed::{Database, skip};
 
 use crate::harness::Planner;
 
-/// Stands before and behind the walk in the README.
+/// The texts before and after the walk in the README.
 const BLOCK: [&str; 2] = ["```console\n$ ", "\n```"];
 
-/// What differs from walk to walk stands behind these: times and tokens, up to a quotation mark.
+/// Each is followed by a value that differs from run to run (a time or a token), up to a quotation mark.
 const VARIES: [&str; 5] = [
     "\"created_at\":\"",
     "\"changed_at\":\"",
