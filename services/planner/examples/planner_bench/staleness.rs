@@ -29,26 +29,26 @@ pub(crate) struct Staleness {
     pub(crate) worst_own_ms: f64,
 }
 
-/// Changes a user a thousand times by `writes`, and reads it from both processes.
-pub(crate) fn measure(writes: &Service, follows: &Service) -> Outcome<Staleness> {
+/// Changes a user a thousand times by `first`, and reads it from both processes.
+pub(crate) fn measure(first: &Service, second: &Service) -> Outcome<Staleness> {
     tool::say("a thousand changes");
-    let (here, there) = (writes.address()?, follows.address()?);
-    let authorization = format!("Authorization: Bearer {}\r\n", token(writes)?);
+    let (writer, follower) = (first.address()?, second.address()?);
+    let authorization = format!("Authorization: Bearer {}\r\n", token(first)?);
     let (changed, stop) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     let request = load::get("/user/id-1", None);
     std::thread::scope(|scope| {
-        for address in [here, there] {
+        for address in [writer, follower] {
             let (request, stop) = (&request, &stop);
             scope.spawn(move || {
-                let begun = Instant::now();
-                while !stop.load(Ordering::Relaxed) && begun.elapsed() < MAX_LOAD_TIME {
+                let started = Instant::now();
+                while !stop.load(Ordering::Relaxed) && started.elapsed() < MAX_LOAD_TIME {
                     let _ = load::run(address, request, CONNECTIONS, Duration::from_millis(500));
                 }
             });
         }
-        let own = scope.spawn(|| read(here, &changed, &stop));
-        let others = scope.spawn(|| read(there, &changed, &stop));
-        let outcome = change(here, &authorization, &changed);
+        let own = scope.spawn(|| read(writer, &changed, &stop));
+        let others = scope.spawn(|| read(follower, &changed, &stop));
+        let outcome = change(writer, &authorization, &changed);
         stop.store(true, Ordering::Relaxed);
         outcome?;
         let of = |reader: std::thread::ScopedJoinHandle<'_, _>| {

@@ -212,9 +212,9 @@ impl UserCache {
     }
 
     fn set_polled(&self, polled: Instant) {
-        let after = polled.saturating_duration_since(self.started).as_micros();
-        let after = u64::try_from(after).unwrap_or(u64::MAX);
-        self.polled_us.store(after, Ordering::Release);
+        let elapsed = polled.saturating_duration_since(self.started).as_micros();
+        let elapsed_us = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        self.polled_us.store(elapsed_us, Ordering::Release);
     }
 
     /// Brings the gauges up to date.

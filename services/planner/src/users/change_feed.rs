@@ -53,10 +53,10 @@ impl ChangeFeed {
         };
         let poll_loop = move || {
             loop {
-                let begun = Instant::now();
+                let started = Instant::now();
                 // A failure was logged, and the cache is not used until a poll succeeds.
-                let _ = poller.poll(begun);
-                let pause = INTERVAL.saturating_sub(begun.elapsed());
+                let _ = poller.poll(started);
+                let pause = INTERVAL.saturating_sub(started.elapsed());
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
@@ -78,40 +78,40 @@ impl ChangeFeed {
 }
 
 impl Poller {
-    fn poll(&mut self, begun: Instant) -> Result<(), DatabaseAway> {
+    fn poll(&mut self, started: Instant) -> Result<(), DatabaseAway> {
         let last_seen = self.last_seen;
         let query = move |connection: &mut _| store::changes(connection, last_seen);
-        let (last, changes) = self.pool.run(Access::Read, begun + POLL_TIMEOUT, query)?;
+        let (last, changes) = self.pool.run(Access::Read, started + POLL_TIMEOUT, query)?;
         match &changes {
-            Some(changes) => self.cache.apply(changes, begun),
-            None => self.cache.clear(begun),
+            Some(changes) => self.cache.apply(changes, started),
+            None => self.cache.clear(started),
         }
         if changes.is_none_or(|changes| changes.iter().any(|change| change.user.is_none())) {
-            self.read_keys(begun)?;
+            self.read_keys(started)?;
         }
         self.last_seen = last;
-        self.clean_up(begun)
+        self.clean_up(started)
     }
 
-    fn read_keys(&self, begun: Instant) -> Result<(), DatabaseAway> {
+    fn read_keys(&self, started: Instant) -> Result<(), DatabaseAway> {
         let stored = self
             .pool
-            .run(Access::Read, begun + POLL_TIMEOUT, store::keys)?;
+            .run(Access::Read, started + POLL_TIMEOUT, store::keys)?;
         if let Err(error) = self.keys.replace(stored) {
             tracing::error!(%error, "signing goes on with the keys of before");
         }
         Ok(())
     }
 
-    fn clean_up(&mut self, begun: Instant) -> Result<(), DatabaseAway> {
-        if begun - self.last_cleanup < CLEANUP_INTERVAL {
+    fn clean_up(&mut self, started: Instant) -> Result<(), DatabaseAway> {
+        if started - self.last_cleanup < CLEANUP_INTERVAL {
             return Ok(());
         }
         let more = self
             .pool
-            .run(Access::Write, begun + POLL_TIMEOUT, store::remove_expired);
+            .run(Access::Write, started + POLL_TIMEOUT, store::remove_expired);
         if more != Ok(true) {
-            self.last_cleanup = begun;
+            self.last_cleanup = started;
         }
         more.map(drop)
     }

@@ -75,24 +75,24 @@ fn change(client: &mut Client, path: &str, number: u64) -> u64 {
 #[test]
 fn a_change_is_seen_by_the_process_that_made_it_at_once_and_by_the_other_within_the_bound() {
     let database = Database::new();
-    let (writes, follows) = (Planner::users(&database), Planner::users(&database));
-    let path = format!("/users/{}", writes.admin().create_user("ivan"));
+    let (first, second) = (Planner::users(&database), Planner::users(&database));
+    let path = format!("/users/{}", first.admin().create_user("ivan"));
     let (timeline, stop) = (Timeline::default(), AtomicBool::new(false));
-    let (here, there) = (writes.address(), follows.address());
+    let (writer, follower) = (first.address(), second.address());
     let mut frozen = 0;
     let reads: usize = thread::scope(|scope| {
-        let at_once = || read(here, &path, Duration::ZERO, &timeline, &stop);
-        let within = || read(there, &path, MAX_STALENESS, &timeline, &stop);
+        let at_once = || read(writer, &path, Duration::ZERO, &timeline, &stop);
+        let within = || read(follower, &path, MAX_STALENESS, &timeline, &stop);
         let mut readers = vec![scope.spawn(at_once), scope.spawn(at_once)];
         readers.extend((0..4).map(|_| scope.spawn(within)));
         let changing = scope.spawn(|| {
-            let mut admin = here.admin();
+            let mut admin = writer.admin();
             (0..CHANGES).for_each(|number| timeline.add(change(&mut admin, &path, number)));
         });
         while !changing.is_finished() {
-            follows.replica.freeze();
+            second.replica.freeze();
             thread::sleep(FREEZE_TIME);
-            follows.replica.thaw();
+            second.replica.thaw();
             thread::sleep(FREEZE_TIME);
             frozen += 1;
         }
@@ -107,7 +107,7 @@ fn a_change_is_seen_by_the_process_that_made_it_at_once_and_by_the_other_within_
     );
     assert!(frozen >= 2 && reads > 1000, "{reads} reads");
     let hits = "planner_users_cache_lookups_total{result=\"hit\"}";
-    assert!(follows.metric(hits) > 100, "the cache is of no use");
+    assert!(second.metric(hits) > 100, "the cache is of no use");
 }
 
 #[test]

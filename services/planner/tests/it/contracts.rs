@@ -27,9 +27,9 @@ fn assert_written(file: &str, served: &Value) {
 
 #[test]
 fn the_files_of_the_contracts_are_what_is_served() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let users_answer: Vec<_> = Users::ENDPOINTS.iter().map(Endpoint::operation).collect();
     let goals_answer: Vec<_> = Goals::ENDPOINTS.iter().map(Endpoint::operation).collect();
     for (service, operations, file) in [

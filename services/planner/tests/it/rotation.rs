@@ -59,9 +59,12 @@ fn use_tokens(
 fn a_key_is_rotated_under_load_and_no_good_token_is_refused() {
     /// Tokens of the new key that each client uses.
     const RENEWED: usize = 16;
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = [Planner::users(&of_users), Planner::users(&of_users)];
-    let goals = Planner::goals(&of_goals, &users[0].url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = [
+        Planner::users(&users_database),
+        Planner::users(&users_database),
+    ];
+    let goals = Planner::goals(&goals_database, &users[0].url());
     let before = users[0].log_in("admin", ADMIN_PASSWORD).access;
     let old = kid(&before);
     let stop = AtomicBool::new(false);
@@ -73,7 +76,7 @@ fn a_key_is_rotated_under_load_and_no_good_token_is_refused() {
             let (old, stop) = (&old, &stop);
             scope.spawn(move || use_tokens(at, goals_at, old, stop, renewed))
         });
-        rotate(&of_users, "6s");
+        rotate(&users_database, "6s");
         eventually("each uses tokens of the new key", || {
             let enough = |renewed: &AtomicUsize| renewed.load(Ordering::Relaxed) >= RENEWED;
             renewed.iter().all(enough) || load.iter().any(ScopedJoinHandle::is_finished)
@@ -195,13 +198,13 @@ fn a_key_that_is_not_sealed_is_warned_of_until_another_is_made() {
 
 #[test]
 fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let mut users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let mut users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     users.admin().create_user("ivan");
     let token = users.log_in("ivan", PASSWORD).access;
     // Nobody listens there.
-    let alone = Planner::goals(&of_goals, &format!("http://x:{PASSWORD}@127.0.0.1:9"));
+    let alone = Planner::goals(&goals_database, &format!("http://x:{PASSWORD}@127.0.0.1:9"));
     assert!(alone.log().contains("http://x:***@127.0.0.1:9/.well-known"));
     assert_problem(
         &alone.with_token(&token).get("/goals"),
@@ -227,9 +230,9 @@ fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
 
 #[test]
 fn tokens_of_unknown_keys_lead_to_one_fetch_a_second_at_most() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let good = users.log_in("admin", ADMIN_PASSWORD).access;
     let (_, rest) = good.split_once('.').expect("it has parts");
     let fetches = "planner_users_requests_total{method=\"GET\",route=\"/.well-known/jwks.json\",status=\"200\"}";

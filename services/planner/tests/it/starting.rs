@@ -132,10 +132,10 @@ fn sealed_keys_are_opened_with_their_secret_alone_and_are_not_in_the_database() 
 
 #[test]
 fn a_service_that_is_asked_to_ends_in_order() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let mut users = Replica::run(&mut Planner::users_command(&of_users.url()));
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let mut users = Replica::run(&mut Planner::users_command(&users_database.url()));
     users.wait_until_ready();
-    let goals = Planner::goals(&of_goals, &format!("http://{}", users.address()));
+    let goals = Planner::goals(&goals_database, &format!("http://{}", users.address()));
     goals.replica.terminate();
     users.terminate();
     assert_eq!(users.exit_status().code(), Some(0), "{}", users.log());

@@ -140,11 +140,11 @@ impl Forge {
 
 #[test]
 fn no_forged_token_is_taken_by_any_service() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let tokens = users.log_in("admin", ADMIN_PASSWORD);
-    let forge = Forge::of(&tokens.access, &of_users);
+    let forge = Forge::of(&tokens.access, &users_database);
     for (service, path) in [(&users, "/sessions"), (&goals, "/goals")] {
         for good in [
             &tokens.access,
@@ -185,15 +185,15 @@ fn no_forged_token_is_taken_by_any_service() {
 
 #[test]
 fn tokens_with_unknown_keys_hold_up_nobody_while_the_users_service_does_not_answer() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let good = users.log_in("admin", ADMIN_PASSWORD).access;
-    let forge = Forge::of(&good, &of_users);
+    let forge = Forge::of(&good, &users_database);
     users.replica.freeze();
     // Until keys may be fetched again.
     thread::sleep(Duration::from_millis(1_200));
-    let begun = Instant::now();
+    let started = Instant::now();
     thread::scope(|scope| {
         for number in 0..30 {
             let unknown = forge.signed(json!({ "kid": number.to_string() }), json!({}));
@@ -202,7 +202,7 @@ fn tokens_with_unknown_keys_hold_up_nobody_while_the_users_service_does_not_answ
         }
     });
     // One request fetches, for two seconds. If each fetched, it would take a minute.
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(goals.with_token(&good).get("/goals").status, 200);
     users.replica.thaw();
 }

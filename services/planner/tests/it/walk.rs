@@ -34,9 +34,10 @@ fn masked(text: &str) -> String {
 
 #[test]
 fn the_walk_of_the_readme_does_what_is_written_there() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::run(Planner::users_command(&of_users.url()).env_remove("ADMIN_PASSWORD"));
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users =
+        Planner::run(Planner::users_command(&users_database.url()).env_remove("ADMIN_PASSWORD"));
+    let goals = Planner::goals(&goals_database, &users.url());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     if Command::new("curl").arg("--version").output().is_err() {
         return skip("there is no curl");
