@@ -1,4 +1,4 @@
-//! The upper limit of what the users' service can do: the same edge, the same routes, and a constant user from memory.
+//! The baseline of the benchmark: the same HTTP edge and the route of the users' service, with a constant user as response.
 //!
 //! `cargo run --release -p planner --example constant_user -- --listen 127.0.0.1:8000`
 

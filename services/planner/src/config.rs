@@ -1,4 +1,4 @@
-//! Options of both services, beside those of every server.
+//! Options of both services, besides those that every server has.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use url::Url;
 use crate::users::cache::CacheMode;
 use crate::users::user::PASSWORD_CHARACTERS;
 
-/// The planner: users, and their goals and tasks. Two services, each with a database of its own.
+/// The planner: users, and their goals and tasks. Two services, each with its own database.
 #[derive(Debug, Parser)]
 #[command(version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DUMMY_MESSENGER_BUILD"), ")"), next_line_help = false)]
 pub struct Config {
-    /// Which of the services.
+    /// Which service to run.
     #[command(subcommand)]
     pub service: Service,
 }
 
-/// Which service is run.
+/// The service to run.
 #[derive(Debug, Subcommand)]
 pub enum Service {
     /// Serves users: logins, tokens, sessions. Any number of these may share a database
@@ -32,9 +32,9 @@ pub enum Service {
 #[derive(Debug, Args)]
 #[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:8000")))]
 pub struct UsersArgs {
-    /// What to do instead of serving.
+    /// A command to run instead of serving.
     #[command(subcommand)]
-    pub instead: Option<Instead>,
+    pub command: Option<UsersCommand>,
 
     /// Options that every server has.
     #[command(flatten)]
@@ -44,18 +44,18 @@ pub struct UsersArgs {
     #[arg(long, value_enum, default_value = "on", value_name = "MODE")]
     pub cache: CacheMode,
 
-    /// How often a login may be tried at once, by whomever, and then in each minute; more is refused with 429. Each process counts
-    /// for itself
-    #[arg(long, default_value = "10", value_parser = count, value_name = "COUNT")]
+    /// Login attempts for one login, from any address: so many at once, then so many per minute; more are refused with 429. Each
+    /// process counts for itself
+    #[arg(long, default_value = "10", value_parser = parse_count, value_name = "COUNT")]
     pub logins_a_minute: NonZeroU32,
 
-    /// How often an address may try to log in at once, whatever the login, and then in each minute; more is refused with 429. Each
-    /// process counts for itself. Behind a proxy all share its address
-    #[arg(long, default_value = "60", value_parser = count, value_name = "COUNT")]
+    /// Login attempts from one address, for any login: so many at once, then so many per minute; more are refused with 429. Each
+    /// process counts for itself. Behind a proxy all clients share its address
+    #[arg(long, default_value = "60", value_parser = parse_count, value_name = "COUNT")]
     pub logins_a_minute_from_address: NonZeroU32,
 
-    /// Seals the signing keys in the database; 32 characters at least, as of `openssl rand -hex 32`. Without it, who reads the
-    /// database can make tokens
+    /// Encrypts the signing keys in the database; at least 32 characters, as from `openssl rand -hex 32`. Without it, whoever can
+    /// read the database can make tokens
     #[arg(
         long,
         env = "KEY_SECRET",
@@ -64,7 +64,7 @@ pub struct UsersArgs {
     )]
     pub key_secret: Option<String>,
 
-    /// The password of the user `admin`, who is made at the first start: 8 to 128 characters. Without it, it is `secret`
+    /// The password of the user `admin`, who is created at the first start: 8 to 128 characters. The default is `secret`
     #[arg(
         long,
         env = "ADMIN_PASSWORD",
@@ -74,12 +74,12 @@ pub struct UsersArgs {
     pub admin_password: Option<String>,
 }
 
-/// What the users' program does instead of serving.
+/// Commands of the users' program.
 #[derive(Debug, Subcommand)]
-pub enum Instead {
-    /// Makes a new signing key. Running services learn of it; the old one's tokens are taken until they are over
+pub enum UsersCommand {
+    /// Creates a new signing key. Running services learn of it; tokens of the old key stay valid until they expire
     RotateKey {
-        /// When the new key begins to sign. Longer than services take to learn of it
+        /// After how long the new key begins to sign: longer than services take to learn of it
         #[arg(long, default_value = "15s", value_parser = duration, value_name = "TIME")]
         after: Duration,
     },
@@ -92,19 +92,19 @@ pub struct GoalsArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Where the users' service is, which tells the public keys of tokens
-    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = base_url, value_name = "URL")]
+    /// The users' service, which publishes the public keys of tokens
+    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = parse_base_url, value_name = "URL")]
     pub users_url: Url,
 }
 
-/// Less can be tried out by whoever has a copy of the database.
+/// A shorter secret could be found by brute force, given a copy of the database.
 const MIN_KEY_SECRET_LENGTH: usize = 32;
 
 impl UsersArgs {
-    /// Checks the secrets. Not while options are read, as what is wrong with an option is told together with its value.
+    /// Checks the secrets. A parser of the option would not do, because clap shows the value in its error.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// A message without the secret.
     pub fn check_secrets(&self) -> Result<(), String> {
         let length = |secret: &str| secret.chars().count();
         if let Some(secret) = &self.key_secret
@@ -117,22 +117,22 @@ impl UsersArgs {
         if let Some(password) = &self.admin_password
             && !PASSWORD_CHARACTERS.contains(&length(password))
         {
-            let (least, most) = PASSWORD_CHARACTERS.into_inner();
+            let (min, max) = PASSWORD_CHARACTERS.into_inner();
             return Err(format!(
-                "ADMIN_PASSWORD must have {least} to {most} characters"
+                "ADMIN_PASSWORD must have {min} to {max} characters"
             ));
         }
         Ok(())
     }
 }
 
-fn count(text: &str) -> Result<NonZeroU32, String> {
-    let most = u32::MAX;
+fn parse_count(text: &str) -> Result<NonZeroU32, String> {
+    let max = u32::MAX;
     text.parse()
-        .map_err(|_what| format!("takes a whole number, 1 to {most}"))
+        .map_err(|_error| format!("takes a whole number, 1 to {max}"))
 }
 
-fn base_url(text: &str) -> Result<Url, String> {
+fn parse_base_url(text: &str) -> Result<Url, String> {
     let url: Url = text
         .parse()
         .map_err(|error: url::ParseError| error.to_string())?;

@@ -1,10 +1,10 @@
-//! The goals' service: what users plan. Knows users only by their tokens.
+//! The goals' service: goals and tasks. Knows users only by their tokens.
 //!
 //! In reading order:
 //!
 //! * [`api`]: the endpoints, and their contract.
-//! * [`goal`], [`status`]: what clients send and get, parsed.
-//! * [`public_keys`]: by what tokens are verified.
+//! * [`goal`], [`status`]: requests and responses.
+//! * [`public_keys`]: the keys that verify tokens.
 //! * [`store`]: all SQL.
 
 pub mod api;
@@ -31,7 +31,7 @@ pub struct Goals {
 }
 
 impl Goals {
-    /// Opens the database, and fetches the public keys, as far as the users' service is up.
+    /// Opens the database, and fetches the public keys if the users' service is up.
     pub fn start(options: &GoalsArgs, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let known = registry.gauge("public_keys", "Public keys by which tokens are verified");
@@ -46,7 +46,7 @@ impl Goals {
         })
     }
 
-    /// What `query` gives, on a connection that requests share.
+    /// Runs `query` on a connection of the pool that requests share, until the request's deadline.
     fn run<T: Send + 'static>(
         &self,
         access: Access,
@@ -54,6 +54,6 @@ impl Goals {
         query: impl FnOnce(&mut Conn) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, Problem> {
         let answer = self.pool.run(access, exchange.deadline(), query);
-        answer.map_err(|away| error::away(away, Error::MaybeDone))
+        answer.map_err(|away| error::database_problem(away, Error::OutcomeUnknown))
     }
 }

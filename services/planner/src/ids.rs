@@ -1,4 +1,4 @@
-//! The ids of what is stored, as types.
+//! Types for the ids of users, goals and tasks.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use mysql::Value;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Makes a type of an id: a number that the database gave, 1 or more.
+/// Defines an id type: a number that the database assigned, 1 or more.
 macro_rules! id {
     ($(#[doc = $meaning:literal])* $name:ident) => {
         $(#[doc = $meaning])*
@@ -18,10 +18,10 @@ macro_rules! id {
         pub struct $name(pub u64);
 
         impl $name {
-            /// Reads the id in a path. None if it is no number: nothing has such an id.
+            /// Parses the id in a path. `None` if it is not a number, as no id is.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
-                // `parse` alone would take a sign.
+                // `parse` alone would accept a plus sign.
                 let digits = text.bytes().all(|byte| byte.is_ascii_digit());
                 text.parse().ok().filter(|_| digits).map(Self)
             }

@@ -1,16 +1,16 @@
-//! The planner: users, and their goals and tasks. Two services in one program, each with a database of its own.
+//! The planner: users, and their goals and tasks. Two services in one program, each with its own database.
 //!
-//! In reading order; what both have in common first:
+//! In reading order, with what both services share first:
 //!
-//! * [`config`]: options of both, from flags and environment.
-//! * [`error`]: what can go wrong, and what the client sees of it.
-//! * [`ids`]: the ids of what is stored, as types.
-//! * [`text`]: texts of a bounded length, as the contracts take them.
+//! * [`config`]: options of both services, from flags and environment.
+//! * [`error`]: what can go wrong, and what the client is told.
+//! * [`ids`]: types for the ids of users, goals and tasks.
+//! * [`text`]: checks of texts and logins, and case folding.
 //! * [`page`]: one page of a list.
 //! * [`token`]: access tokens, signed and verified.
-//! * `answers`: what requests are answered with beside success, for the contracts.
-//! * [`users`]: who there is, who is logged in, and the keys by which others know that.
-//! * [`goals`]: what users plan. Knows users only by their tokens.
+//! * `responses`: error responses that endpoints share, for the contracts.
+//! * [`users`]: users, their sessions, and the keys that sign tokens.
+//! * [`goals`]: goals and tasks. Knows users only by their tokens.
 //!
 //! They stand on [`foundation`]: HTTP, connections to the database, the life of the process.
 
@@ -20,6 +20,6 @@ pub mod ids;
 pub mod text;
 pub mod page;
 pub mod token;
-mod answers;
+mod responses;
 pub mod users;
 pub mod goals;

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use foundation::config;
 use foundation::service;
 use foundation::telemetry::Program;
-use planner::config::{Config, Instead, Service};
+use planner::config::{Config, Service, UsersCommand};
 use planner::goals::Goals;
 use planner::users::{Users, rotation};
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
                 let error = Config::command().error(ErrorKind::ValueValidation, fault);
                 error.exit();
             }
-            if let Some(Instead::RotateKey { after }) = users.instead {
+            if let Some(UsersCommand::RotateKey { after }) = users.command {
                 return rotation::main(&users, after);
             }
             let program =

@@ -1,23 +1,23 @@
-//! Texts of a bounded length, as the contracts take them.
+//! Checks of texts and logins, by the limits of the contracts, and case folding.
 
 use crate::error::Error;
 
 /// Most characters of a login, a first name or a last name.
-pub const NAME_LIMIT: usize = 64;
+pub const MAX_NAME: usize = 64;
 /// Most characters of the title of a goal or a task.
-pub const TITLE_LIMIT: usize = 200;
+pub const MAX_TITLE: usize = 200;
 /// Most characters of a description.
-pub const DESCRIPTION_LIMIT: usize = 4096;
+pub const MAX_DESCRIPTION: usize = 4096;
 
-/// Checks what is shown in one line: `first` to `most` characters, none of them a control character, and not blank.
+/// Checks a text of one line: 1 to `max` characters, no control characters, and not only blanks.
 ///
 /// # Errors
 /// [`Error::OutsideLimit`], with the field's name.
-pub fn line(field: &str, text: &str, most: usize) -> Result<(), Error> {
+pub fn check_line(field: &str, text: &str, max: usize) -> Result<(), Error> {
     let blank = text.trim().is_empty();
-    if blank || text.chars().count() > most || text.chars().any(char::is_control) {
+    if blank || text.chars().count() > max || text.chars().any(char::is_control) {
         return Err(Error::OutsideLimit(format!(
-            "`{field}` takes 1 to {most} characters, not only blanks and no control characters."
+            "`{field}` takes 1 to {max} characters, not only blanks and no control characters."
         )));
     }
     Ok(())
@@ -27,19 +27,19 @@ pub fn line(field: &str, text: &str, most: usize) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::OutsideLimit`], with the field's name.
-pub fn lines(field: &str, text: &str, most: usize) -> Result<(), Error> {
-    if text.chars().count() > most {
-        let detail = format!("`{field}` takes at most {most} characters.");
+pub fn check_text(field: &str, text: &str, max: usize) -> Result<(), Error> {
+    if text.chars().count() > max {
+        let detail = format!("`{field}` takes at most {max} characters.");
         return Err(Error::OutsideLimit(detail));
     }
     Ok(())
 }
 
-/// Checks a login: letters, digits and few other signs of ASCII, and beyond it whatever is seen, so that it may be of any script.
-pub fn login(login: &str) -> Result<(), Error> {
-    let taken = |sign: char| match sign {
-        '\0'..='\x7f' => sign.is_ascii_alphanumeric() || "._@+-".contains(sign),
-        // Control characters, blanks, and what joins, divides or turns others; of the punctuation among them not all is seen.
+/// Checks a login: ASCII letters, digits and `. _ @ + -`; beyond ASCII all visible characters, so that any script is possible.
+pub fn check_login(login: &str) -> Result<(), Error> {
+    let is_allowed = |c: char| match c {
+        '\0'..='\x7f' => c.is_ascii_alphanumeric() || "._@+-".contains(c),
+        // Control characters, blanks, the soft hyphen, joiners, separators, direction marks and the punctuation among them.
         '\u{80}'..='\u{a0}'
         | '\u{ad}'
         | '\u{1680}'
@@ -48,22 +48,20 @@ pub fn login(login: &str) -> Result<(), Error> {
         | '\u{feff}' => false,
         _ => true,
     };
-    if !(1..=NAME_LIMIT).contains(&login.chars().count()) || !login.chars().all(taken) {
+    if !(1..=MAX_NAME).contains(&login.chars().count()) || !login.chars().all(is_allowed) {
         return Err(Error::OutsideLimit(format!(
-            "`login` takes 1 to {NAME_LIMIT} letters, digits and any of . _ @ + -, and beyond ASCII any signs that are seen."
+            "`login` takes 1 to {MAX_NAME} letters, digits and any of . _ @ + -, and beyond ASCII any signs that are seen."
         )));
     }
     Ok(())
 }
 
-/// The text as all are that differ from it in the case of letters alone.
+/// Folds the case: texts that differ only in the case of letters give the same result.
 #[must_use]
-pub fn folded(text: &str) -> String {
+pub fn fold_case(text: &str) -> String {
     let lower = text.chars().flat_map(char::to_lowercase);
-    // The form that ends a word.
-    lower
-        .map(|sign| if sign == 'ς' { 'σ' } else { sign })
-        .collect()
+    // The final sigma, which is used at the end of a word.
+    lower.map(|c| if c == 'ς' { 'σ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -73,23 +71,23 @@ mod tests {
     #[test]
     fn a_text_is_taken_up_to_its_limit_and_not_beyond() {
         for (text, fits) in [
-            ("я".repeat(NAME_LIMIT), true),
-            ("я".repeat(NAME_LIMIT + 1), false),
+            ("я".repeat(MAX_NAME), true),
+            ("я".repeat(MAX_NAME + 1), false),
             ("a b".to_owned(), true),
             (String::new(), false),
             (" \u{3000}".to_owned(), false),
             ("a\nb".to_owned(), false),
         ] {
-            assert_eq!(line("x", &text, NAME_LIMIT).is_ok(), fits, "{text:?}");
+            assert_eq!(check_line("x", &text, MAX_NAME).is_ok(), fits, "{text:?}");
         }
-        assert!(lines("x", "", 3).is_ok());
-        assert!(lines("x", "a\nb", 3).is_ok());
-        assert!(lines("x", "a\nbc", 3).is_err());
+        assert!(check_text("x", "", 3).is_ok());
+        assert!(check_text("x", "a\nb", 3).is_ok());
+        assert!(check_text("x", "a\nbc", 3).is_err());
     }
 
     #[test]
     fn a_login_has_letters_of_any_script_and_few_other_signs() {
-        let longest = "ж".repeat(NAME_LIMIT);
+        let longest = "ж".repeat(MAX_NAME);
         for taken in [
             "admin",
             "Иван.7",
@@ -102,9 +100,9 @@ mod tests {
             "e\u{301}",
             &longest,
         ] {
-            assert!(login(taken).is_ok(), "{taken}");
+            assert!(check_login(taken).is_ok(), "{taken}");
         }
-        let too_long = "ж".repeat(NAME_LIMIT + 1);
+        let too_long = "ж".repeat(MAX_NAME + 1);
         for refused in [
             "",
             "a b",
@@ -116,7 +114,7 @@ mod tests {
             "admin\u{202e}",
             &too_long,
         ] {
-            assert!(login(refused).is_err(), "{refused:?}");
+            assert!(check_login(refused).is_err(), "{refused:?}");
         }
     }
 
@@ -131,10 +129,10 @@ mod tests {
             ("ß", "ẞ"),
             ("𐐨", "𐐀"),
         ] {
-            assert_eq!(folded(text), folded(other));
+            assert_eq!(fold_case(text), fold_case(other));
         }
-        // No letter is more than two in lower case: the columns are so wide.
-        let most = ('\0'..=char::MAX).map(|sign| folded(&sign.to_string()).chars().count());
-        assert_eq!(most.max(), Some(2));
+        // No character becomes more than two in lower case, so the columns are twice as wide.
+        let longest = ('\0'..=char::MAX).map(|c| fold_case(&c.to_string()).chars().count());
+        assert_eq!(longest.max(), Some(2));
     }
 }

@@ -1,12 +1,12 @@
-//! The users' service: who there is, who is logged in, and the keys by which others know that.
+//! The users' service: users, their sessions, and the keys that sign tokens.
 //!
 //! In reading order:
 //!
 //! * [`api`]: the endpoints, and their contract.
-//! * [`wire`], [`user`], [`mask`], [`refresh_token`]: what clients send and get, parsed.
-//! * [`passwords`], [`login_limits`]: what a login costs, and how often it may be tried.
-//! * [`signing_keys`], [`rotation`]: by what tokens are signed.
-//! * [`cache`], [`reader`], [`change_feed`]: users in memory, and how they are kept true.
+//! * [`wire`], [`user`], [`mask`], [`refresh_token`]: requests and responses, parsed.
+//! * [`passwords`], [`login_limits`]: hashing of passwords, and rate limits of logins.
+//! * [`signing_keys`], [`rotation`]: the keys that sign tokens.
+//! * [`cache`], [`reader`], [`change_feed`]: users in memory, and how they are kept coherent with the database.
 //! * [`store`]: all SQL.
 
 pub mod api;
@@ -34,19 +34,19 @@ use mysql::Conn;
 
 use crate::config::UsersArgs;
 use crate::error::{self, Error};
-use crate::token::{Caller, LIFETIME_S, bearer, now};
+use crate::token::{Caller, LIFETIME_S, bearer_token, now};
 use cache::UserCache;
 use change_feed::ChangeFeed;
 use login_limits::LoginLimits;
 use passwords::Passwords;
-use reader::Reader;
+use reader::UserReader;
 use refresh_token::RefreshToken;
 use signing_keys::{Seal, SigningKeys, StoredKey};
-use store::{OWN_CONNECTIONS, POOL_CONNECTIONS, SCHEMA};
+use store::{DEDICATED_CONNECTIONS, POOL_CONNECTIONS, SCHEMA};
 use wire::{Login, TokenResponse};
 
-/// What the task that this was made for calls the first password.
-const FIRST_PASSWORD: &str = "secret";
+/// The first password of `admin`, unless an option sets another.
+const DEFAULT_ADMIN_PASSWORD: &str = "secret";
 
 /// The users' service.
 pub struct Users {
@@ -55,12 +55,12 @@ pub struct Users {
     limits: LoginLimits,
     keys: Arc<SigningKeys>,
     cache: Arc<UserCache>,
-    reader: Reader,
+    reader: UserReader,
     feed: ChangeFeed,
 }
 
 impl Users {
-    /// Opens the database, makes what the first start makes, and begins to follow what others change.
+    /// Opens the database, initializes it at the first start, and starts to follow the changes of other processes.
     pub fn start(options: &UsersArgs, registry: &Registry) -> Result<Self, Failure> {
         let database = options.server.database.open(&SCHEMA, registry)?;
         let passwords = Passwords::default();
@@ -69,15 +69,19 @@ impl Users {
         let mut connection = database
             .connect(&metrics)
             .map_err(|error| Failure::new(&error))?;
-        let (seen, stored) = prepare(&mut connection, options, seal.as_ref())
+        let (last_change, stored) = prepare(&mut connection, options, seal.as_ref())
             .map_err(|error| Failure::new(&error))?;
         drop(connection);
         let keys = SigningKeys::new(stored, seal).map_err(|error| Failure::new(&error))?;
         let keys = Arc::new(keys);
         let cache = Arc::new(UserCache::new(options.cache, registry));
-        let own = |name| database.pool(name, OWN_CONNECTIONS);
-        let following = (Arc::clone(&cache), Arc::clone(&keys));
-        let feed = ChangeFeed::start(own("changes"), following.0, following.1, seen);
+        let dedicated = |name| database.pool(name, DEDICATED_CONNECTIONS);
+        let feed = ChangeFeed::start(
+            dedicated("changes"),
+            Arc::clone(&cache),
+            Arc::clone(&keys),
+            last_change,
+        );
         Ok(Self {
             pool: database.pool("requests", POOL_CONNECTIONS),
             passwords,
@@ -86,13 +90,13 @@ impl Users {
                 options.logins_a_minute_from_address,
             ),
             keys,
-            reader: Reader::new(own("reader"), Arc::clone(&cache)),
+            reader: UserReader::new(dedicated("reader"), Arc::clone(&cache)),
             cache,
             feed: feed.map_err(|error| Failure::new(&error))?,
         })
     }
 
-    /// What `query` gives, on a connection that requests share.
+    /// Runs `query` on a connection of the pool that requests share, until the request's deadline.
     fn run<T: Send + 'static>(
         &self,
         access: Access,
@@ -100,13 +104,13 @@ impl Users {
         query: impl FnOnce(&mut Conn) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, Problem> {
         let answer = self.pool.run(access, exchange.deadline(), query);
-        answer.map_err(|away| error::away(away, Error::MaybeDone))
+        answer.map_err(|away| error::database_problem(away, Error::OutcomeUnknown))
     }
 
-    /// Whose request it is, if the session of its token goes on.
+    /// The caller of a request, if the session of the token has not ended.
     fn caller(&self, exchange: &Exchange) -> Result<Caller, Problem> {
-        let verified = self.keys.verify(bearer(exchange)?, now());
-        let caller = verified.map_err(Error::BadToken)?;
+        let verified = self.keys.verify(bearer_token(exchange)?, now());
+        let caller = verified.map_err(Error::InvalidToken)?;
         let query = move |connection: &mut _| store::has_session(connection, &caller);
         if !self.run(Access::Read, exchange, query)? {
             return Err(Error::SessionEnded.into());
@@ -114,89 +118,93 @@ impl Users {
         Ok(caller)
     }
 
-    /// Begins a session. Takes as long for a login that nobody has as for one with another password.
+    /// Begins a session. An unknown login takes as long as a wrong password.
     fn log_in(&self, login: Login, exchange: &Exchange) -> Result<TokenResponse, Problem> {
         let Login { login, password } = login;
         let query = move |connection: &mut _| store::credentials(connection, &login);
         let found = self.run(Access::Read, exchange, query)?;
         let hash = found.as_ref().map(|found| found.hash.as_str());
-        let right = self
+        let is_right = self
             .passwords
             .verify(&password, hash, exchange.deadline())?;
-        let credentials = found.filter(|_| right).ok_or(Error::WrongCredentials)?;
+        let credentials = found.filter(|_| is_right).ok_or(Error::WrongCredentials)?;
         let refresh = RefreshToken::first();
         let first = refresh.clone();
         let query =
             move |connection: &mut _| store::begin_session(connection, &credentials, &first);
-        let begun = self.pool.run(Access::Write, exchange.deadline(), query);
-        self.tokens(begun, &refresh)
+        let caller = self.pool.run(Access::Write, exchange.deadline(), query);
+        self.token_response(caller, &refresh)
     }
 
     fn refresh(&self, token: &str, deadline: Instant) -> Result<TokenResponse, Problem> {
-        let token = RefreshToken::parse(token).ok_or(Error::BadRefreshToken)?;
+        let token = RefreshToken::parse(token).ok_or(Error::InvalidRefreshToken)?;
         let refresh = token.next();
         let next = refresh.clone();
         let query = move |connection: &mut _| store::refresh(connection, &token, &next);
         let mut refreshed = self.pool.run(Access::Write, deadline, query.clone());
-        // The connection may be lost after all was done. Once more, it finds the next token in place.
+        // If the connection was lost after COMMIT, a second try finds the next token in place.
         if let Err(away) = &refreshed
             && away.outcome_unknown
         {
             refreshed = self.pool.run(Access::Write, deadline, query);
-            // What was not begun this time may have been done the first.
+            // Even if the second try was not begun, the first may have succeeded.
             refreshed = refreshed.map_err(|away| DatabaseAway {
                 outcome_unknown: true,
                 ..away
             });
         }
-        self.tokens(refreshed, &refresh)
+        self.token_response(refreshed, &refresh)
     }
 
-    /// What whoever has begun a session, or refreshed it, is told.
-    fn tokens(
+    /// The response to a login or a refresh.
+    fn token_response(
         &self,
         caller: Result<Result<Caller, Error>, DatabaseAway>,
         refresh: &RefreshToken,
     ) -> Result<TokenResponse, Problem> {
-        let caller = caller.map_err(|away| error::away(away, Error::MaybeLoggedIn))??;
+        let caller =
+            caller.map_err(|away| error::database_problem(away, Error::LoginOutcomeUnknown))??;
         Ok(TokenResponse {
             access_token: self.keys.sign(&caller, now()),
             token_type: "bearer",
             expires_in: LIFETIME_S,
-            refresh_token: refresh.text(),
+            refresh_token: refresh.encode(),
         })
     }
 }
 
-/// Makes what the first start makes. Gives the number of the last change, and the keys, which are read after it.
+/// Initializes the database at the first start. Returns the number of the last change, and the keys, which are read after it.
 fn prepare(
     connection: &mut Conn,
     options: &UsersArgs,
     seal: Option<&Seal>,
 ) -> Result<(u64, Vec<StoredKey>), DatabaseError> {
-    let first = options.admin_password.as_deref().unwrap_or(FIRST_PASSWORD);
-    store::first_start(
+    let password = options
+        .admin_password
+        .as_deref()
+        .unwrap_or(DEFAULT_ADMIN_PASSWORD);
+    store::initialize(
         connection,
-        || passwords::hash(first),
-        || StoredKey::draw(seal),
+        || passwords::hash(password),
+        || StoredKey::generate(seal),
     )?;
     let admin = store::credentials(connection, "admin")?;
-    if admin.is_some_and(|admin| passwords::verify(FIRST_PASSWORD, &admin.hash)) {
+    if admin.is_some_and(|admin| passwords::verify(DEFAULT_ADMIN_PASSWORD, &admin.hash)) {
         tracing::warn!(
-            "the password of the user `admin` is `{FIRST_PASSWORD}`, which everybody knows: change it"
+            "the password of the user `admin` is `{DEFAULT_ADMIN_PASSWORD}`, which everybody knows: change it"
         );
     }
-    let seen = store::last_change(connection)?;
+    let last_change = store::last_change(connection)?;
     let keys = store::keys(connection)?;
-    // An older one is over soon.
+    // An older key expires soon.
     if keys
         .iter()
         .any(|key| !key.sealed && key.verifies_until.is_none())
     {
-        let first = if seal.is_none() { "set it, then " } else { "" };
+        let set_it = if seal.is_none() { "set it, then " } else { "" };
         tracing::warn!(
-            "who reads the database can make tokens: its signing key is not sealed by KEY_SECRET: {first}run `planner users rotate-key`"
+            "who reads the database can make tokens: its signing key is not sealed by KEY_SECRET: {set_it}run `planner users rotate-key`"
         );
     }
-    Ok((seen, keys))
+    Ok((last_change, keys))
 }

@@ -1,4 +1,4 @@
-//! A closed loop of clients, as `wrk` has it: each connection sends the same request again as soon as it is answered.
+//! A closed loop of clients, like `wrk`: each connection repeats the same request as soon as it is answered.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,23 +8,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Answers are a few hundred bytes.
+/// Bytes of the read buffer. Responses are a few hundred bytes.
 const BUFFER: usize = 4096;
-/// Before it is measured.
+/// Time before the measurement begins.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rate {
-    /// Successful answers a second.
+    /// Successful responses per second.
     pub(crate) per_second: f64,
-    /// The time of 99 in 100 answers, in milliseconds.
+    /// The 99th percentile of response times, in milliseconds.
     pub(crate) p99_ms: f64,
-    /// Answers of another status than 200.
+    /// Responses with another status than 200.
     pub(crate) refused: usize,
 }
 
-/// The bytes of a GET, with a token or without.
+/// The bytes of a GET request, with or without a token.
 pub(crate) fn get(path: &str, token: Option<&str>) -> Vec<u8> {
     let authorization = token.map_or_else(String::new, |token| {
         format!("Authorization: Bearer {token}\r\n")
@@ -48,9 +48,14 @@ pub(crate) fn run(
         .build()?;
     runtime.block_on(async {
         let mut clients = JoinSet::new();
-        let begin = Instant::now() + WARM_UP;
+        let start = Instant::now() + WARM_UP;
         for _ in 0..connections {
-            clients.spawn(repeat(address, request.to_vec(), begin, begin + duration));
+            clients.spawn(send_repeatedly(
+                address,
+                request.to_vec(),
+                start,
+                start + duration,
+            ));
         }
         let mut all = Answers::default();
         while let Some(answers) = clients.join_next().await {
@@ -83,10 +88,10 @@ impl Answers {
     }
 }
 
-async fn repeat(
+async fn send_repeatedly(
     address: SocketAddr,
     request: Vec<u8>,
-    begin: Instant,
+    start: Instant,
     end: Instant,
 ) -> io::Result<Answers> {
     let mut stream = TcpStream::connect(address).await?;
@@ -100,7 +105,7 @@ async fn repeat(
         }
         stream.write_all(&request).await?;
         let status = read_answer(&mut stream, &mut buffer).await?;
-        if sent < begin {
+        if sent < start {
             continue;
         }
         if status == *b"200" {
@@ -111,16 +116,16 @@ async fn repeat(
     }
 }
 
-/// Reads an answer to its end, and gives its status.
+/// Reads a response to its end, and returns its status.
 async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<[u8; 3]> {
     let mut read = 0;
     loop {
-        let some = stream.read(&mut buffer[read..]).await?;
-        if some == 0 {
+        let count = stream.read(&mut buffer[read..]).await?;
+        if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        read += some;
-        if let Some(length) = length(&buffer[..read])
+        read += count;
+        if let Some(length) = answer_length(&buffer[..read])
             && read >= length
         {
             let status = buffer[9..12].try_into();
@@ -129,8 +134,8 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<[u
     }
 }
 
-/// How long the answer is that begins here, once its head is there.
-fn length(answer: &[u8]) -> Option<usize> {
+/// The length of the response that begins here; `None` until its head is complete.
+fn answer_length(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = str::from_utf8(&answer[..head]).ok()?;
     let (_, behind) = text.split_once("Content-Length: ")?;

@@ -1,6 +1,6 @@
-//! Measures what the planner promises, in one run: users from memory and from the database against a constant reply of the same
-//! edge, in rounds that alternate; how far one process is behind another that changes users; and what wrong logins cost
-//! others.
+//! Measures what the planner promises, in one run: reads of users with and without the cache, in rounds that alternate with a
+//! constant response of the same HTTP edge; the staleness of a process while another one changes users; and how much wrong logins
+//! slow down other requests.
 //!
 //! `DATABASE_URL=… cargo run --release -p planner --example planner_bench` after
 //! `cargo build --release -p planner --bins --examples`.
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use testbed::{Caller, Database, Service, program, tool};
 
 use load::Rate;
-use report::{Measured, Report};
+use report::{ReadRounds, Report};
 
 /// Measures the planner.
 #[derive(Parser)]
@@ -38,13 +38,13 @@ struct Arguments {
     round_ms: u64,
 }
 
-/// The seed's numbers of clients.
+/// Numbers of client connections, as in the README.
 const CONNECTIONS: [usize; 2] = [100, 200];
-/// How many hold good tokens while wrong logins come.
+/// Clients with good tokens, while wrong logins arrive.
 const GOOD_CLIENTS: usize = 50;
 const WRONG_LOGINS: usize = 100;
-/// Long enough for all of them to be answered.
-const BESIDE_LOGINS: Duration = Duration::from_secs(4);
+/// Long enough for all wrong logins to be answered.
+const WRONG_LOGIN_ROUND: Duration = Duration::from_secs(4);
 const PASSWORD: &str = "Thunnus-thynnus-1758";
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -52,31 +52,31 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 fn main() -> ExitCode {
     tool::main(|| {
         let arguments = Arguments::parse();
-        let scene = Scene::start(&arguments.database_url)?;
+        let services = Services::start(&arguments.database_url)?;
         let report = Report {
             reads: CONNECTIONS
-                .map(|connections| measure_reads(&scene, connections, &arguments))
+                .map(|connections| measure_reads(&services, connections, &arguments))
                 .into_iter()
                 .collect::<Outcome<_>>()?,
-            staleness: staleness::measure(&scene.cached, &scene.other)?,
-            beside_logins: measure_beside_logins(&scene, &arguments)?,
+            staleness: staleness::measure(&services.cached, &services.follower)?,
+            with_wrong_logins: measure_with_wrong_logins(&services, &arguments)?,
         };
         report.print();
-        Ok(report.is_reached())
+        Ok(report.meets_targets())
     })
 }
 
-/// All that is measured, on databases of its own.
-struct Scene {
+/// The services that are measured, on their own database.
+struct Services {
     constant: Service,
-    /// Two processes with a cache on one database, and one without.
+    /// On one database: two processes with a cache (`cached`, `follower`), and one without.
     cached: Service,
-    other: Service,
+    follower: Service,
     uncached: Service,
     _database: Database,
 }
 
-impl Scene {
+impl Services {
     fn start(server: &str) -> Outcome<Self> {
         let name = format!("planner_bench_{}", std::process::id());
         let database = Database::create(server, name)?;
@@ -87,29 +87,29 @@ impl Scene {
                 ("LISTEN", "127.0.0.1:0"),
                 ("DATABASE_URL", &url),
                 ("ADMIN_PASSWORD", PASSWORD),
-                // As if each wrong login came from another address.
+                // So that all wrong logins can come from one address.
                 ("PLANNER_LOGINS_A_MINUTE_FROM_ADDRESS", "100000"),
             ]);
-            started(&mut command)
+            start(&mut command)
         };
         let mut constant = program("examples/constant_user")?;
         Ok(Self {
-            constant: started(constant.env("LISTEN", "127.0.0.1:0"))?,
+            constant: start(constant.env("LISTEN", "127.0.0.1:0"))?,
             cached: users("on")?,
-            other: users("on")?,
+            follower: users("on")?,
             uncached: users("off")?,
             _database: database,
         })
     }
 }
 
-fn started(command: &mut Command) -> Outcome<Service> {
+fn start(command: &mut Command) -> Outcome<Service> {
     let mut service = Service::start(command, None)?;
     service.wait_until_ready()?;
     Ok(service)
 }
 
-/// A token of the admin's.
+/// An access token of the admin.
 fn token(service: &Service) -> Outcome<String> {
     let mut caller = Caller::try_connect(service.address()?)?;
     let login = json!({ "login": "admin", "password": PASSWORD }).to_string();
@@ -121,7 +121,11 @@ fn token(service: &Service) -> Outcome<String> {
         .to_owned())
 }
 
-fn measure_reads(scene: &Scene, connections: usize, arguments: &Arguments) -> Outcome<Measured> {
+fn measure_reads(
+    services: &Services,
+    connections: usize,
+    arguments: &Arguments,
+) -> Outcome<ReadRounds> {
     let request = load::get("/user/id-1", None);
     let duration = Duration::from_millis(arguments.round_ms);
     let mut rounds = Vec::new();
@@ -133,51 +137,54 @@ fn measure_reads(scene: &Scene, connections: usize, arguments: &Arguments) -> Ou
         let load =
             |service: &Service| load::run(service.address()?, &request, connections, duration);
         rounds.push([
-            load(&scene.constant)?,
-            load(&scene.cached)?,
-            load(&scene.uncached)?,
+            load(&services.constant)?,
+            load(&services.cached)?,
+            load(&services.uncached)?,
         ]);
     }
-    Ok(Measured {
+    Ok(ReadRounds {
         connections,
         rounds,
     })
 }
 
-/// Requests with good tokens, without and with a hundred wrong logins at the beginning.
-fn measure_beside_logins(scene: &Scene, arguments: &Arguments) -> Outcome<Vec<[Rate; 2]>> {
-    let address = scene.cached.address()?;
-    let request = load::get("/sessions", Some(&token(&scene.cached)?));
+/// Measures requests with good tokens, without and with a hundred wrong logins at the beginning.
+fn measure_with_wrong_logins(
+    services: &Services,
+    arguments: &Arguments,
+) -> Outcome<Vec<[Rate; 2]>> {
+    let address = services.cached.address()?;
+    let request = load::get("/sessions", Some(&token(&services.cached)?));
     let mut rounds = Vec::new();
     for round in 1..=arguments.rounds {
         tool::say(&format!(
             "wrong logins, round {round} of {}",
             arguments.rounds
         ));
-        let alone = || load::run(address, &request, GOOD_CLIENTS, BESIDE_LOGINS);
-        // What changes on the machine meanwhile is not taken for what logins cost.
-        let (alone, beside) = if round % 2 == 0 {
-            let beside = beside_logins(address, &request, round)?;
-            (alone()?, beside)
+        let alone = || load::run(address, &request, GOOD_CLIENTS, WRONG_LOGIN_ROUND);
+        // The order alternates, so that drift on the machine does not look like the cost of logins.
+        let (alone, with_logins) = if round % 2 == 0 {
+            let with_logins = with_wrong_logins(address, &request, round)?;
+            (alone()?, with_logins)
         } else {
-            (alone()?, beside_logins(address, &request, round)?)
+            (alone()?, with_wrong_logins(address, &request, round)?)
         };
-        rounds.push([alone, beside]);
+        rounds.push([alone, with_logins]);
     }
     Ok(rounds)
 }
 
-/// The load of those who hold good tokens, while a hundred wrong logins come at once.
-fn beside_logins(address: SocketAddr, request: &[u8], round: usize) -> io::Result<Rate> {
+/// The load of clients with good tokens, while a hundred wrong logins are sent at once.
+fn with_wrong_logins(address: SocketAddr, request: &[u8], round: usize) -> io::Result<Rate> {
     let callers: Vec<_> = (0..WRONG_LOGINS)
         .map(|_| Caller::try_connect(address))
         .collect::<Result<_, _>>()?;
     std::thread::scope(|scope| {
         for (number, mut caller) in callers.into_iter().enumerate() {
-            // Each another, or the limit of one login would refuse nearly all.
+            // Different logins, because the limit per login would refuse nearly all.
             let login = json!({ "login": format!("nobody{round}-{number}"), "password": "wrong" });
             scope.spawn(move || caller.request("POST", "/token", "", login.to_string().as_bytes()));
         }
-        load::run(address, request, GOOD_CLIENTS, BESIDE_LOGINS)
+        load::run(address, request, GOOD_CLIENTS, WRONG_LOGIN_ROUND)
     })
 }

@@ -1,4 +1,4 @@
-//! How far a process is behind another one that changes a user, while both are under load.
+//! The staleness of a process, while another one changes a user and both are under load.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -10,46 +10,46 @@ use testbed::{Answer, Caller, Service, tool};
 
 use crate::{Outcome, load, token};
 
-/// How many changes in a row.
+/// Number of consecutive changes.
 const CHANGES: u64 = 1000;
-/// What else the processes are asked meanwhile.
+/// Connections that put load on each process meanwhile.
 const CONNECTIONS: usize = 20;
-/// How long the load lasts at most.
-const MOST: Duration = Duration::from_secs(60);
+/// The longest time of the load.
+const MAX_LOAD_TIME: Duration = Duration::from_secs(60);
 
-/// What was seen.
+/// The result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Staleness {
     pub(crate) changes: u64,
-    /// Requests to the process that did not make the changes.
+    /// Reads of the process that did not make the changes.
     pub(crate) reads: u64,
-    /// The longest time for which it showed what had been changed already, in milliseconds.
+    /// The longest time since a change was acknowledged that this process did not show yet, in milliseconds.
     pub(crate) worst_ms: f64,
-    /// The same of the process that made the changes.
+    /// The same for the process that made the changes.
     pub(crate) worst_own_ms: f64,
 }
 
-/// Changes a user by `writes` a thousand times, and reads it from both.
-pub(crate) fn measure(writes: &Service, follows: &Service) -> Outcome<Staleness> {
+/// Changes a user a thousand times by `first`, and reads it from both processes.
+pub(crate) fn measure(first: &Service, second: &Service) -> Outcome<Staleness> {
     tool::say("a thousand changes");
-    let (here, there) = (writes.address()?, follows.address()?);
-    let authorization = format!("Authorization: Bearer {}\r\n", token(writes)?);
-    let (changed, over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let (writer, follower) = (first.address()?, second.address()?);
+    let authorization = format!("Authorization: Bearer {}\r\n", token(first)?);
+    let (changed, stop) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     let request = load::get("/user/id-1", None);
     std::thread::scope(|scope| {
-        for address in [here, there] {
-            let (request, over) = (&request, &over);
+        for address in [writer, follower] {
+            let (request, stop) = (&request, &stop);
             scope.spawn(move || {
-                let begun = Instant::now();
-                while !over.load(Ordering::Relaxed) && begun.elapsed() < MOST {
+                let started = Instant::now();
+                while !stop.load(Ordering::Relaxed) && started.elapsed() < MAX_LOAD_TIME {
                     let _ = load::run(address, request, CONNECTIONS, Duration::from_millis(500));
                 }
             });
         }
-        let own = scope.spawn(|| read(here, &changed, &over));
-        let others = scope.spawn(|| read(there, &changed, &over));
-        let outcome = change(here, &authorization, &changed);
-        over.store(true, Ordering::Relaxed);
+        let own = scope.spawn(|| read(writer, &changed, &stop));
+        let others = scope.spawn(|| read(follower, &changed, &stop));
+        let outcome = change(writer, &authorization, &changed);
+        stop.store(true, Ordering::Relaxed);
         outcome?;
         let of = |reader: std::thread::ScopedJoinHandle<'_, _>| {
             reader.join().expect("it returns errors")
@@ -65,7 +65,7 @@ pub(crate) fn measure(writes: &Service, follows: &Service) -> Outcome<Staleness>
     })
 }
 
-/// Makes the changes, and notes when each was answered.
+/// Makes the changes, and records when each was acknowledged.
 fn change(
     address: SocketAddr,
     authorization: &str,
@@ -90,15 +90,16 @@ fn version(answer: &Answer) -> Result<u64, String> {
     version.ok_or_else(|| format!("not a user: {answer:?}"))
 }
 
-/// Reads until it is over. Gives how often, and how long ago, at worst, what was shown had been changed when it was asked for.
+/// Reads until `stop` is set. Returns the number of reads, and the worst staleness: the time from a change's acknowledgement to a
+/// read that did not show it.
 fn read(
     address: SocketAddr,
     changed: &Mutex<Vec<(Instant, u64)>>,
-    over: &AtomicBool,
+    stop: &AtomicBool,
 ) -> Result<(u64, Duration), String> {
     let mut caller = Caller::try_connect(address).map_err(|error| error.to_string())?;
     let (mut reads, mut worst) = (0, Duration::ZERO);
-    while !over.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) {
         let asked = Instant::now();
         let shown = version(&caller.get("/user/id-1"))?;
         reads += 1;

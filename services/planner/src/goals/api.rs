@@ -1,4 +1,4 @@
-//! The endpoints of the goals' service: what clients send, and what they get.
+//! The endpoints of the goals' service.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -9,16 +9,16 @@ use foundation_docs::ProblemDocument;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use crate::answers::{
-    self, Always, WithBody, WithPath, WithQuery, WithRight, WithToken, WithWrite,
-};
 use crate::error::Error;
 use crate::goals::goal::{Goal, GoalChange, NewGoal, NewTask, Task, TaskChange};
 use crate::goals::status::Step;
 use crate::goals::{Goals, store};
 use crate::ids::{GoalId, TaskId};
 use crate::page::{Items, Page, PageParameters};
-use crate::token::{Caller, bearer};
+use crate::responses::{
+    self, WithBody, WithDatabase, WithPath, WithPermission, WithQuery, WithToken, WithWrite,
+};
+use crate::token::{Caller, bearer_token};
 
 impl Service for Goals {
     const ENDPOINTS: &'static [Endpoint<Self>] = &[
@@ -46,7 +46,7 @@ impl Service for Goals {
                 .bearer_format("JWT")
                 .description(Some("An access token of the users' service."));
             let scheme = SecurityScheme::Http(scheme.build());
-            answers::contract(Contract::openapi(), "token", scheme)
+            responses::contract(Contract::openapi(), "token", scheme)
         });
         Some(&CONTRACT)
     }
@@ -70,7 +70,7 @@ impl Service for Goals {
 #[openapi(
     info(
         title = "Planner: goals",
-        description = "What users plan: goals, their tasks, and how far those are."
+        description = "Goals, their tasks, and the progress of the tasks."
     ),
     paths(
         create_goal,
@@ -88,7 +88,7 @@ impl Service for Goals {
 struct Contract;
 
 fn caller(goals: &Goals, exchange: &Exchange) -> Result<Caller, Error> {
-    goals.keys.verify(bearer(exchange)?)
+    goals.keys.verify(bearer_token(exchange)?)
 }
 
 fn goal_id(exchange: &Exchange) -> Result<GoalId, Problem> {
@@ -100,16 +100,16 @@ fn task_id(exchange: &Exchange) -> Result<TaskId, Problem> {
 }
 
 fn page(exchange: &Exchange) -> Result<Page, Problem> {
-    let asked: PageParameters = exchange.parameters()?;
-    Ok(Page::new(asked.limit, asked.after)?)
+    let parameters: PageParameters = exchange.parameters()?;
+    Ok(Page::new(parameters.limit, parameters.after)?)
 }
 
-/// Makes a goal of the caller's.
+/// Creates a goal, owned by the caller.
 #[utoipa::path(
     post, path = "/goals", tag = "goals", request_body = NewGoal, security(("token" = [])),
     responses(
         (status = 201, description = "The goal.", body = Goal, headers(("Location" = String, description = "Its path."))),
-        WithToken, WithBody, WithWrite, Always,
+        WithToken, WithBody, WithWrite, WithDatabase,
     )
 )]
 fn create_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
@@ -125,24 +125,24 @@ fn create_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
         .with_header("Location", location))
 }
 
-/// Shows all goals, whosever they are.
+/// Lists the goals of all users.
 #[utoipa::path(
     get, path = "/goals", tag = "goals", params(PageParameters), security(("token" = [])),
-    responses((status = 200, description = "A page of them.", body = Items<Goal>), WithToken, WithQuery, Always)
+    responses((status = 200, description = "A page of the list.", body = Items<Goal>), WithToken, WithQuery, WithDatabase)
 )]
 fn goals(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let page = page(exchange)?;
     let query = move |connection: &mut _| store::goals(connection, page);
     let found = goals.run(Access::Read, exchange, query)?;
-    Ok(Response::json(&page.of(found, |goal| goal.id.0)))
+    Ok(Response::json(&page.items(found, |goal| goal.id.0)))
 }
 
 /// Shows a goal.
 #[utoipa::path(
     get, path = "/goals/{id}", tag = "goals", security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal.")),
-    responses((status = 200, description = "The goal.", body = Goal), WithToken, WithPath, Always)
+    responses((status = 200, description = "The goal.", body = Goal), WithToken, WithPath, WithDatabase)
 )]
 fn show_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
@@ -153,11 +153,12 @@ fn show_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(Response::json(&goal))
 }
 
-/// Changes a goal: its owner or an admin.
+/// Changes a goal. Allowed for its owner and admins.
 #[utoipa::path(
     patch, path = "/goals/{id}", tag = "goals", request_body = GoalChange, security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal.")),
-    responses((status = 200, description = "The goal.", body = Goal), WithToken, WithRight, WithPath, WithBody, WithWrite, Always)
+    responses((status = 200, description = "The goal.", body = Goal),
+              WithToken, WithPermission, WithPath, WithBody, WithWrite, WithDatabase)
 )]
 fn change_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(goals, exchange)?;
@@ -172,11 +173,11 @@ fn change_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     )??))
 }
 
-/// Deletes a goal with all its tasks: its owner or an admin.
+/// Deletes a goal with all its tasks. Allowed for its owner and admins.
 #[utoipa::path(
     delete, path = "/goals/{id}", tag = "goals", security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal.")),
-    responses((status = 204, description = "It is deleted."), WithToken, WithRight, WithPath, WithWrite, Always)
+    responses((status = 204, description = "It has been deleted."), WithToken, WithPermission, WithPath, WithWrite, WithDatabase)
 )]
 fn delete_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = caller(goals, exchange)?;
@@ -186,13 +187,13 @@ fn delete_goal(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     Ok(Response::empty(204))
 }
 
-/// Makes a task of a goal: the goal's owner or an admin.
+/// Creates a task of a goal. Allowed for the goal's owner and admins.
 #[utoipa::path(
     post, path = "/goals/{id}/tasks", tag = "tasks", request_body = NewTask, security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal.")),
     responses(
         (status = 201, description = "The task.", body = Task, headers(("Location" = String, description = "Its path."))),
-        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
+        WithToken, WithPermission, WithPath, WithBody, WithWrite, WithDatabase,
     )
 )]
 fn create_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
@@ -208,25 +209,26 @@ fn create_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
         .with_header("Location", location))
 }
 
-/// Shows the tasks of a goal.
+/// Lists the tasks of a goal.
 #[utoipa::path(
     get, path = "/goals/{id}/tasks", tag = "tasks", security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal."), PageParameters),
-    responses((status = 200, description = "A page of them.", body = Items<Task>), WithToken, WithPath, WithQuery, Always)
+    responses((status = 200, description = "A page of the list.", body = Items<Task>),
+              WithToken, WithPath, WithQuery, WithDatabase)
 )]
 fn tasks(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let (id, page) = (goal_id(exchange)?, page(exchange)?);
     let query = move |connection: &mut _| store::tasks(connection, id, page);
     let found = goals.run(Access::Read, exchange, query)??;
-    Ok(Response::json(&page.of(found, |task| task.id.0)))
+    Ok(Response::json(&page.items(found, |task| task.id.0)))
 }
 
 /// Shows a task.
 #[utoipa::path(
     get, path = "/goals/{id}/tasks/{task}", tag = "tasks", security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal."), ("task" = TaskId, Path, description = "The task.")),
-    responses((status = 200, description = "The task.", body = Task), WithToken, WithPath, Always)
+    responses((status = 200, description = "The task.", body = Task), WithToken, WithPath, WithDatabase)
 )]
 fn show_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
@@ -236,15 +238,15 @@ fn show_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(Response::json(&found.ok_or(Error::NO_TASK)?))
 }
 
-/// Changes a task: the goal's owner or an admin; the assignee its status alone.
+/// Changes a task. Allowed for the goal's owner and admins; the assignee may change only its status.
 #[utoipa::path(
     patch, path = "/goals/{id}/tasks/{task}", tag = "tasks", request_body = TaskChange, security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal."), ("task" = TaskId, Path, description = "The task.")),
     responses(
         (status = 200, description = "The task.", body = Task),
-        (status = 409, description = "Its status does not lead there, or is this one already. `allowed` lists those that are reached.",
+        (status = 409, description = "The task has this status already, or cannot go to it. `allowed` lists where it can go.",
          body = ProblemDocument, content_type = "application/problem+json"),
-        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
+        WithToken, WithPermission, WithPath, WithBody, WithWrite, WithDatabase,
     )
 )]
 fn change_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
@@ -260,16 +262,17 @@ fn change_task(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> 
     )??))
 }
 
-/// Shows who changed the status of a task, and when.
+/// Lists who changed the status of a task, and when.
 #[utoipa::path(
     get, path = "/goals/{id}/tasks/{task}/history", tag = "tasks", security(("token" = [])),
     params(("id" = GoalId, Path, description = "The goal."), ("task" = TaskId, Path, description = "The task."), PageParameters),
-    responses((status = 200, description = "A page of it.", body = Items<Step>), WithToken, WithPath, WithQuery, Always)
+    responses((status = 200, description = "A page of the list.", body = Items<Step>),
+              WithToken, WithPath, WithQuery, WithDatabase)
 )]
 fn history(goals: &Goals, exchange: &Exchange) -> Result<Response, Problem> {
     caller(goals, exchange)?;
     let (id, task, page) = (goal_id(exchange)?, task_id(exchange)?, page(exchange)?);
     let query = move |connection: &mut _| store::history(connection, id, task, page);
     let found = goals.run(Access::Read, exchange, query)??;
-    Ok(Response::json(&page.of(found, |step| step.id)))
+    Ok(Response::json(&page.items(found, |step| step.id)))
 }

@@ -1,4 +1,4 @@
-//! A goal and its tasks: as they are made, changed, stored and shown.
+//! Goals and tasks, as clients create, change and read them.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use serde::de::IntoDeserializer;
@@ -8,47 +8,47 @@ use utoipa::ToSchema;
 use crate::error::Error;
 use crate::goals::status::{Priority, Status};
 use crate::ids::{GoalId, TaskId, UserId};
-use crate::text::{self, DESCRIPTION_LIMIT, TITLE_LIMIT};
+use crate::text::{self, MAX_DESCRIPTION, MAX_TITLE};
 
-/// How many tasks of a goal have which status.
+/// The number of a goal's tasks by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Progress {
-    /// Nobody has begun them.
+    /// Tasks not begun.
     pub todo: u32,
-    /// Somebody works on them.
+    /// Tasks in progress.
     pub in_progress: u32,
-    /// They are done.
+    /// Tasks done.
     pub done: u32,
-    /// They will not be done.
+    /// Tasks that will not be done.
     pub cancelled: u32,
 }
 
 /// A goal.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Goal {
-    /// Its number.
+    /// The id.
     pub id: GoalId,
-    /// Who made it.
+    /// The user who created it.
     pub owner_id: UserId,
-    /// What is to be reached.
+    /// What to achieve.
     pub title: String,
-    /// What there is to say of it.
+    /// Any text.
     #[schema(required = true)]
     pub description: Option<String>,
-    /// The day on which it is to be reached.
+    /// The due date.
     #[schema(required = true)]
     pub due: Option<NaiveDate>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// How far its tasks are.
+    /// The number of its tasks by status.
     pub progress: Progress,
 }
 
-/// A goal to be made.
+/// A goal to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGoal {
-    /// What is to be reached.
+    /// What to achieve.
     #[schema(
         min_length = 1,
         max_length = 200,
@@ -56,10 +56,10 @@ pub struct NewGoal {
         example = "Learn to swim"
     )]
     pub title: String,
-    /// What there is to say of it.
+    /// Any text.
     #[schema(max_length = 4096)]
     pub description: Option<String>,
-    /// The day on which it is to be reached.
+    /// The due date.
     #[serde(default, deserialize_with = "day")]
     #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")]
     pub due: Option<NaiveDate>,
@@ -72,11 +72,11 @@ impl NewGoal {
     }
 }
 
-/// What of a goal is to be changed: all that is there. `null` takes away what may be absent.
+/// Changes of a goal: the fields that are present. `null` removes an optional value.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GoalChange {
-    /// What is to be reached.
+    /// What to achieve.
     #[serde(default, deserialize_with = "present")]
     #[schema(
         nullable = false,
@@ -85,11 +85,11 @@ pub struct GoalChange {
         pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub title: Option<String>,
-    /// What there is to say of it.
+    /// Any text.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, max_length = 4096)]
     pub description: Option<Option<String>>,
-    /// The day on which it is to be reached.
+    /// The due date.
     #[serde(default, deserialize_with = "present_day")]
     #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")]
     pub due: Option<Option<NaiveDate>>,
@@ -102,7 +102,7 @@ impl GoalChange {
         check(self.title.as_ref(), description)
     }
 
-    /// Makes the change.
+    /// Applies the change.
     pub fn apply(self, goal: &mut Goal) {
         set(&mut goal.title, self.title);
         set(&mut goal.description, self.description);
@@ -113,34 +113,34 @@ impl GoalChange {
 /// A task of a goal.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Task {
-    /// Its number.
+    /// The id.
     pub id: TaskId,
-    /// The goal that it is of.
+    /// Its goal.
     pub goal_id: GoalId,
-    /// What is to be done.
+    /// What to do.
     pub title: String,
-    /// What there is to say of it.
+    /// Any text.
     #[schema(required = true)]
     pub description: Option<String>,
-    /// Who is to do it.
+    /// The user who is to do it.
     #[schema(required = true)]
     pub assignee_id: Option<UserId>,
-    /// The day on which it is to be done.
+    /// The due date.
     #[schema(required = true)]
     pub due: Option<NaiveDate>,
-    /// What has to be done first.
+    /// The priority.
     pub priority: Priority,
-    /// How far it is.
+    /// The status.
     pub status: Status,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
 }
 
-/// A task to be made.
+/// A task to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTask {
-    /// What is to be done.
+    /// What to do.
     #[schema(
         min_length = 1,
         max_length = 200,
@@ -148,18 +148,18 @@ pub struct NewTask {
         example = "Find a pool"
     )]
     pub title: String,
-    /// What there is to say of it.
+    /// Any text.
     #[schema(max_length = 4096)]
     pub description: Option<String>,
-    /// Who is to do it.
+    /// The user who is to do it.
     #[serde(default, deserialize_with = "user")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 9_007_199_254_740_991.0)]
     pub assignee_id: Option<UserId>,
-    /// The day on which it is to be done.
+    /// The due date.
     #[serde(default, deserialize_with = "day")]
     #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")]
     pub due: Option<NaiveDate>,
-    /// What has to be done first; `normal` if it is absent.
+    /// The priority; `normal` by default.
     #[serde(default, deserialize_with = "name")]
     pub priority: Priority,
 }
@@ -171,11 +171,11 @@ impl NewTask {
     }
 }
 
-/// What of a task is to be changed: all that is there. `null` takes away what may be absent.
+/// Changes of a task: the fields that are present. `null` removes an optional value.
 #[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskChange {
-    /// What is to be done.
+    /// What to do.
     #[serde(default, deserialize_with = "present")]
     #[schema(
         nullable = false,
@@ -184,23 +184,23 @@ pub struct TaskChange {
         pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub title: Option<String>,
-    /// What there is to say of it.
+    /// Any text.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, max_length = 4096)]
     pub description: Option<Option<String>>,
-    /// Who is to do it.
+    /// The user who is to do it.
     #[serde(default, deserialize_with = "present_user")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 9_007_199_254_740_991.0)]
     pub assignee_id: Option<Option<UserId>>,
-    /// The day on which it is to be done.
+    /// The due date.
     #[serde(default, deserialize_with = "present_day")]
     #[schema(value_type = Option<String>, format = Date, pattern = r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")]
     pub due: Option<Option<NaiveDate>>,
-    /// What has to be done first.
+    /// The priority.
     #[serde(default, deserialize_with = "present_name")]
     #[schema(value_type = Priority, required = false)]
     pub priority: Option<Priority>,
-    /// How far it is. The assignee changes this alone.
+    /// The status. The assignee may change only this field.
     #[serde(default, deserialize_with = "present_name")]
     #[schema(value_type = Status, required = false)]
     pub status: Option<Status>,
@@ -213,17 +213,17 @@ impl TaskChange {
         check(self.title.as_ref(), description)
     }
 
-    /// Whether nothing but the status is to be changed.
+    /// Whether it changes nothing but the status.
     #[must_use]
-    pub fn is_of_status_alone(&self) -> bool {
-        let status_alone = Self {
+    pub fn changes_only_status(&self) -> bool {
+        let only_status = Self {
             status: self.status,
             ..Self::default()
         };
-        *self == status_alone
+        *self == only_status
     }
 
-    /// Makes the change.
+    /// Applies the change.
     pub fn apply(self, task: &mut Task) {
         set(&mut task.title, self.title);
         set(&mut task.description, self.description);
@@ -242,22 +242,22 @@ fn set<T>(field: &mut T, value: Option<T>) {
 
 fn check(title: Option<&String>, description: Option<&String>) -> Result<(), Error> {
     if let Some(title) = title {
-        text::line("title", title, TITLE_LIMIT)?;
+        text::check_line("title", title, MAX_TITLE)?;
     }
     if let Some(description) = description {
-        text::lines("description", description, DESCRIPTION_LIMIT)?;
+        text::check_text("description", description, MAX_DESCRIPTION)?;
     }
     Ok(())
 }
 
-/// Reads a field that may be absent: then it is not changed.
+/// Deserializes a field that is present; serde's default stands for one that is absent, which is not changed.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     field: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(field).map(Some)
 }
 
-/// Reads a name. Of null, `serde_json` by itself says only that it expected a value.
+/// Deserializes a variant by its name. For null, `serde_json` by itself would only say that it expected a value.
 fn name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<T, D::Error> {
     let name = String::deserialize(field)?;
     T::deserialize(name.into_deserializer())
@@ -269,20 +269,20 @@ fn present_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     name(field).map(Some)
 }
 
-/// Reads a day as RFC 3339 writes it; by itself, chrono also takes years of five digits, which the database does not.
+/// Deserializes a date in the form of RFC 3339. By itself, chrono accepts years of five digits, which the database does not.
 fn day<'de, D: Deserializer<'de>>(field: D) -> Result<Option<NaiveDate>, D::Error> {
     let text: Option<String> = Option::deserialize(field)?;
     let Some(text) = text else { return Ok(None) };
-    let is_one = |day: &NaiveDate| day.to_string() == text;
-    let day = text.parse().ok().filter(is_one);
-    // The years that the database has.
+    let is_canonical = |day: &NaiveDate| day.to_string() == text;
+    let day = text.parse().ok().filter(is_canonical);
+    // The years that the database supports.
     let day = day.filter(|day| (1000..=9999).contains(&day.year()));
-    let refused = || {
+    let error = || {
         serde::de::Error::custom(
             "it takes a day from 1000-01-01 to 9999-12-31, written as in 2026-01-31",
         )
     };
-    day.map(Some).ok_or_else(refused)
+    day.map(Some).ok_or_else(error)
 }
 
 #[expect(clippy::option_option, reason = "absent, null, or a day")]
@@ -290,22 +290,22 @@ fn present_day<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<Naiv
     day(field).map(Some)
 }
 
-/// The largest whole number that each JSON parser reads as it was written (RFC 8259, section 6).
-const LARGEST: f64 = 9_007_199_254_740_991.0;
+/// The largest integer that every JSON parser reads exactly (RFC 8259, section 6).
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
-/// Reads the number of a user. To JSON 1.0 is the same as 1.
+/// Deserializes the id of a user. In JSON, 1.0 is the same as 1.
 fn user<'de, D: Deserializer<'de>>(field: D) -> Result<Option<UserId>, D::Error> {
     let Some(number) = Option::<f64>::deserialize(field)? else {
         return Ok(None);
     };
-    if number.fract() != 0.0 || !(1.0..=LARGEST).contains(&number) {
-        let refused = format!("it takes the whole number of a user, 1 to {LARGEST}");
-        return Err(serde::de::Error::custom(refused));
+    if number.fract() != 0.0 || !(1.0..=MAX_SAFE_INTEGER).contains(&number) {
+        let detail = format!("it takes the whole number of a user, 1 to {MAX_SAFE_INTEGER}");
+        return Err(serde::de::Error::custom(detail));
     }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it was looked at"
+        reason = "checked above"
     )]
     Ok(Some(UserId(number as u64)))
 }
@@ -325,7 +325,7 @@ mod tests {
     fn a_field_that_is_absent_stays_and_null_takes_it_away() {
         let change = |json| serde_json::from_value::<TaskChange>(json);
         let absent = change(json!({})).expect("nothing is a change");
-        assert!(absent.due.is_none() && absent.is_of_status_alone());
+        assert!(absent.due.is_none() && absent.changes_only_status());
         let away = change(json!({ "due": null, "assignee_id": null })).expect("it may");
         assert_eq!((away.due, away.assignee_id), (Some(None), Some(None)));
         for refused in [

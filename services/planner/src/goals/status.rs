@@ -1,4 +1,4 @@
-//! The status of a task, and from which to which it goes.
+//! The status of a task, and its transitions.
 
 use std::fmt;
 
@@ -8,22 +8,22 @@ use utoipa::ToSchema;
 
 use crate::ids::UserId;
 
-/// How far a task is.
+/// The status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nobody has begun it.
+    /// Not begun.
     Todo,
-    /// Somebody works on it.
+    /// In progress.
     InProgress,
-    /// It is done.
+    /// Done.
     Done,
-    /// It will not be done.
+    /// Will not be done.
     Cancelled,
 }
 
 impl Status {
-    /// Where a task of this status may go.
+    /// The statuses that a task of this status may go to.
     #[must_use]
     pub fn next(self) -> &'static [Self] {
         match self {
@@ -33,7 +33,7 @@ impl Status {
         }
     }
 
-    /// Its name: in the contract, in the tables, and of the column that counts it.
+    /// Its name in the contract and in the tables, and the name of the column that counts it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,16 +51,16 @@ impl fmt::Display for Status {
     }
 }
 
-/// What has to be done first.
+/// The priority of a task.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// When nothing else is left.
+    /// After all others.
     Low,
-    /// In its turn.
+    /// The default.
     #[default]
     Normal,
-    /// Before the others.
+    /// Before all others.
     High,
 }
 
@@ -79,15 +79,15 @@ impl Priority {
 /// A change of a task's status.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Step {
-    /// Its number.
+    /// The id.
     pub id: u64,
-    /// Who changed it.
+    /// The user who changed it.
     pub user_id: UserId,
-    /// When.
+    /// When it was changed.
     pub changed_at: DateTime<Utc>,
-    /// The status before.
+    /// The previous status.
     pub from: Status,
-    /// The status after.
+    /// The new status.
     pub to: Status,
 }
 

@@ -13,7 +13,7 @@ use crate::ids::{GoalId, TaskId, UserId};
 use crate::page::Page;
 use crate::token::Caller;
 
-/// Connections that requests share.
+/// Connections of the pool that requests share.
 pub const CONNECTIONS: u8 = 8;
 
 /// The tables of goals.
@@ -27,8 +27,8 @@ pub const SCHEMA: Schema = Schema {
 };
 
 type Result<T> = std::result::Result<T, DatabaseError>;
-/// What the database did, or why it was not to.
-type Judged<T> = Result<std::result::Result<T, Error>>;
+/// Outer error: the database failed. Inner error: the request is refused.
+type Outcome<T> = Result<std::result::Result<T, Error>>;
 
 const NOT_OWNER: Error = Error::Forbidden("A goal is changed by its owner or an admin.");
 const NOT_ASSIGNEE: Error = Error::Forbidden(
@@ -39,18 +39,18 @@ fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
     Ok(connection.start_transaction(TxOpts::default())?)
 }
 
-/// What reads goals, in the order in which a row of them is read.
+/// The SELECT of goals, with the columns in the order of `goal_from_row`.
 macro_rules! select_goals {
-    ($which:literal) => {
+    ($condition:literal) => {
         concat!(
             "SELECT id, owner_id, title, description, due, created_at, todo, in_progress, done, cancelled \
              FROM goals WHERE ",
-            $which
+            $condition
         )
     };
 }
 
-fn goal(mut row: Row) -> Result<Goal> {
+fn goal_from_row(mut row: Row) -> Result<Goal> {
     Ok(Goal {
         id: GoalId(column(&mut row, 0)?),
         owner_id: UserId(column(&mut row, 1)?),
@@ -67,7 +67,7 @@ fn goal(mut row: Row) -> Result<Goal> {
     })
 }
 
-/// Makes a goal.
+/// Creates a goal. `None` if it was deleted before it was read back.
 pub fn create_goal(connection: &mut Conn, owner: UserId, new: &NewGoal) -> Result<Option<Goal>> {
     connection.exec_drop(
         r"INSERT INTO goals (owner_id, title, description, due, created_at)
@@ -83,32 +83,32 @@ pub fn create_goal(connection: &mut Conn, owner: UserId, new: &NewGoal) -> Resul
     show_goal(connection, id)
 }
 
-/// A goal, if it is there.
+/// A goal, if it exists.
 pub fn show_goal(connection: &mut Conn, id: GoalId) -> Result<Option<Goal>> {
     let row: Option<Row> = connection.exec_first(select_goals!("id = ?"), (id,))?;
-    row.map(goal).transpose()
+    row.map(goal_from_row).transpose()
 }
 
 /// A page of all goals.
 pub fn goals(connection: &mut Conn, page: Page) -> Result<Vec<Goal>> {
     let rows: Vec<Row> = connection.exec(
         select_goals!("id > ? ORDER BY id LIMIT ?"),
-        (page.after, page.looked_for()),
+        (page.after, page.rows_to_fetch()),
     )?;
-    rows.into_iter().map(goal).collect()
+    rows.into_iter().map(goal_from_row).collect()
 }
 
-/// A goal, whose row stays locked to the end of the transaction: whoever changes the goal or its tasks locks it first.
-fn locked_goal(transaction: &mut Transaction<'_>, id: GoalId) -> Result<Option<Goal>> {
+/// A goal, whose row stays locked until the transaction ends. Every change of a goal or its tasks locks it first.
+fn lock_goal(transaction: &mut Transaction<'_>, id: GoalId) -> Result<Option<Goal>> {
     let row: Option<Row> = transaction.exec_first(select_goals!("id = ? FOR UPDATE"), (id,))?;
-    row.map(goal).transpose()
+    row.map(goal_from_row).transpose()
 }
 
-/// A goal that is locked, if the caller may change it.
-fn own_goal(transaction: &mut Transaction<'_>, id: GoalId, caller: &Caller) -> Judged<Goal> {
-    Ok(match locked_goal(transaction, id)? {
+/// Locks a goal, if the caller may change it.
+fn lock_own_goal(transaction: &mut Transaction<'_>, id: GoalId, caller: &Caller) -> Outcome<Goal> {
+    Ok(match lock_goal(transaction, id)? {
         None => Err(Error::NO_GOAL),
-        Some(goal) if !caller.is_or_is_admin(goal.owner_id) => Err(NOT_OWNER),
+        Some(goal) if !caller.is_user_or_admin(goal.owner_id) => Err(NOT_OWNER),
         Some(goal) => Ok(goal),
     })
 }
@@ -119,9 +119,9 @@ pub fn change_goal(
     id: GoalId,
     caller: &Caller,
     change: GoalChange,
-) -> Judged<Goal> {
+) -> Outcome<Goal> {
     let mut transaction = transaction(connection)?;
-    let mut goal = match own_goal(&mut transaction, id, caller)? {
+    let mut goal = match lock_own_goal(&mut transaction, id, caller)? {
         Ok(goal) => goal,
         Err(error) => return Ok(Err(error)),
     };
@@ -141,10 +141,10 @@ pub fn change_goal(
     Ok(Ok(goal))
 }
 
-/// Deletes a goal, and all its tasks with it.
-pub fn delete_goal(connection: &mut Conn, id: GoalId, caller: &Caller) -> Judged<()> {
+/// Deletes a goal with all its tasks.
+pub fn delete_goal(connection: &mut Conn, id: GoalId, caller: &Caller) -> Outcome<()> {
     let mut transaction = transaction(connection)?;
-    if let Err(error) = own_goal(&mut transaction, id, caller)? {
+    if let Err(error) = lock_own_goal(&mut transaction, id, caller)? {
         return Ok(Err(error));
     }
     transaction.exec_drop("DELETE FROM goals WHERE id = ?", (id,))?;
@@ -152,18 +152,18 @@ pub fn delete_goal(connection: &mut Conn, id: GoalId, caller: &Caller) -> Judged
     Ok(Ok(()))
 }
 
-/// What reads tasks, in the order in which a row of them is read.
+/// The SELECT of tasks, with the columns in the order of `task_from_row`.
 macro_rules! select_tasks {
-    ($which:literal) => {
+    ($condition:literal) => {
         concat!(
             "SELECT id, goal_id, title, description, assignee_id, due, priority, status, created_at \
              FROM tasks WHERE ",
-            $which
+            $condition
         )
     };
 }
 
-fn task(mut row: Row) -> Result<Task> {
+fn task_from_row(mut row: Row) -> Result<Task> {
     Ok(Task {
         id: TaskId(column(&mut row, 0)?),
         goal_id: GoalId(column(&mut row, 1)?),
@@ -171,28 +171,28 @@ fn task(mut row: Row) -> Result<Task> {
         description: column(&mut row, 3)?,
         assignee_id: column::<Option<u64>>(&mut row, 4)?.map(UserId),
         due: column::<Option<NaiveDate>>(&mut row, 5)?,
-        priority: named(&mut row, 6)?,
-        status: named(&mut row, 7)?,
+        priority: parse_name(&mut row, 6)?,
+        status: parse_name(&mut row, 7)?,
         created_at: time(&mut row, 8)?,
     })
 }
 
-/// Reads a name of the contract: the tables have the same.
-fn named<T: DeserializeOwned>(row: &mut Row, index: usize) -> Result<T> {
+/// Parses a name in the tables, which is the same as in the contract.
+fn parse_name<T: DeserializeOwned>(row: &mut Row, index: usize) -> Result<T> {
     let name: String = column(row, index)?;
-    let named = T::deserialize(name.as_str().into_deserializer());
-    named.map_err(|_unknown: serde::de::value::Error| mysql::FromValueError(name.into()).into())
+    let parsed = T::deserialize(name.as_str().into_deserializer());
+    parsed.map_err(|_unknown: serde::de::value::Error| mysql::FromValueError(name.into()).into())
 }
 
-/// Makes a task, and counts it.
+/// Creates a task, and counts it in its goal.
 pub fn create_task(
     connection: &mut Conn,
     goal: GoalId,
     caller: &Caller,
     new: &NewTask,
-) -> Judged<Task> {
+) -> Outcome<Task> {
     let mut transaction = transaction(connection)?;
-    if let Err(error) = own_goal(&mut transaction, goal, caller)? {
+    if let Err(error) = lock_own_goal(&mut transaction, goal, caller)? {
         return Ok(Err(error));
     }
     transaction.exec_drop(
@@ -216,67 +216,70 @@ pub fn create_task(
     Ok(created.ok_or(Error::NO_TASK))
 }
 
-/// A task of a goal, if it is there.
+/// A task of a goal, if it exists.
 pub fn show_task(
     connection: &mut impl Queryable,
     goal: GoalId,
     id: TaskId,
 ) -> Result<Option<Task>> {
-    let which = select_tasks!("id = ? AND goal_id = ?");
-    let row: Option<Row> = connection.exec_first(which, (id, goal))?;
-    row.map(task).transpose()
+    let select = select_tasks!("id = ? AND goal_id = ?");
+    let row: Option<Row> = connection.exec_first(select, (id, goal))?;
+    row.map(task_from_row).transpose()
 }
 
 /// A page of the tasks of a goal.
-pub fn tasks(connection: &mut Conn, goal: GoalId, page: Page) -> Judged<Vec<Task>> {
+pub fn tasks(connection: &mut Conn, goal: GoalId, page: Page) -> Outcome<Vec<Task>> {
     if show_goal(connection, goal)?.is_none() {
         return Ok(Err(Error::NO_GOAL));
     }
     let rows: Vec<Row> = connection.exec(
         select_tasks!("goal_id = ? AND id > ? ORDER BY id LIMIT ?"),
-        (goal, page.after, page.looked_for()),
+        (goal, page.after, page.rows_to_fetch()),
     )?;
-    Ok(Ok(rows.into_iter().map(task).collect::<Result<_>>()?))
+    Ok(Ok(rows
+        .into_iter()
+        .map(task_from_row)
+        .collect::<Result<_>>()?))
 }
 
-/// Changes a task. A change of its status is counted, and written down.
+/// Changes a task. If its status changes, updates the goal's counts and adds to the history.
 pub fn change_task(
     connection: &mut Conn,
     goal: GoalId,
     id: TaskId,
     caller: &Caller,
     change: TaskChange,
-) -> Judged<Task> {
+) -> Outcome<Task> {
     let mut transaction = transaction(connection)?;
-    let Some(owner) = locked_goal(&mut transaction, goal)?.map(|goal| goal.owner_id) else {
+    let Some(owner) = lock_goal(&mut transaction, goal)?.map(|goal| goal.owner_id) else {
         return Ok(Err(Error::NO_GOAL));
     };
-    // Nobody else changes it meanwhile, as the goal is locked.
+    // No other transaction changes the task, because the goal is locked.
     let Some(mut task) = show_task(&mut transaction, goal, id)? else {
         return Ok(Err(Error::NO_TASK));
     };
-    if let Err(error) = may_change(caller, owner, &task, &change) {
+    if let Err(error) = check_change(caller, owner, &task, &change) {
         return Ok(Err(error));
     }
     let from = task.status;
     change.apply(&mut task);
     update_task(&mut transaction, &task)?;
     if task.status != from {
-        count_step(&mut transaction, &task, from, caller.user)?;
+        record_step(&mut transaction, &task, from, caller.user)?;
     }
     transaction.commit()?;
     Ok(Ok(task))
 }
 
-/// Whether this caller may change this task so, and the task itself may be changed so.
-fn may_change(
+/// Checks that the caller may make this change, and that the task's status allows it.
+fn check_change(
     caller: &Caller,
     owner: UserId,
     task: &Task,
     change: &TaskChange,
 ) -> std::result::Result<(), Error> {
-    let is_assignee = task.assignee_id == Some(caller.user) && change.is_of_status_alone();
-    if !caller.is_or_is_admin(owner) && !is_assignee {
+    let is_assignee = task.assignee_id == Some(caller.user) && change.changes_only_status();
+    if !caller.is_user_or_admin(owner) && !is_assignee {
         return Err(NOT_ASSIGNEE);
     }
     let from = task.status;
@@ -309,16 +312,16 @@ fn update_task(transaction: &mut Transaction<'_>, task: &Task) -> Result<()> {
     )?)
 }
 
-fn count_step(
+fn record_step(
     transaction: &mut Transaction<'_>,
     task: &Task,
     from: Status,
     user: UserId,
 ) -> Result<()> {
     let to = task.status;
-    // The names are columns of ours.
-    let count = format!("UPDATE goals SET {from} = {from} - 1, {to} = {to} + 1 WHERE id = ?");
-    transaction.exec_drop(count, (task.goal_id,))?;
+    // The names are columns, and do not come from a client.
+    let update = format!("UPDATE goals SET {from} = {from} - 1, {to} = {to} + 1 WHERE id = ?");
+    transaction.exec_drop(update, (task.goal_id,))?;
     Ok(transaction.exec_drop(
         r"INSERT INTO history (task_id, user_id, from_status, to_status, changed_at)
           VALUES (:task, :user, :from, :to, NOW(6))",
@@ -326,8 +329,8 @@ fn count_step(
     )?)
 }
 
-/// A page of what became of a task.
-pub fn history(connection: &mut Conn, goal: GoalId, id: TaskId, page: Page) -> Judged<Vec<Step>> {
+/// A page of the status changes of a task.
+pub fn history(connection: &mut Conn, goal: GoalId, id: TaskId, page: Page) -> Outcome<Vec<Step>> {
     if show_task(connection, goal, id)?.is_none() {
         return Ok(Err(Error::NO_TASK));
     }
@@ -337,17 +340,20 @@ pub fn history(connection: &mut Conn, goal: GoalId, id: TaskId, page: Page) -> J
           WHERE task_id = ? AND id > ?
           ORDER BY id
           LIMIT ?",
-        (id, page.after, page.looked_for()),
+        (id, page.after, page.rows_to_fetch()),
     )?;
-    Ok(Ok(rows.into_iter().map(step).collect::<Result<_>>()?))
+    Ok(Ok(rows
+        .into_iter()
+        .map(step_from_row)
+        .collect::<Result<_>>()?))
 }
 
-fn step(mut row: Row) -> Result<Step> {
+fn step_from_row(mut row: Row) -> Result<Step> {
     Ok(Step {
         id: column(&mut row, 0)?,
         user_id: UserId(column(&mut row, 1)?),
-        from: named(&mut row, 2)?,
-        to: named(&mut row, 3)?,
+        from: parse_name(&mut row, 2)?,
+        to: parse_name(&mut row, 3)?,
         changed_at: time(&mut row, 4)?,
     })
 }

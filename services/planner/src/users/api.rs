@@ -1,4 +1,4 @@
-//! The endpoints of the users' service: what clients send, and what they get.
+//! The endpoints of the users' service.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -10,15 +10,15 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
 use uuid::Uuid;
 
-use crate::answers::{
-    self, Always, WithBody, WithPath, WithQuery, WithRight, WithToken, WithWrite,
-};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::page::{Items, Page};
+use crate::responses::{
+    self, WithBody, WithDatabase, WithPath, WithPermission, WithQuery, WithToken, WithWrite,
+};
 use crate::token::now;
 use crate::users::Users;
-use crate::users::cache::{DELETED, Shown};
+use crate::users::cache::{CachedUser, DELETED};
 use crate::users::mask::Mask;
 use crate::users::signing_keys::JwkSet;
 use crate::users::store::{self, Search};
@@ -48,7 +48,7 @@ impl Service for Users {
         static CONTRACT: LazyLock<String> = LazyLock::new(|| {
             let flow = Flow::Password(Password::new("/token", Scopes::new()));
             let scheme = SecurityScheme::OAuth2(OAuth2::new([flow]));
-            answers::contract(Contract::openapi(), "login", scheme)
+            responses::contract(Contract::openapi(), "login", scheme)
         });
         Some(&CONTRACT)
     }
@@ -74,7 +74,7 @@ impl Service for Users {
 #[openapi(
     info(
         title = "Planner: users",
-        description = "Who there is, who is logged in, and the keys by which others know that."
+        description = "Users, their sessions, and the keys that sign tokens."
     ),
     paths(
         log_in,
@@ -105,34 +105,38 @@ impl From<TokenResponse> for Response {
     request_body(content((Login = "application/json"), (PasswordGrant = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "The tokens of a new session.", body = TokenResponse,
-         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
-                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
-        (status = 401, description = "Login or password are wrong.", body = ProblemDocument, content_type = "application/problem+json",
-         headers(("RateLimit-Policy" = String, description = "The tighter limit: `q` tries at once, and one more each `w / q` seconds."),
-                 ("RateLimit" = String, description = "`r` tries are left now; all are there again in `t` seconds."))),
+         headers(("RateLimit-Policy" = String,
+                  description = "The tighter limit: `q` attempts at once, and one more every `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` attempts remain now; in `t` seconds all are available again."))),
+        (status = 401, description = "Login or password are wrong.", body = ProblemDocument,
+         content_type = "application/problem+json",
+         headers(("RateLimit-Policy" = String,
+                  description = "The tighter limit: `q` attempts at once, and one more every `w / q` seconds."),
+                 ("RateLimit" = String, description = "`r` attempts remain now; in `t` seconds all are available again."))),
         (status = 429, description = "Too many logins. `Retry-After` says when to try again.", body = ProblemDocument,
          content_type = "application/problem+json",
          headers(("Retry-After" = u64, description = "In seconds."),
-                 ("RateLimit-Policy" = String, description = "The limit: `q` tries at once, and one more each `w / q` seconds."),
-                 ("RateLimit" = String, description = "No try is left; there is one again in `t` seconds."))),
-        WithBody, WithWrite, Always,
+                 ("RateLimit-Policy" = String,
+                  description = "The limit: `q` attempts at once, and one more every `w / q` seconds."),
+                 ("RateLimit" = String, description = "No attempt remains; in `t` seconds one is available again."))),
+        WithBody, WithWrite, WithDatabase,
     )
 )]
 fn log_in(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
-    let login = login(exchange)?;
+    let login = parse_login(exchange)?;
     let allowance = users
         .limits
         .check(&login.login, exchange.connection().ip())
         .map_err(Error::TooManyLogins)?;
-    let [policy, left] = allowance.headers();
+    let [policy, remaining] = allowance.headers();
     let response = Response::from(users.log_in(login, exchange));
     Ok(response
         .with_header(policy.0, policy.1)
-        .with_header(left.0, left.1))
+        .with_header(remaining.0, remaining.1))
 }
 
-/// Reads a login, from a form or from JSON.
-fn login(exchange: &Exchange) -> Result<Login, Problem> {
+/// Parses a login, from a form or from JSON.
+fn parse_login(exchange: &Exchange) -> Result<Login, Problem> {
     let mut types = exchange.headers("Content-Type");
     let is_form = |kind: &str| {
         let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -143,7 +147,7 @@ fn login(exchange: &Exchange) -> Result<Login, Problem> {
     }
     let form: PasswordGrant = exchange.form()?;
     if form.grant_type.is_some_and(|grant| grant != "password") {
-        return Err(Error::GrantType.into());
+        return Err(Error::UnsupportedGrantType.into());
     }
     Ok(Login {
         login: form.username,
@@ -154,7 +158,7 @@ fn login(exchange: &Exchange) -> Result<Login, Problem> {
 /// Logs out: ends the session of the token.
 #[utoipa::path(
     delete, path = "/token", tag = "sessions", security(("login" = [])),
-    responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, Always)
+    responses((status = 204, description = "The session has ended."), WithToken, WithPath, WithWrite, WithDatabase)
 )]
 fn log_out(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = users.caller(exchange)?;
@@ -172,10 +176,10 @@ fn end(
     Ok(Response::empty(204))
 }
 
-/// Gives new tokens for a refresh token, once. One that is used again ends its session.
+/// Exchanges a refresh token for new tokens, once. Using it again ends its session.
 #[utoipa::path(
     post, path = "/token/refresh", tag = "sessions", request_body = Refresh,
-    responses((status = 200, description = "New tokens.", body = TokenResponse), WithToken, WithBody, WithWrite, Always)
+    responses((status = 200, description = "New tokens.", body = TokenResponse), WithToken, WithBody, WithWrite, WithDatabase)
 )]
 fn refresh(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let refresh: Refresh = exchange.json()?;
@@ -183,10 +187,10 @@ fn refresh(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     Ok(tokens.into())
 }
 
-/// Shows the sessions of the caller.
+/// Lists the sessions of the caller.
 #[utoipa::path(
     get, path = "/sessions", tag = "sessions", security(("login" = [])),
-    responses((status = 200, description = "All of them.", body = Sessions), WithToken, Always)
+    responses((status = 200, description = "All sessions.", body = Sessions), WithToken, WithDatabase)
 )]
 fn sessions(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = users.caller(exchange)?;
@@ -199,23 +203,23 @@ fn sessions(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
 #[utoipa::path(
     delete, path = "/sessions/{id}", tag = "sessions", security(("login" = [])),
     params(("id" = Uuid, Path, description = "The session.")),
-    responses((status = 204, description = "It is ended."), WithToken, WithPath, WithWrite, Always)
+    responses((status = 204, description = "The session has ended."), WithToken, WithPath, WithWrite, WithDatabase)
 )]
 fn end_session(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let caller = users.caller(exchange)?;
     let id = exchange.parameter("id")?.parse();
-    let id = id.map_err(|_what| Error::NO_SESSION)?;
+    let id = id.map_err(|_error| Error::NO_SESSION)?;
     end(users, exchange, caller.user, id)
 }
 
-/// Makes a user.
+/// Creates a user.
 #[utoipa::path(
     post, path = "/users", tag = "users", security(("login" = [])), request_body = NewUser,
     responses(
         (status = 201, description = "The user.", body = User,
          headers(("Location" = String, description = "Its path."), ("ETag" = String, description = "Its version."))),
         (status = 409, description = "The login is taken.", body = ProblemDocument, content_type = "application/problem+json"),
-        WithToken, WithBody, WithWrite, Always,
+        WithToken, WithBody, WithWrite, WithDatabase,
     )
 )]
 fn create(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
@@ -225,80 +229,80 @@ fn create(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     let hash = users.passwords.hash(&new.password, exchange.deadline())?;
     let query = move |connection: &mut _| store::create_user(connection, &new, &hash);
     let user = users.run(Access::Write, exchange, query)??;
-    users.cache.put(user.id, Shown::user(&user));
+    users.cache.put(user.id, CachedUser::found(&user));
     let location = format!("/users/{}", user.id);
-    Ok(shown(&user)
+    Ok(user_response(&user)
         .with_status(201)
         .with_header("Location", location))
 }
 
-fn shown(user: &User) -> Response {
+fn user_response(user: &User) -> Response {
     Response::json(user).with_header("ETag", User::etag(user.version))
 }
 
-/// Searches for users: by login, by masks of their names, or all.
+/// Finds users by login or by masks of their names, or lists all.
 #[utoipa::path(
     get, path = "/users", tag = "users", security(("login" = [])), params(FindParameters),
-    responses((status = 200, description = "A page of them.", body = Items<User>), WithToken, WithQuery, Always)
+    responses((status = 200, description = "A page of the list.", body = Items<User>), WithToken, WithQuery, WithDatabase)
 )]
 fn find(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
     users.caller(exchange)?;
-    let asked: FindParameters = exchange.parameters()?;
-    let page = Page::new(asked.limit, asked.after)?;
+    let parameters: FindParameters = exchange.parameters()?;
+    let page = Page::new(parameters.limit, parameters.after)?;
     let mask = |field, mask: Option<String>| mask.map(|mask| Mask::parse(field, &mask)).transpose();
     let search = Search {
-        login: asked.login,
-        first_name: mask("first_name", asked.first_name)?,
-        last_name: mask("last_name", asked.last_name)?,
+        login: parameters.login,
+        first_name: mask("first_name", parameters.first_name)?,
+        last_name: mask("last_name", parameters.last_name)?,
     };
     let query = move |connection: &mut _| store::find(connection, &search, page);
     let found = users.run(Access::Read, exchange, query)?;
-    Ok(Response::json(&page.of(found, |user| user.id.0)))
+    Ok(Response::json(&page.items(found, |user| user.id.0)))
 }
 
-fn id(exchange: &Exchange) -> Result<UserId, Problem> {
+fn user_id(exchange: &Exchange) -> Result<UserId, Problem> {
     Ok(UserId::parse(&exchange.parameter("id")?).ok_or(Error::NO_USER)?)
 }
 
-/// Shows a user, to anybody.
+/// Shows a user. Needs no token.
 #[utoipa::path(
     get, path = "/users/{id}", tag = "users",
     params(
         ("id" = UserId, Path, description = "The user."),
-        ("If-None-Match" = Option<String>, Header, description = "Versions that are known."),
+        ("If-None-Match" = Option<String>, Header, description = "The versions that the client has."),
     ),
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
-        (status = 304, description = "It has one of the versions that are known."),
-        WithPath, Always,
+        (status = 304, description = "The user has one of these versions."),
+        WithPath, WithDatabase,
     )
 )]
 fn show(users: &Users, exchange: Exchange) {
-    let id = match id(&exchange) {
+    let id = match user_id(&exchange) {
         Ok(id) => id,
         Err(problem) => return exchange.answer(problem),
     };
-    // From memory at once, else when it is read.
+    // On a cache miss, the reader answers.
     match users.cache.look_up(id) {
-        Some(shown) => {
-            let response = shown.response(exchange.headers("If-None-Match"));
+        Some(cached) => {
+            let response = cached.response(exchange.headers("If-None-Match"));
             exchange.answer(response);
         }
         None => users.reader.submit(id, exchange),
     }
 }
 
-/// Shows a user, to anybody.
+/// Shows a user. Needs no token.
 #[utoipa::path(
     get, path = "/user/id-{id}", tag = "users",
     params(
         ("id" = UserId, Path, description = "The user."),
-        ("If-None-Match" = Option<String>, Header, description = "Versions that are known."),
+        ("If-None-Match" = Option<String>, Header, description = "The versions that the client has."),
     ),
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
-        (status = 304, description = "It has one of the versions that are known."),
-        WithPath, Always,
+        (status = 304, description = "The user has one of these versions."),
+        WithPath, WithDatabase,
     )
 )]
 fn show_by_old_name(users: &Users, exchange: Exchange) {
@@ -311,21 +315,22 @@ fn if_match(exchange: &Exchange) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// Changes a user: oneself, or anybody if one is an admin.
+/// Changes a user. Allowed for that user and admins.
 #[utoipa::path(
     patch, path = "/users/{id}", tag = "users", security(("login" = [])), request_body = UserChange,
     params(
         ("id" = UserId, Path, description = "The user."),
-        ("If-Match" = Option<String>, Header, description = "The version to be changed."),
+        ("If-Match" = Option<String>, Header, description = "The version to change."),
     ),
     responses(
         (status = 200, description = "The user.", body = User, headers(("ETag" = String, description = "Its version."))),
-        (status = 412, description = "It has another version.", body = ProblemDocument, content_type = "application/problem+json"),
-        WithToken, WithRight, WithPath, WithBody, WithWrite, Always,
+        (status = 412, description = "The user has another version.", body = ProblemDocument,
+         content_type = "application/problem+json"),
+        WithToken, WithPermission, WithPath, WithBody, WithWrite, WithDatabase,
     )
 )]
 fn change(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
-    let id = allowed(users, exchange)?;
+    let id = authorize_change(users, exchange)?;
     let change: UserChange = exchange.json()?;
     change.check()?;
     let hash = change.password.as_ref();
@@ -336,49 +341,50 @@ fn change(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
         store::change_user(connection, id, if_match, &change, hash)
     };
     let user = users.run(Access::Write, exchange, query)??;
-    users.cache.put(id, Shown::user(&user));
-    Ok(shown(&user))
+    users.cache.put(id, CachedUser::found(&user));
+    Ok(user_response(&user))
 }
 
-/// Deletes a user: oneself, or anybody if one is an admin.
+/// Deletes a user. Allowed for that user and admins.
 #[utoipa::path(
     delete, path = "/users/{id}", tag = "users", security(("login" = [])),
     params(
         ("id" = UserId, Path, description = "The user."),
-        ("If-Match" = Option<String>, Header, description = "The version to be deleted."),
+        ("If-Match" = Option<String>, Header, description = "The version to delete."),
     ),
     responses(
-        (status = 204, description = "It is deleted."),
-        (status = 409, description = "It is an admin.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 412, description = "It has another version.", body = ProblemDocument, content_type = "application/problem+json"),
-        WithToken, WithRight, WithPath, WithWrite, Always,
+        (status = 204, description = "It has been deleted."),
+        (status = 409, description = "The user is an admin.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, description = "The user has another version.", body = ProblemDocument,
+         content_type = "application/problem+json"),
+        WithToken, WithPermission, WithPath, WithWrite, WithDatabase,
     )
 )]
 fn delete(users: &Users, exchange: &Exchange) -> Result<Response, Problem> {
-    let id = allowed(users, exchange)?;
+    let id = authorize_change(users, exchange)?;
     let if_match = if_match(exchange);
     let query = move |connection: &mut _| store::delete_user(connection, id, if_match.as_deref());
     users.run(Access::Write, exchange, query)??;
-    users.cache.put(id, Shown::absent(DELETED));
+    users.cache.put(id, CachedUser::absent(DELETED));
     Ok(Response::empty(204))
 }
 
 /// The user of the path, if the caller may change it.
-fn allowed(users: &Users, exchange: &Exchange) -> Result<UserId, Problem> {
+fn authorize_change(users: &Users, exchange: &Exchange) -> Result<UserId, Problem> {
     let caller = users.caller(exchange)?;
-    let id = id(exchange)?;
-    if !caller.is_or_is_admin(id) {
+    let id = user_id(exchange)?;
+    if !caller.is_user_or_admin(id) {
         let rule = "A user is changed and deleted by itself or an admin.";
         return Err(Error::Forbidden(rule).into());
     }
     Ok(id)
 }
 
-/// Shows the public keys by which tokens are verified.
+/// Lists the public keys that verify tokens.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "keys",
     responses((status = 200, description = "The keys.", body = JwkSet))
 )]
 fn public_keys(users: &Users, exchange: Exchange) {
-    exchange.answer(Response::json(&users.keys.public(now())));
+    exchange.answer(Response::json(&users.keys.public_keys(now())));
 }

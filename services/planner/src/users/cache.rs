@@ -1,10 +1,10 @@
-//! Users in memory, never further behind the database than a bound.
+//! A cache of users, whose staleness is bounded by [`MAX_STALENESS`].
 //!
-//! Whatever changes a user writes down that it did so, in the same transaction, under a number that follows the order of the
-//! commits. Each process looks at what was written down each 50 ms ([`ChangeFeed`](super::change_feed::ChangeFeed)), and drops
-//! what is older. The cache is used only as long as the last look began less than [`BOUND`] ago, so what it shows was the
-//! present within that time, whatever was frozen, lost or slow meanwhile; past it users are read from the database. The process
-//! that changes a user puts it here itself, before it answers.
+//! Every transaction that changes a user also records the change, under a number that follows the order of the commits. Each
+//! process polls these records every 50 ms ([`ChangeFeed`](super::change_feed::ChangeFeed)), and drops entries that are older.
+//! The cache is used only while the last poll began less than [`MAX_STALENESS`] ago; otherwise users are read from the database.
+//! So the bound holds even if a process was frozen, or the database is slow or lost. The process that changes a user updates its
+//! own cache before it answers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,34 +21,34 @@ use crate::error::Error;
 use crate::ids::UserId;
 use crate::users::user::User;
 
-/// What is shown was the present at most this long ago.
-pub const BOUND: Duration = Duration::from_millis(100);
-/// A belt: should a change never be seen, then it is after this.
-const LIFETIME: Duration = Duration::from_secs(60);
-/// Some 50 MB of users.
+/// An entry that is shown was current at most this long ago.
+pub const MAX_STALENESS: Duration = Duration::from_millis(100);
+/// A safety net: an entry is dropped after this time, even if its change was never seen.
+const ENTRY_LIFETIME: Duration = Duration::from_secs(60);
+/// About 50 MB of users.
 const MAX_ENTRIES: u64 = 100_000;
-/// The version of a user that was deleted: no other comes after it, as ids are not given twice.
+/// The version of a deleted user: no other follows, because ids are not reused.
 pub const DELETED: u64 = u64::MAX;
 
 /// Whether users are kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum CacheMode {
-    /// They are.
+    /// They are cached.
     On,
-    /// Each request reads the database: for comparison.
+    /// Each request reads the database, for comparison.
     Off,
 }
 
-/// A user as it is answered, or that there is none.
-pub struct Shown {
+/// A user as rendered for responses, or the fact that there is none.
+pub struct CachedUser {
     version: u64,
     body: Option<Arc<Vec<u8>>>,
 }
 
-impl Shown {
-    /// This user.
+impl CachedUser {
+    /// An entry for this user.
     #[must_use]
-    pub fn user(user: &User) -> Arc<Self> {
+    pub fn found(user: &User) -> Arc<Self> {
         let body = serde_json::to_vec(user).expect("a user can be serialized");
         Arc::new(Self {
             version: user.version,
@@ -56,7 +56,7 @@ impl Shown {
         })
     }
 
-    /// That there is no such user; `version` is 0, or [`DELETED`].
+    /// An entry for a user that does not exist; `version` is 0, or [`DELETED`].
     #[must_use]
     pub fn absent(version: u64) -> Arc<Self> {
         Arc::new(Self {
@@ -65,14 +65,14 @@ impl Shown {
         })
     }
 
-    /// The answer to a request with these values of `If-None-Match`.
+    /// The response to a request with these values of `If-None-Match`.
     #[must_use]
     pub fn response<'a>(&self, mut if_none_match: impl Iterator<Item = &'a str>) -> Response {
         let Some(body) = &self.body else {
             return Problem::from(Error::NO_USER).into();
         };
         let etag = User::etag(self.version);
-        let response = if if_none_match.any(|tags| names(tags, &etag)) {
+        let response = if if_none_match.any(|tags| matches_weakly(tags, &etag)) {
             Response::empty(304)
         } else {
             let (buffer, range) = (Arc::clone(body), 0..body.len());
@@ -87,61 +87,61 @@ impl Shown {
     }
 }
 
-/// Whether the tags of an `If-Match` have this one, or are `*` (RFC 9110, section 13.1.1: a weak tag is no match).
+/// Whether an `If-Match` contains this tag or is `*`, by strong comparison (RFC 9110, section 13.1.1).
 #[must_use]
-pub fn matches(tags: &str, etag: &str) -> bool {
+pub fn matches_strongly(tags: &str, etag: &str) -> bool {
     tags.split(',').any(|tag| ["*", etag].contains(&tag.trim()))
 }
 
-/// Whether the tags of an `If-None-Match` have this one, or are `*` (RFC 9110, section 13.1.2: a weak tag is a match as well).
-fn names(tags: &str, etag: &str) -> bool {
+/// Whether an `If-None-Match` contains this tag or is `*`, by weak comparison (RFC 9110, section 13.1.2).
+fn matches_weakly(tags: &str, etag: &str) -> bool {
     let mut tags = tags.split(',').map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// A change as it is written down.
+/// A recorded change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    /// Who was changed; nobody: the signing keys.
+    /// The user that was changed; `None` for the signing keys.
     pub user: Option<UserId>,
-    /// What is older is not to be shown any more.
+    /// The new version; older ones must not be shown any more.
     pub version: u64,
 }
 
-/// Users in memory.
+/// The cache of users.
 pub struct UserCache {
     mode: CacheMode,
-    entries: Cache<UserId, Arc<Shown>>,
-    /// Users that are being read and were not changed since that began: only these are kept when they are read. Locked
-    /// wherever entries are made or dropped, so that no older one takes the place of a newer one.
+    entries: Cache<UserId, Arc<CachedUser>>,
+    /// Users that are being read and have not changed since the read began: only these are cached afterwards. Locked whenever
+    /// entries are added or dropped, so that an older entry never replaces a newer one.
     being_read: Mutex<HashSet<UserId>>,
-    since: Instant,
-    /// When the last look at what was changed began, in microseconds after `since`.
-    looked_us: AtomicU64,
+    started: Instant,
+    /// When the last poll for changes began, in microseconds after `started`.
+    polled_us: AtomicU64,
     metrics: CacheMetrics,
 }
 
 impl UserCache {
-    /// Makes an empty one.
+    /// Makes an empty cache.
     #[must_use]
     pub fn new(mode: CacheMode, registry: &Registry) -> Self {
         let entries = Cache::builder()
             .max_capacity(MAX_ENTRIES)
-            .time_to_live(LIFETIME)
+            .time_to_live(ENTRY_LIFETIME)
             .build();
         Self {
             mode,
             entries,
             being_read: Mutex::default(),
-            since: Instant::now(),
-            looked_us: AtomicU64::new(0),
+            started: Instant::now(),
+            polled_us: AtomicU64::new(0),
             metrics: CacheMetrics::new(registry),
         }
     }
 
-    /// What is in memory of a user, if that is not too old.
-    pub fn look_up(&self, user: UserId) -> Option<Arc<Shown>> {
-        if self.mode == CacheMode::Off || self.behind() >= BOUND {
+    /// The entry of a user. `None` also if the cache may be too stale, or is off.
+    pub fn look_up(&self, user: UserId) -> Option<Arc<CachedUser>> {
+        if self.mode == CacheMode::Off || self.staleness() >= MAX_STALENESS {
             self.metrics.bypassed.inc();
             return None;
         }
@@ -154,41 +154,41 @@ impl UserCache {
         found
     }
 
-    /// How long ago the last look at what was changed began.
-    fn behind(&self) -> Duration {
-        let looked = Duration::from_micros(self.looked_us.load(Ordering::Acquire));
-        self.since.elapsed().saturating_sub(looked)
+    /// Time since the last poll for changes began.
+    fn staleness(&self) -> Duration {
+        let polled = Duration::from_micros(self.polled_us.load(Ordering::Acquire));
+        self.started.elapsed().saturating_sub(polled)
     }
 
-    /// Notes that these users are about to be read, by one reader at a time.
+    /// Begins a read of these users. One read runs at a time.
     pub fn begin_reading(&self, users: impl Iterator<Item = UserId>) {
         self.metrics.loads.inc();
         *self.being_read.lock() = users.collect();
     }
 
-    /// Keeps what was read, unless it was changed meanwhile.
-    pub fn end_reading<'a>(&self, read: impl Iterator<Item = (UserId, &'a Arc<Shown>)>) {
+    /// Caches the users that were read, except those that were changed since the read began.
+    pub fn end_reading<'a>(&self, read: impl Iterator<Item = (UserId, &'a Arc<CachedUser>)>) {
         let mut being_read = self.being_read.lock();
-        for (user, shown) in read {
+        for (user, cached) in read {
             if being_read.remove(&user) && self.mode == CacheMode::On {
-                self.entries.insert(user, Arc::clone(shown));
+                self.entries.insert(user, Arc::clone(cached));
             }
         }
         being_read.clear();
     }
 
-    /// Puts here what this process has changed.
-    pub fn put(&self, user: UserId, shown: Arc<Shown>) {
+    /// Stores a user that this process changed, unless the entry is newer.
+    pub fn put(&self, user: UserId, cached: Arc<CachedUser>) {
         let mut being_read = self.being_read.lock();
         being_read.remove(&user);
-        let is_newer = |entry: Arc<Shown>| entry.version < shown.version;
+        let is_newer = |entry: Arc<CachedUser>| entry.version < cached.version;
         if self.mode == CacheMode::On && self.entries.get(&user).is_none_or(is_newer) {
-            self.entries.insert(user, shown);
+            self.entries.insert(user, cached);
         }
     }
 
-    /// Drops what is older than what was changed up to a look that began at `looked`.
-    pub fn apply(&self, changes: &[Change], looked: Instant) {
+    /// Drops the entries that are older than these changes, which come from a poll that began at `polled`.
+    pub fn apply(&self, changes: &[Change], polled: Instant) {
         let mut being_read = self.being_read.lock();
         for change in changes {
             let Some(user) = change.user else { continue };
@@ -199,47 +199,47 @@ impl UserCache {
             }
         }
         drop(being_read);
-        self.looked(looked);
+        self.set_polled(polled);
     }
 
-    /// Drops all, as some of what was changed is not known.
-    pub fn clear(&self, looked: Instant) {
+    /// Drops all entries, because some changes are not known.
+    pub fn clear(&self, polled: Instant) {
         let mut being_read = self.being_read.lock();
         being_read.clear();
         self.entries.invalidate_all();
         drop(being_read);
-        self.looked(looked);
+        self.set_polled(polled);
     }
 
-    fn looked(&self, looked: Instant) {
-        let after = looked.saturating_duration_since(self.since).as_micros();
-        let after = u64::try_from(after).unwrap_or(u64::MAX);
-        self.looked_us.store(after, Ordering::Release);
+    fn set_polled(&self, polled: Instant) {
+        let elapsed = polled.saturating_duration_since(self.started).as_micros();
+        let elapsed_us = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        self.polled_us.store(elapsed_us, Ordering::Release);
     }
 
     /// Brings the gauges up to date.
     pub fn observe(&self) {
-        let behind = self.behind().as_millis();
+        let staleness = self.staleness().as_millis();
         self.metrics
             .behind_ms
-            .set(i64::try_from(behind).unwrap_or(i64::MAX));
+            .set(i64::try_from(staleness).unwrap_or(i64::MAX));
         let entries = self.entries.entry_count();
         self.metrics.entries.set(entries.cast_signed());
     }
 }
 
 struct CacheMetrics {
-    /// Users shown from memory.
+    /// Lookups that found an entry.
     hits: IntCounter,
-    /// Users that were not in memory.
+    /// Lookups that found no entry.
     misses: IntCounter,
-    /// Users that were not looked for in memory, as it might have been too old.
+    /// Lookups without the cache, because it might be too stale or is off.
     bypassed: IntCounter,
     /// Statements that read users.
     loads: IntCounter,
-    /// What the cache may be behind the database now, in milliseconds.
+    /// The current bound of staleness, in milliseconds.
     behind_ms: IntGauge,
-    /// Users in memory.
+    /// Number of entries.
     entries: IntGauge,
 }
 
@@ -247,7 +247,7 @@ impl CacheMetrics {
     fn new(registry: &Registry) -> Self {
         let lookups = registry.counters(
             "cache_lookups_total",
-            "Users asked for: shown from memory (hit), not there (miss), or not looked for, as what is there may be too old (bypassed)",
+            "Lookups of users: in the cache (hit), not in it (miss), or without it, as it may be too stale or is off (bypassed)",
             &["result"],
         );
         Self {
@@ -256,14 +256,14 @@ impl CacheMetrics {
             bypassed: lookups.with_label_values(&["bypassed"]),
             loads: registry.counter(
                 "cache_loads_total",
-                "Statements that read users; one answers all that wait",
+                "Statements that read users; one answers all queued requests",
             ),
             behind_ms: registry.gauge(
                 "cache_behind_milliseconds",
-                "How old what the cache shows may be now: since the last look at what others changed began. Past the bound \
-                 the cache is bypassed",
+                "How stale the cache may be now: the time since the last poll for changes began. Beyond the bound the cache is \
+                 bypassed",
             ),
-            entries: registry.gauge("cache_entries", "Users in memory, about"),
+            entries: registry.gauge("cache_entries", "Users in the cache, about"),
         }
     }
 }
@@ -283,8 +283,8 @@ mod tests {
         cache
     }
 
-    fn shown(version: u64) -> Arc<Shown> {
-        Arc::new(Shown {
+    fn cached(version: u64) -> Arc<CachedUser> {
+        Arc::new(CachedUser {
             version,
             body: Some(Arc::default()),
         })
@@ -292,13 +292,13 @@ mod tests {
 
     fn version(cache: &UserCache) -> Option<u64> {
         cache.apply(&[], Instant::now());
-        cache.look_up(ID).map(|shown| shown.version)
+        cache.look_up(ID).map(|cached| cached.version)
     }
 
     fn read(cache: &UserCache, version: u64, meanwhile: impl FnOnce()) {
         cache.begin_reading([ID].into_iter());
         meanwhile();
-        cache.end_reading([(ID, &shown(version))].into_iter());
+        cache.end_reading([(ID, &cached(version))].into_iter());
     }
 
     fn changed(version: u64) -> [Change; 1] {
@@ -311,7 +311,7 @@ mod tests {
         let cache = cache();
         read(&cache, 1, || cache.apply(&changed(2), Instant::now()));
         assert_eq!(version(&cache), None);
-        read(&cache, 1, || cache.put(ID, shown(2)));
+        read(&cache, 1, || cache.put(ID, cached(2)));
         assert_eq!(version(&cache), Some(2));
         read(&cache, 2, || cache.clear(Instant::now()));
         assert_eq!(version(&cache), None);
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_change_drops_what_is_older_and_nothing_else() {
         let cache = cache();
-        cache.put(ID, shown(3));
+        cache.put(ID, cached(3));
         cache.apply(&changed(3), Instant::now());
         assert_eq!(version(&cache), Some(3));
         cache.apply(&changed(4), Instant::now());
@@ -332,18 +332,18 @@ mod tests {
     #[test]
     fn of_two_changes_of_one_process_the_newer_stays() {
         let cache = cache();
-        cache.put(ID, shown(3));
-        cache.put(ID, shown(2));
+        cache.put(ID, cached(3));
+        cache.put(ID, cached(2));
         assert_eq!(version(&cache), Some(3));
-        cache.put(ID, Shown::absent(DELETED));
-        cache.put(ID, shown(4));
+        cache.put(ID, CachedUser::absent(DELETED));
+        cache.put(ID, cached(4));
         assert_eq!(version(&cache), Some(DELETED));
     }
 
     #[test]
     fn nothing_is_shown_once_the_last_look_is_older_than_the_bound() {
         let cache = cache();
-        cache.put(ID, shown(1));
+        cache.put(ID, cached(1));
         let ago = |time| {
             Instant::now()
                 .checked_sub(time)
@@ -351,12 +351,12 @@ mod tests {
         };
         cache.apply(&[], Instant::now());
         assert!(cache.look_up(ID).is_some());
-        // `since` is a moment ago.
+        // Earlier, so that polls can lie in the past.
         let cache = UserCache {
-            since: ago(Duration::from_secs(9)),
+            started: ago(Duration::from_secs(9)),
             ..cache
         };
-        cache.apply(&[], ago(BOUND));
+        cache.apply(&[], ago(MAX_STALENESS));
         assert!(cache.look_up(ID).is_none());
         cache.apply(&[], Instant::now());
         assert!(cache.look_up(ID).is_some());
@@ -372,10 +372,10 @@ mod tests {
             ("3", false),
             ("", false),
         ] {
-            assert_eq!(names(tags, "\"3\""), found, "{tags}");
-            assert_eq!(matches(tags, "\"3\""), found, "{tags}");
+            assert_eq!(matches_weakly(tags, "\"3\""), found, "{tags}");
+            assert_eq!(matches_strongly(tags, "\"3\""), found, "{tags}");
         }
         let weak = "\"1\", W/\"3\"";
-        assert!(names(weak, "\"3\"") && !matches(weak, "\"3\""));
+        assert!(matches_weakly(weak, "\"3\"") && !matches_strongly(weak, "\"3\""));
     }
 }

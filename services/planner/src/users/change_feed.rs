@@ -1,4 +1,4 @@
-//! Looks again and again at what other processes have changed.
+//! Polls for the changes of other processes.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -11,52 +11,52 @@ use crate::users::cache::UserCache;
 use crate::users::signing_keys::SigningKeys;
 use crate::users::store;
 
-/// Between the beginnings of two looks: half of what the cache may be behind, so that one look may be late.
+/// Time from poll to poll: half of the cache's staleness bound, so that one poll may be late.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// A look that takes longer is given up, and tried anew.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two times of removing what nobody needs any more.
-const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
+/// A poll that takes longer is given up, and retried.
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two cleanups.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The thread that looks.
+/// The thread that polls.
 pub struct ChangeFeed {
     stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
-struct Follower {
+struct Poller {
     pool: Pool,
     cache: Arc<UserCache>,
     keys: Arc<SigningKeys>,
-    seen: u64,
-    cleaned: Instant,
+    last_seen: u64,
+    last_cleanup: Instant,
 }
 
 impl ChangeFeed {
-    /// Starts the thread. `seen` is the number of the last change that is known of.
+    /// Starts the thread. `last_seen` is the number of the last change that is known.
     ///
     /// # Errors
-    /// If the system gives none.
+    /// If it cannot be started.
     pub fn start(
         pool: Pool,
         cache: Arc<UserCache>,
         keys: Arc<SigningKeys>,
-        seen: u64,
+        last_seen: u64,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
-        let mut follower = Follower {
+        let mut poller = Poller {
             pool,
             cache,
             keys,
-            seen,
-            cleaned: Instant::now(),
+            last_seen,
+            last_cleanup: Instant::now(),
         };
-        let follow = move || {
+        let poll_loop = move || {
             loop {
-                let begun = Instant::now();
-                // It says in the log why it fails; and the cache is not used until it succeeds again.
-                let _ = follower.look(begun);
-                let pause = INTERVAL.saturating_sub(begun.elapsed());
+                let started = Instant::now();
+                // A failure was logged, and the cache is not used until a poll succeeds.
+                let _ = poller.poll(started);
+                let pause = INTERVAL.saturating_sub(started.elapsed());
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
@@ -65,50 +65,54 @@ impl ChangeFeed {
         let thread = std::thread::Builder::new().name("changes".to_owned());
         Ok(Self {
             stop,
-            thread: thread.spawn(follow)?,
+            thread: thread.spawn(poll_loop)?,
         })
     }
 
-    /// Ends the thread.
+    /// Stops the thread.
     pub fn finish(self) {
         drop(self.stop);
-        // Its panic was logged.
+        // A panic of the thread was logged.
         let _ = self.thread.join();
     }
 }
 
-impl Follower {
-    fn look(&mut self, begun: Instant) -> Result<(), DatabaseAway> {
-        let seen = self.seen;
-        let query = move |connection: &mut _| store::changes(connection, seen);
-        let (last, changes) = self.pool.run(Access::Read, begun + PATIENCE, query)?;
+impl Poller {
+    fn poll(&mut self, started: Instant) -> Result<(), DatabaseAway> {
+        let last_seen = self.last_seen;
+        let query = move |connection: &mut _| store::changes(connection, last_seen);
+        let (last, changes) = self.pool.run(Access::Read, started + POLL_TIMEOUT, query)?;
         match &changes {
-            Some(changes) => self.cache.apply(changes, begun),
-            None => self.cache.clear(begun),
+            Some(changes) => self.cache.apply(changes, started),
+            None => self.cache.clear(started),
         }
         if changes.is_none_or(|changes| changes.iter().any(|change| change.user.is_none())) {
-            self.read_keys(begun)?;
+            self.read_keys(started)?;
         }
-        self.seen = last;
-        self.clean(begun)
+        self.last_seen = last;
+        self.clean_up(started)
     }
 
-    fn read_keys(&self, begun: Instant) -> Result<(), DatabaseAway> {
-        let stored = self.pool.run(Access::Read, begun + PATIENCE, store::keys)?;
+    fn read_keys(&self, started: Instant) -> Result<(), DatabaseAway> {
+        let stored = self
+            .pool
+            .run(Access::Read, started + POLL_TIMEOUT, store::keys)?;
         if let Err(error) = self.keys.replace(stored) {
             tracing::error!(%error, "signing goes on with the keys of before");
         }
         Ok(())
     }
 
-    fn clean(&mut self, begun: Instant) -> Result<(), DatabaseAway> {
-        if begun - self.cleaned < CLEANING_INTERVAL {
+    fn clean_up(&mut self, started: Instant) -> Result<(), DatabaseAway> {
+        if started - self.last_cleanup < CLEANUP_INTERVAL {
             return Ok(());
         }
-        let cleaned = self.pool.run(Access::Write, begun + PATIENCE, store::clean);
-        if cleaned != Ok(true) {
-            self.cleaned = begun;
+        let more = self
+            .pool
+            .run(Access::Write, started + POLL_TIMEOUT, store::remove_expired);
+        if more != Ok(true) {
+            self.last_cleanup = started;
         }
-        cleaned.map(drop)
+        more.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! How often one may try to log in: for each login, whoever tries it, and for each address, whatever login it tries.
+//! Rate limits of login attempts: per login, from any address, and per address, for any login.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
@@ -9,75 +9,78 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// Limits count by 16 bits of a hash that is another in each process, so that their memory is bounded whatever is tried.
-/// Who shares the bits shares the limit.
+/// The key of a limit: 16 bits of a hash whose keys are random in each process. It bounds the memory; keys with the same bits
+/// share a limit.
 type Bucket = u16;
 
-/// The minute in which the limits count.
+/// The window of the limits, in seconds.
 const WINDOW_S: u64 = 60;
 
-/// What is left of the tighter limit: for the headers of an answer.
+/// The state of the tighter limit, for the headers of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
+pub struct RateLimitStatus {
     name: &'static str,
-    a_minute: u32,
-    left: u32,
-    /// In how many seconds more is left.
-    pub seconds: u64,
+    per_minute: u32,
+    remaining: u32,
+    /// Seconds until all attempts are available again; past the limit, until one is.
+    pub reset_s: u64,
 }
 
-impl Allowance {
-    /// The headers that tell of it (draft-ietf-httpapi-ratelimit-headers).
+impl RateLimitStatus {
+    /// The response headers (draft-ietf-httpapi-ratelimit-headers).
     #[must_use]
     pub fn headers(self) -> [(&'static str, String); 2] {
         let Self {
             name,
-            a_minute,
-            left,
-            seconds,
+            per_minute,
+            remaining,
+            reset_s,
         } = self;
         [
             (
                 "RateLimit-Policy",
-                format!("\"{name}\";q={a_minute};w={WINDOW_S}"),
+                format!("\"{name}\";q={per_minute};w={WINDOW_S}"),
             ),
-            ("RateLimit", format!("\"{name}\";r={left};t={seconds}")),
+            ("RateLimit", format!("\"{name}\";r={remaining};t={reset_s}")),
         ]
     }
 }
 
-/// Tries of a login, and tries from an address.
+/// The limits per login and per address.
 pub struct LoginLimits {
-    of_login: Limit,
-    of_address: Limit,
+    by_login: Limit,
+    by_address: Limit,
     hash: RandomState,
 }
 
 struct Limit {
     limiter: DefaultKeyedRateLimiter<Bucket, StateInformationMiddleware>,
     name: &'static str,
-    a_minute: NonZeroU32,
+    per_minute: NonZeroU32,
 }
 
 impl LoginLimits {
-    /// So many tries a minute, all at once or spread.
+    /// Makes the limits, in attempts per minute, at once or spread.
     #[must_use]
-    pub fn new(of_login: NonZeroU32, of_address: NonZeroU32) -> Self {
+    pub fn new(by_login: NonZeroU32, by_address: NonZeroU32) -> Self {
         Self {
-            of_login: Limit::new("login", of_login),
-            of_address: Limit::new("address", of_address),
+            by_login: Limit::new("login", by_login),
+            by_address: Limit::new("address", by_address),
             hash: RandomState::new(),
         }
     }
 
-    /// Counts a try. Past a limit, gives that one as an error.
-    pub fn check(&self, login: &str, address: IpAddr) -> Result<Allowance, Allowance> {
-        let of_address = self.of_address.check(self.bucket(&network(address)))?;
-        let of_login = self.of_login.check(self.bucket(&login))?;
-        Ok(if of_login.left <= of_address.left {
-            of_login
+    /// Counts an attempt.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
+    pub fn check(&self, login: &str, address: IpAddr) -> Result<RateLimitStatus, RateLimitStatus> {
+        let by_address = self.by_address.check(self.bucket(&network(address)))?;
+        let by_login = self.by_login.check(self.bucket(&login))?;
+        Ok(if by_login.remaining <= by_address.remaining {
+            by_login
         } else {
-            of_address
+            by_address
         })
     }
 
@@ -87,7 +90,7 @@ impl LoginLimits {
     }
 }
 
-/// One customer of a provider has a whole /64 of IPv6.
+/// The key of an address. An IPv6 address counts by its /64, because one customer of a provider has a whole /64.
 fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_bits().into(),
@@ -96,28 +99,28 @@ fn network(address: IpAddr) -> u64 {
 }
 
 impl Limit {
-    fn new(name: &'static str, a_minute: NonZeroU32) -> Self {
-        let limiter = RateLimiter::keyed(Quota::per_minute(a_minute));
+    fn new(name: &'static str, per_minute: NonZeroU32) -> Self {
+        let limiter = RateLimiter::keyed(Quota::per_minute(per_minute));
         Self {
             limiter: limiter.with_middleware(),
             name,
-            a_minute,
+            per_minute,
         }
     }
 
-    fn check(&self, bucket: Bucket) -> Result<Allowance, Allowance> {
-        let allowance = |left, seconds| Allowance {
+    fn check(&self, bucket: Bucket) -> Result<RateLimitStatus, RateLimitStatus> {
+        let status = |remaining, reset_s| RateLimitStatus {
             name: self.name,
-            a_minute: self.a_minute.get(),
-            left,
-            seconds,
+            per_minute: self.per_minute.get(),
+            remaining,
+            reset_s,
         };
         match self.limiter.check_key(&bucket) {
-            Ok(state) => Ok(allowance(state.remaining_burst_capacity(), WINDOW_S)),
+            Ok(state) => Ok(status(state.remaining_burst_capacity(), WINDOW_S)),
             Err(refused) => {
                 let wait: Duration = refused.wait_time_from(DefaultClock::default().now());
-                // Whole seconds, at least one, after which the time is over.
-                Err(allowance(0, wait.as_secs() + 1))
+                // Rounded up, to at least one second, so that the wait is over then.
+                Err(status(0, wait.as_secs() + 1))
             }
         }
     }
@@ -129,22 +132,25 @@ mod tests {
 
     use super::*;
 
-    fn limits(of_login: u32, of_address: u32) -> LoginLimits {
+    fn limits(by_login: u32, by_address: u32) -> LoginLimits {
         let count = |count| NonZeroU32::new(count).expect("the test gives more than none");
-        LoginLimits::new(count(of_login), count(of_address))
+        LoginLimits::new(count(by_login), count(by_address))
     }
 
     #[test]
     fn a_login_is_tried_so_often_from_wherever() {
         let limits = limits(3, 100);
         for host in 1..=3 {
-            let left = limits.check("ivan", Ipv4Addr::new(10, 0, 0, host).into());
-            assert_eq!(left.map(|left| left.left), Ok(3 - u32::from(host)));
+            let remaining = limits.check("ivan", Ipv4Addr::new(10, 0, 0, host).into());
+            assert_eq!(
+                remaining.map(|remaining| remaining.remaining),
+                Ok(3 - u32::from(host))
+            );
         }
         let refused = limits.check("ivan", Ipv4Addr::new(10, 0, 0, 9).into());
         let refused = refused.expect_err("it was tried so often");
-        assert!((1..=20).contains(&refused.seconds), "{refused:?}");
-        assert_eq!(refused.left, 0);
+        assert!((1..=20).contains(&refused.reset_s), "{refused:?}");
+        assert_eq!(refused.remaining, 0);
     }
 
     #[test]

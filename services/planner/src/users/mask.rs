@@ -1,48 +1,51 @@
-//! Masks of names: `*` stands for any signs, `?` for one, all else for itself in any case.
+//! Masks of names: `*` matches any characters, `?` matches one, all others match themselves in any case.
 
 use crate::error::Error;
-use crate::text::{NAME_LIMIT, folded};
+use crate::text::{MAX_NAME, fold_case};
 
-/// Fewer letters behind a `*` would fit too many names, and no index finds them.
+/// A mask that begins with a wildcard cannot use an index, and with fewer other characters it would match too many names.
 const MIN_LETTERS: usize = 2;
 
 /// A mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
-    /// As `LIKE … ESCAPE '|'` takes it, folded.
+    /// The pattern for `LIKE … ESCAPE '|'`, with its case folded.
     pub pattern: String,
-    /// How many characters it begins with before the first `*` or `?`: the more, the fewer an index has to look at.
-    pub prefix: usize,
+    /// The number of characters before the first `*` or `?`: the more, the fewer index entries are read.
+    pub prefix_length: usize,
 }
 
 impl Mask {
-    /// Reads a mask.
+    /// Parses a mask.
     ///
     /// # Errors
-    /// [`Error::OutsideLimit`] if it is empty or too long, or if it begins with `*` or `?` and has fewer than two letters.
+    /// [`Error::OutsideLimit`] if it is empty or too long, or if it begins with `*` or `?` and has fewer than two others.
     pub fn parse(field: &str, mask: &str) -> Result<Self, Error> {
-        let is_wild = |sign: char| sign == '*' || sign == '?';
-        let letters = mask.chars().filter(|&sign| !is_wild(sign)).count();
-        if !(1..=NAME_LIMIT).contains(&mask.chars().count()) {
-            let detail = format!("`{field}` takes 1 to {NAME_LIMIT} characters.");
+        let is_wildcard = |c: char| c == '*' || c == '?';
+        let letters = mask.chars().filter(|&c| !is_wildcard(c)).count();
+        if !(1..=MAX_NAME).contains(&mask.chars().count()) {
+            let detail = format!("`{field}` takes 1 to {MAX_NAME} characters.");
             return Err(Error::OutsideLimit(detail));
         }
-        if mask.starts_with(is_wild) && letters < MIN_LETTERS {
+        if mask.starts_with(is_wildcard) && letters < MIN_LETTERS {
             return Err(Error::OutsideLimit(format!(
                 "`{field}` begins with * or ?, and then takes at least {MIN_LETTERS} other characters."
             )));
         }
         let mut pattern = String::with_capacity(mask.len() + 8);
-        for sign in folded(mask).chars() {
-            match sign {
+        for c in fold_case(mask).chars() {
+            match c {
                 '*' => pattern.push('%'),
                 '?' => pattern.push('_'),
-                '%' | '_' | '|' => pattern.extend(['|', sign]),
+                '%' | '_' | '|' => pattern.extend(['|', c]),
                 other => pattern.push(other),
             }
         }
-        let prefix = mask.chars().take_while(|&sign| !is_wild(sign)).count();
-        Ok(Self { pattern, prefix })
+        let prefix_length = mask.chars().take_while(|&c| !is_wildcard(c)).count();
+        Ok(Self {
+            pattern,
+            prefix_length,
+        })
     }
 }
 
@@ -52,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_mask_is_a_pattern_in_which_only_stars_and_question_marks_are_wild() {
-        for (mask, pattern, prefix) in [
+        for (mask, pattern, prefix_length) in [
             ("Iv*", "iv%", 2),
             ("*ов?", "%ов_", 0),
             ("100%", "100|%", 4),
@@ -60,7 +63,13 @@ mod tests {
             ("x", "x", 1),
         ] {
             let pattern = pattern.to_owned();
-            assert_eq!(Mask::parse("x", mask), Ok(Mask { pattern, prefix }));
+            assert_eq!(
+                Mask::parse("x", mask),
+                Ok(Mask {
+                    pattern,
+                    prefix_length
+                })
+            );
         }
     }
 
@@ -74,8 +83,8 @@ mod tests {
             ("*ab", true),
             ("?a?b", true),
             ("", false),
-            (&"a".repeat(NAME_LIMIT), true),
-            (&"a".repeat(NAME_LIMIT + 1), false),
+            (&"a".repeat(MAX_NAME), true),
+            (&"a".repeat(MAX_NAME + 1), false),
         ] {
             assert_eq!(Mask::parse("x", mask).is_ok(), taken, "{mask:?}");
         }

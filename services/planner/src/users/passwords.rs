@@ -1,4 +1,4 @@
-//! Hashes of passwords: argon2id, so many at once as the machine has cores, behind all else that the machine does.
+//! Password hashing: argon2id, on one thread per core, with a lower priority than all other work.
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -21,24 +21,24 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 
-/// Most requests that wait for each core: at some 30 ms each, the last of them waits for a quarter of a second. A flood of wrong
-/// logins costs others no more than these at a time.
-const MAX_WAITING: usize = 8;
-/// The threads that hash get about a tenth of a core that others want as well (`man 7 sched`), and the whole of one that
-/// nobody else wants: so wrong logins take little from those who hold good tokens.
+/// The most queued requests per core: at some 30 ms each, the last of them waits for a quarter of a second. This bounds how long
+/// a flood of wrong logins delays other logins.
+const MAX_QUEUED_PER_CORE: usize = 8;
+/// Hashing threads get about a tenth of a core that other threads want as well (`man 7 sched`), and all of an idle core. So wrong
+/// logins take little from requests with good tokens.
 const NICE: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Hashes and checks passwords. Each takes 19 MiB and some tens of milliseconds of a core, so only so many run at once as
-/// there are cores, and more than so many do not wait.
+/// Hashes and checks passwords. Each takes 19 MiB and some tens of milliseconds of a core, so at most one per core runs at a
+/// time, and the queue is bounded.
 pub struct Passwords {
     threads: ThreadPool<Job>,
-    most: usize,
-    /// Each that hashes or waits holds one until it is over, by a panic as well.
-    under_way: Arc<()>,
-    /// What an unknown user's password is compared with, so that it takes as long.
-    of_nobody: String,
+    max_in_flight: usize,
+    /// Each job, queued or running, holds a clone until it ends, even by a panic.
+    in_flight: Arc<()>,
+    /// The hash that an unknown user's password is compared with, so that it takes as long.
+    dummy_hash: String,
     refusals: Reporter,
 }
 
@@ -46,28 +46,28 @@ impl Default for Passwords {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = ThreadPool::new("password", cores, |job: Job| {
-            // Of this thread alone. To be nicer is granted to everybody.
+            // On Linux this concerns only the thread. Lowering the priority needs no privilege.
             let _ = setpriority_process(None, NICE);
             job();
         });
         Self {
             threads,
-            most: cores * (1 + MAX_WAITING),
-            under_way: Arc::default(),
-            of_nobody: hash(""),
+            max_in_flight: cores * (1 + MAX_QUEUED_PER_CORE),
+            in_flight: Arc::default(),
+            dummy_hash: hash(""),
             refusals: Reporter::default(),
         }
     }
 }
 
 impl Passwords {
-    /// The hash of a password, with a salt of its own. Waits for its turn.
+    /// The hash of a password, with a new salt. Waits in the queue.
     pub fn hash(&self, password: &Password, deadline: Instant) -> Result<String, Error> {
         let password = password.clone();
-        self.in_turn(deadline, move || hash(&password.0))
+        self.run_in_pool(deadline, move || hash(&password.0))
     }
 
-    /// Whether this is the password; of nobody it never is, and that takes as long to find out. Waits for its turn.
+    /// Whether `hash` is of this password. Without a hash the result is false, and takes as long. Waits in the queue.
     pub fn verify(
         &self,
         password: &Password,
@@ -75,31 +75,31 @@ impl Passwords {
         deadline: Instant,
     ) -> Result<bool, Error> {
         let password = password.clone();
-        let compared = hash.unwrap_or(&self.of_nobody).to_owned();
-        let right = self.in_turn(deadline, move || verify(&password.0, &compared))?;
-        Ok(right && hash.is_some())
+        let compared = hash.unwrap_or(&self.dummy_hash).to_owned();
+        let is_right = self.run_in_pool(deadline, move || verify(&password.0, &compared))?;
+        Ok(is_right && hash.is_some())
     }
 
-    fn in_turn<T: Send + 'static>(
+    fn run_in_pool<T: Send + 'static>(
         &self,
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let turn = Arc::clone(&self.under_way);
-        // One is not held by any of them. At the limit, of two that come together both may be refused.
-        if Arc::strong_count(&turn) > self.most + 1 {
+        let permit = Arc::clone(&self.in_flight);
+        // One reference is the field itself. At the limit, two simultaneous jobs may both be refused.
+        if Arc::strong_count(&permit) > self.max_in_flight + 1 {
             return Err(self.busy());
         }
-        let (answer_to, answer) = sync_channel(1);
+        let (result_sender, result) = sync_channel(1);
         self.threads.submit(Box::new(move || {
-            // Nobody waits for it any more.
+            // After the deadline nobody waits for the result.
             if Instant::now() < deadline {
-                let _ = answer_to.send(work());
+                let _ = result_sender.send(work());
             }
-            drop(turn);
+            drop(permit);
         }));
-        let answer = answer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        answer.map_err(|_late| self.busy())
+        let result = result.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        result.map_err(|_late| self.busy())
     }
 
     fn busy(&self) -> Error {
@@ -115,14 +115,14 @@ fn argon2() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-/// Whether this is the password, at once: for a process that starts.
+/// Whether `hash` is of this password, on the calling thread: for use at start.
 #[must_use]
 pub fn verify(password: &str, hash: &str) -> bool {
-    let is_of = |hash| argon2().verify_password(password.as_bytes(), &hash).is_ok();
-    PasswordHash::new(hash).is_ok_and(is_of)
+    let matches = |hash| argon2().verify_password(password.as_bytes(), &hash).is_ok();
+    PasswordHash::new(hash).is_ok_and(matches)
 }
 
-/// The hash of a password, with a salt of its own, at once: for a process that starts.
+/// The hash of a password, with a new salt, on the calling thread: for use at start.
 #[must_use]
 pub fn hash(password: &str) -> String {
     let salt: [u8; SALT_BYTES] = random();
@@ -131,10 +131,10 @@ pub fn hash(password: &str) -> String {
         .to_string()
 }
 
-/// Random bytes that nobody can guess.
+/// Cryptographically secure random bytes.
 ///
 /// # Panics
-/// If the system has none to give, in which case nothing here could be kept safe.
+/// If the system has no source of randomness, without which nothing here would be secure.
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -186,28 +186,28 @@ mod tests {
         let (end, ended) = channel::<()>();
         let ended = Arc::new(Mutex::new(ended));
         std::thread::scope(|scope| {
-            for _ in 0..passwords.most {
+            for _ in 0..passwords.max_in_flight {
                 let ended = Arc::clone(&ended);
-                // Goes on when the test hangs up.
+                // Waits until the test drops the sender.
                 let work = move || {
                     let _ = ended.lock().recv();
                 };
-                scope.spawn(|| passwords.in_turn(soon(), work).expect("its turn comes"));
+                scope.spawn(|| passwords.run_in_pool(soon(), work).expect("its turn comes"));
             }
-            while Arc::strong_count(&passwords.under_way) <= passwords.most {
+            while Arc::strong_count(&passwords.in_flight) <= passwords.max_in_flight {
                 std::thread::yield_now();
             }
-            let one_more = passwords.in_turn(soon(), || ());
+            let one_more = passwords.run_in_pool(soon(), || ());
             assert!(matches!(one_more, Err(Error::Busy(_))));
             drop(end);
         });
-        assert_eq!(passwords.in_turn(soon(), || 7), Ok(7));
+        assert_eq!(passwords.run_in_pool(soon(), || 7), Ok(7));
     }
 
     #[test]
     fn what_is_not_begun_until_its_deadline_is_given_up() {
         let passwords = Passwords::default();
-        let late = passwords.in_turn(Instant::now(), || ());
+        let late = passwords.run_in_pool(Instant::now(), || ());
         assert!(matches!(late, Err(Error::Busy(_))));
     }
 }

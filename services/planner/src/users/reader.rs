@@ -1,4 +1,4 @@
-//! Reads users by their ids: all that wait with one statement, which begins after the last of them has asked.
+//! Reads users by id, in batches: one statement, begun after the last of them has arrived, answers all queued requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,61 +11,61 @@ use foundation::thread_pool::ThreadPool;
 use parking_lot::Mutex;
 
 use crate::ids::UserId;
-use crate::users::cache::{Shown, UserCache};
+use crate::users::cache::{CachedUser, UserCache};
 use crate::users::store;
 
-/// Most requests that wait: more than any healthy database leaves behind.
-const MAX_WAITING: usize = 16_384;
-/// Most requests that one statement answers.
-const MAX_AT_ONCE: usize = 1024;
-/// Who has less time left is refused: a read ends with the time of the first whose time is over, and others would miss theirs.
-const MIN_TIME: Duration = Duration::from_millis(50);
-/// The database is asked one thing at a time, so a stampede costs no more than one of those who are in it.
+/// The most queued requests: more than a healthy database leaves in the queue.
+const MAX_QUEUED: usize = 16_384;
+/// The most requests that one statement answers.
+const MAX_BATCH: usize = 1024;
+/// A request with less time left is refused, because a batch has the earliest deadline of its requests, and all would miss it.
+const MIN_TIME_LEFT: Duration = Duration::from_millis(50);
+/// One statement runs at a time, so a cache stampede puts no more load on the database than one request.
 const THREADS: usize = 1;
 
-/// What waits to be read, and the thread that reads.
-pub struct Reader {
+/// The queue of requests, and the thread that reads for them.
+pub struct UserReader {
     shared: Arc<Shared>,
     thread: ThreadPool<()>,
 }
 
 struct Shared {
-    waiting: Mutex<Vec<(UserId, Exchange)>>,
+    queue: Mutex<Vec<(UserId, Exchange)>>,
     cache: Arc<UserCache>,
     pool: Pool,
     refusals: Reporter,
 }
 
-impl Reader {
-    /// Reads on connections of this pool, and keeps in this cache what it read.
+impl UserReader {
+    /// Reads on connections of this pool, and caches what it read.
     #[must_use]
     pub fn new(pool: Pool, cache: Arc<UserCache>) -> Self {
         let shared = Arc::new(Shared {
-            waiting: Mutex::default(),
+            queue: Mutex::default(),
             cache,
             pool,
             refusals: Reporter::default(),
         });
-        let reading = Arc::clone(&shared);
+        let reader = Arc::clone(&shared);
         Self {
             shared,
-            thread: ThreadPool::new("user reader", THREADS, move |()| reading.read_what_waits()),
+            thread: ThreadPool::new("user reader", THREADS, move |()| reader.read_batch()),
         }
     }
 
-    /// Answers a request for this user as soon as it is read. Does not block.
+    /// Queues a request for this user, which is answered once it has been read. Does not block.
     pub fn submit(&self, user: UserId, exchange: Exchange) {
-        let mut waiting = self.shared.waiting.lock();
-        if waiting.len() == MAX_WAITING {
-            drop(waiting);
+        let mut queue = self.shared.queue.lock();
+        if queue.len() == MAX_QUEUED {
+            drop(queue);
             return self.shared.refuse(exchange);
         }
-        waiting.push((user, exchange));
-        drop(waiting);
+        queue.push((user, exchange));
+        drop(queue);
         self.thread.submit(());
     }
 
-    /// Answers what waits, and ends the thread.
+    /// Answers all queued requests, and stops the thread.
     pub fn finish(self) {
         self.thread.join();
     }
@@ -77,15 +77,15 @@ impl Reader {
 }
 
 impl Shared {
-    /// Answers all that waits, as far as one statement does. Each request has this called, so the last one finds nothing left.
-    fn read_what_waits(&self) {
-        let mut waiting = self.waiting.lock();
-        let most = waiting.len().min(MAX_AT_ONCE);
-        let asked: Vec<_> = waiting.drain(..most).collect();
-        drop(waiting);
-        let enough = Instant::now() + MIN_TIME;
-        let is_late = |(_, exchange): &(UserId, Exchange)| exchange.deadline() <= enough;
-        let (late, in_time): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_late);
+    /// Answers a batch of queued requests. Runs once for each request, so it may find the queue empty.
+    fn read_batch(&self) {
+        let mut queue = self.queue.lock();
+        let count = queue.len().min(MAX_BATCH);
+        let batch: Vec<_> = queue.drain(..count).collect();
+        drop(queue);
+        let min_deadline = Instant::now() + MIN_TIME_LEFT;
+        let is_late = |(_, exchange): &(UserId, Exchange)| exchange.deadline() <= min_deadline;
+        let (late, in_time): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_late);
         for (_, exchange) in late {
             self.refuse(exchange);
         }
@@ -102,18 +102,18 @@ impl Shared {
         exchange.answer(Problem::new(503, detail).with_incident(incident));
     }
 
-    fn answer(&self, asked: Vec<(UserId, Exchange)>) {
-        let deadlines = asked.iter().map(|(_, exchange)| exchange.deadline());
-        let deadline = deadlines.min().expect("somebody asked");
-        let mut users: Vec<_> = asked.iter().map(|&(user, _)| user).collect();
+    fn answer(&self, batch: Vec<(UserId, Exchange)>) {
+        let deadlines = batch.iter().map(|(_, exchange)| exchange.deadline());
+        let deadline = deadlines.min().expect("a batch is not empty");
+        let mut users: Vec<_> = batch.iter().map(|&(user, _)| user).collect();
         users.sort_unstable();
         users.dedup();
         self.cache.begin_reading(users.iter().copied());
         let found = self.read(users, deadline).inspect(|found| {
-            let found = found.iter().map(|(&user, shown)| (user, shown));
+            let found = found.iter().map(|(&user, cached)| (user, cached));
             self.cache.end_reading(found);
         });
-        answer_all(asked.into_iter().map(|(user, exchange)| {
+        answer_all(batch.into_iter().map(|(user, exchange)| {
             let response: Response = match &found {
                 Ok(found) => found[&user].response(exchange.headers("If-None-Match")),
                 Err(away) => Problem::from(away.clone()).into(),
@@ -122,16 +122,19 @@ impl Shared {
         }));
     }
 
-    /// What there is of each of these users, and that there is none of the others.
+    /// An entry for each of these users, also for those that do not exist.
     fn read(
         &self,
         users: Vec<UserId>,
         deadline: Instant,
-    ) -> Result<HashMap<UserId, Arc<Shown>>, DatabaseAway> {
-        let mut found: HashMap<_, _> = users.iter().map(|&user| (user, Shown::absent(0))).collect();
+    ) -> Result<HashMap<UserId, Arc<CachedUser>>, DatabaseAway> {
+        let mut found: HashMap<_, _> = users
+            .iter()
+            .map(|&user| (user, CachedUser::absent(0)))
+            .collect();
         let query = move |connection: &mut _| store::users(connection, &users);
         for user in self.pool.run(Access::Read, deadline, query)? {
-            found.insert(user.id, Shown::user(&user));
+            found.insert(user.id, CachedUser::found(&user));
         }
         Ok(found)
     }

@@ -1,7 +1,7 @@
-//! Refresh tokens: what a session is told to come back with, once.
+//! Refresh tokens, each of which is accepted once.
 //!
-//! A token is the family of its session and a secret. The family alone tells which session a token is of, so one that was used
-//! before is known for what it is: stolen, or kept by mistake; which of them cannot be told, so the session ends.
+//! A token consists of the family of its session and a secret. The family identifies the session, so the reuse of a token is
+//! detected: it was stolen, or kept by mistake. These cannot be told apart, so the session ends.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +9,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::users::passwords::random;
 
-/// How long a token lasts, in days; each use of one gives another that lasts as long.
+/// How long a token is valid, in days. Each refresh gives a new token that is valid as long.
 pub const LIFETIME_DAYS: u16 = 30;
 
 const FAMILY_BYTES: usize = 16;
@@ -18,13 +18,13 @@ const SECRET_BYTES: usize = 32;
 /// A refresh token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken {
-    /// Of all tokens of one session.
+    /// The same in all tokens of a session.
     pub family: [u8; FAMILY_BYTES],
     secret: [u8; SECRET_BYTES],
 }
 
 impl RefreshToken {
-    /// The first of a session.
+    /// Makes the first token of a session.
     #[must_use]
     pub fn first() -> Self {
         Self {
@@ -33,7 +33,7 @@ impl RefreshToken {
         }
     }
 
-    /// The one that takes the place of this.
+    /// Makes the token that replaces this one.
     #[must_use]
     pub fn next(&self) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl RefreshToken {
         }
     }
 
-    /// Reads what a client sent; none if it is no token.
+    /// Parses what a client sent; `None` if it is not a token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -53,16 +53,16 @@ impl RefreshToken {
         })
     }
 
-    /// What is stored of the secret: of 256 random bits a plain hash is enough.
+    /// The hash of the secret, which is stored. It needs no salt, because the secret is 256 random bits.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         let hash = digest(&SHA256, &self.secret);
         hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 
-    /// As the client is told.
+    /// The token as it is sent to the client.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode([&self.family[..], &self.secret].concat())
     }
 }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_token_is_read_as_it_was_told_and_the_next_has_its_family_alone() {
         let token = RefreshToken::first();
-        assert!(RefreshToken::parse(&token.text()) == Some(token.clone()));
+        assert!(RefreshToken::parse(&token.encode()) == Some(token.clone()));
         let next = token.next();
         assert_eq!(next.family, token.family);
         assert_ne!(next.hash(), token.hash());
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_is_shorter_or_longer_is_no_token() {
-        let text = RefreshToken::first().text();
+        let text = RefreshToken::first().encode();
         for no_token in ["", "?", &text[..60], &format!("{text}AAAA")] {
             assert!(RefreshToken::parse(no_token).is_none(), "{no_token}");
         }

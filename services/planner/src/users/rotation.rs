@@ -1,4 +1,4 @@
-//! Gives all processes of the users' service another key to sign with.
+//! Rotation of the signing key, for all processes of the users' service.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::token::{LEEWAY_S, LIFETIME_S};
 use crate::users::signing_keys::{Seal, SigningKeys, StoredKey};
 use crate::users::store::{self, SCHEMA};
 
-/// Makes a new key, which signs after this time, and ends. A failure is logged.
+/// Creates a key that signs after this time, and exits. A failure is logged.
 #[must_use]
 pub fn main(options: &UsersArgs, after: Duration) -> ExitCode {
     let log = options.server.log;
@@ -37,13 +37,13 @@ fn rotate(options: &UsersArgs, after: Duration) -> Result<String, Box<dyn Error>
     let metrics = database.metrics("start");
     let mut connection = database.connect(&metrics)?;
     let seal = options.key_secret.as_deref().map(Seal::new);
-    let key = StoredKey::draw(seal.as_ref());
-    // Processes use all keys of the database or none, so the secret has to be that of the others.
+    let key = StoredKey::generate(seal.as_ref());
+    // Processes use all keys of the database or none, so the secret must be that of the other keys.
     SigningKeys::new(store::keys(&mut connection)?, seal)?;
-    // A process may learn of the new key a little later than the moment from which it signs.
-    let slack = LIFETIME_S + 2 * LEEWAY_S;
-    // In whole seconds, and not earlier than asked for.
+    // A process may learn of the new key, and begin to sign with it, a little late.
+    let old_key_lifetime_s = LIFETIME_S + 2 * LEEWAY_S;
+    // Whole seconds, rounded up.
     let after_s = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    store::rotate_key(&mut connection, &key, after_s, slack)?;
+    store::rotate_key(&mut connection, &key, after_s, old_key_lifetime_s)?;
     Ok(key.kid)
 }

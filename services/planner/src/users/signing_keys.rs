@@ -1,5 +1,5 @@
-//! The keys that sign access tokens. They are kept in the database, so that all processes sign with the same; sealed there if
-//! there is a secret to seal them with.
+//! The keys that sign access tokens. They are stored in the database, so that all processes sign with the same keys; sealed
+//! (encrypted) if there is a secret.
 
 use std::sync::Arc;
 
@@ -13,53 +13,53 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::error::Invalid;
-use crate::token::{self, Caller, Unverified};
+use crate::error::TokenError;
+use crate::token::{self, Caller, UnverifiedToken};
 use crate::users::passwords::random;
 
 const SEED_BYTES: usize = 32;
 
-/// A key as it is stored.
+/// A key as stored in the database.
 #[derive(Clone)]
 pub struct StoredKey {
-    /// Its name.
+    /// The key id.
     pub kid: String,
-    /// With it tokens are verified.
+    /// The key that verifies tokens.
     pub public_key: Vec<u8>,
-    /// The seed of the key; between a nonce and a tag if it is sealed.
+    /// The seed of the private key; if sealed: nonce, encrypted seed, tag.
     pub private_key: Vec<u8>,
     /// Whether it is sealed.
     pub sealed: bool,
-    /// From when on it signs, in seconds of the Unix epoch.
+    /// When it begins to sign, in seconds of the Unix epoch.
     pub signs_from: i64,
-    /// Until when its tokens are taken, if another key has followed.
+    /// Until when its tokens are accepted, in seconds of the Unix epoch; `None` for the newest key.
     pub verifies_until: Option<i64>,
 }
 
-/// Seals private keys by a secret of the operator's.
+/// Encrypts private keys with AES-256-GCM, by a secret of the operator.
 pub struct Seal(LessSafeKey);
 
-/// Why a stored key is of no use.
+/// Why the stored keys cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableKey {
-    /// There is no secret to open it with.
+    /// The key is sealed, and there is no secret.
     #[error(
         "a signing key in the database is sealed: set KEY_SECRET to the secret that it was sealed with"
     )]
     NoSecret,
-    /// The secret does not open it.
+    /// The key is sealed with another secret.
     #[error("a signing key in the database is sealed with another KEY_SECRET")]
-    OtherSecret,
-    /// The two halves do not belong together.
+    WrongSecret,
+    /// The private and the public key do not belong together.
     #[error("a signing key in the database is damaged")]
     Damaged,
-    /// There is none.
+    /// There is no key.
     #[error("there is no signing key in the database: the first start makes one")]
     None,
 }
 
 impl Seal {
-    /// Makes the seal of a secret.
+    /// Derives the encryption key from a secret.
     #[must_use]
     pub fn new(secret: &str) -> Self {
         let key = Salt::new(HKDF_SHA256, b"planner")
@@ -92,9 +92,9 @@ impl Seal {
 }
 
 impl StoredKey {
-    /// Makes a new one, which signs from the beginning on.
+    /// Generates a key, which signs from the start of the epoch.
     #[must_use]
-    pub fn draw(seal: Option<&Seal>) -> Self {
+    pub fn generate(seal: Option<&Seal>) -> Self {
         let seed: [u8; SEED_BYTES] = random();
         let kid = Uuid::new_v4().to_string();
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("any 32 bytes are a seed");
@@ -114,7 +114,7 @@ impl StoredKey {
             (true, None) => return Err(UnusableKey::NoSecret),
             (true, Some(seal)) => seal
                 .open(&self.private_key, &self.kid)
-                .ok_or(UnusableKey::OtherSecret)?,
+                .ok_or(UnusableKey::WrongSecret)?,
         };
         let pair = Ed25519KeyPair::from_seed_and_public_key(&seed, &self.public_key);
         Ok(SigningKey {
@@ -134,12 +134,12 @@ struct SigningKey {
 }
 
 impl SigningKey {
-    fn verifies(&self, now: i64) -> bool {
+    fn verifies_at(&self, now: i64) -> bool {
         self.verifies_until.is_none_or(|until| now < until)
     }
 }
 
-/// The keys in use, from the oldest to the newest.
+/// The keys in use, oldest first.
 pub struct SigningKeys {
     keys: RwLock<Arc<[SigningKey]>>,
     seal: Option<Seal>,
@@ -156,21 +156,21 @@ pub struct Jwk {
     pub alg: String,
     /// `sig`
     pub r#use: String,
-    /// The name that tokens have it by.
+    /// The key id, which tokens name in their header.
     pub kid: String,
-    /// The key, in the alphabet of base64url.
+    /// The public key, in base64url.
     pub x: String,
 }
 
 /// Public keys (RFC 7517, section 5).
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct JwkSet {
-    /// All keys whose tokens are taken, or will be.
+    /// All keys whose tokens are or will be accepted.
     pub keys: Vec<Jwk>,
 }
 
 impl SigningKeys {
-    /// Opens the keys of the database.
+    /// Opens these keys.
     pub fn new(stored: Vec<StoredKey>, seal: Option<Seal>) -> Result<Self, UnusableKey> {
         let keys = Self {
             keys: RwLock::new(Arc::new([])),
@@ -180,10 +180,10 @@ impl SigningKeys {
         Ok(keys)
     }
 
-    /// Opens the keys that the database has now.
+    /// Opens these keys, and uses them from now on.
     ///
     /// # Errors
-    /// [`UnusableKey`]; then those of before stay in use.
+    /// [`UnusableKey`]; the previous keys stay in use.
     pub fn replace(&self, stored: Vec<StoredKey>) -> Result<(), UnusableKey> {
         let opened = stored.into_iter().map(|key| key.open(self.seal.as_ref()));
         let mut opened = opened.collect::<Result<Vec<_>, _>>()?;
@@ -195,30 +195,31 @@ impl SigningKeys {
         Ok(())
     }
 
-    /// An access token for `caller`, by the newest key that signs already.
+    /// Signs an access token for `caller`, with the newest key that has begun to sign.
     #[must_use]
     pub fn sign(&self, caller: &Caller, now: u64) -> String {
         let keys = Arc::clone(&self.keys.read());
         let signs = |key: &&SigningKey| key.signs_from <= now.cast_signed();
-        // Where the database's clock is ahead of this one, none may sign yet.
+        // If the database's clock is ahead of this one, no key may have begun to sign.
         let key = keys.iter().rev().find(signs).unwrap_or(&keys[0]);
         token::sign(&key.pair, &key.kid, caller, now)
     }
 
-    /// Whose token it is.
-    pub fn verify(&self, token: &str, now: u64) -> Result<Caller, Invalid> {
-        let token = Unverified::parse(token)?;
+    /// The caller whose token it is.
+    pub fn verify(&self, token: &str, now: u64) -> Result<Caller, TokenError> {
+        let token = UnverifiedToken::parse(token)?;
         let keys = Arc::clone(&self.keys.read());
-        let known = |key: &&SigningKey| key.kid == token.kid() && key.verifies(now.cast_signed());
-        let key = keys.iter().find(known).ok_or(Invalid::UnknownKey)?;
+        let known =
+            |key: &&SigningKey| key.kid == token.kid() && key.verifies_at(now.cast_signed());
+        let key = keys.iter().find(known).ok_or(TokenError::UnknownKey)?;
         token.verify(key.pair.public_key().as_ref(), now)
     }
 
-    /// The public keys of all whose tokens are taken, or will be.
+    /// The public keys whose tokens are or will be accepted.
     #[must_use]
-    pub fn public(&self, now: u64) -> JwkSet {
+    pub fn public_keys(&self, now: u64) -> JwkSet {
         let keys = Arc::clone(&self.keys.read());
-        let verify = keys.iter().filter(|key| key.verifies(now.cast_signed()));
+        let verify = keys.iter().filter(|key| key.verifies_at(now.cast_signed()));
         let public = verify.map(|key| Jwk {
             kty: "OKP".to_owned(),
             crv: "Ed25519".to_owned(),
@@ -249,14 +250,14 @@ mod tests {
 
     #[test]
     fn a_sealed_key_is_opened_by_its_secret_alone() {
-        let stored = StoredKey::draw(Some(&Seal::new("one")));
+        let stored = StoredKey::generate(Some(&Seal::new("one")));
         let open = |seal| SigningKeys::new(vec![stored.clone()], seal).err();
         assert_eq!(open(Some(Seal::new("one"))), None);
-        assert_eq!(open(Some(Seal::new("two"))), Some(UnusableKey::OtherSecret));
+        assert_eq!(open(Some(Seal::new("two"))), Some(UnusableKey::WrongSecret));
         assert_eq!(open(None), Some(UnusableKey::NoSecret));
         let of_another = StoredKey {
-            public_key: StoredKey::draw(None).public_key,
-            ..StoredKey::draw(None)
+            public_key: StoredKey::generate(None).public_key,
+            ..StoredKey::generate(None)
         };
         let damaged = SigningKeys::new(vec![of_another], None).err();
         assert_eq!(damaged, Some(UnusableKey::Damaged));
@@ -266,27 +267,30 @@ mod tests {
     fn a_new_key_is_public_before_it_signs_and_an_old_one_until_its_tokens_are_over() {
         let old = StoredKey {
             verifies_until: Some(200),
-            ..StoredKey::draw(None)
+            ..StoredKey::generate(None)
         };
         let new = StoredKey {
             signs_from: 100,
-            ..StoredKey::draw(None)
+            ..StoredKey::generate(None)
         };
         let kids = [old.kid.clone(), new.kid.clone()];
         let keys = SigningKeys::new(vec![new, old], None).expect("they are whole");
         let signed_by = |now| {
             let token = keys.sign(&caller(), now);
             assert_eq!(keys.verify(&token, now), Ok(caller()));
-            let token = Unverified::parse(&token).expect("it is ours");
+            let token = UnverifiedToken::parse(&token).expect("it is ours");
             kids.iter().position(|kid| kid == token.kid())
         };
         assert_eq!((signed_by(99), signed_by(100)), (Some(0), Some(1)));
         assert_eq!(
-            (keys.public(0).keys.len(), keys.public(200).keys.len()),
+            (
+                keys.public_keys(0).keys.len(),
+                keys.public_keys(200).keys.len()
+            ),
             (2, 1)
         );
         let of_old = keys.sign(&caller(), 99);
         assert_eq!(keys.verify(&of_old, 199), Ok(caller()));
-        assert_eq!(keys.verify(&of_old, 200), Err(Invalid::UnknownKey));
+        assert_eq!(keys.verify(&of_old, 200), Err(TokenError::UnknownKey));
     }
 }

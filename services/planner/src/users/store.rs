@@ -1,4 +1,4 @@
-//! All SQL of the users' service: here what is common, and what processes tell each other; the rest by its subject.
+//! All SQL of the users' service. Here: the schema, the record of changes, cleanup and initialization.
 
 mod users;
 mod sessions;
@@ -19,10 +19,10 @@ pub use sessions::{
 };
 pub use users::{Search, change_user, create_user, delete_user, find, users};
 
-/// Connections that requests share.
+/// Connections of the pool that requests share.
 pub const POOL_CONNECTIONS: u8 = 8;
-/// Connections that read for the cache, and that follow what others change: one each, so that no request takes them away.
-pub const OWN_CONNECTIONS: u8 = 1;
+/// Connections of the reader, and of the change feed: one each, so that requests cannot occupy them.
+pub const DEDICATED_CONNECTIONS: u8 = 1;
 
 /// The tables of users.
 pub const SCHEMA: Schema = Schema {
@@ -42,26 +42,31 @@ pub const SCHEMA: Schema = Schema {
         Ok(counter.is_some())
     },
     fault: |_| Ok(None),
-    connections: POOL_CONNECTIONS + 2 * OWN_CONNECTIONS,
+    connections: POOL_CONNECTIONS + 2 * DEDICATED_CONNECTIONS,
     rights: "grant this user SELECT, INSERT, UPDATE and DELETE on the database; to create what is absent also CREATE and \
              REFERENCES, or create it yourself from schema-users.sql",
 };
 
-/// More changes than this at once are not read one by one.
+/// If there are more new changes, they are not read; the cache is cleared instead.
 const MAX_CHANGES: u64 = 1000;
-/// Rows that are removed by one statement.
+/// The most rows that one statement deletes.
 const MAX_REMOVED: u64 = 1000;
 
 type Result<T> = std::result::Result<T, DatabaseError>;
-/// What the database did, or why it was not to.
-type Judged<T> = Result<std::result::Result<T, Error>>;
+/// Outer error: the database failed. Inner error: the request is refused.
+type Outcome<T> = Result<std::result::Result<T, Error>>;
 
 fn transaction(connection: &mut Conn) -> Result<Transaction<'_>> {
     Ok(connection.start_transaction(TxOpts::default())?)
 }
 
-/// Takes the next number, and writes down who was changed; nobody: the keys. Last in its transaction, as all others wait.
-fn announce(transaction: &mut Transaction<'_>, user: Option<UserId>, version: u64) -> Result<()> {
+/// Records a change of a user, or of the signing keys if `None`, under the next number. It comes last in its transaction, because
+/// it locks the counter, for which all other changes wait.
+fn record_change(
+    transaction: &mut Transaction<'_>,
+    user: Option<UserId>,
+    version: u64,
+) -> Result<()> {
     transaction.query_drop(
         r"UPDATE change_counter
           SET last = last + 1
@@ -86,11 +91,11 @@ pub fn last_change(connection: &mut Conn) -> Result<u64> {
     last.ok_or_else(|| mysql::DriverError::UnexpectedPacket.into())
 }
 
-/// The number of the last change, and those after the one of number `seen`; none if that is more than is told, or some of it is
-/// forgotten already.
+/// The number of the last change, and the changes after number `seen`; `None` if they are too many, or some have been removed
+/// already.
 pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Option<Vec<Change>>)> {
     let last = last_change(connection)?;
-    // An older number is that of a database which was set back.
+    // A number below `seen` means that the database was restored from a backup.
     match last.checked_sub(seen) {
         Some(0) => return Ok((last, Some(Vec::new()))),
         Some(1..=MAX_CHANGES) => {}
@@ -111,11 +116,11 @@ pub fn changes(connection: &mut Conn, seen: u64) -> Result<(u64, Option<Vec<Chan
     Ok((last, are_all.then(|| changes.collect())))
 }
 
-/// Removes some of the changes that all have seen, and of the sessions that are over: so few that who asks on this connection
-/// meanwhile does not wait for long. Gives whether there may be more.
-pub fn clean(connection: &mut Conn) -> Result<bool> {
+/// Removes some of the old changes and expired sessions: so few that the next poll on this connection is not delayed for long.
+/// Returns whether there may be more.
+pub fn remove_expired(connection: &mut Conn) -> Result<bool> {
     let mut removed = Vec::new();
-    // Changes are kept for an hour only; of sessions, without an index the database would read, and lock, all.
+    // Changes are kept for only an hour. Expired sessions are found by an index, because a scan would read, and lock, all.
     for delete in [
         r"DELETE FROM changes
           WHERE changed_at < NOW(6) - INTERVAL 1 HOUR
@@ -130,9 +135,9 @@ pub fn clean(connection: &mut Conn) -> Result<bool> {
     Ok(removed.contains(&MAX_REMOVED))
 }
 
-/// At the first start makes the admin, whose password `hash` hashes, and a signing key. Processes that start at once wait for
-/// each other.
-pub fn first_start(
+/// At the first start, creates the admin, with the password hash from `hash`, and a signing key. Processes that start at the same
+/// time wait for each other.
+pub fn initialize(
     connection: &mut Conn,
     hash: impl FnOnce() -> String,
     key: impl FnOnce() -> StoredKey,

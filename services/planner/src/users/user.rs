@@ -1,4 +1,4 @@
-//! A user: as it is made, changed, stored and shown.
+//! Users, as clients create, change and read them.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,26 +9,26 @@ use utoipa::ToSchema;
 
 use crate::error::Error;
 use crate::ids::UserId;
-use crate::text::{self, NAME_LIMIT};
+use crate::text::{self, MAX_NAME};
 use crate::token::Role;
 
-/// How many characters a password has: fewer are guessed too soon; no person types more, and more costs time to hash.
+/// Characters of a password. Shorter ones are guessed too soon; longer ones take time to hash, and nobody types them.
 pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 8..=128;
 
-/// A user, as everybody sees it.
+/// A user, as shown to everybody.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct User {
-    /// Its number.
+    /// The id.
     pub id: UserId,
-    /// The name by which it logs in.
+    /// The name to log in with.
     pub login: String,
-    /// Its first name.
+    /// The first name.
     pub first_name: String,
-    /// Its last name.
+    /// The last name.
     pub last_name: String,
-    /// What it may do.
+    /// The role.
     pub role: Role,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
     /// Grows with each change.
     #[serde(skip)]
@@ -43,7 +43,7 @@ impl User {
     }
 }
 
-/// A password. It is never shown, not even in a log of what a request brought.
+/// A password. It is never shown, not even if a request is logged.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, format = Password)]
@@ -67,11 +67,11 @@ impl Password {
     }
 }
 
-/// A user to be made.
+/// A user to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// Letters, digits and any of `. _ @ + -`; beyond ASCII any signs that are seen. Nobody else's.
+    /// Letters, digits and any of `. _ @ + -`; beyond ASCII any visible characters. Unique.
     #[schema(
         min_length = 1,
         max_length = 64,
@@ -79,10 +79,10 @@ pub struct NewUser {
         example = "ivan"
     )]
     pub login: String,
-    /// The secret by which the user logs in.
+    /// The password to log in with.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 128, example = "correct horse")]
     pub password: Password,
-    /// Its first name.
+    /// The first name.
     #[schema(
         min_length = 1,
         max_length = 64,
@@ -90,7 +90,7 @@ pub struct NewUser {
         example = "Иван"
     )]
     pub first_name: String,
-    /// Its last name.
+    /// The last name.
     #[schema(
         min_length = 1,
         max_length = 64,
@@ -103,18 +103,18 @@ pub struct NewUser {
 impl NewUser {
     /// Checks the limits of the contract.
     pub fn check(&self) -> Result<(), Error> {
-        text::login(&self.login)?;
+        text::check_login(&self.login)?;
         self.password.check()?;
-        text::line("first_name", &self.first_name, NAME_LIMIT)?;
-        text::line("last_name", &self.last_name, NAME_LIMIT)
+        text::check_line("first_name", &self.first_name, MAX_NAME)?;
+        text::check_line("last_name", &self.last_name, MAX_NAME)
     }
 }
 
-/// What of a user is to be changed: all that is there.
+/// Changes of a user: the fields that are present.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserChange {
-    /// Its first name.
+    /// The first name.
     #[serde(default, deserialize_with = "present")]
     #[schema(
         nullable = false,
@@ -123,7 +123,7 @@ pub struct UserChange {
         pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub first_name: Option<String>,
-    /// Its last name.
+    /// The last name.
     #[serde(default, deserialize_with = "present")]
     #[schema(
         nullable = false,
@@ -132,7 +132,7 @@ pub struct UserChange {
         pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
     )]
     pub last_name: Option<String>,
-    /// A new password ends all sessions of the user, this one as well.
+    /// A new password. It ends all sessions of the user, also the one of this request.
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false, value_type = String, format = Password, min_length = 8, max_length = 128)]
     pub password: Option<Password>,
@@ -142,16 +142,16 @@ impl UserChange {
     /// Checks the limits of the contract.
     pub fn check(&self) -> Result<(), Error> {
         if let Some(first_name) = &self.first_name {
-            text::line("first_name", first_name, NAME_LIMIT)?;
+            text::check_line("first_name", first_name, MAX_NAME)?;
         }
         if let Some(last_name) = &self.last_name {
-            text::line("last_name", last_name, NAME_LIMIT)?;
+            text::check_line("last_name", last_name, MAX_NAME)?;
         }
         self.password.as_ref().map_or(Ok(()), Password::check)
     }
 }
 
-/// Reads a field that may be absent, and is not null.
+/// Deserializes a field that may be absent, but not null.
 fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     field: D,
 ) -> Result<Option<T>, D::Error> {

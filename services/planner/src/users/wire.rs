@@ -1,4 +1,4 @@
-//! What clients of the users' service send and get, beside the users themselves.
+//! Requests and responses of the users' service, besides the users themselves.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::users::user::Password;
 
-/// A login as OAuth 2.0 has it (RFC 6749, section 4.3.2), and as Swagger UI sends it; other fields are not looked at.
+/// A login by the password grant of OAuth 2.0 (RFC 6749, section 4.3.2), as Swagger UI sends it. Other fields are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct PasswordGrant {
     #[schema(pattern = "^password$")]
@@ -26,55 +26,55 @@ pub struct Login {
     pub(super) password: Password,
 }
 
-/// What a client sends with all requests, and comes back with when it is over (RFC 6749, section 5.1).
+/// An access token, and the refresh token to use when it expires (RFC 6749, section 5.1).
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokenResponse {
     pub(super) access_token: String,
     /// `bearer`
     pub(super) token_type: &'static str,
-    /// How long the access token lasts, in seconds.
+    /// How long the access token is valid, in seconds.
     pub(super) expires_in: u64,
-    /// Is taken once.
+    /// Accepted once.
     pub(super) refresh_token: String,
 }
 
-/// What a refresh takes.
+/// A request for new tokens.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     pub(super) refresh_token: String,
 }
 
-/// A login that goes on.
+/// A session, which begins with a login.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Session {
     pub(super) id: Uuid,
-    /// When the login was.
+    /// When the user logged in.
     pub(super) created_at: DateTime<Utc>,
-    /// When its refresh token was used last.
+    /// When it was last refreshed.
     pub(super) refreshed_at: DateTime<Utc>,
-    /// When it ends, unless its refresh token is used.
+    /// When it expires, unless it is refreshed.
     pub(super) expires_at: DateTime<Utc>,
-    /// Whether it is the one of this request.
+    /// Whether it is the session of this request.
     pub(super) current: bool,
 }
 
 /// The sessions of a user.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Sessions {
-    /// All of them, 100 at most, the newest first.
+    /// All sessions, at most 100, newest first.
     pub(super) items: Vec<Session>,
 }
 
-/// Which users are searched for.
+/// Query parameters of a search for users.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct FindParameters {
-    /// Exactly this login.
+    /// The exact login.
     pub(super) login: Option<String>,
-    /// A mask: `*` stands for any characters, `?` for one, all else for itself in any case. Without a beginning, as in `*ov`,
-    /// it has at least two other characters.
+    /// A mask: `*` matches any characters, `?` matches one, all others match themselves in any case. A mask that begins with
+    /// `*` or `?` needs at least two other characters.
     #[param(
         min_length = 1,
         max_length = 64,
@@ -82,16 +82,16 @@ pub struct FindParameters {
         example = "Iv*"
     )]
     pub(super) first_name: Option<String>,
-    /// A mask, as `first_name`.
+    /// A mask, like `first_name`.
     #[param(
         min_length = 1,
         max_length = 64,
         pattern = r"^([^*?][\s\S]*|[*?]+[^*?][*?]*[^*?][\s\S]*)$"
     )]
     pub(super) last_name: Option<String>,
-    /// Most users to show; 50 if it is absent.
+    /// The most users to show; 50 by default.
     #[param(minimum = 1, maximum = 100)]
     pub(super) limit: Option<u64>,
-    /// Only users with a larger id: `next` of the page before.
+    /// Only users with a larger id: `next` of the previous page.
     pub(super) after: Option<u64>,
 }

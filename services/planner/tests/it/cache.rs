@@ -1,4 +1,4 @@
-//! The cache: over two processes, under load, with one of them frozen now and then.
+//! The cache: two processes under load, one of which is frozen repeatedly.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,14 @@ use testbed::{Answer, Database, eventually};
 
 use crate::harness::{ADMIN_PASSWORD, Address, Client, Planner, assert_problem};
 
-/// What README and contract promise.
-const BOUND: Duration = Duration::from_millis(100);
-/// How many changes in a row.
+/// The bound that the README promises.
+const MAX_STALENESS: Duration = Duration::from_millis(100);
+/// Number of consecutive changes.
 const CHANGES: u64 = 1000;
-/// How long a process is frozen: several times the bound.
-const FROZEN: Duration = Duration::from_millis(300);
+/// How long a process stays frozen: several times the bound.
+const FREEZE_TIME: Duration = Duration::from_millis(300);
 
-/// Which version was answered to whoever changed it, and when.
+/// The acknowledged versions, with the time of each acknowledgement.
 #[derive(Default)]
 struct Timeline(Mutex<Vec<(Instant, u64)>>);
 
@@ -27,14 +27,14 @@ impl Timeline {
         answered.push((Instant::now(), version));
     }
 
-    /// The version that everybody must have seen who asks at this moment, if what is shown may be so old.
-    fn due(&self, asked: Instant, age: Duration) -> u64 {
+    /// The oldest version that a request sent at `asked` may be shown, with this bound of staleness.
+    fn min_version(&self, asked: Instant, max_staleness: Duration) -> u64 {
         let answered = self.0.lock().expect("nobody panics with it");
-        let is_due = |(at, _): &&(Instant, u64)| *at + age < asked;
+        let is_old_enough = |(at, _): &&(Instant, u64)| *at + max_staleness < asked;
         answered
             .iter()
             .rev()
-            .find(is_due)
+            .find(is_old_enough)
             .map_or(0, |&(_, version)| version)
     }
 }
@@ -45,23 +45,23 @@ fn version(answer: &Answer) -> u64 {
     tag.trim_matches('"').parse().expect("a number")
 }
 
-/// Reads until it is told to stop; fails when it is shown what is older than it may be.
+/// Reads until `stop` is set; fails if a version is too old.
 fn read(
     service: Address,
     path: &str,
-    age: Duration,
+    max_staleness: Duration,
     timeline: &Timeline,
     stop: &AtomicBool,
 ) -> usize {
-    let mut client = service.stranger();
+    let mut client = service.anonymous();
     let mut reads = 0;
     while !stop.load(Ordering::Relaxed) {
         let asked = Instant::now();
-        let due = timeline.due(asked, age);
+        let min_version = timeline.min_version(asked, max_staleness);
         let shown = version(&client.get(path));
         assert!(
-            shown >= due,
-            "version {shown}, but {due} was answered {age:?} before"
+            shown >= min_version,
+            "version {shown}, but {min_version} was answered {max_staleness:?} before"
         );
         reads += 1;
     }
@@ -75,25 +75,25 @@ fn change(client: &mut Client, path: &str, number: u64) -> u64 {
 #[test]
 fn a_change_is_seen_by_the_process_that_made_it_at_once_and_by_the_other_within_the_bound() {
     let database = Database::new();
-    let (writes, follows) = (Planner::users(&database), Planner::users(&database));
-    let path = format!("/users/{}", writes.admin().create_user("ivan"));
+    let (first, second) = (Planner::users(&database), Planner::users(&database));
+    let path = format!("/users/{}", first.admin().create_user("ivan"));
     let (timeline, stop) = (Timeline::default(), AtomicBool::new(false));
-    let (here, there) = (writes.at(), follows.at());
+    let (writer, follower) = (first.address(), second.address());
     let mut frozen = 0;
     let reads: usize = thread::scope(|scope| {
-        let at_once = || read(here, &path, Duration::ZERO, &timeline, &stop);
-        let within = || read(there, &path, BOUND, &timeline, &stop);
+        let at_once = || read(writer, &path, Duration::ZERO, &timeline, &stop);
+        let within = || read(follower, &path, MAX_STALENESS, &timeline, &stop);
         let mut readers = vec![scope.spawn(at_once), scope.spawn(at_once)];
         readers.extend((0..4).map(|_| scope.spawn(within)));
         let changing = scope.spawn(|| {
-            let mut admin = here.admin();
+            let mut admin = writer.admin();
             (0..CHANGES).for_each(|number| timeline.add(change(&mut admin, &path, number)));
         });
         while !changing.is_finished() {
-            follows.replica.freeze();
-            thread::sleep(FROZEN);
-            follows.replica.thaw();
-            thread::sleep(FROZEN);
+            second.replica.freeze();
+            thread::sleep(FREEZE_TIME);
+            second.replica.thaw();
+            thread::sleep(FREEZE_TIME);
             frozen += 1;
         }
         stop.store(true, Ordering::Relaxed);
@@ -101,10 +101,13 @@ fn a_change_is_seen_by_the_process_that_made_it_at_once_and_by_the_other_within_
         ends.map(|reader| reader.join().expect("nothing too old is shown"))
             .sum()
     });
-    assert_eq!(timeline.due(Instant::now(), Duration::ZERO), CHANGES + 1);
+    assert_eq!(
+        timeline.min_version(Instant::now(), Duration::ZERO),
+        CHANGES + 1
+    );
     assert!(frozen >= 2 && reads > 1000, "{reads} reads");
     let hits = "planner_users_cache_lookups_total{result=\"hit\"}";
-    assert!(follows.metric(hits) > 100, "the cache is of no use");
+    assert!(second.metric(hits) > 100, "the cache is of no use");
 }
 
 #[test]
@@ -115,18 +118,18 @@ fn what_was_not_there_is_found_once_it_is_and_not_once_it_is_deleted() {
     for _ in 0..5 {
         let next = admin.create_user(&uuid::Uuid::new_v4().to_string()) + 1;
         let path = format!("/users/{next}");
-        let mut stranger = other.stranger();
-        assert_problem(&stranger.get(&path), 404, "no user");
-        assert_problem(&stranger.get(&path), 404, "no user");
+        let mut anonymous = other.anonymous();
+        assert_problem(&anonymous.get(&path), 404, "no user");
+        assert_problem(&anonymous.get(&path), 404, "no user");
         assert_eq!(admin.create_user(&uuid::Uuid::new_v4().to_string()), next);
-        assert_eq!(one.stranger().get(&path).status, 200);
+        assert_eq!(one.anonymous().get(&path).status, 200);
         eventually("the other process shows it", || {
-            stranger.get(&path).status == 200
+            anonymous.get(&path).status == 200
         });
         assert_eq!(admin.delete(&path).status, 204);
-        assert_eq!(one.stranger().get(&path).status, 404);
+        assert_eq!(one.anonymous().get(&path).status, 404);
         eventually("the other process shows it no more", || {
-            stranger.get(&path).status == 404
+            anonymous.get(&path).status == 404
         });
     }
 }
@@ -135,17 +138,17 @@ fn what_was_not_there_is_found_once_it_is_and_not_once_it_is_deleted() {
 fn users_are_shown_from_memory_and_read_once_for_all_who_wait() {
     let database = Database::new();
     let users = Planner::users(&database);
-    let mut stranger = users.stranger();
+    let mut anonymous = users.anonymous();
     let hits = || users.metric("planner_users_cache_lookups_total{result=\"hit\"}");
     eventually("it is in memory", || {
-        assert_eq!(stranger.get("/user/id-1").status, 200);
+        assert_eq!(anonymous.get("/user/id-1").status, 200);
         hits() > 0
     });
     let loads = || users.metric("planner_users_cache_loads_total");
-    // Where a look at what was changed takes long, the database is read meanwhile.
+    // While a poll for changes is slow, users are read from the database.
     eventually("nearly all are shown from memory", || {
         let (loaded, before) = (loads(), hits());
-        (0..100).for_each(|_| assert_eq!(stranger.get("/user/id-1").status, 200));
+        (0..100).for_each(|_| assert_eq!(anonymous.get("/user/id-1").status, 200));
         hits() >= before + 90 && loads() <= loaded + 10
     });
 }
@@ -154,8 +157,8 @@ fn users_are_shown_from_memory_and_read_once_for_all_who_wait() {
 fn without_a_cache_each_request_reads_the_database() {
     let database = Database::new();
     let users = Planner::users_with(&database, &["--cache=off"]);
-    let mut stranger = users.stranger();
-    (0..10).for_each(|_| assert_eq!(stranger.get("/user/id-1").status, 200));
+    let mut anonymous = users.anonymous();
+    (0..10).for_each(|_| assert_eq!(anonymous.get("/user/id-1").status, 200));
     assert_eq!(
         users.metric("planner_users_cache_lookups_total{result=\"bypassed\"}"),
         10

@@ -1,4 +1,4 @@
-//! The contracts: served, and as files beside the code.
+//! The contracts: the files are what is served.
 
 use std::path::Path;
 use std::{env, fs};
@@ -11,7 +11,7 @@ use testbed::Database;
 
 use crate::harness::Planner;
 
-/// Compares a contract with its file; where `WRITE_CONTRACTS` is set, writes it.
+/// Compares a contract with its file; writes the file first if `WRITE_CONTRACTS` is set.
 fn assert_written(file: &str, served: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let served = serde_json::to_string_pretty(served).expect("it was JSON") + "\n";
@@ -27,9 +27,9 @@ fn assert_written(file: &str, served: &Value) {
 
 #[test]
 fn the_files_of_the_contracts_are_what_is_served() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let users_answer: Vec<_> = Users::ENDPOINTS.iter().map(Endpoint::operation).collect();
     let goals_answer: Vec<_> = Goals::ENDPOINTS.iter().map(Endpoint::operation).collect();
     for (service, operations, file) in [
@@ -44,7 +44,7 @@ fn the_files_of_the_contracts_are_what_is_served() {
             assert!(operation.is_object(), "{method} {path}");
         }
         assert_written(file, &contract);
-        // Not all regular expressions know classes of Unicode (ECMA-262 has them by a flag that validators do not set).
+        // Not all regex engines know Unicode classes (ECMA-262 needs a flag for them, which validators do not set).
         assert!(!served.json().to_string().contains(r"\\p"), "{file}");
         let page = service.caller().get("/docs/index.html");
         assert!(String::from_utf8_lossy(&page.body).contains("swagger-ui"));

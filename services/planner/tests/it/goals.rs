@@ -1,4 +1,4 @@
-//! Goals and tasks: who may change what, from which status to which, and what is counted of it.
+//! Goals and tasks: permissions, transitions of the status, and the counts of progress.
 
 use std::thread;
 
@@ -7,15 +7,15 @@ use testbed::Database;
 
 use crate::harness::{Client, PASSWORD, Planner, assert_problem, created};
 
-/// Both services, and somebody of each right: the owner of what is made, an assignee, somebody else, and an admin.
-struct Scene {
+/// Both services, and the tokens of an owner, an assignee, another user, and an admin.
+struct Services {
     goals: Planner,
     tokens: Vec<(u64, String)>,
     _users: Planner,
     _databases: [Database; 2],
 }
 
-impl Scene {
+impl Services {
     fn new() -> Self {
         let databases = [Database::new(), Database::new()];
         let users = Planner::users(&databases[0]);
@@ -57,8 +57,8 @@ fn step(client: &mut Client, task: &str, status: &str) -> testbed::Answer {
 
 #[test]
 fn a_goal_is_changed_by_its_owner_and_an_admin_and_shown_to_all() {
-    let scene = Scene::new();
-    let [mut owner, mut assignee, mut other, mut admin] = scene.clients();
+    let services = Services::new();
+    let [mut owner, mut assignee, mut other, mut admin] = services.clients();
     let made = owner.post("/goals", &json!({ "title": "Swim", "due": "2027-06-01" }));
     let path = format!("/goals/{}", created(&made));
     assert_eq!(made.header("Location"), Some(path.as_str()));
@@ -91,11 +91,10 @@ fn a_goal_is_changed_by_its_owner_and_an_admin_and_shown_to_all() {
 
 #[test]
 fn a_task_is_changed_by_owner_and_admin_and_its_status_by_the_assignee() {
-    let scene = Scene::new();
-    let [mut owner, mut assignee, mut other, mut admin] = scene.clients();
+    let services = Services::new();
+    let [mut owner, mut assignee, mut other, mut admin] = services.clients();
     let goal = created(&owner.post("/goals", &json!({ "title": "Swim" })));
-    let task =
-        json!({ "title": "Find a pool", "assignee_id": scene.assignee_id(), "priority": "high" });
+    let task = json!({ "title": "Find a pool", "assignee_id": services.assignee_id(), "priority": "high" });
     let made = owner.post(&format!("/goals/{goal}/tasks"), &task);
     let path = format!("/goals/{goal}/tasks/{}", created(&made));
     assert_eq!(other.read(&path), made.json());
@@ -121,7 +120,7 @@ fn a_task_is_changed_by_owner_and_admin_and_its_status_by_the_assignee() {
         .iter()
         .map(|step| (&step["from"], &step["to"], &step["user_id"]))
         .collect();
-    let [owner_id, assignee_id] = [0, 1].map(|index| json!(scene.tokens[index].0));
+    let [owner_id, assignee_id] = [0, 1].map(|index| json!(services.tokens[index].0));
     let (todo, in_progress, done) = (json!("todo"), json!("in_progress"), json!("done"));
     let expected = [
         (&todo, &in_progress, &assignee_id),
@@ -133,8 +132,8 @@ fn a_task_is_changed_by_owner_and_admin_and_its_status_by_the_assignee() {
 
 #[test]
 fn a_status_that_is_not_reached_is_refused_with_those_that_are() {
-    let scene = Scene::new();
-    let [mut owner, ..] = scene.clients();
+    let services = Services::new();
+    let [mut owner, ..] = services.clients();
     let goal = created(&owner.post("/goals", &json!({ "title": "Swim" })));
     let made = owner.post(&format!("/goals/{goal}/tasks"), &json!({ "title": "x" }));
     let path = format!("/goals/{goal}/tasks/{}", created(&made));
@@ -162,13 +161,13 @@ fn a_status_that_is_not_reached_is_refused_with_those_that_are() {
 
 #[test]
 fn progress_is_what_the_tasks_say_however_many_change_them_at_once() {
-    let scene = Scene::new();
-    let [mut owner, ..] = scene.clients();
+    let services = Services::new();
+    let [mut owner, ..] = services.clients();
     let goal = created(&owner.post("/goals", &json!({ "title": "Swim" })));
     let path = format!("/goals/{goal}");
     thread::scope(|scope| {
         for worker in 0..6 {
-            let mut client = scene.clients().into_iter().next().expect("the owner");
+            let mut client = services.clients().into_iter().next().expect("the owner");
             let path = &path;
             scope.spawn(move || {
                 for number in 0..6 {
@@ -190,7 +189,7 @@ fn progress_is_what_the_tasks_say_however_many_change_them_at_once() {
     assert_counted(&owner.read(&path)["progress"], tasks["items"].as_array());
 }
 
-/// Fails unless the tasks are counted rightly; without any, unless no count has gone below zero.
+/// Fails unless the counts match the tasks; without tasks, fails if a count has gone below zero.
 #[track_caller]
 fn assert_counted(progress: &Value, tasks: Option<&Vec<Value>>) {
     for status in ["todo", "in_progress", "done", "cancelled"] {
@@ -205,8 +204,8 @@ fn assert_counted(progress: &Value, tasks: Option<&Vec<Value>>) {
 
 #[test]
 fn lists_are_shown_in_pages_and_what_is_of_another_goal_is_not_found() {
-    let scene = Scene::new();
-    let [mut owner, ..] = scene.clients();
+    let services = Services::new();
+    let [mut owner, ..] = services.clients();
     let goals = [(); 3].map(|()| created(&owner.post("/goals", &json!({ "title": "x" }))));
     let first = owner.read("/goals?limit=2");
     assert_eq!(first["next"], goals[1]);
@@ -223,7 +222,7 @@ fn lists_are_shown_in_pages_and_what_is_of_another_goal_is_not_found() {
         let answer = owner.get(&format!("/goals/{}/tasks/{task}{path}", goals[1]));
         assert_problem(&answer, 404, "no task of this id in this goal");
     }
-    for (body, status, said) in [
+    for (body, status, expected) in [
         (json!({ "title": "" }), 422, "`title` takes 1 to 200"),
         (json!({ "title": "x".repeat(201) }), 422, "`title` takes"),
         (
@@ -239,11 +238,11 @@ fn lists_are_shown_in_pages_and_what_is_of_another_goal_is_not_found() {
         (json!({ "title": "x", "owner_id": 1 }), 400, "unknown field"),
         (json!({}), 400, "missing field `title`"),
     ] {
-        assert_problem(&owner.post("/goals", &body), status, said);
+        assert_problem(&owner.post("/goals", &body), status, expected);
     }
     assert_problem(&owner.get("/goals?limit=101"), 422, "1 to 100");
     let path = format!("/goals/{}/tasks/{task}", goals[0]);
-    for (body, said) in [
+    for (body, expected) in [
         (
             json!({ "priority": null }),
             "`priority`: invalid type: null, expected a string",
@@ -261,6 +260,6 @@ fn lists_are_shown_in_pages_and_what_is_of_another_goal_is_not_found() {
             "`due`: it takes a day from 1000-01-01 to 9999-12-31",
         ),
     ] {
-        assert_problem(&owner.patch(&path, &body), 400, said);
+        assert_problem(&owner.patch(&path, &body), 400, expected);
     }
 }

@@ -1,4 +1,4 @@
-//! The services of the tests, and what they ask of them.
+//! Services and clients for the tests.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -11,20 +11,20 @@ use testbed::{Answer, Caller, Database, Replica, program};
 pub(crate) const ADMIN_PASSWORD: &str = "Xiphias-gladius-1758";
 /// The password of all others.
 pub(crate) const PASSWORD: &str = "Thunnus-thynnus-1758";
-/// What no answer and no log may have in it.
+/// Texts that no response and no log may contain.
 const SECRETS: [&str; 4] = [ADMIN_PASSWORD, PASSWORD, "$argon2", "password_hash"];
 
-/// A service of the planner. Fails the test in the end if its log has a password in it.
+/// A service of the planner. When dropped, fails the test if its log contains a password or a hash.
 pub(crate) struct Planner {
     pub(crate) replica: Replica,
-    at: Address,
+    address: Address,
 }
 
 impl Planner {
     /// The command line of the users' service on a free port.
     pub(crate) fn users_command(database_url: &str) -> Command {
         let mut command = planner(database_url, "users");
-        // Tests log in as often as they like.
+        // High limits, so that tests can log in often.
         command.envs([
             ("PLANNER_LOGINS_A_MINUTE", "100000"),
             ("PLANNER_LOGINS_A_MINUTE_FROM_ADDRESS", "100000"),
@@ -50,16 +50,16 @@ impl Planner {
     pub(crate) fn run(command: &mut Command) -> Self {
         let mut replica = Replica::run(command);
         replica.wait_until_ready();
-        let at = Address(replica.address());
-        Self { replica, at }
+        let address = Address(replica.address());
+        Self { replica, address }
     }
 
-    /// Where it is, for threads.
-    pub(crate) fn at(&self) -> Address {
-        self.at
+    /// Its address, which can be copied to other threads.
+    pub(crate) fn address(&self) -> Address {
+        self.address
     }
 
-    /// All that it has logged.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         self.replica.log()
     }
@@ -69,11 +69,11 @@ impl Deref for Planner {
     type Target = Address;
 
     fn deref(&self) -> &Address {
-        &self.at
+        &self.address
     }
 }
 
-/// Where a service is.
+/// The address of a service.
 #[derive(Clone, Copy)]
 pub(crate) struct Address(SocketAddr);
 
@@ -82,24 +82,24 @@ impl Address {
         format!("http://{}", self.0)
     }
 
-    /// Somebody without a token.
-    pub(crate) fn stranger(self) -> Client {
+    /// A client without a token.
+    pub(crate) fn anonymous(self) -> Client {
         Client::to(self.0, None)
     }
 
-    /// Somebody with this token.
+    /// A client with this token.
     pub(crate) fn with_token(self, token: &str) -> Client {
         Client::to(self.0, Some(token))
     }
 
-    /// The admin, logged in.
+    /// A client that is logged in as the admin.
     pub(crate) fn admin(self) -> Client {
         let tokens = self.log_in("admin", ADMIN_PASSWORD);
         self.with_token(&tokens.access)
     }
 
     pub(crate) fn log_in(self, login: &str, password: &str) -> Tokens {
-        let answer = self.stranger().log_in(login, password);
+        let answer = self.anonymous().log_in(login, password);
         assert_eq!(answer.status, 200, "{answer:?}");
         Tokens::of(&answer)
     }
@@ -109,7 +109,7 @@ impl Address {
         self.caller().metric(series)
     }
 
-    /// A connection to it, byte by byte.
+    /// A raw connection.
     pub(crate) fn caller(self) -> Caller {
         Caller::connect(self.0)
     }
@@ -137,7 +137,7 @@ fn assert_no_secret(text: &str) {
     }
 }
 
-/// What a login gives.
+/// The tokens of a login.
 #[derive(Debug, Clone)]
 pub(crate) struct Tokens {
     pub(crate) access: String,
@@ -155,7 +155,7 @@ impl Tokens {
     }
 }
 
-/// A client of a service, which looks through each answer for what is secret.
+/// A client of a service, which checks that no response contains a secret.
 pub(crate) struct Client {
     caller: Caller,
     authorization: String,
@@ -170,7 +170,7 @@ impl Client {
         }
     }
 
-    /// Sends a request with more header lines.
+    /// Sends a request with additional header lines.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let headers = format!("{}{headers}", self.authorization);
         let answer = self.caller.request(method, path, &headers, body.as_bytes());
@@ -199,7 +199,7 @@ impl Client {
         self.post("/token", &json!({ "login": login, "password": password }))
     }
 
-    /// Makes a user with this login, and gives its id.
+    /// Creates a user with this login, and returns its id.
     pub(crate) fn create_user(&mut self, login: &str) -> u64 {
         self.create_named(login, "Ivan", "Petrov")
     }
@@ -210,7 +210,7 @@ impl Client {
         created(&self.post("/users", &user))
     }
 
-    /// Sends a GET that must succeed, and gives its JSON.
+    /// Sends a GET that must succeed, and returns its JSON.
     pub(crate) fn read(&mut self, path: &str) -> Value {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
@@ -218,7 +218,7 @@ impl Client {
     }
 }
 
-/// The id of what was made.
+/// The id in a response with status 201.
 #[track_caller]
 pub(crate) fn created(answer: &Answer) -> u64 {
     let shown = String::from_utf8_lossy(&answer.body);
@@ -226,9 +226,9 @@ pub(crate) fn created(answer: &Answer) -> u64 {
     answer.json()["id"].as_u64().expect("an id is a number")
 }
 
-/// Fails unless it is a problem document of this status, whose detail contains `said`.
+/// Fails unless it is a problem document of this status, whose detail contains `expected`.
 #[track_caller]
-pub(crate) fn assert_problem(answer: &Answer, status: u16, said: &str) {
+pub(crate) fn assert_problem(answer: &Answer, status: u16, expected: &str) {
     let kind = answer.header("Content-Type");
     assert_eq!(
         (answer.status, kind),
@@ -238,5 +238,8 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, said: &str) {
     let problem = answer.json();
     assert_eq!(problem["status"], status, "{problem}");
     let detail = problem["detail"].as_str().expect("a problem has a detail");
-    assert!(detail.contains(said), "{said:?} is not in {detail:?}");
+    assert!(
+        detail.contains(expected),
+        "{expected:?} is not in {detail:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! Malformed requests: each has its status, and none is the server's fault.
+//! Malformed requests: none is answered with a 5xx status.
 
 use testbed::Database;
 
@@ -82,23 +82,23 @@ const PATHS: [(bool, &str); 12] = [
     (false, "/goals/1/tasks/1/history"),
 ];
 
-/// All requests: to the users' service or not, method, target, headers, body.
+/// All requests: whether to the users' service, method, target, headers, body.
 fn requests() -> Vec<(bool, &'static str, String, &'static str, &'static str)> {
     let mut all = Vec::new();
-    for (of_users, method, path) in WITH_BODY {
-        all.extend(BODIES.map(|body| (of_users, method, path.to_owned(), "", body)));
-        all.extend(HEADERS.map(|header| (of_users, method, path.to_owned(), header, "{}")));
+    for (to_users, method, path) in WITH_BODY {
+        all.extend(BODIES.map(|body| (to_users, method, path.to_owned(), "", body)));
+        all.extend(HEADERS.map(|header| (to_users, method, path.to_owned(), header, "{}")));
     }
-    for (of_users, path) in [
+    for (to_users, path) in [
         (true, "/users"),
         (false, "/goals"),
         (false, "/goals/1/tasks"),
     ] {
-        all.extend(QUERIES.map(|query| (of_users, "GET", format!("{path}?{query}"), "", "")));
+        all.extend(QUERIES.map(|query| (to_users, "GET", format!("{path}?{query}"), "", "")));
     }
-    for (of_users, path) in PATHS {
+    for (to_users, path) in PATHS {
         all.extend(
-            ["GET", "DELETE", "PUT"].map(|method| (of_users, method, path.to_owned(), "", "")),
+            ["GET", "DELETE", "PUT"].map(|method| (to_users, method, path.to_owned(), "", "")),
         );
     }
     all
@@ -106,15 +106,15 @@ fn requests() -> Vec<(bool, &'static str, String, &'static str, &'static str)> {
 
 #[test]
 fn no_malformed_request_is_answered_with_a_fault_of_the_server() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let token = users.log_in("admin", ADMIN_PASSWORD).access;
     let requests = requests();
     assert!(requests.len() >= 300, "{}", requests.len());
-    for (of_users, method, target, headers, body) in requests {
-        let service = if of_users { &users } else { &goals };
-        for mut client in [service.with_token(&token), service.stranger()] {
+    for (to_users, method, target, headers, body) in requests {
+        let service = if to_users { &users } else { &goals };
+        for mut client in [service.with_token(&token), service.anonymous()] {
             let answer = client.send(method, &target, headers, body);
             let asked = format!("{method} {target} {headers:?} {body:?}: {answer:?}");
             assert!(answer.status < 500, "{asked}");

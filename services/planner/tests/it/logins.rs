@@ -1,4 +1,4 @@
-//! Logins: how they are sent, what they cost, and how often they may be tried.
+//! Logins: their forms, their timing, and their rate limits.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ fn send_form(client: &mut Client, form: &str) -> Answer {
 fn a_login_is_a_form_as_oauth_has_it_or_json() {
     let database = Database::new();
     let users = Planner::users(&database);
-    let mut stranger = users.stranger();
+    let mut anonymous = users.anonymous();
     let right =
         format!("grant_type=password&username=admin&password={ADMIN_PASSWORD}&scope=&client_id=x");
     for answer in [
-        send_form(&mut stranger, &right),
-        stranger.log_in("admin", ADMIN_PASSWORD),
+        send_form(&mut anonymous, &right),
+        anonymous.log_in("admin", ADMIN_PASSWORD),
     ] {
         assert_eq!(answer.status, 200, "{answer:?}");
         let body = answer.json();
@@ -35,17 +35,21 @@ fn a_login_is_a_form_as_oauth_has_it_or_json() {
         assert_eq!(users.with_token(&access).get("/sessions").status, 200);
     }
     let other_grant = right.replace("grant_type=password", "grant_type=client_credentials");
-    assert_problem(&send_form(&mut stranger, &other_grant), 400, "`grant_type`");
+    assert_problem(
+        &send_form(&mut anonymous, &other_grant),
+        400,
+        "`grant_type`",
+    );
     let no_form = FORM.replace("www-form-urlencoded", "form");
-    let other_kind = stranger.send("POST", "/token", &no_form, &right);
+    let other_kind = anonymous.send("POST", "/token", &no_form, &right);
     assert_problem(&other_kind, 415, "json");
     assert_problem(
-        &send_form(&mut stranger, "username=admin"),
+        &send_form(&mut anonymous, "username=admin"),
         400,
         "missing field `password`",
     );
     let both = json!({ "login": "admin", "password": ADMIN_PASSWORD, "x": 1 });
-    assert_problem(&stranger.post("/token", &both), 400, "unknown field `x`");
+    assert_problem(&anonymous.post("/token", &both), 400, "unknown field `x`");
 }
 
 #[test]
@@ -53,14 +57,14 @@ fn a_wrong_login_and_a_wrong_password_are_answered_alike() {
     let database = Database::new();
     let users = Planner::users(&database);
     users.admin().create_user("ivan");
-    let mut stranger = users.stranger();
+    let mut anonymous = users.anonymous();
     let answers = [
         ("ivan", "wrong-password"),
         ("nobody", "wrong-password"),
         ("", ""),
         ("a\0b", "x"),
     ]
-    .map(|(login, password)| stranger.log_in(login, password));
+    .map(|(login, password)| anonymous.log_in(login, password));
     for answer in &answers {
         assert_problem(answer, 401, "Login or password are wrong");
         assert_eq!(
@@ -77,10 +81,10 @@ fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
     let database = Database::new();
     let users = Planner::users(&database);
     users.admin().create_user("ivan");
-    let mut stranger = users.stranger();
+    let mut anonymous = users.anonymous();
     let mut time = |login: &str| {
         let start = Instant::now();
-        assert_eq!(stranger.log_in(login, "wrong-password").status, 401);
+        assert_eq!(anonymous.log_in(login, "wrong-password").status, 401);
         start.elapsed()
     };
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
@@ -88,14 +92,14 @@ fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
         known.push(time("ivan"));
         unknown.push(time(&format!("nobody{round}")));
     }
-    // Where the machine was at other work meanwhile, that is no answer's own time.
+    // The slowest are left out, because other work on the machine may have delayed them.
     let sum_of_most = |mut times: Vec<Duration>| {
         times.sort_unstable();
         times.truncate(3 * ROUNDS / 4);
         times.iter().sum::<Duration>().as_secs_f64()
     };
     let (known, unknown) = (sum_of_most(known), sum_of_most(unknown));
-    // Without a hash to compare with, it would be more than ten times as fast.
+    // Without a hash to compare with, an unknown login would be more than ten times as fast.
     assert!(
         (0.5..2.0).contains(&(known / unknown)),
         "{known} s and {unknown} s"
@@ -105,13 +109,13 @@ fn a_login_that_nobody_has_takes_as_long_as_a_wrong_password() {
 #[test]
 fn a_login_that_is_tried_too_often_is_refused_for_a_while_and_others_are_not() {
     let database = Database::new();
-    // One more try every 30 s: longer than two tries and one more take.
+    // One more attempt every 30 s, which is longer than three attempts take.
     let users = Planner::users_with(&database, &["--logins-a-minute=2"]);
     let mut admin = users.admin();
     admin.create_user("ivan");
-    let mut stranger = users.stranger();
+    let mut anonymous = users.anonymous();
     for left in (0..2).rev() {
-        let answer = stranger.log_in("ivan", "wrong-password");
+        let answer = anonymous.log_in("ivan", "wrong-password");
         assert_eq!(answer.status, 401);
         assert_eq!(
             answer.header("RateLimit-Policy"),
@@ -122,7 +126,7 @@ fn a_login_that_is_tried_too_often_is_refused_for_a_while_and_others_are_not() {
             Some(format!("\"login\";r={left};t=60").as_str())
         );
     }
-    let refused = stranger.log_in("ivan", PASSWORD);
+    let refused = anonymous.log_in("ivan", PASSWORD);
     assert_problem(&refused, 429, "Too many logins. Try again in");
     let wait: u64 = refused
         .header("Retry-After")
@@ -134,7 +138,7 @@ fn a_login_that_is_tried_too_often_is_refused_for_a_while_and_others_are_not() {
     assert_eq!(policy, Some("\"login\";q=2;w=60"));
     let left = format!("\"login\";r=0;t={wait}");
     assert_eq!(refused.header("RateLimit"), Some(&*left));
-    assert_eq!(stranger.log_in("admin", ADMIN_PASSWORD).status, 200);
+    assert_eq!(anonymous.log_in("admin", ADMIN_PASSWORD).status, 200);
 }
 
 #[test]
@@ -142,17 +146,17 @@ fn an_address_that_tries_too_many_logins_is_refused() {
     let database = Database::new();
     let options = ["--logins-a-minute-from-address=2"];
     let users = Planner::users_with(&database, &options);
-    let mut stranger = users.stranger();
+    let mut anonymous = users.anonymous();
     for login in 0..2 {
         assert_eq!(
-            stranger
+            anonymous
                 .log_in(&format!("user{login}"), "wrong-password")
                 .status,
             401
         );
     }
     assert_problem(
-        &stranger.log_in("admin", ADMIN_PASSWORD),
+        &anonymous.log_in("admin", ADMIN_PASSWORD),
         429,
         "Too many logins",
     );

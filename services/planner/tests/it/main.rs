@@ -1,7 +1,7 @@
-//! The planner as clients and operators see it: both services as processes, on a real database.
+//! Tests of the planner as clients and operators see it: both services as processes, on a real database.
 //!
-//! `DATABASE_URL` names a database server, MySQL or MariaDB, on which the user may create databases. Each test makes its own
-//! and drops them at the end. Every answer of every test is looked through for passwords and their hashes, and every log.
+//! `DATABASE_URL` names a database server, MySQL or MariaDB, on which the user may create databases. Each test creates its
+//! own and drops them at the end. Every response and every log is searched for passwords and their hashes.
 
 mod harness;
 mod relay;

@@ -1,4 +1,4 @@
-//! The search for users by their names.
+//! The search for users by login and by masks.
 
 use mysql::prelude::Queryable;
 use mysql::{Row, params};
@@ -106,7 +106,7 @@ fn a_search_is_shown_in_pages_whose_length_is_told_and_never_lowered() {
     }
     // The admin is a user as well.
     assert!(all.into_iter().eq(1..=10));
-    for (query, status, said) in [
+    for (query, status, expected) in [
         ("limit=0", 422, "`limit` is 0. It takes 1 to 100."),
         ("limit=101", 422, "`limit` is 101. It takes 1 to 100."),
         ("limit=x", 400, "`limit` is not a whole number"),
@@ -116,9 +116,9 @@ fn a_search_is_shown_in_pages_whose_length_is_told_and_never_lowered() {
         ("last_name=%3Fa", 422, "at least 2 other characters"),
         ("last_name=", 422, "1 to 64"),
     ] {
-        assert_problem(&admin.get(&format!("/users?{query}")), status, said);
+        assert_problem(&admin.get(&format!("/users?{query}")), status, expected);
     }
-    assert_problem(&users.stranger().get("/users"), 401, "Log in");
+    assert_problem(&users.anonymous().get("/users"), 401, "Log in");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_mask_with_a_beginning_is_looked_up_in_its_index() {
             rows,
         )
         .expect("the columns are these");
-    // MySQL 9 explains in another form, if it is not told; MariaDB does not know the variable.
+    // The default format of MySQL 9 is another one; MariaDB does not know the variable.
     let _ = connection.query_drop("SET explain_format = 'TRADITIONAL'");
     let mask = |mask| Some(Mask::parse("x", mask).expect("it is one"));
     for (first_name, last_name, index) in [
@@ -161,12 +161,12 @@ fn a_mask_with_a_beginning_is_looked_up_in_its_index() {
             .exec_first(format!("EXPLAIN {sql}"), values)
             .expect("it is right");
         let plan = plan.expect("it reads one table");
-        let said: (Option<String>, Option<String>) = (
+        let access: (Option<String>, Option<String>) = (
             plan.get("type").expect("a column"),
             plan.get("key").expect("a column"),
         );
         assert_eq!(
-            said,
+            access,
             (Some("range".to_owned()), Some(index.to_owned())),
             "{sql}"
         );

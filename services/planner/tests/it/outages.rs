@@ -1,4 +1,4 @@
-//! A database that does not answer, and one that is asked by very many at once.
+//! A database that does not answer, and one under many concurrent requests.
 
 use std::time::Instant;
 
@@ -8,18 +8,18 @@ use testbed::{Caller, Database, OwnDatabase, PATIENCE, eventually};
 use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner, Tokens, assert_problem};
 use crate::relay::Relay;
 
-/// The clients of the task's own measurement.
-const MANY: usize = 200;
+/// The clients of the benchmark in the README.
+const CONNECTIONS: usize = 200;
 
 #[test]
 fn two_hundred_connections_on_a_cold_cache_or_none_are_all_answered() {
     let database = Database::new();
     for mode in ["on", "off"] {
         let users = Planner::users_with(&database, &["--cache", mode]);
-        let mut callers: Vec<Caller> = (0..MANY).map(|_| users.caller()).collect();
+        let mut callers: Vec<Caller> = (0..CONNECTIONS).map(|_| users.caller()).collect();
         for _ in 0..3 {
             for (id, caller) in callers.iter_mut().enumerate() {
-                // One and the same, and others that are not there.
+                // Half of the requests read the same user; most others read users that do not exist.
                 let id = if id % 2 == 0 { 1 } else { id };
                 let request = format!("GET /user/id-{id} HTTP/1.1\r\nHost: x\r\n\r\n");
                 caller.send_raw(request.as_bytes());
@@ -39,34 +39,34 @@ fn while_the_database_is_frozen_nothing_old_is_shown_and_all_is_well_once_it_goe
     };
     let options = ["--request-timeout=5s", "--database-timeout=60s"];
     let users = Planner::users_with(server.database(), &options);
-    let mut stranger = users.stranger();
+    let mut anonymous = users.anonymous();
     eventually("it is in memory", || {
-        stranger.get("/user/id-1").status == 200 && users.metric("planner_users_cache_entries") > 0
+        anonymous.get("/user/id-1").status == 200 && users.metric("planner_users_cache_entries") > 0
     });
     server
         .process()
         .expect("it runs")
         .freeze()
         .expect("it runs");
-    // The cache may be used for 100 ms more; what is asked after that waits for the database, up to the deadline.
+    // The cache may be used for 100 ms more; later requests wait for the database, until their deadline.
     eventually("the cache is not used any more", || {
-        stranger.get("/user/id-1").status == 503
+        anonymous.get("/user/id-1").status == 503
     });
     let start = Instant::now();
-    assert_problem(&stranger.get("/user/id-1"), 503, "Try again");
-    // Not only when the database is given up.
+    assert_problem(&anonymous.get("/user/id-1"), 503, "Try again");
+    // It is answered before the timeout of the database.
     assert!(start.elapsed() < PATIENCE);
     assert_problem(
-        &users.stranger().log_in("admin", ADMIN_PASSWORD),
+        &users.anonymous().log_in("admin", ADMIN_PASSWORD),
         503,
         "Try again",
     );
     server.process().expect("it runs").thaw().expect("it runs");
     eventually("the user is shown", || {
-        stranger.get("/user/id-1").status == 200
+        anonymous.get("/user/id-1").status == 200
     });
     eventually("logins work", || {
-        users.stranger().log_in("admin", ADMIN_PASSWORD).status == 200
+        users.anonymous().log_in("admin", ADMIN_PASSWORD).status == 200
     });
 }
 
@@ -78,11 +78,11 @@ fn what_may_have_been_done_is_504_and_a_refresh_is_finished_where_the_database_i
     let tokens = users.log_in("admin", ADMIN_PASSWORD);
     let refresh = |tokens: &Tokens| {
         let body = json!({ "refresh_token": tokens.refresh });
-        users.stranger().post("/token/refresh", &body)
+        users.anonymous().post("/token/refresh", &body)
     };
-    relay.lose(1);
+    relay.lose_commits(1);
     let tokens = Tokens::of(&refresh(&tokens));
-    assert_eq!(relay.left(), 0);
+    assert_eq!(relay.commits_to_lose(), 0);
     let tokens = Tokens::of(&refresh(&tokens));
 
     let mut admin = users.with_token(&tokens.access);
@@ -105,17 +105,17 @@ fn what_may_have_been_done_is_504_and_a_refresh_is_finished_where_the_database_i
             "Log in again",
         ),
     ];
-    for (method, path, body, said) in unknown {
-        relay.lose(1);
+    for (method, path, body, expected) in unknown {
+        relay.lose_commits(1);
         let answer = admin.send(method, path, "", &body.to_string());
-        assert_eq!(relay.left(), 0);
-        assert_problem(&answer, 504, said);
+        assert_eq!(relay.commits_to_lose(), 0);
+        assert_problem(&answer, 504, expected);
         assert_eq!(answer.header("Retry-After"), None);
     }
     assert_eq!(database.rows::<u64>("SELECT COUNT(*) FROM users"), [1]);
 
-    relay.lose(2);
+    relay.lose_commits(2);
     assert_problem(&refresh(&tokens), 504, "Log in again");
-    assert_eq!(relay.left(), 0);
+    assert_eq!(relay.commits_to_lose(), 0);
     assert_problem(&refresh(&tokens), 401, "was used before");
 }

@@ -1,4 +1,4 @@
-//! Signing keys: a new one takes over, and services that know them go on without the service that makes them.
+//! Signing keys: rotation, sealing, and the goals' service while the users' service is down.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
@@ -23,8 +23,8 @@ fn kid(token: &str) -> String {
     header["kid"].as_str().expect("it names a key").to_owned()
 }
 
-/// Comes back with the refresh token, now to this and now to that process, and uses what it gets with all services. Counts
-/// those of another key than `before`.
+/// Refreshes at both processes in turn, and uses each access token with all services. Counts in `renewed` the tokens of another
+/// key than `before`.
 fn use_tokens(
     users: [Address; 2],
     goals: Address,
@@ -38,7 +38,7 @@ fn use_tokens(
             break;
         }
         let body = json!({ "refresh_token": tokens.refresh });
-        let refreshed = users[turn % 2].stranger().post("/token/refresh", &body);
+        let refreshed = users[turn % 2].anonymous().post("/token/refresh", &body);
         tokens = Tokens::of(&refreshed);
         for (service, path) in [
             (users[0], "/sessions"),
@@ -57,23 +57,26 @@ fn use_tokens(
 
 #[test]
 fn a_key_is_rotated_under_load_and_no_good_token_is_refused() {
-    /// Tokens of the new key that each client uses, from either process in turn.
+    /// Tokens of the new key that each client uses.
     const RENEWED: usize = 16;
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = [Planner::users(&of_users), Planner::users(&of_users)];
-    let goals = Planner::goals(&of_goals, &users[0].url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = [
+        Planner::users(&users_database),
+        Planner::users(&users_database),
+    ];
+    let goals = Planner::goals(&goals_database, &users[0].url());
     let before = users[0].log_in("admin", ADMIN_PASSWORD).access;
     let old = kid(&before);
     let stop = AtomicBool::new(false);
     let renewed: [_; 3] = std::array::from_fn(|_| AtomicUsize::new(0));
-    let (at, goals_at) = (users.each_ref().map(Planner::at), goals.at());
+    let (at, goals_at) = (users.each_ref().map(Planner::address), goals.address());
     let after = std::thread::scope(|scope| {
         let _stop = SetAtEnd(&stop);
         let load = renewed.each_ref().map(|renewed| {
             let (old, stop) = (&old, &stop);
             scope.spawn(move || use_tokens(at, goals_at, old, stop, renewed))
         });
-        rotate(&of_users, "6s");
+        rotate(&users_database, "6s");
         eventually("each uses tokens of the new key", || {
             let enough = |renewed: &AtomicUsize| renewed.load(Ordering::Relaxed) >= RENEWED;
             renewed.iter().all(enough) || load.iter().any(ScopedJoinHandle::is_finished)
@@ -90,7 +93,7 @@ fn a_key_is_rotated_under_load_and_no_good_token_is_refused() {
     assert_eq!(goals.metric("planner_goals_public_keys"), 2);
 }
 
-/// Of each key, from the one that signs first: from when on it signs, and until when its tokens are taken, in seconds from now.
+/// For each key, in the order of signing: when it begins to sign, and until when its tokens are accepted, in seconds from now.
 fn keys(database: &Database) -> Vec<(f64, Option<f64>)> {
     let from_now = |column| format!("TIMESTAMPDIFF(MICROSECOND, NOW(6), {column}) / 1000000e0");
     let (signs, verifies) = (from_now("signs_from"), from_now("verifies_until"));
@@ -111,7 +114,7 @@ fn a_rotation_takes_the_place_of_one_that_does_not_sign_yet() {
         let (newest, older) = keys.split_last().expect("there are keys");
         assert_eq!(newest.1, None, "{first}, {second}: {keys:?}");
         assert_eq!(newest.0 > 60.0, second == "1h", "{keys:?}");
-        // Each signs until the next does, and its tokens are taken for 15 minutes and twice the leeway of clocks after that.
+        // Each signs until the next one does. Its tokens are accepted for 15 minutes and twice the clock leeway after that.
         for (index, key) in older.iter().enumerate() {
             let until = key.1.expect("another follows");
             let followed = keys[index + 1].0;
@@ -141,7 +144,7 @@ fn a_key_is_not_rotated_by_who_cannot_open_the_others() {
         Replica::run(command.env("KEY_SECRET", secret).args(arguments))
     };
     with(SECRET, &[]).wait_until_ready();
-    for (secret, said) in [
+    for (secret, expected) in [
         (
             "another secret of thirty-two characters",
             "sealed with another KEY_SECRET",
@@ -150,7 +153,7 @@ fn a_key_is_not_rotated_by_who_cannot_open_the_others() {
     ] {
         let mut refused = with(secret, &["rotate-key"]);
         assert_eq!(refused.exit_status().code(), Some(1), "{}", refused.log());
-        assert!(refused.log().contains(said), "{}", refused.log());
+        assert!(refused.log().contains(expected), "{}", refused.log());
     }
     assert_eq!(keys(&database).len(), 1);
     assert!(with(SECRET, &["rotate-key"]).exit_status().success());
@@ -195,21 +198,25 @@ fn a_key_that_is_not_sealed_is_warned_of_until_another_is_made() {
 
 #[test]
 fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let mut users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let mut users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     users.admin().create_user("ivan");
     let token = users.log_in("ivan", PASSWORD).access;
     // Nobody listens there.
-    let alone = Planner::goals(&of_goals, &format!("http://x:{PASSWORD}@127.0.0.1:9"));
+    let alone = Planner::goals(&goals_database, &format!("http://x:{PASSWORD}@127.0.0.1:9"));
     assert!(alone.log().contains("http://x:***@127.0.0.1:9/.well-known"));
     assert_problem(
         &alone.with_token(&token).get("/goals"),
         503,
         "was not reached yet",
     );
-    assert_problem(&alone.stranger().get("/readyz"), 503, "was not reached yet");
-    assert_problem(&alone.stranger().get("/goals"), 401, "Log in");
+    assert_problem(
+        &alone.anonymous().get("/readyz"),
+        503,
+        "was not reached yet",
+    );
+    assert_problem(&alone.anonymous().get("/goals"), 401, "Log in");
     users.replica.kill();
     let mut ivan = goals.with_token(&token);
     assert_eq!(ivan.post("/goals", &json!({ "title": "x" })).status, 201);
@@ -217,15 +224,15 @@ fn goals_goes_on_while_users_is_down_and_knows_no_key_before_it_was_up() {
     eventually("a fetch fails", || goals.metric(failures) > 0);
     assert_eq!(ivan.get("/goals").status, 200);
     eventually("it is ready without that", || {
-        goals.stranger().get("/readyz").status == 200
+        goals.anonymous().get("/readyz").status == 200
     });
 }
 
 #[test]
 fn tokens_of_unknown_keys_lead_to_one_fetch_a_second_at_most() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let good = users.log_in("admin", ADMIN_PASSWORD).access;
     let (_, rest) = good.split_once('.').expect("it has parts");
     let fetches = "planner_users_requests_total{method=\"GET\",route=\"/.well-known/jwks.json\",status=\"200\"}";

@@ -1,4 +1,4 @@
-//! Sessions: refreshed, listed, ended.
+//! Sessions: refreshing, listing and ending them.
 
 use std::sync::Barrier;
 
@@ -11,10 +11,10 @@ use crate::harness::{ADMIN_PASSWORD, Address, PASSWORD, Planner, Tokens, assert_
 
 fn refresh(users: Address, token: &str) -> Answer {
     let body = json!({ "refresh_token": token });
-    users.stranger().post("/token/refresh", &body)
+    users.anonymous().post("/token/refresh", &body)
 }
 
-fn is_live(users: &Planner, tokens: &Tokens) -> bool {
+fn has_session(users: &Planner, tokens: &Tokens) -> bool {
     users.with_token(&tokens.access).get("/sessions").status == 200
 }
 
@@ -27,13 +27,17 @@ fn a_refresh_token_is_taken_once_and_the_second_time_ends_its_session() {
         users.log_in("ivan", PASSWORD),
         users.log_in("ivan", PASSWORD),
     );
-    let second = Tokens::of(&refresh(users.at(), &first.refresh));
-    let third = Tokens::of(&refresh(users.at(), &second.refresh));
-    assert!(is_live(&users, &third) && is_live(&users, &first));
-    assert_problem(&refresh(users.at(), &first.refresh), 401, "was used before");
-    assert_problem(&refresh(users.at(), &third.refresh), 401, "unknown");
-    assert!(!is_live(&users, &third) && !is_live(&users, &first));
-    assert!(is_live(&users, &other), "it is another login's");
+    let second = Tokens::of(&refresh(users.address(), &first.refresh));
+    let third = Tokens::of(&refresh(users.address(), &second.refresh));
+    assert!(has_session(&users, &third) && has_session(&users, &first));
+    assert_problem(
+        &refresh(users.address(), &first.refresh),
+        401,
+        "was used before",
+    );
+    assert_problem(&refresh(users.address(), &third.refresh), 401, "unknown");
+    assert!(!has_session(&users, &third) && !has_session(&users, &first));
+    assert!(has_session(&users, &other), "it is another login's");
     eventually("it is logged", || {
         users.log().contains("a refresh token was used twice")
     });
@@ -59,15 +63,15 @@ fn sessions_that_are_over_are_removed_some_at_a_time() {
         .query_drop("COMMIT")
         .expect("the connection is up");
     for is_more in [true, false] {
-        assert_eq!(store::clean(&mut connection).ok(), Some(is_more));
+        assert_eq!(store::remove_expired(&mut connection).ok(), Some(is_more));
     }
     let left: Vec<u64> = database.rows("SELECT COUNT(*) FROM sessions");
     assert_eq!(left, [1]);
-    assert!(is_live(&users, &tokens));
+    assert!(has_session(&users, &tokens));
 }
 
-/// How many of several requests with the same token are answered with another, all sent at once.
-fn taken_at_once(users: Address) -> usize {
+/// How many of several concurrent requests with the same refresh token succeed.
+fn successful_refreshes(users: Address) -> usize {
     const REQUESTS: usize = 8;
     let token = users.log_in("admin", ADMIN_PASSWORD).refresh;
     let gate = Barrier::new(REQUESTS);
@@ -89,7 +93,7 @@ fn of_a_refresh_token_that_is_sent_many_times_at_once_one_is_taken() {
     let database = Database::new();
     let users = Planner::users(&database);
     for _ in 0..10 {
-        assert_eq!(taken_at_once(users.at()), 1);
+        assert_eq!(successful_refreshes(users.address()), 1);
     }
 }
 
@@ -99,9 +103,9 @@ fn what_is_no_refresh_token_is_refused() {
     let users = Planner::users(&database);
     let tokens = users.log_in("admin", ADMIN_PASSWORD);
     for no_token in ["", "x", &tokens.access, &"A".repeat(64)] {
-        assert_problem(&refresh(users.at(), no_token), 401, "not taken");
+        assert_problem(&refresh(users.address(), no_token), 401, "not taken");
     }
-    assert!(is_live(&users, &tokens));
+    assert!(has_session(&users, &tokens));
 }
 
 #[test]
@@ -114,10 +118,10 @@ fn a_new_password_ends_all_sessions_and_takes_the_place_of_the_old_one() {
     let new = json!({ "password": "Salmo-salar-1758" });
     assert_eq!(ivan.patch(&path, &new).status, 200);
     for tokens in &sessions {
-        assert!(!is_live(&users, tokens));
-        assert_problem(&refresh(users.at(), &tokens.refresh), 401, "unknown");
+        assert!(!has_session(&users, tokens));
+        assert_problem(&refresh(users.address(), &tokens.refresh), 401, "unknown");
     }
-    assert_problem(&users.stranger().log_in("ivan", PASSWORD), 401, "wrong");
+    assert_problem(&users.anonymous().log_in("ivan", PASSWORD), 401, "wrong");
     users.log_in("ivan", "Salmo-salar-1758");
 }
 
@@ -149,8 +153,8 @@ fn sessions_are_listed_and_ended_one_by_one_by_their_user_alone() {
     assert_eq!(ivan.delete(&path(of(false))).status, 204);
     assert_problem(&ivan.delete(&path(of(false))), 404, "no session of yours");
     assert_problem(&ivan.delete("/sessions/x"), 404, "no session of yours");
-    assert!(is_live(&users, &here) && !is_live(&users, &there));
+    assert!(has_session(&users, &here) && !has_session(&users, &there));
     assert_eq!(ivan.delete("/token").status, 204);
-    assert!(!is_live(&users, &here));
-    assert_problem(&refresh(users.at(), &here.refresh), 401, "unknown");
+    assert!(!has_session(&users, &here));
+    assert_problem(&refresh(users.address(), &here.refresh), 401, "unknown");
 }

@@ -1,4 +1,4 @@
-//! The first start, and those after it.
+//! Starts of the services, and their options.
 
 use serde_json::json;
 use testbed::{Database, Replica, eventually};
@@ -8,16 +8,16 @@ use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner, planner};
 const WARNING: &str = "the password of the user `admin` is `secret`";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// The first password, as everybody knows it.
-fn with_the_known_password(database: &Database) -> Planner {
+/// Starts the users' service without `ADMIN_PASSWORD`.
+fn with_default_password(database: &Database) -> Planner {
     Planner::run(Planner::users_command(&database.url()).env_remove("ADMIN_PASSWORD"))
 }
 
 #[test]
 fn the_first_start_makes_admin_with_the_password_secret_and_warns_until_it_is_changed() {
     let database = Database::new();
-    drop(with_the_known_password(&database));
-    let users = with_the_known_password(&database);
+    drop(with_default_password(&database));
+    let users = with_default_password(&database);
     assert!(users.log().contains(WARNING), "at the second start as well");
     let tokens = users.log_in("admin", "secret");
     let mut admin = users.with_token(&tokens.access);
@@ -29,7 +29,7 @@ fn the_first_start_makes_admin_with_the_password_secret_and_warns_until_it_is_ch
         200
     );
     drop(users);
-    let users = with_the_known_password(&database);
+    let users = with_default_password(&database);
     assert!(!users.log().contains(WARNING), "{}", users.log());
     users.log_in("admin", PASSWORD);
 }
@@ -61,7 +61,7 @@ fn a_first_password_that_could_not_be_chosen_later_is_refused() {
 
 #[test]
 fn an_option_that_is_of_no_use_is_refused_with_what_it_takes() {
-    for (service, option, said) in [
+    for (service, option, expected) in [
         ("users", "--logins-a-minute=0", "takes a whole number, 1 to"),
         (
             "users",
@@ -84,7 +84,7 @@ fn an_option_that_is_of_no_use_is_refused_with_what_it_takes() {
         let mut command = planner(&database.url(), service);
         let mut refused = Replica::run(command.arg(option));
         assert_eq!(refused.exit_status().code(), Some(2), "{option}");
-        assert!(refused.log().contains(said), "{}", refused.log());
+        assert!(refused.log().contains(expected), "{}", refused.log());
     }
 }
 
@@ -110,7 +110,7 @@ fn sealed_keys_are_opened_with_their_secret_alone_and_are_not_in_the_database() 
     let token = users.log_in("admin", ADMIN_PASSWORD).access;
     assert!(!users.log().contains(SECRET) && !users.log().contains("not sealed"));
     drop(users);
-    for (secret, said) in [
+    for (secret, expected) in [
         (
             "another secret of thirty-two characters",
             "sealed with another KEY_SECRET",
@@ -119,7 +119,7 @@ fn sealed_keys_are_opened_with_their_secret_alone_and_are_not_in_the_database() 
     ] {
         let mut refused = Replica::run(&mut with(secret));
         assert_eq!(refused.exit_status().code(), Some(1));
-        assert!(refused.log().contains(said), "{}", refused.log());
+        assert!(refused.log().contains(expected), "{}", refused.log());
     }
     let mut too_short = Replica::run(&mut with("0123"));
     assert_eq!(too_short.exit_status().code(), Some(2));
@@ -132,10 +132,10 @@ fn sealed_keys_are_opened_with_their_secret_alone_and_are_not_in_the_database() 
 
 #[test]
 fn a_service_that_is_asked_to_ends_in_order() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let mut users = Replica::run(&mut Planner::users_command(&of_users.url()));
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let mut users = Replica::run(&mut Planner::users_command(&users_database.url()));
     users.wait_until_ready();
-    let goals = Planner::goals(&of_goals, &format!("http://{}", users.address()));
+    let goals = Planner::goals(&goals_database, &format!("http://{}", users.address()));
     goals.replica.terminate();
     users.terminate();
     assert_eq!(users.exit_status().code(), Some(0), "{}", users.log());

@@ -1,4 +1,4 @@
-//! Access tokens: which are taken, and which are not, by both services.
+//! Access tokens: which ones the services accept.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use testbed::Database;
 
 use crate::harness::{ADMIN_PASSWORD, Planner, assert_problem};
 
-/// A token of the service, taken apart, and the key that it was signed with.
+/// The parts of a token of the service, and the key that signed it.
 struct Forge {
     header: Value,
     claims: Value,
@@ -42,7 +42,7 @@ impl Forge {
         }
     }
 
-    /// A token with this in its header and these claims, which `sign` signs.
+    /// A token with these changes of header and claims, signed by `sign`.
     fn token(&self, header: Value, claims: Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
         let with = |of: &Value, other: Value| {
             let mut of = of.clone();
@@ -60,28 +60,31 @@ impl Forge {
         format!("{signed}.{signature}")
     }
 
-    /// One that is signed as it should be.
+    /// A token with these changes, signed with the right key.
     fn signed(&self, header: Value, claims: Value) -> String {
         self.token(header, claims, |text| self.key.sign(text).as_ref().to_vec())
     }
 
-    /// What is not to be taken, and what it is called.
+    /// Tokens that must be refused, with a name for each.
     fn forgeries(&self) -> Vec<(&'static str, String)> {
         let now = self.claims["iat"].as_u64().expect("a time");
         let other = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("any 32 bytes are a seed");
-        let by_other = |text: &[u8]| other.sign(text).as_ref().to_vec();
+        let sign_with_other_key = |text: &[u8]| other.sign(text).as_ref().to_vec();
         let secret = hmac::Key::new(hmac::HMAC_SHA256, &self.public);
-        let by_public_key = |text: &[u8]| hmac::sign(&secret, text).as_ref().to_vec();
+        let sign_with_public_key = |text: &[u8]| hmac::sign(&secret, text).as_ref().to_vec();
         let jwk = json!({ "jwk": { "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(ring::signature::KeyPair::public_key(&other)) } });
         vec![
-            ("another key", self.token(json!({}), json!({}), by_other)),
+            (
+                "another key",
+                self.token(json!({}), json!({}), sign_with_other_key),
+            ),
             (
                 "a key that it brings along",
-                self.token(jwk, json!({}), by_other),
+                self.token(jwk, json!({}), sign_with_other_key),
             ),
             (
                 "an unknown key",
-                self.token(json!({ "kid": "x" }), json!({}), by_other),
+                self.token(json!({ "kid": "x" }), json!({}), sign_with_other_key),
             ),
             (
                 "alg none",
@@ -97,11 +100,11 @@ impl Forge {
             ),
             (
                 "HS256 with the public key",
-                self.token(json!({ "alg": "HS256" }), json!({}), by_public_key),
+                self.token(json!({ "alg": "HS256" }), json!({}), sign_with_public_key),
             ),
             (
                 "EdDSA that is HS256",
-                self.token(json!({}), json!({}), by_public_key),
+                self.token(json!({}), json!({}), sign_with_public_key),
             ),
             ("expired", self.signed(json!({}), json!({ "exp": now - 6 }))),
             (
@@ -137,11 +140,11 @@ impl Forge {
 
 #[test]
 fn no_forged_token_is_taken_by_any_service() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let tokens = users.log_in("admin", ADMIN_PASSWORD);
-    let forge = Forge::of(&tokens.access, &of_users);
+    let forge = Forge::of(&tokens.access, &users_database);
     for (service, path) in [(&users, "/sessions"), (&goals, "/goals")] {
         for good in [
             &tokens.access,
@@ -159,7 +162,7 @@ fn no_forged_token_is_taken_by_any_service() {
         }
         let answer = service.with_token(&tokens.refresh).get(path);
         assert_problem(&answer, 401, "no access token of this service");
-        for (header, said) in [
+        for (header, expected) in [
             (String::new(), "Authorization: Bearer TOKEN"),
             (
                 format!("Authorization: Basic {}\r\n", tokens.access),
@@ -170,8 +173,8 @@ fn no_forged_token_is_taken_by_any_service() {
                 "Bearer TOKEN",
             ),
         ] {
-            let answer = service.stranger().send("GET", path, &header, "");
-            assert_problem(&answer, 401, said);
+            let answer = service.anonymous().send("GET", path, &header, "");
+            assert_problem(&answer, 401, expected);
             assert_eq!(
                 answer.header("WWW-Authenticate"),
                 Some("Bearer realm=\"planner\"")
@@ -182,15 +185,15 @@ fn no_forged_token_is_taken_by_any_service() {
 
 #[test]
 fn tokens_with_unknown_keys_hold_up_nobody_while_the_users_service_does_not_answer() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::users(&of_users);
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users = Planner::users(&users_database);
+    let goals = Planner::goals(&goals_database, &users.url());
     let good = users.log_in("admin", ADMIN_PASSWORD).access;
-    let forge = Forge::of(&good, &of_users);
+    let forge = Forge::of(&good, &users_database);
     users.replica.freeze();
-    // Until keys may be asked for again.
+    // Until keys may be fetched again.
     thread::sleep(Duration::from_millis(1_200));
-    let begun = Instant::now();
+    let started = Instant::now();
     thread::scope(|scope| {
         for number in 0..30 {
             let unknown = forge.signed(json!({ "kid": number.to_string() }), json!({}));
@@ -198,8 +201,8 @@ fn tokens_with_unknown_keys_hold_up_nobody_while_the_users_service_does_not_answ
             scope.spawn(move || assert!([401, 503].contains(&client.get("/goals").status)));
         }
     });
-    // One of them asks, for two seconds. If each asked, it would take a minute.
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    // One request fetches, for two seconds. If each fetched, it would take a minute.
+    assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(goals.with_token(&good).get("/goals").status, 200);
     users.replica.thaw();
 }

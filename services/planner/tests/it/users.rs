@@ -1,4 +1,4 @@
-//! Users: made, shown, changed, deleted.
+//! Users: creating, reading, changing and deleting them.
 
 use serde_json::json;
 use testbed::Database;
@@ -9,21 +9,21 @@ use crate::harness::{PASSWORD, Planner, assert_problem, created};
 fn a_user_is_made_shown_to_anybody_changed_and_deleted() {
     let database = Database::new();
     let users = Planner::users(&database);
-    let (mut admin, mut stranger) = (users.admin(), users.stranger());
+    let (mut admin, mut anonymous) = (users.admin(), users.anonymous());
     let ivan = json!({ "login": "ivan", "password": PASSWORD, "first_name": "Иван", "last_name": "Петров" });
     let made = admin.post("/users", &ivan);
     let path = format!("/users/{}", created(&made));
     assert_eq!(made.header("Location"), Some(path.as_str()));
-    let shown = stranger.get(&path);
+    let shown = anonymous.get(&path);
     assert_eq!(
         (shown.json(), shown.header("ETag")),
         (made.json(), Some("\"1\""))
     );
     assert_eq!(
-        stranger.get(&path.replace("/users/", "/user/id-")).json(),
+        anonymous.get(&path.replace("/users/", "/user/id-")).json(),
         made.json()
     );
-    let known = stranger.send("GET", &path, "If-None-Match: \"1\"\r\n", "");
+    let known = anonymous.send("GET", &path, "If-None-Match: \"1\"\r\n", "");
     assert_eq!((known.status, known.body.len()), (304, 0));
 
     let changed = admin.patch(&path, &json!({ "last_name": "Сидоров" }));
@@ -31,10 +31,10 @@ fn a_user_is_made_shown_to_anybody_changed_and_deleted() {
         (changed.status, changed.header("ETag")),
         (200, Some("\"2\""))
     );
-    assert_eq!(stranger.get(&path).json(), changed.json());
+    assert_eq!(anonymous.get(&path).json(), changed.json());
     assert_eq!(changed.json()["first_name"], "Иван");
     assert_eq!(admin.delete(&path).status, 204);
-    assert_problem(&stranger.get(&path), 404, "no user of this id");
+    assert_problem(&anonymous.get(&path), 404, "no user of this id");
     assert_problem(&admin.patch(&path, &json!({})), 404, "no user of this id");
 }
 
@@ -57,7 +57,7 @@ fn a_login_is_compared_to_the_last_blank() {
     let mut admin = users.admin();
     admin.create_user("ivan");
     for other in ["ivan ", "ivan  ", " ivan", "ivan\0"] {
-        let answer = users.stranger().log_in(other, PASSWORD);
+        let answer = users.anonymous().log_in(other, PASSWORD);
         assert_problem(&answer, 401, "Login or password are wrong");
     }
     for (query, found) in [("ivan", 1), ("ivan%20", 0), ("%20ivan", 0), ("Ivan", 0)] {
@@ -118,7 +118,7 @@ fn what_lies_outside_the_limits_is_refused_with_what_they_are() {
     let users = Planner::users(&database);
     let mut admin = users.admin();
     let good = json!({ "login": "x", "password": PASSWORD, "first_name": "I", "last_name": "P" });
-    for (field, value, status, said) in [
+    for (field, value, status, expected) in [
         ("login", json!("a b"), 422, "`login` takes"),
         ("login", json!("x".repeat(65)), 422, "`login` takes"),
         ("password", json!("short"), 422, "`password` takes 8 to 128"),
@@ -130,16 +130,16 @@ fn what_lies_outside_the_limits_is_refused_with_what_they_are() {
     ] {
         let mut user = good.clone();
         user[field] = value;
-        assert_problem(&admin.post("/users", &user), status, said);
+        assert_problem(&admin.post("/users", &user), status, expected);
     }
-    let mut stranger = users.stranger();
+    let mut anonymous = users.anonymous();
     assert_problem(
-        &stranger.post("/users", &good),
+        &anonymous.post("/users", &good),
         401,
         "Authorization: Bearer",
     );
     for no_id in ["x", "-1", "+1", "18446744073709551616", "1%00"] {
-        let answer = stranger.get(&format!("/users/{no_id}"));
+        let answer = anonymous.get(&format!("/users/{no_id}"));
         assert_problem(&answer, 404, "no user of this id");
     }
 }

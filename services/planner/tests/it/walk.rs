@@ -1,4 +1,4 @@
-//! The walk of the README, as it is written there.
+//! The walk in the README does what is written there.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,10 +8,10 @@ use testbed::{Database, skip};
 
 use crate::harness::Planner;
 
-/// Stands before and behind the walk in the README.
+/// The texts before and after the walk in the README.
 const BLOCK: [&str; 2] = ["```console\n$ ", "\n```"];
 
-/// What differs from walk to walk stands behind these: times and tokens, up to a quotation mark.
+/// Each is followed by a value that differs from run to run (a time or a token), up to a quotation mark.
 const VARIES: [&str; 5] = [
     "\"created_at\":\"",
     "\"changed_at\":\"",
@@ -34,9 +34,10 @@ fn masked(text: &str) -> String {
 
 #[test]
 fn the_walk_of_the_readme_does_what_is_written_there() {
-    let (of_users, of_goals) = (Database::new(), Database::new());
-    let users = Planner::run(Planner::users_command(&of_users.url()).env_remove("ADMIN_PASSWORD"));
-    let goals = Planner::goals(&of_goals, &users.url());
+    let (users_database, goals_database) = (Database::new(), Database::new());
+    let users =
+        Planner::run(Planner::users_command(&users_database.url()).env_remove("ADMIN_PASSWORD"));
+    let goals = Planner::goals(&goals_database, &users.url());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     if Command::new("curl").arg("--version").output().is_err() {
         return skip("there is no curl");

@@ -4,12 +4,12 @@ use foundation::mysql::{column, time};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Transaction, Value, params};
 
-use super::{Result, announce, transaction};
+use super::{Result, record_change, transaction};
 use crate::token::LEEWAY_S;
 use crate::users::signing_keys::StoredKey;
 
-/// Adds a key that signs in `after_s` seconds, and later than all others: the latest of those that sign already is the one that
-/// signs. Gives from when on.
+/// Adds a key that begins to sign in `after_s` seconds, and later than all others, because the newest key that has begun is the
+/// one that signs. Returns when it begins.
 pub(super) fn insert_key(
     transaction: &mut Transaction<'_>,
     key: &StoredKey,
@@ -39,8 +39,8 @@ pub(super) fn insert_key(
     Ok(signs_from)
 }
 
-/// Adds a key that signs in `after_s` seconds, in the place of those that do not sign yet. The one that signs until then verifies
-/// for `old_verify_s` seconds more.
+/// Adds a key that begins to sign in `after_s` seconds, and removes keys that have not begun. Tokens of the key that signs until
+/// then are accepted for `old_verify_s` seconds more.
 pub fn rotate_key(
     connection: &mut Conn,
     key: &StoredKey,
@@ -48,14 +48,14 @@ pub fn rotate_key(
     old_verify_s: u64,
 ) -> Result<()> {
     let mut transaction = transaction(connection)?;
-    // Rotations at once wait for each other.
+    // Concurrent rotations wait for each other.
     transaction.query_drop(
         r"SELECT last
           FROM change_counter
           WHERE id = 1
           FOR UPDATE",
     )?;
-    // By a clock that is ahead of the database's, a key signs a little earlier: one that may do so already stays.
+    // A process whose clock is ahead may already sign with a key that begins within the leeway, so that key stays.
     transaction.exec_drop(
         r"DELETE FROM signing_keys
           WHERE verifies_until < NOW(6) OR signs_from > NOW(6) + INTERVAL ? SECOND",
@@ -70,11 +70,11 @@ pub fn rotate_key(
           LIMIT 1",
         params! { signs_from, "seconds" => old_verify_s },
     )?;
-    announce(&mut transaction, None, 0)?;
+    record_change(&mut transaction, None, 0)?;
     Ok(transaction.commit()?)
 }
 
-/// All keys whose tokens are taken, or will be.
+/// All keys whose tokens are or will be accepted.
 pub fn keys(connection: &mut Conn) -> Result<Vec<StoredKey>> {
     let rows: Vec<Row> = connection.exec(
         r"SELECT kid, public_key, private_key, sealed, signs_from, verifies_until

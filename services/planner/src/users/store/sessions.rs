@@ -5,49 +5,49 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Transaction, Value, params};
 use uuid::Uuid;
 
-use super::users::role;
-use super::{Judged, Result, transaction};
+use super::users::parse_role;
+use super::{Outcome, Result, transaction};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::token::{Caller, Role};
 use crate::users::refresh_token::{LIFETIME_DAYS, RefreshToken};
 use crate::users::wire::Session;
 
-/// Most sessions of one user; another login ends the oldest.
+/// The most sessions of one user; another login ends the oldest.
 const MAX_SESSIONS: u32 = 100;
 
-/// By what a login is checked.
+/// What a login is checked against.
 pub struct Credentials {
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// What they may do.
+    /// The user's role.
     pub role: Role,
     /// The hash of the password.
     pub hash: String,
 }
 
-/// What is known of a login.
+/// The credentials of the user with this login.
 pub fn credentials(connection: &mut Conn, login: &str) -> Result<Option<Credentials>> {
     let row: Option<(u64, String, String)> = connection.exec_first(
         r"SELECT id, role, password_hash
           FROM users
           WHERE login = ? AND LENGTH(login) = ?",
-        // To `=` blanks at the end are nothing.
+        // `=` ignores trailing blanks, so the length is compared too.
         (login, login.len()),
     )?;
     Ok(row.map(|(user, name, hash)| Credentials {
         user: UserId(user),
-        role: role(&name),
+        role: parse_role(&name),
         hash,
     }))
 }
 
-/// Begins a session, unless the password was changed since it was checked.
+/// Begins a session, unless the password has changed since it was checked.
 pub fn begin_session(
     connection: &mut Conn,
     credentials: &Credentials,
     token: &RefreshToken,
-) -> Judged<Caller> {
+) -> Outcome<Caller> {
     let mut transaction = transaction(connection)?;
     let unchanged: Option<u8> = transaction.exec_first(
         r"SELECT 1
@@ -80,9 +80,9 @@ pub fn begin_session(
     }))
 }
 
-/// Leaves room for another session of this user.
+/// Ends the oldest sessions of this user, so that another one may begin.
 fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Result<()> {
-    let last_one_kept: Option<Value> = transaction.exec_first(
+    let newest_to_end: Option<Value> = transaction.exec_first(
         r"SELECT created_at
           FROM sessions
           WHERE user_id = ?
@@ -90,7 +90,7 @@ fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Resul
           LIMIT 1 OFFSET ?",
         (user, MAX_SESSIONS - 1),
     )?;
-    let Some(created_at) = last_one_kept else {
+    let Some(created_at) = newest_to_end else {
         return Ok(());
     };
     Ok(transaction.exec_drop(
@@ -100,9 +100,13 @@ fn end_oldest_sessions(transaction: &mut Transaction<'_>, user: UserId) -> Resul
     )?)
 }
 
-/// Puts the next token in the place of this one; one that was used before ends its session. It may be asked so again where
-/// the answer was lost.
-pub fn refresh(connection: &mut Conn, token: &RefreshToken, next: &RefreshToken) -> Judged<Caller> {
+/// Replaces this token by the next one. A token that was used before ends its session. May be retried with the same tokens if the
+/// answer was lost.
+pub fn refresh(
+    connection: &mut Conn,
+    token: &RefreshToken,
+    next: &RefreshToken,
+) -> Outcome<Caller> {
     let mut transaction = transaction(connection)?;
     let session: Option<(Uuid, u64, Vec<u8>)> = transaction.exec_first(
         r"SELECT id, user_id, token_hash
@@ -112,13 +116,13 @@ pub fn refresh(connection: &mut Conn, token: &RefreshToken, next: &RefreshToken)
         (token.family,),
     )?;
     let Some((id, user, hash)) = session else {
-        return Ok(Err(Error::BadRefreshToken));
+        return Ok(Err(Error::InvalidRefreshToken));
     };
     if hash != token.hash() && hash != next.hash() {
         transaction.exec_drop("DELETE FROM sessions WHERE id = ?", (id.as_bytes(),))?;
         transaction.commit()?;
         tracing::warn!(%user, "a refresh token was used twice: its session is ended");
-        return Ok(Err(Error::BadRefreshToken));
+        return Ok(Err(Error::InvalidRefreshToken));
     }
     transaction.exec_drop(
         r"UPDATE sessions
@@ -131,12 +135,12 @@ pub fn refresh(connection: &mut Conn, token: &RefreshToken, next: &RefreshToken)
     transaction.commit()?;
     Ok(Ok(Caller {
         user: UserId(user),
-        role: role(&name.unwrap_or_default()),
+        role: parse_role(&name.unwrap_or_default()),
         session: id,
     }))
 }
 
-/// Whether this session goes on.
+/// Whether the session of the caller has not been ended.
 pub fn has_session(connection: &mut Conn, caller: &Caller) -> Result<bool> {
     let found: Option<u8> = connection.exec_first(
         r"SELECT 1
@@ -147,7 +151,7 @@ pub fn has_session(connection: &mut Conn, caller: &Caller) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// The sessions of the caller, the newest first.
+/// The sessions of the caller, newest first.
 pub fn sessions(connection: &mut Conn, caller: &Caller) -> Result<Vec<Session>> {
     let rows: Vec<Row> = connection.exec(
         r"SELECT id, created_at, refreshed_at, expires_at
@@ -170,7 +174,7 @@ pub fn sessions(connection: &mut Conn, caller: &Caller) -> Result<Vec<Session>> 
 }
 
 /// Ends a session of a user.
-pub fn end_session(connection: &mut Conn, user: UserId, session: Uuid) -> Judged<()> {
+pub fn end_session(connection: &mut Conn, user: UserId, session: Uuid) -> Outcome<()> {
     connection.exec_drop(
         r"DELETE FROM sessions
           WHERE id = ? AND user_id = ?",

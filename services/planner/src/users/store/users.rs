@@ -4,11 +4,11 @@ use foundation::mysql::{DatabaseError, column, time};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, Transaction, Value, params};
 
-use super::{Judged, Result, announce, transaction};
+use super::{Outcome, Result, record_change, transaction};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::page::Page;
-use crate::text::folded;
+use crate::text::fold_case;
 use crate::token::Role;
 use crate::users::cache::{self, DELETED};
 use crate::users::mask::Mask;
@@ -16,58 +16,58 @@ use crate::users::user::{NewUser, User, UserChange};
 
 const DUPLICATE: u16 = 1062;
 
-/// What reads users, in the order in which a row of them is read.
+/// The SELECT of users, with the columns in the order of `user_from_row`.
 macro_rules! select_users {
-    ($rest:literal) => {
+    ($clauses:literal) => {
         concat!(
             "SELECT id, login, first_name, last_name, role, version, created_at FROM users ",
-            $rest
+            $clauses
         )
     };
 }
 
-fn user(mut row: Row) -> Result<User> {
+fn user_from_row(mut row: Row) -> Result<User> {
     Ok(User {
         id: UserId(column(&mut row, 0)?),
         login: column(&mut row, 1)?,
         first_name: column(&mut row, 2)?,
         last_name: column(&mut row, 3)?,
-        role: role(&column::<String>(&mut row, 4)?),
+        role: parse_role(&column::<String>(&mut row, 4)?),
         version: column(&mut row, 5)?,
         created_at: time(&mut row, 6)?,
     })
 }
 
-pub(super) fn role(name: &str) -> Role {
+pub(super) fn parse_role(name: &str) -> Role {
     match name {
         "admin" => Role::Admin,
         _ => Role::User,
     }
 }
 
-/// These users, one at least, as far as they are there.
+/// Those of these users that exist. At least one id.
 pub fn users(connection: &mut Conn, ids: &[UserId]) -> Result<Vec<User>> {
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let rows: Vec<Row> =
         connection.query(format!(select_users!("WHERE id IN ({})"), ids.join(", ")))?;
-    rows.into_iter().map(user).collect()
+    rows.into_iter().map(user_from_row).collect()
 }
 
-/// Whom a search is for.
+/// The criteria of a search.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// Exactly this login.
+    /// The exact login.
     pub login: Option<String>,
-    /// A mask of the first name.
+    /// A mask for the first name.
     pub first_name: Option<Mask>,
-    /// A mask of the last name.
+    /// A mask for the last name.
     pub last_name: Option<Mask>,
 }
 
 impl Search {
-    /// The index by which fewer are looked at. By itself the optimizer may go along the ids, past all who do not fit.
+    /// The index of the longer prefix, which reads fewer rows. By itself, the optimizer may scan the users in the order of ids.
     fn index(&self) -> &'static str {
-        let prefix = |mask: &Option<Mask>| mask.as_ref().map_or(0, |mask| mask.prefix);
+        let prefix = |mask: &Option<Mask>| mask.as_ref().map_or(0, |mask| mask.prefix_length);
         match (prefix(&self.first_name), prefix(&self.last_name)) {
             _ if self.login.is_some() => "",
             (0, 0) => "",
@@ -76,13 +76,13 @@ impl Search {
         }
     }
 
-    /// The statement that finds a page of them, and its parameters.
+    /// The statement that finds a page of users, and its parameters.
     #[must_use]
     pub fn statement(&self, page: Page) -> (String, Params) {
         let mut sql = format!(select_users!("{} WHERE id > ?"), self.index());
         let mut values: Vec<Value> = vec![page.after.into()];
         if let Some(login) = &self.login {
-            // To `=` blanks at the end are nothing.
+            // `=` ignores trailing blanks, so the length is compared too.
             sql.push_str(" AND login = ? AND LENGTH(login) = ?");
             values.extend([login.into(), login.len().into()]);
         }
@@ -96,20 +96,20 @@ impl Search {
             }
         }
         sql.push_str(" ORDER BY id LIMIT ?");
-        values.push(page.looked_for().into());
+        values.push(page.rows_to_fetch().into());
         (sql, values.into())
     }
 }
 
-/// A page of those who are searched for.
+/// A page of the users that match.
 pub fn find(connection: &mut Conn, search: &Search, page: Page) -> Result<Vec<User>> {
     let (sql, values) = search.statement(page);
     let rows: Vec<Row> = connection.exec(sql, values)?;
-    rows.into_iter().map(user).collect()
+    rows.into_iter().map(user_from_row).collect()
 }
 
-/// Makes a user.
-pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Judged<User> {
+/// Creates a user.
+pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Outcome<User> {
     let mut transaction = transaction(connection)?;
     let inserted = transaction.exec_drop(
         r"INSERT INTO users (
@@ -120,8 +120,8 @@ pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Judged<U
             "login" => &new.login,
             "first_name" => &new.first_name,
             "last_name" => &new.last_name,
-            "first_name_lower" => folded(&new.first_name),
-            "last_name_lower" => folded(&new.last_name),
+            "first_name_lower" => fold_case(&new.first_name),
+            "last_name_lower" => fold_case(&new.last_name),
             hash,
         },
     );
@@ -133,30 +133,31 @@ pub fn create_user(connection: &mut Conn, new: &NewUser, hash: &str) -> Judged<U
     }
     let id = transaction.last_insert_id().map(UserId);
     let id = id.ok_or(mysql::DriverError::UnexpectedPacket)?;
-    let user = locked_user(&mut transaction, id)?;
-    announce(&mut transaction, Some(id), 1)?;
+    let user = lock_user(&mut transaction, id)?;
+    record_change(&mut transaction, Some(id), 1)?;
     transaction.commit()?;
     Ok(user.ok_or(Error::NO_USER))
 }
 
-/// A user, whose row stays locked to the end of the transaction.
-fn locked_user(transaction: &mut Transaction<'_>, id: UserId) -> Result<Option<User>> {
+/// A user, whose row stays locked until the transaction ends.
+fn lock_user(transaction: &mut Transaction<'_>, id: UserId) -> Result<Option<User>> {
     let row: Option<Row> =
         transaction.exec_first(select_users!("WHERE id = ? FOR UPDATE"), (id,))?;
-    row.map(user).transpose()
+    row.map(user_from_row).transpose()
 }
 
-/// A user that is locked, if a request's `If-Match`, where there is one, names its version.
-fn matching_user(
+/// Locks a user, if the request's `If-Match` names its version, or there is none.
+fn lock_matching_user(
     transaction: &mut Transaction<'_>,
     id: UserId,
     if_match: Option<&str>,
-) -> Judged<User> {
-    let matches =
-        |user: &User| if_match.is_none_or(|tags| cache::matches(tags, &User::etag(user.version)));
-    Ok(match locked_user(transaction, id)? {
+) -> Outcome<User> {
+    let matches = |user: &User| {
+        if_match.is_none_or(|tags| cache::matches_strongly(tags, &User::etag(user.version)))
+    };
+    Ok(match lock_user(transaction, id)? {
         None => Err(Error::NO_USER),
-        Some(user) if !matches(&user) => Err(Error::Changed),
+        Some(user) if !matches(&user) => Err(Error::VersionMismatch),
         Some(user) => Ok(user),
     })
 }
@@ -168,9 +169,9 @@ pub fn change_user(
     if_match: Option<&str>,
     change: &UserChange,
     hash: Option<&str>,
-) -> Judged<User> {
+) -> Outcome<User> {
     let mut transaction = transaction(connection)?;
-    let mut user = match matching_user(&mut transaction, id, if_match)? {
+    let mut user = match lock_matching_user(&mut transaction, id, if_match)? {
         Ok(user) => user,
         Err(error) => return Ok(Err(error)),
     };
@@ -190,8 +191,8 @@ pub fn change_user(
         params! {
             "first_name" => &user.first_name,
             "last_name" => &user.last_name,
-            "first_name_lower" => folded(&user.first_name),
-            "last_name_lower" => folded(&user.last_name),
+            "first_name_lower" => fold_case(&user.first_name),
+            "last_name_lower" => fold_case(&user.last_name),
             "version" => user.version,
             hash,
             id,
@@ -200,21 +201,21 @@ pub fn change_user(
     if hash.is_some() {
         transaction.exec_drop("DELETE FROM sessions WHERE user_id = ?", (id,))?;
     }
-    announce(&mut transaction, Some(id), user.version)?;
+    record_change(&mut transaction, Some(id), user.version)?;
     transaction.commit()?;
     Ok(Ok(user))
 }
 
-/// Deletes a user, and all sessions with it.
-pub fn delete_user(connection: &mut Conn, id: UserId, if_match: Option<&str>) -> Judged<()> {
+/// Deletes a user with all sessions.
+pub fn delete_user(connection: &mut Conn, id: UserId, if_match: Option<&str>) -> Outcome<()> {
     let mut transaction = transaction(connection)?;
-    match matching_user(&mut transaction, id, if_match)? {
-        Ok(user) if user.role == Role::Admin => return Ok(Err(Error::AdminStays)),
+    match lock_matching_user(&mut transaction, id, if_match)? {
+        Ok(user) if user.role == Role::Admin => return Ok(Err(Error::CannotDeleteAdmin)),
         Ok(_) => {}
         Err(error) => return Ok(Err(error)),
     }
     transaction.exec_drop("DELETE FROM users WHERE id = ?", (id,))?;
-    announce(&mut transaction, Some(id), DELETED)?;
+    record_change(&mut transaction, Some(id), DELETED)?;
     transaction.commit()?;
     Ok(Ok(()))
 }

@@ -1,4 +1,4 @@
-//! What requests are answered with beside their success, for the contracts.
+//! Error responses that endpoints share, for the contracts.
 #![expect(dead_code, reason = "only the contracts are derived from these")]
 
 use foundation_docs::ProblemDocument;
@@ -6,78 +6,78 @@ use utoipa::IntoResponses;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::SecurityScheme;
 
-/// Answers to whatever asks the database.
+/// Responses of endpoints that use the database.
 #[derive(IntoResponses)]
-pub(crate) enum Always {
-    /// It cannot be done now, and nothing was done. Try again later.
+pub(crate) enum WithDatabase {
+    /// It cannot be done now. Nothing was done. Try again later.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemDocument),
 }
 
-/// Answers to whatever takes a token.
+/// Responses of endpoints that take a token.
 #[derive(IntoResponses)]
 pub(crate) enum WithToken {
-    /// There is no token, or it is not taken. Log in.
+    /// There is no token, or it is not accepted. Log in.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(ProblemDocument),
 }
 
-/// Answers to whatever is the right of some.
+/// Responses of endpoints that only some users may call.
 #[derive(IntoResponses)]
-pub(crate) enum WithRight {
-    /// It is the right of others.
+pub(crate) enum WithPermission {
+    /// The caller is not allowed to do this.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemDocument),
 }
 
-/// Answers to whatever names a thing in its path.
+/// Responses of endpoints with an id in the path.
 #[derive(IntoResponses)]
 pub(crate) enum WithPath {
     /// The path is not UTF-8.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),
-    /// There is no such thing.
+    /// There is nothing with this id.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(ProblemDocument),
 }
 
-/// Answers to whatever has a query.
+/// Responses of endpoints with query parameters.
 #[derive(IntoResponses)]
 pub(crate) enum WithQuery {
-    /// A parameter is unknown, given twice, or no number where one is asked for.
+    /// A parameter is unknown, given twice, or not a number although it has to be one.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),
     /// A parameter is outside its limits.
     #[response(status = 422, content_type = "application/problem+json")]
-    OutsideLimit(ProblemDocument),
+    Unprocessable(ProblemDocument),
 }
 
-/// Answers to whatever has a body.
+/// Responses of endpoints with a request body.
 #[derive(IntoResponses)]
 pub(crate) enum WithBody {
-    /// The body is not of this form.
+    /// The body does not match the schema.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(ProblemDocument),
     /// The body is too large.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemDocument),
-    /// The body is declared to be something else.
+    /// The `Content-Type` is not supported.
     #[response(status = 415, content_type = "application/problem+json")]
-    OtherKind(ProblemDocument),
+    UnsupportedMediaType(ProblemDocument),
     /// A field is outside its limits.
     #[response(status = 422, content_type = "application/problem+json")]
-    OutsideLimit(ProblemDocument),
+    Unprocessable(ProblemDocument),
 }
 
-/// Answers to whatever changes something.
+/// Responses of endpoints that write.
 #[derive(IntoResponses)]
 pub(crate) enum WithWrite {
-    /// It is not known whether it was done. The text says what to do.
+    /// It is unknown whether this was done. The detail says what to do.
     #[response(status = 504, content_type = "application/problem+json")]
-    MaybeDone(ProblemDocument),
+    OutcomeUnknown(ProblemDocument),
 }
 
-/// A service's contract in JSON, with what its callers are known by.
+/// A service's contract in JSON, with the security scheme `name`.
 pub(crate) fn contract(mut service: OpenApi, name: &str, scheme: SecurityScheme) -> String {
     let components = service.components.get_or_insert_default();
     components.add_security_scheme(name, scheme);
