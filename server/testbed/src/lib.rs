@@ -58,8 +58,8 @@ pub use audit::Audit;
 pub use client_run::{ClientRun, Figures, Finished, PERSISTENT, Results, Total, client};
 pub use database_process::DatabaseProcess;
 pub use harness::{
-    Answer, Caller, Database, DatabaseHost, Exchange, Load, OwnDatabase, PATIENCE, Replica,
-    SetAtEnd, assert_promises, eventually, lasting_address, skip,
+    Answer, Caller, Database, Exchange, Load, OwnDatabase, PATIENCE, Replica, SetAtEnd,
+    assert_promises, eventually, lasting_address, skip,
 };
 pub use history::{Outcome, Request, Shown, read_history};
 pub use network::{Link, Network};

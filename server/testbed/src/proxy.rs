@@ -6,16 +6,17 @@
 mod connection;
 mod status;
 
+use std::error::Error;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
 use socket2::Socket;
 
-use crate::Upstream;
+use crate::{Upstream, url_at};
 use connection::Connection;
 pub use status::{HostStatus, signal};
 
@@ -142,10 +143,14 @@ struct Shared {
     /// How many bytes pass until the connection that carries the last of them is cut; not lit if negative.
     fuse: AtomicI64,
     status: Mutex<HostStatus>,
+    /// How long it takes to the database and back.
+    round_trip: Mutex<Duration>,
     connects: AtomicUsize,
     connections: Mutex<Vec<Connection>>,
     /// Connections of replicas on which nothing is said.
     silent: Mutex<Vec<TcpStream>>,
+    /// From replicas: each waits for its answer before the next.
+    packets: AtomicU64,
     transactions: AtomicU64,
     closing: AtomicBool,
 }
@@ -177,22 +182,25 @@ impl Shared {
     }
 }
 
-/// A port of its own that leads to a database, and may be cut.
+/// A port of its own that leads to a database, as a host of it does, and may be cut. Several may lead to one database: then
+/// they stand for hosts with the same data.
 #[derive(Debug)]
 pub struct Proxy {
+    url: String,
     address: SocketAddr,
     shared: Arc<Shared>,
     listening: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
-    /// Leads to a database.
-    pub fn to(upstream: Upstream) -> io::Result<Self> {
-        Self::at((Ipv4Addr::LOCALHOST, 0).into(), upstream)
+    /// Leads to the database of this URL.
+    pub fn to(url: &str) -> Result<Self, Box<dyn Error>> {
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), url)
     }
 
     /// As [`Self::to`], at this address.
-    pub fn at(address: SocketAddr, upstream: Upstream) -> io::Result<Self> {
+    pub fn at(address: SocketAddr, url: &str) -> Result<Self, Box<dyn Error>> {
+        let upstream = Upstream::of(url)?;
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -204,10 +212,17 @@ impl Proxy {
             .name("proxy".to_owned())
             .spawn(move || accept(&listener, &upstream, &all))?;
         Ok(Self {
+            url: url_at(url, address)?,
             address,
             shared,
             listening: Some(listening),
         })
+    }
+
+    /// The URL of the database by this way.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url.clone()
     }
 
     /// Where it listens.
@@ -253,10 +268,21 @@ impl Proxy {
         }
     }
 
+    /// Says how long it takes to the database and back from now on.
+    pub fn set_round_trip(&self, time: Duration) {
+        *lock(&self.shared.round_trip) = time;
+    }
+
     /// How often somebody connected.
     #[must_use]
     pub fn connects(&self) -> usize {
         self.shared.connects.load(Ordering::Relaxed)
+    }
+
+    /// How many round trips to the database there were so far.
+    #[must_use]
+    pub fn round_trips(&self) -> u64 {
+        self.shared.packets.load(Ordering::Relaxed)
     }
 
     /// How many transactions have begun so far.

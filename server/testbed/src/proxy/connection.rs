@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use socket2::Socket;
@@ -61,7 +62,7 @@ impl Connection {
             ("proxy, to replica", Way::back),
         ] {
             let way = Arc::clone(&way);
-            std::thread::Builder::new()
+            thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || {
                     // An error is the end of a connection, as any other.
@@ -90,6 +91,12 @@ impl Way {
                 // The database may still be at work for it, and finds out then.
                 let _ = self.database.shutdown(Shutdown::Write);
                 return read;
+            }
+            self.shared.packets.fetch_add(1, Ordering::Relaxed);
+            // All of a round trip is spent here: the replica waits for the answer, and the database for the next packet.
+            let round_trip = *lock(&self.shared.round_trip);
+            if !round_trip.is_zero() {
+                thread::sleep(round_trip);
             }
             let status = *lock(&self.shared.status);
             if let Some(changed) = status.changed(&packet) {

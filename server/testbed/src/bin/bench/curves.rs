@@ -4,12 +4,11 @@ use std::error::Error;
 use std::time::Duration;
 
 use testbed::tool::say;
-use testbed::{Service, messenger};
+use testbed::{Proxy, Service, messenger};
 
 use crate::arguments::Curve;
 use crate::comparisons::{Bench, COROUTINES, REPLICAS, USERS};
 use crate::database::{fill, violations};
-use crate::distance::Distance;
 use crate::measure::{Amount, Contestant, Load, count};
 use crate::report::{Report, Table, memory, throughput};
 
@@ -130,14 +129,13 @@ impl Bench {
     /// All on one database; the messages of one are rows in the table of the others.
     fn along_distance(&mut self) -> Result<(Table, String), Box<dyn Error>> {
         let database = self.database.create("distance")?;
-        let distances = ROUND_TRIPS
-            .map(Duration::from_millis)
-            .map(|round_trip| Distance::start(&database.url(), round_trip));
-        let distances: Vec<Distance> = distances.into_iter().collect::<Result<_, _>>()?;
-        let replicas: Vec<Vec<Service>> = distances
-            .iter()
-            .map(|distance| Service::start_ready(REPLICAS, || messenger(&distance.url)))
-            .collect::<Result<_, _>>()?;
+        let (mut ways, mut replicas) = (Vec::new(), Vec::new());
+        for round_trip in ROUND_TRIPS {
+            let way = Proxy::to(&database.url())?;
+            way.set_round_trip(Duration::from_millis(round_trip));
+            replicas.push(Service::start_ready(REPLICAS, || messenger(&way.url()))?);
+            ways.push(way);
+        }
         let load = Load::usual(self.time);
         let contestants: Vec<_> = ROUND_TRIPS
             .iter()
@@ -147,7 +145,7 @@ impl Bench {
                 Contestant::new(name, replicas, load)
             })
             .collect();
-        let round_trips = || distances.iter().map(Distance::round_trips).sum::<u64>();
+        let round_trips = || ways.iter().map(Proxy::round_trips).sum::<u64>();
         let (before, commits) = (round_trips(), self.database.commits()?);
         let table = self.table("along the distance", &contestants)?;
         let (after, commits) = (round_trips(), self.database.commits()? - commits);

@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use mysql::{Conn, OptsBuilder};
-use testbed::{DatabaseProcess, Proxy, Service, Upstream, lasting_addresses, messenger};
+use testbed::{DatabaseProcess, Proxy, Service, lasting_addresses, messenger};
 
 use crate::arguments::Arguments;
 
@@ -41,7 +41,7 @@ impl Scene {
         let mut replicas = Vec::new();
         let addresses = lasting_addresses(arguments.replicas as usize)?;
         for (number, address) in addresses.into_iter().enumerate() {
-            let proxy = Proxy::to(Upstream::Path(database.socket()))?;
+            let proxy = Proxy::to(&database.url())?;
             replicas.push(Replica {
                 log: folder.join(format!("replica-{number}.log")),
                 address,
@@ -104,8 +104,7 @@ impl Replica {
     /// Starts it, for the first time or again, and waits until it is ready.
     pub(crate) fn start(&mut self) -> Result<(), Box<dyn Error>> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let (user, name) = (DatabaseProcess::USER, DatabaseProcess::NAME);
-        let mut command = messenger(&format!("mysql://{user}@{}/{name}", self.proxy.address()))?;
+        let mut command = messenger(&self.proxy.url())?;
         command.args(["--listen", &self.address.to_string()]);
         let service = self
             .service
