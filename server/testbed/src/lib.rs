@@ -55,7 +55,7 @@ mod network;
 mod harness;
 
 pub use audit::Audit;
-pub use client_run::{ClientRun, Figures, Finished, PERSISTENT, Results, Total, client};
+pub use client_run::{ClientRun, Figures, Finished, Results, Total, client, persistent_client};
 pub use database_process::DatabaseProcess;
 pub use harness::{
     Answer, Caller, Database, Exchange, Load, OwnDatabase, PATIENCE, Replica, SetAtEnd,

@@ -1,4 +1,4 @@
-//! Database, proxies, replicas.
+//! Database, proxies, replicas, the client.
 
 use std::error::Error;
 use std::fs::{self, DirBuilder, File};
@@ -6,11 +6,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mysql::{Conn, OptsBuilder};
-use testbed::{DatabaseProcess, Proxy, Service, lasting_addresses, messenger};
+use testbed::{
+    ClientRun, DatabaseProcess, Proxy, Service, lasting_addresses, messenger, persistent_client,
+};
 
 use crate::arguments::Arguments;
+
+const COROUTINES: &str = "50";
 
 /// All that can be broken. Dropped, it ends all processes.
 pub(crate) struct Scene {
@@ -18,7 +23,6 @@ pub(crate) struct Scene {
     pub(crate) database: DatabaseProcess,
     /// What the database calls itself.
     pub(crate) version: String,
-    pub(crate) folder: PathBuf,
 }
 
 impl Scene {
@@ -53,7 +57,6 @@ impl Scene {
             replicas,
             version: DatabaseProcess::version(&program)?,
             database,
-            folder: folder.to_owned(),
         };
         for replica in &mut scene.replicas {
             replica.start()?;
@@ -69,6 +72,23 @@ impl Scene {
             }
         }
         Ok(true)
+    }
+
+    /// The client at work on the replicas.
+    pub(crate) fn client(
+        &self,
+        history: &Path,
+        rate: u32,
+        seed: u64,
+        time: Duration,
+    ) -> io::Result<ClientRun> {
+        let mut command = persistent_client(history)?;
+        command
+            .args(["--concurrency", COROUTINES, "--seed", &seed.to_string()])
+            .args(["--duration", &format!("{}s", time.as_secs())])
+            .args(["--rate", &rate.to_string()])
+            .args(self.replicas.iter().map(Replica::url));
+        ClientRun::start(&mut command)
     }
 
     /// A session of the all-powerful user, in the replicas' database.
@@ -112,7 +132,7 @@ impl Replica {
         service.wait_until_ready()
     }
 
-    pub(crate) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
