@@ -10,7 +10,6 @@
 //! * `arguments.rs`: options.
 //! * `comparisons.rs`: the three compared, and how each is started.
 //! * `curves.rs`: the server alone, along one condition after the other.
-//! * `measure.rs`: rounds, and what is read in each.
 //! * `database.rs`: databases of its own, filled and dropped.
 //! * `report.rs`: medians, ratios, tables, JSON.
 
@@ -18,7 +17,6 @@ mod arguments;
 mod comparisons;
 mod curves;
 mod database;
-mod measure;
 mod report;
 
 use std::error::Error;
