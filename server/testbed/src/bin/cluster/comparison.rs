@@ -37,8 +37,8 @@ impl Comparison {
     ) -> Result<Self, Box<dyn Error>> {
         let (_single, single_url) = single(program, &folder.join("single"))?;
         let primary = group.primary(None)?;
-        let mut operator = group.operator(primary)?;
-        let mut meter = Meter::on(group.operator(primary)?, None)?;
+        let mut operator = group.members[primary].server.connect()?;
+        let mut meter = Meter::on(group.members[primary].server.connect()?, None)?;
         let (rounds, time) = (arguments.rounds, arguments.time);
         let traffic = Traffic::usual(time);
         let start = |urls: &str| Service::start_ready(REPLICAS, || messenger(urls));
@@ -48,7 +48,7 @@ impl Comparison {
             "CREATE DATABASE {ONE_PER_MESSAGE} CHARACTER SET utf8mb4"
         ))?;
         operator.query_drop(format!("GRANT ALL ON {ONE_PER_MESSAGE}.* TO {user}@'%'"))?;
-        let url = group.url(primary, ONE_PER_MESSAGE);
+        let url = group.members[primary].url(ONE_PER_MESSAGE);
         let (connections, one_per_message) = meter.fastest_one_per_message(&url, REPLICAS)?;
 
         operator.query_drop("SET GLOBAL group_replication_consistency = 'AFTER'")?;

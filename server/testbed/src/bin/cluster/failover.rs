@@ -105,27 +105,27 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
     let old = group.primary(None)?;
     let mut failed = Instant::now();
     match how {
-        How::Kill => group.process(old)?.kill()?,
-        How::Freeze => group.process(old)?.freeze()?,
-        How::Cut | How::Isolate => group.cut(old, links(how))?,
+        How::Kill => group.members[old].server.process()?.kill()?,
+        How::Freeze => group.members[old].server.process()?.freeze()?,
+        How::Cut | How::Isolate => group.network()?.cut(old, links(how))?,
         How::Switch => {
             let other = (old + 1) % group.indices().len();
-            let mut operator = group.operator(other)?;
+            let mut operator = group.members[other].server.connect()?;
             operator.query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")?;
         }
         How::Restart => {
             for index in group.indices().filter(|&index| index != old) {
-                group.stop_member(index)?;
+                group.members[index].server.stop()?;
                 group.start_member(index)?;
                 group.join(index)?;
             }
             failed = Instant::now();
             // It leaves the group soon, and takes its time to end.
-            group.process(old)?.terminate()?;
+            group.members[old].server.process()?.terminate()?;
         }
         How::Crash => {
             for index in group.indices() {
-                group.process(index)?.kill()?;
+                group.members[index].server.process()?.kill()?;
             }
             group.begin_again()?;
         }
@@ -137,11 +137,11 @@ fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Err
     match how {
         How::Kill => group.start_member(old)?,
         How::Restart => {
-            group.stop_member(old)?;
+            group.members[old].server.stop()?;
             group.start_member(old)?;
         }
-        How::Freeze => group.process(old)?.thaw()?,
-        How::Cut | How::Isolate => group.mend(old, links(how))?,
+        How::Freeze => group.members[old].server.process()?.thaw()?,
+        How::Cut | How::Isolate => group.network()?.mend(old, links(how))?,
         How::Switch | How::Crash => {}
     }
     Ok(())
