@@ -42,32 +42,29 @@ impl Scene {
         DatabaseProcess::initialize(&program, folder)?;
         let mut database = DatabaseProcess::on(&program, folder)?;
         database.start()?;
-        let mut replicas = Vec::new();
         let addresses = lasting_addresses(arguments.replicas as usize)?;
-        for (number, address) in addresses.into_iter().enumerate() {
+        let replicas = (0..).zip(addresses).map(|(number, address)| {
+            let log = folder.join(format!("replica-{number}.log"));
             let proxy = Proxy::to(&database.url())?;
-            replicas.push(Replica {
-                log: folder.join(format!("replica-{number}.log")),
+            let service = start(&log, address, &proxy)?;
+            Ok::<_, Box<dyn Error>>(Replica {
+                log,
                 address,
                 proxy,
-                service: None,
-            });
-        }
-        let mut scene = Self {
-            replicas,
+                service,
+            })
+        });
+        Ok(Self {
+            replicas: replicas.collect::<Result<_, _>>()?,
             version: DatabaseProcess::version(&program)?,
             database,
-        };
-        for replica in &mut scene.replicas {
-            replica.start()?;
-        }
-        Ok(scene)
+        })
     }
 
     /// Tells whether all replicas still run.
     pub(crate) fn all_alive(&mut self) -> io::Result<bool> {
         for replica in &mut self.replicas {
-            if replica.service()?.process.status()?.is_some() {
+            if replica.service.process.status()?.is_some() {
                 return Ok(false);
             }
         }
@@ -117,28 +114,26 @@ pub(crate) struct Replica {
     log: PathBuf,
     address: SocketAddr,
     pub(crate) proxy: Proxy,
-    service: Option<Service>,
+    pub(crate) service: Service,
 }
 
 impl Replica {
-    /// Starts it, for the first time or again, and waits until it is ready.
-    pub(crate) fn start(&mut self) -> Result<(), Box<dyn Error>> {
-        let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = messenger(&self.proxy.url())?;
-        command.args(["--listen", &self.address.to_string()]);
-        let service = self
-            .service
-            .insert(Service::start(&mut command, Some(log))?);
-        service.wait_until_ready()
+    /// Starts it again, and waits until it is ready.
+    pub(crate) fn restart(&mut self) -> Result<(), Box<dyn Error>> {
+        self.service = start(&self.log, self.address, &self.proxy)?;
+        Ok(())
     }
 
     fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
 
-    pub(crate) fn service(&mut self) -> io::Result<&mut Service> {
-        self.service
-            .as_mut()
-            .ok_or_else(|| io::Error::other("a replica was not started"))
-    }
+fn start(log: &Path, address: SocketAddr, proxy: &Proxy) -> Result<Service, Box<dyn Error>> {
+    let log = File::options().create(true).append(true).open(log)?;
+    let mut command = messenger(&proxy.url())?;
+    command.args(["--listen", &address.to_string()]);
+    let mut service = Service::start(&mut command, Some(log))?;
+    service.wait_until_ready()?;
+    Ok(service)
 }
