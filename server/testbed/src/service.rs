@@ -104,11 +104,6 @@ impl Service {
         Ok(())
     }
 
-    /// Says where it listens; for services whose log shows it otherwise.
-    pub(crate) fn set_address(&mut self, address: SocketAddr) {
-        self.address = Some(address);
-    }
-
     /// Gives what stands behind `mark` in the next line of the log that has it.
     ///
     /// # Errors
