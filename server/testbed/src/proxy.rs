@@ -9,11 +9,12 @@ mod status;
 use std::error::Error;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use socket2::Socket;
 
 use crate::{Upstream, url_at};
@@ -112,26 +113,17 @@ impl Drop for Interception {
 
 impl Order {
     fn set(&self, stage: Stage) {
-        let mut now = lock(&self.stage);
+        let mut now = self.stage.lock();
         *now = stage.max(*now);
         self.changed.notify_all();
     }
 
+    /// Tells whether it came to it in time.
     fn wait(&self, stage: Stage, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
-        let mut now = lock(&self.stage);
-        while *now < stage {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            now = self
-                .changed
-                .wait_timeout(now, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
+        let mut now = self.stage.lock();
+        let changed = &self.changed;
+        changed.wait_while_for(&mut now, |now| *now < stage, patience);
+        *now >= stage
     }
 }
 
@@ -157,7 +149,7 @@ struct Shared {
 
 impl Shared {
     fn take_order(&self, part: Part) -> Option<Arc<Order>> {
-        lock(&self.order).take_if(|order| order.part == part)
+        self.order.lock().take_if(|order| order.part == part)
     }
 
     /// How many of `length` bytes may pass, if the fuse burns down within them.
@@ -175,10 +167,10 @@ impl Shared {
 
     /// Ends all connections that are open.
     fn cut_all(&self) {
-        for connection in std::mem::take(&mut *lock(&self.connections)) {
+        for connection in std::mem::take(&mut *self.connections.lock()) {
             connection.cut();
         }
-        lock(&self.silent).clear();
+        self.silent.lock().clear();
     }
 }
 
@@ -240,7 +232,7 @@ impl Proxy {
             stage: Mutex::new(Stage::Awaited),
             changed: Condvar::new(),
         });
-        *lock(&self.shared.order) = Some(Arc::clone(&order));
+        *self.shared.order.lock() = Some(Arc::clone(&order));
         Interception(order)
     }
 
@@ -261,7 +253,7 @@ impl Proxy {
 
     /// Says what the host behind it is like from now on, also on connections that exist.
     pub fn set(&self, status: HostStatus) {
-        let mut now = lock(&self.shared.status);
+        let mut now = self.shared.status.lock();
         *now = status;
         if status == HostStatus::Away {
             self.shared.cut_all();
@@ -270,7 +262,7 @@ impl Proxy {
 
     /// Says how long it takes to the database and back from now on.
     pub fn set_round_trip(&self, time: Duration) {
-        *lock(&self.shared.round_trip) = time;
+        *self.shared.round_trip.lock() = time;
     }
 
     /// How often somebody connected.
@@ -295,7 +287,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
-        if let Some(order) = lock(&self.shared.order).take() {
+        if let Some(order) = self.shared.order.lock().take() {
             order.set(Stage::Released);
         }
         // Wakes the thread that accepts.
@@ -316,11 +308,11 @@ fn accept(listener: &TcpListener, upstream: &Upstream, shared: &Arc<Shared>) {
         let Ok(stream) = stream else { continue };
         shared.connects.fetch_add(1, Ordering::Relaxed);
         // Locked until the connection is among the others: who shuts the way meanwhile would overlook it.
-        let status = lock(&shared.status);
+        let status = shared.status.lock();
         match *status {
             HostStatus::Away => continue,
             HostStatus::Silent => {
-                lock(&shared.silent).push(stream);
+                shared.silent.lock().push(stream);
                 continue;
             }
             HostStatus::TakesWrites | HostStatus::ReadOnly | HostStatus::Full => {}
@@ -331,13 +323,8 @@ fn accept(listener: &TcpListener, upstream: &Upstream, shared: &Arc<Shared>) {
         let Ok(connection) = Connection::start(Socket::from(stream), database, shared) else {
             continue;
         };
-        let mut connections = lock(&shared.connections);
+        let mut connections = shared.connections.lock();
         connections.retain(Connection::is_open);
         connections.push(connection);
     }
-}
-
-/// Locks what is right also after a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{Answer, Caller, Exchange, Replica, eventually};
@@ -62,7 +63,7 @@ impl Load {
 
     /// Tells where a replica is from now on.
     pub fn moved(&self, index: usize, replica: &Replica) {
-        self.shared.replicas.lock().expect("nothing panics with it")[index] = replica.address();
+        self.shared.replicas.lock()[index] = replica.address();
     }
 
     /// Waits until so many more messages are answered; gives how long that took.
@@ -138,7 +139,7 @@ impl Sender {
     }
 
     fn attempt(&mut self, user: &str, text: &str, key: &str) -> io::Result<Answer> {
-        let replicas = self.shared.replicas.lock().expect("nothing panics with it");
+        let replicas = self.shared.replicas.lock();
         let address = replicas[self.turn % replicas.len()];
         drop(replicas);
         let caller = match &mut self.connection {
