@@ -138,12 +138,11 @@ struct Shared {
     /// How long it takes to the database and back.
     round_trip: Mutex<Duration>,
     connects: AtomicUsize,
-    connections: Mutex<Vec<Connection>>,
+    connections: Mutex<Vec<Arc<Connection>>>,
     /// Connections of replicas on which nothing is said.
     silent: Mutex<Vec<TcpStream>>,
     /// From replicas: each waits for its answer before the next.
     packets: AtomicU64,
-    transactions: AtomicU64,
     closing: AtomicBool,
 }
 
@@ -168,7 +167,7 @@ impl Shared {
     /// Ends all connections that are open.
     fn cut_all(&self) {
         for connection in std::mem::take(&mut *self.connections.lock()) {
-            connection.cut();
+            connection.close();
         }
         self.silent.lock().clear();
     }
@@ -276,12 +275,6 @@ impl Proxy {
     pub fn round_trips(&self) -> u64 {
         self.shared.packets.load(Ordering::Relaxed)
     }
-
-    /// How many transactions have begun so far.
-    #[must_use]
-    pub fn transactions(&self) -> u64 {
-        self.shared.transactions.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Proxy {
@@ -324,7 +317,7 @@ fn accept(listener: &TcpListener, upstream: &Upstream, shared: &Arc<Shared>) {
             continue;
         };
         let mut connections = shared.connections.lock();
-        connections.retain(Connection::is_open);
+        connections.retain(|connection| connection.is_open());
         connections.push(connection);
     }
 }

@@ -19,10 +19,7 @@ const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// A way from a replica to the database and back.
 #[derive(Debug)]
-pub(super) struct Connection(Arc<Way>);
-
-#[derive(Debug)]
-struct Way {
+pub(super) struct Connection {
     replica: Socket,
     database: Socket,
     open: AtomicBool,
@@ -46,43 +43,26 @@ impl Connection {
         replica: Socket,
         database: Socket,
         shared: &Arc<Shared>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Arc<Self>> {
         replica.set_tcp_nodelay(true)?;
-        let way = Arc::new(Way {
+        let connection = Arc::new(Self {
             replica,
             database,
             open: AtomicBool::new(true),
             reply: Mutex::default(),
             shared: Arc::clone(shared),
         });
-        for (name, run) in [
-            (
-                "proxy, to database",
-                Way::forth as fn(&Way) -> io::Result<()>,
-            ),
-            ("proxy, to replica", Way::back),
-        ] {
-            let way = Arc::clone(&way);
-            thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || {
-                    // An error is the end of a connection, as any other.
-                    let _ = run(&way);
-                })?;
-        }
-        Ok(Self(way))
+        // An error is the end of a connection, as any other.
+        let (forth, back) = (Arc::clone(&connection), Arc::clone(&connection));
+        thread::Builder::new().spawn(move || forth.forth())?;
+        thread::Builder::new().spawn(move || back.back())?;
+        Ok(connection)
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.0.open.load(Ordering::Relaxed)
+        self.open.load(Ordering::Relaxed)
     }
 
-    pub(super) fn cut(&self) {
-        self.0.close();
-    }
-}
-
-impl Way {
     /// Carries packets from the replica to the database. Each is looked at before it goes on.
     fn forth(&self) -> io::Result<()> {
         let mut packet = Vec::new();
@@ -104,9 +84,6 @@ impl Way {
                 packet = changed;
             }
             let part = packet::statements(&packet).and_then(Part::of);
-            if part == Some(Part::Lock) {
-                self.shared.transactions.fetch_add(1, Ordering::Relaxed);
-            }
             match part.and_then(|part| self.shared.take_order(part)) {
                 Some(order) => self.obey(&order, &packet)?,
                 None => self.pass(&self.database, &packet)?,
@@ -188,7 +165,7 @@ impl Way {
         }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         self.open.store(false, Ordering::Relaxed);
         // They may be closed already.
         let _ = self.replica.shutdown(Shutdown::Both);
