@@ -54,8 +54,13 @@ impl Load {
         });
         let threads = (0..clients)
             .map(|number| {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || Sender::new(number, shared).work())
+                let sender = Sender {
+                    number,
+                    shared: Arc::clone(&shared),
+                    turn: number,
+                    connection: None,
+                };
+                std::thread::spawn(|| sender.work())
             })
             .collect();
         Self { shared, threads }
@@ -93,15 +98,6 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(number: usize, shared: Arc<Shared>) -> Self {
-        Self {
-            number,
-            shared,
-            turn: number,
-            connection: None,
-        }
-    }
-
     fn work(mut self) -> Vec<Exchange> {
         let mut exchanges = Vec::new();
         while !self.shared.stop.load(Ordering::Relaxed) {
