@@ -118,17 +118,11 @@ impl Group {
             known.push(transactions.unwrap_or_default());
         }
         let mut calculator = self.members[0].server.connect()?;
-        let mut has_all_of = |one: &String, other: &String| -> Result<bool, mysql::Error> {
-            let subset: Option<bool> =
-                calculator.exec_first("SELECT GTID_SUBSET(?, ?)", (other, one))?;
-            Ok(subset.unwrap_or(false))
-        };
-        for (index, one) in known.iter().enumerate() {
-            let mut all = true;
-            for other in &known {
-                all &= has_all_of(one, other)?;
-            }
-            if all {
+        let all = known.join(",");
+        for (index, known) in known.iter().enumerate() {
+            let has_all: Option<bool> =
+                calculator.exec_first("SELECT GTID_SUBSET(?, ?)", (&all, known))?;
+            if has_all == Some(true) {
                 return Ok(index);
             }
         }
