@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Read};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,14 +12,20 @@ use serde::Deserialize;
 use crate::interruption::{self, PAUSE};
 use crate::{Process, program, usage};
 
-/// Options that outlast every fault: a repetition waits up to a second, and a reply is awaited longer than the server's own
-/// deadline, so that its 503 and 504 are seen.
-pub const PERSISTENT: [&str; 4] = ["--retries", "100", "--timeout", "30s"];
-
 /// The command line of a client that prints nothing but its results, as JSON.
 pub fn client() -> io::Result<Command> {
     let mut command = program("client")?;
     command.args(["--quiet", "--output-format", "json"]);
+    Ok(command)
+}
+
+/// The command line of one that outlasts every fault, and writes a history: a repetition waits up to a second, and a reply is
+/// awaited longer than the server's own deadline, so that its 503 and 504 are seen.
+pub fn persistent_client(history: &Path) -> io::Result<Command> {
+    let mut command = client()?;
+    command
+        .args(["--retries", "100", "--timeout", "30s", "--history"])
+        .arg(history);
     Ok(command)
 }
 
@@ -32,8 +39,7 @@ pub struct ClientRun {
 /// A client that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
-    pub status: ExitStatus,
+    status: ExitStatus,
     /// The processor time of the whole process in microseconds, start and statistics included.
     pub cpu_us: Option<f64>,
     /// What it printed.
@@ -89,6 +95,14 @@ struct Percentile {
 #[derive(Debug, Deserialize)]
 struct ErrorCount {
     kind: String,
+}
+
+impl Finished {
+    /// Tells whether its verdict is "valid", and nothing else was wrong.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.results.verdict == "valid" && self.status.success()
+    }
 }
 
 impl Figures {

@@ -3,7 +3,6 @@
 //! * `waiting`: for what must come; how a test says that it is skipped.
 //! * `database`: a database of one's own, on a server that others use as well.
 //! * `own_database`: a database server for one test.
-//! * `database_host`: a host of the database that is read-only, full, silent or away.
 //! * `replica`: a replica of a test.
 //! * `http_client`: HTTP byte by byte, for tests that must see what is on the wire.
 //! * `load`: HTTP clients that repeat each message until it is answered.
@@ -15,8 +14,6 @@ mod database;
 
 mod own_database;
 
-mod database_host;
-
 mod replica;
 
 mod http_client;
@@ -26,7 +23,6 @@ mod load;
 mod judge;
 
 pub use database::Database;
-pub use database_host::DatabaseHost;
 pub use http_client::{Answer, Caller};
 pub use judge::{Exchange, assert_promises};
 pub use load::Load;

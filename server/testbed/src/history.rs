@@ -57,17 +57,9 @@ struct Line<'a> {
     attempts: u32,
     start_ns: i64,
     end_ns: i64,
-    outcome: OutcomeWord,
+    outcome: String,
     #[serde(borrow)]
     reply: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OutcomeWord {
-    Ok,
-    Failed,
-    Unknown,
 }
 
 /// Reads the requests of a history.
@@ -76,9 +68,8 @@ enum OutcomeWord {
 /// If the file cannot be read, is no history, or has no answered request.
 pub fn read_history(path: &Path) -> Result<Vec<Request>, Box<dyn Error>> {
     let mut requests = Vec::new();
-    let mut ends = Vec::new();
     // The quickest request tells best how the client's clock and the database's go together.
-    let mut quickest: Option<(i64, DateTime<Utc>)> = None;
+    let mut quickest: Option<(i64, TimeDelta)> = None;
     // The first line is the head.
     for line in BufReader::new(File::open(path)?).lines().skip(1) {
         let line = line?;
@@ -86,33 +77,32 @@ pub fn read_history(path: &Path) -> Result<Vec<Request>, Box<dyn Error>> {
             break;
         }
         let line: Line<'_> = serde_json::from_str(&line)?;
-        let outcome = match (line.outcome, line.reply) {
-            (OutcomeWord::Ok, Some(reply)) => {
+        let outcome = match (&*line.outcome, line.reply) {
+            ("ok", Some(reply)) => {
                 let own = serde_json::from_str::<Vec<Shown>>(reply.get())?.pop();
                 let own = own.ok_or("a reply without a message")?;
                 let took = line.end_ns - line.start_ns;
                 if quickest.is_none_or(|(least, _)| took < least) {
-                    let middle = TimeDelta::nanoseconds(line.start_ns + took / 2);
+                    let middle = DateTime::from_timestamp_nanos(line.start_ns + took / 2);
                     quickest = Some((took, own.sent_at - middle));
                 }
                 Outcome::Answered(own)
             }
-            (OutcomeWord::Ok, None) => return Err("answered, but without its reply".into()),
-            (OutcomeWord::Failed, _) => Outcome::Failed,
-            (OutcomeWord::Unknown, _) => Outcome::Unknown,
+            ("failed", _) => Outcome::Failed,
+            ("unknown", _) => Outcome::Unknown,
+            (other, _) => return Err(format!("{other:?}, or answered without a reply").into()),
         };
-        ends.push(line.end_ns);
         requests.push(Request {
             user: line.user,
             text: line.text,
             attempts: line.attempts,
-            ended: DateTime::UNIX_EPOCH,
+            ended: DateTime::from_timestamp_nanos(line.end_ns),
             outcome,
         });
     }
-    let (_, zero) = quickest.ok_or("no request was answered")?;
-    for (request, end) in requests.iter_mut().zip(ends) {
-        request.ended = zero + TimeDelta::nanoseconds(end);
+    let (_, behind) = quickest.ok_or("no request was answered")?;
+    for request in &mut requests {
+        request.ended += behind;
     }
     Ok(requests)
 }

@@ -10,6 +10,7 @@
 //! * `history`: what a client wrote down of its requests.
 //! * `audit`: a history against the tables.
 //! * `statistics`: least, median and most.
+//! * `measure`: contestants in interleaved rounds, and what is read in each.
 //! * `database_process`: a database server of one's own, on data of its own.
 //! * `upstream`: ways to a database, and URLs that lead another way.
 //! * `packet`: the MySQL protocol, as far as it is looked at.
@@ -36,6 +37,8 @@ mod audit;
 
 mod statistics;
 
+mod measure;
+
 mod database_process;
 
 mod upstream;
@@ -55,18 +58,19 @@ mod network;
 mod harness;
 
 pub use audit::Audit;
-pub use client_run::{ClientRun, Figures, Finished, PERSISTENT, Results, Total, client};
+pub use client_run::{ClientRun, Figures, Finished, Results, Total, client, persistent_client};
 pub use database_process::DatabaseProcess;
 pub use harness::{
-    Answer, Caller, Database, DatabaseHost, Exchange, Load, OwnDatabase, PATIENCE, Replica,
-    SetAtEnd, assert_promises, eventually, lasting_address, skip,
+    Answer, Caller, Database, Exchange, Load, OwnDatabase, PATIENCE, Replica, SetAtEnd,
+    assert_promises, eventually, lasting_address, skip,
 };
 pub use history::{Outcome, Request, Shown, read_history};
+pub use measure::{Amount, Contestant, Measurement, Meter, Traffic};
 pub use network::{Link, Network};
 pub use ports::lasting_addresses;
 pub use process::{Process, Usage, resident_mb, usage};
 pub use proxy::{Action, HostStatus, Interception, Part, Proxy, signal};
-pub use replica::{POOL_SIZES, constant, messenger, one_per_message};
+pub use replica::{constant, messenger, one_per_message};
 pub use service::{Service, program};
 pub use statistics::Spread;
 pub use upstream::{Upstream, url_at};

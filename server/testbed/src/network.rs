@@ -23,9 +23,9 @@ pub struct Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     /// The cable to the other hosts.
-    Hosts,
+    Hosts = 1,
     /// The cable to those that call it.
-    Callers,
+    Callers = 2,
 }
 
 impl Link {
@@ -35,13 +35,6 @@ impl Link {
         match self {
             Self::Hosts => "hosts",
             Self::Callers => "callers",
-        }
-    }
-
-    fn subnet(self) -> u8 {
-        match self {
-            Self::Hosts => 1,
-            Self::Callers => 2,
         }
     }
 }
@@ -74,7 +67,7 @@ impl Network {
     }
 
     fn plug_in(&self, link: Link, number: u8, namespace: &Namespace) -> io::Result<()> {
-        let (switch, port) = (link.name(), port(link, number));
+        let (switch, port) = (link.name(), port(link, number.into()));
         let (address, process) = (Self::address(number, link), namespace.holder.id());
         self.switches.ip(&format!(
             "link add {port} type veth peer name {switch} netns {process}\nlink set {port} master {switch} up\n"
@@ -87,34 +80,38 @@ impl Network {
     /// The address of a host, on one of its links.
     #[must_use]
     pub fn address(host: u8, link: Link) -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, link.subnet(), host + 1)
+        Ipv4Addr::new(10, 0, link as u8, host + 1)
     }
 
     /// Does something on a host: what is started there, and sockets made there, stay there.
     ///
     /// # Errors
     /// If this thread may not go there, or back.
-    pub fn on<T>(&self, host: u8, act: impl FnOnce() -> T) -> io::Result<T> {
-        self.hosts[usize::from(host)].enter()?;
+    pub fn on<T>(&self, host: usize, act: impl FnOnce() -> T) -> io::Result<T> {
+        self.hosts[host].enter()?;
         let done = act();
         self.callers.enter()?;
         Ok(done)
     }
 
-    /// Pulls a cable out of the switch: what is sent into it is lost, and no connection is told.
-    pub fn cut(&self, host: u8, link: Link) -> io::Result<()> {
-        let port = port(link, host);
-        self.switches.ip(&format!("link set {port} down\n"))
+    /// Pulls cables out of their switches: what is sent into them is lost, and no connection is told.
+    pub fn cut(&self, host: usize, links: &[Link]) -> io::Result<()> {
+        self.set(host, links, "down")
     }
 
-    /// Plugs it in again.
-    pub fn mend(&self, host: u8, link: Link) -> io::Result<()> {
-        let port = port(link, host);
-        self.switches.ip(&format!("link set {port} up\n"))
+    /// Plugs them in again.
+    pub fn mend(&self, host: usize, links: &[Link]) -> io::Result<()> {
+        self.set(host, links, "up")
+    }
+
+    fn set(&self, host: usize, links: &[Link], state: &str) -> io::Result<()> {
+        let line = |&link| format!("link set {} {state}\n", port(link, host));
+        self.switches
+            .ip(&links.iter().map(line).collect::<String>())
     }
 }
 
-fn port(link: Link, number: u8) -> String {
+fn port(link: Link, number: usize) -> String {
     format!("{}{number}", link.name())
 }
 

@@ -53,7 +53,7 @@ impl Process {
     /// Stops all its threads (SIGSTOP), and waits until they stand still.
     pub fn freeze(&self) -> io::Result<()> {
         self.signal(Signal::STOP)?;
-        waitid(WaitId::Pid(self.pid()?), WaitIdOptions::STOPPED)?;
+        waitid(WaitId::Pid(self.pid()), WaitIdOptions::STOPPED)?;
         Ok(())
     }
 
@@ -80,14 +80,11 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(kill_process(self.pid()?, signal)?)
+        Ok(kill_process(self.pid(), signal)?)
     }
 
-    fn pid(&self) -> io::Result<Pid> {
-        i32::try_from(self.0.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| io::Error::other("a process without a number"))
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
     }
 }
 

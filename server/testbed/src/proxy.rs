@@ -6,16 +6,18 @@
 mod connection;
 mod status;
 
+use std::error::Error;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use std::{fmt, io};
+use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use socket2::Socket;
 
-use crate::Upstream;
+use crate::{Upstream, url_at};
 use connection::Connection;
 pub use status::{HostStatus, signal};
 
@@ -111,26 +113,17 @@ impl Drop for Interception {
 
 impl Order {
     fn set(&self, stage: Stage) {
-        let mut now = lock(&self.stage);
+        let mut now = self.stage.lock();
         *now = stage.max(*now);
         self.changed.notify_all();
     }
 
+    /// Tells whether it came to it in time.
     fn wait(&self, stage: Stage, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
-        let mut now = lock(&self.stage);
-        while *now < stage {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            now = self
-                .changed
-                .wait_timeout(now, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
+        let mut now = self.stage.lock();
+        let changed = &self.changed;
+        changed.wait_while_for(&mut now, |now| *now < stage, patience);
+        *now >= stage
     }
 }
 
@@ -142,17 +135,20 @@ struct Shared {
     /// How many bytes pass until the connection that carries the last of them is cut; not lit if negative.
     fuse: AtomicI64,
     status: Mutex<HostStatus>,
+    /// How long it takes to the database and back.
+    round_trip: Mutex<Duration>,
     connects: AtomicUsize,
-    connections: Mutex<Vec<Connection>>,
+    connections: Mutex<Vec<Arc<Connection>>>,
     /// Connections of replicas on which nothing is said.
     silent: Mutex<Vec<TcpStream>>,
-    transactions: AtomicU64,
+    /// From replicas: each waits for its answer before the next.
+    packets: AtomicU64,
     closing: AtomicBool,
 }
 
 impl Shared {
     fn take_order(&self, part: Part) -> Option<Arc<Order>> {
-        lock(&self.order).take_if(|order| order.part == part)
+        self.order.lock().take_if(|order| order.part == part)
     }
 
     /// How many of `length` bytes may pass, if the fuse burns down within them.
@@ -170,29 +166,32 @@ impl Shared {
 
     /// Ends all connections that are open.
     fn cut_all(&self) {
-        for connection in std::mem::take(&mut *lock(&self.connections)) {
-            connection.cut();
+        for connection in std::mem::take(&mut *self.connections.lock()) {
+            connection.close();
         }
-        lock(&self.silent).clear();
+        self.silent.lock().clear();
     }
 }
 
-/// A port of its own that leads to a database, and may be cut.
+/// A port of its own that leads to a database, as a host of it does, and may be cut. Several may lead to one database: then
+/// they stand for hosts with the same data.
 #[derive(Debug)]
 pub struct Proxy {
+    url: String,
     address: SocketAddr,
     shared: Arc<Shared>,
     listening: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
-    /// Leads to a database.
-    pub fn to(upstream: Upstream) -> io::Result<Self> {
-        Self::at((Ipv4Addr::LOCALHOST, 0).into(), upstream)
+    /// Leads to the database of this URL.
+    pub fn to(url: &str) -> Result<Self, Box<dyn Error>> {
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), url)
     }
 
     /// As [`Self::to`], at this address.
-    pub fn at(address: SocketAddr, upstream: Upstream) -> io::Result<Self> {
+    pub fn at(address: SocketAddr, url: &str) -> Result<Self, Box<dyn Error>> {
+        let upstream = Upstream::of(url)?;
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -204,10 +203,17 @@ impl Proxy {
             .name("proxy".to_owned())
             .spawn(move || accept(&listener, &upstream, &all))?;
         Ok(Self {
+            url: url_at(url, address)?,
             address,
             shared,
             listening: Some(listening),
         })
+    }
+
+    /// The URL of the database by this way.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url.clone()
     }
 
     /// Where it listens.
@@ -225,7 +231,7 @@ impl Proxy {
             stage: Mutex::new(Stage::Awaited),
             changed: Condvar::new(),
         });
-        *lock(&self.shared.order) = Some(Arc::clone(&order));
+        *self.shared.order.lock() = Some(Arc::clone(&order));
         Interception(order)
     }
 
@@ -246,11 +252,16 @@ impl Proxy {
 
     /// Says what the host behind it is like from now on, also on connections that exist.
     pub fn set(&self, status: HostStatus) {
-        let mut now = lock(&self.shared.status);
+        let mut now = self.shared.status.lock();
         *now = status;
         if status == HostStatus::Away {
             self.shared.cut_all();
         }
+    }
+
+    /// Says how long it takes to the database and back from now on.
+    pub fn set_round_trip(&self, time: Duration) {
+        *self.shared.round_trip.lock() = time;
     }
 
     /// How often somebody connected.
@@ -259,17 +270,17 @@ impl Proxy {
         self.shared.connects.load(Ordering::Relaxed)
     }
 
-    /// How many transactions have begun so far.
+    /// How many round trips to the database there were so far.
     #[must_use]
-    pub fn transactions(&self) -> u64 {
-        self.shared.transactions.load(Ordering::Relaxed)
+    pub fn round_trips(&self) -> u64 {
+        self.shared.packets.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
-        if let Some(order) = lock(&self.shared.order).take() {
+        if let Some(order) = self.shared.order.lock().take() {
             order.set(Stage::Released);
         }
         // Wakes the thread that accepts.
@@ -290,11 +301,11 @@ fn accept(listener: &TcpListener, upstream: &Upstream, shared: &Arc<Shared>) {
         let Ok(stream) = stream else { continue };
         shared.connects.fetch_add(1, Ordering::Relaxed);
         // Locked until the connection is among the others: who shuts the way meanwhile would overlook it.
-        let status = lock(&shared.status);
+        let status = shared.status.lock();
         match *status {
             HostStatus::Away => continue,
             HostStatus::Silent => {
-                lock(&shared.silent).push(stream);
+                shared.silent.lock().push(stream);
                 continue;
             }
             HostStatus::TakesWrites | HostStatus::ReadOnly | HostStatus::Full => {}
@@ -305,13 +316,8 @@ fn accept(listener: &TcpListener, upstream: &Upstream, shared: &Arc<Shared>) {
         let Ok(connection) = Connection::start(Socket::from(stream), database, shared) else {
             continue;
         };
-        let mut connections = lock(&shared.connections);
-        connections.retain(Connection::is_open);
+        let mut connections = shared.connections.lock();
+        connections.retain(|connection| connection.is_open());
         connections.push(connection);
     }
-}
-
-/// Locks what is right also after a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

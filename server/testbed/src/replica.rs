@@ -7,8 +7,6 @@ use crate::program;
 
 /// Any free port of loopback.
 const ANY_PORT: &str = "127.0.0.1:0";
-/// The numbers of connections of a replica of [`one_per_message`] that are tried; the fastest counts.
-pub const POOL_SIZES: [u32; 4] = [2, 4, 8, 25];
 
 /// The command line of a replica on the database at this URL. It listens on a free port of loopback, unless an option is
 /// added that says otherwise.

@@ -6,10 +6,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
+
+use parking_lot::Mutex;
 
 use crate::Process;
 use crate::interruption::{self, PAUSE};
@@ -104,11 +106,6 @@ impl Service {
         Ok(())
     }
 
-    /// Says where it listens; for services whose log shows it otherwise.
-    pub(crate) fn set_address(&mut self, address: SocketAddr) {
-        self.address = Some(address);
-    }
-
     /// Gives what stands behind `mark` in the next line of the log that has it.
     ///
     /// # Errors
@@ -137,7 +134,7 @@ impl Service {
     /// All that it has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        lock(&self.log).clone()
+        self.log.lock().clone()
     }
 
     /// Where it listens.
@@ -168,13 +165,8 @@ fn keep(stderr: ChildStderr, log: &Mutex<String>, lines: &Sender<String>, mut fi
             // The log in memory has it.
             let _ = writeln!(file, "{line}");
         }
-        lock(log).extend([&line, "\n"]);
+        log.lock().extend([&line, "\n"]);
         // Nobody may wait for lines any more.
         let _ = lines.send(line);
     }
-}
-
-/// A log is as right after a panic as before.
-fn lock(log: &Mutex<String>) -> MutexGuard<'_, String> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,20 +3,14 @@
 use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
 
 use mysql::Opts;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockAddr, Socket, Type};
 use url::Url;
 
-/// Where a database is.
+/// Where a database is: a TCP port, or a Unix socket.
 #[derive(Debug, Clone)]
-pub enum Upstream {
-    /// A TCP port.
-    Port(SocketAddr),
-    /// A Unix socket.
-    Path(PathBuf),
-}
+pub struct Upstream(SockAddr);
 
 impl Upstream {
     /// Where the database of this URL is.
@@ -26,22 +20,19 @@ impl Upstream {
     pub fn of(url: &str) -> Result<Self, Box<dyn Error>> {
         let options = Opts::from_url(url)?;
         if let Some(path) = options.get_socket() {
-            return Ok(Self::Path(path.into()));
+            return Ok(Self(SockAddr::unix(path)?));
         }
         let host = options.get_ip_or_hostname();
         let mut found = (&*host, options.get_tcp_port()).to_socket_addrs()?;
-        Ok(Self::Port(found.next().ok_or("the host has no address")?))
+        Ok(Self(found.next().ok_or("the host has no address")?.into()))
     }
 
     /// Makes a connection.
     pub fn connect(&self) -> io::Result<Socket> {
-        let (domain, address) = match self {
-            Self::Port(address) => (Domain::for_address(*address), SockAddr::from(*address)),
-            Self::Path(path) => (Domain::UNIX, SockAddr::unix(path)?),
-        };
-        let socket = Socket::new(domain, Type::STREAM, None)?;
-        socket.connect(&address)?;
-        if matches!(self, Self::Port(_)) {
+        let Self(address) = self;
+        let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+        socket.connect(address)?;
+        if !address.is_unix() {
             socket.set_tcp_nodelay(true)?;
         }
         Ok(socket)

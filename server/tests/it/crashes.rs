@@ -58,7 +58,7 @@ fn a_replica_frozen_while_it_holds_the_lock_stops_the_other_for_a_bounded_time()
     let options = ["--database-timeout=4s", "--request-timeout=60s"];
     let database = Database::new();
     let proxy = database.proxy();
-    let frozen = Replica::start_at(&database.url_through(&proxy), &options);
+    let frozen = Replica::start_at(&proxy.url(), &options);
     let other = Replica::start_with(&database, &options);
     let mut caller = frozen.caller();
     caller.post("ann", "first");

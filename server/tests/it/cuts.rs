@@ -14,7 +14,7 @@ const TO_STORE: usize = 3;
 /// A replica behind a proxy, with one message stored.
 fn behind_a_proxy(database: &Database, options: &[&str]) -> (Proxy, Replica, Caller) {
     let proxy = database.proxy();
-    let replica = Replica::start_at(&database.url_through(&proxy), options);
+    let replica = Replica::start_at(&proxy.url(), options);
     let mut caller = replica.caller();
     assert_eq!(caller.post("ann", "first").own_seq(), 1);
     (proxy, replica, caller)

@@ -6,7 +6,7 @@ use mysql::prelude::Queryable;
 use uuid::Uuid;
 
 use crate::metrics::scrape;
-use testbed::{Caller, Database, DatabaseHost, HostStatus, Replica, eventually, signal};
+use testbed::{Caller, Database, HostStatus, Replica, eventually, signal};
 
 /// Queues a message from each of several callers while the writer waits for the lock, so that they go into one batch.
 fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<Caller> {
@@ -302,7 +302,7 @@ fn an_error_before_commit_tells_whether_a_message_is_surely_not_stored() {
 #[test]
 fn an_error_of_commit_itself_leaves_open_whether_a_message_is_stored() {
     let database = Database::new();
-    let door = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let door = database.proxy();
     let replica = Replica::start_at(&door.url(), &IMPATIENT);
     let mut caller = replica.caller();
     assert_eq!(caller.post("ann", "first").own_seq(), 1);

@@ -10,23 +10,18 @@ use socket2::{Domain, Socket, Type};
 use uuid::Uuid;
 
 use testbed::{
-    Answer, Caller, Database, DatabaseHost, HostStatus, PATIENCE, Replica, SetAtEnd, eventually,
-    skip,
+    Answer, Caller, Database, HostStatus, PATIENCE, Proxy, Replica, SetAtEnd, eventually, skip,
 };
 
-fn hosts<const N: usize>(database: &Database, statuses: [HostStatus; N]) -> [DatabaseHost; N] {
-    statuses.map(|status| DatabaseHost::new(database, status))
+fn hosts<const N: usize>(database: &Database, statuses: [HostStatus; N]) -> [Proxy; N] {
+    statuses.map(|status| database.host(status))
 }
 
-fn urls(hosts: &[DatabaseHost]) -> String {
-    hosts
-        .iter()
-        .map(DatabaseHost::url)
-        .collect::<Vec<_>>()
-        .join(",")
+fn urls(hosts: &[Proxy]) -> String {
+    hosts.iter().map(Proxy::url).collect::<Vec<_>>().join(",")
 }
 
-fn start(hosts: &[DatabaseHost], options: &[&str]) -> Replica {
+fn start(hosts: &[Proxy], options: &[&str]) -> Replica {
     let mut replica = Replica::spawn(&urls(hosts), options);
     replica.wait_until_ready();
     replica
@@ -77,7 +72,7 @@ fn a_name_with_a_silent_address_leads_to_the_next_one() {
     let silent = listener.local_addr().expect("it is bound");
     let silent = silent.as_socket().expect("it has a port");
     let other = SocketAddr::from(([127, 0, 0, 9], silent.port()));
-    let host = DatabaseHost::at(other, &database, HostStatus::TakesWrites);
+    let host = Proxy::at(other, &database.url()).expect("the port is free");
     let mut queued = Vec::new();
     eventually("nobody is let in any more", || {
         let connection = TcpStream::connect_timeout(&silent, Duration::from_millis(100));

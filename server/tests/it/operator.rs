@@ -6,7 +6,7 @@ use mysql::prelude::Queryable;
 use serde_json::Value;
 
 use crate::metrics::scrape;
-use testbed::{Answer, Database, Replica, eventually};
+use testbed::{Answer, Caller, Database, Replica, eventually};
 
 /// The line of the log that tells the cause of a 5xx.
 fn cause(replica: &Replica, answer: &Answer) -> String {
@@ -116,8 +116,9 @@ fn a_log_in_json_tells_of_requests_without_what_they_carry() {
         &database.url(),
         &["--log-format=json", "--log-level=trace", "--workers=77"],
     );
-    replica.wait_until_ready_in_json();
-    let mut caller = replica.caller();
+    let ready = replica.wait_for_line(r#""message":"ready","address":""#);
+    let (address, _) = ready.split_once('"').expect("a string ends");
+    let mut caller = Caller::connect(address.parse().expect("the log shows an address"));
     caller.send_post(
         "secret-user",
         "secret-text",

@@ -9,7 +9,7 @@ use mysql::prelude::Queryable;
 use serde_json::Value;
 
 use testbed::{
-    Answer, Caller, Database, DatabaseHost, HostStatus, OwnDatabase, Replica, eventually, skip,
+    Answer, Caller, Database, HostStatus, OwnDatabase, Proxy, Replica, eventually, skip,
 };
 
 /// Answers soon, whatever the database does.
@@ -57,7 +57,7 @@ fn messages_that_were_sent_ahead_are_all_answered_when_the_time_of_the_first_is_
     let database = Database::new();
     let proxy = database.proxy();
     let options = ["--request-timeout", "4s", "--database-timeout", "2s"];
-    let replica = Replica::start_at(&database.url_through(&proxy), &options);
+    let replica = Replica::start_at(&proxy.url(), &options);
     proxy.cut_all();
     drop(proxy);
     let mut caller = replica.caller();
@@ -184,7 +184,7 @@ const BRIEF: [&str; 2] = ["--request-timeout=2s", "--queue-messages=1"];
 #[test]
 fn an_outage_of_the_only_host_is_a_line_when_it_begins_and_one_when_it_ends() {
     let database = Database::new();
-    let host = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let host = database.proxy();
     let replica = Replica::start_at(&host.url(), &BRIEF);
     store_before(&replica);
     host.set(HostStatus::Away);
@@ -194,9 +194,8 @@ fn an_outage_of_the_only_host_is_a_line_when_it_begins_and_one_when_it_ends() {
 #[test]
 fn an_outage_of_several_hosts_is_a_line_when_it_begins_and_one_when_it_ends() {
     let database = Database::new();
-    let hosts = [HostStatus::TakesWrites, HostStatus::ReadOnly]
-        .map(|status| DatabaseHost::new(&database, status));
-    let urls = hosts.each_ref().map(DatabaseHost::url).join(",");
+    let hosts = [HostStatus::TakesWrites, HostStatus::ReadOnly].map(|status| database.host(status));
+    let urls = hosts.each_ref().map(Proxy::url).join(",");
     let replica = Replica::start_at(&urls, &BRIEF);
     store_before(&replica);
     eventually("the host that takes writes is logged", || {
@@ -211,7 +210,7 @@ fn an_outage_of_several_hosts_is_a_line_when_it_begins_and_one_when_it_ends() {
 #[test]
 fn a_database_that_is_away_is_left_alone_while_nobody_asks() {
     let database = Database::new();
-    let host = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let host = database.proxy();
     let replica = Replica::start_at(&host.url(), &BRIEF);
     store_before(&replica);
     host.set(HostStatus::Away);

@@ -142,7 +142,7 @@ fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
     let mut command = as_nobody(program.as_os_str());
     command
         .args(["--listen", "127.0.0.1:0"])
-        .env("DATABASE_URL", database.url_through(&proxy));
+        .env("DATABASE_URL", proxy.url());
     let mut replica = Replica::run(&mut command);
     replica.wait_until_ready();
     flood(&database, replica);

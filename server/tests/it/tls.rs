@@ -141,7 +141,7 @@ fn a_database_without_tls_is_refused_where_tls_is_asked_for() {
     });
     let Some(server) = server else { return };
     let proxy = server.database().proxy();
-    let url = server.database().url_through(&proxy);
+    let url = proxy.url();
     assert_refused(
         &format!("{url}?ssl-mode=required"),
         "TLS is asked for by the ssl- options",

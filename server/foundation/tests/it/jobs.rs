@@ -507,7 +507,7 @@ fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
 fn a_worker_without_a_database_takes_no_time_of_the_processor() {
     let database = Database::new();
     let proxy = database.proxy();
-    let worker = sums(&database.url_through(&proxy));
+    let worker = sums(&proxy.url());
     proxy.cut_all();
     drop(proxy);
     // Then its leases would have to be prolonged.

@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
-use testbed::{
-    Answer, Caller, Database, DatabaseHost, HostStatus, OwnDatabase, Replica, eventually,
-};
+use testbed::{Answer, Caller, Database, HostStatus, OwnDatabase, Replica, eventually};
 
 use crate::harness::{assert_problem, start_with, store, storing, text};
 
@@ -95,7 +93,7 @@ fn a_service_serves_again_when_its_database_does() {
 #[test]
 fn the_log_tells_of_an_outage_once_and_its_problems_name_the_line() {
     let database = Database::new();
-    let host = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let host = database.proxy();
     let replica = start_with(&host.url(), &IMPATIENT);
     let mut caller = replica.caller();
     assert_eq!(store(&mut caller, "a", "x").status, 200);
@@ -123,7 +121,7 @@ fn the_log_tells_of_an_outage_once_and_its_problems_name_the_line() {
 #[test]
 fn a_service_is_up_while_its_database_is_away() {
     let database = Database::new();
-    let host = DatabaseHost::new(&database, HostStatus::TakesWrites);
+    let host = database.proxy();
     let replica = start_with(&host.url(), &[]);
     host.set(HostStatus::Away);
     assert_eq!(replica.caller().get("/healthz").status, 200);

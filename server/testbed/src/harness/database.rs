@@ -8,7 +8,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::eventually;
-use crate::{DatabaseProcess, Proxy, Upstream, url_at};
+use crate::{DatabaseProcess, HostStatus, Proxy};
 
 /// A text with bytes that its character set does not have.
 const CANNOT_CONVERT: u16 = 3854;
@@ -88,13 +88,14 @@ impl Database {
 
     /// A way to it that can be cut.
     pub fn proxy(&self) -> Proxy {
-        let upstream = Upstream::of(&self.server).expect("DATABASE_URL is a mysql:// URL");
-        Proxy::to(upstream).expect("a port is free")
+        Proxy::to(&self.url()).expect("DATABASE_URL is a mysql:// URL, and a port is free")
     }
 
-    /// The URL for a replica that goes this way.
-    pub fn url_through(&self, proxy: &Proxy) -> String {
-        url_at(&self.url(), proxy.address()).expect("DATABASE_URL is a mysql:// URL")
+    /// A host with it, which is like this.
+    pub fn host(&self, status: HostStatus) -> Proxy {
+        let host = self.proxy();
+        host.set(status);
+        host
     }
 
     /// A connection of the test's own.

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{Answer, Caller, Exchange, Replica, eventually};
@@ -53,8 +54,13 @@ impl Load {
         });
         let threads = (0..clients)
             .map(|number| {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || Sender::new(number, shared).work())
+                let sender = Sender {
+                    number,
+                    shared: Arc::clone(&shared),
+                    turn: number,
+                    connection: None,
+                };
+                std::thread::spawn(|| sender.work())
             })
             .collect();
         Self { shared, threads }
@@ -62,17 +68,15 @@ impl Load {
 
     /// Tells where a replica is from now on.
     pub fn moved(&self, index: usize, replica: &Replica) {
-        self.shared.replicas.lock().expect("nothing panics with it")[index] = replica.address();
+        self.shared.replicas.lock()[index] = replica.address();
     }
 
-    /// Waits until so many more messages are answered; gives how long that took.
-    pub fn goes_on(&self, messages: usize) -> Duration {
-        let start = Instant::now();
+    /// Waits until so many more messages are answered.
+    pub fn goes_on(&self, messages: usize) {
         let enough = self.shared.answered.load(Ordering::Relaxed) + messages;
         eventually("messages are answered", || {
             self.shared.answered.load(Ordering::Relaxed) >= enough
         });
-        start.elapsed()
     }
 
     /// Lets all that was begun be answered; gives every message.
@@ -94,15 +98,6 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(number: usize, shared: Arc<Shared>) -> Self {
-        Self {
-            number,
-            shared,
-            turn: number,
-            connection: None,
-        }
-    }
-
     fn work(mut self) -> Vec<Exchange> {
         let mut exchanges = Vec::new();
         while !self.shared.stop.load(Ordering::Relaxed) {
@@ -138,7 +133,7 @@ impl Sender {
     }
 
     fn attempt(&mut self, user: &str, text: &str, key: &str) -> io::Result<Answer> {
-        let replicas = self.shared.replicas.lock().expect("nothing panics with it");
+        let replicas = self.shared.replicas.lock();
         let address = replicas[self.turn % replicas.len()];
         drop(replicas);
         let caller = match &mut self.connection {

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::{Database, skip};
@@ -87,7 +87,7 @@ impl Drop for OwnDatabase {
 /// Data of an empty server, made once, as that takes seconds; tests copy it.
 fn template(program: &Path) -> io::Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _guard = ONE_AT_A_TIME.lock();
     let version = DatabaseProcess::version(program)?;
     let name = version.replace(|sign: char| !sign.is_ascii_alphanumeric(), "-");
     let folder = build_folder()?.join("databases");

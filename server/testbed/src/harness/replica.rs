@@ -47,14 +47,6 @@ impl Replica {
             .unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Waits until it is ready, if its log is JSON.
-    pub fn wait_until_ready_in_json(&mut self) {
-        let rest = self.wait_for_line(r#""message":"ready","address":""#);
-        let address = rest.split('"').next().unwrap_or_default();
-        self.0
-            .set_address(address.parse().expect("the log shows an address"));
-    }
-
     /// Gives what stands behind `mark` in the next line of the log that has it.
     pub fn wait_for_line(&self, mark: &str) -> String {
         let line = self.0.wait_for_line(mark);

@@ -2,25 +2,24 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::Socket;
 
 use crate::packet::{self, HEADER};
 
-use super::{Action, Order, Part, Shared, Stage, lock};
+use super::{Action, Order, Part, Shared, Stage};
 
 /// The longest time that something is held back.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// A way from a replica to the database and back.
 #[derive(Debug)]
-pub(super) struct Connection(Arc<Way>);
-
-#[derive(Debug)]
-struct Way {
+pub(super) struct Connection {
     replica: Socket,
     database: Socket,
     open: AtomicBool,
@@ -44,43 +43,26 @@ impl Connection {
         replica: Socket,
         database: Socket,
         shared: &Arc<Shared>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Arc<Self>> {
         replica.set_tcp_nodelay(true)?;
-        let way = Arc::new(Way {
+        let connection = Arc::new(Self {
             replica,
             database,
             open: AtomicBool::new(true),
             reply: Mutex::default(),
             shared: Arc::clone(shared),
         });
-        for (name, run) in [
-            (
-                "proxy, to database",
-                Way::forth as fn(&Way) -> io::Result<()>,
-            ),
-            ("proxy, to replica", Way::back),
-        ] {
-            let way = Arc::clone(&way);
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || {
-                    // An error is the end of a connection, as any other.
-                    let _ = run(&way);
-                })?;
-        }
-        Ok(Self(way))
+        // An error is the end of a connection, as any other.
+        let (forth, back) = (Arc::clone(&connection), Arc::clone(&connection));
+        thread::Builder::new().spawn(move || forth.forth())?;
+        thread::Builder::new().spawn(move || back.back())?;
+        Ok(connection)
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.0.open.load(Ordering::Relaxed)
+        self.open.load(Ordering::Relaxed)
     }
 
-    pub(super) fn cut(&self) {
-        self.0.close();
-    }
-}
-
-impl Way {
     /// Carries packets from the replica to the database. Each is looked at before it goes on.
     fn forth(&self) -> io::Result<()> {
         let mut packet = Vec::new();
@@ -91,14 +73,17 @@ impl Way {
                 let _ = self.database.shutdown(Shutdown::Write);
                 return read;
             }
-            let status = *lock(&self.shared.status);
+            self.shared.packets.fetch_add(1, Ordering::Relaxed);
+            // All of a round trip is spent here: the replica waits for the answer, and the database for the next packet.
+            let round_trip = *self.shared.round_trip.lock();
+            if !round_trip.is_zero() {
+                thread::sleep(round_trip);
+            }
+            let status = *self.shared.status.lock();
             if let Some(changed) = status.changed(&packet) {
                 packet = changed;
             }
             let part = packet::statements(&packet).and_then(Part::of);
-            if part == Some(Part::Lock) {
-                self.shared.transactions.fetch_add(1, Ordering::Relaxed);
-            }
             match part.and_then(|part| self.shared.take_order(part)) {
                 Some(order) => self.obey(&order, &packet)?,
                 None => self.pass(&self.database, &packet)?,
@@ -107,43 +92,28 @@ impl Way {
     }
 
     fn obey(&self, order: &Arc<Order>, packet: &[u8]) -> io::Result<()> {
+        *self.reply.lock() = match order.action {
+            Action::CutReply => Reply::Halved(Arc::clone(order)),
+            Action::HoldReply => Reply::Held(Arc::clone(order)),
+            Action::CutAfter(_) | Action::CutPacket | Action::Delay => Reply::Lost,
+        };
         let mut to_database = &self.database;
-        match order.action {
-            Action::CutAfter(statements) => {
-                self.expect_reply(Reply::Lost);
-                let kept = first_statements(packet, statements);
-                order.set(Stage::Reached);
-                to_database.write_all(&kept)?;
-                return self.end_of_packets();
-            }
-            Action::CutPacket => {
-                self.expect_reply(Reply::Lost);
-                order.set(Stage::Reached);
-                to_database.write_all(&packet[..packet.len() / 2])?;
-                return self.end_of_packets();
-            }
-            Action::CutReply => self.expect_reply(Reply::Halved(Arc::clone(order))),
-            Action::HoldReply => self.expect_reply(Reply::Held(Arc::clone(order))),
+        let last = match order.action {
+            Action::CutReply | Action::HoldReply => return to_database.write_all(packet),
+            Action::CutAfter(statements) => first_statements(packet, statements),
+            Action::CutPacket => packet[..packet.len() / 2].to_vec(),
             Action::Delay => {
-                self.expect_reply(Reply::Lost);
                 self.replica.shutdown(Shutdown::Both)?;
                 order.set(Stage::Reached);
                 order.wait(Stage::Released, LONGEST_HOLD);
-                to_database.write_all(packet)?;
-                return self.end_of_packets();
+                packet.to_vec()
             }
-        }
-        to_database.write_all(packet)
-    }
-
-    /// The database runs what it has got, and then finds the connection closed; the other thread sees it close its own.
-    fn end_of_packets(&self) -> io::Result<()> {
+        };
+        order.set(Stage::Reached);
+        to_database.write_all(&last)?;
+        // The database runs what it has got, and then finds the connection closed; the other thread sees it close its own.
         self.database.shutdown(Shutdown::Write)?;
         Err(io::ErrorKind::ConnectionAborted.into())
-    }
-
-    fn expect_reply(&self, reply: Reply) {
-        *lock(&self.reply) = reply;
     }
 
     /// Carries bytes from the database to the replica, as they come.
@@ -164,7 +134,7 @@ impl Way {
     }
 
     fn deliver(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut reply = lock(&self.reply);
+        let mut reply = self.reply.lock();
         match &*reply {
             Reply::Passes => {}
             Reply::Lost => return Ok(()),
@@ -195,7 +165,7 @@ impl Way {
         }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         self.open.store(false, Ordering::Relaxed);
         // They may be closed already.
         let _ = self.replica.shutdown(Shutdown::Both);

@@ -320,7 +320,7 @@ fn a_page_asks_less_and_less_often_while_the_database_is_away() {
     };
     let database = Database::new();
     let proxy = database.proxy();
-    let web = web_at(&database.url_through(&proxy));
+    let web = web_at(&proxy.url());
     let ann = driver.open(
         "ann",
         &format!("http://{}/pages/chat?room=a", web.address()),

@@ -101,7 +101,7 @@ fn who_takes_too_long_to_read_its_history_is_closed() {
 fn who_enters_while_the_database_is_away_is_told_so() {
     let database = Database::new();
     let proxy = database.proxy();
-    let web = web_at(&database.url_through(&proxy));
+    let web = web_at(&proxy.url());
     proxy.cut_all();
     drop(proxy);
     let mut client = Client::join(&web, "r");

@@ -102,7 +102,7 @@ fn whichever_process_is_killed_what_was_shown_stays_and_each_question_is_answere
 fn however_often_connections_to_the_database_are_lost_what_was_taken_is_stored_once() {
     let database = Database::new();
     let proxy: Proxy = database.proxy();
-    let web: Replica = web_at(&database.url_through(&proxy));
+    let web: Replica = web_at(&proxy.url());
     let mut client = Client::join(&web, "r");
     for number in 1..=30 {
         client.send("u", &number.to_string());

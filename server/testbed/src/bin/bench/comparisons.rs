@@ -4,30 +4,13 @@ use std::error::Error;
 use std::time::Duration;
 
 use testbed::tool::say;
-use testbed::{Database, POOL_SIZES, Service, client, constant, messenger, one_per_message};
+use testbed::{Amount, Contestant, Service, Traffic, client, constant, messenger, one_per_message};
 
 use crate::arguments::Arguments;
 use crate::database::{DatabaseServer, violations};
-use crate::measure::{Amount, Contestant, Load};
 use crate::report::{Report, Table, machine, p50, p99, throughput};
 
-pub(crate) const COROUTINES: u32 = 50;
 pub(crate) const REPLICAS: usize = 2;
-pub(crate) const USERS: u32 = 10;
-
-const POOL_SIZE_TIME: Duration = Duration::from_secs(1);
-const POOL_SIZE_ROUNDS: u32 = 3;
-
-impl Load {
-    pub(crate) fn usual(time: Duration) -> Self {
-        Self {
-            coroutines: COROUTINES,
-            users: USERS,
-            text_length: None,
-            amount: Amount::Time(time),
-        }
-    }
-}
 
 /// Ready to measure.
 pub(crate) struct Bench {
@@ -60,24 +43,26 @@ impl Bench {
             self.database.create("server")?,
             self.database.create("one_per_message")?,
         ];
-        let (connections, one_per_message) = self.best_one_per_message(&databases[1])?;
+        let meter = &mut self.database.meter;
+        let (connections, one_per_message) =
+            meter.fastest_one_per_message(&databases[1].url(), REPLICAS)?;
         let server = Service::start_ready(REPLICAS, || messenger(&databases[0].url()))?;
         let constant = Service::start_ready(REPLICAS, constant)?;
 
         let mut tables = Vec::new();
-        for (coroutines, time) in [(COROUTINES, self.time), (1, self.time / 2)] {
-            let load = Load {
+        for (coroutines, time) in [(Traffic::COROUTINES, self.time), (1, self.time / 2)] {
+            let traffic = Traffic {
                 coroutines,
-                ..Load::usual(time)
+                ..Traffic::usual(time)
             };
             let c = format!("(c) one transaction a message, {connections} connections");
             let contestants = [
-                Contestant::new("(a) the server", &server, load),
+                Contestant::new("(a) the server", &server, traffic),
                 Contestant {
                     stores: false,
-                    ..Contestant::new("(b) a constant reply", &constant, load)
+                    ..Contestant::new("(b) a constant reply", &constant, traffic)
                 },
-                Contestant::new(c, &one_per_message, load),
+                Contestant::new(c, &one_per_message, traffic),
             ];
             let title = match coroutines {
                 1 => "1 coroutine".to_owned(),
@@ -105,44 +90,15 @@ impl Bench {
         Ok(self.report(tables, notes))
     }
 
-    /// Starts (c) with each size, and keeps the fastest.
-    fn best_one_per_message(
-        &mut self,
-        database: &Database,
-    ) -> Result<(u32, Vec<Service>), Box<dyn Error>> {
-        let mut candidates = Vec::new();
-        for size in POOL_SIZES {
-            let command = || one_per_message(&database.url(), size);
-            let replicas = Service::start_ready(REPLICAS, command)?;
-            candidates.push((size, replicas));
-        }
-        let load = Load::usual(POOL_SIZE_TIME);
-        let contestants: Vec<_> = candidates
-            .iter()
-            .map(|(size, replicas)| {
-                let name = format!("one transaction a message, {size} connections");
-                Contestant::new(name, replicas, load)
-            })
-            .collect();
-        let title = "the best pool size of (c)";
-        let series = self
-            .database
-            .interleave(title, &contestants, POOL_SIZE_ROUNDS)?;
-        let best = Table::new(
-            String::new(),
-            POOL_SIZES.map(|size| size.to_string()),
-            series,
-        )
-        .fastest();
-        Ok(candidates.swap_remove(best))
-    }
-
     pub(crate) fn table(
         &mut self,
         title: &str,
         contestants: &[Contestant<'_>],
     ) -> Result<Table, Box<dyn Error>> {
-        let series = self.database.interleave(title, contestants, self.rounds)?;
+        let series = self
+            .database
+            .meter
+            .interleave(title, contestants, self.rounds)?;
         let names = contestants.iter().map(|contestant| contestant.name.clone());
         let replicas = contestants
             .iter()
@@ -154,7 +110,7 @@ impl Bench {
         };
         let time = contestants
             .iter()
-            .find_map(|contestant| match contestant.load.amount {
+            .find_map(|contestant| match contestant.traffic.amount {
                 Amount::Time(time) => Some(humantime::format_duration(time)),
                 Amount::Requests(_) => None,
             });
@@ -164,7 +120,7 @@ impl Bench {
     }
 
     pub(crate) fn report(&self, tables: Vec<Table>, mut notes: Vec<String>) -> Report {
-        if self.database.process.is_none() {
+        if self.database.meter.process.is_none() {
             notes.push(
                 "no CPU time of the database: its process is not known, tell it in DATABASE_PID"
                     .to_owned(),

@@ -4,18 +4,16 @@ use std::error::Error;
 use std::time::Duration;
 
 use testbed::tool::say;
-use testbed::{Service, messenger};
+use testbed::{Amount, Contestant, Proxy, Service, Traffic, messenger};
 
 use crate::arguments::Curve;
-use crate::comparisons::{Bench, COROUTINES, REPLICAS, USERS};
+use crate::comparisons::{Bench, REPLICAS};
 use crate::database::{fill, violations};
-use crate::distance::Distance;
-use crate::measure::{Amount, Contestant, Load, count};
 use crate::report::{Report, Table, memory, throughput};
 
 /// How many messages each coroutine sends, before memory is read for the first and for the second time.
-const FEW_MESSAGES: u32 = 10_000 / COROUTINES;
-const MANY_MESSAGES: u32 = 1_000_000 / COROUTINES;
+const FEW_MESSAGES: u32 = 10_000 / Traffic::COROUTINES;
+const MANY_MESSAGES: u32 = 1_000_000 / Traffic::COROUTINES;
 /// Times to the database and back, in milliseconds: on this machine, in one data centre, in one region, between regions.
 const ROUND_TRIPS: [u64; 4] = [0, 1, 5, 20];
 
@@ -45,10 +43,13 @@ impl Bench {
     fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("coroutines")?;
         let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
-        let load = Load::usual(self.time);
-        let contestants = [1, 10, COROUTINES, 200, 1000].map(|coroutines| {
-            let load = Load { coroutines, ..load };
-            Contestant::new(format!("{coroutines} coroutines"), &replicas, load)
+        let traffic = Traffic::usual(self.time);
+        let contestants = [1, 10, Traffic::COROUTINES, 200, 1000].map(|coroutines| {
+            let traffic = Traffic {
+                coroutines,
+                ..traffic
+            };
+            Contestant::new(format!("{coroutines} coroutines"), &replicas, traffic)
         });
         let table = self.table("along coroutines", &contestants)?;
         Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
@@ -57,11 +58,11 @@ impl Bench {
     fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("replicas")?;
         let replicas = Service::start_ready(4, || messenger(&database.url()))?;
-        let load = Load::usual(self.time);
+        let traffic = Traffic::usual(self.time);
         let contestants = [
-            Contestant::new("1 replica", &replicas[..1], load),
-            Contestant::new("2 replicas", &replicas[..2], load),
-            Contestant::new("4 replicas", &replicas, load),
+            Contestant::new("1 replica", &replicas[..1], traffic),
+            Contestant::new("2 replicas", &replicas[..2], traffic),
+            Contestant::new("4 replicas", &replicas, traffic),
         ];
         let table = self.table("along replicas", &contestants)?;
         Ok(table
@@ -71,7 +72,7 @@ impl Bench {
 
     /// Each user has sent already.
     fn along_users(&mut self) -> Result<Table, Box<dyn Error>> {
-        let [few, many] = [USERS, 100_000];
+        let [few, many] = [Traffic::USERS, 100_000];
         let databases = [
             self.database.create("few_users")?,
             self.database.create("many_users")?,
@@ -86,10 +87,10 @@ impl Bench {
                 return Err("the loader's messages break promises; has schema.sql changed?".into());
             }
         }
-        let load = Load::usual(self.time);
+        let traffic = Traffic::usual(self.time);
         let contestants = [(0, few), (1, many)].map(|(index, users): (usize, _)| {
-            let load = Load { users, ..load };
-            Contestant::new(format!("{users} users"), &replicas[index], load)
+            let traffic = Traffic { users, ..traffic };
+            Contestant::new(format!("{users} users"), &replicas[index], traffic)
         });
         let table = self.table("along users", &contestants)?;
         Ok(table.ratio("messages/s, 100000 / 10", (1, throughput), (0, throughput)))
@@ -98,13 +99,13 @@ impl Bench {
     fn along_texts(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("texts")?;
         let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
-        let load = Load::usual(self.time);
+        let traffic = Traffic::usual(self.time);
         let contestants = [20, 4000].map(|length| {
-            let load = Load {
+            let traffic = Traffic {
                 text_length: Some(length),
-                ..load
+                ..traffic
             };
-            Contestant::new(format!("texts of {length} characters"), &replicas, load)
+            Contestant::new(format!("texts of {length} characters"), &replicas, traffic)
         });
         let table = self.table("along texts", &contestants)?;
         Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
@@ -114,14 +115,14 @@ impl Bench {
     fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("memory")?;
         let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
-        let load = Load::usual(self.time);
+        let traffic = Traffic::usual(self.time);
         let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| {
             let amount = Amount::Requests(each);
-            let name = format!("after {} messages", each * COROUTINES);
-            Contestant::new(name, &replicas, Load { amount, ..load })
+            let name = format!("after {} messages", each * Traffic::COROUTINES);
+            Contestant::new(name, &replicas, Traffic { amount, ..traffic })
         });
         let title = "along messages";
-        let series = self.database.interleave(title, &contestants, 1)?;
+        let series = self.database.meter.interleave(title, &contestants, 1)?;
         let names = contestants.into_iter().map(|contestant| contestant.name);
         let table = Table::new(format!("{title}, once"), names, series);
         Ok(table.ratio("memory, last / first", (1, memory), (0, memory)))
@@ -130,31 +131,28 @@ impl Bench {
     /// All on one database; the messages of one are rows in the table of the others.
     fn along_distance(&mut self) -> Result<(Table, String), Box<dyn Error>> {
         let database = self.database.create("distance")?;
-        let distances = ROUND_TRIPS
-            .map(Duration::from_millis)
-            .map(|round_trip| Distance::start(&database.url(), round_trip));
-        let distances: Vec<Distance> = distances.into_iter().collect::<Result<_, _>>()?;
-        let replicas: Vec<Vec<Service>> = distances
-            .iter()
-            .map(|distance| Service::start_ready(REPLICAS, || messenger(&distance.url)))
-            .collect::<Result<_, _>>()?;
-        let load = Load::usual(self.time);
+        let (mut ways, mut replicas) = (Vec::new(), Vec::new());
+        for round_trip in ROUND_TRIPS {
+            let way = Proxy::to(&database.url())?;
+            way.set_round_trip(Duration::from_millis(round_trip));
+            replicas.push(Service::start_ready(REPLICAS, || messenger(&way.url()))?);
+            ways.push(way);
+        }
+        let traffic = Traffic::usual(self.time);
         let contestants: Vec<_> = ROUND_TRIPS
             .iter()
             .zip(&replicas)
             .map(|(round_trip, replicas)| {
                 let name = format!("{round_trip} ms to the database and back");
-                Contestant::new(name, replicas, load)
+                Contestant::new(name, replicas, traffic)
             })
             .collect();
-        let round_trips = || distances.iter().map(Distance::round_trips).sum::<u64>();
-        let (before, commits) = (round_trips(), self.database.commits()?);
+        let round_trips = || ways.iter().map(Proxy::round_trips).sum::<u64>();
+        let (before, commits) = (round_trips(), self.database.meter.commits()?);
         let table = self.table("along the distance", &contestants)?;
-        let (after, commits) = (round_trips(), self.database.commits()? - commits);
-        let note = format!(
-            "round trips per batch: {:.2}",
-            count(after - before) / commits
-        );
+        let (after, commits) = (round_trips(), self.database.meter.commits()? - commits);
+        let round_trips = f64::from(u32::try_from(after - before)?);
+        let note = format!("round trips per batch: {:.2}", round_trips / commits);
         let table = table
             .ratio("messages/s, 1 ms / none", (1, throughput), (0, throughput))
             .ratio("messages/s, 5 ms / none", (2, throughput), (0, throughput))
@@ -175,11 +173,11 @@ impl Bench {
                 messenger(&database.url())
             })?);
             say(&format!("filling a table with {rows} rows"));
-            fill(database, rows, USERS)?;
+            fill(database, rows, Traffic::USERS)?;
         }
-        let load = Load::usual(self.time);
+        let traffic = Traffic::usual(self.time);
         let contestants = [0, 1, 2].map(|index: usize| {
-            Contestant::new(format!("{} rows", rows[index]), &replicas[index], load)
+            Contestant::new(format!("{} rows", rows[index]), &replicas[index], traffic)
         });
         let table = self.table("along rows in the table", &contestants)?;
         Ok(table

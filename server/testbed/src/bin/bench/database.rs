@@ -1,12 +1,10 @@
 //! The database server that is measured, and databases on it, filled.
 
 use std::error::Error;
-use std::fs;
-use std::path::Path;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
-use testbed::{Database, interruption};
+use testbed::{Database, Meter, interruption};
 
 /// How many rows one INSERT makes: large enough to be fast, small enough for the log of a server with default settings.
 const ROWS_PER_INSERT: u64 = 100_000;
@@ -14,15 +12,12 @@ const ROWS_PER_INSERT: u64 = 100_000;
 const LONGEST_NAME: usize = 64;
 
 /// The database server.
-#[derive(Debug)]
 pub(crate) struct DatabaseServer {
     url: String,
     name: String,
     /// Its version, as it names itself.
     pub(crate) version: String,
-    /// Its process id; `None` if nobody told, and its pid file cannot be read.
-    pub(crate) process: Option<u32>,
-    connection: Conn,
+    pub(crate) meter: Meter,
 }
 
 impl DatabaseServer {
@@ -41,10 +36,6 @@ impl DatabaseServer {
             format!("cannot connect to DATABASE_URL: {error}; is it running, are address, user and password right?")
         })?;
         let version: Option<String> = connection.query_first("SELECT VERSION()")?;
-        let process = match process {
-            Some(process) => Some(process),
-            None => process_of(&mut connection)?,
-        };
         let version = version.unwrap_or_default();
         let version = if version.contains("MariaDB") {
             version
@@ -55,17 +46,8 @@ impl DatabaseServer {
             url: url.to_owned(),
             name,
             version,
-            process,
-            connection,
+            meter: Meter::on(connection, process)?,
         })
-    }
-
-    /// The number of COMMITs so far, of all its clients.
-    pub(crate) fn commits(&mut self) -> Result<f64, Box<dyn Error>> {
-        let status: Option<(String, f64)> = self
-            .connection
-            .query_first("SHOW GLOBAL STATUS LIKE 'Com_commit'")?;
-        Ok(status.ok_or("the database does not count COMMITs")?.1)
     }
 
     /// Makes an empty database, with a name of its own that ends with `suffix`.
@@ -79,22 +61,6 @@ impl DatabaseServer {
             )
         })?)
     }
-}
-
-/// The process id of a server, as its own pid file says, if that can be read here and names a database server.
-fn process_of(connection: &mut Conn) -> Result<Option<u32>, Box<dyn Error>> {
-    let files: Option<(String, String)> = connection.query_first("SELECT @@pid_file, @@datadir")?;
-    let Some((file, folder)) = files else {
-        return Ok(None);
-    };
-    let process = fs::read_to_string(Path::new(&folder).join(file))
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .filter(|process: &u32| {
-            let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-            name.starts_with("mariadbd") || name.starts_with("mysqld")
-        });
-    Ok(process)
 }
 
 /// Puts messages in, as if `users` had sent them in turns, all promises kept. The tables must be there, and empty.

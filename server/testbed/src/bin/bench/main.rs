@@ -10,17 +10,13 @@
 //! * `arguments.rs`: options.
 //! * `comparisons.rs`: the three compared, and how each is started.
 //! * `curves.rs`: the server alone, along one condition after the other.
-//! * `measure.rs`: rounds, and what is read in each.
 //! * `database.rs`: databases of its own, filled and dropped.
-//! * `distance.rs`: a way to the database that takes time.
 //! * `report.rs`: medians, ratios, tables, JSON.
 
 mod arguments;
 mod comparisons;
 mod curves;
 mod database;
-mod distance;
-mod measure;
 mod report;
 
 use std::error::Error;

@@ -4,9 +4,7 @@ use std::fmt;
 use std::fs;
 
 use serde::Serialize;
-use testbed::Spread;
-
-use crate::measure::Measurement;
+use testbed::{Measurement, Spread};
 
 /// All results of a run.
 #[derive(Debug, Serialize)]
@@ -97,17 +95,6 @@ impl Table {
             spread,
         }));
         self
-    }
-
-    /// The row with the highest median throughput.
-    pub(crate) fn fastest(&self) -> usize {
-        let rows = self.rows.iter().enumerate();
-        rows.max_by(|(_, one), (_, other)| {
-            let (one, other) = (&one.median, &other.median);
-            one.messages_per_second
-                .total_cmp(&other.messages_per_second)
-        })
-        .map_or(0, |(index, _)| index)
     }
 }
 

@@ -21,13 +21,13 @@ impl Scene {
     pub(crate) fn suffer(&mut self, fault: &Fault) -> Result<usize, Box<dyn Error>> {
         match fault {
             Fault::ReplicaKilled { replica, away } => {
-                self.replicas[*replica].service()?.process.kill()?;
+                self.replicas[*replica].service.process.kill()?;
                 interruption::sleep(*away)?;
-                self.replicas[*replica].start()?;
+                self.replicas[*replica].restart()?;
             }
             Fault::RollingRestart => self.restart_all()?,
             Fault::ReplicaFrozen { replica, time } => {
-                self.replicas[*replica].service()?.process.freeze()?;
+                self.replicas[*replica].service.process.freeze()?;
                 self.thaw_after(*replica, *time)?;
             }
             Fault::ReplicaFrozenWithLock { replica, time } => {
@@ -36,7 +36,7 @@ impl Scene {
                 if !locked.reached(PATIENCE) {
                     return Ok(0);
                 }
-                self.replicas[*replica].service()?.process.freeze()?;
+                self.replicas[*replica].service.process.freeze()?;
                 locked.release();
                 self.thaw_after(*replica, *time)?;
             }
@@ -92,10 +92,10 @@ impl Scene {
 
     fn restart_all(&mut self) -> Result<(), Box<dyn Error>> {
         for replica in 0..self.replicas.len() {
-            let service = self.replicas[replica].service()?;
+            let service = &mut self.replicas[replica].service;
             service.process.terminate()?;
             match service.end(STOP)? {
-                Some(status) if status.success() => self.replicas[replica].start()?,
+                Some(status) if status.success() => self.replicas[replica].restart()?,
                 Some(status) => {
                     return Err(
                         format!("a replica that was asked to stop ended with {status}").into(),
@@ -109,7 +109,7 @@ impl Scene {
 
     fn thaw_after(&mut self, replica: usize, time: Duration) -> Result<(), Box<dyn Error>> {
         interruption::sleep(time)?;
-        Ok(self.replicas[replica].service()?.process.thaw()?)
+        Ok(self.replicas[replica].service.process.thaw()?)
     }
 
     fn kill_connections(&self, times: u32, every: Duration) -> Result<usize, Box<dyn Error>> {

@@ -7,33 +7,33 @@
 //!
 //! * `arguments.rs`: options.
 //! * `plan.rs`: which fault follows which, from a seed; pure.
-//! * `scene.rs`: database, proxies, replicas.
+//! * `scene.rs`: database, proxies, replicas, the client.
 //! * `breakage.rs`: each fault, done to the scene.
-//! * `load.rs`: the client.
 //! * `report.rs`: what each fault cost the clients.
 
 mod arguments;
 mod breakage;
-mod load;
 mod plan;
 mod report;
 mod scene;
 
 use std::error::Error;
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
 
 use clap::Parser;
-use testbed::Audit;
 use testbed::interruption::{self, Interrupted};
 use testbed::tool::{self, say};
+use testbed::{Audit, program, read_history};
 
 use crate::arguments::{Arguments, MOST_SEED};
-use crate::load::Client;
 use crate::plan::{Fault, LONGEST_FAULT, Plan};
 use crate::scene::Scene;
+
+/// The client repeats what is under way when its time is over.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A fault that was done.
 struct Done {
@@ -77,19 +77,23 @@ fn play(
         folder.display()
     ));
 
-    let client = Client::start(arguments, &scene, seed, time)?;
+    let history = folder.join("history.jsonl");
+    let client = scene.client(&history, arguments.rate, seed, time)?;
     let faults = break_things(&mut scene, seed, time)?;
     say("no more faults; waiting for the client");
-    let run = client.finish()?;
-    let audit = Audit::of(&run.history, &mut scene.session()?, 1)?;
-    println!("{}", report::report(&faults, &run, &audit));
+    let client = client.finish(PATIENCE, || ())?;
+    let requests = read_history(&history)?;
+    let audit = Audit::of(&requests, &mut scene.session()?, 1)?;
+    println!("{}", report::report(&faults, &requests, &client, &audit));
     if !scene.all_alive()? {
         say("a replica has ended that nobody ended");
-    } else if run.valid && audit.is_clean() {
+    } else if client.is_valid() && audit.is_clean() {
         say(&format!("valid: {}", arguments.again(seed)));
         return Ok(true);
     }
-    explain(&run, folder);
+    if !client.is_valid() {
+        explain(&history)?;
+    }
     say(&format!(
         "INVALID: repeat it with {}; logs, data and history are in {}",
         arguments.again(seed),
@@ -124,12 +128,10 @@ fn break_things(scene: &mut Scene, seed: u64, time: Duration) -> Result<Vec<Done
 }
 
 /// Says the client's contradictions, as it tells them.
-fn explain(run: &load::Run, folder: &Path) {
-    if !run.valid {
-        say(&format!(
-            "the client's verdict, from {}:",
-            folder.join("history.jsonl").display()
-        ));
-        say(&run.verdict);
-    }
+fn explain(history: &Path) -> io::Result<()> {
+    let checked = program("client")?.arg("check").arg(history).output()?;
+    let history = history.display();
+    say(&format!("the client's verdict, from {history}:"));
+    say(&String::from_utf8_lossy(&checked.stdout));
+    Ok(())
 }

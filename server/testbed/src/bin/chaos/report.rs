@@ -5,10 +5,9 @@ use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use testbed::{Audit, Outcome, Request};
+use testbed::{Audit, Finished, Outcome, Request};
 
 use crate::Done;
-use crate::load::Run;
 
 const NO_FAILURE: &str = "a String takes all that is written to it";
 
@@ -39,12 +38,17 @@ impl Row {
 
 /// Makes a table: one line for each kind of fault. A request counts to the fault before its end, a pause to the fault before its
 /// middle.
-pub(crate) fn report(faults: &[Done], run: &Run, audit: &Audit) -> String {
+pub(crate) fn report(
+    faults: &[Done],
+    requests: &[Request],
+    client: &Finished,
+    audit: &Audit,
+) -> String {
     let mut table = format!(
         "{:46}{:>7}{:>7}{:>9}{:>9}{:>8}{:>9}{:>15}\n",
         "fault", "faults", "times", "ok", "retried", "failed", "unknown", "longest pause"
     );
-    for (kind, row) in rows(faults, &run.history) {
+    for (kind, row) in rows(faults, requests) {
         let pause = format!("{:.1} s", row.longest_pause.as_seconds_f64());
         writeln!(
             table,
@@ -57,7 +61,7 @@ pub(crate) fn report(faults: &[Done], run: &Run, audit: &Audit) -> String {
         table,
         "client: {}; stored {}, lost {}, refused but stored {}, unexplained {}, rows in ordering_violations {}; \
          unknown and stored {}, unknown and not stored {}",
-        if run.valid { "valid" } else { "INVALID" },
+        if client.is_valid() { "valid" } else { "INVALID" },
         audit.stored,
         audit.lost,
         audit.refused_and_stored,

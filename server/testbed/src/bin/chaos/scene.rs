@@ -1,4 +1,4 @@
-//! Database, proxies, replicas.
+//! Database, proxies, replicas, the client.
 
 use std::error::Error;
 use std::fs::{self, DirBuilder, File};
@@ -6,11 +6,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mysql::{Conn, OptsBuilder};
-use testbed::{DatabaseProcess, Proxy, Service, Upstream, lasting_addresses, messenger};
+use testbed::{
+    ClientRun, DatabaseProcess, Proxy, Service, lasting_addresses, messenger, persistent_client,
+};
 
 use crate::arguments::Arguments;
+
+const COROUTINES: &str = "50";
 
 /// All that can be broken. Dropped, it ends all processes.
 pub(crate) struct Scene {
@@ -18,7 +23,6 @@ pub(crate) struct Scene {
     pub(crate) database: DatabaseProcess,
     /// What the database calls itself.
     pub(crate) version: String,
-    pub(crate) folder: PathBuf,
 }
 
 impl Scene {
@@ -38,37 +42,50 @@ impl Scene {
         DatabaseProcess::initialize(&program, folder)?;
         let mut database = DatabaseProcess::on(&program, folder)?;
         database.start()?;
-        let mut replicas = Vec::new();
         let addresses = lasting_addresses(arguments.replicas as usize)?;
-        for (number, address) in addresses.into_iter().enumerate() {
-            let proxy = Proxy::to(Upstream::Path(database.socket()))?;
-            replicas.push(Replica {
-                log: folder.join(format!("replica-{number}.log")),
+        let replicas = (0..).zip(addresses).map(|(number, address)| {
+            let log = folder.join(format!("replica-{number}.log"));
+            let proxy = Proxy::to(&database.url())?;
+            let service = start(&log, address, &proxy)?;
+            Ok::<_, Box<dyn Error>>(Replica {
+                log,
                 address,
                 proxy,
-                service: None,
-            });
-        }
-        let mut scene = Self {
-            replicas,
+                service,
+            })
+        });
+        Ok(Self {
+            replicas: replicas.collect::<Result<_, _>>()?,
             version: DatabaseProcess::version(&program)?,
             database,
-            folder: folder.to_owned(),
-        };
-        for replica in &mut scene.replicas {
-            replica.start()?;
-        }
-        Ok(scene)
+        })
     }
 
     /// Tells whether all replicas still run.
     pub(crate) fn all_alive(&mut self) -> io::Result<bool> {
         for replica in &mut self.replicas {
-            if replica.service()?.process.status()?.is_some() {
+            if replica.service.process.status()?.is_some() {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// The client at work on the replicas.
+    pub(crate) fn client(
+        &self,
+        history: &Path,
+        rate: u32,
+        seed: u64,
+        time: Duration,
+    ) -> io::Result<ClientRun> {
+        let mut command = persistent_client(history)?;
+        command
+            .args(["--concurrency", COROUTINES, "--seed", &seed.to_string()])
+            .args(["--duration", &format!("{}s", time.as_secs())])
+            .args(["--rate", &rate.to_string()])
+            .args(self.replicas.iter().map(Replica::url));
+        ClientRun::start(&mut command)
     }
 
     /// A session of the all-powerful user, in the replicas' database.
@@ -97,29 +114,26 @@ pub(crate) struct Replica {
     log: PathBuf,
     address: SocketAddr,
     pub(crate) proxy: Proxy,
-    service: Option<Service>,
+    pub(crate) service: Service,
 }
 
 impl Replica {
-    /// Starts it, for the first time or again, and waits until it is ready.
-    pub(crate) fn start(&mut self) -> Result<(), Box<dyn Error>> {
-        let log = File::options().create(true).append(true).open(&self.log)?;
-        let (user, name) = (DatabaseProcess::USER, DatabaseProcess::NAME);
-        let mut command = messenger(&format!("mysql://{user}@{}/{name}", self.proxy.address()))?;
-        command.args(["--listen", &self.address.to_string()]);
-        let service = self
-            .service
-            .insert(Service::start(&mut command, Some(log))?);
-        service.wait_until_ready()
+    /// Starts it again, and waits until it is ready.
+    pub(crate) fn restart(&mut self) -> Result<(), Box<dyn Error>> {
+        self.service = start(&self.log, self.address, &self.proxy)?;
+        Ok(())
     }
 
-    pub(crate) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
 
-    pub(crate) fn service(&mut self) -> io::Result<&mut Service> {
-        self.service
-            .as_mut()
-            .ok_or_else(|| io::Error::other("a replica was not started"))
-    }
+fn start(log: &Path, address: SocketAddr, proxy: &Proxy) -> Result<Service, Box<dyn Error>> {
+    let log = File::options().create(true).append(true).open(log)?;
+    let mut command = messenger(&proxy.url())?;
+    command.args(["--listen", &address.to_string()]);
+    let mut service = Service::start(&mut command, Some(log))?;
+    service.wait_until_ready()?;
+    Ok(service)
 }

@@ -3,38 +3,28 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
-use testbed::tool::say;
 use testbed::{
-    ClientRun, DatabaseProcess, Figures, POOL_SIZES, Service, Spread, client, lasting_addresses,
-    messenger, one_per_message,
+    Contestant, DatabaseProcess, Measurement, Meter, Service, Spread, Traffic, lasting_addresses,
+    messenger,
 };
 
 use crate::REPLICAS;
 use crate::arguments::Arguments;
 use crate::group::Group;
-use crate::load::urls;
 
-/// How many requests each coroutine sends before those that count.
-const WARM_UP: &str = "10";
+/// The database of those with one transaction per message.
+const ONE_PER_MESSAGE: &str = "one_per_message";
 
 /// The rounds of all contestants.
 pub(crate) struct Comparison {
     rounds: u32,
     time: Duration,
-    group: Contestant,
-    others: [Contestant; 3],
-}
-
-struct Contestant {
-    name: String,
-    replicas: Vec<Service>,
-    rounds: Vec<Figures>,
+    /// The group first.
+    rows: Vec<(String, Vec<Measurement>)>,
 }
 
 impl Comparison {
@@ -46,52 +36,46 @@ impl Comparison {
         arguments: &Arguments,
     ) -> Result<Self, Box<dyn Error>> {
         let (_single, single_url) = single(program, &folder.join("single"))?;
-        let of_server = |name: &str, urls: &str| Contestant::start(name, || messenger(urls));
-        let patient = || {
-            let mut operator = group.operator(group.primary(None)?)?;
-            operator.query_drop("SET GLOBAL group_replication_consistency = 'AFTER'")?;
-            let contestant = of_server("the group, with AFTER", &group.urls())?;
-            // Connections that are open now keep what they found.
-            contestant.measure(arguments.time, 0)?;
-            operator.query_drop("SET GLOBAL group_replication_consistency = DEFAULT")?;
-            Ok::<_, Box<dyn Error>>(contestant)
-        };
-        let mut comparison = Self {
-            rounds: arguments.rounds,
-            time: arguments.time,
-            others: [
-                of_server("a single server", &single_url)?,
-                fastest_one_per_message(group, arguments.time)?,
-                patient()?,
-            ],
-            group: of_server("the group", &group.urls())?,
-        };
-        for round in 0..=arguments.rounds {
-            for contestant in comparison.contestants_mut() {
-                let figures = contestant.measure(arguments.time, round)?;
-                // The first round opens connections and fills caches.
-                if round > 0 {
-                    contestant.rounds.push(figures);
-                }
-            }
-            say(&format!("round {round} of {}", arguments.rounds));
-        }
-        Ok(comparison)
-    }
+        let primary = group.primary(None)?;
+        let mut operator = group.members[primary].server.connect()?;
+        let mut meter = Meter::on(group.members[primary].server.connect()?, None)?;
+        let (rounds, time) = (arguments.rounds, arguments.time);
+        let traffic = Traffic::usual(time);
+        let start = |urls: &str| Service::start_ready(REPLICAS, || messenger(urls));
 
-    fn contestants(&self) -> impl Iterator<Item = &Contestant> {
-        [&self.group].into_iter().chain(&self.others)
-    }
+        let user = DatabaseProcess::USER;
+        operator.query_drop(format!(
+            "CREATE DATABASE {ONE_PER_MESSAGE} CHARACTER SET utf8mb4"
+        ))?;
+        operator.query_drop(format!("GRANT ALL ON {ONE_PER_MESSAGE}.* TO {user}@'%'"))?;
+        let url = group.members[primary].url(ONE_PER_MESSAGE);
+        let (connections, one_per_message) = meter.fastest_one_per_message(&url, REPLICAS)?;
 
-    fn contestants_mut(&mut self) -> impl Iterator<Item = &mut Contestant> {
-        [&mut self.group].into_iter().chain(&mut self.others)
+        operator.query_drop("SET GLOBAL group_replication_consistency = 'AFTER'")?;
+        let patient = start(&group.urls())?;
+        let patient = Contestant::new("the group, with AFTER", &patient, traffic);
+        // Connections that are open now keep what they found.
+        meter.measure(&patient, traffic, 0)?;
+        operator.query_drop("SET GLOBAL group_replication_consistency = DEFAULT")?;
+
+        let (single, together) = (start(&single_url)?, start(&group.urls())?);
+        let name = format!("one transaction a message, {connections} connections");
+        let contestants = [
+            Contestant::new("the group", &together, traffic),
+            Contestant::new("a single server", &single, traffic),
+            Contestant::new(name, &one_per_message, traffic),
+            patient,
+        ];
+        let series = meter.interleave("what the group costs", &contestants, rounds)?;
+        let names = contestants.into_iter().map(|contestant| contestant.name);
+        let rows = names.zip(series).collect();
+        Ok(Self { rounds, time, rows })
     }
 
     /// Tells whether all was answered.
     pub(crate) fn is_well(&self) -> bool {
-        self.contestants()
-            .flat_map(|contestant| &contestant.rounds)
-            .all(|figures| figures.total.failed + figures.total.unknown == 0)
+        let mut all = self.rows.iter().flat_map(|(_, rounds)| rounds);
+        all.all(|round| round.failed == 0.0)
     }
 }
 
@@ -110,57 +94,8 @@ fn single(program: &Path, folder: &Path) -> Result<(DatabaseProcess, String), Bo
     Ok((process, url))
 }
 
-/// One transaction a message with the fastest number of connections, in a database of its own on the group's primary.
-fn fastest_one_per_message(group: &Group, time: Duration) -> Result<Contestant, Box<dyn Error>> {
-    const DATABASE: &str = "one_per_message";
-    let primary = group.primary(None)?;
-    let mut operator = group.operator(primary)?;
-    let user = DatabaseProcess::USER;
-    operator.query_drop(format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4"))?;
-    operator.query_drop(format!("GRANT ALL ON {DATABASE}.* TO {user}@'%'"))?;
-    let url = group.url(primary, DATABASE);
-    let mut fastest: Option<(f64, Contestant)> = None;
-    for size in POOL_SIZES {
-        let name = format!("one transaction a message, {size} connections");
-        let contestant = Contestant::start(&name, || one_per_message(&url, size))?;
-        let throughput = contestant.measure(time, 0)?.throughput_per_second;
-        if fastest.as_ref().is_none_or(|(best, _)| throughput > *best) {
-            fastest = Some((throughput, contestant));
-        }
-    }
-    let (_throughput, contestant) = fastest.ok_or("no size to try")?;
-    Ok(contestant)
-}
-
-impl Contestant {
-    fn start(
-        name: &str,
-        command: impl Fn() -> io::Result<Command>,
-    ) -> Result<Self, Box<dyn Error>> {
-        Ok(Self {
-            name: name.to_owned(),
-            replicas: Service::start_ready(REPLICAS, command)?,
-            rounds: Vec::new(),
-        })
-    }
-
-    /// Measures it for so long. The seed is the round's, so that all get the same traffic in it. Not judged: that has a price.
-    fn measure(&self, time: Duration, round: u32) -> Result<Figures, Box<dyn Error>> {
-        let mut command = client()?;
-        command
-            .args(["--no-check", "--warmup", WARM_UP])
-            .args(["--seed", &round.to_string()])
-            .args(["--duration", &format!("{}ms", time.as_millis())])
-            .args(urls(&self.replicas)?);
-        let finished = ClientRun::start(&mut command)?.finish(Duration::MAX, || ())?;
-        Ok(finished.results.figures)
-    }
-
-    fn throughputs(&self) -> impl Iterator<Item = f64> {
-        self.rounds
-            .iter()
-            .map(|figures| figures.throughput_per_second)
-    }
+fn throughputs(rounds: &[Measurement]) -> impl Iterator<Item = f64> {
+    rounds.iter().map(|round| round.messages_per_second)
 }
 
 impl fmt::Display for Comparison {
@@ -170,22 +105,21 @@ impl fmt::Display for Comparison {
             to,
             "messages/s, 50 coroutines, 2 replicas: median (least to most) of {rounds} rounds of {time}"
         )?;
-        for contestant in self.contestants() {
-            let Some(Spread { median, min, max }) = Spread::of(contestant.throughputs()) else {
-                continue;
-            };
-            let name = &contestant.name;
-            writeln!(to, "  {name:<54} {median:6.0}  ({min:.0} to {max:.0})")?;
+        for (name, rounds) in &self.rows {
+            if let Some(Spread { median, min, max }) = Spread::of(throughputs(rounds)) {
+                writeln!(to, "  {name:<54} {median:6.0}  ({min:.0} to {max:.0})")?;
+            }
         }
         writeln!(to, "ratio within a round")?;
-        for other in &self.others {
-            let both = self.group.throughputs().zip(other.throughputs());
-            let ratios = both.map(|(group, other)| group / other);
-            let Some(Spread { median, min, max }) = Spread::of(ratios) else {
-                continue;
-            };
-            let name = format!("the group / {}", other.name);
-            writeln!(to, "  {name:<54} {median:6.2}  ({min:.2} to {max:.2})")?;
+        let (_, group) = &self.rows[0];
+        for (name, rounds) in &self.rows[1..] {
+            let both = throughputs(group).zip(throughputs(rounds));
+            if let Some(Spread { median, min, max }) =
+                Spread::of(both.map(|(group, it)| group / it))
+            {
+                let name = format!("the group / {name}");
+                writeln!(to, "  {name:<54} {median:6.2}  ({min:.2} to {max:.2})")?;
+            }
         }
         Ok(())
     }

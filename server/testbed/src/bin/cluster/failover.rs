@@ -1,16 +1,16 @@
 //! How a primary fails and comes back, and what of it is measured.
 
 use std::error::Error;
-use std::fmt;
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use mysql::prelude::Queryable;
 use testbed::interruption::{Interrupted, sleep, wait_until};
-use testbed::{Link, Service};
+use testbed::{Audit, Link, Results, Service, read_history};
 
 use crate::arguments::{Arguments, How};
 use crate::group::Group;
-use crate::load::{Client, Run};
+use crate::load::{audit, finish_client, start_client};
 
 /// If nothing is stored for so long, it will not come back.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -21,56 +21,43 @@ pub(crate) struct Failover {
     pub(crate) election: Duration,
     /// From then until it has stored a message.
     pub(crate) recovery: Duration,
-    run: Run,
+    results: Results,
     /// Why a member does not join again, if so.
     left_out: Option<String>,
-    /// How much of what was answered is not on the member that lacks most.
-    lost: usize,
-    /// Messages on all members that were refused, or that nobody sent.
-    unexplained: usize,
-    /// The rows of `ordering_violations` on all members.
-    violations: usize,
+    /// What was answered against what each member has.
+    audits: Vec<Audit>,
 }
 
 impl Failover {
     pub(crate) fn is_well(&self) -> bool {
-        let Self {
-            run,
-            left_out,
-            lost,
-            unexplained,
-            violations,
-            ..
-        } = self;
-        run.results.verdict == "valid" && left_out.is_none() && lost + unexplained + violations == 0
+        self.results.verdict == "valid"
+            && self.left_out.is_none()
+            && self.audits.iter().all(Audit::is_clean)
     }
 }
 
 impl fmt::Display for Failover {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            run,
-            left_out,
-            lost,
-            unexplained,
-            violations,
-            ..
-        } = self;
-        let figures = &run.results.figures;
+        let Results { verdict, figures } = &self.results;
         let total = &figures.total;
+        // That of the member that lacks most: what is lost on several is lost once.
+        let lost = self.audits.iter().map(|audit| audit.lost).max();
+        let sum = |count: fn(&Audit) -> usize| self.audits.iter().map(count).sum::<usize>();
         write!(
             to,
             "{:.1} s to a new primary, {:.1} s from then to stored messages; {} answered, {} repeated, {} failed, {} \
-             unknown; {}, {lost} lost, {unexplained} unexplained, {violations} violations",
+             unknown; {verdict}, {} lost, {} unexplained, {} violations",
             self.election.as_secs_f64(),
             self.recovery.as_secs_f64(),
             total.ok,
             figures.repeated,
             total.failed,
             total.unknown,
-            run.results.verdict,
+            lost.unwrap_or_default(),
+            sum(|audit| audit.refused_and_stored + audit.unexplained),
+            sum(|audit| audit.violations),
         )?;
-        match left_out {
+        match &self.left_out {
             Some(reason) => write!(to, "; {reason}"),
             None => Ok(()),
         }
@@ -83,9 +70,9 @@ pub(crate) fn fail_over(
     group: &mut Group,
     replicas: &[Service],
     arguments: &Arguments,
-    number: u32,
 ) -> Result<Failover, Box<dyn Error>> {
-    let client = Client::start(replicas, number, arguments)?;
+    let history = arguments.folder.join("history.jsonl");
+    let client = start_client(&history, replicas, arguments)?;
     sleep(arguments.calm)?;
     let (old, failed) = fail(group, arguments.how)?;
     let new = group.primary(arguments.how.is_out_of_order().then_some(old))?;
@@ -97,22 +84,19 @@ pub(crate) fn fail_over(
     bring_back(group, arguments.how, old)?;
     let (members, left_out) = members(group)?;
     sleep(arguments.calm)?;
-    let run = client.finish()?;
-    let (mut lost, mut unexplained, mut violations) = (0, 0, 0);
-    for member in members {
-        let audit = run.audit_on(group, member)?;
-        lost = lost.max(audit.lost);
-        unexplained += audit.refused_and_stored + audit.unexplained;
-        violations += audit.violations;
-    }
+    let results = finish_client(client)?;
+    let requests = read_history(&history)?;
+    fs::remove_file(history)?;
+    let audits = members
+        .into_iter()
+        .map(|member| audit(&requests, group, member))
+        .collect::<Result<_, _>>()?;
     Ok(Failover {
         election,
         recovery,
-        run,
+        results,
         left_out,
-        lost,
-        unexplained,
-        violations,
+        audits,
     })
 }
 
@@ -121,27 +105,27 @@ fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>>
     let old = group.primary(None)?;
     let mut failed = Instant::now();
     match how {
-        How::Kill => group.process(old)?.kill()?,
-        How::Freeze => group.process(old)?.freeze()?,
-        How::Cut | How::Isolate => group.cut(old, links(how))?,
+        How::Kill => group.members[old].server.process()?.kill()?,
+        How::Freeze => group.members[old].server.process()?.freeze()?,
+        How::Cut | How::Isolate => group.network()?.cut(old, links(how))?,
         How::Switch => {
             let other = (old + 1) % group.indices().len();
-            let mut operator = group.operator(other)?;
+            let mut operator = group.members[other].server.connect()?;
             operator.query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")?;
         }
         How::Restart => {
             for index in group.indices().filter(|&index| index != old) {
-                group.stop_member(index)?;
+                group.members[index].server.stop()?;
                 group.start_member(index)?;
                 group.join(index)?;
             }
             failed = Instant::now();
             // It leaves the group soon, and takes its time to end.
-            group.process(old)?.terminate()?;
+            group.members[old].server.process()?.terminate()?;
         }
         How::Crash => {
             for index in group.indices() {
-                group.process(index)?.kill()?;
+                group.members[index].server.process()?.kill()?;
             }
             group.begin_again()?;
         }
@@ -153,11 +137,11 @@ fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Err
     match how {
         How::Kill => group.start_member(old)?,
         How::Restart => {
-            group.stop_member(old)?;
+            group.members[old].server.stop()?;
             group.start_member(old)?;
         }
-        How::Freeze => group.process(old)?.thaw()?,
-        How::Cut | How::Isolate => group.mend(old, links(how))?,
+        How::Freeze => group.members[old].server.process()?.thaw()?,
+        How::Cut | How::Isolate => group.network()?.mend(old, links(how))?,
         How::Switch | How::Crash => {}
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 use testbed::interruption::wait_until;
-use testbed::{DatabaseProcess, Link, Network, Process};
+use testbed::{DatabaseProcess, Network};
 
 use crate::member::{Addresses, Member, options};
 
@@ -32,7 +32,7 @@ const SET_UP: [&str; 6] = [
 
 /// Three servers in one group.
 pub(crate) struct Group {
-    members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// The network, if each is on a host of its own.
     network: Option<Network>,
 }
@@ -52,22 +52,22 @@ impl Group {
         let members = addresses.iter().zip(1..).map(|(&at, number)| {
             let folder = folder.join(number.to_string());
             fs::create_dir_all(&folder)?;
-            let process = DatabaseProcess::on(program, &folder)?;
-            let process = options(number, at, &addresses)
+            let server = DatabaseProcess::on(program, &folder)?;
+            let server = options(number, at, &addresses)
                 .iter()
                 .chain(more_options)
-                .fold(process, DatabaseProcess::option);
-            Ok::<_, std::io::Error>(Member { process, at })
+                .fold(server, DatabaseProcess::option);
+            Ok::<_, std::io::Error>(Member { server, at })
         });
         let members = members.collect::<Result<_, _>>()?;
         let mut group = Self { members, network };
 
         group.start_member(0)?;
-        let mut first = group.members[0].connect()?;
+        let mut first = group.members[0].server.connect()?;
         SET_UP
             .iter()
             .try_for_each(|statement| first.query_drop(statement))?;
-        group.stop_member(0)?;
+        group.members[0].server.stop()?;
         for number in 2..=MEMBERS {
             let folder = folder.join(number.to_string());
             DatabaseProcess::copy(&template, &folder)?;
@@ -84,40 +84,18 @@ impl Group {
 
     /// Starts a member on its host.
     pub(crate) fn start_member(&mut self, index: usize) -> Result<(), Box<dyn Error>> {
-        let mut start = || self.members[index].process.start();
+        let mut start = || self.members[index].server.start();
         match &self.network {
-            Some(network) => network.on(host(index)?, &mut start)??,
+            Some(network) => network.on(index, &mut start)??,
             None => start()?,
         }
         Ok(())
     }
 
-    pub(crate) fn stop_member(&mut self, index: usize) -> std::io::Result<()> {
-        self.members[index].process.stop()
-    }
-
-    /// The process of a running member.
-    pub(crate) fn process(&mut self, index: usize) -> std::io::Result<&mut Process> {
-        self.members[index].process.process()
-    }
-
-    /// A connection of the operator, which no cut of the network concerns.
-    pub(crate) fn operator(&self, index: usize) -> Result<Conn, mysql::Error> {
-        self.members[index].connect()
-    }
-
-    pub(crate) fn cut(&self, index: usize, links: &[Link]) -> Result<(), Box<dyn Error>> {
-        let network = self.network.as_ref().ok_or(NO_NETWORK)?;
-        let host = host(index)?;
-        Ok(links.iter().try_for_each(|&link| network.cut(host, link))?)
-    }
-
-    pub(crate) fn mend(&self, index: usize, links: &[Link]) -> Result<(), Box<dyn Error>> {
-        let network = self.network.as_ref().ok_or(NO_NETWORK)?;
-        let host = host(index)?;
-        Ok(links
-            .iter()
-            .try_for_each(|&link| network.mend(host, link))?)
+    /// The network that each is on a host of.
+    pub(crate) fn network(&self) -> Result<&Network, &'static str> {
+        let network = self.network.as_ref();
+        network.ok_or("the members have no network of their own")
     }
 
     /// Starts members that have all ended, and lets one of them begin the group again, as an operator does.
@@ -132,25 +110,19 @@ impl Group {
     fn most_advanced(&self) -> Result<usize, Box<dyn Error>> {
         let mut known = Vec::new();
         for member in &self.members {
-            let transactions: Option<String> = member.connect()?.query_first(
+            let transactions: Option<String> = member.server.connect()?.query_first(
                 "SELECT CONCAT_WS(',', @@GLOBAL.gtid_executed, MAX(received_transaction_set))
                  FROM performance_schema.replication_connection_status
                  WHERE channel_name = 'group_replication_applier'",
             )?;
             known.push(transactions.unwrap_or_default());
         }
-        let mut calculator = self.members[0].connect()?;
-        let mut has_all_of = |one: &String, other: &String| -> Result<bool, mysql::Error> {
-            let subset: Option<bool> =
-                calculator.exec_first("SELECT GTID_SUBSET(?, ?)", (other, one))?;
-            Ok(subset.unwrap_or(false))
-        };
-        for (index, one) in known.iter().enumerate() {
-            let mut all = true;
-            for other in &known {
-                all &= has_all_of(one, other)?;
-            }
-            if all {
+        let mut calculator = self.members[0].server.connect()?;
+        let all = known.join(",");
+        for (index, known) in known.iter().enumerate() {
+            let has_all: Option<bool> =
+                calculator.exec_first("SELECT GTID_SUBSET(?, ?)", (&all, known))?;
+            if has_all == Some(true) {
                 return Ok(index);
             }
         }
@@ -159,7 +131,7 @@ impl Group {
 
     /// Lets the first member begin a group that others join; it has all that they have.
     fn begin(&self, first: usize) -> Result<(), Box<dyn Error>> {
-        let mut connection = self.members[first].connect()?;
+        let mut connection = self.members[first].server.connect()?;
         connection.query_drop("SET GLOBAL group_replication_bootstrap_group = ON")?;
         connection.query_drop("START GROUP_REPLICATION")?;
         connection.query_drop("SET GLOBAL group_replication_bootstrap_group = OFF")?;
@@ -167,22 +139,15 @@ impl Group {
     }
 
     pub(crate) fn version(&self) -> Result<String, Box<dyn Error>> {
-        let version: Option<String> = self.members[0].connect()?.query_first("SELECT VERSION()")?;
+        let mut connection = self.members[0].server.connect()?;
+        let version: Option<String> = connection.query_first("SELECT VERSION()")?;
         Ok(format!("MySQL {}", version.unwrap_or_default()))
     }
 
     /// The URLs of all hosts, as the server takes them.
     pub(crate) fn urls(&self) -> String {
-        let urls: Vec<String> = self
-            .indices()
-            .map(|index| self.url(index, DatabaseProcess::NAME))
-            .collect();
-        urls.join(",")
-    }
-
-    /// The URL of a database on a member, for clients.
-    pub(crate) fn url(&self, index: usize, database: &str) -> String {
-        self.members[index].url(database)
+        let url = |member: &Member| member.url(DatabaseProcess::NAME);
+        self.members.iter().map(url).collect::<Vec<_>>().join(",")
     }
 
     pub(crate) fn indices(&self) -> std::ops::Range<usize> {
@@ -191,7 +156,8 @@ impl Group {
 
     /// A connection to a member's database. Looking through all messages takes its time.
     pub(crate) fn session(&self, index: usize) -> Result<Conn, mysql::Error> {
-        Conn::new(Opts::from_url(&self.url(index, DatabaseProcess::NAME))?)
+        let url = self.members[index].url(DatabaseProcess::NAME);
+        Conn::new(Opts::from_url(&url)?)
     }
 
     /// Waits for a primary that takes writes; `except` is not asked, it may be frozen.
@@ -221,11 +187,4 @@ impl Group {
         }
         Err(format!("member {} does not join: {last:?}", index + 1).into())
     }
-}
-
-const NO_NETWORK: &str = "the members have no network of their own";
-
-/// The number of a member's host on the network.
-fn host(index: usize) -> Result<u8, std::num::TryFromIntError> {
-    index.try_into()
 }

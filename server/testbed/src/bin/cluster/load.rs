@@ -1,15 +1,13 @@
 //! The client; what was answered must be on every member.
 
 use std::error::Error;
-use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
 use testbed::interruption::{PAUSE, sleep, wait_until};
 use testbed::{
-    Audit, ClientRun, Outcome, PERSISTENT, Process, Request, Results, Service, client, program,
-    read_history,
+    Audit, ClientRun, Outcome, Process, Request, Results, Service, persistent_client, program,
 };
 
 use crate::arguments::Arguments;
@@ -46,72 +44,49 @@ pub(crate) fn urls(replicas: &[Service]) -> std::io::Result<Vec<String>> {
     replicas.iter().map(Service::url).collect()
 }
 
-/// The client at work.
-pub(crate) struct Client {
-    run: ClientRun,
-    history: PathBuf,
+/// Starts a client that writes this history, and goes on until it is asked to finish.
+pub(crate) fn start_client(
+    history: &Path,
+    replicas: &[Service],
+    arguments: &Arguments,
+) -> Result<ClientRun, Box<dyn Error>> {
+    let mut command = persistent_client(history)?;
+    command
+        .args(["--duration", DURATION])
+        .args(arguments.rate.map(|rate| format!("--rate={rate}")))
+        .args(&arguments.client)
+        .args(urls(replicas)?);
+    Ok(ClientRun::start(&mut command)?)
 }
 
-/// What it found.
-pub(crate) struct Run {
-    pub(crate) results: Results,
-    requests: Vec<Request>,
+/// Lets what is under way be answered, and judges.
+pub(crate) fn finish_client(client: ClientRun) -> Result<Results, Box<dyn Error>> {
+    client.terminate()?;
+    Ok(client.finish(FINISH, || ())?.results)
 }
 
-impl Client {
-    /// Goes on until it is asked to finish.
-    pub(crate) fn start(
-        replicas: &[Service],
-        number: u32,
-        arguments: &Arguments,
-    ) -> Result<Self, Box<dyn Error>> {
-        let history = arguments.folder.join(format!("history-{number}.jsonl"));
-        let mut command = client()?;
-        command
-            .args(["--duration", DURATION])
-            .args(PERSISTENT)
-            .arg("--history")
-            .arg(&history)
-            .args(arguments.rate.map(|rate| format!("--rate={rate}")))
-            .args(&arguments.client)
-            .args(urls(replicas)?);
-        let run = ClientRun::start(&mut command)?;
-        Ok(Self { run, history })
-    }
-
-    /// Lets what is under way be answered, and judges.
-    pub(crate) fn finish(self) -> Result<Run, Box<dyn Error>> {
-        self.run.terminate()?;
-        let finished = self.run.finish(FINISH, || ())?;
-        let requests = read_history(&self.history)?;
-        fs::remove_file(self.history)?;
-        Ok(Run {
-            results: finished.results,
-            requests,
-        })
-    }
-}
-
-impl Run {
-    /// Compares what was answered with the tables of a member that has caught up.
-    pub(crate) fn audit_on(&self, group: &Group, member: usize) -> Result<Audit, Box<dyn Error>> {
-        let seqs = || {
-            self.requests
-                .iter()
-                .filter_map(|request| match &request.outcome {
-                    Outcome::Answered(own) => Some(own.seq),
-                    Outcome::Failed | Outcome::Unknown => None,
-                })
-        };
-        let (first, last) = (seqs().min(), seqs().max());
-        let mut session = group.session(member)?;
-        wait_until(CATCH_UP, || {
-            let newest: Option<u64> =
-                session.query_first("SELECT messages FROM counters WHERE user = ''")?;
-            Ok(newest >= last)
-        })?;
-        // Where nothing was answered, no row is of this run.
-        let first = first.unwrap_or(u64::MAX);
-        Ok(Audit::of(&self.requests, &mut session, first)?)
-    }
+/// Compares what was answered with the tables of a member that has caught up.
+pub(crate) fn audit(
+    requests: &[Request],
+    group: &Group,
+    member: usize,
+) -> Result<Audit, Box<dyn Error>> {
+    let seqs = || {
+        requests
+            .iter()
+            .filter_map(|request| match &request.outcome {
+                Outcome::Answered(own) => Some(own.seq),
+                Outcome::Failed | Outcome::Unknown => None,
+            })
+    };
+    let (first, last) = (seqs().min(), seqs().max());
+    let mut session = group.session(member)?;
+    wait_until(CATCH_UP, || {
+        let newest: Option<u64> =
+            session.query_first("SELECT messages FROM counters WHERE user = ''")?;
+        Ok(newest >= last)
+    })?;
+    // Where nothing was answered, no row is of this run.
+    let first = first.unwrap_or(u64::MAX);
+    Ok(Audit::of(requests, &mut session, first)?)
 }

@@ -64,7 +64,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     }
     let mut failovers = Vec::new();
     for number in 1..=arguments.failovers {
-        let failover = fail_over(&mut group, &replicas, arguments, number)?;
+        let failover = fail_over(&mut group, &replicas, arguments)?;
         say(&format!("{number}: {failover}"));
         let well = failover.is_well();
         failovers.push(failover);

@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use mysql::Conn;
 use mysql::prelude::Queryable;
 use testbed::{DatabaseProcess, Link, Network, lasting_addresses};
 
@@ -11,7 +10,8 @@ const GROUP: &str = "8a94f357-aab4-11df-86ab-c80aa9429562";
 
 /// A server that is made for a group.
 pub(crate) struct Member {
-    pub(crate) process: DatabaseProcess,
+    /// Its own connections are the operator's, which no cut of the network concerns.
+    pub(crate) server: DatabaseProcess,
     pub(crate) at: Addresses,
 }
 
@@ -34,13 +34,8 @@ impl Member {
         format!("mysql://{user}@{address}:{port}/{database}?prefer_socket=false")
     }
 
-    /// A connection of the operator, which no cut of the network concerns.
-    pub(crate) fn connect(&self) -> Result<Conn, mysql::Error> {
-        self.process.connect()
-    }
-
     pub(crate) fn is_primary(&self) -> Result<bool, mysql::Error> {
-        let primary: Option<bool> = self.connect()?.query_first(
+        let primary: Option<bool> = self.server.connect()?.query_first(
             "SELECT member_role = 'PRIMARY' AND member_state = 'ONLINE' AND NOT @@GLOBAL.read_only
              FROM performance_schema.replication_group_members
              WHERE member_id = @@server_uuid",
@@ -50,7 +45,7 @@ impl Member {
 
     /// Tells whether it has joined; if it does not even try, it is told to.
     pub(crate) fn join(&self) -> Result<bool, mysql::Error> {
-        let mut connection = self.connect()?;
+        let mut connection = self.server.connect()?;
         let state: Option<String> = connection.query_first(
             "SELECT member_state
              FROM performance_schema.replication_group_members
