@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::file::{Writer, read};
-pub(crate) use self::page::{PAGE, Page, PageAnswer, PageReply};
+pub(crate) use self::page::{MAX_PAGE_MESSAGES, Page, PageAnswer, PageReply};
 pub(crate) use self::recorder::{FinishedRequest, Recorder};
 
 /// The number of messages in a full reply.

@@ -27,14 +27,14 @@ use crate::report::Settings;
 use crate::traffic::Plan;
 
 /// The shortest time of an exchange: a round trip takes four system calls and two wake-ups.
-const SHORTEST_EXCHANGE: Duration = Duration::from_micros(10);
+const MIN_EXCHANGE_TIME: Duration = Duration::from_micros(10);
 
 /// The open files beside connections and timers: standard streams, the runtime's, what is written.
 const OTHER_FILES: u64 = 32;
 
 /// The most requests for which memory is reserved before the first one: reserved at once, the memory for all that the
 /// options allow could be more than there is.
-const MOST_RESERVED: usize = 4_000_000;
+const MAX_RESERVED_REQUESTS: usize = 4_000_000;
 
 /// The settings of a run.
 #[derive(Debug)]
@@ -97,14 +97,12 @@ impl Load {
                 u128::from(requests) * u128::from(self.options.concurrency)
             }
             Amount::Requests(requests) => requests.into(),
-            Amount::Time(time) => time.as_micros() / SHORTEST_EXCHANGE.as_micros(),
+            Amount::Time(time) => time.as_micros() / MIN_EXCHANGE_TIME.as_micros(),
         };
         let all = requests + u128::from(self.options.warmup);
         let highest = u32::try_from(all.saturating_sub(1)).unwrap_or(u32::MAX);
         // Of the coroutines, the probes' has the greatest number.
-        let least = self
-            .plan
-            .least_text_length(self.options.concurrency, highest);
+        let least = self.plan.min_text_length(self.options.concurrency, highest);
         if given < least {
             return Err(Error::TextTooShort { given, least });
         }
@@ -190,8 +188,8 @@ pub(crate) async fn run(
     writer: Option<Writer>,
 ) -> Result<RunOutcome, Error> {
     raise_open_files_limit(&load);
-    let reserved =
-        usize::try_from(load.expected()).map_or(MOST_RESERVED, |all| all.min(MOST_RESERVED));
+    let reserved = usize::try_from(load.expected())
+        .map_or(MAX_RESERVED_REQUESTS, |all| all.min(MAX_RESERVED_REQUESTS));
     let recorder = Recorder::new(load.judge_settings(), reserved, load.check, writer);
     let shared = Arc::new(Shared {
         load,

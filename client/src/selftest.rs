@@ -76,13 +76,13 @@ fn plain(seed: u64, round: u32) -> Model {
 
 /// Makes up a history with this fault in it. Some histories have no place for some faults: then another one is tried.
 fn planted(fault: &Fault, seed: u64, round: u32) -> Option<Model> {
-    (0..TRIES).find_map(|attempt| {
+    (0..MAX_ATTEMPTS).find_map(|attempt| {
         let mut model = plain(seed, round + (attempt << 20));
         (fault.plant)(&mut model).map(|()| model)
     })
 }
 
-const TRIES: u32 = 100;
+const MAX_ATTEMPTS: u32 = 100;
 
 fn random(seed: u64, stream: u32) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);

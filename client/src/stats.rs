@@ -10,7 +10,7 @@ use crate::history::{Op, Outcome, Phase, Reason};
 use crate::load::RunOutcome;
 
 /// The fewest samples that must lie beyond a percentile for it to be reported; with fewer it is an anecdote.
-const SAMPLES_BEYOND: f64 = 10.0;
+const MIN_SAMPLES_BEYOND: f64 = 10.0;
 const PERCENTILES: [f64; 7] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
 
 /// The figures of a run.
@@ -179,7 +179,7 @@ fn latency(samples: &mut [u64]) -> Option<Latency> {
 
 /// Returns whether so many samples say something about this percentile.
 pub(crate) fn supports_percentile(count: usize, percent: f64) -> bool {
-    to_float(count as u64) * (100.0 - percent) / 100.0 >= SAMPLES_BEYOND - 1e-6
+    to_float(count as u64) * (100.0 - percent) / 100.0 >= MIN_SAMPLES_BEYOND - 1e-6
 }
 
 /// Returns a count of a run, or a time in nanoseconds, as a float.

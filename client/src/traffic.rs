@@ -34,7 +34,7 @@ const WORDS: [&str; 24] = [
 ];
 
 /// The greatest seed. Readers of JSON that keep numbers as doubles (a browser, jq 1.6) round greater ones.
-pub(crate) const GREATEST_SEED: u64 = (1 << 53) - 1;
+pub(crate) const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// The plan of a whole run.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Plan {
 
     /// Returns the length of the shortest texts that are still unique, if this coroutine and this request are the last
     /// ones.
-    pub(crate) fn least_text_length(&self, coroutine: u32, request: u32) -> usize {
+    pub(crate) fn min_text_length(&self, coroutine: u32, request: u32) -> usize {
         self.unique(coroutine, request).len()
     }
 
@@ -132,9 +132,9 @@ fn fit(text: &mut String, length: usize) {
     }
 }
 
-/// Draws a seed, up to [`GREATEST_SEED`].
+/// Draws a seed, up to [`MAX_SEED`].
 pub(crate) fn random_seed() -> u64 {
-    rand::random_range(0..=GREATEST_SEED)
+    rand::random_range(0..=MAX_SEED)
 }
 
 /// Draws a tag that no other run has: 40 random bits.
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn texts_have_the_length_that_is_asked_for_and_stay_unique() {
-        let least = plan(1).least_text_length(19, 49);
+        let least = plan(1).min_text_length(19, 49);
         for length in [least, least + 1, 20, 4000] {
             let plan = Plan {
                 text_length: Some(length),

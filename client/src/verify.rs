@@ -33,7 +33,7 @@ use self::facts::Facts;
 use crate::history::{History, Outcome};
 
 /// The number of examples kept of each check.
-const EXAMPLES: usize = 3;
+const MAX_EXAMPLES: usize = 3;
 
 /// A check of the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -196,7 +196,7 @@ impl Violations<'_> {
     fn add(&mut self, check: Check, size: u64, ops: &[u32], explain: impl FnOnce() -> String) {
         let CheckViolations { count, worst } = self.by_check.entry(check).or_default();
         *count += 1;
-        if worst.len() < EXAMPLES || worst.last().is_some_and(|last| last.size < size) {
+        if worst.len() < MAX_EXAMPLES || worst.last().is_some_and(|last| last.size < size) {
             let at = worst.partition_point(|other| other.size >= size);
             worst.insert(
                 at,
@@ -206,7 +206,7 @@ impl Violations<'_> {
                     ops: ops.to_vec(),
                 },
             );
-            worst.truncate(EXAMPLES);
+            worst.truncate(MAX_EXAMPLES);
         }
     }
 

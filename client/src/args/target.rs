@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use crate::traffic::GREATEST_SEED;
+use crate::traffic::MAX_SEED;
 
 const PLAIN_NAMES: [&str; 10] = [
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy",
 ];
 /// The greatest number of users; more make no other load, only longer tables.
-const MOST_USERS: usize = 100_000;
+const MAX_USERS: usize = 100_000;
 /// The greatest length of a user's name in characters, as the server limits it.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_LENGTH: usize = 64;
 /// The greatest rate in requests a second, more than any program sends.
-const HIGHEST_RATE: f64 = 1e9;
+const MAX_RATE: f64 = 1e9;
 /// The longest duration, a day; a longer one is a slip of the pen.
-const LONGEST_DURATION_S: f64 = 86_400.0;
+const MAX_DURATION_S: f64 = 86_400.0;
 
 /// The advice for a URL without a host.
 const EXAMPLE: &str = "a replica's URL names a host, like http://127.0.0.1:8001";
@@ -111,8 +111,8 @@ pub(crate) struct Users(pub(crate) Vec<String>);
 /// Parses a number of users or their names: `10`, or `alice,bob`.
 pub(super) fn users(given: &str) -> Result<Users, String> {
     if let Ok(count) = given.trim().parse::<usize>() {
-        if !(1..=MOST_USERS).contains(&count) {
-            return Err(format!("from 1 to {MOST_USERS} users"));
+        if !(1..=MAX_USERS).contains(&count) {
+            return Err(format!("from 1 to {MAX_USERS} users"));
         }
         let name = |index: usize| match PLAIN_NAMES.get(index) {
             Some(name) => (*name).to_owned(),
@@ -126,10 +126,12 @@ pub(super) fn users(given: &str) -> Result<Users, String> {
         .collect();
     let mut known = HashSet::with_capacity(names.len());
     for name in &names {
-        if name.is_empty() || name.chars().count() > LONGEST_NAME || name.contains(char::is_control)
+        if name.is_empty()
+            || name.chars().count() > MAX_NAME_LENGTH
+            || name.contains(char::is_control)
         {
             return Err(format!(
-                "{name:?} is no user name: 1 to {LONGEST_NAME} characters, none of them a control character"
+                "{name:?} is no user name: 1 to {MAX_NAME_LENGTH} characters, none of them a control character"
             ));
         }
         if !known.insert(name) {
@@ -158,7 +160,7 @@ pub(super) fn duration(given: &str) -> Result<Duration, String> {
         format!("{error}: try 10, 2.5s, 500ms or 3m")
     })?;
     let seconds = number * factor;
-    if seconds <= 0.0 || seconds > LONGEST_DURATION_S {
+    if seconds <= 0.0 || seconds > MAX_DURATION_S {
         return Err("more than nothing, and at most 24h".into());
     }
     Ok(Duration::from_secs_f64(seconds))
@@ -167,18 +169,16 @@ pub(super) fn duration(given: &str) -> Result<Duration, String> {
 /// Parses a seed that every reader of JSON gives back as it is.
 pub(super) fn seed(given: &str) -> Result<u64, String> {
     match given.trim().parse() {
-        Ok(seed) if seed <= GREATEST_SEED => Ok(seed),
-        _ => Err(format!("a whole number, at most {GREATEST_SEED}")),
+        Ok(seed) if seed <= MAX_SEED => Ok(seed),
+        _ => Err(format!("a whole number, at most {MAX_SEED}")),
     }
 }
 
 /// Parses a positive number of requests a second.
 pub(super) fn rate(given: &str) -> Result<f64, String> {
     match given.trim().parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= HIGHEST_RATE => Ok(rate),
-        _ => Err(format!(
-            "a number of requests a second, up to {HIGHEST_RATE}"
-        )),
+        Ok(rate) if rate > 0.0 && rate <= MAX_RATE => Ok(rate),
+        _ => Err(format!("a number of requests a second, up to {MAX_RATE}")),
     }
 }
 

@@ -20,11 +20,11 @@ use crate::output::{NewFile, print_warning};
 /// The version of the file, which changes with the meaning of a field.
 const VERSION: u32 = 1;
 /// The greatest number of a coroutine, as the judge keeps a table of them.
-const MOST_COROUTINES: u32 = 1_000_000;
+const MAX_COROUTINE: u32 = 1_000_000;
 /// The size of the buffer in bytes: few writes, and none of them long.
-const BUFFER: usize = 1 << 18;
+const BUFFER_BYTES: usize = 1 << 18;
 /// The most that a crash may lose, in nanoseconds of the run.
-const FLUSH_NS: u64 = 100_000_000;
+const FLUSH_INTERVAL_NS: u64 = 100_000_000;
 
 /// The first line of a history.
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ impl Writer {
     pub(crate) fn new(file: NewFile, seed: u64, settings: JudgeSettings) -> Self {
         let mut writer = Self {
             path: file.path,
-            file: BufWriter::with_capacity(BUFFER, file.file),
+            file: BufWriter::with_capacity(BUFFER_BYTES, file.file),
             requests: 0,
             pages: Vec::new(),
             flushed_ns: 0,
@@ -153,7 +153,7 @@ impl Writer {
             body: body.filter(|_| raw.is_none()).map(str::to_owned),
             bytes: bytes.map(<[u8]>::to_vec),
         });
-        if op.end_ns.saturating_sub(self.flushed_ns) > FLUSH_NS {
+        if op.end_ns.saturating_sub(self.flushed_ns) > FLUSH_INTERVAL_NS {
             self.flushed_ns = op.end_ns;
             self.flush();
         }
@@ -193,7 +193,7 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<History, Error> {
     };
     let failed = Error::file(path);
     let file = File::open(path).map_err(failed)?;
-    let mut lines = BufReader::with_capacity(BUFFER, file).split(b'\n');
+    let mut lines = BufReader::with_capacity(BUFFER_BYTES, file).split(b'\n');
     let first = lines
         .next()
         .ok_or_else(|| broken("it is empty".to_owned()))?;
@@ -258,8 +258,8 @@ fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(),
     if usize::from(line.replica) >= header.settings.replicas.len() {
         return Err(format!("the header knows no replica {}", line.replica));
     }
-    if line.coroutine > MOST_COROUTINES {
-        return Err(format!("a coroutine's number is at most {MOST_COROUTINES}"));
+    if line.coroutine > MAX_COROUTINE {
+        return Err(format!("a coroutine's number is at most {MAX_COROUTINE}"));
     }
     if line.end_ns < line.start_ns {
         return Err("it ends before it starts".to_owned());

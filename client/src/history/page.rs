@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Shown;
 
 /// The most messages of a page, by contract.
-pub(crate) const PAGE: usize = 100;
+pub(crate) const MAX_PAGE_MESSAGES: usize = 100;
 
 /// The answer of a replica to the request for its last messages. Times are nanoseconds of the run's clock.
 #[derive(Debug, Clone, Serialize, Deserialize)]

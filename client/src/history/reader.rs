@@ -12,11 +12,11 @@ use super::recent::RecentMessages;
 use super::{History, NONE, Seen, Shown, WINDOW, digest};
 
 /// The most foreign texts that are kept to be shown in a contradiction.
-const MOST_FOREIGN: usize = 1000;
+const MAX_FOREIGN_TEXTS: usize = 1000;
 /// The characters that are kept of each of them.
-const FOREIGN_LENGTH: usize = 80;
+const MAX_FOREIGN_CHARS: usize = 80;
 /// The most messages that are read of a reply, beyond its limit, to say what is wrong with it.
-const MOST_READ: usize = 100 * WINDOW;
+const MAX_MESSAGES_READ: usize = 100 * WINDOW;
 
 /// A message on the wire. A type of the client's own: shared with the server, one bug would hide another.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -95,7 +95,7 @@ impl Reader {
         if reply.get(at) == Some(&b']') {
             return end(reply, at + 1);
         }
-        while self.window.len() < MOST_READ {
+        while self.window.len() < MAX_MESSAGES_READ {
             let recalled = expected.and_then(|seq| self.recall(&reply[at..], seq));
             at = match recalled {
                 Some(length) => at + length,
@@ -110,7 +110,7 @@ impl Reader {
                 None => return Err("the body ends in the middle of the array".to_owned()),
             }
         }
-        Err(format!("more than {MOST_READ} messages"))
+        Err(format!("more than {MAX_MESSAGES_READ} messages"))
     }
 
     /// Takes the messages that the bytes begin with, if they were shown before, from the number `seq` on; returns their
@@ -164,11 +164,13 @@ impl Reader {
             self.last_date = (wire.sent_at.to_string(), microseconds(&wire.sent_at)?);
         }
         let text = digest(&wire.text);
-        if !wire.text.starts_with(&history.settings.tag) && history.foreign.len() < MOST_FOREIGN {
+        if !wire.text.starts_with(&history.settings.tag)
+            && history.foreign.len() < MAX_FOREIGN_TEXTS
+        {
             history
                 .foreign
                 .entry(text)
-                .or_insert_with(|| wire.text.chars().take(FOREIGN_LENGTH).collect());
+                .or_insert_with(|| wire.text.chars().take(MAX_FOREIGN_CHARS).collect());
         }
         Ok(Shown {
             seq: wire.seq,

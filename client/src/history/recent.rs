@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::Shown;
 
 /// The number of messages kept: more than are under way at once, and few enough to stay in the cache.
-const MOST: usize = 4096;
+const MAX_MESSAGES: usize = 4096;
 /// The bytes kept of them, enough for hundreds of the longest messages.
-const MOST_BYTES: usize = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Recent messages, and where their bytes are.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub(super) struct Recent {
 impl Default for RecentMessages {
     fn default() -> Self {
         Self {
-            messages: vec![Recent::default(); MOST],
-            bytes: Vec::with_capacity(MOST_BYTES),
+            messages: vec![Recent::default(); MAX_MESSAGES],
+            bytes: Vec::with_capacity(MAX_BYTES),
         }
     }
 }
@@ -46,7 +46,7 @@ impl RecentMessages {
 
     /// Keeps a message, over one that is older.
     pub(super) fn keep(&mut self, shown: Shown, seen: u32, bytes: &[u8]) {
-        if self.bytes.len() + bytes.len() >= MOST_BYTES {
+        if self.bytes.len() + bytes.len() >= MAX_BYTES {
             self.bytes.clear();
             self.messages.fill(Recent::default());
         }
@@ -78,5 +78,5 @@ impl RecentMessages {
 }
 
 fn slot(seq: u64) -> usize {
-    usize::try_from(seq % MOST as u64).expect("less than MOST")
+    usize::try_from(seq % MAX_MESSAGES as u64).expect("less than MAX_MESSAGES")
 }

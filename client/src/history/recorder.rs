@@ -9,7 +9,7 @@ use super::{
 use crate::error::Error;
 
 /// The most unreadable replies whose fault is kept in words.
-const MOST_FAULTS: usize = 100;
+const MAX_FAULTS: usize = 100;
 /// The fault of a reply that was not even taken for one.
 const NO_JSON: &str =
     "it is not application/json as its Content-Type says, or longer than 4 MiB, or not HTTP";
@@ -132,7 +132,7 @@ impl Recorder {
 
     fn unreadable(&mut self, op: u32, fault: &str) {
         self.history.unreadable += 1;
-        if self.history.faults.len() < MOST_FAULTS {
+        if self.history.faults.len() < MAX_FAULTS {
             self.history.faults.push((op, fault.to_owned()));
         }
     }

@@ -24,14 +24,14 @@ use tokio::time::{timeout, timeout_at};
 use url::Host;
 
 use crate::args::{LoadArgs, Target};
-use crate::history::{PAGE, Reason};
+use crate::history::{MAX_PAGE_MESSAGES, Reason};
 
 /// The path at which a replica takes messages.
 const MESSAGES: &str = "/messages";
 
 /// The largest body that is read, in bytes. A page of a hundred messages with the longest texts, each character
 /// escaped, is two thirds of it.
-const LARGEST_REPLY: usize = 4 << 20;
+const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// A replica whose addresses are known.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Replica {
 
     /// Returns the request for the last messages.
     pub(crate) fn page_request(&self) -> Request<Full<Bytes>> {
-        Request::get(format!("{MESSAGES}?limit={PAGE}"))
+        Request::get(format!("{MESSAGES}?limit={MAX_PAGE_MESSAGES}"))
             .header(HOST, self.host.clone())
             .body(Full::default())
             .expect("every part was parsed before")
@@ -199,7 +199,7 @@ impl Connection {
             }
             status => Some(Reason::StatusWithoutProblem(status.as_u16())),
         };
-        let body = match Limited::new(body, LARGEST_REPLY).collect().await {
+        let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 return Err(failed.unwrap_or(Reason::Unreadable));

@@ -256,7 +256,7 @@ fn coverage(page: &mut String, coverage: &Coverage) {
 
 /// The share of the coroutines under way that counts as busy: from it on, they held the run up in an open loop; below
 /// it, the client itself did in a closed one.
-const BUSY_ENOUGH: f64 = 0.9;
+const MIN_BUSY_SHARE: f64 = 0.9;
 
 fn client(page: &mut String, settings: &Settings, figures: &Figures) {
     let under_way = figures.under_way;
@@ -270,7 +270,7 @@ fn client(page: &mut String, settings: &Settings, figures: &Figures) {
     if figures.total.sent == 0 {
         return;
     }
-    let busy = under_way >= BUSY_ENOUGH * f64::from(settings.concurrency);
+    let busy = under_way >= MIN_BUSY_SHARE * f64::from(settings.concurrency);
     match (settings.rate, busy) {
         (None, false) => line!(
             page,

@@ -5,8 +5,8 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use crate::history::{
-    FinishedRequest, History, JudgeSettings, Op, Outcome, PAGE, PageAnswer, PageReply, Phase,
-    Reason, Recorder, WINDOW, digest,
+    FinishedRequest, History, JudgeSettings, MAX_PAGE_MESSAGES, Op, Outcome, PageAnswer, PageReply,
+    Phase, Reason, Recorder, WINDOW, digest,
 };
 
 const TAG: &str = "self";
@@ -223,7 +223,7 @@ impl Model {
 
     /// Returns a page of the log.
     pub(crate) fn last_page(&self) -> Vec<Message> {
-        self.last_of(self.log.len(), PAGE)
+        self.last_of(self.log.len(), MAX_PAGE_MESSAGES)
     }
 
     /// Returns so many messages before this place.

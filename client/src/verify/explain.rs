@@ -108,13 +108,13 @@ pub(super) fn without_own(facts: &Facts<'_>, window: &[Shown]) -> String {
 
 /// Lists the numbers of a reply: `5, 6, 8`, shortened where there are many.
 pub(super) fn seqs(window: &[Shown]) -> String {
-    const MOST: usize = 12;
+    const MAX_SHOWN: usize = 12;
     let mut all: Vec<String> = window
         .iter()
-        .take(MOST)
+        .take(MAX_SHOWN)
         .map(|shown| shown.seq.to_string())
         .collect();
-    if window.len() > MOST {
+    if window.len() > MAX_SHOWN {
         all.push(format!("… ({} in all)", window.len()));
     }
     if all.is_empty() {

@@ -162,7 +162,7 @@ impl<'a> Facts<'a> {
     /// Returns the first gap in which a reply skips this number. Gaps are few, or short: a look back finds it.
     pub(super) fn gap_over(&self, seq: u64) -> Option<(u64, u64, u32)> {
         let end = self.gaps.partition_point(|(before, _, _)| *before < seq);
-        let mut near = self.gaps[end.saturating_sub(LOOK_BACK)..end].iter();
+        let mut near = self.gaps[end.saturating_sub(MAX_GAPS_SEARCHED)..end].iter();
         near.find(|(_, after, _)| *after > seq).copied()
     }
 }
@@ -186,7 +186,7 @@ fn skipped(history: &History) -> Vec<(u64, u64, u32)> {
 
 /// The number of gaps to look back at: those that begin at the same number are shown by ten replies or so, on each of a
 /// few replicas.
-const LOOK_BACK: usize = 1000;
+const MAX_GAPS_SEARCHED: usize = 1000;
 
 pub(super) fn indices<T>(items: &[T]) -> Range<u32> {
     0..to_u32(items.len())

@@ -76,7 +76,7 @@ fn json_stands_alone_on_stdout_and_adds_up() {
 }
 
 /// The greatest integer up to which a reader that keeps numbers as doubles (jq 1.6, a browser) knows each one.
-const GREATEST_EXACT: u64 = (1 << 53) - 1;
+const MAX_EXACT_INTEGER: u64 = (1 << 53) - 1;
 
 #[test]
 fn a_seed_that_was_drawn_can_be_read_by_any_json_reader() {
@@ -87,7 +87,10 @@ fn a_seed_that_was_drawn_can_be_read_by_any_json_reader() {
         let run = ["-c", "1", "-n", "1", "--output-format", "json", "--history"];
         let ended = client_at(&server.urls, &[&run[..], &[&history]].concat());
         let seed = json(&ended.stdout)["settings"]["seed"].as_u64();
-        assert!(seed.is_some_and(|seed| seed <= GREATEST_EXACT), "{seed:?}");
+        assert!(
+            seed.is_some_and(|seed| seed <= MAX_EXACT_INTEGER),
+            "{seed:?}"
+        );
         let written = std::fs::read_to_string(&history).expect("it was written");
         let header = json(written.lines().next().expect("a header"));
         assert_eq!(header["seed"].as_u64(), seed);

@@ -7,7 +7,7 @@ use crate::history::{History, Op, Phase};
 use crate::stats::milliseconds;
 
 /// The most bars in a picture.
-const MOST: usize = 24;
+const MAX_BARS: usize = 24;
 const ROW: f64 = 16.0;
 const TOP: f64 = 24.0;
 /// The space for the names.
@@ -32,7 +32,7 @@ pub(super) fn around(history: &History, accused: &[u32]) -> String {
         .filter(|op| op.end_ns >= start && op.start_ns <= end);
     let others = near.filter(|op| !ops.iter().any(|accused| std::ptr::eq(*accused, *op)));
     let mut rows: Vec<&Op> = others
-        .take(MOST - ops.len().min(MOST))
+        .take(MAX_BARS - ops.len().min(MAX_BARS))
         .chain(ops.iter().copied())
         .collect();
     rows.sort_by_key(|op| op.start_ns);
