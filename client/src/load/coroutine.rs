@@ -130,7 +130,7 @@ impl Coroutine {
             if let outcome @ Outcome::Unknown(_) = reason.outcome() {
                 unknown_outcome = Some(outcome);
             }
-            if reason.is_unconnected() {
+            if reason.can_fail_at_once() {
                 // It may have failed at once, and then others would never have their turn.
                 tokio::time::sleep(UNCONNECTED_PAUSE).await;
             }

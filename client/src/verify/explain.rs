@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::facts::Facts;
-use crate::history::{Outcome, Page, Phase, Seen, Shown};
+use crate::history::{Outcome, Page, Phase, SeenMessage, ShownMessage};
 use crate::stats::{self, to_float};
 
 /// Describes a request: `coroutine 12 request 37 -> 127.0.0.1:8001  sent 0.412311 s  answered 0.418020 s  seq 1873`.
@@ -56,8 +56,8 @@ pub(super) fn requests(facts: &Facts<'_>, ops: &[u32]) -> String {
 }
 
 /// Describes a shown message: its number, user, date and text.
-pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
-    let Shown {
+pub(super) fn message(facts: &Facts<'_>, shown: &ShownMessage) -> String {
+    let ShownMessage {
         seq,
         user_seq,
         user,
@@ -73,7 +73,7 @@ pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
 }
 
 /// Formats the messages that the replies of A and B show.
-pub(super) fn shown_by_both(facts: &Facts<'_>, one: &Seen, other: &Seen) -> String {
+pub(super) fn shown_by_both(facts: &Facts<'_>, one: &SeenMessage, other: &SeenMessage) -> String {
     format!(
         "A's reply shows {}\nB's reply shows {}\n",
         message(facts, &one.shown),
@@ -96,7 +96,7 @@ pub(super) fn text(facts: &Facts<'_>, digest: u64) -> String {
 }
 
 /// Says that a reply lacks the request's own message, and which message it ends with.
-pub(super) fn without_own(facts: &Facts<'_>, window: &[Shown]) -> String {
+pub(super) fn without_own(facts: &Facts<'_>, window: &[ShownMessage]) -> String {
     match window.last() {
         None => "A's own message is missing.".to_owned(),
         Some(last) => format!(
@@ -107,7 +107,7 @@ pub(super) fn without_own(facts: &Facts<'_>, window: &[Shown]) -> String {
 }
 
 /// Lists the numbers of a reply: `5, 6, 8`; of more than 12, only the first 12 and how many there are.
-pub(super) fn seqs(window: &[Shown]) -> String {
+pub(super) fn seqs(window: &[ShownMessage]) -> String {
     const MAX_SHOWN: usize = 12;
     let mut all: Vec<String> = window
         .iter()

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::history::{History, NONE, Op, Seen, own_position};
+use crate::history::{History, NONE, Op, SeenMessage, own_position};
 
 /// A history, and the indexes over it that the checks share: eight bytes per request.
 pub(super) struct Facts<'a> {
@@ -38,7 +38,7 @@ impl<'a> Facts<'a> {
         &self.history.ops[op as usize]
     }
 
-    pub(super) fn seen(&self, seen: u32) -> &'a Seen {
+    pub(super) fn seen(&self, seen: u32) -> &'a SeenMessage {
         &self.history.seen[seen as usize]
     }
 
@@ -63,7 +63,7 @@ impl<'a> Facts<'a> {
     /// Returns whether no other message claims this message's number.
     pub(super) fn is_uncontested(&self, seen: u32) -> bool {
         let (index, all) = (seen as usize, &self.history.seen);
-        let same = |other: Option<&Seen>| {
+        let same = |other: Option<&SeenMessage>| {
             other.is_some_and(|other| other.shown.seq == all[index].shown.seq)
         };
         !same(index.checked_sub(1).and_then(|before| all.get(before))) && !same(all.get(index + 1))
@@ -151,7 +151,7 @@ impl<'a> Facts<'a> {
 
     /// Returns whether a message was acknowledged by its own reply, and no other reply shows it.
     fn is_unconfirmed(&self, seen: u32) -> bool {
-        let Seen {
+        let SeenMessage {
             shown,
             replies,
             witness,

@@ -10,13 +10,13 @@ use std::collections::{BinaryHeap, HashMap};
 use super::facts::{Facts, indices};
 use super::numbering::{Counters, UserSeqGap};
 use super::{Check, Violations, explain, time};
-use crate::history::{NONE, Op, Outcome, Seen};
+use crate::history::{NONE, Op, Outcome, SeenMessage};
 
 /// Checks the unseen numbers. Runs after the checks along the log, so that a fault that they found is not reported again.
 pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut Violations<'_>) {
     let holes = find_holes(facts, violations);
     // Messages of other writers, or of requests missing from the history, may have any number.
-    if facts.history.settings.shared || facts.history.cut || holes.is_empty() {
+    if facts.history.settings.shared || facts.history.is_truncated || holes.is_empty() {
         return;
     }
     let candidates = candidates(facts, !violations.has(Check::RealTime));
@@ -33,7 +33,7 @@ pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut
 }
 
 /// A hole: consecutive numbers that no reply shows, given by the messages before and after it.
-type Hole<'a> = (&'a Seen, &'a Seen);
+type Hole<'a> = (&'a SeenMessage, &'a SeenMessage);
 
 /// Reports the holes that lie within one reply (G7), and returns the others.
 fn find_holes<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Vec<Hole<'a>> {
@@ -110,7 +110,7 @@ fn is_candidate(facts: &Facts<'_>, op: u32) -> bool {
 /// Checks holes by time alone (G7): up to each number, there must be at least as many candidates as unseen numbers.
 fn check_time(holes: &[Hole<'_>], candidates: &[Candidate], violations: &mut Violations<'_>) {
     let mut unseen: u64 = 0;
-    let mut worst: Option<(u64, u64, usize, &Seen)> = None;
+    let mut worst: Option<(u64, u64, usize, &SeenMessage)> = None;
     for (before, after) in holes {
         unseen = unseen.saturating_add(after.shown.seq - before.shown.seq - 1);
         let sent = candidates.partition_point(|candidate| candidate.after < after.shown.seq);
@@ -238,7 +238,7 @@ fn check_users(holes: &[Hole<'_>], intervals: &[Interval<'_>], violations: &mut 
 #[derive(Debug, Default)]
 struct Matching<'a> {
     /// The first number without a message, and the message after its hole.
-    unfilled: Option<(u64, &'a Seen)>,
+    unfilled: Option<(u64, &'a SeenMessage)>,
     /// The gap of each message that has no number, in the order of the log.
     unmatched: Vec<&'a UserSeqGap<'a>>,
 }

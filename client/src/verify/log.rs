@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
-use crate::history::{NONE, Outcome, Seen};
+use crate::history::{NONE, Outcome, SeenMessage};
 
 pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     for group in facts.by_number() {
@@ -143,11 +143,11 @@ fn check_authors(facts: &Facts<'_>, violations: &mut Violations<'_>) {
 }
 
 /// Returns whether a message may come from this run although its request is not in the history, which was cut off.
-fn is_missing(facts: &Facts<'_>, seen: &Seen) -> bool {
-    facts.history.cut && !facts.history.foreign.contains_key(&seen.shown.text)
+fn is_missing(facts: &Facts<'_>, seen: &SeenMessage) -> bool {
+    facts.history.is_truncated && !facts.history.foreign.contains_key(&seen.shown.text)
 }
 
-fn explain_invented(facts: &Facts<'_>, seen: &Seen, why: &str) -> String {
+fn explain_invented(facts: &Facts<'_>, seen: &SeenMessage, why: &str) -> String {
     let message = explain::message(facts, &seen.shown);
     format!("A's reply shows {message}.\nNo request of this run sent that, {why}.")
 }

@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
-use crate::history::Seen;
+use crate::history::SeenMessage;
 
 pub(super) fn check<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<'a> {
     let counters = check_user_seq(facts, violations);
@@ -22,9 +22,9 @@ pub(super) struct Counters<'a> {
 /// The numbers of one user so far.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counter<'a> {
-    pub(super) last: Option<&'a Seen>,
+    pub(super) last: Option<&'a SeenMessage>,
     /// The user's first message that was shown, if it is unknown how many came before it.
-    pub(super) first: Option<&'a Seen>,
+    pub(super) first: Option<&'a SeenMessage>,
     /// Set after a contested or lost message, or a fault: from then on, gaps prove nothing.
     pub(super) broken: bool,
     /// How many numbers of the log are unseen up to `last`.
@@ -35,8 +35,8 @@ pub(super) struct Counter<'a> {
 #[derive(Debug)]
 pub(super) struct UserSeqGap<'a> {
     /// The user's message before the gap; none if the gap is at the user's beginning.
-    pub(super) from: Option<&'a Seen>,
-    pub(super) to: &'a Seen,
+    pub(super) from: Option<&'a SeenMessage>,
+    pub(super) to: &'a SeenMessage,
     /// How many messages went unseen.
     pub(super) unseen: u64,
 }
@@ -97,7 +97,7 @@ fn check_user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Cou
     counters
 }
 
-fn explain_miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> String {
+fn explain_miscounted(facts: &Facts<'_>, last: Option<&SeenMessage>, seen: &SeenMessage) -> String {
     let Some(last) = last else {
         return format!(
             "A's reply shows {}: this user's first message, so that user_seq should be 1.",
@@ -113,7 +113,7 @@ fn explain_miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> St
 
 /// Checks that dates do not go back (G10).
 fn check_sent_at(facts: &Facts<'_>, violations: &mut Violations<'_>) {
-    let mut previous: Option<&Seen> = None;
+    let mut previous: Option<&SeenMessage> = None;
     for index in indices(&facts.history.seen).filter(|seen| facts.is_reliable(*seen)) {
         let seen = facts.seen(index);
         if let Some(previous) =

@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
-use crate::history::{Page, Shown};
+use crate::history::{Page, ShownMessage};
 
 /// Checks all pages. Runs after all other checks, so that a fault that they found is not reported again.
 pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
@@ -18,7 +18,7 @@ pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
 /// Checks that the numbers are consecutive. A number that replies skip as well is another fault.
 fn check_order(
     facts: &Facts<'_>,
-    (page, messages): (&Page, &[Shown]),
+    (page, messages): (&Page, &[ShownMessage]),
     violations: &mut Violations<'_>,
 ) {
     let has_holes = violations.has(Check::NoHole);
@@ -38,7 +38,7 @@ fn check_order(
 /// Checks that each message is the same as in the replies. A message on which the replies disagree is another fault.
 fn check_contents(
     facts: &Facts<'_>,
-    (page, messages): (&Page, &[Shown]),
+    (page, messages): (&Page, &[ShownMessage]),
     violations: &mut Violations<'_>,
 ) {
     let seen = &facts.history.seen;
@@ -68,7 +68,7 @@ fn check_contents(
 /// Skipped if numbers were given twice, because the greatest number then proves nothing.
 fn check_freshness(
     facts: &Facts<'_>,
-    (page, messages): (&Page, &[Shown]),
+    (page, messages): (&Page, &[ShownMessage]),
     violations: &mut Violations<'_>,
 ) {
     if violations.has(Check::SeqUnique) {

@@ -8,7 +8,8 @@ use rand::rngs::ChaCha8Rng;
 
 use super::{Verdict, judge};
 use crate::history::{
-    History, JudgeSettings, Op, Outcome, Phase, Seen, Shown, UserNames, WINDOW, digest,
+    History, JudgeSettings, Op, Outcome, Phase, SeenMessage, ShownMessage, UserNames, WINDOW,
+    digest,
 };
 use crate::selftest::{FAULTS, Model, Shape, verdict};
 
@@ -92,8 +93,8 @@ fn valid_history(count: u32) -> History {
         round.reverse();
     }
     history.seen = (0..count)
-        .map(|number| Seen {
-            shown: Shown {
+        .map(|number| SeenMessage {
+            shown: ShownMessage {
                 seq: u64::from(number) + 1,
                 text: digest(&number.to_string()),
                 user_seq: u64::from(number) + 1,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
-use crate::history::{Irregular, own_position};
+use crate::history::{IrregularReply, own_position};
 
 /// Checks every irregular reply; the others were found correct when they were recorded.
 pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
@@ -26,8 +26,8 @@ fn check_unreadable(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     violations.count_more(Check::WellFormed, facts.history.unreadable - explained);
 }
 
-fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violations<'_>) {
-    let Irregular { op, window } = irregular;
+fn check_reply(facts: &Facts<'_>, irregular: &IrregularReply, violations: &mut Violations<'_>) {
+    let IrregularReply { op, window } = irregular;
     let full = facts.history.window;
     let request = facts.op(*op);
     let mut add = |check, size, end: &dyn Fn() -> String| {
