@@ -85,7 +85,7 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::BrokeDown(error.to_string()))?;
+        .map_err(|error| Error::RunFailed(error.to_string()))?;
     let replicas = runtime.block_on(load::check_reachable(&load))?;
     let [record, output, page] = output::create(
         [
@@ -110,7 +110,7 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     let history = &outcome.history;
     let shown = show(&results, history, &args.print, output);
     let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results, history)));
-    let written = [outcome.unwritten.map_or(Ok(()), Err), shown, paged];
+    let written = [outcome.history_error.map_or(Ok(()), Err), shown, paged];
     Ok(exit_code(&results, history, written))
 }
 

@@ -47,10 +47,10 @@ proptest! {
         seed in any::<u64>(),
         fault in prop::sample::select(&FAULTS[..]),
     ) {
-        // Faults are planted well inside the log, where many replies show them.
+        // Faults are injected well inside the log, where many replies show them.
         let shape = Shape { window: WINDOW, unknown: shape.unknown.min(20), ..shape };
         let mut model = Model::generate(shape, ChaCha8Rng::seed_from_u64(seed));
-        prop_assume!((fault.plant)(&mut model).is_some());
+        prop_assume!((fault.inject)(&mut model).is_some());
         prop_assert_eq!(verdict(&model), (Verdict::Invalid, vec![fault.check]));
     }
 }
