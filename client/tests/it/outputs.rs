@@ -1,14 +1,14 @@
-//! What is printed and written, for persons and programs.
+//! The output of the client, on stdout and in files.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use crate::honest::{Answer, Behaviour, Log, Nobody, Post, Server, honest};
 use crate::program::{client, client_at, end_of, start};
+use crate::server::{Answer, Behaviour, Log, Post, Server, UnusedAddress, honest};
 
-/// A folder that goes when the test ends.
+/// A temporary folder, which is removed when the test ends.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -75,7 +75,7 @@ fn json_stands_alone_on_stdout_and_adds_up() {
     assert!(document["coverage"]["ordered_pairs_across_replicas"].as_u64() > Some(0));
 }
 
-/// The greatest integer up to which a reader that keeps numbers as doubles (jq 1.6, a browser) knows each one.
+/// The greatest integer up to which doubles, which some JSON readers use (jq 1.6, a browser), are exact.
 const MAX_EXACT_INTEGER: u64 = (1 << 53) - 1;
 
 #[test]
@@ -114,7 +114,7 @@ fn csv_has_a_line_for_each_request() {
         ],
     );
     let lines: Vec<&str> = ended.stdout.lines().collect();
-    // Twenty requests, one probe, and the names of the columns.
+    // Twenty requests, one probe, and the header.
     assert_eq!(lines.len(), 22, "{ended:?}");
     let columns = lines[0].split(',').count();
     assert!(
@@ -167,7 +167,7 @@ fn a_path_that_is_wrong_costs_no_run() {
 #[test]
 fn a_run_that_cannot_begin_costs_no_older_file() {
     let folder = Folder::new();
-    let gone = Nobody::new();
+    let gone = UnusedAddress::new();
     for option in ["--history", "--output", "--report"] {
         let file = folder.file("older");
         std::fs::write(&file, "older").expect("a temporary file");
