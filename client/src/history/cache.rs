@@ -6,7 +6,7 @@ use super::ShownMessage;
 
 /// The number of messages in the cache: more than are in flight at once, and few enough for the processor's cache.
 const MAX_MESSAGES: usize = 4096;
-/// The size of their bytes: enough for hundreds of the longest messages.
+/// The most bytes of cached messages: enough for hundreds of the longest ones.
 const MAX_BYTES: usize = 4 << 20;
 
 /// A cache of recent messages and their bytes.
@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 4 << 20;
 pub(super) struct MessageCache {
     /// The messages by [`slot`].
     messages: Vec<CachedMessage>,
-    /// The bytes of the messages, with a comma after each. Messages of one reply are adjacent, as in the reply.
+    /// The bytes of the messages, with a comma after each. Messages that one reply showed first are adjacent, as in the reply.
     bytes: Vec<u8>,
 }
 

@@ -13,7 +13,7 @@ use super::{History, NONE, SeenMessage, ShownMessage, WINDOW, digest};
 
 /// The most foreign texts that are kept for explanations.
 const MAX_FOREIGN_TEXTS: usize = 1000;
-/// The most characters that are kept of each of them.
+/// The most characters that are kept of a foreign text.
 const MAX_FOREIGN_CHARS: usize = 80;
 /// The most messages that are parsed of one reply: far more than the contract allows, so that the explanation can show them.
 const MAX_MESSAGES_READ: usize = 100 * WINDOW;

@@ -1,6 +1,6 @@
 //! Checks the numbers that no reply shows (G7 and G9). Where many answers in a row are missing, some numbers go unseen, and so do
 //! their messages. Only this is known of such a message: it was sent by a request of unknown outcome, it comes after all that
-//! was answered before it was sent, and there is a gap for it in its user's numbers. So numbers and messages must be matched:
+//! was answered before it was sent, and its user's numbers leave room for it. So numbers and messages must be matched:
 //! each unseen number needs a message (G7), and each message that a gap in a user's numbers proves needs a number (G9). If there
 //! is a matching for each of the two, there is one for both at once (Mendelsohn and Dulmage, 1958).
 
