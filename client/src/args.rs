@@ -1,4 +1,4 @@
-//! The command line: one struct, each option with its environment variable and its reason.
+//! The command line: all options, each with its environment variable and its help text.
 
 mod target;
 
@@ -51,14 +51,14 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line of this process, or ends it with a message. What stands there wins over the environment, also
-    /// where one option excludes another.
-    pub(crate) fn read() -> Self {
+    /// Parses the command line of this process, or ends the process with a message. The command line takes precedence over the
+    /// environment, also if two options exclude each other.
+    pub(crate) fn parse_process_arguments() -> Self {
         let mut command = without_empty_variables(Self::command());
         let matches = command.get_matches_mut();
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        let stands = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
-        match (stands("requests"), stands("duration")) {
+        let is_given = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
+        match (is_given("requests"), is_given("duration")) {
             (true, true) => command
                 .error(
                     ErrorKind::ArgumentConflict,
@@ -72,7 +72,7 @@ impl Cli {
     }
 }
 
-/// Treats a variable that is empty as one that is not set: a compose file makes one of `${VARIABLE:-}`.
+/// Treats empty variables as unset, because a compose file makes an empty one from `${VARIABLE:-}`.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty = |option: &Arg| {
         let value = option.get_env().and_then(std::env::var_os);

@@ -4,9 +4,9 @@
 pub(crate) const VALID: u8 = 0;
 /// A promise is broken, whatever else went wrong.
 pub(crate) const INVALID: u8 = 1;
-/// The command line asks for something that cannot be.
+/// The command line is wrong.
 pub(crate) const USAGE: u8 = 2;
-/// The work could not be done.
+/// The command could not do its work, say because no replica could be reached.
 pub(crate) const NOT_DONE: u8 = 3;
 /// A `--threshold` was missed.
 pub(crate) const THRESHOLD_MISSED: u8 = 4;

@@ -1,21 +1,21 @@
-//! `DummyMessenger`'s client: a load tool that also judges. It sends messages to replicas, measures, and proves from the
-//! replies that every promise was kept, or shows the contradiction.
+//! The client of `DummyMessenger`: a load generator that also verifies. It sends messages to replicas, measures, and proves from
+//! the replies that every promise was kept, or shows the contradiction.
 //!
-//! In reading order, as a run goes:
+//! The modules, in the order of a run:
 //!
 //! * `args`: the command line;
 //! * `traffic`: who sends what where, from a seed; pure;
 //! * `load`: the coroutines that send it, with exact times;
-//! * `history`: what happened, a hundred bytes a request, and the pages shown at the end;
-//! * `verify`: the judge; pure;
+//! * `history`: the record of all requests, a hundred bytes each, and of the pages at the end;
+//! * `verify`: the judge, which checks the history; pure;
 //! * `stats`: the figures; pure;
-//! * `report`: what a person or a program reads of it;
-//! * `output`: where that goes;
+//! * `report`: the results as text, JSON, CSV or a page;
+//! * `output`: stdout, stderr and files;
 //! * `error`, `exit`: why a command could not do its work, and the exit statuses;
-//! * `selftest`: does the judge find what it claims to find?
+//! * `selftest`: a test of the judge by fault injection.
 //!
-//! Three things hold throughout. A message whose fate is open is never taken for stored nor for lost. Judging needs nothing
-//! but a history. Nothing is sent twice unless `--retries` asks for it.
+//! Three rules hold throughout. A message of unknown outcome is never assumed to be stored or lost. The judge needs only a
+//! history. No request is sent twice unless `--retries` asks for it.
 
 mod args;
 mod error;
@@ -53,7 +53,7 @@ pub fn command() -> clap::Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::read();
+    let cli = Cli::parse_process_arguments();
     let result = match &cli.command {
         None => run(&cli.run),
         Some(Command::Check(args)) => check(args),
@@ -61,8 +61,8 @@ pub fn main() -> ExitCode {
             .and_then(|table| print(table.as_bytes()))
             .map(|()| VALID),
         Some(Command::Selftest { rounds, seed }) => {
-            let tested = selftest::run(*seed, *rounds);
-            print(tested.text.as_bytes()).map(|()| if tested.passed { VALID } else { INVALID })
+            let outcome = selftest::run(*seed, *rounds);
+            print(outcome.text.as_bytes()).map(|()| if outcome.passed { VALID } else { INVALID })
         }
         Some(Command::Schema) => print(report::schema().as_bytes()).map(|()| VALID),
         Some(Command::Completions { shell }) => completions(*shell).map(|()| VALID),
@@ -80,12 +80,12 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     let load = Load::new(args, seed, traffic::random_tag());
     load.check_text_length()?;
     let settings = load.settings();
-    // One thread: it sends more than small machines can answer, and has no wake-ups between threads. Measured on two cores
-    // beside a server: 6.2 us of processor time a request, against 6.9 us with two threads.
+    // One thread is enough: it sends more than a small machine can answer, without wake-ups between threads. Measured on two
+    // cores beside a server: 6.2 us of processor time per request, against 6.9 us with two threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::BrokeDown(error.to_string()))?;
+        .map_err(|error| Error::RunFailed(error.to_string()))?;
     let replicas = runtime.block_on(load::check_reachable(&load))?;
     let [record, output, page] = output::create(
         [
@@ -97,8 +97,8 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     )?;
     let writer = record.map(|file| Writer::new(file, seed, load.judge_settings()));
     let outcome = runtime.block_on(load::run(load, replicas, writer))?;
-    // Judging and printing hold up this thread: from now on another one hears the signals. Where there is none, they are
-    // not heard.
+    // Judging and printing block this thread, so from now on another thread handles the signals. If it cannot be started, a
+    // second signal has no effect.
     drop(thread::Builder::new().spawn(move || runtime.block_on(std::future::pending::<()>())));
     let judgement = (!args.judge.no_check).then(|| verify::judge(&outcome.history));
     let figures = stats::summarize(&outcome);
@@ -108,30 +108,34 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
         .collect();
     let results = Document::new(judgement, Some(settings), Some(figures), thresholds);
     let history = &outcome.history;
-    let shown = show(&results, history, &args.print, output);
-    let paged = page.map_or(Ok(()), |page| page.write(&report::page(&results, history)));
-    let written = [outcome.unwritten.map_or(Ok(()), Err), shown, paged];
-    Ok(exit_code(&results, history, written))
+    let printed = print_results(&results, history, &args.print, output);
+    let page_written = page.map_or(Ok(()), |page| page.write(&report::page(&results, history)));
+    let outputs = [
+        outcome.history_error.map_or(Ok(()), Err),
+        printed,
+        page_written,
+    ];
+    Ok(exit_code(&results, history, outputs))
 }
 
-/// Chooses the exit status. A broken promise outweighs a file that could not be written.
+/// Returns the exit status, and prints the errors of outputs. A broken promise takes precedence over such an error.
 fn exit_code(
     results: &Document,
     history: &History,
-    written: impl IntoIterator<Item = Result<(), Error>>,
+    outputs: impl IntoIterator<Item = Result<(), Error>>,
 ) -> u8 {
-    let faults = written.into_iter().filter_map(Result::err);
-    let fault = faults
+    let errors = outputs.into_iter().filter_map(Result::err);
+    let failure = errors
         .inspect(print_error)
-        .map(|fault| fault.exit_code())
+        .map(|error| error.exit_code())
         .max();
     let answered = history.ops.iter().any(Op::is_ok);
-    match (results.verdict, fault) {
+    match (results.verdict, failure) {
         (Verdict::Invalid, _) => INVALID,
         (_, Some(code)) => code,
         _ if !answered => NOTHING_JUDGED,
         _ if results.is_interrupted() => INTERRUPTED,
-        _ if !results.thresholds.iter().all(|met| met.is_met) => THRESHOLD_MISSED,
+        _ if !results.thresholds.iter().all(|threshold| threshold.is_met) => THRESHOLD_MISSED,
         _ => VALID,
     }
 }
@@ -141,8 +145,8 @@ fn check(args: &CheckArgs) -> Result<u8, Error> {
     let history = history::read(&args.file, args.shared)?;
     let [output] = output::create([args.print.output.as_deref()], Some(&args.file))?;
     let results = Document::new(Some(verify::judge(&history)), None, None, Vec::new());
-    let shown = show(&results, &history, &args.print, output);
-    Ok(exit_code(&results, &history, [shown]))
+    let printed = print_results(&results, &history, &args.print, output);
+    Ok(exit_code(&results, &history, [printed]))
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
@@ -154,7 +158,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
 /// Prints the manual page of the program and of each of its commands.
 fn manual() -> Result<(), Error> {
     let mut program = Cli::command();
-    // This gives the commands their full names.
+    // Sets the full names of the subcommands.
     program.build();
     let commands = program.get_subcommands();
     let mut text = Vec::new();
@@ -167,7 +171,7 @@ fn manual() -> Result<(), Error> {
 }
 
 /// Prints the results to stdout, or to the file of `--output`, which gets no colors.
-fn show(
+fn print_results(
     results: &Document,
     history: &History,
     args: &PrintArgs,

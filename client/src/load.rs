@@ -1,4 +1,4 @@
-//! Runs the load: coroutines that send, each one request after the other, and record what they got.
+//! Runs the load: coroutines that each send one request after the other, and record the outcomes.
 
 mod clock;
 mod connection;
@@ -26,15 +26,14 @@ use crate::output::print_warning;
 use crate::report::Settings;
 use crate::traffic::Plan;
 
-/// The shortest time of an exchange: a round trip takes four system calls and two wake-ups.
-const SHORTEST_EXCHANGE: Duration = Duration::from_micros(10);
+/// The shortest possible round trip: it takes four system calls and two wake-ups.
+const MIN_EXCHANGE_TIME: Duration = Duration::from_micros(10);
 
-/// The open files beside connections and timers: standard streams, the runtime's, what is written.
+/// The open files other than connections and timers: standard streams, the runtime's files, result files.
 const OTHER_FILES: u64 = 32;
 
-/// The most requests for which memory is reserved before the first one: reserved at once, the memory for all that the
-/// options allow could be more than there is.
-const MOST_RESERVED: usize = 4_000_000;
+/// The most requests for which memory is reserved at the start, because the options allow more requests than fit into memory.
+const MAX_RESERVED_REQUESTS: usize = 4_000_000;
 
 /// The settings of a run.
 #[derive(Debug)]
@@ -51,13 +50,13 @@ pub(crate) struct Load {
 #[derive(Debug)]
 pub(crate) struct RunOutcome {
     pub(crate) history: History,
-    /// The time from the first measured request to the last answer, probes left out.
+    /// The time from the start of the measured part to its last answer, without probes.
     pub(crate) wall: Duration,
-    /// The processor time of this process meanwhile.
+    /// The processor time of this process in that time.
     pub(crate) cpu: Duration,
     pub(crate) interrupted: bool,
-    /// The error that kept the history from being written, if it should have been.
-    pub(crate) unwritten: Option<Error>,
+    /// The error that kept the history file from being written.
+    pub(crate) history_error: Option<Error>,
 }
 
 impl Load {
@@ -86,33 +85,31 @@ impl Load {
         }
     }
 
-    /// Fails if the texts are to be shorter than what keeps them apart.
+    /// Fails if `--text-length` is too short for the texts to be unique.
     pub(crate) fn check_text_length(&self) -> Result<(), Error> {
-        let Some(given) = self.plan.text_length else {
+        let Some(length) = self.plan.text_length else {
             return Ok(());
         };
         let requests = match self.amount() {
-            // In an open loop the free ones send what a slow one does not, in the worst case all.
+            // In an open loop, free coroutines send what a slow one does not. In the worst case, one sends all.
             Amount::Requests(requests) if self.options.rate.is_some() => {
                 u128::from(requests) * u128::from(self.options.concurrency)
             }
             Amount::Requests(requests) => requests.into(),
-            Amount::Time(time) => time.as_micros() / SHORTEST_EXCHANGE.as_micros(),
+            Amount::Time(time) => time.as_micros() / MIN_EXCHANGE_TIME.as_micros(),
         };
         let all = requests + u128::from(self.options.warmup);
         let highest = u32::try_from(all.saturating_sub(1)).unwrap_or(u32::MAX);
-        // Of the coroutines, the probes' has the greatest number.
-        let least = self
-            .plan
-            .least_text_length(self.options.concurrency, highest);
-        if given < least {
-            return Err(Error::TextTooShort { given, least });
+        // The coroutine of the probes has the greatest number.
+        let min = self.plan.min_text_length(self.options.concurrency, highest);
+        if length < min {
+            return Err(Error::TextTooShort { length, min });
         }
         Ok(())
     }
 
-    /// Returns how many requests a counted run makes, probes included.
-    fn expected(&self) -> u64 {
+    /// Returns how many requests the run makes, including warm-up and probes. In a timed run, the measured ones do not count.
+    fn expected_requests(&self) -> u64 {
         let requests = match self.amount() {
             Amount::Requests(requests) => u64::from(requests),
             Amount::Time(_) => 0,
@@ -157,7 +154,7 @@ impl Load {
     }
 }
 
-/// The replicas that were looked up, as many as there are targets.
+/// The replicas with their addresses, in the order of the targets.
 pub(crate) type Replicas = Vec<Arc<Replica>>;
 
 /// The state that all coroutines share.
@@ -167,7 +164,7 @@ struct Shared {
     replicas: Replicas,
     recorder: Mutex<Recorder>,
     clock: Clock,
-    /// Set when nothing more is to be sent.
+    /// Set by the first signal: nothing more is sent then.
     stop: Arc<SetOnce<()>>,
 }
 
@@ -176,22 +173,22 @@ impl Shared {
         self.stop.initialized()
     }
 
-    /// Locks the recorder: while a reply is read, for microseconds; with `--history` now and then while a part of the
-    /// file is written. It is never held across an await, and the run has one thread, so nobody waits for it.
+    /// Locks the recorder: for the microseconds in which a reply is parsed, and with `--history` also for a write to the file.
+    /// The lock is never held across an await, and the run has one thread, so no task waits for it.
     fn recorder(&self) -> MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Runs warm-up, measured part and probes, and returns what came of them.
+/// Runs warm-up, measured part, probes and pages, and returns the outcome.
 pub(crate) async fn run(
     load: Load,
     replicas: Replicas,
     writer: Option<Writer>,
 ) -> Result<RunOutcome, Error> {
     raise_open_files_limit(&load);
-    let reserved =
-        usize::try_from(load.expected()).map_or(MOST_RESERVED, |all| all.min(MOST_RESERVED));
+    let reserved = usize::try_from(load.expected_requests())
+        .map_or(MAX_RESERVED_REQUESTS, |all| all.min(MAX_RESERVED_REQUESTS));
     let recorder = Recorder::new(load.judge_settings(), reserved, load.check, writer);
     let shared = Arc::new(Shared {
         load,
@@ -201,7 +198,7 @@ pub(crate) async fn run(
         stop: Arc::default(),
     });
     let load = &shared.load;
-    // It goes on after the run: the caller drives the runtime to the end of the program.
+    // This task goes on after the run: the caller drives the runtime until the program ends.
     tokio::spawn(stop::on_signals(Arc::clone(&shared.stop), load.quiet));
     let progress = Progress::show(&shared);
     let coroutines = (0..load.options.concurrency)
@@ -230,22 +227,22 @@ pub(crate) async fn run(
     }
     let interrupted = shared.is_stopping();
     let shared = Arc::into_inner(shared)
-        .ok_or_else(|| Error::BrokeDown("a coroutine is left over".to_owned()))?;
+        .ok_or_else(|| Error::RunFailed("a coroutine is left over".to_owned()))?;
     let recorder = shared.recorder.into_inner();
     let mut recorder = recorder.unwrap_or_else(PoisonError::into_inner);
-    let unwritten = recorder.close().err();
+    let history_error = recorder.close().err();
     Ok(RunOutcome {
         history: recorder.finish(),
         wall,
         cpu,
         interrupted,
-        unwritten,
+        history_error,
     })
 }
 
-/// Raises the limit of open files to what the coroutines need, as far as the system lets it.
+/// Raises the limit of open files to what the run needs, if the system allows it; else prints a warning.
 fn raise_open_files_limit(load: &Load) {
-    // In an open loop each has a timer as well.
+    // In an open loop, each coroutine has a timer as well.
     let each = load.targets.len() as u64 + u64::from(load.options.rate.is_some());
     let needed = u64::from(load.options.concurrency) * each + OTHER_FILES;
     let allowed = rlimit::increase_nofile_limit(needed).unwrap_or_default();
@@ -256,7 +253,7 @@ fn raise_open_files_limit(load: &Load) {
     }
 }
 
-/// Lets all coroutines do one part of the run at the same time.
+/// Runs one phase with all coroutines concurrently, and returns them.
 async fn run_phase(
     coroutines: Vec<Coroutine>,
     phase: Phase,
@@ -266,19 +263,19 @@ async fn run_phase(
         .into_iter()
         .map(|coroutine| tokio::spawn(coroutine.run(phase, Arc::clone(pace))))
         .collect();
-    let mut back = Vec::with_capacity(tasks.len());
+    let mut finished = Vec::with_capacity(tasks.len());
     for task in tasks {
-        back.push(
+        finished.push(
             task.await
-                .map_err(|error| Error::BrokeDown(error.to_string()))?,
+                .map_err(|error| Error::RunFailed(error.to_string()))?,
         );
     }
-    Ok(back)
+    Ok(finished)
 }
 
-/// Looks every replica up and connects once; fails if none can be reached.
+/// Resolves every replica's name and connects once; fails if no replica can be reached. Prints a warning for each that cannot.
 pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
-    let (mut replicas, mut absent) = (Vec::new(), Vec::new());
+    let (mut replicas, mut unreachable) = (Vec::new(), Vec::new());
     for target in &load.targets {
         let mut replica = Replica::resolve(target)
             .await
@@ -287,25 +284,25 @@ pub(crate) async fn check_reachable(load: &Load) -> Result<Replicas, Error> {
                 reason,
             })?;
         if let Err(reason) = replica.check_reachable(load.options.connect_timeout).await {
-            absent.push(format!("{target}: {reason}"));
+            unreachable.push(format!("{target}: {reason}"));
         }
         replicas.push(Arc::new(replica));
     }
-    if absent.len() == replicas.len() {
-        return Err(Error::NobodyThere(absent.join("; ")));
+    if unreachable.len() == replicas.len() {
+        return Err(Error::NoneReachable(unreachable.join("; ")));
     }
     if !load.quiet {
-        for absent in absent {
+        for unreachable in unreachable {
             print_warning(&format!(
-                "{absent}; its requests will fail, the others go on"
+                "{unreachable}; its requests will fail, the others go on"
             ));
         }
     }
     Ok(replicas)
 }
 
-/// Sends one message to each replica after everything else, whose reply shows the last ones. Then asks each for a page:
-/// readers must be shown what was answered.
+/// Sends one more message to each replica, whose reply shows the last messages of the run. Then requests a page from each, to
+/// check that readers are shown what was answered.
 async fn probe_and_fetch_pages(shared: &Arc<Shared>) {
     let mut coroutine = Coroutine::new(shared, shared.load.options.concurrency);
     for replica in 0..shared.replicas.len() {

@@ -1,4 +1,4 @@
-//! The program: everything is in the library beside it, so that tests reach it too.
+//! The program. All code is in the library, so that tests can use it.
 
 use std::process::ExitCode;
 

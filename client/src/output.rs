@@ -10,21 +10,22 @@ use crate::error::Error;
 /// The style of text output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Text has no colors, as files and programs want it.
+    /// Without colors, for files and programs.
     Plain,
-    /// Text has colors, as terminals show them.
+    /// With colors, for terminals.
     Colored,
 }
 
-/// A file that was opened to take results.
+/// A file that was opened for results.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
 }
 
-/// Opens the files for results before there are any, so that a wrong path costs no run. All are opened before one of
-/// them loses what it held, so that no older file is lost to a run that cannot begin. The file that was `read` is refused.
+/// Opens the files for results before the run, so that no run is lost because of a wrong path. All are opened before the first
+/// is truncated, so that no older content is lost if the run cannot start. Fails if two paths, or a path and the file that was
+/// `read`, are the same file.
 pub(crate) fn create<const N: usize>(
     paths: [Option<&Path>; N],
     read: Option<&Path>,
@@ -34,17 +35,17 @@ pub(crate) fn create<const N: usize>(
     let mut taken: Vec<_> = read.iter().map(|file| (file.dev(), file.ino())).collect();
     for (file, path) in files.iter_mut().zip(paths) {
         let Some(path) = path else { continue };
-        let fault = Error::file(path);
+        let io_error = Error::file(path);
         let new = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .open(path)
-            .map_err(fault)?;
-        let about = new.metadata().map_err(fault)?;
-        // A terminal, a pipe or /dev/null takes as much as one likes.
-        if about.is_file() {
-            let identity = (about.dev(), about.ino());
+            .map_err(io_error)?;
+        let metadata = new.metadata().map_err(io_error)?;
+        // A terminal, a pipe or /dev/null may take several results.
+        if metadata.is_file() {
+            let identity = (metadata.dev(), metadata.ino());
             if taken.contains(&identity) {
                 return Err(Error::FileTaken(path.to_owned()));
             }
@@ -56,9 +57,9 @@ pub(crate) fn create<const N: usize>(
         });
     }
     for NewFile { path, file } in files.iter().flatten() {
-        let fault = Error::file(path);
-        if file.metadata().map_err(fault)?.is_file() {
-            file.set_len(0).map_err(fault)?;
+        let io_error = Error::file(path);
+        if file.metadata().map_err(io_error)?.is_file() {
+            file.set_len(0).map_err(io_error)?;
         }
     }
     Ok(files)
@@ -71,7 +72,7 @@ impl NewFile {
     }
 }
 
-/// Writes to stdout. A reader that left early is no error.
+/// Writes to stdout. It is no error if the reader has closed the pipe.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -97,11 +98,11 @@ fn print_diagnostic(kind: &str, message: &str) {
     } else {
         writeln!(stderr, "{kind}: {message}")
     };
-    // If stderr is gone, nobody is left to tell.
+    // If stderr is closed, the message is lost: there is no other place for it.
     drop(written);
 }
 
-/// Returns whether a stream is to be written to in colors: only a terminal is.
+/// Returns whether a stream gets colors: if it is a terminal, and `NO_COLOR` is unset or empty.
 pub(crate) fn wants_color(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

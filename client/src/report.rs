@@ -1,4 +1,4 @@
-//! Reports the results of a run to persons and programs.
+//! Renders the results of a run for the user and for programs.
 
 mod compare;
 mod csv;
@@ -23,7 +23,7 @@ const INTERRUPTED: &str =
 /// The note on the figures of each replica, if requests were repeated.
 const REPEATED: &str = "what was sent more than once counts for the replica asked last, with the time of all its attempts";
 
-/// The form of the results.
+/// The format of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
     Text,
@@ -31,7 +31,7 @@ pub(crate) enum OutputFormat {
     Csv,
 }
 
-/// Renders the results in the form that was asked for.
+/// Renders the results in this format.
 pub(crate) fn render(
     document: &Document,
     history: &History,

@@ -1,5 +1,5 @@
-//! Tests the judge. Valid histories are made up, one fault of each kind is planted, and each must be found under its
-//! own name and no other. A check that can never fire would otherwise look like a promise kept.
+//! Tests the judge by fault injection. It generates valid histories and injects one fault into each; exactly the check for this
+//! fault must report it. Without this test, a check that never finds anything would look like a promise that is kept.
 
 mod faults;
 mod model;
@@ -22,39 +22,39 @@ pub(crate) struct SelftestOutcome {
     pub(crate) passed: bool,
 }
 
-/// Plants every fault in `rounds` histories each.
+/// Injects every fault into `rounds` histories each.
 pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
     let mut text = String::new();
     let mut passed = true;
-    let mut report = |line: String, right: bool| {
-        passed &= right;
+    let mut report = |line: String, ok: bool| {
+        passed &= ok;
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}  {line}", if right { "ok  " } else { "FAIL" });
+        let _ = writeln!(text, "{}  {line}", if ok { "ok  " } else { "FAIL" });
     };
     let valid = (0..rounds)
-        .filter(|round| verdict(&plain(seed, *round)) == (Verdict::Valid, Vec::new()))
+        .filter(|round| verdict(&valid_history(seed, *round)) == (Verdict::Valid, Vec::new()))
         .count();
     report(
         format!("{valid} of {rounds} valid histories are judged valid"),
         valid == rounds as usize,
     );
     for fault in &FAULTS {
-        let due = (Verdict::Invalid, vec![fault.check]);
+        let expected = (Verdict::Invalid, vec![fault.check]);
         let found: Vec<_> = (0..rounds)
-            .map(|round| planted(fault, seed, round).map(|model| verdict(&model)))
+            .map(|round| faulty_history(fault, seed, round).map(|model| verdict(&model)))
             .collect();
-        let right = found
+        let correct = found
             .iter()
-            .filter(|found| found.as_ref() == Some(&due))
+            .filter(|found| found.as_ref() == Some(&expected))
             .count();
         let ((code, name), meaning) = (fault.check.label(), fault.meaning);
-        let mut line = format!("{code:>3} {name:18} found in {right} of {rounds}: {meaning}");
-        if let Some(wrong) = found.iter().find(|found| found.as_ref() != Some(&due)) {
+        let mut line = format!("{code:>3} {name:18} found in {correct} of {rounds}: {meaning}");
+        if let Some(wrong) = found.iter().find(|found| found.as_ref() != Some(&expected)) {
             let _ = write!(line, "; once it was {wrong:?}");
         }
-        report(line, right == rounds as usize);
+        report(line, correct == rounds as usize);
     }
-    let unplanted: Vec<_> = Check::all()
+    let untested: Vec<_> = Check::all()
         .iter()
         .filter(|check| FAULTS.iter().all(|fault| fault.check != **check))
         .collect();
@@ -62,27 +62,28 @@ pub(crate) fn run(seed: u64, rounds: u32) -> SelftestOutcome {
         format!(
             "{} checks, {} of them without a planted fault",
             Check::all().len(),
-            unplanted.len()
+            untested.len()
         ),
-        unplanted.is_empty(),
+        untested.is_empty(),
     );
     SelftestOutcome { text, passed }
 }
 
-/// Makes up a valid history of a common shape.
-fn plain(seed: u64, round: u32) -> Model {
+/// Generates a valid history of the default shape.
+fn valid_history(seed: u64, round: u32) -> Model {
     Model::generate(Shape::default(), random(seed, round))
 }
 
-/// Makes up a history with this fault in it. Some histories have no place for some faults: then another one is tried.
-fn planted(fault: &Fault, seed: u64, round: u32) -> Option<Model> {
-    (0..TRIES).find_map(|attempt| {
-        let mut model = plain(seed, round + (attempt << 20));
-        (fault.plant)(&mut model).map(|()| model)
+/// Generates a history with this fault. If a history has no place for the fault, tries others; none if all have no place.
+fn faulty_history(fault: &Fault, seed: u64, round: u32) -> Option<Model> {
+    (0..MAX_ATTEMPTS).find_map(|attempt| {
+        let mut model = valid_history(seed, round + (attempt << 20));
+        (fault.inject)(&mut model).map(|()| model)
     })
 }
 
-const TRIES: u32 = 100;
+/// The most histories that are tried for a fault.
+const MAX_ATTEMPTS: u32 = 100;
 
 fn random(seed: u64, stream: u32) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -90,7 +91,7 @@ fn random(seed: u64, stream: u32) -> ChaCha8Rng {
     random
 }
 
-/// Returns the verdict on a made-up history, and the checks that found something.
+/// Returns the verdict on a generated history, and the checks that found a violation.
 pub(crate) fn verdict(model: &Model) -> (Verdict, Vec<Check>) {
     let judgement = verify::judge(&model.history());
     let found = judgement.violations.into_keys().collect();

@@ -1,4 +1,4 @@
-//! Computes the figures of a run, by pure functions.
+//! Computes the figures of a run. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::history::{Op, Outcome, Phase, Reason};
 use crate::load::RunOutcome;
 
-/// The fewest samples that must lie beyond a percentile for it to be reported; with fewer it is an anecdote.
-const SAMPLES_BEYOND: f64 = 10.0;
+/// The least number of samples beyond a percentile for it to be reported; with fewer it is not significant.
+const MIN_SAMPLES_BEYOND: f64 = 10.0;
 const PERCENTILES: [f64; 7] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
 
 /// The figures of a run.
@@ -117,8 +117,8 @@ pub(crate) fn summarize(outcome: &RunOutcome) -> Figures {
         total_time_ms: seconds * 1000.0,
         throughput_per_second: to_float(total.ok) / seconds.max(f64::EPSILON),
         wall_time_per_request_ms: seconds * 1000.0 / to_float(total.sent.max(1)),
-        // By Little's law: all their times together, divided by the time of the run. In an open loop the wait for a free
-        // coroutine is part of a latency, but nothing is under way meanwhile.
+        // By Little's law: the sum of their times, divided by the time of the run. In an open loop, the wait for a free coroutine
+        // is part of the latency, but no request is in flight during it.
         under_way: busy.as_secs_f64() / seconds.max(f64::EPSILON),
         client_cpu_ms: outcome.cpu.as_secs_f64() * 1000.0,
         total,
@@ -177,12 +177,12 @@ fn latency(samples: &mut [u64]) -> Option<Latency> {
     })
 }
 
-/// Returns whether so many samples say something about this percentile.
+/// Returns whether `count` samples are enough to report this percentile.
 pub(crate) fn supports_percentile(count: usize, percent: f64) -> bool {
-    to_float(count as u64) * (100.0 - percent) / 100.0 >= SAMPLES_BEYOND - 1e-6
+    to_float(count as u64) * (100.0 - percent) / 100.0 >= MIN_SAMPLES_BEYOND - 1e-6
 }
 
-/// Returns a count of a run, or a time in nanoseconds, as a float.
+/// Converts a count, or a time in nanoseconds, to a float.
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts and nanoseconds of a run are below 2^52"
@@ -191,7 +191,7 @@ pub(crate) fn to_float(number: u64) -> f64 {
     number as f64
 }
 
-/// Returns a time in milliseconds.
+/// Converts nanoseconds to milliseconds.
 pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
     to_float(nanoseconds) / 1e6
 }
@@ -205,7 +205,7 @@ pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
     reason = "a rank lies between 1 and the number of samples"
 )]
 pub(crate) fn nearest_rank(sorted: &[u64], percent: f64) -> u64 {
-    // Less a trifle, as 99.9 / 100 * 1000 is 999.0000000000001 in floating point.
+    // Subtract a little, because 99.9 / 100 * 1000 is 999.0000000000001 in floating point.
     let rank = (percent / 100.0 * sorted.len() as f64 - 1e-9).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }

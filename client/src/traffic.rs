@@ -1,11 +1,11 @@
-//! Plans a run: who sends which text to which replica. The plan is pure: it depends on the seed, the settings and the
-//! tag of the run, never on time or on answers, so that a run can be repeated with the same traffic.
+//! Plans a run: which user sends which text to which replica. The plan is pure: it depends on the seed, the settings and the tag
+//! of the run, and not on time or answers, so that a run can be repeated with the same traffic.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-/// The words of all texts, of enough variety to find a server that changes what it stores: quotes, backslashes, accents
-/// both composed and not, right to left, four bytes.
+/// The words of all texts. They vary enough to reveal a server that changes what it stores: quotes, backslashes, composed and
+/// decomposed accents, right-to-left scripts, characters of four bytes.
 const WORDS: [&str; 24] = [
     "hello",
     "there",
@@ -33,8 +33,8 @@ const WORDS: [&str; 24] = [
     "tea\tcup",
 ];
 
-/// The greatest seed. Readers of JSON that keep numbers as doubles (a browser, jq 1.6) round greater ones.
-pub(crate) const GREATEST_SEED: u64 = (1 << 53) - 1;
+/// The greatest seed. JSON readers that store numbers as doubles (a browser, jq 1.6) round greater ones.
+pub(crate) const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// The plan of a whole run.
 #[derive(Debug, Clone)]
@@ -57,13 +57,13 @@ pub(crate) struct Planned {
     pub(crate) user: usize,
     /// The index of the replica that gets it.
     pub(crate) replica: usize,
-    /// The text, which no other message of the run has.
+    /// The text, which is unique in the run.
     pub(crate) text: String,
 }
 
 impl Plan {
-    /// Returns the messages of one coroutine. They come from a stream of random numbers of their own, so that no
-    /// coroutine's plan hangs on another's pace.
+    /// Returns the messages of one coroutine. Each coroutine has its own stream of random numbers, so that its plan does not
+    /// depend on the speed of the others.
     pub(crate) fn coroutine(&self, coroutine: u32) -> Script {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         random.set_stream(u64::from(coroutine));
@@ -75,19 +75,19 @@ impl Plan {
         }
     }
 
-    /// Returns the length of the shortest texts that are still unique, if this coroutine and this request are the last
-    /// ones.
-    pub(crate) fn least_text_length(&self, coroutine: u32, request: u32) -> usize {
-        self.unique(coroutine, request).len()
+    /// Returns the least length in characters at which texts are still unique, if no coroutine and no request have greater
+    /// numbers than these.
+    pub(crate) fn min_text_length(&self, coroutine: u32, request: u32) -> usize {
+        self.unique_prefix(coroutine, request).len()
     }
 
-    /// Returns what the text of a request begins with: plain ASCII, ended by a space or by the end of the text.
-    fn unique(&self, coroutine: u32, request: u32) -> String {
+    /// Returns the unique beginning of a request's text: ASCII, followed by a space or the end of the text.
+    fn unique_prefix(&self, coroutine: u32, request: u32) -> String {
         format!("{}-{coroutine}-{request}", self.tag)
     }
 }
 
-/// The messages of one coroutine, without end.
+/// The messages of one coroutine, an endless iterator.
 #[derive(Debug)]
 pub(crate) struct Script {
     plan: Plan,
@@ -102,13 +102,13 @@ impl Iterator for Script {
     fn next(&mut self) -> Option<Planned> {
         let user = self.random.random_range(0..self.plan.users);
         let replica = self.random.random_range(0..self.plan.replicas);
-        let mut text = self.plan.unique(self.coroutine, self.request);
+        let mut text = self.plan.unique_prefix(self.coroutine, self.request);
         for _ in 0..self.random.random_range(1..=4) {
             text.push(' ');
             text.push_str(WORDS[self.random.random_range(0..WORDS.len())]);
         }
         if let Some(length) = self.plan.text_length {
-            fit(&mut text, length);
+            fit_length(&mut text, length);
         }
         let request = self.request;
         self.request += 1;
@@ -121,8 +121,8 @@ impl Iterator for Script {
     }
 }
 
-/// Repeats the words of a text up to this length in characters.
-fn fit(text: &mut String, length: usize) {
+/// Repeats the words of a text, and cuts it, to this length in characters.
+fn fit_length(text: &mut String, length: usize) {
     let words = text.find(' ').unwrap_or(text.len());
     let (chars, chars_of_words) = (text.chars().count(), text[words..].chars().count());
     let missing = length.saturating_sub(chars).div_ceil(chars_of_words);
@@ -132,9 +132,9 @@ fn fit(text: &mut String, length: usize) {
     }
 }
 
-/// Draws a seed, up to [`GREATEST_SEED`].
+/// Draws a seed, up to [`MAX_SEED`].
 pub(crate) fn random_seed() -> u64 {
-    rand::random_range(0..=GREATEST_SEED)
+    rand::random_range(0..=MAX_SEED)
 }
 
 /// Draws a tag that no other run has: 40 random bits.
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn texts_have_the_length_that_is_asked_for_and_stay_unique() {
-        let least = plan(1).least_text_length(19, 49);
+        let least = plan(1).min_text_length(19, 49);
         for length in [least, least + 1, 20, 4000] {
             let plan = Plan {
                 text_length: Some(length),

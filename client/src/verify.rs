@@ -1,12 +1,12 @@
 //! The judge: pure functions over a recorded [`History`].
 //!
 //! It sorts by `seq`, never trusts the order of arrival, and never uses a number from a reply as the index of a table. The
-//! checks S1 to S5, G1, G2 and R1 together are complete for the answered requests: they say that the log is a
-//! linearizable append that returns its last ten messages. G7 to G9 say that the numbers which no reply shows can be
-//! those of requests of unknown outcome. The others find what happened beside the answers.
+//! checks S1 to S5, G1, G2 and R1 together are complete for the answered requests: they prove that the log is a
+//! linearizable append that returns its last ten messages. G7 to G9 check that the numbers which no reply shows can belong
+//! to requests of unknown outcome. The other checks find faults that the answered requests alone do not reveal.
 //!
-//! One fault has one name. A number that two messages claim ("contested") is named by G1, G2 or G6, and takes no part in
-//! the checks along the log, which would only repeat it.
+//! Each fault is reported by one check only. A number that two messages claim ("contested") is reported by G1, G2 or G6. The
+//! checks along the log skip it, because they would only report it again.
 
 mod coverage;
 mod explain;
@@ -17,10 +17,10 @@ mod numbering;
 #[cfg(test)]
 mod oracle;
 mod pages;
+#[cfg(test)]
+mod properties;
 mod replies;
 mod time;
-#[cfg(test)]
-mod trials;
 
 use std::collections::BTreeMap;
 
@@ -32,10 +32,10 @@ pub(crate) use self::coverage::Coverage;
 use self::facts::Facts;
 use crate::history::{History, Outcome};
 
-/// The number of examples kept of each check.
-const EXAMPLES: usize = 3;
+/// The most violations of one check that are kept with an explanation.
+const MAX_EXAMPLES: usize = 3;
 
-/// A check of the judge.
+/// One check of the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Check {
     WellFormed,
@@ -63,7 +63,7 @@ impl Check {
         Self::value_variants()
     }
 
-    /// Returns a short and fixed code, for programs, and the name.
+    /// Returns the code, which is short and never changes, and the name.
     pub(crate) fn label(self) -> (&'static str, &'static str) {
         match self {
             Self::WellFormed => ("S1", "well-formed reply"),
@@ -129,14 +129,14 @@ pub(crate) enum Verdict {
     NotJudged,
 }
 
-/// One broken promise, explained so that a person can follow it.
+/// One violation of a promise, with an explanation for the user.
 #[derive(Debug, Clone)]
 pub(crate) struct Contradiction {
-    /// How bad it is, compared with others of its check.
+    /// How severe it is, compared with other violations of the same check.
     pub(crate) size: u64,
-    /// The explanation, in lines.
+    /// The explanation, one or more lines.
     pub(crate) explanation: String,
-    /// The requests that it is about, as indices in the history.
+    /// The requests involved, as indices in [`History::ops`].
     pub(crate) ops: Vec<u32>,
 }
 
@@ -144,7 +144,7 @@ pub(crate) struct Contradiction {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CheckViolations {
     pub(crate) count: u64,
-    /// The worst few contradictions, worst first.
+    /// The worst contradictions, at most [`MAX_EXAMPLES`], worst first.
     pub(crate) worst: Vec<Contradiction>,
 }
 
@@ -152,14 +152,14 @@ pub(crate) struct CheckViolations {
 #[derive(Debug)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
-    /// Only the checks that found something.
+    /// The violations by check; a check without any is absent.
     pub(crate) violations: BTreeMap<Check, CheckViolations>,
     pub(crate) coverage: Coverage,
 }
 
 /// Judges a history.
 pub(crate) fn judge(history: &History) -> Judgement {
-    let facts = Facts::gather(history);
+    let facts = Facts::new(history);
     let mut violations = Violations {
         facts: &facts,
         by_check: BTreeMap::new(),
@@ -184,29 +184,29 @@ pub(crate) fn judge(history: &History) -> Judgement {
     }
 }
 
-/// The violations of all checks: all are counted, the worst are explained.
+/// Collects the violations of all checks: counts all of them, and explains the worst.
 struct Violations<'a> {
     facts: &'a Facts<'a>,
     by_check: BTreeMap<Check, CheckViolations>,
 }
 
 impl Violations<'_> {
-    /// Adds a violation by these requests, which the explanation calls A and B. `explain` returns the rest of it, and is
-    /// called only if this violation is among the worst so far.
+    /// Adds a violation. `ops` are the requests involved, which the explanation calls A and B. `explain` returns the rest of
+    /// the explanation, and is called only if this violation is among the worst so far.
     fn add(&mut self, check: Check, size: u64, ops: &[u32], explain: impl FnOnce() -> String) {
         let CheckViolations { count, worst } = self.by_check.entry(check).or_default();
         *count += 1;
-        if worst.len() < EXAMPLES || worst.last().is_some_and(|last| last.size < size) {
-            let at = worst.partition_point(|other| other.size >= size);
+        if worst.len() < MAX_EXAMPLES || worst.last().is_some_and(|last| last.size < size) {
+            let position = worst.partition_point(|other| other.size >= size);
             worst.insert(
-                at,
+                position,
                 Contradiction {
                     size,
                     explanation: explain::requests(self.facts, ops) + &explain(),
                     ops: ops.to_vec(),
                 },
             );
-            worst.truncate(EXAMPLES);
+            worst.truncate(MAX_EXAMPLES);
         }
     }
 
@@ -214,7 +214,7 @@ impl Violations<'_> {
         self.by_check.contains_key(&check)
     }
 
-    /// Counts violations that are known by number only.
+    /// Adds `more` violations to the count of a check that has violations already, without explanations.
     fn count_more(&mut self, check: Check, more: u64) {
         if let Some(violations) = self.by_check.get_mut(&check) {
             violations.count += more;

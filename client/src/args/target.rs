@@ -1,4 +1,4 @@
-//! Parses the values of options into types that need no second look.
+//! Parses the values of options into types that are always valid.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use crate::traffic::GREATEST_SEED;
+use crate::traffic::MAX_SEED;
 
 const PLAIN_NAMES: [&str; 10] = [
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy",
 ];
-/// The greatest number of users; more make no other load, only longer tables.
-const MOST_USERS: usize = 100_000;
-/// The greatest length of a user's name in characters, as the server limits it.
-const LONGEST_NAME: usize = 64;
-/// The greatest rate in requests a second, more than any program sends.
-const HIGHEST_RATE: f64 = 1e9;
-/// The longest duration, a day; a longer one is a slip of the pen.
-const LONGEST_DURATION_S: f64 = 86_400.0;
+/// The greatest number of users. More would not change the load, and only make the tables longer.
+const MAX_USERS: usize = 100_000;
+/// The greatest length of a user's name in characters: the server's limit.
+const MAX_NAME_LENGTH: usize = 64;
+/// The greatest rate in requests per second: more than any program can send.
+const MAX_RATE: f64 = 1e9;
+/// The greatest duration in seconds, a day: a longer one is most likely a mistake.
+const MAX_DURATION_S: f64 = 86_400.0;
 
 /// The advice for a URL without a host.
 const EXAMPLE: &str = "a replica's URL names a host, like http://127.0.0.1:8001";
@@ -27,7 +27,7 @@ const EXAMPLE: &str = "a replica's URL names a host, like http://127.0.0.1:8001"
 /// The address of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The URL as the URL standard writes it: `http://host`, with `:port` if that is not 80.
+    /// The URL in the standard's normal form: `http://host`, with `:port` if that is not 80.
     pub(crate) url: String,
     pub(crate) host: Host,
     pub(crate) port: u16,
@@ -43,13 +43,13 @@ impl Target {
 impl FromStr for Target {
     type Err = String;
 
-    /// Parses `http://host[:port]` and nothing more. The parser of the URL standard forgives a lot, so what it would
-    /// read as something else than it looks like is refused before.
-    fn from_str(given: &str) -> Result<Self, String> {
-        let given = given.trim();
-        let Some((scheme, rest)) = given.split_once("://") else {
+    /// Parses `http://host[:port]` and nothing more. The standard's parser accepts malformed URLs and reads some of them
+    /// differently from what they look like, so these are rejected first.
+    fn from_str(value: &str) -> Result<Self, String> {
+        let value = value.trim();
+        let Some((scheme, rest)) = value.split_once("://") else {
             return Err(format!(
-                "a replica's URL begins with http://: try http://{given}"
+                "a replica's URL begins with http://: try http://{value}"
             ));
         };
         match scheme.to_ascii_lowercase().as_str() {
@@ -64,7 +64,7 @@ impl FromStr for Target {
         if rest.starts_with(['/', '\\']) {
             return Err(EXAMPLE.to_owned());
         }
-        let url = Url::parse(given).map_err(|error| format!("{error}: {EXAMPLE}"))?;
+        let url = Url::parse(value).map_err(|error| format!("{error}: {EXAMPLE}"))?;
         let surplus = [
             (
                 url.query().is_some(),
@@ -79,7 +79,7 @@ impl FromStr for Target {
                 "no path here, /messages is understood: leave out what follows the host and its port",
             ),
             (
-                given.contains('@'),
+                value.contains('@'),
                 "no user name and password here: leave out what stands before the @",
             ),
             (
@@ -87,7 +87,7 @@ impl FromStr for Target {
                 "nobody listens at port 0: name the replica's port",
             ),
         ];
-        if let Some((_, advice)) = surplus.into_iter().find(|(is_there, _)| *is_there) {
+        if let Some((_, advice)) = surplus.into_iter().find(|(is_present, _)| *is_present) {
             return Err(advice.to_owned());
         }
         Ok(Self {
@@ -109,10 +109,10 @@ impl fmt::Display for Target {
 pub(crate) struct Users(pub(crate) Vec<String>);
 
 /// Parses a number of users or their names: `10`, or `alice,bob`.
-pub(super) fn users(given: &str) -> Result<Users, String> {
-    if let Ok(count) = given.trim().parse::<usize>() {
-        if !(1..=MOST_USERS).contains(&count) {
-            return Err(format!("from 1 to {MOST_USERS} users"));
+pub(super) fn users(value: &str) -> Result<Users, String> {
+    if let Ok(count) = value.trim().parse::<usize>() {
+        if !(1..=MAX_USERS).contains(&count) {
+            return Err(format!("from 1 to {MAX_USERS} users"));
         }
         let name = |index: usize| match PLAIN_NAMES.get(index) {
             Some(name) => (*name).to_owned(),
@@ -120,16 +120,18 @@ pub(super) fn users(given: &str) -> Result<Users, String> {
         };
         return Ok(Users((0..count).map(name).collect()));
     }
-    let names: Vec<String> = given
+    let names: Vec<String> = value
         .split(',')
         .map(|name| name.trim().to_owned())
         .collect();
     let mut known = HashSet::with_capacity(names.len());
     for name in &names {
-        if name.is_empty() || name.chars().count() > LONGEST_NAME || name.contains(char::is_control)
+        if name.is_empty()
+            || name.chars().count() > MAX_NAME_LENGTH
+            || name.contains(char::is_control)
         {
             return Err(format!(
-                "{name:?} is no user name: 1 to {LONGEST_NAME} characters, none of them a control character"
+                "{name:?} is no user name: 1 to {MAX_NAME_LENGTH} characters, none of them a control character"
             ));
         }
         if !known.insert(name) {
@@ -140,12 +142,12 @@ pub(super) fn users(given: &str) -> Result<Users, String> {
 }
 
 /// Parses a duration: `10`, `2.5s`, `500ms`, `3m`, `1h`.
-pub(super) fn duration(given: &str) -> Result<Duration, String> {
-    let given = given.trim();
-    let digits = given
+pub(super) fn duration(value: &str) -> Result<Duration, String> {
+    let value = value.trim();
+    let digits = value
         .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(given.len());
-    let (number, unit) = given.split_at(digits);
+        .unwrap_or(value.len());
+    let (number, unit) = value.split_at(digits);
     let factor = match unit.trim() {
         "" | "s" => 1.0,
         "us" | "µs" => 1e-6,
@@ -158,27 +160,25 @@ pub(super) fn duration(given: &str) -> Result<Duration, String> {
         format!("{error}: try 10, 2.5s, 500ms or 3m")
     })?;
     let seconds = number * factor;
-    if seconds <= 0.0 || seconds > LONGEST_DURATION_S {
+    if seconds <= 0.0 || seconds > MAX_DURATION_S {
         return Err("more than nothing, and at most 24h".into());
     }
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// Parses a seed that every reader of JSON gives back as it is.
-pub(super) fn seed(given: &str) -> Result<u64, String> {
-    match given.trim().parse() {
-        Ok(seed) if seed <= GREATEST_SEED => Ok(seed),
-        _ => Err(format!("a whole number, at most {GREATEST_SEED}")),
+/// Parses a seed, which is small enough for every JSON reader to keep it exactly.
+pub(super) fn seed(value: &str) -> Result<u64, String> {
+    match value.trim().parse() {
+        Ok(seed) if seed <= MAX_SEED => Ok(seed),
+        _ => Err(format!("a whole number, at most {MAX_SEED}")),
     }
 }
 
-/// Parses a positive number of requests a second.
-pub(super) fn rate(given: &str) -> Result<f64, String> {
-    match given.trim().parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= HIGHEST_RATE => Ok(rate),
-        _ => Err(format!(
-            "a number of requests a second, up to {HIGHEST_RATE}"
-        )),
+/// Parses a positive number of requests per second.
+pub(super) fn rate(value: &str) -> Result<f64, String> {
+    match value.trim().parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= MAX_RATE => Ok(rate),
+        _ => Err(format!("a number of requests a second, up to {MAX_RATE}")),
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_url_is_a_host_and_a_port() {
-        for (given, authority, port) in [
+        for (value, authority, port) in [
             ("http://127.0.0.1:8001", "127.0.0.1:8001", 8001),
             ("http://127.0.0.1:8001/", "127.0.0.1:8001", 8001),
             (" HTTP://LocalHost:65535", "localhost:65535", 65535),
@@ -202,7 +202,7 @@ mod tests {
                 8001,
             ),
         ] {
-            let target: Target = given.parse().expect(given);
+            let target: Target = value.parse().expect(value);
             assert_eq!((target.authority(), target.port), (authority, port));
             assert_eq!(target.url, format!("http://{authority}"));
         }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_wrong_url_says_what_to_write() {
-        for (given, advice) in [
+        for (value, advice) in [
             ("127.0.0.1:8001", "try http://127.0.0.1:8001"),
             ("https://host:1", "try http://host:1"),
             ("ftp://host", "try http://host"),
@@ -233,8 +233,8 @@ mod tests {
             ("http://a b", "invalid"),
             ("HTTPS://host:1", "try http://host:1"),
         ] {
-            let error = given.parse::<Target>().expect_err(given);
-            assert!(error.contains(advice), "{given}: {error}");
+            let error = value.parse::<Target>().expect_err(value);
+            assert!(error.contains(advice), "{value}: {error}");
         }
     }
 
@@ -250,14 +250,14 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        for (given, milliseconds) in [
+        for (value, milliseconds) in [
             ("10", 10_000),
             ("2.5s", 2_500),
             ("500ms", 500),
             ("1m", 60_000),
             ("24h", 86_400_000),
         ] {
-            assert_eq!(duration(given), Ok(Duration::from_millis(milliseconds)));
+            assert_eq!(duration(value), Ok(Duration::from_millis(milliseconds)));
         }
         for wrong in ["", "s", "0", "25h", "-1", "1 day", "1.2.3"] {
             assert!(duration(wrong).is_err(), "{wrong:?}");

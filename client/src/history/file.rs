@@ -1,7 +1,6 @@
-//! Keeps a history in a file of JSON lines: the first one holds the settings, the last one how many requests there are
-//! and what pages the replicas showed after them, each other one a request with its whole reply. What a run writes,
-//! `client check` judges as the run did; and what is left of a run that ended before its end, as far as it can be
-//! judged.
+//! Writes and reads a history as a file of JSON lines. The first line holds the settings; the last line holds the number of
+//! requests, and the pages that the replicas returned after them; each other line holds a request with its whole reply. `client
+//! check` gives the same verdict on the file as the run did. A file that a run left incomplete is judged as far as it goes.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -17,14 +16,14 @@ use super::{
 use crate::error::Error;
 use crate::output::{NewFile, print_warning};
 
-/// The version of the file, which changes with the meaning of a field.
+/// The version of the file format, which changes if a field changes its meaning.
 const VERSION: u32 = 1;
-/// The greatest number of a coroutine, as the judge keeps a table of them.
-const MOST_COROUTINES: u32 = 1_000_000;
-/// The size of the buffer in bytes: few writes, and none of them long.
-const BUFFER: usize = 1 << 18;
-/// The most that a crash may lose, in nanoseconds of the run.
-const FLUSH_NS: u64 = 100_000_000;
+/// The greatest number of a coroutine that is read: the judge's table of coroutines is as long as the greatest number.
+const MAX_COROUTINE: u32 = 1_000_000;
+/// The size of the file's buffer: large enough for few writes, and small enough for none of them to take long.
+const BUFFER_BYTES: usize = 1 << 18;
+/// The time between two flushes, in nanoseconds of the run. A crash loses at most the requests of this time.
+const FLUSH_INTERVAL_NS: u64 = 100_000_000;
 
 /// The first line of a history.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +43,7 @@ struct End {
     pages: Vec<PageReply>,
 }
 
-/// A line of a history that is one request.
+/// The line of one request.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line<'a> {
     coroutine: u32,
@@ -61,16 +60,16 @@ struct Line<'a> {
     outcome: OutcomeKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
-    /// How many attempts were answered with a 200 that is no JSON by its header, or too long, or no HTTP.
+    /// How many attempts were answered with a 200 that is not JSON by its header, or is too long; or not with HTTP.
     #[serde(default, skip_serializing_if = "is_zero")]
     unreadable: u8,
-    /// The reply as it came, if it is an array or an object in one line.
+    /// The reply as received, if it is a JSON array or object in one line.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     reply: Option<&'a RawValue>,
-    /// The reply as text, if it is something else.
+    /// The reply as text, if it is anything else in UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<String>,
-    /// The bytes of a reply that is no UTF-8.
+    /// The bytes of a reply that is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bytes: Option<Vec<u8>>,
 }
@@ -88,7 +87,7 @@ enum OutcomeKind {
     Unknown,
 }
 
-/// Writes a history while it happens.
+/// Writes a history file during the run.
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
@@ -102,17 +101,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Begins a history with its first line.
+    /// Creates a writer, and writes the first line.
     pub(crate) fn new(file: NewFile, seed: u64, settings: JudgeSettings) -> Self {
         let mut writer = Self {
             path: file.path,
-            file: BufWriter::with_capacity(BUFFER, file.file),
+            file: BufWriter::with_capacity(BUFFER_BYTES, file.file),
             requests: 0,
             pages: Vec::new(),
             flushed_ns: 0,
             error: None,
         };
-        writer.line(&Header {
+        writer.write_line(&Header {
             history_version: VERSION,
             seed,
             settings,
@@ -120,7 +119,7 @@ impl Writer {
         writer
     }
 
-    /// Writes a request. An error is told at the end: the run goes on.
+    /// Writes a request. After an error the run goes on, and [`Self::finish`] returns the error.
     pub(super) fn write_request(&mut self, op: &Op, user: &str, done: &FinishedRequest<'_>) {
         let (outcome, reason) = match op.outcome {
             Outcome::Ok => (OutcomeKind::Ok, None),
@@ -135,7 +134,7 @@ impl Writer {
             .filter(|body| body.trim_start().starts_with(['[', '{']) && !body.contains('\n'))
             .and_then(|body| serde_json::from_str(body).ok());
         self.requests += 1;
-        self.line(&Line {
+        self.write_line(&Line {
             coroutine: op.coroutine,
             request: op.request,
             phase: op.phase,
@@ -153,51 +152,52 @@ impl Writer {
             body: body.filter(|_| raw.is_none()).map(str::to_owned),
             bytes: bytes.map(<[u8]>::to_vec),
         });
-        if op.end_ns.saturating_sub(self.flushed_ns) > FLUSH_NS {
+        if op.end_ns.saturating_sub(self.flushed_ns) > FLUSH_INTERVAL_NS {
             self.flushed_ns = op.end_ns;
             self.flush();
         }
     }
 
-    fn line(&mut self, value: &impl Serialize) {
+    fn write_line(&mut self, value: &impl Serialize) {
         if self.error.is_none() {
             let written = serde_json::to_writer(&mut self.file, value).map_err(io::Error::from);
             self.error = written.and_then(|()| self.file.write_all(b"\n")).err();
         }
     }
 
-    /// Writes what is still in memory.
+    /// Writes the buffer to the file.
     pub(super) fn flush(&mut self) {
         if self.error.is_none() {
             self.error = self.file.flush().err();
         }
     }
 
+    /// Writes the last line; fails if any write failed.
     pub(super) fn finish(mut self) -> Result<(), Error> {
         let pages = std::mem::take(&mut self.pages);
-        self.line(&End {
+        self.write_line(&End {
             requests: self.requests,
             pages,
         });
         self.flush();
-        let told = self.error.map(Error::file(&self.path));
-        told.map_or(Ok(()), Err)
+        let error = self.error.map(Error::file(&self.path));
+        error.map_or(Ok(()), Err)
     }
 }
 
-/// Reads a history from a file. `shared` is added to what its first line says.
+/// Reads a history from a file. It counts as shared if `shared` is true or its first line says so.
 pub(crate) fn read(path: &Path, shared: bool) -> Result<History, Error> {
-    let broken = |reason: String| Error::Content {
+    let invalid = |reason: String| Error::Content {
         path: path.to_owned(),
         reason,
     };
     let failed = Error::file(path);
     let file = File::open(path).map_err(failed)?;
-    let mut lines = BufReader::with_capacity(BUFFER, file).split(b'\n');
+    let mut lines = BufReader::with_capacity(BUFFER_BYTES, file).split(b'\n');
     let first = lines
         .next()
-        .ok_or_else(|| broken("it is empty".to_owned()))?;
-    let header = head(&first.map_err(failed)?, shared).map_err(broken)?;
+        .ok_or_else(|| invalid("it is empty".to_owned()))?;
+    let header = parse_header(&first.map_err(failed)?, shared).map_err(invalid)?;
     let mut recorder = Recorder::new(header.settings.clone(), 0, true, None);
     let mut lines = (2..).zip(lines).peekable();
     let mut end = None;
@@ -205,32 +205,35 @@ pub(crate) fn read(path: &Path, shared: bool) -> Result<History, Error> {
         let bytes = bytes.map_err(failed)?;
         let is_last = lines.peek().is_none();
         match serde_json::from_slice::<Line<'_>>(&bytes) {
-            Ok(line) => take(&mut recorder, &header, &line)
-                .map_err(|reason| broken(format!("line {number}: {reason}")))?,
+            Ok(line) => record_line(&mut recorder, &header, &line)
+                .map_err(|reason| invalid(format!("line {number}: {reason}")))?,
             Err(error) if is_last => {
-                end = end_of(&bytes, &header, recorder.count());
+                end = parse_end(&bytes, &header, recorder.count());
                 if end.is_none() && !error.is_eof() {
-                    return Err(broken(format!("line {number}: {error}")));
+                    return Err(invalid(format!("line {number}: {error}")));
                 }
             }
-            Err(error) => return Err(broken(format!("line {number}: {error}"))),
+            Err(error) => return Err(invalid(format!("line {number}: {error}"))),
         }
     }
-    let cut = end.is_none();
+    let is_truncated = end.is_none();
     for page in end.into_iter().flat_map(|end| end.pages) {
         recorder.record_page(page);
     }
-    if cut {
+    if is_truncated {
         print_warning(&format!(
             "{} was not written to its end: what is not in it is neither missed nor counted",
             path.display()
         ));
     }
     let history = recorder.finish();
-    Ok(History { cut, ..history })
+    Ok(History {
+        is_truncated,
+        ..history
+    })
 }
 
-fn head(line: &[u8], shared: bool) -> Result<Header, String> {
+fn parse_header(line: &[u8], shared: bool) -> Result<Header, String> {
     let mut header: Header = serde_json::from_slice(line)
         .map_err(|error| format!("line 1 is no header of a history: {error}"))?;
     if header.history_version != VERSION {
@@ -243,23 +246,23 @@ fn head(line: &[u8], shared: bool) -> Result<Header, String> {
     Ok(header)
 }
 
-/// Returns the line that ends a history of so many requests, if this one does.
-fn end_of(line: &[u8], header: &Header, requests: usize) -> Option<End> {
+/// Parses the last line; none if the line is not one, or does not match the header and the number of requests.
+fn parse_end(line: &[u8], header: &Header, requests: usize) -> Option<End> {
     let end: End = serde_json::from_slice(line).ok()?;
     let replicas = header.settings.replicas.len();
     let is_known = |page: &PageReply| usize::from(page.replica) < replicas;
-    let is_right = end.requests == requests as u64 && end.pages.iter().all(is_known);
-    is_right.then_some(end)
+    let is_valid = end.requests == requests as u64 && end.pages.iter().all(is_known);
+    is_valid.then_some(end)
 }
 
-fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(), String> {
-    let user = recorder.user(&line.user);
+fn record_line(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(), String> {
+    let user = recorder.user_number(&line.user);
     let user = user.ok_or_else(|| format!("the header knows no user {:?}", line.user))?;
     if usize::from(line.replica) >= header.settings.replicas.len() {
         return Err(format!("the header knows no replica {}", line.replica));
     }
-    if line.coroutine > MOST_COROUTINES {
-        return Err(format!("a coroutine's number is at most {MOST_COROUTINES}"));
+    if line.coroutine > MAX_COROUTINE {
+        return Err(format!("a coroutine's number is at most {MAX_COROUTINE}"));
     }
     if line.end_ns < line.start_ns {
         return Err("it ends before it starts".to_owned());
@@ -270,7 +273,7 @@ fn take(recorder: &mut Recorder, header: &Header, line: &Line<'_>) -> Result<(),
         .or(line.body.as_deref().map(str::as_bytes))
         .or(line.bytes.as_deref());
     let outcome = match (line.outcome, line.reason) {
-        // A reply is judged anew, also one that the run could not read.
+        // The reply is parsed again, even if the run could not parse it.
         (_, _) if reply.is_some() => Outcome::Ok,
         (OutcomeKind::Ok, _) => return Err("answered, but without its reply".to_owned()),
         (OutcomeKind::Failed, Some(reason)) => Outcome::Failed(reason),

@@ -1,12 +1,12 @@
-//! Keeps the pages of messages that were asked for after everything else: whether the replicas show to readers what
-//! they answered to writers.
+//! The pages of messages that were requested after everything else, to check that the replicas show to readers what they
+//! answered to writers.
 
 use serde::{Deserialize, Serialize};
 
-use super::Shown;
+use super::ShownMessage;
 
-/// The most messages of a page, by contract.
-pub(crate) const PAGE: usize = 100;
+/// The most messages in a page, by contract.
+pub(crate) const MAX_PAGE_MESSAGES: usize = 100;
 
 /// The answer of a replica to the request for its last messages. Times are nanoseconds of the run's clock.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,19 +25,19 @@ pub(crate) struct PageReply {
 pub(crate) enum PageAnswer {
     /// The replica answered with a 200 of this body, which is JSON by its header.
     Body(String),
-    /// There is no such body, for this reason.
+    /// There is no such body. The reason, for the user.
     NotJudged(String),
 }
 
-/// A page as the judge sees it.
+/// A page for the judge.
 #[derive(Debug)]
 pub(crate) struct Page {
     /// The index of the replica.
     pub(crate) replica: u16,
-    /// The time before the request for it was sent.
+    /// The time just before its request was sent, in nanoseconds of the run's clock.
     pub(crate) start_ns: u64,
-    /// The time after it was read.
+    /// The time just after it was read.
     pub(crate) end_ns: u64,
-    /// The messages in the order shown; or why there are none to judge.
-    pub(crate) messages: Result<Vec<Shown>, String>,
+    /// The messages in the order of the page; or why the page was not judged.
+    pub(crate) messages: Result<Vec<ShownMessage>, String>,
 }

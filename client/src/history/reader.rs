@@ -1,5 +1,5 @@
-//! Reads replies. Ten neighbouring replies show the same message, nearly always as the same bytes: these are parsed once,
-//! and compared afterwards, all that a reply shows again at once.
+//! Parses replies. About ten replies show the same message, nearly always as the same bytes. So each message is parsed once, and
+//! later replies are compared with the cached bytes: one comparison for all cached messages of a reply.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,17 +8,17 @@ use chrono::{DateTime, FixedOffset};
 use memchr::memchr2;
 use serde::Deserialize;
 
-use super::recent::RecentMessages;
-use super::{History, NONE, Seen, Shown, WINDOW, digest};
+use super::cache::MessageCache;
+use super::{History, NONE, SeenMessage, ShownMessage, WINDOW, digest};
 
-/// The most foreign texts that are kept to be shown in a contradiction.
-const MOST_FOREIGN: usize = 1000;
-/// The characters that are kept of each of them.
-const FOREIGN_LENGTH: usize = 80;
-/// The most messages that are read of a reply, beyond its limit, to say what is wrong with it.
-const MOST_READ: usize = 100 * WINDOW;
+/// The most foreign texts that are kept for explanations.
+const MAX_FOREIGN_TEXTS: usize = 1000;
+/// The most characters that are kept of a foreign text.
+const MAX_FOREIGN_CHARS: usize = 80;
+/// The most messages that are parsed of one reply: far more than the contract allows, so that the explanation can show them.
+const MAX_MESSAGES_READ: usize = 100 * WINDOW;
 
-/// A message on the wire. A type of the client's own: shared with the server, one bug would hide another.
+/// A message on the wire. The type is not shared with the server, because a bug in it would go unnoticed if both had it.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 struct WireMessage<'a> {
     seq: u64,
@@ -31,53 +31,57 @@ struct WireMessage<'a> {
     sent_at: Cow<'a, str>,
 }
 
-/// A reader that collects replies in a [`History`].
+/// A parser that collects the messages of replies in a [`History`].
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    recents: RecentMessages,
-    window: Vec<Shown>,
-    /// The place of each message of the window in [`History::seen`], or [`NONE`] as long as it has none.
+    cache: MessageCache,
+    /// The messages of the current reply.
+    window: Vec<ShownMessage>,
+    /// For each message of the window, its index in [`History::seen`], or [`NONE`] until it is added there.
     places: Vec<u32>,
-    /// The messages that the window shows for the first time: place there, and bytes of the reply.
-    fresh: Vec<(usize, Range<usize>)>,
-    /// The date that was parsed last: what is stored together has one date.
+    /// The messages of the window that are not in the cache: index in the window, and range of bytes in the reply.
+    uncached: Vec<(usize, Range<usize>)>,
+    /// The date that was parsed last, as text and in microseconds. Messages that are stored together share their date.
     last_date: (String, i64),
 }
 
 impl Reader {
-    /// Returns the messages of a reply, and where each stands in [`History::seen`]: there it is noted as shown to
-    /// request number `op`. Or what is wrong with the reply, of which then nothing is noted.
+    /// Parses the reply to request number `op`, and adds its messages to [`History::seen`]. Returns the messages, and their
+    /// indices there.
+    ///
+    /// # Errors
+    /// What is wrong with the reply. Nothing is added then.
     pub(super) fn read(
         &mut self,
         reply: &[u8],
         op: u32,
         history: &mut History,
-    ) -> Result<(&[Shown], &[u32]), String> {
+    ) -> Result<(&[ShownMessage], &[u32]), String> {
         self.parse(reply, history)?;
         for place in self.places.iter().filter(|place| **place != NONE) {
             history.seen[*place as usize].replies += 1;
         }
-        for (position, range) in self.fresh.drain(..) {
+        for (position, range) in self.uncached.drain(..) {
             let shown = self.window[position];
             let place = u32::try_from(history.seen.len()).unwrap_or(NONE);
-            history.seen.push(Seen {
+            history.seen.push(SeenMessage {
                 shown,
                 replies: 1,
                 witness: op,
                 author: NONE,
             });
             self.places[position] = place;
-            self.recents.keep(shown, place, &reply[range]);
+            self.cache.insert(shown, place, &reply[range]);
         }
         Ok((&self.window, &self.places))
     }
 
-    /// Returns the messages of a page, which are not noted as shown; or what is wrong with it.
+    /// Parses a page and returns its messages, which are not added to [`History::seen`]; or returns what is wrong with it.
     pub(super) fn read_page(
         &mut self,
         body: &[u8],
         history: &mut History,
-    ) -> Result<Vec<Shown>, String> {
+    ) -> Result<Vec<ShownMessage>, String> {
         self.parse(body, history)?;
         Ok(self.window.clone())
     }
@@ -85,7 +89,7 @@ impl Reader {
     fn parse(&mut self, reply: &[u8], history: &mut History) -> Result<(), String> {
         self.window.clear();
         self.places.clear();
-        self.fresh.clear();
+        self.uncached.clear();
         let mut at = skip_space(reply, 0);
         if reply.get(at) != Some(&b'[') {
             return Err("the body is not a JSON array".to_owned());
@@ -93,11 +97,11 @@ impl Reader {
         at = skip_space(reply, at + 1);
         let mut expected = guess_seq(&reply[at..]);
         if reply.get(at) == Some(&b']') {
-            return end(reply, at + 1);
+            return expect_end(reply, at + 1);
         }
-        while self.window.len() < MOST_READ {
-            let recalled = expected.and_then(|seq| self.recall(&reply[at..], seq));
-            at = match recalled {
+        while self.window.len() < MAX_MESSAGES_READ {
+            let cached = expected.and_then(|seq| self.take_cached(&reply[at..], seq));
+            at = match cached {
                 Some(length) => at + length,
                 None => self.parse_message(reply, at, history)?,
             };
@@ -105,22 +109,22 @@ impl Reader {
             at = skip_space(reply, at);
             match reply.get(at) {
                 Some(b',') => at = skip_space(reply, at + 1),
-                Some(b']') => return end(reply, at + 1),
+                Some(b']') => return expect_end(reply, at + 1),
                 Some(_) => return Err(format!("no comma after message {}", self.window.len())),
                 None => return Err("the body ends in the middle of the array".to_owned()),
             }
         }
-        Err(format!("more than {MOST_READ} messages"))
+        Err(format!("more than {MAX_MESSAGES_READ} messages"))
     }
 
-    /// Takes the messages that the bytes begin with, if they were shown before, from the number `seq` on; returns their
-    /// length.
-    fn recall(&mut self, bytes: &[u8], seq: u64) -> Option<usize> {
+    /// Takes adjacent cached messages, from the number `seq` on and up to a full window, if the bytes begin with all of them.
+    /// Returns their length in bytes.
+    fn take_cached(&mut self, bytes: &[u8], seq: u64) -> Option<usize> {
         let most = WINDOW.saturating_sub(self.window.len());
-        let (count, length) = self.recents.compare(bytes, seq, most)?;
-        for recent in (seq..).take(count).filter_map(|seq| self.recents.get(seq)) {
-            self.window.push(recent.shown);
-            self.places.push(recent.seen);
+        let (count, length) = self.cache.match_bytes(bytes, seq, most)?;
+        for cached in (seq..).take(count).filter_map(|seq| self.cache.get(seq)) {
+            self.window.push(cached.shown);
+            self.places.push(cached.seen);
         }
         Some(length)
     }
@@ -136,24 +140,25 @@ impl Reader {
         let (wire, length) =
             parse(&reply[at..]).map_err(|error| format!("message {which}: {error}"))?;
         let shown = self
-            .understand(&wire, history)
+            .validate(&wire, history)
             .map_err(|error| format!("message {which}: {error}"))?;
-        match self.recents.get(shown.seq) {
-            Some(recent) if recent.shown == shown => self.places.push(recent.seen),
+        match self.cache.get(shown.seq) {
+            Some(cached) if cached.shown == shown => self.places.push(cached.seen),
             _ => {
                 self.places.push(NONE);
-                self.fresh.push((self.window.len(), at..at + length));
+                self.uncached.push((self.window.len(), at..at + length));
             }
         }
         self.window.push(shown);
         Ok(at + length)
     }
 
-    fn understand(
+    /// Checks the fields of a message, and converts them.
+    fn validate(
         &mut self,
         wire: &WireMessage<'_>,
         history: &mut History,
-    ) -> Result<Shown, String> {
+    ) -> Result<ShownMessage, String> {
         if [wire.seq, wire.user_seq]
             .iter()
             .any(|number| matches!(number, 0 | &u64::MAX))
@@ -164,13 +169,15 @@ impl Reader {
             self.last_date = (wire.sent_at.to_string(), microseconds(&wire.sent_at)?);
         }
         let text = digest(&wire.text);
-        if !wire.text.starts_with(&history.settings.tag) && history.foreign.len() < MOST_FOREIGN {
+        if !wire.text.starts_with(&history.settings.tag)
+            && history.foreign.len() < MAX_FOREIGN_TEXTS
+        {
             history
                 .foreign
                 .entry(text)
-                .or_insert_with(|| wire.text.chars().take(FOREIGN_LENGTH).collect());
+                .or_insert_with(|| wire.text.chars().take(MAX_FOREIGN_CHARS).collect());
         }
-        Ok(Shown {
+        Ok(ShownMessage {
             seq: wire.seq,
             text,
             user_seq: wire.user_seq,
@@ -182,7 +189,7 @@ impl Reader {
 
 /// Parses the message that the bytes begin with; returns it and its length.
 fn parse(bytes: &[u8]) -> Result<(WireMessage<'_>, usize), String> {
-    if let Some(parsed) = parse_plain(bytes) {
+    if let Some(parsed) = parse_fast(bytes) {
         return Ok(parsed);
     }
     let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter();
@@ -193,8 +200,8 @@ fn parse(bytes: &[u8]) -> Result<(WireMessage<'_>, usize), String> {
     }
 }
 
-/// Parses a message in the usual spelling alone, in a fifth of the time: no spaces, the fields in order.
-fn parse_plain(bytes: &[u8]) -> Option<(WireMessage<'_>, usize)> {
+/// Parses a message in the servers' own format only (no spaces, fields in order), in a fifth of the time that serde needs.
+fn parse_fast(bytes: &[u8]) -> Option<(WireMessage<'_>, usize)> {
     let (seq, rest) = plain_number(bytes.strip_prefix(b"{\"seq\":")?)?;
     let (user, rest) = plain_string(rest.strip_prefix(b",\"user\":")?)?;
     let (user_seq, rest) = plain_number(rest.strip_prefix(b",\"user_seq\":")?)?;
@@ -211,7 +218,7 @@ fn parse_plain(bytes: &[u8]) -> Option<(WireMessage<'_>, usize)> {
     Some((wire, bytes.len() - rest.len()))
 }
 
-/// Parses a number that is not 0; returns it and what follows.
+/// Parses a number greater than 0; returns it and the bytes after it.
 fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     let (digits, rest) = bytes.split_at(bytes.iter().take_while(is_digit).count());
@@ -224,7 +231,7 @@ fn plain_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((number?, rest))
 }
 
-/// Parses a string; returns it and what follows. Only one with a backslash needs a JSON parser.
+/// Parses a string; returns it and the bytes after it. Only a string with a backslash needs a JSON parser.
 fn plain_string(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     let (string, rest) = bytes.strip_prefix(b"\"").and_then(|inner| {
         let end = memchr2(b'"', b'\\', inner)?;
@@ -240,7 +247,7 @@ fn plain_string(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     Some((string.into(), &bytes[stream.byte_offset()..]))
 }
 
-/// Parses a date of RFC 3339 in UTC into microseconds since 1970.
+/// Parses a date of RFC 3339, which must be in UTC, into microseconds since 1970.
 fn microseconds(date: &str) -> Result<i64, String> {
     let instant = DateTime::<FixedOffset>::parse_from_rfc3339(date)
         .map_err(|error| format!("sent_at {date:?}: {error}"))?;
@@ -250,7 +257,7 @@ fn microseconds(date: &str) -> Result<i64, String> {
     Ok(instant.timestamp_micros())
 }
 
-fn end(reply: &[u8], at: usize) -> Result<(), String> {
+fn expect_end(reply: &[u8], at: usize) -> Result<(), String> {
     if skip_space(reply, at) == reply.len() {
         Ok(())
     } else {
@@ -266,8 +273,8 @@ fn skip_space(bytes: &[u8], from: usize) -> usize {
     at
 }
 
-/// Guesses the first number of a window in the usual spelling. It is only a hint where to look: what is found there is
-/// compared byte by byte.
+/// Returns the `seq` of the first message, if it is in the servers' own format. It is only a hint for the lookup in the cache,
+/// which then compares the bytes.
 fn guess_seq(bytes: &[u8]) -> Option<u64> {
     plain_number(bytes.strip_prefix(b"{\"seq\":")?).map(|(seq, _)| seq)
 }
@@ -284,7 +291,7 @@ mod tests {
         )
     }
 
-    fn read(replies: &[String]) -> (History, Vec<Result<Vec<Shown>, String>>) {
+    fn read(replies: &[String]) -> (History, Vec<Result<Vec<ShownMessage>, String>>) {
         let (mut reader, mut history) = (Reader::default(), History::default());
         let results = replies
             .iter()
@@ -330,7 +337,7 @@ mod tests {
     }
 
     proptest! {
-        /// The quick way takes nothing that a JSON parser refuses, and reads nothing else than it.
+        /// The fast parser accepts nothing that a JSON parser rejects, and gives the same result.
         #[test]
         fn the_quick_way_and_a_json_parser_agree(
             parts in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..6),
@@ -341,11 +348,11 @@ mod tests {
                 .into_bytes();
             bytes.truncate(bytes.len() - cut);
             let mut stream = serde_json::Deserializer::from_slice(&bytes).into_iter();
-            let slow = match stream.next() {
+            let expected = match stream.next() {
                 Some(Ok(wire)) => Some((wire, stream.byte_offset())),
                 _ => None,
             };
-            prop_assert_eq!(parse(&bytes).ok(), slow);
+            prop_assert_eq!(parse(&bytes).ok(), expected);
         }
     }
 

@@ -1,43 +1,43 @@
-//! Turns finished requests into a [`History`], one at a time, as they come in.
+//! Builds a [`History`] from finished requests, one at a time.
 
 use super::file::Writer;
 use super::reader::Reader;
 use super::{
-    History, Irregular, JudgeSettings, Op, Outcome, Page, PageAnswer, PageReply, Reason, WINDOW,
-    is_regular, own_position,
+    History, IrregularReply, JudgeSettings, Op, Outcome, Page, PageAnswer, PageReply, Reason,
+    WINDOW, is_regular, own_position,
 };
 use crate::error::Error;
 
-/// The most unreadable replies whose fault is kept in words.
-const MOST_FAULTS: usize = 100;
-/// The fault of a reply that was not even taken for one.
-const NO_JSON: &str =
+/// The most unreadable replies whose fault is described.
+const MAX_FAULTS: usize = 100;
+/// The fault of an answer that was not even parsed.
+const NOT_JSON: &str =
     "it is not application/json as its Content-Type says, or longer than 4 MiB, or not HTTP";
 
 /// A recorder that collects the requests of a run.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     history: History,
-    /// The reader of replies; absent if they are not looked at.
+    /// The reader of replies; absent if replies are not checked.
     reader: Option<Reader>,
-    /// The writer of a history file, if there is one.
+    /// The writer of the history file, if one was asked for.
     writer: Option<Writer>,
 }
 
 /// A finished request.
 #[derive(Debug)]
 pub(crate) struct FinishedRequest<'a> {
-    /// The request, whose `seq` is not known yet.
+    /// The request; its `seq` is not known yet.
     pub(crate) op: Op,
     pub(crate) text: &'a str,
     /// The body of a 200.
     pub(crate) reply: Option<&'a [u8]>,
-    /// How many attempts were answered with a 200 without any JSON, or no HTTP.
+    /// How many attempts were answered with a 200 that is not JSON by its header, or is too long; or not with HTTP.
     pub(crate) unreadable: u8,
 }
 
 impl Recorder {
-    /// Creates a recorder with memory for `expected` requests, which it writes to a file as well if there is a writer.
+    /// Creates a recorder with memory for `expected` requests. With a `writer`, it also writes them to a file.
     pub(crate) fn new(
         settings: JudgeSettings,
         expected: usize,
@@ -63,13 +63,13 @@ impl Recorder {
         }
     }
 
-    /// Takes replies of another length for full ones.
+    /// Sets the number of messages in a full reply.
     pub(crate) fn with_window(mut self, window: usize) -> Self {
         self.history.window = window;
         self
     }
 
-    /// Takes a finished request; returns its outcome, which for a 200 depends on its body.
+    /// Records a finished request; returns its outcome, which for a 200 depends on the body.
     pub(crate) fn record(&mut self, finished: &FinishedRequest<'_>) -> Outcome {
         let FinishedRequest {
             mut op,
@@ -90,17 +90,17 @@ impl Recorder {
                         let window = window.to_vec();
                         self.history
                             .irregular
-                            .push(Irregular { op: number, window });
+                            .push(IrregularReply { op: number, window });
                     }
                 }
                 Err(fault) => {
                     op.outcome = Reason::Unreadable.outcome();
-                    self.unreadable(number, &fault);
+                    self.record_unreadable(number, &fault);
                 }
             }
         }
         for _ in 0..unreadable {
-            self.unreadable(number, NO_JSON);
+            self.record_unreadable(number, NOT_JSON);
         }
         if let Some(writer) = &mut self.writer {
             let user = self.history.names.name(op.user);
@@ -110,7 +110,7 @@ impl Recorder {
         op.outcome
     }
 
-    /// Takes a page that was asked for at the end.
+    /// Records a page that was requested at the end.
     pub(crate) fn record_page(&mut self, page: PageReply) {
         let Some(reader) = &mut self.reader else {
             return;
@@ -130,38 +130,38 @@ impl Recorder {
         }
     }
 
-    fn unreadable(&mut self, op: u32, fault: &str) {
+    fn record_unreadable(&mut self, op: u32, fault: &str) {
         self.history.unreadable += 1;
-        if self.history.faults.len() < MOST_FAULTS {
+        if self.history.faults.len() < MAX_FAULTS {
             self.history.faults.push((op, fault.to_owned()));
         }
     }
 
-    /// Returns the index of a user of the run.
-    pub(super) fn user(&self, name: &str) -> Option<u32> {
+    /// Returns the number of one of the run's own users.
+    pub(super) fn user_number(&self, name: &str) -> Option<u32> {
         let number = self.history.names.find(name)?;
-        // Replies may have shown others.
+        // Greater numbers belong to other users whom replies have shown.
         ((number as usize) < self.history.settings.users.len()).then_some(number)
     }
 
-    /// Returns how many requests were taken so far.
+    /// Returns how many requests were recorded so far.
     pub(crate) fn count(&self) -> usize {
         self.history.ops.len()
     }
 
-    /// Writes what is still in memory to the file.
+    /// Flushes the history file.
     pub(crate) fn flush(&mut self) {
         if let Some(writer) = &mut self.writer {
             writer.flush();
         }
     }
 
-    /// Ends the file; fails if something could not be written.
+    /// Completes the history file; fails if any part of it could not be written.
     pub(crate) fn close(&mut self) -> Result<(), Error> {
         self.writer.take().map_or(Ok(()), Writer::finish)
     }
 
-    /// Returns the history of all that was taken, each message once.
+    /// Returns the history, with each distinct message once.
     pub(crate) fn finish(self) -> History {
         let mut history = self.history;
         history.seen.sort_unstable_by_key(|seen| seen.shown.seq);

@@ -1,4 +1,4 @@
-//! Keeps the one clock of a run.
+//! The clock of a run.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ impl Clock {
         }
     }
 
+    /// Returns an instant in nanoseconds of this clock; 0 for one before the run.
     pub(crate) fn at(&self, instant: Instant) -> u64 {
         u64::try_from(instant.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }

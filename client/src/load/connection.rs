@@ -1,9 +1,9 @@
-//! One connection to one replica, for one coroutine: one request in flight, exact times, and nothing sent twice.
+//! The connection of one coroutine to one replica: one request in flight, exact times, and no request sent twice.
 //!
-//! This is hyper's connection API and not reqwest above it, for three reasons. reqwest pools connections among requests, so
-//! that two could be in flight for one coroutine and a time could include another's wait. It may send a request again on a
-//! new connection by itself; here [`Connection::exchange`] does so only with a request that hyper hands back unsent. And
-//! it costs more: for 100,000 requests from 50 tasks to a server in memory (replies of 1.3 KB, two cores, medians), user
+//! It uses hyper's connection API and not reqwest, for three reasons. reqwest shares a pool of connections among requests, so
+//! that two could be in flight for one coroutine, and a measured time could include another's wait. reqwest may resend a request
+//! on a new connection by itself; here [`Connection::exchange`] does so only with a request that hyper hands back unsent. And
+//! reqwest costs more: for 100,000 requests from 50 tasks to a server in memory (replies of 1.3 KB, two cores, medians), user
 //! and system time of the client were 6.2 us a request with hyper and 10.5 us with reqwest on one thread, 6.9 us and
 //! 16.4 us on two.
 
@@ -24,14 +24,14 @@ use tokio::time::{timeout, timeout_at};
 use url::Host;
 
 use crate::args::{LoadArgs, Target};
-use crate::history::{PAGE, Reason};
+use crate::history::{MAX_PAGE_MESSAGES, Reason};
 
-/// The path at which a replica takes messages.
-const MESSAGES: &str = "/messages";
+/// The path at which a replica accepts messages.
+const MESSAGES_PATH: &str = "/messages";
 
 /// The largest body that is read, in bytes. A page of a hundred messages with the longest texts, each character
 /// escaped, is two thirds of it.
-const LARGEST_REPLY: usize = 4 << 20;
+const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// A replica whose addresses are known.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Looks the addresses of a replica up; or says why it has none.
+    /// Resolves the addresses of a replica; or returns why it has none, for the user.
     pub(crate) async fn resolve(target: &Target) -> Result<Self, String> {
         let addresses = match &target.host {
             Host::Ipv4(ip) => vec![SocketAddr::from((*ip, target.port))],
@@ -56,21 +56,21 @@ impl Replica {
         Ok(Self { addresses, host })
     }
 
-    /// Checks that a replica can be reached, by a connection that is closed again. The address that answers is tried
-    /// first from now on, so that a silent one holds up no request of the run.
+    /// Checks that the replica can be reached, by a connection that is closed again. From then on, the address that accepted it
+    /// is tried first, so that an unresponsive address delays no request of the run.
     pub(crate) async fn check_reachable(
         &mut self,
         connect_timeout: Duration,
     ) -> Result<(), Reason> {
         let stream = self.connect(Instant::now() + connect_timeout).await?;
-        if let Ok(answering) = stream.peer_addr() {
-            self.addresses.sort_by_key(|address| *address != answering);
+        if let Ok(reached) = stream.peer_addr() {
+            self.addresses.sort_by_key(|address| *address != reached);
         }
         Ok(())
     }
 
-    /// Connects to one address after the other. Each gets an equal share of the time that is left: a silent one leaves
-    /// theirs to those after it.
+    /// Tries one address after the other. Each gets an equal share of the time that is left, so that an unresponsive address
+    /// leaves time for those after it.
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Reason> {
         let mut reason = Reason::Unreachable;
         for (address, left) in self.addresses.iter().zip((1..=self.addresses.len()).rev()) {
@@ -88,9 +88,13 @@ impl Replica {
         Err(reason)
     }
 
-    /// Returns the request that sends a message.
-    pub(crate) fn request(&self, body: Bytes, key: Option<&HeaderValue>) -> Request<Full<Bytes>> {
-        let mut request = Request::post(MESSAGES)
+    /// Returns the request that posts a message.
+    pub(crate) fn post_request(
+        &self,
+        body: Bytes,
+        key: Option<&HeaderValue>,
+    ) -> Request<Full<Bytes>> {
+        let mut request = Request::post(MESSAGES_PATH)
             .header(HOST, self.host.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(Full::new(body))
@@ -101,16 +105,16 @@ impl Replica {
         request
     }
 
-    /// Returns the request for the last messages.
+    /// Returns the request for a page of the last messages.
     pub(crate) fn page_request(&self) -> Request<Full<Bytes>> {
-        Request::get(format!("{MESSAGES}?limit={PAGE}"))
+        Request::get(format!("{MESSAGES_PATH}?limit={MAX_PAGE_MESSAGES}"))
             .header(HOST, self.host.clone())
             .body(Full::default())
             .expect("every part was parsed before")
     }
 }
 
-/// A connection that opens itself when it is needed.
+/// A connection that is opened when a request needs it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     replica: Arc<Replica>,
@@ -120,9 +124,9 @@ pub(crate) struct Connection {
 /// The result of sending a request once.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// The instant before anything was written.
+    /// The instant before anything was written, and before the connection was opened if there was none.
     pub(crate) start: Instant,
-    /// The instant after everything was read.
+    /// The instant after the whole answer was read.
     pub(crate) end: Instant,
     /// The body of a 200 with JSON, or why there is none.
     pub(crate) answer: Result<Bytes, Reason>,
@@ -140,16 +144,16 @@ impl Connection {
         &self.replica
     }
 
-    /// Sends a request once, and reads the answer. After anything but a complete answer the connection is given up.
+    /// Sends a request once, and reads the answer. The connection is closed unless the answer is complete.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
         options: &LoadArgs,
     ) -> Exchange {
         let start = Instant::now();
-        let connected_by = start + options.connect_timeout.min(options.timeout);
+        let connect_deadline = start + options.connect_timeout.min(options.timeout);
         let deadline = start + options.timeout;
-        let answer = timeout_at(deadline.into(), self.send(request, connected_by)).await;
+        let answer = timeout_at(deadline.into(), self.send(request, connect_deadline)).await;
         Exchange {
             start,
             end: Instant::now(),
@@ -160,7 +164,7 @@ impl Connection {
     async fn send(
         &mut self,
         mut request: Request<Full<Bytes>>,
-        connected_by: Instant,
+        connect_deadline: Instant,
     ) -> Result<Bytes, Reason> {
         if let Some(mut sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
             match sender.try_send_request(request).await {
@@ -172,11 +176,11 @@ impl Connection {
                 },
             }
         }
-        let stream = self.replica.connect(connected_by).await?;
+        let stream = self.replica.connect(connect_deadline).await?;
         let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| exchange_failure(&error))?;
-        // It ends when the sender is dropped; its error reaches the sender as well.
+        // The task ends when the sender is dropped. The sender gets its error as well.
         tokio::spawn(driver);
         let response = sender
             .send_request(request)
@@ -199,7 +203,7 @@ impl Connection {
             }
             status => Some(Reason::StatusWithoutProblem(status.as_u16())),
         };
-        let body = match Limited::new(body, LARGEST_REPLY).collect().await {
+        let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 return Err(failed.unwrap_or(Reason::Unreadable));
@@ -246,14 +250,14 @@ mod tests {
 
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-    /// An address that answers nothing, as the queue behind it is full.
-    struct Silent {
+    /// An address that does not respond, because the backlog of its listener is full.
+    struct Unresponsive {
         address: SocketAddr,
         _listener: TcpListener,
         _queue: Vec<TcpStream>,
     }
 
-    impl Silent {
+    impl Unresponsive {
         async fn new(ip: [u8; 4]) -> Self {
             let socket = TcpSocket::new_v4().expect("a socket");
             socket.bind((ip, 0).into()).expect("a free port");
@@ -282,13 +286,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_address_leaves_time_for_those_after_it() {
-        let silent = [
-            Silent::new([127, 0, 0, 2]).await,
-            Silent::new([127, 0, 0, 3]).await,
+        let unresponsive = [
+            Unresponsive::new([127, 0, 0, 2]).await,
+            Unresponsive::new([127, 0, 0, 3]).await,
         ];
         let listener = TcpListener::bind("127.0.0.4:0").await.expect("a free port");
         let open = listener.local_addr().expect("an address");
-        let mut replica = replica(vec![silent[0].address, silent[1].address, open]);
+        let mut replica = replica(vec![unresponsive[0].address, unresponsive[1].address, open]);
         assert_eq!(replica.check_reachable(CONNECT_TIMEOUT).await, Ok(()));
         assert_eq!(
             replica.addresses[0], open,
@@ -298,11 +302,11 @@ mod tests {
 
     #[tokio::test]
     async fn silent_addresses_alone_take_the_connect_timeout() {
-        let silent = [
-            Silent::new([127, 0, 0, 2]).await,
-            Silent::new([127, 0, 0, 3]).await,
+        let unresponsive = [
+            Unresponsive::new([127, 0, 0, 2]).await,
+            Unresponsive::new([127, 0, 0, 3]).await,
         ];
-        let mut replica = replica(vec![silent[0].address, silent[1].address]);
+        let mut replica = replica(vec![unresponsive[0].address, unresponsive[1].address]);
         let start = Instant::now();
         let reached = replica.check_reachable(CONNECT_TIMEOUT).await;
         assert_eq!(reached, Err(Reason::ConnectTimeout));

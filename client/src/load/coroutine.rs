@@ -1,4 +1,4 @@
-//! Sends one request after the other, and records what came of each.
+//! Sends one request after the other, and records the outcome of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use super::timer::Timer;
 use crate::history::{FinishedRequest, Op, Outcome, PageAnswer, PageReply, Phase, Reason, digest};
 use crate::traffic::{Planned, Script};
 
-/// The pause after a request for which there was no connection.
-const UNCONNECTED_PAUSE: Duration = Duration::from_millis(2);
+/// The pause after a connection that failed, perhaps at once.
+const CONNECT_FAILURE_PAUSE: Duration = Duration::from_millis(2);
 
 /// A coroutine that sends one request after the other, over one connection to each replica.
 #[derive(Debug)]
@@ -27,8 +27,9 @@ pub(super) struct Coroutine {
     connections: Vec<Connection>,
 }
 
+/// The body of a request.
 #[derive(Serialize)]
-struct Outgoing<'a> {
+struct PostBody<'a> {
     user: &'a str,
     text: &'a str,
 }
@@ -49,7 +50,7 @@ impl Coroutine {
         }
     }
 
-    /// Sends as long as there is something to send; returns the coroutine for the next part of the run.
+    /// Sends the requests of one phase, until there are no more or a signal arrives; returns the coroutine for the next phase.
     pub(super) async fn run(mut self, phase: Phase, pace: Arc<Pace>) -> Self {
         let mut sent = 0;
         let mut timer = Timer::default();
@@ -64,13 +65,13 @@ impl Coroutine {
             sent += 1;
         }
         if self.shared.is_stopping() {
-            // The next signal ends the program.
+            // A second signal ends the program without a flush.
             self.shared.recorder().flush();
         }
         self
     }
 
-    /// Sends one message to this replica, whatever the plan says.
+    /// Sends the next planned message to this replica, not to the planned one.
     pub(super) async fn probe(&mut self, replica: usize) {
         if let Some(planned) = self.script.next() {
             let planned = Planned { replica, ..planned };
@@ -79,7 +80,7 @@ impl Coroutine {
         }
     }
 
-    /// Asks this replica for its last messages.
+    /// Requests a page of the last messages from this replica, and records it.
     pub(super) async fn fetch_page(&mut self, replica: usize) {
         let connection = &mut self.connections[replica];
         let request = connection.replica().page_request();
@@ -98,13 +99,13 @@ impl Coroutine {
         });
     }
 
-    /// Sends a message, repeats it as often as allowed, and records what came of it.
+    /// Sends a message, repeats it as often as `--retries` allows, and records the outcome.
     async fn send(&mut self, planned: &Planned, intended_ns: u64, phase: Phase) {
-        let outgoing = Outgoing {
+        let body = PostBody {
             user: &self.shared.load.options.users.0[planned.user],
             text: &planned.text,
         };
-        let body = Bytes::from(serde_json::to_vec(&outgoing).expect("two strings are always JSON"));
+        let body = Bytes::from(serde_json::to_vec(&body).expect("two strings are always JSON"));
         let options = &self.shared.load.options;
         let retries = options.retries;
         let key = (retries > 0).then(|| {
@@ -117,7 +118,9 @@ impl Coroutine {
         let mut unreadable = 0;
         let (end_ns, outcome, reply) = loop {
             let connection = &mut self.connections[replica];
-            let message = connection.replica().request(body.clone(), key.as_ref());
+            let message = connection
+                .replica()
+                .post_request(body.clone(), key.as_ref());
             let exchange = connection.exchange(message, options).await;
             attempts += 1;
             start_ns.get_or_insert(clock.at(exchange.start));
@@ -130,14 +133,14 @@ impl Coroutine {
             if let outcome @ Outcome::Unknown(_) = reason.outcome() {
                 unknown_outcome = Some(outcome);
             }
-            if reason.is_unconnected() {
-                // It may have failed at once, and then others would never have their turn.
-                tokio::time::sleep(UNCONNECTED_PAUSE).await;
+            if reason.can_fail_at_once() {
+                // Without a pause, a coroutine whose connections fail at once would leave the others no time.
+                tokio::time::sleep(CONNECT_FAILURE_PAUSE).await;
             }
             if attempts > retries || reason.is_refusal() || self.shared.is_stopping() {
                 break (end_ns, unknown_outcome.unwrap_or(reason.outcome()), None);
             }
-            tokio::time::sleep(pause(attempts)).await;
+            tokio::time::sleep(backoff(attempts)).await;
             replica = (replica + 1) % self.connections.len();
         };
         let start_ns = start_ns.unwrap_or(end_ns);
@@ -164,8 +167,7 @@ impl Coroutine {
     }
 }
 
-/// Returns the pause before a repetition: 50 ms, doubled each time up to a second, so that a server in trouble is not
-/// pressed.
-fn pause(attempts: u8) -> Duration {
+/// Returns the pause before a retry: 50 ms, doubled each time up to a second, so that an overloaded server can recover.
+fn backoff(attempts: u8) -> Duration {
     Duration::from_millis((25 << attempts.min(6)).min(1000))
 }

@@ -9,9 +9,9 @@ use super::{Clock, Shared};
 /// The amount of load of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Amount {
-    /// Each coroutine sends so many requests.
+    /// This many requests for each coroutine; in an open loop, on average.
     Requests(u32),
-    /// All coroutines together send as much as they can in this time.
+    /// All requests that become due in this time.
     Time(Duration),
 }
 
@@ -23,19 +23,19 @@ pub(super) struct Pace {
     open: Option<OpenLoop>,
 }
 
-/// The schedule of an open loop: requests are due at set times, and whichever coroutine is free takes the next, so that
-/// a slow answer holds up its own coroutine alone.
+/// The schedule of an open loop: requests are due at fixed times, and the next free coroutine takes the next request, so that a
+/// slow answer delays only its own coroutine.
 #[derive(Debug)]
 struct OpenLoop {
-    /// The time from when one request is due to when the next one is.
+    /// The time between two requests.
     interval_ns: f64,
     coroutines: u32,
-    /// How many requests coroutines have taken.
+    /// How many requests the coroutines have taken.
     taken: AtomicU64,
 }
 
 impl Pace {
-    /// Returns a closed loop: a coroutine's next request is due when the one before is answered.
+    /// Creates a closed loop: a coroutine's next request is due when the previous one is answered.
     pub(super) fn closed(start_ns: u64, amount: Amount) -> Self {
         Self {
             start_ns,
@@ -44,7 +44,7 @@ impl Pace {
         }
     }
 
-    /// Returns an open loop of so many requests a second over all coroutines.
+    /// Creates an open loop: `rate` requests per second for all coroutines together.
     pub(super) fn open(start_ns: u64, amount: Amount, rate: f64, coroutines: u32) -> Self {
         Self {
             start_ns,
@@ -57,8 +57,8 @@ impl Pace {
         }
     }
 
-    /// Returns when the next request of a coroutine that has sent so many is due; none if there is nothing more to
-    /// send.
+    /// Returns when the next request of a coroutine is due that has sent `sent` in this phase; none if there are no more. In an
+    /// open loop, takes the request.
     fn due(&self, sent: u32, clock: Clock) -> Option<u64> {
         let (due_ns, number, all) = match &self.open {
             None => (clock.now(), sent.into(), 1),
@@ -70,14 +70,14 @@ impl Pace {
                 (due_ns, number, open.coroutines.into())
             }
         };
-        let more = match self.amount {
+        let has_more = match self.amount {
             Amount::Requests(requests) => number < u64::from(requests) * all,
             Amount::Time(time) => due_ns < self.start_ns.saturating_add(nanoseconds(time)),
         };
-        more.then_some(due_ns)
+        has_more.then_some(due_ns)
     }
 
-    /// Waits until the next request is due; returns when that was, or none if nothing more is to be sent.
+    /// Waits until the next request is due, and returns when that was; none if there are no more, or if a signal arrived.
     pub(super) async fn next(&self, sent: u32, timer: &mut Timer, shared: &Shared) -> Option<u64> {
         let due_ns = self.due(sent, shared.clock)?;
         let wait = Duration::from_nanos(due_ns.saturating_sub(shared.clock.now()));
@@ -114,7 +114,7 @@ mod tests {
         let pace = Pace::open(5, Amount::Requests(10), 1e6, 4);
         let clock = Clock::start();
         let due: Vec<u64> = (0..).map_while(|sent| pace.due(sent, clock)).collect();
-        let timetable: Vec<u64> = (0..40).map(|number| 5 + 1000 * number).collect();
-        assert_eq!(due, timetable);
+        let expected: Vec<u64> = (0..40).map(|number| 5 + 1000 * number).collect();
+        assert_eq!(due, expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Draws a progress bar on stderr while the run goes on, unless stderr is no terminal.
+//! Draws a progress bar on stderr during the run, if stderr is a terminal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::{Amount, Shared};
 
-/// The time between two drawings: ten a second look smooth, and cost the measurement nothing.
+/// The time between two redraws: ten per second look smooth, and do not disturb the measurement.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// A progress bar that is drawn until it is stopped.
@@ -27,7 +27,7 @@ impl Progress {
             ProgressDrawTarget::stderr()
         };
         let (total, unit) = match load.amount() {
-            Amount::Requests(_) => (load.expected(), "requests"),
+            Amount::Requests(_) => (load.expected_requests(), "requests"),
             Amount::Time(time) => (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), "ms"),
         };
         let bar = ProgressBar::with_draw_target(Some(total), target);
@@ -40,7 +40,7 @@ impl Progress {
     /// Removes the bar from the terminal.
     pub(super) async fn stop(self) {
         self.task.abort();
-        // What it shares is free only once it has been waited for.
+        // The task's share of the run's state is dropped only when the task has ended.
         drop(self.task.await);
         self.bar.finish_and_clear();
     }

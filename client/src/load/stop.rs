@@ -1,4 +1,4 @@
-//! Ends the sending at a signal, and the program at a second one.
+//! Stops sending at the first signal, and ends the program at the second.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tokio::sync::SetOnce;
 use crate::exit;
 use crate::output::print_warning;
 
-/// Listens to signals. The first Ctrl-C or SIGTERM ends the sending and costs no result, whenever it comes; the second
+/// Handles SIGINT (Ctrl-C) and SIGTERM. The first one stops the sending, and no result is lost, whenever it arrives. The second
 /// one ends the program.
 pub(super) async fn on_signals(stop: Arc<SetOnce<()>>, quiet: bool) {
     let signals = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
     );
-    // Without them, the run goes on to its end.
+    // If they cannot be handled, the run goes on to its end.
     let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
         return;
     };

@@ -1,5 +1,5 @@
-//! Sleeps to the microsecond. The runtime's own timer counts milliseconds, and an open loop measures from the instant a
-//! request was due: the difference would be taken for the server's.
+//! Sleeps with a resolution of microseconds. The runtime's own timer has a resolution of milliseconds. An open loop measures from
+//! when a request was due, so that the timer's delay would count as the server's latency.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,12 +11,12 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// A timer of the operating system, made when it is needed first.
+/// A timer of the operating system (timerfd), created at the first use.
 #[derive(Debug, Default)]
 pub(super) struct Timer(Option<AsyncFd<OwnedFd>>);
 
 impl Timer {
-    /// Sleeps for this time; a second call begins anew. Where there is no timer, the runtime's own does, less exactly.
+    /// Sleeps for this time. A second call restarts the timer. If the system gives no timer, uses the runtime's, less exactly.
     pub(super) async fn sleep(&mut self, time: Duration) {
         if self.try_sleep(time).await.is_err() {
             tokio::time::sleep(time).await;
@@ -28,7 +28,7 @@ impl Timer {
             Some(timer) => timer,
             None => self.0.insert(create()?),
         };
-        // Nothing at all would stop the timer instead.
+        // A time of zero would disarm the timer.
         let time =
             Timespec::try_from(time.max(Duration::from_nanos(1))).map_err(io::Error::other)?;
         let once = Itimerspec {

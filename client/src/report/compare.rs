@@ -1,4 +1,4 @@
-//! Compares two runs, if they say something about each other.
+//! Compares the figures of two runs, if their load is the same.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::verify::Verdict;
 
 /// Returns a table of both runs' figures and their ratio.
 pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
-    let (one, other) = (load(before)?, load(after)?);
+    let (one, other) = (read_document(before)?, read_document(after)?);
     let (Some(old), Some(new)) = (&one.settings, &other.settings) else {
         return Err(Error::Incomparable(
             "one of them was judged only, not run".to_owned(),
@@ -34,33 +34,33 @@ pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Error> {
     Ok(table(&one, &other, old, new))
 }
 
-fn load(path: &Path) -> Result<Document, Error> {
+fn read_document(path: &Path) -> Result<Document, Error> {
     let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
-    let broken = |reason: String| Error::Content {
+    let invalid = |reason: String| Error::Content {
         path: path.to_owned(),
         reason,
     };
     let document: Document = serde_json::from_str(&text)
-        .map_err(|error| broken(format!("not what --output-format json writes: {error}")))?;
+        .map_err(|error| invalid(format!("not what --output-format json writes: {error}")))?;
     if !(1..=SCHEMA_VERSION).contains(&document.schema_version) {
         let reason = format!(
             "schema_version {}, but this client reads 1 to {SCHEMA_VERSION}",
             document.schema_version
         );
-        return Err(broken(reason));
+        return Err(invalid(reason));
     }
     Ok(document)
 }
 
-/// Returns what was set differently and changes the load. Seeds and addresses do not.
+/// Returns the settings that differ and change the load. Seeds and addresses do not change it.
 fn differences(old: &Settings, new: &Settings) -> Vec<String> {
-    let both = load_of(old).into_iter().zip(load_of(new));
+    let both = load_settings(old).into_iter().zip(load_settings(new));
     both.filter(|((_, old), (_, new))| old != new)
         .map(|((name, old), (_, new))| format!("{name} ({old} and {new})"))
         .collect()
 }
 
-fn load_of(settings: &Settings) -> [(&'static str, String); 10] {
+fn load_settings(settings: &Settings) -> [(&'static str, String); 10] {
     let optional = |value: Option<f64>| value.map_or("none".to_owned(), |value| value.to_string());
     let length = settings.text_length;
     let length = length.map_or("any".to_owned(), |length| length.to_string());
@@ -96,12 +96,12 @@ fn table(one: &Document, other: &Document, old: &Figures, new: &Figures) -> Stri
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:24} {old:>14.3} {new:>14.3} {ratio:>9}");
     }
-    let (old, new) = (word(one.verdict), word(other.verdict));
+    let (old, new) = (verdict_word(one.verdict), verdict_word(other.verdict));
     let _ = writeln!(text, "{:24} {old:>14} {new:>14}", "verdict");
     text
 }
 
-/// Returns the figures of a run by their names, as far as there are any.
+/// Returns the figures of a run by name. A figure that the run does not have is absent.
 fn rows(figures: &Figures) -> Vec<(String, f64)> {
     let mut rows = vec![
         (
@@ -125,7 +125,7 @@ fn rows(figures: &Figures) -> Vec<(String, f64)> {
     rows
 }
 
-fn word(verdict: Verdict) -> &'static str {
+fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Valid => "valid",
         Verdict::Invalid => "INVALID",

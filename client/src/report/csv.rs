@@ -1,5 +1,5 @@
-//! Reports one line for each request, for a spreadsheet or a plot. Times count from the beginning of the run; a latency
-//! is the time from when a request was due.
+//! Renders one line for each request, for a spreadsheet or a plot. Times are milliseconds since the start of the run; a latency
+//! counts from when the request was due.
 
 use std::fmt::Write;
 
@@ -49,7 +49,7 @@ pub(crate) fn render(history: &History) -> String {
     lines
 }
 
-/// Quotes a field that may hold anything, as RFC 4180 wants it.
+/// Quotes a field if it needs that, by RFC 4180.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
@@ -58,7 +58,7 @@ fn quoted(field: &str) -> String {
     }
 }
 
-/// Formats nanoseconds as milliseconds, exactly: with six decimals.
+/// Formats nanoseconds as milliseconds with six decimals, which is exact.
 fn milliseconds(nanoseconds: u64) -> String {
     format!("{}.{:06}", nanoseconds / 1_000_000, nanoseconds % 1_000_000)
 }

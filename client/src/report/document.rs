@@ -1,4 +1,4 @@
-//! Reports the results as JSON, whose schema is made from these types. Units stand in the names.
+//! Renders the results as JSON. The schema is generated from these types. The names of fields contain their units.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,8 +7,8 @@ use super::ThresholdOutcome;
 use crate::stats::Figures;
 use crate::verify::{Check, Coverage, Judgement, Verdict};
 
-/// The version of the schema. It changes if a field comes, goes or means something else: a reader refuses a field that
-/// it does not know.
+/// The version of the schema. It changes if a field is added, removed or changes its meaning, because a reader rejects unknown
+/// fields.
 pub(crate) const SCHEMA_VERSION: u32 = 2;
 
 /// The results of `client` with `--output-format json`.
@@ -78,8 +78,8 @@ pub(crate) struct CheckResult {
 }
 
 impl Document {
-    /// Gathers the results of a judgement, which is absent with `--no-check`, and of a run, which is absent where only
-    /// a history was judged.
+    /// Combines the judgement, which is absent with `--no-check`, with the results of the run, which are absent if only a history
+    /// was judged.
     pub(crate) fn new(
         judgement: Option<Judgement>,
         settings: Option<Settings>,
@@ -100,15 +100,15 @@ impl Document {
         }
     }
 
-    /// Returns whether a signal ended the run early.
+    /// Returns whether a signal interrupted the run.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.figures
             .as_ref()
             .is_some_and(|figures| figures.interrupted)
     }
 
-    /// Returns the word for a run without a broken promise.
-    pub(super) fn valid(&self) -> &'static str {
+    /// Returns the verdict on a run without a violation, in words.
+    pub(super) fn valid_verdict(&self) -> &'static str {
         if self.is_interrupted() {
             "valid so far"
         } else {
@@ -116,8 +116,8 @@ impl Document {
         }
     }
 
-    /// Returns the checks that found something.
-    pub(super) fn broken(&self) -> impl Iterator<Item = &CheckResult> {
+    /// Returns the checks that found violations.
+    pub(super) fn violated_checks(&self) -> impl Iterator<Item = &CheckResult> {
         self.checks.iter().filter(|check| check.violations > 0)
     }
 }
@@ -158,7 +158,7 @@ fn checks(judgement: &Judgement) -> Vec<CheckResult> {
 mod tests {
     use super::*;
 
-    /// Whoever changes the types changes the schema that others rely on: `client schema > client/schema/results.json`.
+    /// If this fails, update the schema, on which others rely: `client schema > client/schema/results.json`.
     #[test]
     fn the_schema_in_the_repository_is_the_one_of_the_types() {
         assert_eq!(schema(), include_str!("../../schema/results.json"));

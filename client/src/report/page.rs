@@ -1,5 +1,5 @@
-//! Reports the results as a page: one file without script and without network, charts drawn as SVG, readable in light
-//! and dark.
+//! Renders the results as an HTML page: one file without scripts and network requests, with charts in SVG, in a light and a dark
+//! theme.
 
 mod charts;
 mod svg;
@@ -15,10 +15,10 @@ use crate::verify::{Coverage, Verdict};
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// The policy of the page: nothing but the style in the file itself may be loaded.
+/// The Content-Security-Policy of the page: it loads only the style in the file itself.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// Renders the results as a page.
+/// Renders the results as an HTML page.
 pub(crate) fn render(document: &Document, history: &History) -> String {
     let mut body = verdict(document);
     if let (Some(settings), Some(figures)) = (&document.settings, &document.figures) {
@@ -58,13 +58,16 @@ fn verdict(document: &Document) -> String {
             "good",
             format!(
                 "{}: no promise is broken ({} checks)",
-                document.valid(),
+                document.valid_verdict(),
                 document.checks.len()
             ),
         ),
         Verdict::Unknown => ("open", "unknown: no request was answered".to_owned()),
         Verdict::Invalid => {
-            let names: Vec<&str> = document.broken().map(|check| &*check.name).collect();
+            let names: Vec<&str> = document
+                .violated_checks()
+                .map(|check| &*check.name)
+                .collect();
             ("bad", format!("INVALID: {}", names.join(", ")))
         }
     };
@@ -119,7 +122,7 @@ fn tables(settings: &Settings, figures: &Figures) -> String {
             group.failed,
             group.unknown,
             cell(latency.map(|latency| latency.mean_ms)),
-            cell(latency.and_then(highest_percentile)),
+            cell(latency.and_then(percentile_99)),
         );
     }
     let head = "<tr><th>Replica</th><th>sent</th><th>ok</th><th>failed</th><th>unknown</th><th>mean, ms</th><th>p99, ms</th></tr>";
@@ -145,8 +148,8 @@ fn tables(settings: &Settings, figures: &Figures) -> String {
     text
 }
 
-/// Returns the 99th percentile, if the sample supports it.
-fn highest_percentile(latency: &Latency) -> Option<f64> {
+/// Returns the 99th percentile in milliseconds, if there are enough samples for it.
+fn percentile_99(latency: &Latency) -> Option<f64> {
     let found = latency
         .percentiles
         .iter()
@@ -182,7 +185,7 @@ fn checks(document: &Document, coverage: &Coverage) -> String {
 
 fn contradictions(document: &Document, history: &History) -> String {
     let mut text = String::new();
-    for check in document.broken() {
+    for check in document.violated_checks() {
         let _ = writeln!(
             text,
             "<h2 class=\"bad\">{} ({}): {} violations</h2>",
@@ -192,7 +195,7 @@ fn contradictions(document: &Document, history: &History) -> String {
         );
         for (example, ops) in check.examples.iter().zip(&check.ops) {
             let _ = writeln!(text, "<pre>{}</pre>", escape(example));
-            text.push_str(&timeline::around(history, ops));
+            text.push_str(&timeline::render(history, ops));
         }
     }
     text

@@ -1,4 +1,4 @@
-//! Reports the results as text: the verdict, three numbers, then tables.
+//! Renders the results as text: the verdict, three numbers, then tables.
 
 use std::fmt::{Display, Write};
 
@@ -16,7 +16,7 @@ macro_rules! line {
     }};
 }
 
-/// Renders everything that is printed after a run.
+/// Renders all results, in the order in which they are printed.
 pub(super) fn render(document: &Document, style: Style) -> String {
     let mut page = String::new();
     verdict(&mut page, document, style);
@@ -36,9 +36,9 @@ pub(super) fn render(document: &Document, style: Style) -> String {
     if let Some((settings, figures)) = run {
         client(&mut page, settings, figures);
     }
-    for met in &document.thresholds {
-        let color = if met.is_met { GREEN } else { RED };
-        line!(page, "Threshold {}", paint(style, color, met));
+    for threshold in &document.thresholds {
+        let color = if threshold.is_met { GREEN } else { RED };
+        line!(page, "Threshold {}", paint(style, color, threshold));
     }
     page
 }
@@ -46,7 +46,7 @@ pub(super) fn render(document: &Document, style: Style) -> String {
 const GREEN: &str = "1;32";
 const RED: &str = "1;31";
 
-/// Colors text, where that is wanted.
+/// Adds a color to text, if the style has colors.
 fn paint(style: Style, color: &str, text: impl Display) -> String {
     match style {
         Style::Plain => text.to_string(),
@@ -60,7 +60,7 @@ fn verdict(page: &mut String, document: &Document, style: Style) {
         Verdict::Valid => line!(
             page,
             "{}: no promise is broken ({} checks)\n",
-            paint(style, GREEN, document.valid()),
+            paint(style, GREEN, document.valid_verdict()),
             document.checks.len()
         ),
         Verdict::Unknown => line!(
@@ -68,7 +68,7 @@ fn verdict(page: &mut String, document: &Document, style: Style) {
             "unknown: no request was answered, so nothing could be judged\n"
         ),
         Verdict::Invalid => {
-            for check in document.broken() {
+            for check in document.violated_checks() {
                 let CheckResult {
                     code,
                     name,
@@ -254,9 +254,9 @@ fn coverage(page: &mut String, coverage: &Coverage) {
     line!(page);
 }
 
-/// The share of the coroutines under way that counts as busy: from it on, they held the run up in an open loop; below
-/// it, the client itself did in a closed one.
-const BUSY_ENOUGH: f64 = 0.9;
+/// The least share of coroutines with a request in flight that counts as busy. In an open loop, busy coroutines were the limit of
+/// the run; in a closed loop, coroutines that were not busy show that the client was the limit.
+const MIN_BUSY_SHARE: f64 = 0.9;
 
 fn client(page: &mut String, settings: &Settings, figures: &Figures) {
     let under_way = figures.under_way;
@@ -270,7 +270,7 @@ fn client(page: &mut String, settings: &Settings, figures: &Figures) {
     if figures.total.sent == 0 {
         return;
     }
-    let busy = under_way >= BUSY_ENOUGH * f64::from(settings.concurrency);
+    let busy = under_way >= MIN_BUSY_SHARE * f64::from(settings.concurrency);
     match (settings.rate, busy) {
         (None, false) => line!(
             page,

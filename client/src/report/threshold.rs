@@ -1,4 +1,4 @@
-//! Judges figures that a run must meet: `p99<20ms`, `throughput>5000`, `failed=0`.
+//! Compares the figures of a run with thresholds: `p99<20ms`, `throughput>5000`, `failed=0`.
 
 use std::cmp::Ordering::{self, Equal, Greater, Less};
 use std::fmt;
@@ -12,11 +12,12 @@ use crate::stats::{Figures, Latency, milliseconds, nearest_rank, supports_percen
 /// A threshold: a figure, a comparison, and a value.
 #[derive(Debug, Clone)]
 pub(crate) struct Threshold {
-    given: String,
+    /// The threshold as the user wrote it.
+    text: String,
     figure: Figure,
-    /// How the figure may compare with the value.
+    /// The accepted results of comparing the figure with the value.
     accepted: &'static [Ordering],
-    /// The value in milliseconds, messages a second, or requests.
+    /// The value in milliseconds, messages per second, or requests.
     value: f64,
 }
 
@@ -29,7 +30,7 @@ enum Figure {
     Plain(fn(&Figures) -> f64),
 }
 
-/// The signs of the comparisons, longest first: `<` begins `<=`.
+/// The comparison operators, longest first, because `<` is a prefix of `<=`.
 const COMPARISONS: [(&str, &[Ordering]); 6] = [
     ("<=", &[Less, Equal]),
     (">=", &[Greater, Equal]),
@@ -55,11 +56,11 @@ pub(crate) struct ThresholdOutcome {
 impl Threshold {
     pub(crate) fn judge(&self, figures: &Figures) -> ThresholdOutcome {
         let actual = self.figure.of(figures);
-        let compared = actual.and_then(|actual| actual.partial_cmp(&self.value));
+        let ordering = actual.and_then(|actual| actual.partial_cmp(&self.value));
         ThresholdOutcome {
-            threshold: self.given.clone(),
+            threshold: self.text.clone(),
             actual,
-            is_met: compared.is_some_and(|ordering| self.accepted.contains(&ordering)),
+            is_met: ordering.is_some_and(|ordering| self.accepted.contains(&ordering)),
         }
     }
 }
@@ -106,10 +107,10 @@ impl FromStr for Figure {
 impl FromStr for Threshold {
     type Err = String;
 
-    fn from_str(given: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let found = COMPARISONS
             .iter()
-            .find_map(|(sign, accepted)| Some((given.split_once(sign)?, *accepted)));
+            .find_map(|(sign, accepted)| Some((text.split_once(sign)?, *accepted)));
         let ((name, value), accepted) = found.ok_or("try p99<20ms, throughput>5000 or failed=0")?;
         let (figure, value): (Figure, &str) = (name.trim().parse()?, value.trim());
         let digits = value
@@ -131,7 +132,7 @@ impl FromStr for Threshold {
             .parse()
             .map_err(|_error| format!("{value:?} is no number"))?;
         Ok(Self {
-            given: given.to_owned(),
+            text: text.to_owned(),
             figure,
             accepted,
             value: number * factor,

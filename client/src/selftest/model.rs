@@ -1,34 +1,35 @@
-//! Makes up histories: some coroutines, a log, and the replies that an honest server would give.
+//! Generates histories: some coroutines, a log, and the replies that a correct server gives.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use crate::history::{
-    FinishedRequest, History, JudgeSettings, Op, Outcome, PAGE, PageAnswer, PageReply, Phase,
-    Reason, Recorder, WINDOW, digest,
+    FinishedRequest, History, JudgeSettings, MAX_PAGE_MESSAGES, Op, Outcome, PageAnswer, PageReply,
+    Phase, Reason, Recorder, WINDOW, digest,
 };
 
 const TAG: &str = "self";
 
-/// The shape of a made-up history.
+/// The parameters of a generated history.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) coroutines: u32,
+    /// How many requests each coroutine sends.
     pub(crate) requests: u32,
     pub(crate) users: usize,
     pub(crate) replicas: u16,
-    /// How many messages were there before.
+    /// How many messages the log has before the first request.
     pub(crate) before: usize,
-    /// How many of a hundred requests have an unknown outcome.
+    /// The percentage of requests with an unknown outcome.
     pub(crate) unknown: u32,
-    /// How many of a hundred requests fail.
+    /// The percentage of requests that fail.
     pub(crate) failed: u32,
-    /// How many messages others write for a hundred requests.
+    /// How many messages others write per hundred requests.
     pub(crate) others: u32,
     /// The number of messages in a full reply.
     pub(crate) window: usize,
-    /// Set if the replicas show pages.
+    /// Set if the history has a page of each replica.
     pub(crate) pages: bool,
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct Request {
     pub(crate) outcome: Outcome,
     /// The place of its message in the log.
     pub(crate) place: Option<usize>,
-    /// The reply, if it is another one than the log gives.
+    /// The reply, if it differs from what the log gives.
     pub(crate) reply: Option<Vec<Message>>,
 }
 
@@ -83,18 +84,18 @@ pub(crate) struct Model {
     pub(crate) log: Vec<Message>,
     /// The places in the log that no reply shows.
     pub(crate) hidden: Vec<usize>,
-    /// The page that each replica shows at the end, if it is another one than the log gives.
+    /// The page of each replica at the end, if it differs from what the log gives.
     pub(crate) page: Option<Vec<Message>>,
     pub(crate) shape: Shape,
     pub(crate) random: ChaCha8Rng,
 }
 
 impl Model {
-    /// Generates a valid history: each request takes effect at one instant between its start and its end, in the order
-    /// of the log; one of unknown outcome at any time after its start, or never.
+    /// Generates a valid history. Each answered request takes effect at one instant between its start and its end, and one of
+    /// unknown outcome at any time after its start, or never. The log is in the order of these instants.
     pub(crate) fn generate(shape: Shape, mut random: ChaCha8Rng) -> Self {
         let mut requests = Vec::new();
-        // The instant of effect, and whose.
+        // The instants of effect, and the requests; none for messages of others.
         let mut effects: Vec<(u64, Option<usize>)> = Vec::new();
         for coroutine in 0..shape.coroutines {
             let mut now = random.random_range(1..50);
@@ -140,13 +141,13 @@ impl Model {
                 sent_at: sent_at(instant),
             });
         }
-        model.number();
+        model.renumber();
         model
     }
 
-    /// Begins anew with a history to which nobody else writes, and in which so many of a hundred requests have an
+    /// Generates another history in place of this one, without messages of others, and with `unknown` percent of requests of
     /// unknown outcome.
-    pub(crate) fn begin_alone(&mut self, unknown: u32) {
+    pub(crate) fn regenerate_unshared(&mut self, unknown: u32) {
         let shape = Shape {
             unknown,
             others: 0,
@@ -155,14 +156,14 @@ impl Model {
         *self = Self::generate(shape, ChaCha8Rng::from_rng(&mut self.random));
     }
 
-    /// Lets each replica show this page.
-    pub(crate) fn show_page(&mut self, page: Vec<Message>) {
+    /// Sets the page of every replica.
+    pub(crate) fn set_page(&mut self, page: Vec<Message>) {
         self.shape.pages = true;
         self.page = Some(page);
     }
 
-    /// Numbers the log anew, in its order; the dates stay where they are.
-    pub(crate) fn number(&mut self) {
+    /// Numbers the log again, in its order. Dates do not change.
+    pub(crate) fn renumber(&mut self) {
         let mut counters = vec![0; self.shape.users];
         for (place, message) in self.log.iter_mut().enumerate() {
             message.seq = place as u64 + 1;
@@ -177,20 +178,20 @@ impl Model {
         }
     }
 
-    /// Puts a message into the log, and moves what follows.
+    /// Inserts a message into the log; those after it move by one.
     pub(crate) fn insert(&mut self, place: usize, mut message: Message) {
         message.sent_at.clone_from(&self.log[place].sent_at);
         self.log.insert(place, message);
-        self.move_places(|at| Some(if at >= place { at + 1 } else { at }));
+        self.update_places(|at| Some(if at >= place { at + 1 } else { at }));
     }
 
-    /// Takes a message out of the log, and closes the gap.
+    /// Removes a message from the log; those after it move by one.
     pub(crate) fn remove(&mut self, place: usize) {
         self.log.remove(place);
-        self.move_places(|at| (at != place).then(|| if at > place { at - 1 } else { at }));
+        self.update_places(|at| (at != place).then(|| if at > place { at - 1 } else { at }));
     }
 
-    /// Moves a message to an earlier place; dates belong to places, and stay.
+    /// Moves a message to an earlier place. Dates belong to places, and do not move.
     pub(crate) fn bring_forward(&mut self, from: usize, to: usize) {
         let dates: Vec<String> = self
             .log
@@ -201,33 +202,33 @@ impl Model {
         for (message, date) in self.log.iter_mut().zip(dates) {
             message.sent_at = date;
         }
-        self.move_places(|at| match at {
+        self.update_places(|at| match at {
             at if at == from => Some(to),
             at if (to..from).contains(&at) => Some(at + 1),
             at => Some(at),
         });
     }
 
-    /// Tells the requests where their messages went, and numbers the log anew.
-    fn move_places(&mut self, moved: impl Fn(usize) -> Option<usize>) {
+    /// Updates the places of the requests' messages, and numbers the log again.
+    fn update_places(&mut self, moved: impl Fn(usize) -> Option<usize>) {
         for request in &mut self.requests {
             request.place = request.place.and_then(&moved);
         }
-        self.number();
+        self.renumber();
     }
 
-    /// Returns a full reply whose last message is the one at this place, as the log has it.
-    pub(crate) fn last(&self, place: usize) -> Vec<Message> {
-        self.last_of(place + 1, self.shape.window)
+    /// Returns the reply that the log gives for the message at this place.
+    pub(crate) fn window_at(&self, place: usize) -> Vec<Message> {
+        self.last_before(place + 1, self.shape.window)
     }
 
-    /// Returns a page of the log.
+    /// Returns the page of the last messages that the log gives.
     pub(crate) fn last_page(&self) -> Vec<Message> {
-        self.last_of(self.log.len(), PAGE)
+        self.last_before(self.log.len(), MAX_PAGE_MESSAGES)
     }
 
-    /// Returns so many messages before this place.
-    fn last_of(&self, end: usize, most: usize) -> Vec<Message> {
+    /// Returns the last `most` messages before this place, without hidden ones.
+    fn last_before(&self, end: usize, most: usize) -> Vec<Message> {
         let shown = (0..end).rev().filter(|place| !self.hidden.contains(place));
         let mut messages: Vec<Message> = shown
             .take(most)
@@ -237,7 +238,7 @@ impl Model {
         messages
     }
 
-    /// Returns what this request was answered, if it was.
+    /// Returns the reply to this request; none if it was not answered.
     pub(crate) fn reply(&self, request: &Request) -> Option<Vec<Message>> {
         if request.outcome != Outcome::Ok {
             return None;
@@ -245,10 +246,10 @@ impl Model {
         request
             .reply
             .clone()
-            .or_else(|| Some(self.last(request.place?)))
+            .or_else(|| Some(self.window_at(request.place?)))
     }
 
-    /// Returns the history that a run would have recorded, from the bytes of the replies on.
+    /// Returns the history that a run would have recorded. The replies pass through the same parser.
     pub(crate) fn history(&self) -> History {
         let settings = JudgeSettings {
             tag: TAG.to_owned(),
@@ -293,7 +294,7 @@ impl Model {
         recorder.finish()
     }
 
-    /// Returns the page that a replica shows after everything else.
+    /// Returns the page of a replica, requested after everything else.
     fn page_reply(&self, replica: u16) -> PageReply {
         let page = self.page.clone().unwrap_or_else(|| self.last_page());
         let last = self.requests.iter().map(|request| request.end).max();
@@ -307,7 +308,7 @@ impl Model {
     }
 }
 
-/// Makes up a request that is sent after `now`; and when it takes effect, if it does.
+/// Generates a request that is sent at `now` or later, and the instant at which it takes effect, if it does.
 fn make_request(
     shape: Shape,
     (coroutine, number): (u32, u32),
@@ -316,14 +317,14 @@ fn make_request(
 ) -> (Request, Option<u64>) {
     let start = now + random.random_range(0..20);
     let effect = start + random.random_range(0..40);
-    let dice = random.random_range(0..100);
-    let (outcome, effect_or_none) = if dice < shape.unknown {
+    let roll = random.random_range(0..100);
+    let (outcome, effect_or_none) = if roll < shape.unknown {
         let late = effect + random.random_range(0..200);
         (
             Outcome::Unknown(Reason::NoAnswer),
             random.random::<bool>().then_some(late),
         )
-    } else if dice < shape.unknown + shape.failed {
+    } else if roll < shape.unknown + shape.failed {
         (Outcome::Failed(Reason::Status(503)), None)
     } else {
         (Outcome::Ok, Some(effect))
@@ -347,7 +348,7 @@ pub(super) fn user_name(user: usize) -> String {
     format!("user{user}")
 }
 
-/// Formats an instant of the database's clock.
+/// Formats an instant, in milliseconds, as the database's clock shows it.
 pub(super) fn sent_at(instant: u64) -> String {
     format!(
         "2026-11-20T15:{:02}:{:02}.{:06}Z",

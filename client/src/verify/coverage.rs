@@ -1,4 +1,4 @@
-//! Measures how much was judged (Z2, R4), so that "no violation" means something.
+//! Measures how much was judged, so that the reader knows how much "no violation" proves.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,38 +63,39 @@ pub(super) fn measure(facts: &Facts<'_>) -> Coverage {
             Ok(_) => coverage.pages += 1,
             Err(reason) => {
                 let url = &facts.history.settings.replicas[usize::from(page.replica)];
-                let missing = (url.clone(), reason.clone());
-                coverage.pages_not_judged.push(missing);
+                coverage
+                    .pages_not_judged
+                    .push((url.clone(), reason.clone()));
             }
         }
     }
-    let (all, within) = ordered_pairs(facts);
+    let (all, same_replica) = ordered_pairs(facts);
     coverage.ordered_pairs = all;
-    coverage.ordered_pairs_across_replicas = all - within;
+    coverage.ordered_pairs_across_replicas = all - same_replica;
     coverage
 }
 
-/// Counts the pairs of answered requests that do not overlap in time, for each start the ends before it; and how many
-/// of these pairs are of one replica.
+/// Counts the pairs of answered requests that do not overlap in time: for each start, the ends before it. Returns the number of
+/// all such pairs, and of those within one replica.
 fn ordered_pairs(facts: &Facts<'_>) -> (u64, u64) {
     let history = facts.history;
     let answered = || history.ops.iter().filter(|op| op.is_numbered());
     let mut ends = Vec::with_capacity(history.ops.len());
-    let mut ends_at = vec![Vec::new(); history.settings.replicas.len()];
+    let mut ends_by_replica = vec![Vec::new(); history.settings.replicas.len()];
     for op in answered() {
         ends.push(op.end_ns);
-        ends_at[usize::from(op.replica)].push(op.end_ns);
+        ends_by_replica[usize::from(op.replica)].push(op.end_ns);
     }
-    // They are in order already, unless a history was written by others.
+    // A history of this client is sorted already; a history from elsewhere may not be.
     ends.sort_unstable();
-    for ends in &mut ends_at {
+    for ends in &mut ends_by_replica {
         ends.sort_unstable();
     }
     let before = |ends: &[u64], op: &Op| ends.partition_point(|end| *end < op.start_ns) as u64;
-    answered().fold((0, 0), |(all, within), op| {
+    answered().fold((0, 0), |(all, same_replica), op| {
         (
             all + before(&ends, op),
-            within + before(&ends_at[usize::from(op.replica)], op),
+            same_replica + before(&ends_by_replica[usize::from(op.replica)], op),
         )
     })
 }

@@ -1,9 +1,9 @@
-//! Explains contradictions in words: what a person needs to follow them.
+//! Formats the parts of explanations: requests, messages, pages and times.
 
 use std::fmt::Write;
 
 use super::facts::Facts;
-use crate::history::{Outcome, Page, Phase, Seen, Shown};
+use crate::history::{Outcome, Page, Phase, SeenMessage, ShownMessage};
 use crate::stats::{self, to_float};
 
 /// Describes a request: `coroutine 12 request 37 -> 127.0.0.1:8001  sent 0.412311 s  answered 0.418020 s  seq 1873`.
@@ -39,14 +39,14 @@ pub(super) fn page(facts: &Facts<'_>, page: &Page) -> String {
     )
 }
 
-/// Returns a replica's URL without the scheme that all have.
+/// Returns a replica's URL without its scheme, which is the same for all.
 fn replica<'a>(facts: &Facts<'a>, replica: u16) -> &'a str {
     let urls = &facts.history.settings.replicas;
     let url = urls.get(usize::from(replica)).map_or("?", String::as_str);
-    url.rsplit_once("//").map_or(url, |(_, rest)| rest)
+    url.rsplit_once("//").map_or(url, |(_, host)| host)
 }
 
-/// Begins an explanation with the requests that it is about.
+/// Formats the beginning of an explanation: the requests involved, as A and B.
 pub(super) fn requests(facts: &Facts<'_>, ops: &[u32]) -> String {
     let mut lines = String::new();
     for (name, op) in ["Let A", "    B"].into_iter().zip(ops) {
@@ -56,8 +56,8 @@ pub(super) fn requests(facts: &Facts<'_>, ops: &[u32]) -> String {
 }
 
 /// Describes a shown message: its number, user, date and text.
-pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
-    let Shown {
+pub(super) fn message(facts: &Facts<'_>, shown: &ShownMessage) -> String {
+    let ShownMessage {
         seq,
         user_seq,
         user,
@@ -72,8 +72,8 @@ pub(super) fn message(facts: &Facts<'_>, shown: &Shown) -> String {
     )
 }
 
-/// Describes the messages that the replies of A and B show.
-pub(super) fn shown_by_both(facts: &Facts<'_>, one: &Seen, other: &Seen) -> String {
+/// Formats the messages that the replies of A and B show.
+pub(super) fn shown_by_both(facts: &Facts<'_>, one: &SeenMessage, other: &SeenMessage) -> String {
     format!(
         "A's reply shows {}\nB's reply shows {}\n",
         message(facts, &one.shown),
@@ -81,7 +81,7 @@ pub(super) fn shown_by_both(facts: &Facts<'_>, one: &Seen, other: &Seen) -> Stri
     )
 }
 
-/// Describes a text: whose it is, or its first characters.
+/// Describes a text by the request that sent it, or by its first characters if this run did not send it.
 pub(super) fn text(facts: &Facts<'_>, digest: u64) -> String {
     if let Some(foreign) = facts.history.foreign.get(&digest) {
         return format!("text {foreign:?}");
@@ -95,8 +95,8 @@ pub(super) fn text(facts: &Facts<'_>, digest: u64) -> String {
     }
 }
 
-/// Describes what a reply shows in the place of the own message.
-pub(super) fn without_own(facts: &Facts<'_>, window: &[Shown]) -> String {
+/// Says that a reply lacks the request's own message, and which message it ends with.
+pub(super) fn without_own(facts: &Facts<'_>, window: &[ShownMessage]) -> String {
     match window.last() {
         None => "A's own message is missing.".to_owned(),
         Some(last) => format!(
@@ -106,15 +106,15 @@ pub(super) fn without_own(facts: &Facts<'_>, window: &[Shown]) -> String {
     }
 }
 
-/// Lists the numbers of a reply: `5, 6, 8`, shortened where there are many.
-pub(super) fn seqs(window: &[Shown]) -> String {
-    const MOST: usize = 12;
+/// Lists the numbers of a reply: `5, 6, 8`; of more than 12, only the first 12 and how many there are.
+pub(super) fn seqs(window: &[ShownMessage]) -> String {
+    const MAX_SHOWN: usize = 12;
     let mut all: Vec<String> = window
         .iter()
-        .take(MOST)
+        .take(MAX_SHOWN)
         .map(|shown| shown.seq.to_string())
         .collect();
-    if window.len() > MOST {
+    if window.len() > MAX_SHOWN {
         all.push(format!("… ({} in all)", window.len()));
     }
     if all.is_empty() {
@@ -134,7 +134,7 @@ pub(super) fn milliseconds(nanoseconds: u64) -> String {
     format!("{:.3} ms", stats::milliseconds(nanoseconds))
 }
 
-/// Formats a date as RFC 3339 wants it.
+/// Formats microseconds since 1970 as a date of RFC 3339.
 pub(super) fn instant(microseconds: i64) -> String {
     chrono::DateTime::from_timestamp_micros(microseconds).map_or_else(
         || format!("{microseconds} µs"),

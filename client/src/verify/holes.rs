@@ -1,8 +1,8 @@
-//! G7 and G9: what nobody saw. Where many answers in a row are missing, numbers go unseen, and so do the messages that had
-//! them. All that is known of such a message: it was sent by a request of unknown outcome, it comes after whatever was
-//! answered before it was sent, and its user's numbers leave room for it. So the numbers without a message and the messages
-//! without a number must be matched: each number needs a message (G7), and each message that a user's numbers count needs
-//! a number (G9). If each of the two can be done, then both can at once (Mendelsohn and Dulmage, 1958).
+//! Checks the numbers that no reply shows (G7 and G9). Where many answers in a row are missing, some numbers go unseen, and so do
+//! their messages. Only this is known of such a message: it was sent by a request of unknown outcome, it comes after all that
+//! was answered before it was sent, and its user's numbers leave room for it. So numbers and messages must be matched:
+//! each unseen number needs a message (G7), and each message that a gap in a user's numbers proves needs a number (G9). If there
+//! is a matching for each of the two, there is one for both at once (Mendelsohn and Dulmage, 1958).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -10,18 +10,18 @@ use std::collections::{BinaryHeap, HashMap};
 use super::facts::{Facts, indices};
 use super::numbering::{Counters, UserSeqGap};
 use super::{Check, Violations, explain, time};
-use crate::history::{NONE, Op, Outcome, Seen};
+use crate::history::{NONE, Op, Outcome, SeenMessage};
 
-/// Checks what no reply shows, after all other checks, as what these found is no second fault.
+/// Checks the unseen numbers. Runs after the checks along the log, so that a fault that they found is not reported again.
 pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut Violations<'_>) {
-    let holes = holes(facts, violations);
-    // Others, or requests that the history misses, may be anywhere.
-    if facts.history.settings.shared || facts.history.cut || holes.is_empty() {
+    let holes = find_holes(facts, violations);
+    // Messages of other writers, or of requests missing from the history, may have any number.
+    if facts.history.settings.shared || facts.history.is_truncated || holes.is_empty() {
         return;
     }
     let candidates = candidates(facts, !violations.has(Check::RealTime));
     check_time(&holes, &candidates, violations);
-    // A hole is counted for somebody: that is no second fault.
+    // A hole may be counted in the numbers of some user: that is not a second fault.
     if violations.has(Check::NoHole) {
         return;
     }
@@ -32,11 +32,11 @@ pub(super) fn check(facts: &Facts<'_>, counters: &Counters<'_>, violations: &mut
     }
 }
 
-/// A hole, which is numbers in a row that no reply shows: the messages on both sides.
-type Hole<'a> = (&'a Seen, &'a Seen);
+/// A hole: consecutive numbers that no reply shows, given by the messages before and after it.
+type Hole<'a> = (&'a SeenMessage, &'a SeenMessage);
 
-/// Accuses the holes that a reply spans (G7); returns the others.
-fn holes<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Vec<Hole<'a>> {
+/// Reports the holes that lie within one reply (G7), and returns the others.
+fn find_holes<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Vec<Hole<'a>> {
     let mut holes = Vec::new();
     for pair in facts.history.seen.windows(2) {
         let (before, after) = (pair[0].shown.seq, pair[1].shown.seq);
@@ -58,15 +58,15 @@ fn holes<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Vec<Hole<'a>
     holes
 }
 
-/// A request whose message may be stored without having been shown.
+/// A request whose message may be stored although no reply shows it.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     user: u32,
-    /// The greatest number that was answered before it was sent: its own is greater.
+    /// The greatest number that was answered before the request was sent: its own number is greater.
     after: u64,
 }
 
-/// Returns all candidates, by the numbers after which they are. Without an order, they may be anywhere.
+/// Returns all candidates, sorted by `after`. If the log contradicts real time (`is_ordered` is false), `after` is 0 for all.
 fn candidates(facts: &Facts<'_>, is_ordered: bool) -> Vec<Candidate> {
     let mut by_start: Vec<&Op> = indices(&facts.history.ops)
         .filter(|op| is_candidate(facts, *op))
@@ -74,23 +74,24 @@ fn candidates(facts: &Facts<'_>, is_ordered: bool) -> Vec<Candidate> {
         .collect();
     by_start.sort_unstable_by_key(|op| op.start_ns);
     let mut candidates = Vec::with_capacity(by_start.len());
-    let mut take = |op: &Op, after| {
+    let mut add = |op: &Op, after| {
         candidates.push(Candidate {
             user: op.user,
             after,
         });
     };
-    // Down the log, as R1 goes: of the answered messages that a request must come after, the first one found is the last.
-    let placed = time::placed(facts).rev().filter(|_| is_ordered);
-    for (seq, op) in placed {
+    // From the end of the log, as in R1: the first answered message found that precedes a request is the one with the greatest
+    // number.
+    let numbered = time::numbered(facts).rev().filter(|_| is_ordered);
+    for (seq, op) in numbered {
         let answered = facts.op(op);
         let is_later = |op: &mut &Op| answered.is_ok() && op.start_ns > answered.end_ns;
         while let Some(op) = by_start.pop_if(is_later) {
-            take(op, seq);
+            add(op, seq);
         }
     }
     for op in by_start {
-        take(op, 0);
+        add(op, 0);
     }
     candidates.sort_unstable_by_key(|candidate| (candidate.after, candidate.user));
     candidates
@@ -98,47 +99,47 @@ fn candidates(facts: &Facts<'_>, is_ordered: bool) -> Vec<Candidate> {
 
 fn is_candidate(facts: &Facts<'_>, op: u32) -> bool {
     let request = facts.op(op);
-    let open = match request.outcome {
+    let is_unknown = match request.outcome {
         Outcome::Ok => request.seq == 0,
         Outcome::Unknown(_) => true,
         Outcome::Failed(_) => false,
     };
-    open && facts.place[op as usize] == NONE
+    is_unknown && facts.place[op as usize] == NONE
 }
 
-/// Checks holes by time alone (G7): up to each number, no more may be unseen than requests could be there.
+/// Checks holes by time alone (G7): up to each number, there must be at least as many candidates as unseen numbers.
 fn check_time(holes: &[Hole<'_>], candidates: &[Candidate], violations: &mut Violations<'_>) {
-    let mut open: u64 = 0;
-    let mut worst: Option<(u64, u64, usize, &Seen)> = None;
+    let mut unseen: u64 = 0;
+    let mut worst: Option<(u64, u64, usize, &SeenMessage)> = None;
     for (before, after) in holes {
-        open = open.saturating_add(after.shown.seq - before.shown.seq - 1);
+        unseen = unseen.saturating_add(after.shown.seq - before.shown.seq - 1);
         let sent = candidates.partition_point(|candidate| candidate.after < after.shown.seq);
-        let excess = open.saturating_sub(sent as u64);
+        let excess = unseen.saturating_sub(sent as u64);
         if excess > worst.map_or(0, |(worst, ..)| worst) {
-            worst = Some((excess, open, sent, after));
+            worst = Some((excess, unseen, sent, after));
         }
     }
-    if let Some((excess, open, sent, after)) = worst {
+    if let Some((excess, unseen, sent, after)) = worst {
         violations.add(Check::NoHole, excess, &[after.witness], || {
             format!(
-                "Its reply shows seq {}. Of the numbers before, {open} are shown by no reply; but only {sent} requests have an unknown outcome and could be there.",
+                "Its reply shows seq {}. Of the numbers before, {unseen} are shown by no reply; but only {sent} requests have an unknown outcome and could be there.",
                 after.shown.seq
             )
         });
     }
 }
 
-/// The interval of numbers in which a message that nobody saw may be.
+/// The interval of numbers that an unseen message may have.
 #[derive(Debug, Clone, Copy)]
 struct Interval<'a> {
     after: u64,
     before: u64,
-    /// The gap in the user's numbers which proves that it was stored. Without one, it may as well be nowhere.
+    /// The gap in the user's numbers that proves that the message was stored; without a gap, it may not be stored at all.
     gap: Option<&'a UserSeqGap<'a>>,
 }
 
-/// Returns for each user as many intervals as messages may be unseen. Which of a user's requests they are is open: the
-/// best is that they were stored in the order in which they were sent.
+/// Returns for each user as many intervals as messages may be unseen. Which of the user's requests they belong to is unknown:
+/// that they were stored in the order in which they were sent leaves the most possibilities.
 fn intervals<'a>(counters: &'a Counters<'a>, candidates: &[Candidate]) -> Vec<Interval<'a>> {
     let mut sent: HashMap<u32, Vec<u64>> = HashMap::new();
     for candidate in candidates {
@@ -181,7 +182,7 @@ fn intervals<'a>(counters: &'a Counters<'a>, candidates: &[Candidate]) -> Vec<In
                 .iter()
                 .map(|sent| interval(last.max(*sent), u64::MAX)),
         );
-        // Nobody knows how many of them come before the user's first message that was shown.
+        // It is unknown how many of them come before the user's first message that was shown.
         if let Some(first) = counter.first.filter(|_| !counter.broken) {
             intervals.extend(sent.iter().map(|sent| interval(*sent, first.shown.seq)));
         }
@@ -189,23 +190,23 @@ fn intervals<'a>(counters: &'a Counters<'a>, candidates: &[Candidate]) -> Vec<In
     intervals
 }
 
-/// Checks that what was counted and never shown can be somebody's unknown message, and have a number (G9).
+/// Checks that each message that a gap in a user's numbers proves can be one of unknown outcome, and can have a number (G9).
 fn check_counters(
     facts: &Facts<'_>,
     holes: &[Hole<'_>],
     intervals: &[Interval<'_>],
     violations: &mut Violations<'_>,
 ) {
-    let due: Vec<Interval<'_>> = intervals
+    let required: Vec<Interval<'_>> = intervals
         .iter()
         .copied()
         .filter(|interval| interval.gap.is_some())
         .collect();
-    let missed = match_all(holes, due).missed;
-    for gaps in missed.chunk_by(|one, other| std::ptr::eq(*one, *other)) {
-        let (UserSeqGap { from, to, unseen }, missed) = (gaps[0], gaps.len());
+    let unmatched = match_all(holes, required).unmatched;
+    for gaps in unmatched.chunk_by(|one, other| std::ptr::eq(*one, *other)) {
+        let (UserSeqGap { from, to, unseen }, unmatched) = (gaps[0], gaps.len());
         let ops: Vec<u32> = from.iter().chain([to]).map(|seen| seen.witness).collect();
-        violations.add(Check::Counters, missed as u64, &ops, || {
+        violations.add(Check::Counters, unmatched as u64, &ops, || {
             let shown = match from {
                 Some(from) => explain::shown_by_both(facts, from, to),
                 None => format!(
@@ -214,15 +215,16 @@ fn check_counters(
                 ),
             };
             format!(
-                "{shown}So {unseen} messages of this user are before it that no reply shows; but for {missed} of them no number is free, or no request of unknown outcome was sent."
+                "{shown}So {unseen} messages of this user are before it that no reply shows; but for {unmatched} of them no number is free, or no request of unknown outcome was sent."
             )
         });
     }
 }
 
-/// Checks holes by users (G7): a number is nobody's if all who could have it were counted on without it.
+/// Checks holes by users (G7): a number is a hole if the later numbers of all users who could have sent its message leave no gap
+/// for it.
 fn check_users(holes: &[Hole<'_>], intervals: &[Interval<'_>], violations: &mut Violations<'_>) {
-    if let Some((seq, after)) = match_all(holes, intervals.to_vec()).empty {
+    if let Some((seq, after)) = match_all(holes, intervals.to_vec()).unfilled {
         violations.add(Check::NoHole, 1, &[after.witness], || {
             format!(
                 "Its reply shows seq {}. No reply shows seq {seq}; and of each request of unknown outcome that could be there, the user was counted on without it.",
@@ -232,44 +234,43 @@ fn check_users(holes: &[Hole<'_>], intervals: &[Interval<'_>], violations: &mut 
     }
 }
 
-/// The rest that is left over when the holes and the messages are matched.
+/// What is left over after the numbers in holes and the messages were matched.
 #[derive(Debug, Default)]
 struct Matching<'a> {
     /// The first number without a message, and the message after its hole.
-    empty: Option<(u64, &'a Seen)>,
-    /// The gaps whose messages have no number, in the order of the log.
-    missed: Vec<&'a UserSeqGap<'a>>,
+    unfilled: Option<(u64, &'a SeenMessage)>,
+    /// The gap of each message that has no number, in the order of the log.
+    unmatched: Vec<&'a UserSeqGap<'a>>,
 }
 
-/// Gives each number to the message whose interval ends first, of those that may be there. This fills all holes, and
-/// leaves no message out, if any way does.
+/// Gives each number to the message whose interval ends first, among those that may have it. This greedy matching fills all
+/// holes, and leaves no message out, if any matching does.
 fn match_all<'a>(holes: &[Hole<'a>], mut intervals: Vec<Interval<'a>>) -> Matching<'a> {
     let mut matching = Matching::default();
     intervals.sort_unstable_by_key(|interval| interval.after);
-    let mut begun = 0;
-    let mut open = BinaryHeap::new();
+    let mut next = 0;
+    let mut available = BinaryHeap::new();
     for (before, after) in holes {
         for seq in before.shown.seq + 1..after.shown.seq {
-            while let Some(interval) = intervals.get(begun).filter(|interval| interval.after < seq)
-            {
-                open.push(Reverse((interval.before, begun)));
-                begun += 1;
+            while let Some(interval) = intervals.get(next).filter(|interval| interval.after < seq) {
+                available.push(Reverse((interval.before, next)));
+                next += 1;
             }
-            let mut taken = open.pop();
-            while let Some(Reverse((_, late))) = taken.filter(|Reverse((end, _))| *end < seq) {
-                matching.missed.extend(intervals[late].gap);
-                taken = open.pop();
+            let mut taken = available.pop();
+            while let Some(Reverse((_, expired))) = taken.filter(|Reverse((end, _))| *end < seq) {
+                matching.unmatched.extend(intervals[expired].gap);
+                taken = available.pop();
             }
             if taken.is_none() {
-                matching.empty.get_or_insert((seq, *after));
+                matching.unfilled.get_or_insert((seq, *after));
             }
         }
     }
-    let left = open.into_iter().map(|Reverse((_, left))| left);
-    let left = left.chain(begun..intervals.len());
+    let remaining = available.into_iter().map(|Reverse((_, index))| index);
+    let remaining = remaining.chain(next..intervals.len());
     matching
-        .missed
-        .extend(left.filter_map(|left| intervals[left].gap));
-    matching.missed.sort_by_key(|gap| gap.to.shown.seq);
+        .unmatched
+        .extend(remaining.filter_map(|index| intervals[index].gap));
+    matching.unmatched.sort_by_key(|gap| gap.to.shown.seq);
     matching
 }

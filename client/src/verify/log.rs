@@ -1,23 +1,23 @@
-//! Checks what all replies together say about the log (G1 to G6).
+//! Checks the log that all replies together show (G1 to G6).
 
 use std::ops::Range;
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
-use crate::history::{NONE, Outcome, Seen};
+use crate::history::{NONE, Outcome, SeenMessage};
 
 pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     for group in facts.by_number() {
         if group.len() > 1 {
-            contested(facts, group, violations);
+            check_contested(facts, group, violations);
         }
     }
-    lost(facts, violations);
-    authors(facts, violations);
+    check_lost(facts, violations);
+    check_authors(facts, violations);
 }
 
 /// Checks a number that several messages claim (G1 and G2).
-fn contested(facts: &Facts<'_>, group: Range<u32>, violations: &mut Violations<'_>) {
+fn check_contested(facts: &Facts<'_>, group: Range<u32>, violations: &mut Violations<'_>) {
     let mut claims: Vec<u32> = group.filter(|seen| !facts.lost.contains(seen)).collect();
     claims.sort_unstable_by_key(|seen| facts.seen(*seen).shown.text);
     let acknowledged = |seen: u32| {
@@ -41,7 +41,7 @@ fn contested(facts: &Facts<'_>, group: Range<u32>, violations: &mut Violations<'
     }
     let varied = texts.iter().any(|text| text.len() > 1);
     if varied || (texts.len() > 1 && owners.len() < texts.len()) {
-        // The message in doubt and its fullest rival.
+        // The message that the fewest replies show, and the one that the most show.
         claims.sort_by_key(|seen| facts.seen(*seen).replies);
         if let [rare, .., common] = claims[..] {
             let (one, other) = (facts.seen(common), facts.seen(rare));
@@ -59,8 +59,8 @@ fn contested(facts: &Facts<'_>, group: Range<u32>, violations: &mut Violations<'
     }
 }
 
-/// Accuses replies of lost messages (G6).
-fn lost(facts: &Facts<'_>, violations: &mut Violations<'_>) {
+/// Reports lost messages (G6).
+fn check_lost(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     let mut lost: Vec<u32> = facts.lost.iter().copied().collect();
     lost.sort_unstable();
     for seen in lost {
@@ -68,19 +68,19 @@ fn lost(facts: &Facts<'_>, violations: &mut Violations<'_>) {
         let seq = shown.seq;
         let near =
             seen.saturating_sub(8)..seen.saturating_add(8).min(indices(&facts.history.seen).end);
-        let rival = near
+        let replacement = near
             .map(|other| facts.seen(other))
             .filter(|other| other.shown.seq == seq && other.shown != shown)
             .max_by_key(|other| other.replies);
-        let gap = facts.gap_over(seq);
-        let witness = rival
-            .map(|rival| rival.witness)
+        let gap = facts.gap_around(seq);
+        let witness = replacement
+            .map(|other| other.witness)
             .or(gap.map(|(_, _, op)| op));
         let ops: Vec<u32> = [op].into_iter().chain(witness).collect();
         violations.add(Check::NothingLost, 0, &ops, || {
-            let why = match (rival, gap) {
-                (Some(rival), _) => {
-                    format!("B's reply shows {}", explain::message(facts, &rival.shown))
+            let why = match (replacement, gap) {
+                (Some(other), _) => {
+                    format!("B's reply shows {}", explain::message(facts, &other.shown))
                 }
                 (None, Some((before, after, _))) => {
                     format!("after {before} B's reply shows {after}")
@@ -94,11 +94,11 @@ fn lost(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     }
 }
 
-/// Checks who sent what is shown (G3, G4 and G5).
-fn authors(facts: &Facts<'_>, violations: &mut Violations<'_>) {
-    // What stands before this run's first message was there before, or came in before it.
+/// Checks who sent each shown message (G3, G4 and G5).
+fn check_authors(facts: &Facts<'_>, violations: &mut Violations<'_>) {
+    // Messages before this run's first one are from before the run, or from others who wrote before it.
     let mut begun = false;
-    for index in indices(&facts.history.seen).filter(|seen| facts.is_lone(*seen)) {
+    for index in indices(&facts.history.seen).filter(|seen| facts.is_uncontested(*seen)) {
         let seen = facts.seen(index);
         let Some(op) = facts.author_of(index) else {
             if begun && !facts.history.settings.shared && !is_missing(facts, seen) {
@@ -125,7 +125,7 @@ fn authors(facts: &Facts<'_>, violations: &mut Violations<'_>) {
             });
         }
         let place = facts.place[op as usize];
-        if place != NONE && place != index && facts.is_lone(place) {
+        if place != NONE && place != index && facts.is_uncontested(place) {
             let (first, second) = (facts.seen(place).shown.seq, seen.shown.seq);
             let ops = [op, seen.witness];
             violations.add(Check::StoredOnce, second.abs_diff(first), &ops, || {
@@ -142,12 +142,12 @@ fn authors(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     }
 }
 
-/// Returns whether a message may be of this run although its request is not in the history.
-fn is_missing(facts: &Facts<'_>, seen: &Seen) -> bool {
-    facts.history.cut && !facts.history.foreign.contains_key(&seen.shown.text)
+/// Returns whether a message may come from this run although its request is not in the history, which was cut off.
+fn is_missing(facts: &Facts<'_>, seen: &SeenMessage) -> bool {
+    facts.history.is_truncated && !facts.history.foreign.contains_key(&seen.shown.text)
 }
 
-fn explain_invented(facts: &Facts<'_>, seen: &Seen, why: &str) -> String {
+fn explain_invented(facts: &Facts<'_>, seen: &SeenMessage, why: &str) -> String {
     let message = explain::message(facts, &seen.shown);
     format!("A's reply shows {message}.\nNo request of this run sent that, {why}.")
 }

@@ -1,48 +1,48 @@
-//! Checks what is counted along the log (G8 and G10).
+//! Checks the users' numbers and the dates along the log (G8 and G10).
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
-use crate::history::Seen;
+use crate::history::SeenMessage;
 
 pub(super) fn check<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<'a> {
-    let counters = user_seq(facts, violations);
-    sent_at(facts, violations);
+    let counters = check_user_seq(facts, violations);
+    check_sent_at(facts, violations);
     counters
 }
 
-/// The knowledge of the users' numbers.
+/// What the log shows of the users' numbers.
 #[derive(Debug, Default)]
 pub(super) struct Counters<'a> {
-    /// The counter of each user, beside the names of the history.
+    /// The counter of each user, by the user's index in the names of the history.
     pub(super) users: Vec<Counter<'a>>,
-    /// The gaps in users' numbers, of each user in the order of the log.
+    /// The gaps in the users' numbers; those of one user are in the order of the log.
     pub(super) gaps: Vec<UserSeqGap<'a>>,
 }
 
 /// The numbers of one user so far.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counter<'a> {
-    pub(super) last: Option<&'a Seen>,
-    /// The first message that was shown, if nobody knows how many were before it.
-    pub(super) first: Option<&'a Seen>,
-    /// Set if a contested or lost message broke the chain, or a fault was found, so that gaps say nothing any more.
+    pub(super) last: Option<&'a SeenMessage>,
+    /// The user's first message that was shown, if it is unknown how many came before it.
+    pub(super) first: Option<&'a SeenMessage>,
+    /// Set after a contested or lost message, or a fault: from then on, gaps prove nothing.
     pub(super) broken: bool,
-    /// How many numbers nobody saw, up to the last message.
+    /// How many numbers of the log are unseen up to `last`.
     unseen: u64,
 }
 
-/// A gap in a user's numbers, so that messages of the user went unseen.
+/// A gap in a user's numbers, which proves that messages of the user went unseen.
 #[derive(Debug)]
 pub(super) struct UserSeqGap<'a> {
-    /// The user's message before the gap; none if there was none.
-    pub(super) from: Option<&'a Seen>,
-    pub(super) to: &'a Seen,
+    /// The user's message before the gap; none if the gap is at the user's beginning.
+    pub(super) from: Option<&'a SeenMessage>,
+    pub(super) to: &'a SeenMessage,
     /// How many messages went unseen.
     pub(super) unseen: u64,
 }
 
-/// Checks the users' numbers (G8). Where numbers went unseen, a user may have been counted up as often.
-fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<'a> {
+/// Checks the users' numbers (G8). Where numbers of the log are unseen, a user's numbers may skip as many.
+fn check_user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<'a> {
     let mut counters = Counters::default();
     let mut unseen: u64 = 0;
     let mut previous: Option<u64> = None;
@@ -63,7 +63,7 @@ fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<
             counters.users.resize(user + 1, Counter::default());
         }
         let counter = &mut counters.users[user];
-        if !facts.is_sound(index) {
+        if !facts.is_reliable(index) {
             counter.last = None;
             counter.broken = true;
             continue;
@@ -97,7 +97,7 @@ fn user_seq<'a>(facts: &Facts<'a>, violations: &mut Violations<'_>) -> Counters<
     counters
 }
 
-fn explain_miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> String {
+fn explain_miscounted(facts: &Facts<'_>, last: Option<&SeenMessage>, seen: &SeenMessage) -> String {
     let Some(last) = last else {
         return format!(
             "A's reply shows {}: this user's first message, so that user_seq should be 1.",
@@ -112,9 +112,9 @@ fn explain_miscounted(facts: &Facts<'_>, last: Option<&Seen>, seen: &Seen) -> St
 }
 
 /// Checks that dates do not go back (G10).
-fn sent_at(facts: &Facts<'_>, violations: &mut Violations<'_>) {
-    let mut previous: Option<&Seen> = None;
-    for index in indices(&facts.history.seen).filter(|seen| facts.is_sound(*seen)) {
+fn check_sent_at(facts: &Facts<'_>, violations: &mut Violations<'_>) {
+    let mut previous: Option<&SeenMessage> = None;
+    for index in indices(&facts.history.seen).filter(|seen| facts.is_reliable(*seen)) {
         let seen = facts.seen(index);
         if let Some(previous) =
             previous.filter(|previous| previous.shown.sent_at_us > seen.shown.sent_at_us)

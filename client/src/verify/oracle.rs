@@ -1,5 +1,5 @@
-//! Against an oracle: a search through every order in which a few requests could have taken effect. It knows nothing of
-//! checks; it only asks whether some order explains all replies. Judge and oracle must agree.
+//! Tests the judge against an oracle: a search through every order in which a few requests could have taken effect. The oracle
+//! does not use the checks; it only searches for an order that explains all replies. Judge and oracle must agree.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,37 +11,37 @@ use super::Verdict;
 use crate::history::{Outcome, Reason};
 use crate::selftest::{Message, Model, Request, Shape, verdict};
 
-/// Returns whether some order of effects, in line with time, gives each answered request just its reply.
+/// Returns whether there is an order of effects, consistent with real time, that yields the reply of each answered request.
 fn is_linearizable(model: &Model) -> bool {
-    let open: Vec<&Request> = model
+    let pending: Vec<&Request> = model
         .requests
         .iter()
         .filter(|request| !matches!(request.outcome, Outcome::Failed(_)))
         .collect();
-    search(model, &open, &mut Vec::new(), &BTreeMap::new())
+    search(model, &pending, &mut Vec::new(), &BTreeMap::new())
 }
 
 fn search<'a>(
     model: &Model,
-    open: &[&'a Request],
+    pending: &[&'a Request],
     log: &mut Vec<&'a Request>,
     dates: &BTreeMap<u64, String>,
 ) -> bool {
-    if open.iter().all(|request| request.outcome != Outcome::Ok) {
+    if pending.iter().all(|request| request.outcome != Outcome::Ok) {
         return dates.values().is_sorted();
     }
-    for (index, request) in open.iter().enumerate() {
+    for (index, request) in pending.iter().enumerate() {
         let must_come_first = |other: &&Request| {
             let earlier = other.coroutine == request.coroutine && other.number < request.number;
             other.outcome == Outcome::Ok && (other.end < request.start || earlier)
         };
-        if open.iter().any(must_come_first) {
+        if pending.iter().any(must_come_first) {
             continue;
         }
-        let mut rest = open.to_vec();
-        rest.remove(index);
+        let mut remaining = pending.to_vec();
+        remaining.remove(index);
         log.push(request);
-        if explains(model, log, dates).is_some_and(|dates| search(model, &rest, log, &dates)) {
+        if explains(model, log, dates).is_some_and(|dates| search(model, &remaining, log, &dates)) {
             return true;
         }
         log.pop();
@@ -49,7 +49,7 @@ fn search<'a>(
     false
 }
 
-/// Returns the dates known after the last request's reply, if that is what this log gives.
+/// Returns the dates known after the last request's reply, if this log yields that reply; else none.
 fn explains(
     model: &Model,
     log: &[&Request],
@@ -76,20 +76,20 @@ fn explains(
             text,
             sent_at,
         } = message;
-        let right = *seq == place as u64 + 1
+        let is_expected = *seq == place as u64 + 1
             && *user == format!("user{}", author.user)
             && *shown == user_seq as u64
             && *text == author.text;
         let date = dates.entry(*seq).or_insert_with(|| sent_at.clone());
-        if !right || date != sent_at {
+        if !is_expected || date != sent_at {
             return None;
         }
     }
     Some(dates)
 }
 
-/// Breaks something, or nothing, in a small history.
-fn disturb(model: &mut Model) {
+/// Makes a random change to a small history, or none.
+fn corrupt(model: &mut Model) {
     let (requests, log) = (model.requests.len(), model.log.len());
     let one = model.random.random_range(0..requests);
     match model.random.random_range(0..10) {
@@ -127,15 +127,15 @@ fn disturb(model: &mut Model) {
             };
             if !reply.is_empty() {
                 let at = model.random.random_range(0..reply.len());
-                distort(&mut reply, at, other, &mut model.random);
+                corrupt_reply(&mut reply, at, other, &mut model.random);
             }
             model.requests[one].reply = Some(reply);
         }
     }
 }
 
-/// Changes something in a reply.
-fn distort(reply: &mut Vec<Message>, at: usize, other: String, random: &mut ChaCha8Rng) {
+/// Makes a random change to a reply.
+fn corrupt_reply(reply: &mut Vec<Message>, at: usize, other: String, random: &mut ChaCha8Rng) {
     match random.random_range(0..9) {
         0 => reply[at].seq += 1,
         1 => reply[at].seq -= 1,
@@ -152,14 +152,14 @@ fn distort(reply: &mut Vec<Message>, at: usize, other: String, random: &mut ChaC
     }
 }
 
-/// Asserts that judge and oracle agree on this many histories; returns how many of them are valid and invalid.
-fn agreed(seeds: Range<u64>, shape: impl Fn(&mut ChaCha8Rng) -> Shape) -> (u32, u32) {
+/// Asserts that judge and oracle agree on one history for each seed; returns how many of these are valid, and how many invalid.
+fn assert_agreement(seeds: Range<u64>, shape: impl Fn(&mut ChaCha8Rng) -> Shape) -> (u32, u32) {
     let (mut valid, mut invalid) = (0, 0);
     for seed in seeds {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut model = Model::generate(shape(&mut random), random);
-        disturb(&mut model);
-        // Else the judge cannot know whether the database was empty.
+        corrupt(&mut model);
+        // Without such a reply, the judge cannot know whether the database was empty.
         let shows_first = |reply: Vec<Message>| reply.iter().any(|message| message.seq == 1);
         let mut replies = model.requests.iter().filter_map(|one| model.reply(one));
         if !replies.any(shows_first) {
@@ -183,7 +183,7 @@ fn agreed(seeds: Range<u64>, shape: impl Fn(&mut ChaCha8Rng) -> Shape) -> (u32, 
 
 #[test]
 fn judge_and_oracle_agree_on_small_histories() {
-    let (valid, invalid) = agreed(0..10_000, |random| Shape {
+    let (valid, invalid) = assert_agreement(0..10_000, |random| Shape {
         coroutines: random.random_range(1..=4),
         requests: random.random_range(1..=2),
         users: 2,
@@ -200,10 +200,10 @@ fn judge_and_oracle_agree_on_small_histories() {
     );
 }
 
-/// Full replies of one to three messages, and much that is never answered: numbers go unseen.
+/// A full reply has only one to three messages, and many requests are never answered, so that numbers go unseen.
 #[test]
 fn judge_and_oracle_agree_on_histories_with_holes() {
-    let (valid, invalid) = agreed(0..10_000, |random| Shape {
+    let (valid, invalid) = assert_agreement(0..10_000, |random| Shape {
         coroutines: random.random_range(1..=3),
         requests: random.random_range(3..=4),
         users: random.random_range(1..=3),

@@ -1,27 +1,31 @@
-//! Checks what readers are shown (P1). After the last answer, every replica was asked for a page of its last messages.
+//! Checks the pages that readers get (P1). After the last answer, every replica was asked for a page of its last messages.
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
-use crate::history::{Page, Shown};
+use crate::history::{Page, ShownMessage};
 
-/// Checks all pages, after all other checks, as what these found is no second fault.
+/// Checks all pages. Runs after all other checks, so that a fault that they found is not reported again.
 pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     for page in &facts.history.pages {
         if let Ok(messages) = &page.messages {
-            order(facts, (page, messages), violations);
-            contents(facts, (page, messages), violations);
-            reach(facts, (page, messages), violations);
+            check_order(facts, (page, messages), violations);
+            check_contents(facts, (page, messages), violations);
+            check_freshness(facts, (page, messages), violations);
         }
     }
 }
 
-/// Checks that each message stands right after the one before it. A number that replies skip as well is another fault.
-fn order(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations<'_>) {
+/// Checks that the numbers are consecutive. A number that replies skip as well is another fault.
+fn check_order(
+    facts: &Facts<'_>,
+    (page, messages): (&Page, &[ShownMessage]),
+    violations: &mut Violations<'_>,
+) {
     let has_holes = violations.has(Check::NoHole);
     for pair in messages.windows(2) {
         let (before, after) = (pair[0].seq, pair[1].seq);
         let is_next = after == before + 1;
-        let is_known_gap = after > before && (has_holes || facts.gap_over(before + 1).is_some());
+        let is_known_gap = after > before && (has_holes || facts.gap_around(before + 1).is_some());
         if !is_next && !is_known_gap {
             violations.add(Check::Page, after.abs_diff(before), &[], || {
                 let page = explain::page(facts, page);
@@ -31,10 +35,10 @@ fn order(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mu
     }
 }
 
-/// Checks that no message is shown otherwise than in replies. What these do not agree on is another fault.
-fn contents(
+/// Checks that each message is the same as in the replies. A message on which the replies disagree is another fault.
+fn check_contents(
     facts: &Facts<'_>,
-    (page, messages): (&Page, &[Shown]),
+    (page, messages): (&Page, &[ShownMessage]),
     violations: &mut Violations<'_>,
 ) {
     let seen = &facts.history.seen;
@@ -42,7 +46,7 @@ fn contents(
         let from = seen.partition_point(|seen| seen.shown.seq < shown.seq);
         let known = indices(seen)
             .nth(from)
-            .filter(|known| facts.seen(*known).shown.seq == shown.seq && facts.is_sound(*known));
+            .filter(|known| facts.seen(*known).shown.seq == shown.seq && facts.is_reliable(*known));
         let Some(known) = known.map(|known| facts.seen(known)) else {
             continue;
         };
@@ -60,15 +64,21 @@ fn contents(
     }
 }
 
-/// Checks that a page reaches what was answered before it was asked for: the real-time order of R1 for readers. Where
-/// numbers are given twice, the greatest one says nothing.
-fn reach(facts: &Facts<'_>, (page, messages): (&Page, &[Shown]), violations: &mut Violations<'_>) {
+/// Checks that a page contains the messages that were answered before it was requested: the real-time order of R1 for readers.
+/// Skipped if numbers were given twice, because the greatest number then proves nothing.
+fn check_freshness(
+    facts: &Facts<'_>,
+    (page, messages): (&Page, &[ShownMessage]),
+    violations: &mut Violations<'_>,
+) {
     if violations.has(Check::SeqUnique) {
         return;
     }
     let answered = indices(&facts.history.ops).filter(|op| {
         let request = facts.op(*op);
-        request.is_numbered() && request.end_ns < page.start_ns && facts.sound_place(*op).is_some()
+        request.is_numbered()
+            && request.end_ns < page.start_ns
+            && facts.reliable_place(*op).is_some()
     });
     let Some(last_answered) = answered.max_by_key(|op| facts.op(*op).seq) else {
         return;

@@ -1,33 +1,33 @@
-//! Checks what a reply says by itself (S1 to S5).
+//! Checks each reply by itself (S1 to S5).
 
 use std::ops::Range;
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
-use crate::history::{Irregular, own_position};
+use crate::history::{IrregularReply, own_position};
 
-/// Checks every reply of an unusual shape; the others were found right when they came.
+/// Checks every irregular reply; the others were found correct when they were recorded.
 pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
-    unreadable(facts, violations);
+    check_unreadable(facts, violations);
     for irregular in &facts.history.irregular {
         check_reply(facts, irregular, violations);
     }
 }
 
-/// Accuses each 200 that no one can read, of any attempt (S1). Its outcome is unknown, and the promise of its form is
-/// broken.
-fn unreadable(facts: &Facts<'_>, violations: &mut Violations<'_>) {
-    for (op, what) in &facts.history.faults {
+/// Reports each 200 that cannot be parsed, of any attempt (S1). The outcome of the request is unknown, but the reply breaks the
+/// promise about its form.
+fn check_unreadable(facts: &Facts<'_>, violations: &mut Violations<'_>) {
+    for (op, fault) in &facts.history.faults {
         violations.add(Check::WellFormed, 0, &[*op], || {
-            format!("The reply can't be read: {what}.")
+            format!("The reply can't be read: {fault}.")
         });
     }
-    let told = facts.history.faults.len() as u64;
-    violations.count_more(Check::WellFormed, facts.history.unreadable - told);
+    let explained = facts.history.faults.len() as u64;
+    violations.count_more(Check::WellFormed, facts.history.unreadable - explained);
 }
 
-fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violations<'_>) {
-    let Irregular { op, window } = irregular;
+fn check_reply(facts: &Facts<'_>, irregular: &IrregularReply, violations: &mut Violations<'_>) {
+    let IrregularReply { op, window } = irregular;
     let full = facts.history.window;
     let request = facts.op(*op);
     let mut add = |check, size, end: &dyn Fn() -> String| {
@@ -78,25 +78,27 @@ fn check_reply(facts: &Facts<'_>, irregular: &Irregular, violations: &mut Violat
         }
     }
     let (first, last) = (window[0].seq, window[window.len() - 1].seq);
-    let due = last + 1 - last.min(full as u64);
-    if window.len() < full && (due..first.min(last)).any(|seq| is_due(facts, seq)) {
-        add(Check::WindowFull, first - due, &|| {
+    let expected_first = last + 1 - last.min(full as u64);
+    if window.len() < full
+        && (expected_first..first.min(last)).any(|seq| should_be_shown(facts, seq))
+    {
+        add(Check::WindowFull, first - expected_first, &|| {
             format!(
-                "It begins at {first}, and should begin at {due}: ten messages, or all there are."
+                "It begins at {first}, and should begin at {expected_first}: ten messages, or all there are."
             )
         });
     }
 }
 
-/// Returns whether a reply that reaches back too little ought to show this number: not if it is lost, or a hole for
-/// all.
-fn is_due(facts: &Facts<'_>, seq: u64) -> bool {
+/// Returns whether a reply that begins too late should show this number. A lost message, or a hole in all replies, is another
+/// fault.
+fn should_be_shown(facts: &Facts<'_>, seq: u64) -> bool {
     let is_lost = || shown(facts, seq..seq + 1).any(|seen| facts.lost.contains(&seen));
-    exists_between(facts, seq - 1, seq + 1) || !(is_lost() || facts.gap_over(seq).is_some())
+    exists_between(facts, seq - 1, seq + 1) || !(is_lost() || facts.gap_around(seq).is_some())
 }
 
-/// Returns whether a message between two numbers is known, and not lost; a lost one, or a hole for all, has another
-/// name.
+/// Returns whether a message between two numbers is known and not lost. A lost message, or a hole in all replies, is another
+/// fault.
 fn exists_between(facts: &Facts<'_>, before: u64, after: u64) -> bool {
     shown(facts, before + 1..after).any(|seen| !facts.lost.contains(&seen))
 }

@@ -1,35 +1,37 @@
-//! Checks the order of numbers against the order of time (R1 and R2), in one scan from the end of the log.
+//! Checks the order of numbers against real time (R1 and R2), in one scan from the end of the log.
 
 use super::facts::{Facts, indices};
 use super::{Check, Violations, explain};
 use crate::history::Op;
 
-/// Checks all requests with an order. Whatever was sent after some message with a greater number had been answered is a
-/// violation. Equal instants are concurrent. A request of unknown outcome may accuse nobody, as it has no end; but it
-/// can be accused, by where its message appeared.
+/// Checks all requests that have a number. A request that was sent after the answer to a message with a greater number is a
+/// violation. Requests at equal instants are concurrent. A request of unknown outcome proves nothing about others, because it has
+/// no end; but it can itself be a violation, by the number at which its message appeared.
 pub(super) fn check(facts: &Facts<'_>, violations: &mut Violations<'_>) {
     let mut later = LaterRequests::default();
-    for (seq, op) in placed(facts).rev() {
+    for (seq, op) in numbered(facts).rev() {
         let request = facts.op(op);
-        let accused = real_time(facts, &later, (seq, op), violations);
-        if !accused {
-            coroutine_order(facts, &later, (seq, op), violations);
+        let is_violation = check_real_time(facts, &later, (seq, op), violations);
+        if !is_violation {
+            check_coroutine_order(facts, &later, (seq, op), violations);
         }
         if request.is_ok() {
-            later.take(request, seq, op);
+            later.add(request, seq, op);
         }
     }
 }
 
-/// Returns the requests with an order, by their numbers.
-pub(super) fn placed<'a>(facts: &'a Facts<'_>) -> impl DoubleEndedIterator<Item = (u64, u32)> + 'a {
+/// Returns the requests whose messages have a reliable number, sorted by it: number and request.
+pub(super) fn numbered<'a>(
+    facts: &'a Facts<'_>,
+) -> impl DoubleEndedIterator<Item = (u64, u32)> + 'a {
     indices(&facts.history.seen).filter_map(|seen| {
         let op = facts.author_of(seen)?;
-        (facts.sound_place(op) == Some(seen)).then(|| (facts.seen(seen).shown.seq, op))
+        (facts.reliable_place(op) == Some(seen)).then(|| (facts.seen(seen).shown.seq, op))
     })
 }
 
-/// The answered requests with greater numbers, as far as they matter.
+/// The answered requests with greater numbers that can contradict a request.
 #[derive(Debug, Default)]
 struct LaterRequests {
     /// The request that was answered first: its end, number and index.
@@ -39,7 +41,7 @@ struct LaterRequests {
 }
 
 impl LaterRequests {
-    fn take(&mut self, request: &Op, seq: u64, op: u32) {
+    fn add(&mut self, request: &Op, seq: u64, op: u32) {
         if self
             .earliest
             .is_none_or(|(end_ns, _, _)| request.end_ns < end_ns)
@@ -57,8 +59,8 @@ impl LaterRequests {
     }
 }
 
-/// Checks one request against all later ones (R1); returns whether it is accused.
-fn real_time(
+/// Checks one request against all with greater numbers (R1); returns whether it is a violation.
+fn check_real_time(
     facts: &Facts<'_>,
     later: &LaterRequests,
     (seq, op): (u64, u32),
@@ -79,9 +81,9 @@ fn real_time(
     true
 }
 
-/// Checks one request against later ones of its coroutine (R2), which R1 cannot see where the clock stood still between
-/// two requests.
-fn coroutine_order(
+/// Checks one request against those of its coroutine with greater numbers (R2). This finds what R1 cannot if the clock did not
+/// advance between two requests.
+fn check_coroutine_order(
     facts: &Facts<'_>,
     later: &LaterRequests,
     (seq, op): (u64, u32),

@@ -1,14 +1,14 @@
-//! Options from the environment: all that the command line has, found in its definition.
+//! Options from the environment. The tests take the options from the definition of the command line, so that none is missed.
 
 use std::process::Output;
 
 use clap::{Arg, ArgAction};
 
-use crate::honest::{Server, honest};
 use crate::outputs::Folder;
 use crate::program::{client_at, command, ended};
+use crate::server::{Server, honest};
 
-/// Returns every option with a variable, and the command that it belongs to: none is the run.
+/// Returns every option that has a variable, and its subcommand, or none for an option of a run.
 fn options() -> Vec<(Option<String>, Arg)> {
     let program = client::command();
     let run = program.get_arguments().map(|option| (None, option.clone()));
@@ -22,13 +22,13 @@ fn options() -> Vec<(Option<String>, Arg)> {
         .collect()
 }
 
-/// A server and files, so that the commands have something to do.
-struct World {
+/// A server and a history, so that each command can succeed.
+struct Fixture {
     server: Server,
     folder: Folder,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let (server, folder) = (Server::start(1, honest), Folder::new());
         let history = folder.file("history.jsonl");
@@ -36,7 +36,7 @@ impl World {
         Self { server, folder }
     }
 
-    /// Runs a command, small, with one variable.
+    /// Runs a command with one variable set, and a minimal load.
     fn run(&self, command_name: Option<&str>, variable: &str, value: &str) -> Output {
         let history = self.folder.file("history.jsonl");
         let arguments = match command_name {
@@ -63,14 +63,14 @@ impl World {
     }
 }
 
-/// Returns the faults of all options with these values.
+/// Returns the errors of all options with these values.
 fn faults(values: impl Fn(&Arg) -> Vec<String>) -> Vec<String> {
-    let world = World::new();
+    let fixture = Fixture::new();
     let mut faults = Vec::new();
     for (command_name, option) in options() {
         for value in values(&option) {
             faults.extend(
-                world
+                fixture
                     .accepts(command_name.as_deref(), &option, &value)
                     .err(),
             );
@@ -125,14 +125,14 @@ fn a_word_of_a_list_is_known_in_capitals_too() {
 
 #[test]
 fn a_flag_from_the_environment_means_what_it_says() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for (value, words) in [
         ("1", "not judged"),
         ("on", "not judged"),
         ("0", "valid"),
         ("", "valid"),
     ] {
-        let output = world.run(None, "CLIENT_NO_CHECK", value);
+        let output = fixture.run(None, "CLIENT_NO_CHECK", value);
         let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(stdout.starts_with(words), "{value:?}: {output:?}");
     }
@@ -140,9 +140,9 @@ fn a_flag_from_the_environment_means_what_it_says() {
 
 #[test]
 fn a_wrong_variable_is_refused() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for (variable, value) in [("CLIENT_QUIET", "perhaps"), ("CLIENT_CONCURRENCY", "many")] {
-        let output = world.run(None, variable, value);
+        let output = fixture.run(None, variable, value);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
 }

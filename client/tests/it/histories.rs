@@ -1,8 +1,8 @@
 //! Histories that a run writes and `client check` judges.
 
-use crate::honest::{Answer, Behaviour, Log, Post, Server, as_json, honest};
 use crate::outputs::{Folder, fails_sometimes, json};
 use crate::program::{client, client_at};
+use crate::server::{Answer, Behaviour, Log, Post, Server, as_json, honest};
 
 fn is_unreadable(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
@@ -16,7 +16,7 @@ fn is_unreadable(log: &mut Log, post: &Post) -> Answer {
 
 fn is_not_utf8(log: &mut Log, post: &Post) -> Answer {
     let Answer::Messages(messages) = honest(log, post) else {
-        return Answer::Hang;
+        return Answer::Close;
     };
     let mut body = as_json(&messages);
     let after_text = br#"","sent_at""#;
@@ -47,11 +47,11 @@ fn a_history_is_judged_offline_as_the_run_was() {
         is_not_utf8,
         is_null,
     ] {
-        judged_alike(behaviour);
+        assert_same_verdict(behaviour);
     }
 }
 
-fn judged_alike(behaviour: Behaviour) {
+fn assert_same_verdict(behaviour: Behaviour) {
     let folder = Folder::new();
     let file = folder.file("run.jsonl");
     let server = Server::start(2, behaviour);

@@ -1,12 +1,11 @@
-//! The real program, over real HTTP, against servers that keep the promises and servers that break them.
+//! Tests of the real program, over HTTP, against servers that keep the promises and servers that break them.
 
-mod honest;
 mod program;
+mod server;
 
-mod accidents;
 mod environment;
+mod faulty_servers;
 mod histories;
-mod liars;
 mod open_loop;
 mod outputs;
 mod page;
@@ -15,3 +14,4 @@ mod retries;
 mod runs;
 mod schema;
 mod signals;
+mod unknown_outcomes;

@@ -1,10 +1,10 @@
-//! Requests that are due at set times, and the open files that they need.
+//! The open loop: requests that are due at fixed times, and the open files that they need.
 
 use serde_json::Value;
 
-use crate::honest::{Answer, Log, Post, Server, honest};
 use crate::outputs::json;
 use crate::program::{Ended, client_at, command, ended};
+use crate::server::{Answer, Log, Post, Server, honest};
 
 fn stalls_once(log: &mut Log, post: &Post) -> Answer {
     match post.number {
@@ -13,7 +13,7 @@ fn stalls_once(log: &mut Log, post: &Post) -> Answer {
     }
 }
 
-/// One coroutine, of whose ten requests the first is due at once and never answered, the last 90 ms later.
+/// One coroutine with ten requests. The first is due at once and never answered; the last is due 90 ms later.
 const ONE_COROUTINE: [&str; 8] = ["-c", "1", "-n", "10", "-q", "100", "--timeout", "2s"];
 
 #[test]
@@ -27,8 +27,8 @@ fn latency_counts_from_when_a_request_was_due_and_nothing_is_under_way_before_it
         (&Value::from(9), &Value::from(1)),
         "{ended:?}"
     );
-    let least = figures["total"]["latency"]["min_ms"].as_f64();
-    assert!(least >= Some(1900.0), "{figures}");
+    let min = figures["total"]["latency"]["min_ms"].as_f64();
+    assert!(min >= Some(1900.0), "{figures}");
     assert!(figures["under_way"].as_f64() <= Some(1.0), "{figures}");
 }
 
@@ -42,7 +42,7 @@ fn coroutines_that_are_too_few_for_the_rate_are_named_as_the_limit() {
     );
 }
 
-/// Runs with 100 coroutines, and this limit of open files.
+/// Runs the client with 100 coroutines and this limit of open files.
 fn with_open_files(limit: &str, server: &Server, pace: &str) -> Ended {
     let run = command(&["-c", "100", &server.urls[0]]);
     let mut shell = std::process::Command::new("sh");
@@ -84,7 +84,8 @@ fn who_gets_no_connection_lets_the_others_have_their_turn() {
     let server = Server::start(1, honest);
     let ended = with_open_files("-n 60", &server, "-z 2s --output-format json");
     let total = &json(&ended.stdout)["figures"]["total"];
-    // Some forty have a connection, and store thousands of messages in this time; else one each.
+    // About forty coroutines have a connection, and store thousands of messages in this time. Without the pause after a failed
+    // connection, each would store one.
     assert!(total["ok"].as_u64() > Some(300), "{total}");
     assert!(total["failed"].as_u64() < Some(200_000), "{total}");
 }

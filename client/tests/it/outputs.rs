@@ -1,14 +1,14 @@
-//! What is printed and written, for persons and programs.
+//! The output of the client, on stdout and in files.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use crate::honest::{Answer, Behaviour, Log, Nobody, Post, Server, honest};
 use crate::program::{client, client_at, end_of, start};
+use crate::server::{Answer, Behaviour, Log, Post, Server, UnusedAddress, honest};
 
-/// A folder that goes when the test ends.
+/// A temporary folder, which is removed when the test ends.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -75,8 +75,8 @@ fn json_stands_alone_on_stdout_and_adds_up() {
     assert!(document["coverage"]["ordered_pairs_across_replicas"].as_u64() > Some(0));
 }
 
-/// The greatest integer up to which a reader that keeps numbers as doubles (jq 1.6, a browser) knows each one.
-const GREATEST_EXACT: u64 = (1 << 53) - 1;
+/// The greatest integer up to which doubles, which some JSON readers use (jq 1.6, a browser), are exact.
+const MAX_EXACT_INTEGER: u64 = (1 << 53) - 1;
 
 #[test]
 fn a_seed_that_was_drawn_can_be_read_by_any_json_reader() {
@@ -87,7 +87,10 @@ fn a_seed_that_was_drawn_can_be_read_by_any_json_reader() {
         let run = ["-c", "1", "-n", "1", "--output-format", "json", "--history"];
         let ended = client_at(&server.urls, &[&run[..], &[&history]].concat());
         let seed = json(&ended.stdout)["settings"]["seed"].as_u64();
-        assert!(seed.is_some_and(|seed| seed <= GREATEST_EXACT), "{seed:?}");
+        assert!(
+            seed.is_some_and(|seed| seed <= MAX_EXACT_INTEGER),
+            "{seed:?}"
+        );
         let written = std::fs::read_to_string(&history).expect("it was written");
         let header = json(written.lines().next().expect("a header"));
         assert_eq!(header["seed"].as_u64(), seed);
@@ -111,7 +114,7 @@ fn csv_has_a_line_for_each_request() {
         ],
     );
     let lines: Vec<&str> = ended.stdout.lines().collect();
-    // Twenty requests, one probe, and the names of the columns.
+    // Twenty requests, one probe, and the header.
     assert_eq!(lines.len(), 22, "{ended:?}");
     let columns = lines[0].split(',').count();
     assert!(
@@ -164,7 +167,7 @@ fn a_path_that_is_wrong_costs_no_run() {
 #[test]
 fn a_run_that_cannot_begin_costs_no_older_file() {
     let folder = Folder::new();
-    let gone = Nobody::new();
+    let gone = UnusedAddress::new();
     for option in ["--history", "--output", "--report"] {
         let file = folder.file("older");
         std::fs::write(&file, "older").expect("a temporary file");

@@ -1,14 +1,14 @@
-//! The report page, looked at in headless Chromium: light and dark, wide and narrow.
+//! The report page in headless Chromium: light and dark, wide and narrow.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::honest::{Answer, Log, Post, Server, honest};
 use crate::outputs::Folder;
 use crate::program::client_at;
+use crate::server::{Answer, Log, Post, Server, honest};
 
-/// Put into a copy of the page: measures what a person would see, and leaves it in the title.
+/// A script for a copy of the page: measures what a user would see, and writes it to the title.
 const PROBE: &str = "<script>addEventListener('load', () => {
   const style = (element) => getComputedStyle(element);
   const boxes = [...document.querySelectorAll('svg')].map((svg) => svg.getBoundingClientRect());
@@ -59,22 +59,25 @@ fn write_line(text: &str) {
     eprintln!("{text}");
 }
 
-/// What the browser sees, and what its console says.
-fn look(
+/// Opens the page in the browser; returns what [`PROBE`] measured, and the messages of the console.
+fn inspect(
     browser: &str,
     folder: &Folder,
     page: &str,
     (theme, width): (&str, u32),
 ) -> (Value, Vec<String>) {
     let file = folder.file(&format!("{theme}{width}.html"));
-    // The page itself forbids scripts.
-    let open = page.replace(
+    // The page's policy forbids scripts.
+    let scriptable = page.replace(
         "default-src 'none'; style-src",
         "script-src 'unsafe-inline'; style-src",
     );
-    assert_ne!(open, page, "the page has its policy");
-    std::fs::write(&file, open.replace("</body>", &format!("{PROBE}</body>")))
-        .expect("a temporary file");
+    assert_ne!(scriptable, page, "the page has its policy");
+    std::fs::write(
+        &file,
+        scriptable.replace("</body>", &format!("{PROBE}</body>")),
+    )
+    .expect("a temporary file");
     let output = Command::new(browser)
         .args([
             "--headless",
@@ -104,10 +107,10 @@ fn look(
     let title = title
         .unwrap_or_else(|| panic!("no title in {dom} {log}"))
         .replace("&amp;", "&");
-    let seen =
+    let measured =
         serde_json::from_str(&title).unwrap_or_else(|error| panic!("{error}: {title} {log}"));
     (
-        seen,
+        measured,
         log.lines()
             .filter(|line| line.contains("CONSOLE"))
             .map(str::to_owned)
@@ -154,33 +157,33 @@ fn the_page_is_readable_in_every_view() {
     let (server, folder) = (Server::start(2, loses_messages), Folder::new());
     let page = page_of(&server, &folder, &[]);
     for view in VIEWS {
-        let (seen, console) = look(browser, &folder, &page, view);
+        let (measured, console) = inspect(browser, &folder, &page, view);
         assert_eq!(console, Vec::<String>::new(), "{view:?}");
-        let number = |name: &str| seen[name].as_f64().unwrap_or(f64::NAN);
+        let number = |name: &str| measured[name].as_f64().unwrap_or(f64::NAN);
         assert!(
             (number("width") - f64::from(view.1)).abs() < 32.0,
-            "{view:?}: {seen}"
+            "{view:?}: {measured}"
         );
-        // Three charts and three timelines, each with two accused.
+        // Three charts, and three timelines with two highlighted requests each.
         assert!(
             number("charts") >= 6.0 && number("pre") >= 3.0 && number("accused") >= 6.0,
-            "{view:?}: {seen}"
+            "{view:?}: {measured}"
         );
         assert!(
             number("overflow") <= 0.0,
-            "{view:?}: the page is wider than its window: {seen}"
+            "{view:?}: the page is wider than its window: {measured}"
         );
         assert_eq!(
-            seen["outside"],
+            measured["outside"],
             Value::from(Vec::<String>::new()),
             "{view:?}"
         );
-        assert_eq!(seen["verdict"], "INVALID: nothing lost", "{view:?}");
+        assert_eq!(measured["verdict"], "INVALID: nothing lost", "{view:?}");
         let (ground, ink) = (number("ground"), number("ink"));
-        assert_eq!(ground < ink, view.0 == "dark", "{view:?}: {seen}");
+        assert_eq!(ground < ink, view.0 == "dark", "{view:?}: {measured}");
         assert!(
             (ground - ink).abs() > 150.0,
-            "{view:?}: too little contrast: {seen}"
+            "{view:?}: too little contrast: {measured}"
         );
     }
 }
@@ -191,7 +194,7 @@ fn an_error_on_the_console_would_be_seen() {
     let (server, folder) = (Server::start(1, honest), Folder::new());
     let page = page_of(&server, &folder, &[])
         .replace("</main>", "<script>undefined_function()</script></main>");
-    let (_, console) = look(browser, &folder, &page, VIEWS[0]);
+    let (_, console) = inspect(browser, &folder, &page, VIEWS[0]);
     assert!(
         console
             .iter()

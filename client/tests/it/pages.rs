@@ -1,19 +1,19 @@
-//! The pages that the client asks every replica for at the end of a run.
+//! The pages that the client requests from every replica at the end of a run.
 
-use crate::honest::{Answer, Log, Message, PageBehaviour, Server, honest, honest_page};
 use crate::outputs::{Folder, json};
 use crate::program::{Ended, client, client_at};
+use crate::server::{Answer, Log, Message, PageBehaviour, Server, honest, honest_page};
 
 const RUN: [&str; 6] = ["-c", "5", "-n", "20", "--timeout", "5s"];
 
-/// Runs against two replicas that store and answer as they should.
+/// Runs the client against two replicas that store and answer correctly, except for pages.
 fn run(page: PageBehaviour, arguments: &[&str]) -> Ended {
     let server = Server::start_with_pages(2, honest, page);
     client_at(&server.urls, &[&RUN[..], arguments].concat())
 }
 
-/// Answers with an honest page, which the second replica changes in this way.
-fn changed(log: &Log, replica: usize, change: impl FnOnce(&mut Vec<Message>)) -> Answer {
+/// Answers with a correct page, to which the second replica applies this change.
+fn with_change(log: &Log, replica: usize, change: impl FnOnce(&mut Vec<Message>)) -> Answer {
     match honest_page(log, replica) {
         Answer::Messages(mut messages) if replica == 1 => {
             change(&mut messages);
@@ -23,32 +23,32 @@ fn changed(log: &Log, replica: usize, change: impl FnOnce(&mut Vec<Message>)) ->
     }
 }
 
-/// Answers as a replica does that reads within a transaction which is never ended.
+/// Answers like a replica that reads in a transaction that never ends.
 fn is_stale(log: &Log, replica: usize) -> Answer {
-    changed(log, replica, |messages| messages.truncate(50))
+    with_change(log, replica, |messages| messages.truncate(50))
 }
 
 fn is_empty(log: &Log, replica: usize) -> Answer {
-    changed(log, replica, Vec::clear)
+    with_change(log, replica, Vec::clear)
 }
 
 fn skips(log: &Log, replica: usize) -> Answer {
-    changed(log, replica, |messages| drop(messages.remove(40)))
+    with_change(log, replica, |messages| drop(messages.remove(40)))
 }
 
 fn is_disordered(log: &Log, replica: usize) -> Answer {
-    changed(log, replica, |messages| messages.swap(40, 41))
+    with_change(log, replica, |messages| messages.swap(40, 41))
 }
 
 fn is_altered(log: &Log, replica: usize) -> Answer {
-    changed(log, replica, |messages| messages[40].text.push('!'))
+    with_change(log, replica, |messages| messages[40].text.push('!'))
 }
 
 #[test]
 fn an_honest_page_is_judged_and_accused_of_nothing() {
     let ended = run(honest_page, &[]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(0), vec![]),
         "{ended:?}"
     );
@@ -70,7 +70,7 @@ fn a_page_that_breaks_a_promise_is_accused_of_it() {
     ] {
         let ended = run(page, &[]);
         assert_eq!(
-            (ended.code, ended.accused()),
+            (ended.code, ended.violated_checks()),
             (Some(1), vec!["P1"]),
             "{ended:?}"
         );
@@ -101,12 +101,12 @@ fn what_has_no_pages_is_not_accused_and_the_output_says_so() {
             |_, _| Answer::Typed("text/html", b"<html>".to_vec()),
             "answered 200 without messages",
         ),
-        (|_, _| Answer::Hang, "connection closed"),
+        (|_, _| Answer::Close, "connection closed"),
         (|_, _| Answer::Stall, "no answer in time"),
     ] {
         let ended = run(page, &[]);
         assert_eq!(
-            (ended.code, ended.accused()),
+            (ended.code, ended.violated_checks()),
             (Some(0), vec![]),
             "{ended:?}"
         );
@@ -156,7 +156,7 @@ fn a_history_from_before_there_were_pages_is_read_and_the_output_says_so() {
         .expect("a temporary file");
     let ended = client(&["check", &history]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(0), vec![]),
         "{ended:?}"
     );

@@ -1,8 +1,8 @@
-//! Runs the real binary.
+//! Runs the client's binary.
 
 use std::process::{Child, Command, Output, Stdio};
 
-/// What it printed, and how it ended.
+/// What the program printed, and its exit status.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -10,7 +10,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// The program with these arguments, and none of the caller's settings.
+/// Returns the command for the program with these arguments, and without the caller's variables.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
     command.args(arguments);
@@ -20,12 +20,12 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs the program to its end.
 pub(crate) fn client(arguments: &[&str]) -> Ended {
     ended(command(arguments).output().expect("the program starts"))
 }
 
-/// Runs it against a server.
+/// Runs the program against a server to its end.
 pub(crate) fn client_at(urls: &[String], arguments: &[&str]) -> Ended {
     let all: Vec<&str> = arguments
         .iter()
@@ -35,7 +35,7 @@ pub(crate) fn client_at(urls: &[String], arguments: &[&str]) -> Ended {
     client(&all)
 }
 
-/// Starts it, and keeps what it prints for [`end_of`].
+/// Starts the program; [`end_of`] returns what it prints.
 pub(crate) fn start(arguments: &[&str]) -> Child {
     command(arguments)
         .stdout(Stdio::piped())
@@ -44,7 +44,7 @@ pub(crate) fn start(arguments: &[&str]) -> Child {
         .expect("the program starts")
 }
 
-/// Waits until it ends by itself.
+/// Waits for the end of the program.
 pub(crate) fn end_of(child: Child) -> Ended {
     ended(child.wait_with_output().expect("it ends"))
 }
@@ -58,8 +58,8 @@ pub(crate) fn ended(output: Output) -> Ended {
 }
 
 impl Ended {
-    /// The codes of the checks that found something, as the text names them.
-    pub(crate) fn accused(&self) -> Vec<&str> {
+    /// Returns the codes of the checks that found violations, as the text names them.
+    pub(crate) fn violated_checks(&self) -> Vec<&str> {
         let lines = self
             .stdout
             .lines()

@@ -1,9 +1,9 @@
 //! Requests that are repeated with `--retries`.
 
-use crate::honest::{Answer, Log, Nobody, Post, Server, honest};
 use crate::program::{Ended, client_at};
+use crate::server::{Answer, Log, Post, Server, UnusedAddress, honest};
 
-/// One coroutine, twenty requests, each sent at most twice.
+/// Runs one coroutine with twenty requests, each sent at most twice.
 fn run(urls: &[String]) -> Ended {
     client_at(
         urls,
@@ -11,7 +11,7 @@ fn run(urls: &[String]) -> Ended {
     )
 }
 
-/// Every second request: stored, and a fault; then refused; every other one is answered.
+/// Every second request is stored but answered with 500, and its repetition is refused. The others are answered.
 fn stores_breaks_down_and_refuses(log: &mut Log, post: &Post) -> Answer {
     match post.number % 3 {
         0 => {
@@ -28,7 +28,7 @@ fn what_was_unknown_once_stays_unknown_when_its_repetition_is_refused() {
     let server = Server::start(1, stores_breaks_down_and_refuses);
     let ended = run(&server.urls);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(0), vec![]),
         "{ended:?}"
     );
@@ -42,14 +42,14 @@ fn what_was_unknown_once_stays_unknown_when_its_repetition_is_refused() {
     );
 }
 
-/// Stores, and hangs up instead of answering; a repetition finds what is stored.
+/// Stores the message, and closes the connection for most requests; a repetition is answered.
 fn hangs_up_on_new_keys(log: &mut Log, post: &Post) -> Answer {
-    let known = log.knows(post);
+    let known = log.is_repetition(post);
     let answer = honest(log, post);
     if known || post.number.is_multiple_of(4) {
         answer
     } else {
-        Answer::Hang
+        Answer::Close
     }
 }
 
@@ -61,7 +61,7 @@ fn an_honest_answer_to_a_repetition_is_valid() {
         &["-c", "5", "-n", "10", "--retries", "1", "--seed", "1"],
     );
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(0), vec![]),
         "{ended:?}"
     );
@@ -73,10 +73,10 @@ fn an_honest_answer_to_a_repetition_is_valid() {
 #[test]
 fn what_was_unknown_once_stays_unknown_when_the_other_replica_is_gone() {
     let server = Server::start(1, hangs_up_on_new_keys);
-    let gone = Nobody::new();
+    let gone = UnusedAddress::new();
     let ended = run(&[server.urls.clone(), gone.urls.clone()].concat());
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(0), vec![]),
         "{ended:?}"
     );

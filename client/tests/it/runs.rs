@@ -1,7 +1,7 @@
 //! Runs against servers that keep the promises.
 
-use crate::honest::{Answer, Log, Nobody, Post, Server, honest};
 use crate::program::{client, client_at};
+use crate::server::{Answer, Log, Post, Server, UnusedAddress, honest};
 
 #[test]
 fn the_main_job_against_an_honest_server_is_valid() {
@@ -137,7 +137,7 @@ fn expects_4000_characters(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn nobody_there_is_exit_3_and_says_where() {
-    let gone = Nobody::new();
+    let gone = UnusedAddress::new();
     let ended = client_at(&gone.urls, &[]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(
@@ -149,7 +149,7 @@ fn nobody_there_is_exit_3_and_says_where() {
 #[test]
 fn one_replica_less_is_a_warning_and_failures() {
     let server = Server::start(1, honest);
-    let gone = Nobody::new();
+    let gone = UnusedAddress::new();
     let urls = [server.urls.clone(), gone.urls.clone()].concat();
     let ended = client_at(&urls, &["-c", "2", "-n", "20", "--seed", "1"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");

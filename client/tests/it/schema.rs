@@ -1,10 +1,10 @@
-//! The JSON output against the schema that the program itself prints.
+//! Checks the JSON output against the schema that the program prints.
 
 use serde_json::Value;
 
-use crate::honest::Server;
 use crate::outputs::{fails_sometimes, json};
 use crate::program::{client, client_at};
+use crate::server::Server;
 
 #[test]
 fn the_output_is_what_its_schema_says() {
@@ -23,11 +23,11 @@ fn the_output_is_what_its_schema_says() {
         ],
     );
     let schema = json(&client(&["schema"]).stdout);
-    conforms(&json(&ended.stdout), &schema, &schema, "$");
+    assert_conforms(&json(&ended.stdout), &schema, &schema, "$");
 }
 
-/// The few rules of JSON schema that ours uses: an unknown one ends the test.
-fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
+/// Checks a value against the few keywords of JSON schema that ours uses; fails the test at any other.
+fn assert_conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
     let list = |value: &Value| value.as_array().cloned().expect("a list");
     for (rule, wanted) in schema.as_object().expect("a schema is an object") {
         match rule.as_str() {
@@ -38,7 +38,7 @@ fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
                     .as_str()
                     .and_then(|name| name.strip_prefix("#/$defs/"))
                     .expect("a local name");
-                conforms(value, &root["$defs"][name], root, path);
+                assert_conforms(value, &root["$defs"][name], root, path);
             }
             "anyOf" => {
                 assert!(
@@ -46,7 +46,7 @@ fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
                     "{path}: only what may be absent"
                 );
                 if !value.is_null() {
-                    conforms(value, &wanted[0], root, path);
+                    assert_conforms(value, &wanted[0], root, path);
                 }
             }
             "oneOf" => assert!(
@@ -59,13 +59,13 @@ fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
                     .cloned()
                     .unwrap_or_else(|| vec![wanted.clone()]);
                 assert!(
-                    names.iter().any(|name| is_a(value, name)),
+                    names.iter().any(|name| has_type(value, name)),
                     "{path}: {value} is no {wanted}"
                 );
             }
             "properties" => {
                 for (name, schema) in wanted.as_object().expect("an object") {
-                    conforms(&value[name], schema, root, &format!("{path}.{name}"));
+                    assert_conforms(&value[name], schema, root, &format!("{path}.{name}"));
                 }
             }
             "required" => {
@@ -83,7 +83,7 @@ fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
             }
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    conforms(item, wanted, root, &format!("{path}[{index}]"));
+                    assert_conforms(item, wanted, root, &format!("{path}[{index}]"));
                 }
             }
             other => panic!("{path}: the test knows no rule {other}"),
@@ -91,8 +91,8 @@ fn conforms(value: &Value, schema: &Value, root: &Value, path: &str) {
     }
 }
 
-/// Whether a value has the type of this name.
-fn is_a(value: &Value, name: &Value) -> bool {
+/// Returns whether a value has the type of this name.
+fn has_type(value: &Value, name: &Value) -> bool {
     match name.as_str().expect("a name") {
         "object" => value.is_object(),
         "array" => value.is_array(),

@@ -4,9 +4,9 @@ use std::io::Read;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::honest::{Answer, Log, Post, Server, honest};
 use crate::outputs::Folder;
 use crate::program::{client, end_of, start};
+use crate::server::{Answer, Log, Post, Server, honest};
 
 fn stalls_after_ten(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
@@ -27,7 +27,7 @@ fn send(signal: &str, child: &Child) {
     );
 }
 
-/// As somebody does who reads what the first Ctrl-C is answered with.
+/// Sends the second Ctrl-C when the warning about the first was printed.
 fn send_ctrl_c_twice(child: &mut Child) {
     send("-INT", child);
     let stderr = child.stderr.as_mut().expect("a pipe");
@@ -38,7 +38,7 @@ fn send_ctrl_c_twice(child: &mut Child) {
 #[test]
 fn one_signal_ends_the_sending_and_shows_what_there_is() {
     let server = Server::start(1, stalls_after_ten);
-    // Two coroutines of five requests, and then nothing but silence until the time-out.
+    // Two coroutines get five answers each, and then none until the timeout.
     let child = start(&["-c", "2", "-n", "100", "--timeout", "6s", &server.urls[0]]);
     server.wait_for(12);
     send("-TERM", &child);
@@ -86,7 +86,7 @@ fn a_second_ctrl_c_leaves_at_once() {
 #[test]
 fn a_second_ctrl_c_leaves_at_once_also_while_results_are_printed() {
     let server = Server::start(1, honest);
-    // More lines than a pipe holds, and nobody who reads them: it stands still while it prints.
+    // More lines than a pipe holds, and no reader: the program blocks while it prints.
     let url = &server.urls[0];
     let mut child = start(&["-c", "4", "-n", "500", "--output-format", "csv", url]);
     let mut stdout = child.stdout.take().expect("a pipe");
@@ -132,7 +132,7 @@ fn what_a_run_wrote_down_before_it_was_left_is_judged() {
     let server = Server::start(1, stalls_once);
     let run = ["-c", "2", "-z", "60s", "--timeout", "60s"];
     let mut child = start(&[&run[..], &["--history", &file, &server.urls[0]]].concat());
-    // The other coroutine goes on, and is shown the message that was never answered.
+    // The other coroutine goes on, and its replies show the message that was never answered.
     server.wait_for(100);
     while std::fs::metadata(&file).expect("it was begun").len() == 0 {
         std::thread::sleep(Duration::from_millis(10));
@@ -141,12 +141,12 @@ fn what_a_run_wrote_down_before_it_was_left_is_judged() {
     assert_eq!(end_of(child).code, Some(130));
 
     let whole = std::fs::read(&file).expect("it was written");
-    // As it was left; and as a crash leaves it, in the middle of a line.
+    // The file as the run left it; and as a crash leaves it, cut off in the middle of a line.
     for length in [whole.len(), whole.len() - 7] {
         std::fs::write(&file, &whole[..length]).expect("a temporary file");
         let ended = client(&["check", &file]);
         assert_eq!(
-            (ended.code, ended.accused()),
+            (ended.code, ended.violated_checks()),
             (Some(0), vec![]),
             "{ended:?}"
         );

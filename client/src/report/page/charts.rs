@@ -1,13 +1,13 @@
-//! Draws the charts of a run: how long requests took, how many were answered, and when.
+//! Draws the charts of a run: the distribution of latencies, and throughput and latency over time.
 
 use super::svg::{Chart, legend};
 use crate::history::{History, Op, Phase};
 use crate::stats::{Figures, Latency, Percentile, milliseconds, nearest_rank, to_float};
 
 const BARS: u32 = 60;
-/// The number of points along the time.
+/// The number of points along the time axis.
 const SLICES: u32 = 60;
-/// The percentile up to which the distribution is drawn; what lies beyond would press it into a corner.
+/// The percentile up to which the distribution is drawn: with the outliers beyond, the bars would be too narrow.
 const SHOWN_PERCENT: f64 = 99.5;
 
 pub(super) fn all(history: &History, figures: &Figures) -> String {
@@ -83,10 +83,11 @@ fn distribution(sorted: &[u64], latency: &Latency) -> String {
     chart.finish("Histogram of the latencies of answered requests", &caption)
 }
 
-/// Returns the answered requests, by replica, and then by the time of their answers; and the length of a slice in
-/// seconds.
+/// The answered requests in slices of time.
 struct Slices<'a> {
+    /// By replica, and then by the slice of the answer.
     by_replica: Vec<Vec<Vec<&'a Op>>>,
+    /// The length of a slice in seconds.
     seconds: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Draws charts with axes, in SVG.
+//! Draws charts with axes in SVG.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
-/// The number of labels at an axis, about.
+/// The approximate number of labels on an axis.
 const TICKS: f64 = 5.0;
 
 /// A chart under construction.
@@ -20,11 +20,11 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// Creates a chart for values from the first to the second of each pair.
+    /// Creates a chart with these ranges of values on the axes.
     pub(super) fn new(x: (f64, f64), y: (f64, f64), x_name: &str, y_name: &str) -> Self {
         let mut chart = Self {
-            x: widened(x),
-            y: widened(y),
+            x: non_empty(x),
+            y: non_empty(y),
             content: String::new(),
         };
         chart.axes(x_name, y_name);
@@ -65,17 +65,17 @@ impl Chart {
         ));
     }
 
-    /// Draws a bar from the axis up, with words for whoever points at it.
-    pub(super) fn bar(&mut self, from: f64, to: f64, value: f64, words: &str) {
+    /// Draws a bar with a tooltip.
+    pub(super) fn bar(&mut self, from: f64, to: f64, value: f64, tooltip: &str) {
         let (x, right, y) = (self.x(from), self.x(to), self.y(value));
         let (width, height) = ((right - x - 1.0).max(0.5), (self.y(self.y.0) - y).max(0.0));
-        let title = escape(words);
+        let title = escape(tooltip);
         self.add(&format!(
             "<rect class=\"bar\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"><title>{title}</title></rect>"
         ));
     }
 
-    /// Draws a line through points; its name stands in the legend. There are six colors.
+    /// Draws a line through points, with its name as a tooltip. There are six colors, which repeat.
     pub(super) fn series(&mut self, number: usize, name: &str, points: &[(f64, f64)]) {
         let path: Vec<String> = points
             .iter()
@@ -88,7 +88,7 @@ impl Chart {
         ));
     }
 
-    /// Draws an upright line with a name.
+    /// Draws a vertical line with a label.
     pub(super) fn mark(&mut self, at: f64, name: &str, row: f64) {
         let x = self.x(at);
         self.add(&format!(
@@ -108,13 +108,13 @@ impl Chart {
         self.content.push('\n');
     }
 
-    /// Returns the finished chart, with a description for those who don't see it.
+    /// Returns the finished chart. The description is for screen readers.
     pub(super) fn finish(self, description: &str, caption: &str) -> String {
         figure(HEIGHT, &self.content, description, caption)
     }
 }
 
-/// Returns a figure around a drawing of the usual width.
+/// Returns a figure with this content, of the standard width.
 pub(super) fn figure(height: f64, content: &str, description: &str, caption: &str) -> String {
     let description = escape(description);
     format!(
@@ -123,7 +123,7 @@ pub(super) fn figure(height: f64, content: &str, description: &str, caption: &st
     )
 }
 
-/// Returns the names of the series, each in its color.
+/// Returns a legend: the name of each series with its color.
 pub(super) fn legend(names: &[String]) -> String {
     let mut text = String::new();
     for (number, name) in names.iter().enumerate() {
@@ -138,7 +138,7 @@ pub(super) fn legend(names: &[String]) -> String {
     text
 }
 
-/// Escapes text so that it may stand anywhere in a page.
+/// Escapes text for any place in HTML: content or attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -154,8 +154,8 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// Widens a range that is empty, so that nothing is divided by nothing.
-fn widened((from, to): (f64, f64)) -> (f64, f64) {
+/// Widens an empty range, to avoid a division by zero.
+fn non_empty((from, to): (f64, f64)) -> (f64, f64) {
     if to > from {
         (from, to)
     } else {
@@ -163,7 +163,7 @@ fn widened((from, to): (f64, f64)) -> (f64, f64) {
     }
 }
 
-/// Returns round values between two bounds: 1, 2 or 5 times a power of ten apart.
+/// Returns round values between two bounds, whose distance is 1, 2 or 5 times a power of ten.
 fn ticks((from, to): (f64, f64)) -> Vec<f64> {
     let rough = (to - from) / TICKS;
     let power = 10_f64.powf(rough.log10().floor());

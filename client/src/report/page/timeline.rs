@@ -1,4 +1,4 @@
-//! Draws what was under way around a contradiction: a bar for each request, from its sending to its answer.
+//! Draws the requests in flight around a contradiction: a bar for each, from its sending to its answer.
 
 use std::fmt::Write;
 
@@ -6,17 +6,17 @@ use super::svg::{WIDTH, escape, figure};
 use crate::history::{History, Op, Phase};
 use crate::stats::milliseconds;
 
-/// The most bars in a picture.
-const MOST: usize = 24;
+/// The most bars in a drawing.
+const MAX_BARS: usize = 24;
 const ROW: f64 = 16.0;
 const TOP: f64 = 24.0;
-/// The space for the names.
+/// The space for the names of requests.
 const LEFT: f64 = 200.0;
 const RIGHT: f64 = 100.0;
 
-/// Draws the requests of a contradiction, called A and B, and those near them in time.
-pub(super) fn around(history: &History, accused: &[u32]) -> String {
-    let ops: Vec<&Op> = accused
+/// Draws the requests of a contradiction, labelled A and B, and those that overlap with their time.
+pub(super) fn render(history: &History, involved: &[u32]) -> String {
+    let ops: Vec<&Op> = involved
         .iter()
         .filter_map(|op| history.ops.get(*op as usize))
         .collect();
@@ -30,9 +30,9 @@ pub(super) fn around(history: &History, accused: &[u32]) -> String {
         .ops
         .iter()
         .filter(|op| op.end_ns >= start && op.start_ns <= end);
-    let others = near.filter(|op| !ops.iter().any(|accused| std::ptr::eq(*accused, *op)));
+    let others = near.filter(|op| !ops.iter().any(|involved| std::ptr::eq(*involved, *op)));
     let mut rows: Vec<&Op> = others
-        .take(MOST - ops.len().min(MOST))
+        .take(MAX_BARS - ops.len().min(MAX_BARS))
         .chain(ops.iter().copied())
         .collect();
     rows.sort_by_key(|op| op.start_ns);
@@ -42,7 +42,7 @@ pub(super) fn around(history: &History, accused: &[u32]) -> String {
         let letter = ops
             .iter()
             .zip(["A", "B"])
-            .find(|(accused, _)| std::ptr::eq(**accused, *op))
+            .find(|(involved, _)| std::ptr::eq(**involved, *op))
             .map(|(_, name)| name);
         bar(
             &mut content,

@@ -1,5 +1,4 @@
-//! A server in memory, of several replicas over one log, that keeps every promise; and the hooks with which the liars
-//! beside it break one.
+//! An in-memory server with several replicas over one log. With [`honest`] it keeps every promise; other behaviours break one.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,7 +26,7 @@ pub(crate) struct Message {
 pub(crate) struct Post {
     /// The number of the replica, from 0.
     pub(crate) replica: usize,
-    /// The number of requests that came to all replicas before.
+    /// How many requests the replicas had received before.
     pub(crate) number: u64,
     pub(crate) user: String,
     pub(crate) text: String,
@@ -40,25 +39,25 @@ pub(crate) enum Answer {
     Messages(Vec<Message>),
     /// A replica's own answer: JSON with 200, else a problem document.
     Raw(u16, String),
-    /// What a proxy in front of the replica answers by itself.
+    /// An answer of a proxy in front of the replica, with this status and no problem document.
     Proxy(u16),
-    /// A 200 of this Content-Type.
+    /// A 200 with this Content-Type.
     Typed(&'static str, Vec<u8>),
-    /// Bytes that may be anything.
+    /// These bytes, which need not be HTTP; then the connection is closed.
     Bytes(&'static [u8]),
-    /// The connection is closed without a word.
-    Hang,
-    /// Nothing is ever answered.
+    /// No answer: the connection is closed.
+    Close,
+    /// No answer: the connection stays open.
     Stall,
 }
 
-/// An address at which nobody listens, and which nobody else gets meanwhile.
-pub(crate) struct Nobody {
+/// An address without a listener. It stays bound, so that no other process gets it.
+pub(crate) struct UnusedAddress {
     pub(crate) urls: Vec<String>,
     _bound: TcpSocket,
 }
 
-impl Nobody {
+impl UnusedAddress {
     pub(crate) fn new() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket
@@ -72,32 +71,32 @@ impl Nobody {
     }
 }
 
-/// The way a server answers: `honest`, or a lie.
+/// How a server answers: [`honest`], or a behaviour that breaks a promise.
 pub(crate) type Behaviour = fn(&mut Log, &Post) -> Answer;
 
-/// The way a replica answers `GET /messages`: `honest_page`, or a lie.
+/// How a replica answers `GET /messages`: [`honest_page`], or a behaviour that breaks a promise.
 pub(crate) type PageBehaviour = fn(&Log, usize) -> Answer;
 
-/// The database that all replicas share.
+/// The database of all replicas.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) messages: Vec<Message>,
     pub(crate) counters: HashMap<String, u64>,
     pub(crate) keys: HashMap<String, usize>,
-    /// The logs of a liar whose replicas have each a log of their own.
-    pub(crate) apart: HashMap<usize, Log>,
-    /// The number of pages that were asked for.
+    /// The logs of a faulty server whose replicas each have their own.
+    pub(crate) by_replica: HashMap<usize, Log>,
+    /// How many pages were requested.
     pub(crate) pages: u64,
 }
 
 impl Log {
     /// Returns whether this is a repetition of a request whose message is stored.
-    pub(crate) fn knows(&self, post: &Post) -> bool {
+    pub(crate) fn is_repetition(&self, post: &Post) -> bool {
         let mut key = post.key.iter();
         key.any(|key| self.keys.contains_key(key))
     }
 
-    /// Stores a message, and returns its place.
+    /// Stores a message, unless its key is stored already, and returns its index.
     pub(crate) fn store(&mut self, post: &Post) -> usize {
         if let Some(place) = post.key.as_ref().and_then(|key| self.keys.get(key)) {
             return *place;
@@ -118,13 +117,13 @@ impl Log {
         place
     }
 
-    /// Returns the last ten messages, up to this place.
+    /// Returns the last ten messages up to this index.
     pub(crate) fn window(&self, place: usize) -> Vec<Message> {
         self.messages[(place + 1).saturating_sub(10)..=place].to_vec()
     }
 }
 
-/// Formats an instant of a day that never goes back.
+/// Formats the date of message number `number`; later messages have later dates.
 pub(crate) fn time(number: u64) -> String {
     let (second, micro) = (number / 1000, number % 1000 * 1000);
     format!(
@@ -135,7 +134,7 @@ pub(crate) fn time(number: u64) -> String {
     )
 }
 
-/// Answers as a server does that keeps every promise.
+/// Answers like a server that keeps every promise.
 pub(crate) fn honest(log: &mut Log, post: &Post) -> Answer {
     let place = log.store(post);
     Answer::Messages(log.window(place))
@@ -143,11 +142,11 @@ pub(crate) fn honest(log: &mut Log, post: &Post) -> Answer {
 
 /// Answers with the last hundred messages.
 pub(crate) fn honest_page(log: &Log, replica: usize) -> Answer {
-    let log = log.apart.get(&replica).unwrap_or(log);
+    let log = log.by_replica.get(&replica).unwrap_or(log);
     Answer::Messages(log.messages[log.messages.len().saturating_sub(100)..].to_vec())
 }
 
-/// Running replicas; they end when this is dropped.
+/// Running replicas, which stop when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) urls: Vec<String>,
@@ -191,7 +190,7 @@ impl Server {
                         (behaviour, page),
                     ));
                 }
-                // Stopped by a message, or by the test being gone.
+                // The sender is dropped together with the server, also if the test panics.
                 drop(stopped.await);
             });
         });
@@ -207,18 +206,18 @@ impl Server {
         }
     }
 
-    /// Returns how many requests have come.
+    /// Returns how many requests were received.
     pub(crate) fn requests(&self) -> u64 {
         self.log.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
-    /// Returns how many pages were asked for.
+    /// Returns how many pages were requested.
     pub(crate) fn pages(&self) -> u64 {
         let log = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
         log.0.pages
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this many requests were received.
     pub(crate) fn wait_for(&self, requests: u64) {
         let (log, arrived) = &*self.log;
         let log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -228,7 +227,7 @@ impl Server {
     }
 }
 
-/// The longest time that a test waits; one that waits longer has failed.
+/// The longest time that a test waits for requests; after that, it fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Drop for Server {
@@ -240,7 +239,7 @@ impl Drop for Server {
     }
 }
 
-/// The log, how many requests came, and a condition that each notifies.
+/// The log, how many requests were received, and a condition variable that each request notifies.
 type SharedLog = Arc<(Mutex<(Log, u64)>, Condvar)>;
 
 async fn accept(
@@ -261,7 +260,7 @@ struct Body {
     text: String,
 }
 
-/// A request: its first line and headers, and its body.
+/// A received request: its first line and headers, and its body.
 struct Received {
     head: String,
     body: Vec<u8>,
@@ -274,7 +273,7 @@ impl Received {
         Some(found.1)
     }
 
-    /// Reads the next request of a connection, of which `bytes` were read already; none at its end.
+    /// Reads the next request of a connection, of which `bytes` were read before; none at the end of the connection.
     async fn next(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Self> {
         let end = loop {
             if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -297,7 +296,7 @@ impl Received {
     }
 }
 
-/// Returns what the replica does about a request; none if it is none.
+/// Returns the replica's answer to a request; none if its body is not a message.
 fn answer(
     received: &Received,
     replica: usize,
@@ -324,7 +323,7 @@ fn answer(
     Some(behaviour(log, &post))
 }
 
-/// Serves one connection: as many requests as come. Ends with the connection.
+/// Serves all requests of one connection.
 async fn serve(
     mut stream: TcpStream,
     replica: usize,
@@ -345,7 +344,7 @@ async fn serve(
                 stream.write_all(bytes).await.ok()?;
                 return None;
             }
-            Answer::Hang => return None,
+            Answer::Close => return None,
             Answer::Stall => std::future::pending().await,
         };
         let head = format!(

@@ -1,4 +1,4 @@
-//! Plants the faults. Every function returns none if the history has no place for its fault.
+//! Injects the faults. A function returns none if the history has no place for its fault.
 
 use std::ops::Range;
 
@@ -7,8 +7,9 @@ use rand::seq::IndexedRandom;
 use crate::history::{Outcome, Reason, WINDOW};
 use crate::selftest::model::{Message, Model, Request};
 
-/// Picks a random answered request whose message stands well inside the log, with room on both sides.
-pub(super) fn middle(model: &mut Model) -> Option<(usize, usize)> {
+/// Picks a random answered request whose message has at least twenty others on both sides in the log. Returns the request's
+/// index, and the place of its message.
+pub(super) fn pick_inner_request(model: &mut Model) -> Option<(usize, usize)> {
     let room = 2 * WINDOW..model.log.len().saturating_sub(2 * WINDOW);
     let candidates: Vec<(usize, usize)> = model
         .requests
@@ -22,42 +23,43 @@ pub(super) fn middle(model: &mut Model) -> Option<(usize, usize)> {
     candidates.choose(&mut model.random).copied()
 }
 
-pub(super) fn with_middle(
+/// Changes the model at a random inner request.
+pub(super) fn with_inner_request(
     model: &mut Model,
     change: impl FnOnce(&mut Model, usize, usize),
 ) -> Option<()> {
-    let (request, place) = middle(model)?;
+    let (request, place) = pick_inner_request(model)?;
     change(model, request, place);
     Some(())
 }
 
-/// Changes one reply.
-pub(super) fn alter(
+/// Changes the reply of a random inner request.
+pub(super) fn change_reply(
     model: &mut Model,
     change: impl FnOnce(&Model, usize, &mut Vec<Message>),
 ) -> Option<()> {
-    with_middle(model, |model, request, place| {
-        let mut reply = model.last(place);
+    with_inner_request(model, |model, request, place| {
+        let mut reply = model.window_at(place);
         change(model, place, &mut reply);
         model.requests[request].reply = Some(reply);
     })
 }
 
-/// Puts another message into the log.
-pub(super) fn inserted(
+/// Inserts another message into the log.
+pub(super) fn insert_message(
     model: &mut Model,
     message: impl FnOnce(&Model, usize) -> Message,
 ) -> Option<()> {
-    // A copy of one of our own: any other may be there as often as it likes.
-    let (_, place) = middle(model)?;
+    // Callers copy the message five places before, so it is one of this run's. A copy of another's would not be a fault.
+    let (_, place) = pick_inner_request(model)?;
     let place = place + 5;
     let message = message(model, place);
     model.insert(place, message);
     is_shown(model, place).then_some(())
 }
 
-/// Stores a message under another user, everywhere.
-pub(super) fn other_user(model: &mut Model, is_victim: impl Fn(&Request) -> bool) -> Option<()> {
+/// Changes the user of a message in the log, so in all replies.
+pub(super) fn change_user(model: &mut Model, is_victim: impl Fn(&Request) -> bool) -> Option<()> {
     let victims: Vec<usize> = model
         .requests
         .iter()
@@ -69,13 +71,13 @@ pub(super) fn other_user(model: &mut Model, is_victim: impl Fn(&Request) -> bool
     let mut users = model.log.iter().map(|message| &message.user);
     let other = users.find(|user| **user != model.log[place].user)?.clone();
     model.log[place].user = other;
-    model.number();
+    model.renumber();
     Some(())
 }
 
-/// Gives a request a number that others had been shown as another message before it was sent.
-pub(super) fn number_taken(model: &mut Model) -> Option<()> {
-    let (request, place) = middle(model)?;
+/// Gives a request a number at which replies had shown another message before the request was sent.
+pub(super) fn reuse_number(model: &mut Model) -> Option<()> {
+    let (request, place) = pick_inner_request(model)?;
     let start = model.requests[request].start;
     let earlier = model
         .requests
@@ -85,7 +87,7 @@ pub(super) fn number_taken(model: &mut Model) -> Option<()> {
         .filter_map(|other| other.place)
         .filter(|place| *place > WINDOW)
         .max()?;
-    let mut reply = model.last(taken);
+    let mut reply = model.window_at(taken);
     let last = reply.last_mut()?;
     *last = Message {
         seq: last.seq,
@@ -96,17 +98,17 @@ pub(super) fn number_taken(model: &mut Model) -> Option<()> {
     Some(())
 }
 
-/// Loses a message that only its own reply knows.
-pub(super) fn lost(model: &mut Model, lose: impl FnOnce(&mut Model, usize)) -> Option<()> {
-    let (request, place) = middle(model)?;
-    model.requests[request].reply = Some(model.last(place));
+/// Loses a message that only its own reply shows.
+pub(super) fn lose_message(model: &mut Model, lose: impl FnOnce(&mut Model, usize)) -> Option<()> {
+    let (request, place) = pick_inner_request(model)?;
+    model.requests[request].reply = Some(model.window_at(place));
     lose(model, place);
-    // One reply against one would be a number given twice.
+    // If only one reply showed another message, the fault would be a number given twice.
     (showing(model, place) > 1).then_some(())
 }
 
-/// Makes the number at this place belong to nobody.
-pub(super) fn nobody(model: &mut Model, place: usize) {
+/// Inserts a number at this place that belongs to no request and that no reply shows.
+pub(super) fn insert_hidden(model: &mut Model, place: usize) {
     let nobody = Message {
         user: "nobody".to_owned(),
         ..model.log[place].clone()
@@ -117,7 +119,7 @@ pub(super) fn nobody(model: &mut Model, place: usize) {
 
 /// Adds a request of unknown outcome by the user of the message at this place, which is sent before all others and not
 /// stored.
-pub(super) fn never_stored(model: &mut Model, place: usize) {
+pub(super) fn add_unstored_request(model: &mut Model, place: usize) {
     let mut requests = model.requests.iter();
     let author = requests.find(|request| request.place == Some(place));
     let request = author.map(|author| Request {
@@ -132,7 +134,7 @@ pub(super) fn never_stored(model: &mut Model, place: usize) {
 }
 
 /// Adds a request of unknown outcome by a user who sends nothing else, which is sent after all others.
-pub(super) fn sent_last(model: &mut Model) {
+pub(super) fn add_late_request(model: &mut Model) {
     let last = model.requests.iter().max_by_key(|request| request.end);
     let request = last.map(|last| Request {
         user: usize::MAX,
@@ -147,39 +149,39 @@ pub(super) fn sent_last(model: &mut Model) {
     model.requests.extend(request);
 }
 
-/// Makes a stretch of the log that no reply shows, and breaks something in it.
-pub(super) fn unseen(
+/// Makes a block of the log unseen by removing replies, and injects a fault there.
+pub(super) fn with_unseen_block(
     model: &mut Model,
     change: impl FnOnce(&mut Model, Range<usize>),
 ) -> Option<()> {
-    // Nobody may stand ready to be blamed for what is unseen.
-    model.begin_alone(0);
-    let (_, place) = middle(model)?;
-    // Those after it show the last nine of the stretch.
-    let stretch = place..place + 2 * WINDOW;
-    if stretch.end + WINDOW > model.log.len() {
+    // No other request may have an unknown outcome, because its message could be one of the unseen ones.
+    model.regenerate_unshared(0);
+    let (_, place) = pick_inner_request(model)?;
+    // The replies after the block show its last nine messages.
+    let block = place..place + 2 * WINDOW;
+    if block.end + WINDOW > model.log.len() {
         return None;
     }
     for request in &mut model.requests {
-        if request.place.is_some_and(|place| stretch.contains(&place)) {
+        if request.place.is_some_and(|place| block.contains(&place)) {
             request.outcome = Outcome::Unknown(Reason::Closed);
         }
     }
-    let unseen = place..stretch.end + 1 - WINDOW;
+    let unseen = place..block.end + 1 - WINDOW;
     let user = &model.log[place].user;
     let is_mixed = model.log[unseen.clone()]
         .iter()
         .any(|message| message.user != *user);
-    // Each user's numbers before and after tell how many of the unseen messages are his.
+    // The numbers of each user before and after the block must prove how many of the unseen messages are of this user.
     let is_counted = model.log[unseen.clone()].iter().all(|message| {
         is_counted_before(model, place, &message.user)
-            && is_any_shown(model, stretch.end..model.log.len(), &message.user)
+            && is_any_shown(model, block.end..model.log.len(), &message.user)
     });
     (is_mixed && is_counted).then(|| change(model, unseen))
 }
 
-/// Returns whether replies tell how many messages the user had before this place. If none of them is shown, there were
-/// none only if all that there were are shown.
+/// Returns whether replies prove how many messages the user had before this place: they show one of these, or the first message
+/// of the log.
 fn is_counted_before(model: &Model, place: usize, user: &str) -> bool {
     is_shown(model, 0) || is_any_shown(model, 0..place, user)
 }
@@ -201,14 +203,15 @@ fn showing(model: &Model, place: usize) -> usize {
     model.requests.iter().filter(is_in_reply).count()
 }
 
-/// Counts the user of an answered message up by two.
-pub(super) fn counted_twice(model: &mut Model) -> Option<()> {
-    let (_, place) = middle(model)?;
-    is_counted_before(model, place, &model.log[place].user).then(|| count_up(model, place))
+/// Skips one number of a user at an answered message.
+pub(super) fn skip_user_seq(model: &mut Model) -> Option<()> {
+    let (_, place) = pick_inner_request(model)?;
+    is_counted_before(model, place, &model.log[place].user)
+        .then(|| increment_user_seq(model, place))
 }
 
-/// Counts the user at this place up by one more from there on.
-pub(super) fn count_up(model: &mut Model, place: usize) {
+/// Increments the numbers of the user at this place, from there on.
+pub(super) fn increment_user_seq(model: &mut Model, place: usize) {
     let user = model.log[place].user.clone();
     let after = model.log[place..].iter_mut();
     for message in after.filter(|message| message.user == user) {
@@ -216,8 +219,9 @@ pub(super) fn count_up(model: &mut Model, place: usize) {
     }
 }
 
-pub(super) fn overtaken(model: &mut Model) -> Option<()> {
-    let (request, from) = middle(model)?;
+/// Moves an answered message before one that was answered before its request was sent.
+pub(super) fn reorder_answered(model: &mut Model) -> Option<()> {
+    let (request, from) = pick_inner_request(model)?;
     let late = &model.requests[request];
     let answered = model.requests.iter().filter(|other| {
         other.outcome == Outcome::Ok && other.end < late.start && other.coroutine != late.coroutine
@@ -228,7 +232,7 @@ pub(super) fn overtaken(model: &mut Model) -> Option<()> {
 }
 
 /// Moves a request of unknown outcome in the log before one that was answered before it was sent.
-pub(super) fn unknown_too_early(model: &mut Model) -> Option<()> {
+pub(super) fn reorder_unknown(model: &mut Model) -> Option<()> {
     let (from, to) = model
         .requests
         .iter()
@@ -239,7 +243,7 @@ pub(super) fn unknown_too_early(model: &mut Model) -> Option<()> {
                 .requests
                 .iter()
                 .filter(|other| other.outcome == Outcome::Ok && other.end < late.start);
-            // Shown after all: at its old place it was, and one place in front of the answered one it is too.
+            // At its new place the message is shown by the reply of the answered one right after it.
             let places = answered.filter_map(|other| other.place);
             let to = places.filter(|to| *to + WINDOW < model.log.len()).max()?;
             Some((from, to))
@@ -248,8 +252,8 @@ pub(super) fn unknown_too_early(model: &mut Model) -> Option<()> {
     Some(())
 }
 
-/// Exchanges two neighbours in the log and in their coroutine, without a tick of the clock between them.
-pub(super) fn own_order(model: &mut Model) -> Option<()> {
+/// Swaps two messages that are adjacent in the log and in their coroutine. The second is sent at the instant of the first answer.
+pub(super) fn swap_in_coroutine(model: &mut Model) -> Option<()> {
     let first = model.requests.windows(2).position(|pair| {
         let ok = pair.iter().all(|request| request.outcome == Outcome::Ok);
         let neighbours = pair[0].place.map(|place| place + 1) == pair[1].place;
@@ -261,8 +265,8 @@ pub(super) fn own_order(model: &mut Model) -> Option<()> {
     Some(())
 }
 
-/// Lets the pages end where the log ended some replies before its end.
-pub(super) fn page_stale(model: &mut Model) -> Option<()> {
+/// Removes the last messages from the pages.
+pub(super) fn truncate_page(model: &mut Model) -> Option<()> {
     let end = model.log.len().checked_sub(2 * WINDOW)?;
     let is_missing = |place: usize| place >= end && is_shown(model, place);
     let answered = model
@@ -274,21 +278,21 @@ pub(super) fn page_stale(model: &mut Model) -> Option<()> {
     }
     let mut page = model.last_page();
     page.truncate(page.len().saturating_sub(2 * WINDOW));
-    model.show_page(page);
+    model.set_page(page);
     Some(())
 }
 
-/// Changes the pages at a message that replies show.
-pub(super) fn page_changed(
+/// Changes the pages at a message that replies show as well.
+pub(super) fn change_page(
     model: &mut Model,
     change: impl FnOnce(&mut Vec<Message>, usize),
 ) -> Option<()> {
-    let (_, place) = middle(model)?;
+    let (_, place) = pick_inner_request(model)?;
     let mut page = model.last_page();
     let seq = model.log[place].seq;
-    // Not the first one: without it, nothing is skipped.
+    // Not the first message of a page: removing it skips nothing.
     let at = page.iter().skip(1).position(|message| message.seq == seq)?;
     change(&mut page, at + 1);
-    model.show_page(page);
+    model.set_page(page);
     Some(())
 }

@@ -1,7 +1,7 @@
-//! Servers that keep their promises, and now and then do not say so: what may have been stored is unknown.
+//! Servers that store correctly, but do not always answer correctly: the outcome of such a request is unknown.
 
-use crate::honest::{Answer, Behaviour, Log, Post, as_json, honest};
-use crate::liars::{accuses, now_and_then, run};
+use crate::faulty_servers::{assert_violation, now_and_then, run};
+use crate::server::{Answer, Behaviour, Log, Post, as_json, honest};
 
 fn replies_with_garbage(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
@@ -14,7 +14,7 @@ fn replies_with_garbage(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn garbage_is_a_broken_promise_of_unknown_outcome() {
-    accuses(
+    assert_violation(
         replies_with_garbage,
         "S1",
         &[
@@ -63,7 +63,7 @@ fn a_reply_that_is_no_json_is_a_broken_promise_also_if_it_is_repeated() {
         for retries in ["0", "2"] {
             let ended = run(behaviour, &["--retries", retries]);
             assert_eq!(
-                (ended.code, ended.accused()),
+                (ended.code, ended.violated_checks()),
                 (Some(1), vec!["S1"]),
                 "{retries} retries: {ended:?}"
             );
@@ -89,12 +89,12 @@ fn a_refusal_is_one_however_long_it_is() {
     assert!(ended.stdout.contains(words), "{ended:?}");
 }
 
-/// Stores, and hangs up instead of answering; a repetition is answered.
+/// Stores the message, and closes the connection instead of answering; a repetition is answered.
 fn hangs_up(log: &mut Log, post: &Post) -> Answer {
-    let repeated = log.knows(post);
+    let repeated = log.is_repetition(post);
     let answer = honest(log, post);
     if now_and_then(post) && !repeated {
-        Answer::Hang
+        Answer::Close
     } else {
         answer
     }
@@ -104,7 +104,7 @@ fn hangs_up(log: &mut Log, post: &Post) -> Answer {
 fn a_repeated_request_whose_first_answer_was_lost_is_valid() {
     let ended = run(hangs_up, &["--retries", "2"]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(0), vec![]),
         "{ended:?}"
     );
@@ -113,7 +113,7 @@ fn a_repeated_request_whose_first_answer_was_lost_is_valid() {
 }
 
 fn hangs_up_and_refuses_then(log: &mut Log, post: &Post) -> Answer {
-    if log.knows(post) {
+    if log.is_repetition(post) {
         Answer::Raw(503, "{}".to_owned())
     } else {
         hangs_up(log, post)
@@ -124,7 +124,7 @@ fn hangs_up_and_refuses_then(log: &mut Log, post: &Post) -> Answer {
 fn what_may_have_been_stored_once_stays_unknown_whatever_comes_then() {
     let ended = run(hangs_up_and_refuses_then, &["--retries", "1"]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(0), vec![]),
         "{ended:?}"
     );
@@ -135,9 +135,9 @@ fn what_may_have_been_stored_once_stays_unknown_whatever_comes_then() {
     );
 }
 
-/// Stores; but the proxy in front of the replica tells something else, in this status.
+/// Stores the message; but a proxy in front of the replica answers with this status.
 fn proxy_answers<const STATUS: u16>(log: &mut Log, post: &Post) -> Answer {
-    let is_repeated = log.knows(post);
+    let is_repeated = log.is_repetition(post);
     let answer = honest(log, post);
     if now_and_then(post) && !is_repeated {
         Answer::Proxy(STATUS)
@@ -146,7 +146,7 @@ fn proxy_answers<const STATUS: u16>(log: &mut Log, post: &Post) -> Answer {
     }
 }
 
-/// The answers of a proxy that gave up waiting, or that has lost the replica.
+/// The answers of a proxy that stopped waiting for the replica, or lost the connection to it.
 const PROXIES: [(Behaviour, &str); 6] = [
     (proxy_answers::<408>, "answered 408 Request Timeout"),
     (proxy_answers::<460>, "answered 460"),
@@ -161,7 +161,7 @@ fn what_a_proxy_answers_for_a_stored_message_is_unknown_and_breaks_no_promise() 
     for (behaviour, words) in PROXIES {
         let ended = run(behaviour, &[]);
         assert_eq!(
-            (ended.code, ended.accused()),
+            (ended.code, ended.violated_checks()),
             (Some(0), vec![]),
             "{words}: {ended:?}"
         );
@@ -178,7 +178,7 @@ fn what_a_proxy_answers_for_a_stored_message_is_repeated_with_its_key() {
     for (behaviour, words) in PROXIES {
         let ended = run(behaviour, &["--retries", "2"]);
         assert_eq!(
-            (ended.code, ended.accused()),
+            (ended.code, ended.violated_checks()),
             (Some(0), vec![]),
             "{words}: {ended:?}"
         );
@@ -187,7 +187,7 @@ fn what_a_proxy_answers_for_a_stored_message_is_repeated_with_its_key() {
     }
 }
 
-/// Answers as a proxy does that does not pass a request on.
+/// Answers like a proxy that does not pass the request on.
 fn proxy_refuses<const STATUS: u16>(log: &mut Log, post: &Post) -> Answer {
     if now_and_then(post) {
         Answer::Proxy(STATUS)
@@ -205,7 +205,7 @@ fn what_a_proxy_refuses_has_failed_and_is_not_repeated() {
     ] {
         let ended = run(behaviour, &["--retries", "2"]);
         assert_eq!(
-            (ended.code, ended.accused()),
+            (ended.code, ended.violated_checks()),
             (Some(0), vec![]),
             "{ended:?}"
         );
@@ -244,7 +244,7 @@ fn what_may_have_been_stored_is_unknown_and_breaks_no_promise() {
     ] {
         let ended = run(behaviour, &[]);
         assert_eq!(
-            (ended.code, ended.accused()),
+            (ended.code, ended.violated_checks()),
             (Some(0), vec![]),
             "{ended:?}"
         );

@@ -1,4 +1,4 @@
-//! Properties of the judge, on random histories; and its speed.
+//! Tests properties of the judge on random histories, and its speed.
 
 use std::time::Instant;
 
@@ -8,7 +8,8 @@ use rand::rngs::ChaCha8Rng;
 
 use super::{Verdict, judge};
 use crate::history::{
-    History, JudgeSettings, Op, Outcome, Phase, Seen, Shown, UserNames, WINDOW, digest,
+    History, JudgeSettings, Op, Outcome, Phase, SeenMessage, ShownMessage, UserNames, WINDOW,
+    digest,
 };
 use crate::selftest::{FAULTS, Model, Shape, verdict};
 
@@ -46,16 +47,16 @@ proptest! {
         seed in any::<u64>(),
         fault in prop::sample::select(&FAULTS[..]),
     ) {
-        // Faults are planted well inside, where many replies show them.
+        // Faults are injected well inside the log, where many replies show them.
         let shape = Shape { window: WINDOW, unknown: shape.unknown.min(20), ..shape };
         let mut model = Model::generate(shape, ChaCha8Rng::seed_from_u64(seed));
-        prop_assume!((fault.plant)(&mut model).is_some());
+        prop_assume!((fault.inject)(&mut model).is_some());
         prop_assert_eq!(verdict(&model), (Verdict::Invalid, vec![fault.check]));
     }
 }
 
-/// An honest history of any size, as a run leaves it.
-fn honest(count: u32) -> History {
+/// A valid history with `count` requests, as a run records it.
+fn valid_history(count: u32) -> History {
     let coroutines = 50;
     let mut names = UserNames::default();
     names.number("alice");
@@ -87,13 +88,13 @@ fn honest(count: u32) -> History {
         names,
         ..History::default()
     };
-    // Within a round, replies come in any order.
+    // Within a round, replies may come in any order; here they are reversed.
     for round in history.ops.chunks_mut(coroutines as usize) {
         round.reverse();
     }
     history.seen = (0..count)
-        .map(|number| Seen {
-            shown: Shown {
+        .map(|number| SeenMessage {
+            shown: ShownMessage {
                 seq: u64::from(number) + 1,
                 text: digest(&number.to_string()),
                 user_seq: u64::from(number) + 1,
@@ -102,7 +103,7 @@ fn honest(count: u32) -> History {
             },
             replies: 10,
             witness: number,
-            // Within its round, from the end.
+            // Its index in the reversed round.
             author: number / coroutines * coroutines + coroutines - 1 - number % coroutines,
         })
         .collect();
@@ -112,7 +113,7 @@ fn honest(count: u32) -> History {
 #[test]
 #[ignore = "takes a gibibyte and a release build: cargo test --release -p client -- --ignored --nocapture ten_million"]
 fn ten_million_requests_are_judged_in_under_a_minute() {
-    let history = honest(10_000_000);
+    let history = valid_history(10_000_000);
     let start = Instant::now();
     let judgement = judge(&history);
     let elapsed = start.elapsed();
@@ -120,9 +121,9 @@ fn ten_million_requests_are_judged_in_under_a_minute() {
     assert!(elapsed.as_secs() < 60, "{elapsed:?}");
 }
 
-/// Every request is answered that its message is number 1, and nothing else.
+/// A history in which every reply shows only the request's own message, as number 1.
 fn all_at_one_number(count: u32) -> History {
-    let mut history = honest(count);
+    let mut history = valid_history(count);
     for op in &mut history.ops {
         op.seq = 1;
     }
@@ -141,6 +142,6 @@ fn a_number_that_all_claim_is_judged_as_quickly_as_many() {
     let judgement = judge(&all_at_one_number(200_000));
     let elapsed = start.elapsed();
     assert_eq!(judgement.verdict, Verdict::Invalid);
-    // Each with each takes an hour.
+    // Comparing all pairs would take an hour.
     assert!(elapsed.as_secs() < 60, "{elapsed:?}");
 }

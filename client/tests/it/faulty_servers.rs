@@ -1,21 +1,21 @@
-//! Servers that break one promise each. The client must end with 1, name that promise, tell a contradiction, and accuse
-//! nothing else.
+//! Servers that each break one promise. The client must exit with 1, report the check for that promise with an explanation, and
+//! report nothing else.
 
-use crate::honest::{Answer, Behaviour, Log, Message, Post, Server, honest, time};
 use crate::program::{Ended, client_at};
+use crate::server::{Answer, Behaviour, Log, Message, Post, Server, honest, time};
 
-/// Runs against two replicas of a liar.
+/// Runs the client against two replicas with this behaviour.
 pub(crate) fn run(behaviour: Behaviour, arguments: &[&str]) -> Ended {
     let server = Server::start(2, behaviour);
     let common = ["-c", "10", "-n", "40", "--seed", "3", "--timeout", "10s"];
     client_at(&server.urls, &[&common, arguments].concat())
 }
 
-/// The liar is found under this name only, and these words tell why.
-pub(crate) fn accuses(behaviour: Behaviour, code: &str, words: &[&str]) {
+/// Asserts that exactly the check with this code finds a violation, and that the explanation has these words.
+pub(crate) fn assert_violation(behaviour: Behaviour, code: &str, words: &[&str]) {
     let ended = run(behaviour, &[]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(1), vec![code]),
         "{ended:?}"
     );
@@ -28,12 +28,12 @@ pub(crate) fn accuses(behaviour: Behaviour, code: &str, words: &[&str]) {
     }
 }
 
-/// Now and then, and never at the very beginning.
+/// Selects one request in fifty, and none of the first thirty.
 pub(crate) fn now_and_then(post: &Post) -> bool {
     post.number % 50 == 30
 }
 
-/// A message that this run does not send.
+/// Returns a message that this run does not send.
 fn foreign(post: &Post) -> Post {
     Post {
         key: None,
@@ -57,19 +57,19 @@ fn messages(answer: Answer, change: impl FnOnce(&mut Vec<Message>)) -> Answer {
 fn an_honest_server_is_accused_of_nothing() {
     let ended = run(honest, &[]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(0), vec![]),
         "{ended:?}"
     );
 }
 
 fn numbers_from_its_own_memory(log: &mut Log, post: &Post) -> Answer {
-    honest(log.apart.entry(post.replica).or_default(), post)
+    honest(log.by_replica.entry(post.replica).or_default(), post)
 }
 
 #[test]
 fn replicas_that_number_from_their_own_memory() {
-    accuses(
+    assert_violation(
         numbers_from_its_own_memory,
         "G1",
         &["Both were answered with seq"],
@@ -87,7 +87,7 @@ fn skips_a_message(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_reply_that_skips_a_message() {
-    accuses(skips_a_message, "S4", &["what is between exists"]);
+    assert_violation(skips_a_message, "S4", &["what is between exists"]);
 }
 
 fn shows_nine(log: &mut Log, post: &Post) -> Answer {
@@ -101,7 +101,7 @@ fn shows_nine(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_reply_that_is_too_short() {
-    accuses(shows_nine, "S5", &["should begin at"]);
+    assert_violation(shows_nine, "S5", &["should begin at"]);
 }
 
 fn shows_eleven(log: &mut Log, post: &Post) -> Answer {
@@ -116,7 +116,7 @@ fn shows_eleven(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_reply_that_is_too_long() {
-    accuses(shows_eleven, "S1", &["more than ten"]);
+    assert_violation(shows_eleven, "S1", &["more than ten"]);
 }
 
 fn shows_a_newer_one(log: &mut Log, post: &Post) -> Answer {
@@ -131,7 +131,7 @@ fn shows_a_newer_one(log: &mut Log, post: &Post) -> Answer {
 fn a_reply_that_shows_one_too_new() {
     let ended = run(shows_a_newer_one, &["--shared"]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(1), vec!["S3"]),
         "{ended:?}"
     );
@@ -150,7 +150,7 @@ fn counts_a_user_twice(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_user_that_is_counted_twice() {
-    accuses(counts_a_user_twice, "G8", &["user_seq should be"]);
+    assert_violation(counts_a_user_twice, "G8", &["user_seq should be"]);
 }
 
 fn loses_and_reuses_the_number(log: &mut Log, post: &Post) -> Answer {
@@ -164,13 +164,13 @@ fn loses_and_reuses_the_number(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn an_acknowledged_message_whose_number_is_given_again() {
-    accuses(loses_and_reuses_the_number, "G6", &["it is lost"]);
+    assert_violation(loses_and_reuses_the_number, "G6", &["it is lost"]);
 }
 
 fn loses_and_leaves_a_hole(log: &mut Log, post: &Post) -> Answer {
     let answer = honest(log, post);
     if now_and_then(post) {
-        // From now on no reply shows it: the text marks it, and the next replies leave it out.
+        // From now on no reply shows it: its text is replaced by a mark, and replies omit marked messages.
         let last = log.messages.len() - 1;
         LOST.clone_into(&mut log.messages[last].text);
     }
@@ -183,7 +183,7 @@ const LOST: &str = "lost";
 
 #[test]
 fn an_acknowledged_message_that_later_replies_skip() {
-    accuses(loses_and_leaves_a_hole, "G6", &["it is lost"]);
+    assert_violation(loses_and_leaves_a_hole, "G6", &["it is lost"]);
 }
 
 fn stores_a_retry_twice(log: &mut Log, post: &Post) -> Answer {
@@ -194,7 +194,7 @@ fn stores_a_retry_twice(log: &mut Log, post: &Post) -> Answer {
             text: post.text.clone(),
             ..*post
         });
-        return Answer::Hang;
+        return Answer::Close;
     }
     honest(log, post)
 }
@@ -203,7 +203,7 @@ fn stores_a_retry_twice(log: &mut Log, post: &Post) -> Answer {
 fn a_retry_that_is_stored_twice() {
     let ended = run(stores_a_retry_twice, &["--retries", "2"]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(1), vec!["G3"]),
         "{ended:?}"
     );
@@ -221,7 +221,7 @@ fn answers_another_request(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_reply_to_another_request() {
-    accuses(answers_another_request, "S2", &["own message is missing"]);
+    assert_violation(answers_another_request, "S2", &["own message is missing"]);
 }
 
 fn moves_dates_back(log: &mut Log, post: &Post) -> Answer {
@@ -234,7 +234,7 @@ fn moves_dates_back(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn dates_that_go_back() {
-    accuses(moves_dates_back, "G10", &["earlier: a contradiction"]);
+    assert_violation(moves_dates_back, "G10", &["earlier: a contradiction"]);
 }
 
 fn shows_other_content_on_one_replica(log: &mut Log, post: &Post) -> Answer {
@@ -242,7 +242,7 @@ fn shows_other_content_on_one_replica(log: &mut Log, post: &Post) -> Answer {
     if post.replica == 0 {
         return answer;
     }
-    // To the next three only, so that most replies show the truth.
+    // In the next three replies only, so that most replies show the true text.
     messages(answer, |window| {
         for message in window
             .iter_mut()
@@ -258,7 +258,7 @@ fn shows_other_content_on_one_replica(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn other_content_on_another_replica() {
-    accuses(
+    assert_violation(
         shows_other_content_on_one_replica,
         "G2",
         &["One seq, two contents"],
@@ -274,10 +274,10 @@ fn invents_a_message(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_message_that_nobody_sent_is_found_unless_others_may_write() {
-    accuses(invents_a_message, "G4", &["buy now"]);
+    assert_violation(invents_a_message, "G4", &["buy now"]);
     let shared = run(invents_a_message, &["--shared"]);
     assert_eq!(
-        (shared.code, shared.accused()),
+        (shared.code, shared.violated_checks()),
         (Some(0), vec![]),
         "{shared:?}"
     );
@@ -294,7 +294,7 @@ fn stores_what_it_refuses(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_message_that_was_refused_and_is_stored() {
-    accuses(stores_what_it_refuses, "G5", &["503 Service Unavailable"]);
+    assert_violation(stores_what_it_refuses, "G5", &["503 Service Unavailable"]);
 }
 
 fn leaves_a_hole(log: &mut Log, post: &Post) -> Answer {
@@ -314,23 +314,23 @@ fn leaves_a_hole(log: &mut Log, post: &Post) -> Answer {
 
 #[test]
 fn a_hole_in_the_numbers() {
-    accuses(leaves_a_hole, "G7", &["no reply shows what is between"]);
+    assert_violation(leaves_a_hole, "G7", &["no reply shows what is between"]);
 }
 
-/// A number is set aside; the next eleven requests are stored after it and never answered, so that the reply to the
-/// twelfth need not show it; whoever comes then gets it.
+/// Reserves a number. The next eleven requests are stored after it and never answered, so that the reply to the twelfth does not
+/// show it; the request after that gets it.
 fn gives_a_number_late(log: &mut Log, post: &Post) -> Answer {
-    const ASIDE: usize = 30;
-    if post.number == ASIDE as u64 {
+    const RESERVED: usize = 30;
+    if post.number == RESERVED as u64 {
         log.store(&foreign(post));
     }
-    if post.number == ASIDE as u64 + 12 {
-        log.messages[ASIDE].text.clone_from(&post.text);
-        return Answer::Messages(log.window(ASIDE));
+    if post.number == RESERVED as u64 + 12 {
+        log.messages[RESERVED].text.clone_from(&post.text);
+        return Answer::Messages(log.window(RESERVED));
     }
     let answer = honest(log, post);
-    if (ASIDE as u64..ASIDE as u64 + 11).contains(&post.number) {
-        Answer::Hang
+    if (RESERVED as u64..RESERVED as u64 + 11).contains(&post.number) {
+        Answer::Close
     } else {
         answer
     }
@@ -341,7 +341,7 @@ fn a_number_smaller_than_one_that_was_answered_before() {
     let server = Server::start(2, gives_a_number_late);
     let ended = client_at(&server.urls, &["-c", "1", "-n", "60", "--users", "1"]);
     assert_eq!(
-        (ended.code, ended.accused()),
+        (ended.code, ended.violated_checks()),
         (Some(1), vec!["R1"]),
         "{ended:?}"
     );
