@@ -1,4 +1,4 @@
-//! A history against the tables.
+//! Compares a history with the tables.
 
 use std::collections::HashMap;
 
@@ -6,18 +6,18 @@ use chrono::NaiveDateTime;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use crate::{Outcome, Request, Shown};
+use crate::{Message, Outcome, Request};
 
-/// What should be nowhere, and what became of requests of unknown outcome.
+/// Counts of violations, and of the outcomes of requests whose outcome the client does not know.
 #[derive(Debug, Default)]
 pub struct Audit {
     /// Messages in the table.
     pub stored: usize,
-    /// Messages that were answered with 200, and are not in the table as the reply showed them.
+    /// Messages that were answered with 200, but are not in the table as the reply showed them.
     pub lost: usize,
-    /// Messages in the table of which the client was told that they are not stored.
+    /// Messages in the table although the client was told that they are not stored.
     pub refused_and_stored: usize,
-    /// Messages in the table that nobody sent, or that are there more than once.
+    /// Messages in the table that no client sent, or that are there more than once.
     pub unexplained: usize,
     /// Rows of `ordering_violations`.
     pub violations: usize,
@@ -28,7 +28,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Compares a history with the tables, from the message number `first` on: what is before it is of others.
+    /// Compares a history with the messages from number `first` on; those before it are not of this history.
     pub fn of(
         history: &[Request],
         connection: &mut Conn,
@@ -39,7 +39,7 @@ impl Audit {
         let rows = connection.exec_map(
             "SELECT seq, user, user_seq, text, sent_at FROM messages WHERE seq >= ?",
             (first,),
-            |(seq, user, user_seq, text, sent_at): (_, _, _, _, NaiveDateTime)| Shown {
+            |(seq, user, user_seq, text, sent_at): (_, _, _, _, NaiveDateTime)| Message {
                 seq,
                 user,
                 user_seq,
@@ -52,7 +52,7 @@ impl Audit {
             violations: violations.unwrap_or_default(),
             ..Self::default()
         };
-        let mut by_text: HashMap<String, Shown> = HashMap::new();
+        let mut by_text: HashMap<String, Message> = HashMap::new();
         for row in rows {
             audit.unexplained += usize::from(by_text.insert(row.text.clone(), row).is_some());
         }
@@ -63,7 +63,7 @@ impl Audit {
         Ok(audit)
     }
 
-    fn count(&mut self, request: &Request, row: Option<Shown>) {
+    fn count(&mut self, request: &Request, row: Option<Message>) {
         match (&request.outcome, row) {
             (Outcome::Answered(shown), row) => {
                 self.lost += usize::from(row.as_ref() != Some(shown));
@@ -76,7 +76,7 @@ impl Audit {
         }
     }
 
-    /// Whether nothing is lost, made up or out of order.
+    /// Whether no message is lost, unexplained or out of order.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.lost + self.refused_and_stored + self.unexplained + self.violations == 0

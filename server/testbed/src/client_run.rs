@@ -1,4 +1,4 @@
-//! The client at work, and its results.
+//! Runs the client, and parses its results.
 
 use std::error::Error;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::interruption::{self, PAUSE};
+use crate::interruption::{self, POLL_INTERVAL};
 use crate::{Process, program, usage};
 
 /// The command line of a client that prints nothing but its results, as JSON.
@@ -19,8 +19,8 @@ pub fn client() -> io::Result<Command> {
     Ok(command)
 }
 
-/// The command line of one that outlasts every fault, and writes a history: a repetition waits up to a second, and a reply is
-/// awaited longer than the server's own deadline, so that its 503 and 504 are seen.
+/// The command line of a client that retries through every fault and writes a history. The pause before a retry is at most a
+/// second. The timeout is longer than the server's own deadline, so that the client sees its 503 and 504.
 pub fn persistent_client(history: &Path) -> io::Result<Command> {
     let mut command = client()?;
     command
@@ -29,38 +29,38 @@ pub fn persistent_client(history: &Path) -> io::Result<Command> {
     Ok(command)
 }
 
-/// A client at work. Killed at the end, if it still runs.
+/// A running client. It is killed on drop if it still runs.
 #[derive(Debug)]
 pub struct ClientRun {
     process: Process,
     output: JoinHandle<io::Result<String>>,
 }
 
-/// A client that has ended.
+/// The results of a client that has ended.
 #[derive(Debug)]
-pub struct Finished {
+pub struct FinishedRun {
     status: ExitStatus,
-    /// The processor time of the whole process in microseconds, start and statistics included.
+    /// The CPU time of the whole process in microseconds, including its start and its statistics.
     pub cpu_us: Option<f64>,
-    /// What it printed.
+    /// The results that it printed.
     pub results: Results,
 }
 
-/// What is read of the client's JSON; `client schema` has all of it.
+/// The part of the client's JSON that is used here; `client schema` describes all of it.
 #[derive(Debug, Deserialize)]
 pub struct Results {
     /// `valid`, `invalid`, `unknown` or `not_judged`.
     pub verdict: String,
-    /// What was measured.
+    /// The measured figures.
     pub figures: Figures,
 }
 
-/// What a client measured.
+/// The figures that a client measured.
 #[derive(Debug, Deserialize)]
 pub struct Figures {
-    /// Messages a second.
+    /// Messages per second.
     pub throughput_per_second: f64,
-    /// All requests but those of the warm-up.
+    /// All requests except those of the warm-up.
     pub total: Total,
     /// Requests that were sent more than once.
     pub repeated: u64,
@@ -74,7 +74,7 @@ pub struct Total {
     pub sent: u64,
     /// Requests that were answered with 200.
     pub ok: u64,
-    /// Requests whose message is surely not stored.
+    /// Requests whose message is certainly not stored.
     pub failed: u64,
     /// Requests whose message may be stored.
     pub unknown: u64,
@@ -97,8 +97,8 @@ struct ErrorCount {
     kind: String,
 }
 
-impl Finished {
-    /// Tells whether its verdict is "valid", and nothing else was wrong.
+impl FinishedRun {
+    /// Whether the verdict is "valid" and the exit status is 0.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.results.verdict == "valid" && self.status.success()
@@ -106,16 +106,16 @@ impl Finished {
 }
 
 impl Figures {
-    /// Why requests failed, in the client's words.
+    /// The kinds of errors, as the client names them, separated by semicolons.
     #[must_use]
-    pub fn reasons(&self) -> String {
+    pub fn error_kinds(&self) -> String {
         let kinds: Vec<&str> = self.errors.iter().map(|error| &*error.kind).collect();
         kinds.join("; ")
     }
 }
 
 impl Total {
-    /// A percentile of the latency in milliseconds, if there are requests enough to tell it.
+    /// A percentile of the latency in milliseconds; `None` if there were too few requests for it.
     #[must_use]
     pub fn percentile_ms(&self, percent: f64) -> Option<f64> {
         let mut all = self.latency.as_ref()?.percentiles.iter();
@@ -137,43 +137,43 @@ impl ClientRun {
         Ok(Self { process, output })
     }
 
-    /// Asks it to finish what is under way, and to judge.
+    /// Asks it to finish open requests and to check its history (SIGTERM).
     pub fn terminate(&self) -> io::Result<()> {
         self.process.terminate()
     }
 
-    /// Waits for its results. Meanwhile `look` is called again and again.
+    /// Waits for its results, and calls `poll` regularly meanwhile.
     ///
     /// # Errors
-    /// If it does not end in time, or without results.
+    /// If it does not end in time, or ends without results.
     pub fn finish(
         mut self,
-        patience: Duration,
-        mut look: impl FnMut(),
-    ) -> Result<Finished, Box<dyn Error>> {
+        timeout: Duration,
+        mut poll: impl FnMut(),
+    ) -> Result<FinishedRun, Box<dyn Error>> {
         let start = Instant::now();
         let cpu_us = loop {
             interruption::check()?;
             match usage(self.process.id()) {
-                // Asked how it ended, it would be gone, and its processor time with it.
+                // Not reaped yet: reading the exit status would remove the process and its CPU time.
                 Some(usage) if usage.ended => break Some(usage.cpu_us),
                 None => break None,
-                Some(_) => look(),
+                Some(_) => poll(),
             }
-            if start.elapsed() > patience {
-                return Err(format!("the client does not end within {patience:?}").into());
+            if start.elapsed() > timeout {
+                return Err(format!("the client does not end within {timeout:?}").into());
             }
-            thread::sleep(PAUSE);
+            thread::sleep(POLL_INTERVAL);
         };
         let status = self.process.child().wait()?;
-        // A signal from the terminal reaches both.
+        // A signal from the terminal reaches the client as well.
         interruption::check()?;
         let output = self.output.join();
         let output = output.map_err(|_panic| "reading the client's output failed")??;
         let results = serde_json::from_str(&output).map_err(|error| {
             format!("the client ended with {status}, and its results are not understood: {error}")
         })?;
-        Ok(Finished {
+        Ok(FinishedRun {
             status,
             cpu_us,
             results,

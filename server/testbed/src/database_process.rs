@@ -1,4 +1,4 @@
-//! A database server of one's own, on data of its own: it may be killed, frozen, and made read-only.
+//! A private database server with data of its own, which may be killed, frozen, and made read-only.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,30 +14,30 @@ use mysql::{Conn, OptsBuilder};
 
 use crate::Process;
 
-/// Folders with servers that are not on the PATH of every user.
+/// Folders of server programs that are not on the PATH of every user.
 const SERVER_FOLDERS: [&str; 4] = [
     "/usr/sbin",
     "/usr/local/sbin",
     "/usr/libexec",
     "/usr/local/mysql/bin",
 ];
-/// The first start, and a start after a crash, read and write some hundred megabytes.
-const START: Duration = Duration::from_secs(120);
-/// A server that is asked to stop writes down what it has in memory.
-const STOP: Duration = Duration::from_secs(60);
-/// The time between two looks whether it is up.
-const PAUSE: Duration = Duration::from_millis(20);
-/// A statement of ours does not take as long.
-const ANSWER: Duration = Duration::from_secs(30);
+/// Long, because the first start and a start after a crash read and write some hundred megabytes.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// Long, because a server that stops flushes its memory to disk.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time between two attempts to connect.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// None of our statements takes as long.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A database server without a port: a Unix socket in its folder is the way in.
+/// A database server without a TCP port. Clients connect to a Unix socket in its folder.
 ///
 /// `root` and [`DatabaseProcess::USER`] have no password.
 #[derive(Debug)]
 pub struct DatabaseProcess {
     program: PathBuf,
     folder: PathBuf,
-    /// A path through it is short, whatever the folder's own: 107 bytes are a socket's limit.
+    /// The open folder. The path `/proc/PID/fd/N` is always short, while the path of a socket is limited to 107 bytes.
     handle: File,
     options: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -45,20 +45,20 @@ pub struct DatabaseProcess {
 }
 
 impl DatabaseProcess {
-    /// A user that may do all in [`DatabaseProcess::NAME`] and nothing elsewhere, so that a read-only server binds it.
+    /// A user with all privileges in [`DatabaseProcess::NAME`] and none elsewhere, so that `read_only` applies to it.
     pub const USER: &'static str = "dm";
     /// The name of that user's database.
     pub const NAME: &'static str = "dummy_messenger";
 
-    /// The program of a database server: `DATABASE_SERVER`, or `mariadbd` or `mysqld` where they usually are.
+    /// The program of a database server: `DATABASE_SERVER`, or `mariadbd` or `mysqld` in the usual folders.
     #[must_use]
     pub fn program() -> Option<PathBuf> {
-        Self::first_of(["mariadbd", "mysqld"])
+        Self::find_program(["mariadbd", "mysqld"])
     }
 
-    /// The program of a database server: `DATABASE_SERVER`, or the first of these names where they usually are.
+    /// The program of a database server: `DATABASE_SERVER`, or the first of these names that is in the usual folders.
     #[must_use]
-    pub fn first_of(names: [&str; 2]) -> Option<PathBuf> {
+    pub fn find_program(names: [&str; 2]) -> Option<PathBuf> {
         if let Some(program) = env::var_os("DATABASE_SERVER").filter(|value| !value.is_empty()) {
             return Some(program.into());
         }
@@ -74,24 +74,24 @@ impl DatabaseProcess {
         })
     }
 
-    /// What the program calls itself, in one line.
+    /// The version that the program prints, one line.
     pub fn version(program: &Path) -> io::Result<String> {
-        let said = Command::new(program).arg("--version").output()?;
-        let said = String::from_utf8_lossy(&said.stdout);
-        // It begins with its path.
-        let (_, version) = said.split_once("Ver ").unwrap_or(("", &said));
+        let output = Command::new(program).arg("--version").output()?;
+        let output = String::from_utf8_lossy(&output.stdout);
+        // The line begins with the program's path.
+        let (_, version) = output.split_once("Ver ").unwrap_or(("", &output));
         Ok(version.trim().to_owned())
     }
 
-    /// Makes the data of an empty server in the folder `data` of `folder`, which takes seconds. A copy serves as well.
+    /// Creates the data of an empty server in the folder `data` of `folder`. Takes seconds; [`Self::copy`] may be used instead.
     ///
     /// # Errors
-    /// With what the server said.
+    /// With the last lines of the server's log.
     pub fn initialize(program: &Path, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         let handle = File::open(folder)?;
-        // The script of MariaDB takes no blank in a path.
-        let folder = &through(&handle);
+        // MariaDB's script does not accept spaces in a path.
+        let folder = &short_path(&handle);
         let log = File::create(folder.join("log"))?;
         let mut command = if Self::version(program)?.contains("MariaDB") {
             let mut command = Command::new("mariadb-install-db");
@@ -109,21 +109,21 @@ impl DatabaseProcess {
         };
         command
             .arg(option("--datadir=", &folder.join("data")))
-            .arg(option("--user=", Path::new(&owner()?)))
+            .arg(option("--user=", Path::new(&current_user()?)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let made = Process::start(&mut command)?.end(START)?;
-        if made.is_some_and(|status| status.success()) {
+        let status = Process::start(&mut command)?.wait_timeout(START_TIMEOUT)?;
+        if status.is_some_and(|status| status.success()) {
             Ok(())
         } else {
-            Err(failed("no data could be made", folder))
+            Err(error_with_log("no data could be made", folder))
         }
     }
 
-    /// Copies the data of a server that does not run to another folder.
+    /// Copies the data of a stopped server to another folder.
     pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-        // Without holes: a database has taken the space for its log, and ends itself if there is none after all.
+        // Not sparse: a database relies on the space reserved for its log, and aborts if the disk has none left.
         let copied = Command::new("cp")
             .args(["-a", "--sparse=never"])
             .args([from.join("data"), to.join("data")])
@@ -135,11 +135,11 @@ impl DatabaseProcess {
         }
     }
 
-    /// A server on the data in `folder`, which is not started yet.
+    /// A server for the data in `folder`, not started yet.
     pub fn on(program: &Path, folder: &Path) -> io::Result<Self> {
         Ok(Self {
             program: program.to_owned(),
-            // The server goes to its data at once, and would look for a relative path there.
+            // The server changes into its data folder, so a relative path would be resolved there.
             folder: path::absolute(folder)?,
             handle: File::open(folder)?,
             options: Vec::new(),
@@ -148,7 +148,7 @@ impl DatabaseProcess {
         })
     }
 
-    /// Adds an option.
+    /// Adds an option to its command line.
     #[must_use]
     pub fn option(mut self, option: impl Into<OsString>) -> Self {
         self.options.push(option.into());
@@ -162,19 +162,19 @@ impl DatabaseProcess {
         self
     }
 
-    /// Starts it, and waits until it answers. The durability settings are its defaults.
+    /// Starts it, and waits until it accepts connections. Durability settings are the server's defaults.
     ///
     /// # Errors
-    /// With what it said, if it does not come up.
+    /// With the last lines of its log, if it does not start in time.
     pub fn start(&mut self) -> io::Result<()> {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.folder.join("log"))?;
-        for left_by_a_killed_one in ["socket", "socket.lock"] {
-            let _ = fs::remove_file(self.folder.join(left_by_a_killed_one));
+        for leftover in ["socket", "socket.lock"] {
+            let _ = fs::remove_file(self.folder.join(leftover));
         }
-        // A server that starts removes the temporary tables it finds, and in /tmp they are those of others at work.
+        // A starting server removes the temporary tables that it finds; in /tmp it would remove those of other servers.
         let temporary = self.folder.join("tmp");
         fs::create_dir_all(&temporary)?;
         let mut command = Command::new(&self.program);
@@ -183,7 +183,7 @@ impl DatabaseProcess {
             .arg(option("--datadir=", &self.folder.join("data")))
             .arg(option("--tmpdir=", &temporary))
             .arg(option("--socket=", &self.socket()))
-            .arg(option("--user=", Path::new(&owner()?)))
+            .arg(option("--user=", Path::new(&current_user()?)))
             .args([
                 "--pid-file=pid",
                 "--skip-networking",
@@ -203,39 +203,39 @@ impl DatabaseProcess {
         let start = Instant::now();
         loop {
             if let Ok(mut connection) = self.connect() {
-                return set_up(&mut connection).map_err(io::Error::other);
+                return create_database(&mut connection).map_err(io::Error::other);
             }
             let ended = self.process()?.status()?.is_some();
-            if ended || start.elapsed() > START {
-                return Err(failed("the database does not start", &self.folder));
+            if ended || start.elapsed() > START_TIMEOUT {
+                return Err(error_with_log("the database does not start", &self.folder));
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// The process, while it runs.
+    /// The process, once it was started.
     pub fn process(&mut self) -> io::Result<&mut Process> {
         self.process
             .as_mut()
             .ok_or_else(|| io::Error::other("the database was not started"))
     }
 
-    /// Lets it end in order.
+    /// Shuts it down cleanly (SIGTERM), and waits for its end.
     pub fn stop(&mut self) -> io::Result<()> {
         self.process()?.terminate()?;
-        match self.process()?.end(STOP)? {
+        match self.process()?.wait_timeout(STOP_TIMEOUT)? {
             Some(_) => Ok(()),
-            None => Err(failed("the database does not stop", &self.folder)),
+            None => Err(error_with_log("the database does not stop", &self.folder)),
         }
     }
 
     /// The path of its socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        through(&self.handle).join("socket")
+        short_path(&self.handle).join("socket")
     }
 
-    /// The URL of its database for [`DatabaseProcess::USER`], as long as the owner lives.
+    /// The URL of its database for [`DatabaseProcess::USER`], valid as long as `self` exists.
     #[must_use]
     pub fn url(&self) -> String {
         format!(
@@ -246,20 +246,20 @@ impl DatabaseProcess {
         )
     }
 
-    /// A connection of `root`, to no database.
+    /// Connects as `root`, without a default database.
     pub fn connect(&self) -> Result<Conn, mysql::Error> {
         let socket = self.socket();
         Conn::new(
             OptsBuilder::new()
                 .socket(socket.to_str())
                 .user(Some("root"))
-                .read_timeout(Some(ANSWER))
-                .write_timeout(Some(ANSWER)),
+                .read_timeout(Some(RESPONSE_TIMEOUT))
+                .write_timeout(Some(RESPONSE_TIMEOUT)),
         )
     }
 }
 
-fn set_up(connection: &mut Conn) -> Result<(), mysql::Error> {
+fn create_database(connection: &mut Conn) -> Result<(), mysql::Error> {
     let (user, name) = (DatabaseProcess::USER, DatabaseProcess::NAME);
     let known: Option<u8> =
         connection.exec_first("SELECT 1 FROM mysql.user WHERE user = ?", (user,))?;
@@ -277,20 +277,20 @@ fn option(name: &str, value: &Path) -> OsString {
     option
 }
 
-/// The name of this program's user: a database server does not run as root unless it is told to.
-fn owner() -> io::Result<String> {
-    let said = Command::new("id").arg("-un").output()?;
-    Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+/// The name of this program's user. A database server runs as root only if it is told to.
+fn current_user() -> io::Result<String> {
+    let output = Command::new("id").arg("-un").output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn failed(what: &str, folder: &Path) -> io::Error {
+fn error_with_log(what: &str, folder: &Path) -> io::Error {
     let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     let last = lines[lines.len().saturating_sub(8)..].join("\n");
     io::Error::other(format!("{what}; its last lines:\n{last}"))
 }
 
-/// A short path of this open folder, as long as this process has it open.
-fn through(folder: &File) -> PathBuf {
+/// A short path to this open folder, valid while this process keeps it open.
+fn short_path(folder: &File) -> PathBuf {
     format!("/proc/{}/fd/{}", std::process::id(), folder.as_raw_fd()).into()
 }

@@ -1,12 +1,12 @@
-//! The parts for tests: what cannot be done fails the test. In reading order:
+//! Helpers for tests. A step that fails panics, and so fails the test. In reading order:
 //!
-//! * `waiting`: for what must come; how a test says that it is skipped.
-//! * `database`: a database of one's own, on a server that others use as well.
+//! * `waiting`: waits for a condition; reports that a test is skipped.
+//! * `database`: an empty database for one test, on a shared server.
 //! * `own_database`: a database server for one test.
-//! * `replica`: a replica of a test.
-//! * `http_client`: HTTP byte by byte, for tests that must see what is on the wire.
-//! * `load`: HTTP clients that repeat each message until it is answered.
-//! * `judge`: the promises, judged from their replies.
+//! * `replica`: a replica for one test.
+//! * `http_client`: a low-level HTTP client, for tests that check what is on the wire.
+//! * `load`: HTTP clients that retry each message until it is answered.
+//! * `promises`: checks the promises by these clients' replies.
 
 mod waiting;
 
@@ -20,17 +20,17 @@ mod http_client;
 
 mod load;
 
-mod judge;
+mod promises;
 
 pub use database::Database;
 pub use http_client::{Answer, Caller};
-pub use judge::{Exchange, assert_promises};
 pub use load::Load;
 pub use own_database::OwnDatabase;
+pub use promises::{Exchange, assert_promises};
 pub use replica::Replica;
 pub use waiting::{PATIENCE, SetAtEnd, eventually, skip};
 
-/// A free address that nobody takes while the server on it is away.
-pub fn lasting_address() -> std::net::SocketAddr {
-    crate::lasting_addresses(1).expect("a port is free")[0]
+/// A free address that no other program is assigned while the server on it is down.
+pub fn stable_address() -> std::net::SocketAddr {
+    crate::stable_addresses(1).expect("a port is free")[0]
 }

@@ -1,4 +1,4 @@
-//! What a client wrote down of its requests.
+//! Reads the history file that a client wrote of its requests.
 
 use std::error::Error;
 use std::fs::File;
@@ -9,30 +9,30 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// How the line begins that ends a whole history.
-const END: &str = r#"{"requests":"#;
+/// The start of the line that ends a complete history.
+const END_MARK: &str = r#"{"requests":"#;
 
 /// A request of a history, with all its attempts.
 #[derive(Debug)]
 pub struct Request {
-    /// Who sent the message.
+    /// The sender of the message.
     pub user: String,
     /// The text of the message.
     pub text: String,
     /// How often it was sent.
     pub attempts: u32,
-    /// When the last attempt ended, by the database's clock.
+    /// When the last attempt ended, on the database's clock.
     pub ended: DateTime<Utc>,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It was answered with 200, and the reply shows its own message so.
-    Answered(Shown),
-    /// Its message is surely not stored.
+    /// It was answered with 200; this is its own message in the reply.
+    Answered(Message),
+    /// Its message is certainly not stored.
     Failed,
     /// Its message may be stored.
     Unknown,
@@ -41,7 +41,7 @@ pub enum Outcome {
 /// A message as a reply shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
-pub struct Shown {
+pub struct Message {
     pub seq: u64,
     pub user: String,
     pub user_seq: u64,
@@ -49,7 +49,7 @@ pub struct Shown {
     pub sent_at: DateTime<Utc>,
 }
 
-/// A line of a history. Times are those of a clock of the client's own.
+/// A line of a history. Times are on the client's own clock.
 #[derive(Deserialize)]
 struct Line<'a> {
     user: String,
@@ -68,21 +68,21 @@ struct Line<'a> {
 /// If the file cannot be read, is no history, or has no answered request.
 pub fn read_history(path: &Path) -> Result<Vec<Request>, Box<dyn Error>> {
     let mut requests = Vec::new();
-    // The quickest request tells best how the client's clock and the database's go together.
+    // The quickest request gives the best estimate of the offset between the client's clock and the database's.
     let mut quickest: Option<(i64, TimeDelta)> = None;
-    // The first line is the head.
+    // The first line is the header.
     for line in BufReader::new(File::open(path)?).lines().skip(1) {
         let line = line?;
-        if line.starts_with(END) {
+        if line.starts_with(END_MARK) {
             break;
         }
         let line: Line<'_> = serde_json::from_str(&line)?;
         let outcome = match (&*line.outcome, line.reply) {
             ("ok", Some(reply)) => {
-                let own = serde_json::from_str::<Vec<Shown>>(reply.get())?.pop();
+                let own = serde_json::from_str::<Vec<Message>>(reply.get())?.pop();
                 let own = own.ok_or("a reply without a message")?;
                 let took = line.end_ns - line.start_ns;
-                if quickest.is_none_or(|(least, _)| took < least) {
+                if quickest.is_none_or(|(shortest, _)| took < shortest) {
                     let middle = DateTime::from_timestamp_nanos(line.start_ns + took / 2);
                     quickest = Some((took, own.sent_at - middle));
                 }
@@ -100,9 +100,9 @@ pub fn read_history(path: &Path) -> Result<Vec<Request>, Box<dyn Error>> {
             outcome,
         });
     }
-    let (_, behind) = quickest.ok_or("no request was answered")?;
+    let (_, clock_offset) = quickest.ok_or("no request was answered")?;
     for request in &mut requests {
-        request.ended += behind;
+        request.ended += clock_offset;
     }
     Ok(requests)
 }

@@ -1,4 +1,5 @@
-//! Ctrl-C: whoever waits is told, and ends what it started on the way out. It is of the whole process, as signals are.
+//! Ctrl-C: functions that wait return an error, so that child processes are ended on the way out. The flag is global to the
+//! process, as signals are.
 
 use std::error::Error;
 use std::io;
@@ -9,33 +10,33 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// The time between two looks at what is waited for.
-pub const PAUSE: Duration = Duration::from_millis(20);
+/// The time between two checks of a condition that is waited for.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Somebody asked this program to end.
+/// This program received a signal to end.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// Begins to listen: from now on a signal is noticed by [`check`] and [`sleep`].
+/// Registers the signal handlers. From now on [`check`] and [`sleep`] fail after SIGINT, SIGTERM or SIGHUP.
 pub fn listen() -> io::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&ASKED))?;
+        signal_hook::flag::register(signal, Arc::clone(&INTERRUPTED))?;
     }
     Ok(())
 }
 
-/// Tells whether to go on.
+/// Fails if a signal has arrived.
 pub fn check() -> Result<(), Interrupted> {
-    if ASKED.load(Ordering::Relaxed) {
+    if INTERRUPTED.load(Ordering::Relaxed) {
         return Err(Interrupted);
     }
     Ok(())
 }
 
-/// Waits for so long, or until somebody asks to end.
+/// Sleeps for this time. Fails as soon as a signal arrives.
 pub fn sleep(time: Duration) -> Result<(), Interrupted> {
     let start = Instant::now();
     loop {
@@ -44,24 +45,24 @@ pub fn sleep(time: Duration) -> Result<(), Interrupted> {
         if left.is_zero() {
             return Ok(());
         }
-        thread::sleep(left.min(PAUSE));
+        thread::sleep(left.min(POLL_INTERVAL));
     }
 }
 
-/// Waits until something holds; gives false if it does not in time.
+/// Waits until `holds` returns true. Returns false if that takes longer than `timeout`.
 ///
 /// # Errors
-/// [`Interrupted`], and those of `holds`.
+/// [`Interrupted`], and the errors of `holds`.
 pub fn wait_until(
-    patience: Duration,
+    timeout: Duration,
     mut holds: impl FnMut() -> Result<bool, Box<dyn Error>>,
 ) -> Result<bool, Box<dyn Error>> {
     let start = Instant::now();
     while !holds()? {
-        if start.elapsed() > patience {
+        if start.elapsed() > timeout {
             return Ok(false);
         }
-        sleep(PAUSE)?;
+        sleep(POLL_INTERVAL)?;
     }
     Ok(true)
 }

@@ -1,23 +1,23 @@
-//! What tests and measurements stand on: a service is started, a client run, a history read and a database broken here, in
-//! one way each, for the tests of the server and for `./run.sh bench`, `chaos` and `cluster`. In reading order:
+//! Common code of tests and measurements: starts services, runs clients, reads histories and injects faults into databases,
+//! for the tests of all services and for `./run.sh bench`, `chaos` and `cluster`. In reading order:
 //!
-//! * `process`: a child process that is killed, frozen and thawed, and what the kernel counts of it.
-//! * [`mod@interruption`]: Ctrl-C, noticed by whoever waits.
-//! * [`mod@tool`]: what the programs in `bin` have in common: progress, and the exit status.
-//! * `service`: a program that is built beside this one, started, and waited for until it is ready.
-//! * `replica`: the messenger as a service, and the two programs that it is compared with.
-//! * `client_run`: the client at work, and its results.
-//! * `history`: what a client wrote down of its requests.
-//! * `audit`: a history against the tables.
-//! * `statistics`: least, median and most.
-//! * `measure`: contestants in interleaved rounds, and what is read in each.
-//! * `database_process`: a database server of one's own, on data of its own.
-//! * `upstream`: ways to a database, and URLs that lead another way.
-//! * `packet`: the MySQL protocol, as far as it is looked at.
-//! * `proxy`: stands between a replica and its database, knows where a transaction is, and cuts there.
-//! * `ports`: addresses of servers that go away and come back.
-//! * `network`: hosts of their own on this machine, with links that can be cut.
-//! * `harness`: the parts for tests, which panic where a test fails. All others return errors.
+//! * `process`: a child process that can be killed, frozen and thawed; its CPU time and memory.
+//! * [`mod@interruption`]: Ctrl-C, noticed while waiting.
+//! * [`mod@tool`]: progress messages and exit statuses of the programs in `bin`.
+//! * `service`: starts a program of this workspace, and waits until it is ready.
+//! * `commands`: command lines of the messenger, and of the two programs that it is compared with.
+//! * `client_run`: runs the client, and parses its results.
+//! * `history`: reads the history file that a client wrote of its requests.
+//! * `audit`: compares a history with the tables.
+//! * `statistics`: minimum, median and maximum.
+//! * `measure`: measures targets in interleaved rounds.
+//! * `database_process`: a private database server with data of its own.
+//! * `upstream`: the address of a database, and the same URL with another address.
+//! * `packet`: the part of the MySQL protocol that the proxy needs.
+//! * `proxy`: a proxy between a replica and its database, which can cut a transaction at an exact statement.
+//! * `ports`: addresses for servers that are restarted.
+//! * `network`: virtual hosts on this machine, with links that can be cut.
+//! * `harness`: helpers for tests, which panic if a step fails. All other modules return errors.
 
 mod process;
 
@@ -27,7 +27,7 @@ pub mod tool;
 
 mod service;
 
-mod replica;
+mod commands;
 
 mod client_run;
 
@@ -53,24 +53,24 @@ mod network;
 
 #[expect(
     clippy::must_use_candidate,
-    reason = "a test may want no more of a step than that it is done"
+    reason = "a test may need a step but not its result"
 )]
 mod harness;
 
 pub use audit::Audit;
-pub use client_run::{ClientRun, Figures, Finished, Results, Total, client, persistent_client};
+pub use client_run::{ClientRun, Figures, FinishedRun, Results, Total, client, persistent_client};
+pub use commands::{constant, messenger, one_per_message};
 pub use database_process::DatabaseProcess;
 pub use harness::{
     Answer, Caller, Database, Exchange, Load, OwnDatabase, PATIENCE, Replica, SetAtEnd,
-    assert_promises, eventually, lasting_address, skip,
+    assert_promises, eventually, skip, stable_address,
 };
-pub use history::{Outcome, Request, Shown, read_history};
-pub use measure::{Amount, Contestant, Measurement, Meter, Traffic};
+pub use history::{Message, Outcome, Request, read_history};
+pub use measure::{Amount, Measurement, Meter, Target, Workload};
 pub use network::{Link, Network};
-pub use ports::lasting_addresses;
+pub use ports::stable_addresses;
 pub use process::{Process, Usage, resident_mb, usage};
 pub use proxy::{Action, HostStatus, Interception, Part, Proxy, signal};
-pub use replica::{constant, messenger, one_per_message};
 pub use service::{Service, program};
 pub use statistics::Spread;
 pub use upstream::{Upstream, url_at};

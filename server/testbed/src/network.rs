@@ -1,4 +1,4 @@
-//! Hosts of their own on this machine, with links that can be cut.
+//! Virtual hosts on this machine, with links that can be cut.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,8 +10,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::Process;
 
-/// Network namespaces on two switches: on one the hosts meet each other, on the other those that call them. They are
-/// unknown to the machine's own network, and the kernel removes them when nobody is in them any more.
+/// Network namespaces on two switches: one connects the hosts with each other, the other connects them with their callers. They
+/// are isolated from the machine's own network, and the kernel removes each when no process is left in it.
 #[derive(Debug)]
 pub struct Network {
     switches: Namespace,
@@ -19,12 +19,12 @@ pub struct Network {
     hosts: Vec<Namespace>,
 }
 
-/// A cable of each host.
+/// One of the two links of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// The cable to the other hosts.
+    /// The link to the other hosts.
     Hosts = 1,
-    /// The cable to those that call it.
+    /// The link to its callers.
     Callers = 2,
 }
 
@@ -40,7 +40,7 @@ impl Link {
 }
 
 impl Network {
-    /// Makes so many hosts, and moves this thread to where the callers are: what it starts from now on is there too.
+    /// Creates so many hosts, and moves this thread into the callers' namespace, which the processes that it starts inherit.
     ///
     /// # Errors
     /// Without root's rights, or without `unshare` of util-linux and `ip` of iproute2.
@@ -58,15 +58,15 @@ impl Network {
                 "link add {name} type bridge\nlink set {name} up\n"
             ))?;
             for (host, namespace) in (0..).zip(&network.hosts) {
-                network.plug_in(link, host, namespace)?;
+                network.connect(link, host, namespace)?;
             }
         }
-        network.plug_in(Link::Callers, hosts, &network.callers)?;
+        network.connect(Link::Callers, hosts, &network.callers)?;
         network.callers.enter()?;
         Ok(network)
     }
 
-    fn plug_in(&self, link: Link, number: u8, namespace: &Namespace) -> io::Result<()> {
+    fn connect(&self, link: Link, number: u8, namespace: &Namespace) -> io::Result<()> {
         let (switch, port) = (link.name(), port(link, number.into()));
         let (address, process) = (Self::address(number, link), namespace.holder.id());
         self.switches.ip(&format!(
@@ -83,24 +83,24 @@ impl Network {
         Ipv4Addr::new(10, 0, link as u8, host + 1)
     }
 
-    /// Does something on a host: what is started there, and sockets made there, stay there.
+    /// Runs `action` on a host. Processes that it starts and sockets that it creates stay in that host's namespace.
     ///
     /// # Errors
-    /// If this thread may not go there, or back.
-    pub fn on<T>(&self, host: usize, act: impl FnOnce() -> T) -> io::Result<T> {
+    /// If this thread may not enter the host's namespace, or that of the callers again.
+    pub fn run_on<T>(&self, host: usize, action: impl FnOnce() -> T) -> io::Result<T> {
         self.hosts[host].enter()?;
-        let done = act();
+        let result = action();
         self.callers.enter()?;
-        Ok(done)
+        Ok(result)
     }
 
-    /// Pulls cables out of their switches: what is sent into them is lost, and no connection is told.
+    /// Cuts links of a host. Packets sent into them are lost, and no connection is closed.
     pub fn cut(&self, host: usize, links: &[Link]) -> io::Result<()> {
         self.set(host, links, "down")
     }
 
-    /// Plugs them in again.
-    pub fn mend(&self, host: usize, links: &[Link]) -> io::Result<()> {
+    /// Restores links of a host.
+    pub fn restore(&self, host: usize, links: &[Link]) -> io::Result<()> {
         self.set(host, links, "up")
     }
 
@@ -115,10 +115,10 @@ fn port(link: Link, number: usize) -> String {
     format!("{}{number}", link.name())
 }
 
-/// A network namespace, which lives as long as somebody is in it.
+/// A network namespace, which exists as long as a process is in it.
 #[derive(Debug)]
 struct Namespace {
-    /// A process that is in it, and ends with this program: it reads what we write.
+    /// A process in the namespace. It ends with this program, because it then reads the end of its input.
     holder: Process,
     file: File,
 }
@@ -135,7 +135,7 @@ impl Namespace {
         let (Some(input), Some(output)) = (&mut child.stdin, &mut child.stdout) else {
             return Err(io::Error::other("a process without pipes"));
         };
-        // When it answers, it is there.
+        // The echo shows that the namespace exists.
         input
             .write_all(b"?")
             .and_then(|()| output.read_exact(&mut [0]))
@@ -151,7 +151,7 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Moves this thread into it.
+    /// Moves this thread into the namespace.
     fn enter(&self) -> io::Result<()> {
         Ok(move_into_link_name_space(
             self.file.as_fd(),
@@ -159,7 +159,7 @@ impl Namespace {
         )?)
     }
 
-    /// Lines of arguments for `ip`, which runs in it.
+    /// Runs `ip` in the namespace, with these lines as its commands.
     fn ip(&self, lines: &str) -> io::Result<()> {
         let mut command = Command::new("nsenter");
         command

@@ -1,13 +1,13 @@
-//! The MySQL protocol, as far as it is looked at: three bytes length, one byte number, content.
+//! The part of the MySQL protocol that the proxy needs. A packet is: length (3 bytes), sequence number (1 byte), payload.
 
 use std::io::{self, Read};
 
-/// Bytes before the content.
+/// Bytes before the payload.
 pub(crate) const HEADER: usize = 4;
-/// First byte of a packet with statements.
+/// First byte of the payload of a packet with statements.
 const QUERY: u8 = 3;
 
-/// Reads the next packet, its header included.
+/// Reads the next packet, including its header.
 pub(crate) fn read(from: &mut impl Read, packet: &mut Vec<u8>) -> io::Result<()> {
     packet.resize(HEADER, 0);
     from.read_exact(packet)?;
@@ -20,7 +20,7 @@ pub(crate) fn read(from: &mut impl Read, packet: &mut Vec<u8>) -> io::Result<()>
     }
 }
 
-/// The text of a packet with statements; `None` if it is another.
+/// The SQL of a packet with statements; `None` for other packets.
 pub(crate) fn statements(packet: &[u8]) -> Option<&[u8]> {
     match packet.get(HEADER..)? {
         [QUERY, sql @ ..] => Some(sql),
@@ -28,7 +28,7 @@ pub(crate) fn statements(packet: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The first packet of a command, with these statements.
+/// A packet with these statements, the first of a command.
 pub(crate) fn query(sql: &str) -> Vec<u8> {
     let length = u32::try_from(sql.len() + 1).expect("it is short");
     let mut packet = length.to_le_bytes()[..3].to_vec();

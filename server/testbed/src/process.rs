@@ -1,4 +1,4 @@
-//! A child that is killed, frozen and thawed, and does not outlive its owner; what the kernel counts of it.
+//! A child process that can be killed, frozen and thawed, and is killed on drop; CPU time and memory of any process.
 
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::{fs, io};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-/// The time between two looks at a process.
-const PAUSE: Duration = Duration::from_millis(5);
-/// `USER_HZ`: the unit of times in `/proc`, the same on all architectures that Rust has Linux for.
+/// The time between two checks whether a process has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// `USER_HZ`, the unit of times in `/proc`: the same on all Linux architectures that Rust supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// A child process. Killed at the end, if it still runs.
+/// A child process. It is killed on drop if it still runs.
 #[derive(Debug)]
 pub struct Process(Child);
 
@@ -19,7 +19,7 @@ impl Process {
     /// Starts it.
     ///
     /// # Errors
-    /// If there is no such program, named in the error.
+    /// If the program cannot be started; the error names it.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         let child = command.spawn().map_err(|error| {
             let program = command.get_program().display();
@@ -44,38 +44,38 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
-    /// Ends it at once (SIGKILL), and waits until it is gone, its sockets and locks with it.
+    /// Kills it (SIGKILL), and waits until it is gone with its sockets and locks.
     pub fn kill(&mut self) -> io::Result<()> {
         self.0.kill()?;
         self.0.wait().map(drop)
     }
 
-    /// Stops all its threads (SIGSTOP), and waits until they stand still.
+    /// Stops all its threads (SIGSTOP), and waits until they are stopped.
     pub fn freeze(&self) -> io::Result<()> {
         self.signal(Signal::STOP)?;
         waitid(WaitId::Pid(self.pid()), WaitIdOptions::STOPPED)?;
         Ok(())
     }
 
-    /// Lets it go on after [`Self::freeze`].
+    /// Continues it after [`Self::freeze`] (SIGCONT).
     pub fn thaw(&self) -> io::Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// How it ended, if it has.
+    /// Its exit status; `None` if it still runs.
     pub fn status(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
     }
 
-    /// Waits for its end; `None` if it does not come in time.
-    pub fn end(&mut self, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    /// Waits for its end, and returns its exit status; `None` if it still runs after `timeout`.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
         let start = Instant::now();
         loop {
             let status = self.status()?;
-            if status.is_some() || start.elapsed() > patience {
+            if status.is_some() || start.elapsed() > timeout {
                 return Ok(status);
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -90,26 +90,26 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
+        // It may have ended by itself already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What the kernel says of a process.
+/// The state of a process in `/proc`.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// Processor time in microseconds, in user mode and in the kernel, of all threads.
+    /// CPU time of all threads in microseconds, in user mode and in the kernel.
     pub cpu_us: f64,
-    /// Whether it has ended, and its parent has not yet asked how.
+    /// Whether it has ended but was not reaped yet (a zombie).
     pub ended: bool,
 }
 
-/// The usage of a process; `None` if there is no such process. Fields as in `man 5 proc_pid_stat`.
+/// Reads the state of a process; `None` if there is no such process. Fields: `man 5 proc_pid_stat`.
 #[must_use]
 pub fn usage(process: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name stands in parentheses, and may contain anything.
+    // The name is in parentheses and may contain any characters.
     let (_, fields) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = fields.split(' ').collect();
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
@@ -119,7 +119,7 @@ pub fn usage(process: u32) -> Option<Usage> {
     })
 }
 
-/// The megabytes of a process that are in memory now.
+/// The resident memory of a process in megabytes.
 #[must_use]
 pub fn resident_mb(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;

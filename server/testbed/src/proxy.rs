@@ -1,6 +1,6 @@
-//! Stands between a replica and its database, knows where a transaction is, and cuts there.
+//! A proxy between a replica and its database, which can cut a transaction at an exact statement.
 //!
-//! The writer sends a transaction as two packets of several statements each. A packet can be shortened between two
+//! The writer sends a transaction as two packets of several statements each. The proxy can truncate a packet between two
 //! statements, so "cut after the second statement" is exact: the database runs two, and then finds the connection closed.
 
 mod connection;
@@ -24,14 +24,14 @@ pub use status::{HostStatus, signal};
 /// The two packets of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// `BEGIN`, the lock, and what is read under it.
+    /// `BEGIN`, the lock, and the reads under it.
     Lock,
     /// The writes, and `COMMIT`.
     Store,
 }
 
 impl Part {
-    /// `sql` is the text of a packet.
+    /// Which part a packet with these statements is, if any.
     fn of(sql: &[u8]) -> Option<Self> {
         if sql.starts_with(b"BEGIN;") {
             Some(Self::Lock)
@@ -43,17 +43,17 @@ impl Part {
     }
 }
 
-/// What happens to a packet, or to the reply to it.
+/// What the proxy does with a packet, or with the reply to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// The database gets and runs so many statements of it, then finds the connection closed. The replica finds it
-    /// closed after that, and gets no reply. With more than there are, the whole packet is run, and its reply is lost.
+    /// The database gets and runs so many statements, and then finds the connection closed. After that the replica finds it
+    /// closed too, without a reply. With more statements than there are, the whole packet is run, and its reply is lost.
     CutAfter(usize),
     /// The database gets half of the packet.
     CutPacket,
     /// The replica gets half of the reply.
     CutReply,
-    /// The reply is kept until [`Interception::release`].
+    /// The reply is held back until [`Interception::release`].
     HoldReply,
     /// The replica finds the connection closed at once; the database gets the packet at [`Interception::release`].
     Delay,
@@ -72,12 +72,12 @@ impl fmt::Display for Action {
     }
 }
 
-/// What becomes of a packet, decided before it comes. Dropped, it lets go what is held.
+/// An action for the next packet of a part. Dropping it releases what is held back.
 #[derive(Debug)]
-pub struct Interception(Arc<Order>);
+pub struct Interception(Arc<Rule>);
 
 #[derive(Debug)]
-struct Order {
+struct Rule {
     part: Part,
     action: Action,
     stage: Mutex<Stage>,
@@ -86,20 +86,20 @@ struct Order {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    Awaited,
-    /// The packet came. If something is held back, it is held now.
+    Pending,
+    /// The action has begun. If it holds something back, that is held now.
     Reached,
     Released,
 }
 
 impl Interception {
-    /// Waits until it has come to it; false if it does not in time.
+    /// Waits until the action has begun. Returns false if that takes longer than `timeout`.
     #[must_use]
-    pub fn reached(&self, patience: Duration) -> bool {
-        self.0.wait(Stage::Reached, patience)
+    pub fn reached(&self, timeout: Duration) -> bool {
+        self.0.wait(Stage::Reached, timeout)
     }
 
-    /// Lets go what is held.
+    /// Releases what is held back.
     pub fn release(&self) {
         self.0.set(Stage::Released);
     }
@@ -111,60 +111,60 @@ impl Drop for Interception {
     }
 }
 
-impl Order {
+impl Rule {
     fn set(&self, stage: Stage) {
         let mut now = self.stage.lock();
         *now = stage.max(*now);
         self.changed.notify_all();
     }
 
-    /// Tells whether it came to it in time.
-    fn wait(&self, stage: Stage, patience: Duration) -> bool {
+    /// Waits for a stage. Returns false if it is not reached in time.
+    fn wait(&self, stage: Stage, timeout: Duration) -> bool {
         let mut now = self.stage.lock();
         let changed = &self.changed;
-        changed.wait_while_for(&mut now, |now| *now < stage, patience);
+        changed.wait_while_for(&mut now, |now| *now < stage, timeout);
         *now >= stage
     }
 }
 
-/// What all connections of a proxy share.
+/// State that all connections of a proxy share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// The next packet of its part gets what the order says.
-    order: Mutex<Option<Arc<Order>>>,
-    /// How many bytes pass until the connection that carries the last of them is cut; not lit if negative.
-    fuse: AtomicI64,
+    /// The rule for the next packet of its part.
+    rule: Mutex<Option<Arc<Rule>>>,
+    /// How many more bytes pass until the connection that carries the last of them is cut; negative for no cut.
+    bytes_until_cut: AtomicI64,
     status: Mutex<HostStatus>,
-    /// How long it takes to the database and back.
+    /// The simulated round-trip time to the database.
     round_trip: Mutex<Duration>,
     connects: AtomicUsize,
     connections: Mutex<Vec<Arc<Connection>>>,
-    /// Connections of replicas on which nothing is said.
+    /// Connections of replicas to a silent host.
     silent: Mutex<Vec<TcpStream>>,
-    /// From replicas: each waits for its answer before the next.
+    /// Packets from replicas. Each is one round trip, because a replica waits for the reply before it sends the next.
     packets: AtomicU64,
     closing: AtomicBool,
 }
 
 impl Shared {
-    fn take_order(&self, part: Part) -> Option<Arc<Order>> {
-        self.order.lock().take_if(|order| order.part == part)
+    fn take_rule(&self, part: Part) -> Option<Arc<Rule>> {
+        self.rule.lock().take_if(|rule| rule.part == part)
     }
 
-    /// How many of `length` bytes may pass, if the fuse burns down within them.
-    fn burn(&self, length: usize) -> Option<usize> {
-        if self.fuse.load(Ordering::Relaxed) < 0 {
+    /// Counts `length` bytes that pass. If the connection is to be cut within them, returns how many of them may pass.
+    fn count_bytes(&self, length: usize) -> Option<usize> {
+        if self.bytes_until_cut.load(Ordering::Relaxed) < 0 {
             return None;
         }
         let length = i64::try_from(length).unwrap_or(i64::MAX);
-        let before = self.fuse.fetch_sub(length, Ordering::Relaxed);
-        // Only one of several that burn at the same time sees it cross zero.
+        let before = self.bytes_until_cut.fetch_sub(length, Ordering::Relaxed);
+        // If several threads count at the same time, only one sees the counter cross zero.
         (0..length)
             .contains(&before)
             .then(|| usize::try_from(before).unwrap_or_default())
     }
 
-    /// Ends all connections that are open.
+    /// Closes all connections.
     fn cut_all(&self) {
         for connection in std::mem::take(&mut *self.connections.lock()) {
             connection.close();
@@ -173,76 +173,78 @@ impl Shared {
     }
 }
 
-/// A port of its own that leads to a database, as a host of it does, and may be cut. Several may lead to one database: then
-/// they stand for hosts with the same data.
+/// Listens on a port of its own, and forwards connections to a database. Several proxies of one database simulate several hosts
+/// with the same data.
 #[derive(Debug)]
 pub struct Proxy {
     url: String,
     address: SocketAddr,
     shared: Arc<Shared>,
-    listening: Option<JoinHandle<()>>,
+    acceptor: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
-    /// Leads to the database of this URL.
+    /// A proxy for the database at this URL, on any free port of loopback.
     pub fn to(url: &str) -> Result<Self, Box<dyn Error>> {
         Self::at((Ipv4Addr::LOCALHOST, 0).into(), url)
     }
 
-    /// As [`Self::to`], at this address.
+    /// As [`Self::to`], but listens on this address.
     pub fn at(address: SocketAddr, url: &str) -> Result<Self, Box<dyn Error>> {
         let upstream = Upstream::of(url)?;
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            fuse: AtomicI64::new(-1),
+            bytes_until_cut: AtomicI64::new(-1),
             ..Shared::default()
         });
-        let all = Arc::clone(&shared);
-        let listening = std::thread::Builder::new()
+        let for_thread = Arc::clone(&shared);
+        let acceptor = std::thread::Builder::new()
             .name("proxy".to_owned())
-            .spawn(move || accept(&listener, &upstream, &all))?;
+            .spawn(move || accept(&listener, &upstream, &for_thread))?;
         Ok(Self {
             url: url_at(url, address)?,
             address,
             shared,
-            listening: Some(listening),
+            acceptor: Some(acceptor),
         })
     }
 
-    /// The URL of the database by this way.
+    /// The URL of the database through this proxy.
     #[must_use]
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Decides what becomes of the next packet of this part. A decision of before that has not come to pass is void.
-    #[must_use = "what is held is let go when this is dropped"]
+    /// Sets the action for the next packet of this part. Replaces an earlier rule that no packet has matched yet.
+    #[must_use = "dropping it releases what is held back"]
     pub fn intercept(&self, part: Part, action: Action) -> Interception {
-        let order = Arc::new(Order {
+        let rule = Arc::new(Rule {
             part,
             action,
-            stage: Mutex::new(Stage::Awaited),
+            stage: Mutex::new(Stage::Pending),
             changed: Condvar::new(),
         });
-        *self.shared.order.lock() = Some(Arc::clone(&order));
-        Interception(order)
+        *self.shared.rule.lock() = Some(Arc::clone(&rule));
+        Interception(rule)
     }
 
-    /// After so many more bytes, in whichever direction, the connection that carries them is cut.
+    /// After so many more bytes, counted in both directions, cuts the connection that carries the last of them.
     pub fn cut_after_bytes(&self, bytes: u32) {
-        self.shared.fuse.store(bytes.into(), Ordering::Relaxed);
+        self.shared
+            .bytes_until_cut
+            .store(bytes.into(), Ordering::Relaxed);
     }
 
-    /// Nothing is cut any more for what [`Self::cut_after_bytes`] said.
-    pub fn cut_after_no_bytes(&self) {
-        self.shared.fuse.store(-1, Ordering::Relaxed);
+    /// Cancels [`Self::cut_after_bytes`].
+    pub fn cancel_cut_after_bytes(&self) {
+        self.shared.bytes_until_cut.store(-1, Ordering::Relaxed);
     }
 
     /// Cuts all connections.
@@ -250,7 +252,7 @@ impl Proxy {
         self.shared.cut_all();
     }
 
-    /// Says what the host behind it is like from now on, also on connections that exist.
+    /// Sets how the simulated host behaves from now on, also on existing connections.
     pub fn set(&self, status: HostStatus) {
         let mut now = self.shared.status.lock();
         *now = status;
@@ -259,18 +261,18 @@ impl Proxy {
         }
     }
 
-    /// Says how long it takes to the database and back from now on.
+    /// Sets the simulated round-trip time to the database.
     pub fn set_round_trip(&self, time: Duration) {
         *self.shared.round_trip.lock() = time;
     }
 
-    /// How often somebody connected.
+    /// The number of accepted connections so far.
     #[must_use]
     pub fn connects(&self) -> usize {
         self.shared.connects.load(Ordering::Relaxed)
     }
 
-    /// How many round trips to the database there were so far.
+    /// The number of round trips to the database so far.
     #[must_use]
     pub fn round_trips(&self) -> u64 {
         self.shared.packets.load(Ordering::Relaxed)
@@ -280,13 +282,13 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
-        if let Some(order) = self.shared.order.lock().take() {
-            order.set(Stage::Released);
+        if let Some(rule) = self.shared.rule.lock().take() {
+            rule.set(Stage::Released);
         }
-        // Wakes the thread that accepts.
+        // Wakes the accept thread.
         drop(TcpStream::connect(self.address));
-        if let Some(listening) = self.listening.take() {
-            let _ = listening.join();
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
         }
         self.shared.cut_all();
     }
@@ -297,10 +299,10 @@ fn accept(listener: &TcpListener, upstream: &Upstream, shared: &Arc<Shared>) {
         if shared.closing.load(Ordering::Relaxed) {
             return;
         }
-        // A replica that went away, or a database that is away: the replica sees its connection closed.
+        // If this fails, or the database cannot be reached below, the replica finds its connection closed.
         let Ok(stream) = stream else { continue };
         shared.connects.fetch_add(1, Ordering::Relaxed);
-        // Locked until the connection is among the others: who shuts the way meanwhile would overlook it.
+        // Locked until the connection is registered; otherwise `set` could miss it when it cuts all connections.
         let status = shared.status.lock();
         match *status {
             HostStatus::Away => continue,

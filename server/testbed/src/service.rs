@@ -1,4 +1,4 @@
-//! Programs that are built beside this one, started as services, and waited for until they say that they are ready.
+//! Starts programs of this workspace as services, and waits until they log that they are ready.
 
 use std::error::Error;
 use std::fs::File;
@@ -14,14 +14,14 @@ use std::{env, thread};
 use parking_lot::Mutex;
 
 use crate::Process;
-use crate::interruption::{self, PAUSE};
+use crate::interruption::{self, POLL_INTERVAL};
 
-/// A service that is not ready after this never will be: it gives up a database that does not come earlier.
-const START: Duration = Duration::from_secs(60);
-/// Stands in the log line that says that a service is ready, before its address.
-const READY: &str = "ready address=";
+/// Longer than a service itself waits for its database before it gives up.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Precedes the address in the log line of a service that is ready.
+const READY_MARK: &str = "ready address=";
 
-/// The command line of a program that cargo has built beside this one; `examples/NAME` is an example.
+/// The command line of a program in the build folder of this one; `examples/NAME` is an example.
 ///
 /// # Errors
 /// If it is not built.
@@ -38,7 +38,7 @@ pub fn program(name: &str) -> io::Result<Command> {
     ))
 }
 
-/// The folder that this program was built into. Tests stand in a folder of it.
+/// The build folder of this program. (Tests and examples are in subfolders of it.)
 pub(crate) fn build_folder() -> io::Result<PathBuf> {
     let mut folder = env::current_exe()?;
     folder.pop();
@@ -48,7 +48,7 @@ pub(crate) fn build_folder() -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// A process that serves. Killed at the end, if it still runs.
+/// A running service. It is killed on drop if it still runs.
 #[derive(Debug)]
 pub struct Service {
     /// The process itself.
@@ -59,7 +59,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a command that becomes a service. What it logs to stderr is kept, and appended to `file`.
+    /// Starts a service. Its log (stderr) is kept in memory, and appended to `file`.
     pub fn start(command: &mut Command, file: Option<File>) -> io::Result<Self> {
         command
             .stdin(Stdio::null())
@@ -70,8 +70,8 @@ impl Service {
         let stderr = stderr.ok_or_else(|| io::Error::other("a process without its pipe"))?;
         let log = Arc::new(Mutex::new(String::new()));
         let (sender, lines) = channel();
-        let all = Arc::clone(&log);
-        thread::spawn(move || keep(stderr, &all, &sender, file));
+        let for_thread = Arc::clone(&log);
+        thread::spawn(move || collect_log(stderr, &for_thread, &sender, file));
         Ok(Self {
             process,
             address: None,
@@ -80,7 +80,7 @@ impl Service {
         })
     }
 
-    /// Starts several of the same, and waits until all are ready.
+    /// Starts so many services with the same command, and waits until all are ready.
     ///
     /// # Errors
     /// If one does not become ready, with its log.
@@ -96,48 +96,52 @@ impl Service {
         Ok(services)
     }
 
-    /// Waits until it says that it is ready, and where it listens.
+    /// Waits until it logs that it is ready, with its address.
     ///
     /// # Errors
-    /// If it does not in time, with its log.
+    /// If it does not become ready in time, with its log.
     pub fn wait_until_ready(&mut self) -> Result<(), Box<dyn Error>> {
-        let address = self.wait_for_line(READY)?;
+        let address = self.wait_for_line(READY_MARK)?;
         self.address = Some(address.parse()?);
         Ok(())
     }
 
-    /// Gives what stands behind `mark` in the next line of the log that has it.
+    /// Waits for the next log line that contains `mark`, and returns the text after it.
     ///
     /// # Errors
-    /// If there is none in time, with its log.
+    /// If there is no such line in time, with its log.
     pub fn wait_for_line(&self, mark: &str) -> Result<String, Box<dyn Error>> {
         let start = Instant::now();
         loop {
-            let why = match self.lines.recv_timeout(PAUSE) {
+            let reason = match self.lines.recv_timeout(POLL_INTERVAL) {
                 Ok(line) => match line.split_once(mark) {
                     Some((_, rest)) => return Ok(rest.to_owned()),
                     None => continue,
                 },
                 Err(RecvTimeoutError::Disconnected) => "the service has ended",
-                Err(RecvTimeoutError::Timeout) if start.elapsed() > START => "it takes too long",
+                Err(RecvTimeoutError::Timeout) if start.elapsed() > START_TIMEOUT => {
+                    "it takes too long"
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     interruption::check()?;
                     continue;
                 }
             };
-            // A signal from the terminal reaches both.
+            // A signal from the terminal reaches the service as well.
             interruption::check()?;
-            return Err(format!("no line with {mark:?}, {why}; its log:\n{}", self.log()).into());
+            return Err(
+                format!("no line with {mark:?}, {reason}; its log:\n{}", self.log()).into(),
+            );
         }
     }
 
-    /// All that it has logged.
+    /// Its whole log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.lock().clone()
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.address
             .ok_or_else(|| io::Error::other("the service is not ready"))
@@ -148,25 +152,30 @@ impl Service {
         Ok(format!("http://{}", self.address()?))
     }
 
-    /// Waits for the end of the process, and of its log; `None` if it does not come in time.
-    pub fn end(&mut self, patience: Duration) -> io::Result<Option<ExitStatus>> {
-        let status = self.process.end(patience)?;
+    /// Waits until the process has ended and its log is read, and returns its exit status; `None` if it still runs then.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        let status = self.process.wait_timeout(timeout)?;
         if status.is_some() {
-            while self.lines.recv_timeout(patience).is_ok() {}
+            while self.lines.recv_timeout(timeout).is_ok() {}
         }
         Ok(status)
     }
 }
 
-/// Keeps the lines of a log until it ends.
-fn keep(stderr: ChildStderr, log: &Mutex<String>, lines: &Sender<String>, mut file: Option<File>) {
+/// Reads the lines of a log until its end.
+fn collect_log(
+    stderr: ChildStderr,
+    log: &Mutex<String>,
+    lines: &Sender<String>,
+    mut file: Option<File>,
+) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
         if let Some(file) = &mut file {
-            // The log in memory has it.
+            // If this fails, the line is still in memory.
             let _ = writeln!(file, "{line}");
         }
         log.lock().extend([&line, "\n"]);
-        // Nobody may wait for lines any more.
+        // The receiver may be gone.
         let _ = lines.send(line);
     }
 }

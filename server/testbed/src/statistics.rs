@@ -1,11 +1,11 @@
-//! Least, median and most.
+//! Minimum, median and maximum.
 
 use serde::Serialize;
 
-/// How values are spread.
+/// Minimum, median and maximum of some values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// The middle value, or what lies between the middle two.
+    /// The middle value, or the mean of the middle two.
     pub median: f64,
     /// The smallest value.
     pub min: f64,
@@ -14,7 +14,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// The spread of some values; `None` if there is none.
+    /// The spread of these values; `None` if there are none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! What the programs in `bin` have in common.
+//! Progress messages and exit statuses of the programs in `bin`.
 
 use std::env;
 use std::error::Error;
@@ -10,11 +10,11 @@ use crate::interruption::{self, Interrupted};
 
 /// The exit status of a tool that could not do its work.
 const FAILED: u8 = 3;
-/// The exit status of a tool that SIGINT ended, as a shell tells it.
+/// The exit status of an interrupted tool: as a shell reports SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Runs a tool that gives whether all was well, and notices signals. The exit status is 0 if all was well, 1 if it was not,
-/// 3 if the tool could not do its work and 130 if it was interrupted.
+/// Registers signal handlers and runs a tool. The exit status is 0 if it returns true, 1 if it returns false, 3 if it
+/// could not do its work, and 130 if it was interrupted.
 #[expect(clippy::print_stderr, reason = "where a tool says why it ends")]
 pub fn main(run: impl FnOnce() -> Result<bool, Box<dyn Error>>) -> ExitCode {
     match interruption::listen()
@@ -31,7 +31,7 @@ pub fn main(run: impl FnOnce() -> Result<bool, Box<dyn Error>>) -> ExitCode {
     }
 }
 
-/// Tells who waits how far the work is; results go to stdout.
+/// Prints a progress message to stderr; results go to stdout.
 #[expect(clippy::print_stderr, reason = "progress")]
 pub fn say(what: &(impl Display + ?Sized)) {
     eprintln!("{}: {what}", name());

@@ -1,4 +1,4 @@
-//! Ways to a database, and URLs that lead another way.
+//! The address of a database, and the same URL with another address.
 
 use std::error::Error;
 use std::io;
@@ -8,15 +8,15 @@ use mysql::Opts;
 use socket2::{SockAddr, Socket, Type};
 use url::Url;
 
-/// Where a database is: a TCP port, or a Unix socket.
+/// The address of a database: a TCP port or a Unix socket.
 #[derive(Debug, Clone)]
 pub struct Upstream(SockAddr);
 
 impl Upstream {
-    /// Where the database of this URL is.
+    /// The address of the database at this URL.
     ///
     /// # Errors
-    /// If the URL is malformed, or its host unknown.
+    /// If the URL is malformed or its host unknown.
     pub fn of(url: &str) -> Result<Self, Box<dyn Error>> {
         let options = Opts::from_url(url)?;
         if let Some(path) = options.get_socket() {
@@ -27,7 +27,7 @@ impl Upstream {
         Ok(Self(found.next().ok_or("the host has no address")?.into()))
     }
 
-    /// Makes a connection.
+    /// Connects to it.
     pub fn connect(&self) -> io::Result<Socket> {
         let Self(address) = self;
         let socket = Socket::new(address.domain(), Type::STREAM, None)?;
@@ -39,7 +39,7 @@ impl Upstream {
     }
 }
 
-/// The URL of the same database as `url` for the same user, but through this address and without options.
+/// `url` with this address and without options: the same database and user.
 pub fn url_at(url: &str, address: SocketAddr) -> Result<String, Box<dyn Error>> {
     let mut url = Url::parse(url)?;
     url.set_ip_host(address.ip())

@@ -25,13 +25,13 @@ fn a_replica_killed_under_load_and_started_again_loses_nothing() {
     let load = Load::start(&replicas, CALLERS);
     for round in 0..4 {
         let index = round % 2;
-        load.goes_on(SOME);
+        load.wait_for_answers(SOME);
         replicas[index].kill();
-        load.goes_on(SOME);
+        load.wait_for_answers(SOME);
         replicas[index] = Replica::start(&database);
-        load.moved(index, &replicas[index]);
+        load.set_address(index, &replicas[index]);
     }
-    load.goes_on(SOME);
+    load.wait_for_answers(SOME);
     assert_kept(&database, &load.finish());
 }
 
@@ -41,13 +41,13 @@ fn a_rolling_restart_of_all_replicas_under_load_loses_nothing() {
     let mut replicas = [Replica::start(&database), Replica::start(&database)];
     let load = Load::start(&replicas, CALLERS);
     for index in [0, 1] {
-        load.goes_on(SOME);
+        load.wait_for_answers(SOME);
         replicas[index].terminate();
         assert_eq!(replicas[index].exit_status().code(), Some(0));
         replicas[index] = Replica::start(&database);
-        load.moved(index, &replicas[index]);
+        load.set_address(index, &replicas[index]);
     }
-    load.goes_on(SOME);
+    load.wait_for_answers(SOME);
     assert_kept(&database, &load.finish());
 }
 
@@ -93,12 +93,12 @@ fn a_database_killed_under_load_and_started_again_has_all_that_was_answered() {
     ];
     let load = Load::start(&replicas, CALLERS);
     for _ in 0..2 {
-        load.goes_on(SOME);
+        load.wait_for_answers(SOME);
         let process = server.process().expect("it runs");
         process.kill().expect("it runs");
         server.start().expect("it starts again");
     }
-    load.goes_on(SOME);
+    load.wait_for_answers(SOME);
     assert_kept(server.database(), &load.finish());
 }
 
@@ -114,11 +114,11 @@ fn a_frozen_database_holds_up_callers_and_loses_nothing() {
         Replica::start_with(server.database(), &option),
     ];
     let load = Load::start(&replicas, CALLERS);
-    load.goes_on(SOME);
+    load.wait_for_answers(SOME);
     let process = server.process().expect("it runs");
     process.freeze().expect("it runs");
     std::thread::sleep(Duration::from_secs(5));
     process.thaw().expect("it runs");
-    load.goes_on(SOME);
+    load.wait_for_answers(SOME);
     assert_kept(server.database(), &load.finish());
 }

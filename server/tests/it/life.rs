@@ -265,7 +265,7 @@ fn a_server_whose_log_nobody_reads_any_more_goes_on_and_stops_in_order() {
     assert!(lines.any(|line| line.contains("ready")));
     drop(lines);
     server.terminate().expect("it runs");
-    let status = server.end(PATIENCE).expect("it is our child");
+    let status = server.wait_timeout(PATIENCE).expect("it is our child");
     assert_eq!(
         status.and_then(|status| status.code()),
         Some(0),

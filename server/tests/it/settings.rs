@@ -65,7 +65,7 @@ fn judge(replicas: &[Replica]) {
         assert_eq!(replica.caller().get("/messages").messages().len(), 0);
     }
     let load = Load::start(replicas, 4);
-    load.goes_on(60);
+    load.wait_for_answers(60);
     let exchanges = load.finish();
     assert_promises(&exchanges);
     let key = Uuid::new_v4().to_string();

@@ -1,4 +1,4 @@
-//! A database of one's own, on a server that others use as well.
+//! An empty database for one test, on a shared server.
 
 use std::env;
 
@@ -10,31 +10,28 @@ use uuid::Uuid;
 use super::eventually;
 use crate::{DatabaseProcess, HostStatus, Proxy};
 
-/// A text with bytes that its character set does not have.
+/// `ER_CANNOT_CONVERT_STRING`: a text has bytes that are invalid in its character set.
 const CANNOT_CONVERT: u16 = 3854;
 
-/// An empty database, dropped at the end.
+/// A database that is dropped at the end, unless it belongs to a [`DatabaseProcess`].
 #[derive(Debug)]
 pub struct Database {
     name: String,
     /// The URL of the server.
     server: String,
-    at_end: AtEnd,
+    on_drop: OnDrop,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum AtEnd {
-    Dropped,
-    /// It goes away together with its server.
-    Kept,
+enum OnDrop {
+    DropDatabase,
+    /// It is deleted together with its server.
+    Keep,
 }
 
 impl Database {
-    /// Makes one for a test, on the server at `DATABASE_URL`.
-    #[expect(
-        clippy::new_without_default,
-        reason = "it does more than to set values"
-    )]
+    /// Creates one with a random name, on the server at `DATABASE_URL`.
+    #[expect(clippy::new_without_default, reason = "it creates a database")]
     pub fn new() -> Self {
         let server = env::var("DATABASE_URL").expect(
             "DATABASE_URL must name a MySQL or MariaDB server, like mysql://user:password@host/any; `./run.sh test` starts one",
@@ -43,10 +40,10 @@ impl Database {
         Self::create(&server, name).expect("the user of DATABASE_URL may create databases")
     }
 
-    /// Makes one of this name on the server at this URL.
+    /// Creates one of this name on the server at this URL.
     ///
     /// # Errors
-    /// If the user may not.
+    /// As the database says, for instance if the user may not create databases.
     pub fn create(server: &str, name: String) -> Result<Self, mysql::Error> {
         let name_in_sql = quoted(&name);
         connect(server, None)?.query_drop(format!(
@@ -55,16 +52,16 @@ impl Database {
         Ok(Self {
             name,
             server: server.to_owned(),
-            at_end: AtEnd::Dropped,
+            on_drop: OnDrop::DropDatabase,
         })
     }
 
-    /// The one of a server that this program has for itself.
+    /// The database of a private server.
     pub fn of(server: &DatabaseProcess) -> Self {
         Self {
             name: DatabaseProcess::NAME.to_owned(),
             server: server.url(),
-            at_end: AtEnd::Kept,
+            on_drop: OnDrop::Keep,
         }
     }
 
@@ -73,7 +70,7 @@ impl Database {
         &self.name
     }
 
-    /// The URL for a replica. It has a query, if only an empty one.
+    /// The URL for a replica. It always has a query, which may be empty.
     pub fn url(&self) -> String {
         let mut url = Url::parse(&self.server).expect("DATABASE_URL is a URL");
         url.path_segments_mut()
@@ -86,64 +83,66 @@ impl Database {
         url.into()
     }
 
-    /// A way to it that can be cut.
+    /// Starts a proxy for it.
     pub fn proxy(&self) -> Proxy {
         Proxy::to(&self.url()).expect("DATABASE_URL is a mysql:// URL, and a port is free")
     }
 
-    /// A host with it, which is like this.
+    /// Starts a proxy for it that simulates a host of this status.
     pub fn host(&self, status: HostStatus) -> Proxy {
         let host = self.proxy();
         host.set(status);
         host
     }
 
-    /// A connection of the test's own.
+    /// Connects to it.
     pub fn connect(&self) -> Conn {
         self.try_connect().expect("the database is up")
     }
 
-    /// A connection to it.
+    /// Connects to it, or returns the error.
     pub fn try_connect(&self) -> Result<Conn, mysql::Error> {
         connect(&self.server, Some(&self.name))
     }
 
-    /// What a query gives.
+    /// The rows of a query.
     pub fn rows<T: FromRow>(&self, query: &str) -> Vec<T> {
         loop {
             match self.connect().query(query) {
-                // In MySQL's list of processes, as long as a statement of another test has such bytes.
+                // MySQL's process list fails so while another test runs a statement with such bytes.
                 Err(mysql::Error::MySqlError(error)) if error.code == CANNOT_CONVERT => {}
                 rows => return rows.expect("the query is right"),
             }
         }
     }
 
-    /// Fails with what the view `ordering_violations` shows, if it shows anything.
+    /// Fails with the rows of the view `ordering_violations`, if it has any.
     pub fn assert_in_order(&self) {
         let violations: Vec<(String, String)> =
             self.rows("SELECT violation, detail FROM ordering_violations");
         assert_eq!(violations, [], "ordering_violations");
     }
 
-    /// How many messages it has.
+    /// The number of messages.
     pub fn count(&self) -> u64 {
         self.rows("SELECT COUNT(*) FROM messages")[0]
     }
 
-    /// Takes the lock that every writer needs; it is held until the connection ends its transaction.
+    /// Acquires the lock that every writer needs. It is held until the connection ends its transaction.
     pub fn hold_the_lock(&self) -> Conn {
-        let mut holder = self.connect();
-        holder.query_drop("BEGIN").expect("the connection is up");
-        holder
+        let mut connection = self.connect();
+        connection
+            .query_drop("BEGIN")
+            .expect("the connection is up");
+        connection
             .query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE")
             .expect("the lock is free");
-        // The database answers a statement a little before it stops showing it: so the last one shown is another.
-        holder.query_drop("DO 0").expect("the connection is up");
-        holder
+        // The process list shows a statement for a moment after its reply. Now it shows this one, not the SELECT.
+        connection.query_drop("DO 0").expect("the connection is up");
+        connection
     }
 
-    /// Waits until somebody holds the lock that every writer needs.
+    /// Waits until a transaction holds the lock that every writer needs.
     pub fn wait_until_the_lock_is_held(&self) {
         let unless_held = "SELECT messages FROM counters WHERE user = '' FOR UPDATE SKIP LOCKED";
         eventually("somebody holds the lock", || {
@@ -151,7 +150,7 @@ impl Database {
         });
     }
 
-    /// Waits until a replica waits for the lock on another connection than `known`, and gives that connection.
+    /// Waits until a writer waits for the lock on a connection other than `known`, and returns the id of that connection.
     pub fn wait_for_a_writer(&self, known: Option<u64>) -> u64 {
         let mut writer = None;
         eventually("a writer waits for the lock", || {
@@ -164,7 +163,7 @@ impl Database {
         writer.expect("it was found")
     }
 
-    /// The connections on which a statement asks for the lock.
+    /// The ids of the connections on which a statement asks for the lock.
     pub fn waiting_writers(&self) -> Vec<u64> {
         self.rows(&format!(
             "SELECT id FROM information_schema.processlist
@@ -175,9 +174,9 @@ impl Database {
 }
 
 impl Drop for Database {
-    #[expect(clippy::print_stderr, reason = "what is left behind must be said")]
+    #[expect(clippy::print_stderr, reason = "reports what is left behind")]
     fn drop(&mut self) {
-        if self.at_end == AtEnd::Kept {
+        if self.on_drop == OnDrop::Keep {
             return;
         }
         let name_in_sql = quoted(&self.name);

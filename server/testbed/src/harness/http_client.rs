@@ -1,4 +1,4 @@
-//! An HTTP client, byte by byte: tests must see what is on the wire, and when.
+//! A low-level HTTP client, for tests that check what is on the wire, and when.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,13 +9,13 @@ use socket2::Socket;
 
 use super::PATIENCE;
 
-/// A kept connection of an HTTP client.
+/// A keep-alive connection of an HTTP client.
 #[derive(Debug)]
 pub struct Caller {
     stream: BufReader<TcpStream>,
 }
 
-/// What came back for a request.
+/// The response to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The status code.
@@ -40,7 +40,7 @@ impl Answer {
         })
     }
 
-    /// The messages of a 200.
+    /// The messages of a reply; fails if the status is not 200.
     pub fn messages(&self) -> Vec<Value> {
         assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
         self.json().as_array().expect("a reply is an array").clone()
@@ -63,12 +63,12 @@ impl Caller {
         Self::try_connect(address).expect("the server listens")
     }
 
-    /// Connects to a server that may be away.
+    /// Connects to a server that may be down.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         Self::on(TcpStream::connect(address)?)
     }
 
-    /// Goes on with a connection that was used otherwise before.
+    /// Continues on an existing connection.
     pub fn on(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -77,26 +77,26 @@ impl Caller {
         })
     }
 
-    /// Sends a message and waits for the reply.
+    /// Sends a message, and waits for the reply.
     pub fn post(&mut self, user: &str, text: &str) -> Answer {
         self.send_post(user, text, "");
         self.receive()
     }
 
-    /// Sends a message with a key and waits for the reply.
+    /// Sends a message with an idempotency key, and waits for the reply.
     pub fn post_with_key(&mut self, user: &str, text: &str, key: &str) -> Answer {
         self.send_post(user, text, &format!("Idempotency-Key: {key}\r\n"));
         self.receive()
     }
 
-    /// Sends a message with a key to a server that may go away meanwhile.
+    /// As [`Self::post_with_key`], to a server that may go down meanwhile.
     pub fn try_post_with_key(&mut self, user: &str, text: &str, key: &str) -> io::Result<Answer> {
         let request = post(user, text, &format!("Idempotency-Key: {key}\r\n"));
         self.stream.get_mut().write_all(&request)?;
         self.try_receive()
     }
 
-    /// Sends a message, with more header lines.
+    /// Sends a message with additional header lines, without waiting.
     pub fn send_post(&mut self, user: &str, text: &str, headers: &str) {
         self.send_raw(&post(user, text, headers));
     }
@@ -111,15 +111,15 @@ impl Caller {
         }
     }
 
-    /// Sends a GET and waits for the answer.
+    /// Sends a GET, and waits for the answer.
     pub fn get(&mut self, path: &str) -> Answer {
         self.request("GET", path, "", b"")
     }
 
-    /// The value of a series of `/metrics`.
+    /// The value of a time series in `/metrics`.
     ///
     /// # Panics
-    /// If it is not shown.
+    /// If the series is missing.
     pub fn metric(&mut self, series: &str) -> u64 {
         let shown = String::from_utf8(self.get("/metrics").body).expect("the format is UTF-8");
         let line = format!("{series} ");
@@ -154,13 +154,13 @@ impl Caller {
         something.then(|| self.receive())
     }
 
-    /// Ends the connection as a crash of the client does.
+    /// Resets the connection (RST), as a crash of the client does.
     pub fn reset(self) {
         let stream = Socket::from(self.stream.into_inner());
         stream.set_linger(Some(Duration::ZERO)).expect("it is open");
     }
 
-    /// Waits until there is nothing more to read.
+    /// Reads to the end of the connection. Returns false if that fails, for instance by a timeout.
     pub fn is_closed_by_the_server(&mut self) -> bool {
         self.stream.read_to_end(&mut Vec::new()).is_ok()
     }

@@ -1,4 +1,4 @@
-//! HTTP clients that do not give up: each message is repeated with its key, at the next replica, until it is answered.
+//! HTTP clients that retry each message with the same key, at the next replica, until it is answered.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use super::{Answer, Caller, Exchange, Replica, eventually};
 
-/// The time before a repetition, so that a server in trouble is not pressed.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The time before a retry, so that a server in trouble is not flooded.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// Different code point by code point, and alike to a database that folds case or accents or knows fewer characters.
+/// Names that differ by code point, but are equal to a database that folds case or accents or has fewer characters.
 const USERS: [&str; 10] = [
     "bob",
     "Bob",
@@ -29,7 +29,7 @@ const USERS: [&str; 10] = [
     "straße",
 ];
 
-/// What all clients share.
+/// State that all clients share.
 #[derive(Debug)]
 struct Shared {
     replicas: Mutex<Vec<SocketAddr>>,
@@ -37,7 +37,7 @@ struct Shared {
     answered: AtomicUsize,
 }
 
-/// Clients at work.
+/// Running clients.
 #[derive(Debug)]
 pub struct Load {
     shared: Arc<Shared>,
@@ -45,7 +45,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts so many clients on these replicas.
+    /// Starts so many clients that send to these replicas.
     pub fn start(replicas: &[Replica], clients: usize) -> Self {
         let shared = Arc::new(Shared {
             replicas: Mutex::new(replicas.iter().map(Replica::address).collect()),
@@ -57,29 +57,29 @@ impl Load {
                 let sender = Sender {
                     number,
                     shared: Arc::clone(&shared),
-                    turn: number,
+                    next_replica: number,
                     connection: None,
                 };
-                std::thread::spawn(|| sender.work())
+                std::thread::spawn(|| sender.run())
             })
             .collect();
         Self { shared, threads }
     }
 
-    /// Tells where a replica is from now on.
-    pub fn moved(&self, index: usize, replica: &Replica) {
+    /// Updates the address of a replica.
+    pub fn set_address(&self, index: usize, replica: &Replica) {
         self.shared.replicas.lock()[index] = replica.address();
     }
 
-    /// Waits until so many more messages are answered.
-    pub fn goes_on(&self, messages: usize) {
-        let enough = self.shared.answered.load(Ordering::Relaxed) + messages;
+    /// Waits until this many more messages are answered.
+    pub fn wait_for_answers(&self, messages: usize) {
+        let target = self.shared.answered.load(Ordering::Relaxed) + messages;
         eventually("messages are answered", || {
-            self.shared.answered.load(Ordering::Relaxed) >= enough
+            self.shared.answered.load(Ordering::Relaxed) >= target
         });
     }
 
-    /// Lets all that was begun be answered; gives every message.
+    /// Stops the clients once their open requests are answered. Returns all exchanges.
     pub fn finish(self) -> Vec<Exchange> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.threads
@@ -93,12 +93,12 @@ impl Load {
 struct Sender {
     number: usize,
     shared: Arc<Shared>,
-    turn: usize,
+    next_replica: usize,
     connection: Option<(SocketAddr, Caller)>,
 }
 
 impl Sender {
-    fn work(mut self) -> Vec<Exchange> {
+    fn run(mut self) -> Vec<Exchange> {
         let mut exchanges = Vec::new();
         while !self.shared.stop.load(Ordering::Relaxed) {
             exchanges.push(self.send(exchanges.len()));
@@ -113,7 +113,7 @@ impl Sender {
         let key = Uuid::new_v4().to_string();
         let sent = Instant::now();
         loop {
-            match self.attempt(user, &text, &key) {
+            match self.try_send(user, &text, &key) {
                 Ok(reply) if reply.status == 200 => {
                     return Exchange {
                         text,
@@ -123,18 +123,18 @@ impl Sender {
                         reply,
                     };
                 }
-                // The answers after which a client may repeat.
+                // After these a client may retry.
                 Ok(reply) => assert!([503, 504].contains(&reply.status), "{reply:?}"),
                 Err(_) => self.connection = None,
             }
-            self.turn += 1;
-            std::thread::sleep(PAUSE);
+            self.next_replica += 1;
+            std::thread::sleep(RETRY_DELAY);
         }
     }
 
-    fn attempt(&mut self, user: &str, text: &str, key: &str) -> io::Result<Answer> {
+    fn try_send(&mut self, user: &str, text: &str, key: &str) -> io::Result<Answer> {
         let replicas = self.shared.replicas.lock();
-        let address = replicas[self.turn % replicas.len()];
+        let address = replicas[self.next_replica % replicas.len()];
         drop(replicas);
         let caller = match &mut self.connection {
             Some((known, caller)) if *known == address => caller,

@@ -1,4 +1,4 @@
-//! A database server for one test, to be killed, frozen, and filled up.
+//! A database server for one test, which may be killed, frozen, and filled up.
 
 use std::fs;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use super::{Database, skip};
 use crate::DatabaseProcess;
 use crate::service::build_folder;
 
-/// A database server that runs, with an empty database in it. If the test fails, it shows its log.
+/// A running database server with an empty database. If the test fails, its log is printed.
 #[derive(Debug)]
 pub struct OwnDatabase {
     process: DatabaseProcess,
@@ -21,19 +21,19 @@ pub struct OwnDatabase {
 }
 
 impl OwnDatabase {
-    /// Starts one; `None` if there is no server's program here. Then the test says so, and ends.
+    /// Starts one; `None` if no server program is found. The test is then reported as skipped, and should return.
     pub fn start() -> Option<Self> {
         Self::start_with(|process| process)
     }
 
-    /// Starts one with settings of the test's own.
+    /// Starts one with these settings.
     pub fn start_with(settings: impl FnOnce(DatabaseProcess) -> DatabaseProcess) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("dm-test-").tempdir();
         let folder = folder.expect("a folder can be made");
         Self::start_in(folder, settings)
     }
 
-    /// Starts one in a folder that the test has prepared.
+    /// Starts one with these settings in a prepared folder.
     pub fn start_in(
         folder: TempDir,
         settings: impl FnOnce(DatabaseProcess) -> DatabaseProcess,
@@ -84,17 +84,17 @@ impl Drop for OwnDatabase {
     }
 }
 
-/// Data of an empty server, made once, as that takes seconds; tests copy it.
+/// The data of an empty server, which tests copy. It is created only once, because that takes seconds.
 fn template(program: &Path) -> io::Result<PathBuf> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock();
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _guard = LOCK.lock();
     let version = DatabaseProcess::version(program)?;
     let name = version.replace(|sign: char| !sign.is_ascii_alphanumeric(), "-");
     let folder = build_folder()?.join("databases");
     fs::create_dir_all(&folder)?;
     let template = folder.join(name);
     if !template.exists() {
-        // Under another name first, so that an interrupted run leaves no half of it.
+        // Created under another name, so that an interrupted run leaves no incomplete template.
         let unfinished = template.with_extension(format!("{}", std::process::id()));
         DatabaseProcess::initialize(program, &unfinished)?;
         fs::rename(&unfinished, &template)?;

@@ -1,4 +1,4 @@
-//! A replica of a test.
+//! A replica for one test.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus};
 use super::{Caller, Database, PATIENCE};
 use crate::{Service, messenger};
 
-/// A replica of a test: what cannot be done fails the test. If the test fails, it shows its log.
+/// A replica for one test. A step that fails panics. If the test fails, the replica's log is printed.
 #[derive(Debug)]
 pub struct Replica(Service);
 
@@ -35,7 +35,7 @@ impl Replica {
         Self::run(command.args(options))
     }
 
-    /// Runs a command that becomes a server.
+    /// Starts a server by its command, without waiting.
     pub fn run(command: &mut Command) -> Self {
         Self(Service::start(command, None).expect("the server's binary can be started"))
     }
@@ -47,28 +47,28 @@ impl Replica {
             .unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Gives what stands behind `mark` in the next line of the log that has it.
+    /// Waits for the next log line that contains `mark`, and returns the text after it.
     pub fn wait_for_line(&self, mark: &str) -> String {
         let line = self.0.wait_for_line(mark);
         line.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The id of the process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.0.process.id()
     }
 
-    /// All that it has logged.
+    /// Its whole log so far.
     pub fn log(&self) -> String {
         self.0.log()
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.0.address().expect("the replica is ready")
     }
 
-    /// A new connection of an HTTP client.
+    /// Opens a new connection of an HTTP client.
     pub fn caller(&self) -> Caller {
         Caller::connect(self.address())
     }
@@ -78,24 +78,24 @@ impl Replica {
         self.0.process.terminate().expect("it runs");
     }
 
-    /// Ends it as a crash does.
+    /// Kills it (SIGKILL), as a crash does.
     pub fn kill(&mut self) {
         self.0.process.kill().expect("it runs");
     }
 
-    /// Stops all its threads until [`Self::thaw`].
+    /// Stops all its threads until [`Self::thaw`] (SIGSTOP).
     pub fn freeze(&self) {
         self.0.process.freeze().expect("it runs");
     }
 
-    /// Lets it go on after [`Self::freeze`].
+    /// Continues it after [`Self::freeze`] (SIGCONT).
     pub fn thaw(&self) {
         self.0.process.thaw().expect("it runs");
     }
 
-    /// Waits for the end of the process, and of its log.
+    /// Waits until the process has ended and its log is read.
     pub fn exit_status(&mut self) -> ExitStatus {
-        let status = self.0.end(PATIENCE).expect("it is our child");
+        let status = self.0.wait_timeout(PATIENCE).expect("it is our child");
         status.expect("the server ends in time")
     }
 }

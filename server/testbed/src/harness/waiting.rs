@@ -1,24 +1,24 @@
-//! Tests wait for what must come, and say when they are skipped.
+//! Waits for a condition, and reports that a test is skipped.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The longest wait of a test: nothing takes as long on a healthy machine.
+/// The timeout of a test's waits. Nothing takes as long on a healthy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// The time between two looks: short, as some tests look for what does not last.
-const PAUSE: Duration = Duration::from_millis(1);
+/// The time between two checks. Short, because some tests wait for a condition that holds only briefly.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Waits until something holds, and fails the test if it does not in time.
+/// Waits until `holds` returns true, and fails the test if it does not within [`PATIENCE`].
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < PATIENCE, "still waiting: {what}");
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Sets a flag when it is dropped, also by a test that fails: threads that go on until then are waited for by their scope.
+/// Sets a flag on drop, also when the test fails: otherwise its scope would wait for ever for threads that run until then.
 #[derive(Debug)]
 pub struct SetAtEnd<'f>(pub &'f AtomicBool);
 
@@ -28,7 +28,7 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// Says that a test is skipped, and why, also where the output of tests that pass is not shown.
+/// Prints that this test is skipped, and why, even where the output of passing tests is captured.
 pub fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {why}");

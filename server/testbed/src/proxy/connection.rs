@@ -1,4 +1,4 @@
-//! One connection of a proxy: a thread for each direction.
+//! One connection of a proxy, with a thread for each direction.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -12,30 +12,30 @@ use socket2::Socket;
 
 use crate::packet::{self, HEADER};
 
-use super::{Action, Order, Part, Shared, Stage};
+use super::{Action, Part, Rule, Shared, Stage};
 
-/// The longest time that something is held back.
-const LONGEST_HOLD: Duration = Duration::from_secs(60);
+/// The longest time that a packet or a reply is held back.
+const MAX_HOLD: Duration = Duration::from_secs(60);
 
-/// A way from a replica to the database and back.
+/// A pair of sockets: one to the replica, one to the database.
 #[derive(Debug)]
 pub(super) struct Connection {
     replica: Socket,
     database: Socket,
     open: AtomicBool,
-    /// What becomes of the next reply.
-    reply: Mutex<Reply>,
+    /// What to do with the next bytes from the database.
+    reply: Mutex<NextReply>,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
-enum Reply {
+enum NextReply {
     #[default]
-    Passes,
-    /// It is lost, and all after it.
-    Lost,
-    Halved(Arc<Order>),
-    Held(Arc<Order>),
+    Pass,
+    /// They are discarded, and all after them.
+    Drop,
+    Truncate(Arc<Rule>),
+    Hold(Arc<Rule>),
 }
 
 impl Connection {
@@ -52,10 +52,10 @@ impl Connection {
             reply: Mutex::default(),
             shared: Arc::clone(shared),
         });
-        // An error is the end of a connection, as any other.
-        let (forth, back) = (Arc::clone(&connection), Arc::clone(&connection));
-        thread::Builder::new().spawn(move || forth.forth())?;
-        thread::Builder::new().spawn(move || back.back())?;
+        // Errors are ignored: they just end the connection.
+        let (requests, replies) = (Arc::clone(&connection), Arc::clone(&connection));
+        thread::Builder::new().spawn(move || requests.forward_requests())?;
+        thread::Builder::new().spawn(move || replies.forward_replies())?;
         Ok(connection)
     }
 
@@ -63,61 +63,61 @@ impl Connection {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Carries packets from the replica to the database. Each is looked at before it goes on.
-    fn forth(&self) -> io::Result<()> {
+    /// Forwards packets from the replica to the database. Each is inspected first.
+    fn forward_requests(&self) -> io::Result<()> {
         let mut packet = Vec::new();
         loop {
             let read = packet::read(&mut &self.replica, &mut packet);
             if read.is_err() {
-                // The database may still be at work for it, and finds out then.
+                // The database may still run a statement, and finds the connection closed afterwards.
                 let _ = self.database.shutdown(Shutdown::Write);
                 return read;
             }
             self.shared.packets.fetch_add(1, Ordering::Relaxed);
-            // All of a round trip is spent here: the replica waits for the answer, and the database for the next packet.
+            // The whole round trip is spent here, because the replica waits for the reply and the database for the packet.
             let round_trip = *self.shared.round_trip.lock();
             if !round_trip.is_zero() {
                 thread::sleep(round_trip);
             }
             let status = *self.shared.status.lock();
-            if let Some(changed) = status.changed(&packet) {
-                packet = changed;
+            if let Some(rewritten) = status.rewritten(&packet) {
+                packet = rewritten;
             }
             let part = packet::statements(&packet).and_then(Part::of);
-            match part.and_then(|part| self.shared.take_order(part)) {
-                Some(order) => self.obey(&order, &packet)?,
+            match part.and_then(|part| self.shared.take_rule(part)) {
+                Some(rule) => self.apply(&rule, &packet)?,
                 None => self.pass(&self.database, &packet)?,
             }
         }
     }
 
-    fn obey(&self, order: &Arc<Order>, packet: &[u8]) -> io::Result<()> {
-        *self.reply.lock() = match order.action {
-            Action::CutReply => Reply::Halved(Arc::clone(order)),
-            Action::HoldReply => Reply::Held(Arc::clone(order)),
-            Action::CutAfter(_) | Action::CutPacket | Action::Delay => Reply::Lost,
+    fn apply(&self, rule: &Arc<Rule>, packet: &[u8]) -> io::Result<()> {
+        *self.reply.lock() = match rule.action {
+            Action::CutReply => NextReply::Truncate(Arc::clone(rule)),
+            Action::HoldReply => NextReply::Hold(Arc::clone(rule)),
+            Action::CutAfter(_) | Action::CutPacket | Action::Delay => NextReply::Drop,
         };
         let mut to_database = &self.database;
-        let last = match order.action {
+        let last = match rule.action {
             Action::CutReply | Action::HoldReply => return to_database.write_all(packet),
             Action::CutAfter(statements) => first_statements(packet, statements),
             Action::CutPacket => packet[..packet.len() / 2].to_vec(),
             Action::Delay => {
                 self.replica.shutdown(Shutdown::Both)?;
-                order.set(Stage::Reached);
-                order.wait(Stage::Released, LONGEST_HOLD);
+                rule.set(Stage::Reached);
+                rule.wait(Stage::Released, MAX_HOLD);
                 packet.to_vec()
             }
         };
-        order.set(Stage::Reached);
+        rule.set(Stage::Reached);
         to_database.write_all(&last)?;
-        // The database runs what it has got, and then finds the connection closed; the other thread sees it close its own.
+        // The database runs what it received, finds the connection closed, and closes its end, which the other thread sees.
         self.database.shutdown(Shutdown::Write)?;
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 
-    /// Carries bytes from the database to the replica, as they come.
-    fn back(&self) -> io::Result<()> {
+    /// Forwards bytes from the database to the replica as they arrive.
+    fn forward_replies(&self) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 16];
         let result = loop {
             let length = match (&self.database).read(&mut buffer) {
@@ -136,26 +136,26 @@ impl Connection {
     fn deliver(&self, bytes: &[u8]) -> io::Result<()> {
         let mut reply = self.reply.lock();
         match &*reply {
-            Reply::Passes => {}
-            Reply::Lost => return Ok(()),
-            Reply::Halved(order) => {
-                order.set(Stage::Reached);
+            NextReply::Pass => {}
+            NextReply::Drop => return Ok(()),
+            NextReply::Truncate(rule) => {
+                rule.set(Stage::Reached);
                 (&self.replica).write_all(&bytes[..bytes.len() / 2])?;
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            Reply::Held(order) => {
-                order.set(Stage::Reached);
-                order.wait(Stage::Released, LONGEST_HOLD);
-                *reply = Reply::Passes;
+            NextReply::Hold(rule) => {
+                rule.set(Stage::Reached);
+                rule.wait(Stage::Released, MAX_HOLD);
+                *reply = NextReply::Pass;
             }
         }
         drop(reply);
         self.pass(&self.replica, bytes)
     }
 
-    /// Sends bytes on, unless the fuse burns down.
+    /// Forwards bytes, and cuts the connection if [`super::Proxy::cut_after_bytes`] says so.
     fn pass(&self, mut to: &Socket, bytes: &[u8]) -> io::Result<()> {
-        match self.shared.burn(bytes.len()) {
+        match self.shared.count_bytes(bytes.len()) {
             None => to.write_all(bytes),
             Some(length) => {
                 to.write_all(&bytes[..length])?;
@@ -173,7 +173,7 @@ impl Connection {
     }
 }
 
-/// A packet with the first statements only. No `;` stands in a literal: what callers sent is hexadecimal.
+/// The packet with only its first statements. No literal contains `;`, because what callers sent is hexadecimal.
 fn first_statements(packet: &[u8], statements: usize) -> Vec<u8> {
     if statements == 0 {
         return Vec::new();

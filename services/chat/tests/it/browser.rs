@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Caller, Database, PATIENCE, Process, lasting_address, skip};
+use testbed::{Caller, Database, PATIENCE, Process, skip, stable_address};
 
 use crate::harness::{messager, web, web_again, web_at, worker};
 
@@ -201,7 +201,7 @@ fn two_browsers_on_two_processes_chat_and_survive_a_restart() {
         return;
     };
     let database = Database::new();
-    let (address, room) = (lasting_address(), "pages/chat?room=browsers");
+    let (address, room) = (stable_address(), "pages/chat?room=browsers");
     let (mut here, there) = (web_again(&database, address), web(&database));
     let (_messager, _worker) = (messager(&database), worker(&database));
     let ann = driver.open("ann", &format!("http://{address}/{room}"));

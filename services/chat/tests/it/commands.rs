@@ -137,6 +137,6 @@ fn a_graceful_restart_under_load_breaks_no_promise() {
         assert!(here.exit_status().success());
         here = web_again(&database, address);
     }
-    let status = load.end(2 * PATIENCE).expect("it is our child");
+    let status = load.wait_timeout(2 * PATIENCE).expect("it is our child");
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
 }

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use testbed::{
-    Database, OwnDatabase, PATIENCE, Process, Replica, eventually, lasting_address, program, skip,
+    Database, OwnDatabase, PATIENCE, Process, Replica, eventually, program, skip, stable_address,
 };
 
 use crate::harness::{messager, web, web_again, worker};
@@ -43,7 +43,7 @@ fn whatever_is_killed_under_load_nothing_is_lost_or_shown_twice_and_all_is_answe
         return;
     };
     let database = Database::of(&server);
-    let address = lasting_address();
+    let address = stable_address();
     let (mut here, there) = (web_again(&database, address), web(&database));
     let (mut answering, mut proving) = (messager(&database), worker(&database));
     let mut load = load(&[&here, &there]);
@@ -61,7 +61,7 @@ fn whatever_is_killed_under_load_nothing_is_lost_or_shown_twice_and_all_is_answe
     server.start().expect("it comes up again");
     wait_for_progress(&database);
     load.terminate().expect("it runs");
-    let status = load.end(4 * PATIENCE).expect("it is our child");
+    let status = load.wait_timeout(4 * PATIENCE).expect("it is our child");
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     drop((here, there, answering, proving));
 }

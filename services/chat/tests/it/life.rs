@@ -1,7 +1,7 @@
 //! Stops, kills and outages: accepted messages are stored once, and answered.
 
 use serde_json::json;
-use testbed::{Database, Proxy, Replica, eventually, lasting_address};
+use testbed::{Database, Proxy, Replica, eventually, stable_address};
 use tungstenite::protocol::frame::coding::CloseCode;
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ fn a_stop_stores_and_shows_what_was_taken_and_tells_clients_to_come_back() {
 #[test]
 fn whichever_process_is_killed_what_was_shown_stays_and_each_question_is_answered_once() {
     let database = Database::new();
-    let address = lasting_address();
+    let address = stable_address();
     let mut processes = [
         web_again(&database, address),
         messager(&database),

@@ -201,7 +201,9 @@ fn an_interrupted_run_says_so_and_is_judged() {
         .args(["-INT", &process.id().to_string()])
         .status();
     assert!(sent.expect("kill can be started").success());
-    let status = process.end(testbed::PATIENCE).expect("it is our child");
+    let status = process
+        .wait_timeout(testbed::PATIENCE)
+        .expect("it is our child");
     assert_eq!(status.and_then(|status| status.code()), Some(130));
 }
 

@@ -90,7 +90,9 @@ fn two_processes_with_the_same_load_store_every_call_once() {
     let mut second =
         Process::start(&mut load_command(&database, &GENERATED)).expect("it can be started");
     let first = run(reports("load", &database).args(GENERATED), "");
-    let second = second.end(testbed::PATIENCE).expect("it is our child");
+    let second = second
+        .wait_timeout(testbed::PATIENCE)
+        .expect("it is our child");
     let statuses = [first.status, second.and_then(|status| status.code())];
     // The later process exits with 3, or finds that all is loaded.
     assert!(
@@ -119,7 +121,9 @@ fn a_load_whose_database_dies_goes_on_by_itself_and_stores_every_call_once() {
         own.process().expect("it runs").kill().expect("it runs");
         own.start().expect("it starts again");
     }
-    let status = process.end(testbed::PATIENCE).expect("it is our child");
+    let status = process
+        .wait_timeout(testbed::PATIENCE)
+        .expect("it is our child");
     assert_eq!(status.and_then(|status| status.code()), Some(0));
     assert_eq!(count(own.database()), CALLS + 1);
     assert_valid(own.database());

@@ -6,7 +6,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Database, OwnDatabase, Replica, SetAtEnd, eventually, lasting_address};
+use testbed::{Database, OwnDatabase, Replica, SetAtEnd, eventually, stable_address};
 use uuid::Uuid;
 
 use crate::service::{api, load_phone_7, start, try_request, worker};
@@ -123,7 +123,7 @@ fn while_workers_are_killed_and_frozen_each_task_is_completed_once() {
 #[test]
 fn while_the_api_is_killed_each_task_is_completed_once() {
     let database = Database::new();
-    let address = lasting_address();
+    let address = stable_address();
     let start = || {
         let options = ["--listen", &address.to_string()];
         start("api", &database, &options)

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use testbed::tool::say;
-use testbed::{Amount, Contestant, Service, Traffic, client, constant, messenger, one_per_message};
+use testbed::{Amount, Service, Target, Workload, client, constant, messenger, one_per_message};
 
 use crate::arguments::Arguments;
 use crate::database::{DatabaseServer, violations};
@@ -12,7 +12,7 @@ use crate::report::{Report, Table, machine, p50, p99, throughput};
 
 pub(crate) const REPLICAS: usize = 2;
 
-/// Ready to measure.
+/// The checked arguments, and the database server to measure on.
 pub(crate) struct Bench {
     pub(crate) database: DatabaseServer,
     rounds: u32,
@@ -21,9 +21,9 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Looks whether all is there that will be needed.
+    /// Checks that all programs are built, and connects to the database server.
     pub(crate) fn prepare(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
-        // What is missing is better said now than after the first rounds.
+        // Missing programs are reported now instead of after the first rounds.
         client()?;
         messenger("")?;
         constant()?;
@@ -37,7 +37,7 @@ impl Bench {
         })
     }
 
-    /// Compares the server, a constant and one transaction a message: under load, and with a single caller.
+    /// Compares the server, a constant reply and one transaction per message: under load, and with a single caller.
     pub(crate) fn three_servers(&mut self) -> Result<Report, Box<dyn Error>> {
         let databases = [
             self.database.create("server")?,
@@ -50,26 +50,26 @@ impl Bench {
         let constant = Service::start_ready(REPLICAS, constant)?;
 
         let mut tables = Vec::new();
-        for (coroutines, time) in [(Traffic::COROUTINES, self.time), (1, self.time / 2)] {
-            let traffic = Traffic {
+        for (coroutines, time) in [(Workload::COROUTINES, self.time), (1, self.time / 2)] {
+            let workload = Workload {
                 coroutines,
-                ..Traffic::usual(time)
+                ..Workload::standard(time)
             };
             let c = format!("(c) one transaction a message, {connections} connections");
-            let contestants = [
-                Contestant::new("(a) the server", &server, traffic),
-                Contestant {
+            let targets = [
+                Target::new("(a) the server", &server, workload),
+                Target {
                     stores: false,
-                    ..Contestant::new("(b) a constant reply", &constant, traffic)
+                    ..Target::new("(b) a constant reply", &constant, workload)
                 },
-                Contestant::new(c, &one_per_message, traffic),
+                Target::new(c, &one_per_message, workload),
             ];
             let title = match coroutines {
                 1 => "1 coroutine".to_owned(),
                 many => format!("{many} coroutines"),
             };
             let table = self
-                .table(&title, &contestants)?
+                .table(&title, &targets)?
                 .ratio("messages/s, a / b", (0, throughput), (1, throughput))
                 .ratio("messages/s, a / c", (0, throughput), (2, throughput))
                 .ratio("p50, a / c", (0, p50), (2, p50))
@@ -93,24 +93,22 @@ impl Bench {
     pub(crate) fn table(
         &mut self,
         title: &str,
-        contestants: &[Contestant<'_>],
+        targets: &[Target<'_>],
     ) -> Result<Table, Box<dyn Error>> {
         let series = self
             .database
             .meter
-            .interleave(title, contestants, self.rounds)?;
-        let names = contestants.iter().map(|contestant| contestant.name.clone());
-        let replicas = contestants
-            .iter()
-            .map(|contestant| contestant.replicas.len());
+            .interleave(title, targets, self.rounds)?;
+        let names = targets.iter().map(|target| target.name.clone());
+        let replicas = targets.iter().map(|target| target.replicas.len());
         let same = replicas.clone().max() == replicas.clone().min();
         let replicas = match replicas.max() {
             Some(count) if same => format!(", {count} replicas"),
             _ => String::new(),
         };
-        let time = contestants
+        let time = targets
             .iter()
-            .find_map(|contestant| match contestant.traffic.amount {
+            .find_map(|target| match target.workload.amount {
                 Amount::Time(time) => Some(humantime::format_duration(time)),
                 Amount::Requests(_) => None,
             });

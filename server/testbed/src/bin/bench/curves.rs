@@ -4,21 +4,21 @@ use std::error::Error;
 use std::time::Duration;
 
 use testbed::tool::say;
-use testbed::{Amount, Contestant, Proxy, Service, Traffic, messenger};
+use testbed::{Amount, Proxy, Service, Target, Workload, messenger};
 
 use crate::arguments::Curve;
 use crate::comparisons::{Bench, REPLICAS};
 use crate::database::{fill, violations};
 use crate::report::{Report, Table, memory, throughput};
 
-/// How many messages each coroutine sends, before memory is read for the first and for the second time.
-const FEW_MESSAGES: u32 = 10_000 / Traffic::COROUTINES;
-const MANY_MESSAGES: u32 = 1_000_000 / Traffic::COROUTINES;
-/// Times to the database and back, in milliseconds: on this machine, in one data centre, in one region, between regions.
+/// Messages that each coroutine sends before memory is read for the first and for the second time.
+const FEW_MESSAGES: u32 = 10_000 / Workload::COROUTINES;
+const MANY_MESSAGES: u32 = 1_000_000 / Workload::COROUTINES;
+/// Round-trip times to the database, in milliseconds: on this machine, in one data centre, in one region, between regions.
 const ROUND_TRIPS: [u64; 4] = [0, 1, 5, 20];
 
 impl Bench {
-    /// Makes one table a condition.
+    /// Makes one table per condition.
     pub(crate) fn curves(&mut self, curves: &[Curve]) -> Result<Report, Box<dyn Error>> {
         let mut tables = Vec::new();
         let mut notes = Vec::new();
@@ -43,36 +43,36 @@ impl Bench {
     fn along_coroutines(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("coroutines")?;
         let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
-        let traffic = Traffic::usual(self.time);
-        let contestants = [1, 10, Traffic::COROUTINES, 200, 1000].map(|coroutines| {
-            let traffic = Traffic {
+        let workload = Workload::standard(self.time);
+        let targets = [1, 10, Workload::COROUTINES, 200, 1000].map(|coroutines| {
+            let workload = Workload {
                 coroutines,
-                ..traffic
+                ..workload
             };
-            Contestant::new(format!("{coroutines} coroutines"), &replicas, traffic)
+            Target::new(format!("{coroutines} coroutines"), &replicas, workload)
         });
-        let table = self.table("along coroutines", &contestants)?;
+        let table = self.table("along coroutines", &targets)?;
         Ok(table.ratio("messages/s, 1000 / 50", (4, throughput), (2, throughput)))
     }
 
     fn along_replicas(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("replicas")?;
         let replicas = Service::start_ready(4, || messenger(&database.url()))?;
-        let traffic = Traffic::usual(self.time);
-        let contestants = [
-            Contestant::new("1 replica", &replicas[..1], traffic),
-            Contestant::new("2 replicas", &replicas[..2], traffic),
-            Contestant::new("4 replicas", &replicas, traffic),
+        let workload = Workload::standard(self.time);
+        let targets = [
+            Target::new("1 replica", &replicas[..1], workload),
+            Target::new("2 replicas", &replicas[..2], workload),
+            Target::new("4 replicas", &replicas, workload),
         ];
-        let table = self.table("along replicas", &contestants)?;
+        let table = self.table("along replicas", &targets)?;
         Ok(table
             .ratio("messages/s, 1 / 2", (0, throughput), (1, throughput))
             .ratio("messages/s, 4 / 2", (2, throughput), (1, throughput)))
     }
 
-    /// Each user has sent already.
+    /// Each user has sent a message before.
     fn along_users(&mut self) -> Result<Table, Box<dyn Error>> {
-        let [few, many] = [Traffic::USERS, 100_000];
+        let [few, many] = [Workload::USERS, 100_000];
         let databases = [
             self.database.create("few_users")?,
             self.database.create("many_users")?,
@@ -87,69 +87,69 @@ impl Bench {
                 return Err("the loader's messages break promises; has schema.sql changed?".into());
             }
         }
-        let traffic = Traffic::usual(self.time);
-        let contestants = [(0, few), (1, many)].map(|(index, users): (usize, _)| {
-            let traffic = Traffic { users, ..traffic };
-            Contestant::new(format!("{users} users"), &replicas[index], traffic)
+        let workload = Workload::standard(self.time);
+        let targets = [(0, few), (1, many)].map(|(index, users): (usize, _)| {
+            let workload = Workload { users, ..workload };
+            Target::new(format!("{users} users"), &replicas[index], workload)
         });
-        let table = self.table("along users", &contestants)?;
+        let table = self.table("along users", &targets)?;
         Ok(table.ratio("messages/s, 100000 / 10", (1, throughput), (0, throughput)))
     }
 
     fn along_texts(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("texts")?;
         let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
-        let traffic = Traffic::usual(self.time);
-        let contestants = [20, 4000].map(|length| {
-            let traffic = Traffic {
+        let workload = Workload::standard(self.time);
+        let targets = [20, 4000].map(|length| {
+            let workload = Workload {
                 text_length: Some(length),
-                ..traffic
+                ..workload
             };
-            Contestant::new(format!("texts of {length} characters"), &replicas, traffic)
+            Target::new(format!("texts of {length} characters"), &replicas, workload)
         });
-        let table = self.table("along texts", &contestants)?;
+        let table = self.table("along texts", &targets)?;
         Ok(table.ratio("messages/s, 4000 / 20", (1, throughput), (0, throughput)))
     }
 
-    /// Measures what a replica keeps of the messages that went through it: one after the other, nothing to interleave.
+    /// Measures how the memory of a replica grows with its messages. One run after the other, so nothing is interleaved.
     fn along_messages(&mut self) -> Result<Table, Box<dyn Error>> {
         let database = self.database.create("memory")?;
         let replicas = Service::start_ready(REPLICAS, || messenger(&database.url()))?;
-        let traffic = Traffic::usual(self.time);
-        let contestants = [FEW_MESSAGES, MANY_MESSAGES].map(|each| {
+        let workload = Workload::standard(self.time);
+        let targets = [FEW_MESSAGES, MANY_MESSAGES].map(|each| {
             let amount = Amount::Requests(each);
-            let name = format!("after {} messages", each * Traffic::COROUTINES);
-            Contestant::new(name, &replicas, Traffic { amount, ..traffic })
+            let name = format!("after {} messages", each * Workload::COROUTINES);
+            Target::new(name, &replicas, Workload { amount, ..workload })
         });
         let title = "along messages";
-        let series = self.database.meter.interleave(title, &contestants, 1)?;
-        let names = contestants.into_iter().map(|contestant| contestant.name);
+        let series = self.database.meter.interleave(title, &targets, 1)?;
+        let names = targets.into_iter().map(|target| target.name);
         let table = Table::new(format!("{title}, once"), names, series);
         Ok(table.ratio("memory, last / first", (1, memory), (0, memory)))
     }
 
-    /// All on one database; the messages of one are rows in the table of the others.
+    /// All use one database, so each one's messages are rows in the others' table.
     fn along_distance(&mut self) -> Result<(Table, String), Box<dyn Error>> {
         let database = self.database.create("distance")?;
-        let (mut ways, mut replicas) = (Vec::new(), Vec::new());
+        let (mut proxies, mut replicas) = (Vec::new(), Vec::new());
         for round_trip in ROUND_TRIPS {
-            let way = Proxy::to(&database.url())?;
-            way.set_round_trip(Duration::from_millis(round_trip));
-            replicas.push(Service::start_ready(REPLICAS, || messenger(&way.url()))?);
-            ways.push(way);
+            let proxy = Proxy::to(&database.url())?;
+            proxy.set_round_trip(Duration::from_millis(round_trip));
+            replicas.push(Service::start_ready(REPLICAS, || messenger(&proxy.url()))?);
+            proxies.push(proxy);
         }
-        let traffic = Traffic::usual(self.time);
-        let contestants: Vec<_> = ROUND_TRIPS
+        let workload = Workload::standard(self.time);
+        let targets: Vec<_> = ROUND_TRIPS
             .iter()
             .zip(&replicas)
             .map(|(round_trip, replicas)| {
                 let name = format!("{round_trip} ms to the database and back");
-                Contestant::new(name, replicas, traffic)
+                Target::new(name, replicas, workload)
             })
             .collect();
-        let round_trips = || ways.iter().map(Proxy::round_trips).sum::<u64>();
+        let round_trips = || proxies.iter().map(Proxy::round_trips).sum::<u64>();
         let (before, commits) = (round_trips(), self.database.meter.commits()?);
-        let table = self.table("along the distance", &contestants)?;
+        let table = self.table("along the distance", &targets)?;
         let (after, commits) = (round_trips(), self.database.meter.commits()? - commits);
         let round_trips = f64::from(u32::try_from(after - before)?);
         let note = format!("round trips per batch: {:.2}", round_trips / commits);
@@ -173,13 +173,13 @@ impl Bench {
                 messenger(&database.url())
             })?);
             say(&format!("filling a table with {rows} rows"));
-            fill(database, rows, Traffic::USERS)?;
+            fill(database, rows, Workload::USERS)?;
         }
-        let traffic = Traffic::usual(self.time);
-        let contestants = [0, 1, 2].map(|index: usize| {
-            Contestant::new(format!("{} rows", rows[index]), &replicas[index], traffic)
+        let workload = Workload::standard(self.time);
+        let targets = [0, 1, 2].map(|index: usize| {
+            Target::new(format!("{} rows", rows[index]), &replicas[index], workload)
         });
-        let table = self.table("along rows in the table", &contestants)?;
+        let table = self.table("along rows in the table", &targets)?;
         Ok(table
             .ratio("messages/s, some / none", (1, throughput), (0, throughput))
             .ratio("messages/s, most / none", (2, throughput), (0, throughput)))

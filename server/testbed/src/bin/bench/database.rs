@@ -1,4 +1,4 @@
-//! The database server that is measured, and databases on it, filled.
+//! The database server to measure on; creates and fills databases on it.
 
 use std::error::Error;
 
@@ -6,16 +6,16 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
 use testbed::{Database, Meter, interruption};
 
-/// How many rows one INSERT makes: large enough to be fast, small enough for the log of a server with default settings.
+/// Rows per INSERT: large enough to be fast, small enough for the redo log of a server with default settings.
 const ROWS_PER_INSERT: u64 = 100_000;
-/// The longest name of a database, in characters.
-const LONGEST_NAME: usize = 64;
+/// The maximum length of a database name, in characters.
+const MAX_NAME_LENGTH: usize = 64;
 
 /// The database server.
 pub(crate) struct DatabaseServer {
     url: String,
     name: String,
-    /// Its version, as it names itself.
+    /// Its version, as it reports it.
     pub(crate) version: String,
     pub(crate) meter: Meter,
 }
@@ -50,10 +50,10 @@ impl DatabaseServer {
         })
     }
 
-    /// Makes an empty database, with a name of its own that ends with `suffix`.
+    /// Creates an empty database with a unique name that ends with `suffix`.
     pub(crate) fn create(&mut self, suffix: &str) -> Result<Database, Box<dyn Error>> {
         let suffix = format!("_bench_{}_{suffix}", std::process::id());
-        let kept = LONGEST_NAME.saturating_sub(suffix.len());
+        let kept = MAX_NAME_LENGTH.saturating_sub(suffix.len());
         let name: String = self.name.chars().take(kept).collect::<String>() + &suffix;
         Ok(Database::create(&self.url, name).map_err(|error| {
             format!(
@@ -63,7 +63,7 @@ impl DatabaseServer {
     }
 }
 
-/// Puts messages in, as if `users` had sent them in turns, all promises kept. The tables must be there, and empty.
+/// Inserts messages as if `users` had sent them in turns, with all promises kept. The tables must exist and be empty.
 pub(crate) fn fill(database: &Database, rows: u64, users: u32) -> Result<(), Box<dyn Error>> {
     if rows == 0 {
         return Ok(());
@@ -87,7 +87,7 @@ pub(crate) fn fill(database: &Database, rows: u64, users: u32) -> Result<(), Box
     Ok(())
 }
 
-/// The number of rows of the view that shows broken promises.
+/// The number of rows in `ordering_violations`, the view of broken promises.
 pub(crate) fn violations(database: &Database) -> Result<u64, mysql::Error> {
     let count = "SELECT COUNT(*) FROM ordering_violations";
     Ok(database
@@ -96,8 +96,8 @@ pub(crate) fn violations(database: &Database) -> Result<u64, mysql::Error> {
         .unwrap_or_default())
 }
 
-/// Makes messages, the numbers by a product of digits, which both databases know without a setting. Names are those of the client.
-/// Request ids ascend, as those that the server draws.
+/// An INSERT of messages. Numbers come from a cross join of digits, which both databases support without any setting. User names
+/// are those of the client. Request ids ascend, as those that the server generates.
 fn insert(first: u64, last: u64, users: u32) -> String {
     let digits = "(SELECT 0 AS digit UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4
                    UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";

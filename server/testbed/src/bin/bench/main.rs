@@ -1,11 +1,11 @@
 //! Measures the server against two others on the same edge, in one run on one machine:
 //!
 //! * (a) the server as it ships,
-//! * (b) `constant`: the same edge answering from memory; what stores cannot be faster,
-//! * (c) `one_per_message`: the same tables and promises, one transaction a message.
+//! * (b) `constant`: the same edge with a constant reply from memory: a server that stores cannot be faster,
+//! * (c) `one_per_message`: the same tables and promises, one transaction per message.
 //!
-//! The rounds are interleaved, a b c a b c …, so that whatever else the machine does meets all alike; what counts is the
-//! ratio within a round. `./run.sh bench` builds all, opens the database and calls this; its parts in reading order:
+//! The rounds are interleaved, a b c a b c …, so that other load on the machine affects all alike; the result is the ratio within
+//! a round. `./run.sh bench` builds everything, starts the database and calls this. Modules in reading order:
 //!
 //! * `arguments.rs`: options.
 //! * `comparisons.rs`: the three compared, and how each is started.
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the results")]
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
-    // A thousand coroutines have a thousand sockets; what is started inherits the limit.
+    // A thousand coroutines need a thousand sockets. Child processes inherit the limit.
     rlimit::increase_nofile_limit(u64::MAX)?;
     let mut bench = Bench::prepare(arguments)?;
     let report = if arguments.curves.is_empty() {

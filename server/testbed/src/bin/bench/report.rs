@@ -12,11 +12,11 @@ pub(crate) struct Report {
     pub(crate) machine: String,
     pub(crate) database: String,
     pub(crate) tables: Vec<Table>,
-    /// What a reader must know beside the tables.
+    /// Remarks that a reader of the tables needs.
     pub(crate) notes: Vec<String>,
 }
 
-/// Contestants that were measured in the same rounds.
+/// Targets that were measured in the same rounds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
     title: String,
@@ -31,7 +31,7 @@ struct Row {
     rounds: Vec<Measurement>,
 }
 
-/// One figure by another of the same round.
+/// The ratio of two figures of the same round.
 #[derive(Debug, Serialize)]
 struct Ratio {
     name: String,
@@ -42,7 +42,10 @@ struct Ratio {
 /// A figure of a measurement.
 pub(crate) type Figure = fn(&Measurement) -> Option<f64>;
 
-#[expect(clippy::unnecessary_wraps, reason = "a figure as the others")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "has the type of the other figures"
+)]
 pub(crate) fn throughput(measurement: &Measurement) -> Option<f64> {
     Some(measurement.messages_per_second)
 }
@@ -60,7 +63,7 @@ pub(crate) fn memory(measurement: &Measurement) -> Option<f64> {
 }
 
 impl Table {
-    /// Makes a table of contestants with their measurements, one a round, the same rounds for all.
+    /// A table of targets with their measurements, one per round, in the same rounds for all.
     pub(crate) fn new(
         title: String,
         names: impl IntoIterator<Item = String>,
@@ -107,7 +110,7 @@ fn median_of(rounds: &[Measurement]) -> Measurement {
         messages_per_second: median(throughput).unwrap_or_default(),
         p50_ms: median(p50),
         p99_ms: median(p99),
-        // Not a median: that would hide them.
+        // The sum, because a median would hide failures.
         failed: rounds.iter().map(|round| round.failed).sum(),
         client_cpu_us_per_request: median(|round| round.client_cpu_us_per_request),
         servers_cpu_us_per_request: median(|round| round.servers_cpu_us_per_request),
@@ -117,7 +120,7 @@ fn median_of(rounds: &[Measurement]) -> Measurement {
     }
 }
 
-/// The processor, and how many of its cores this program may use.
+/// The model of the processor, and the number of cores that this program may use.
 pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let known = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -151,7 +154,7 @@ impl fmt::Display for Table {
         let width = names.map(|name| name.chars().count()).max().unwrap_or(0) + 1;
 
         writeln!(to, "{}", self.title)?;
-        let heads = [
+        let headings = [
             ["", "messages/s"],
             ["p50", "ms"],
             ["p99", "ms"],
@@ -164,22 +167,22 @@ impl fmt::Display for Table {
         ];
         for line in 0..2 {
             write!(to, "{:width$}", "")?;
-            for head in heads {
-                write!(to, " {:>WIDTH$}", head[line])?;
+            for heading in headings {
+                write!(to, " {:>WIDTH$}", heading[line])?;
             }
             writeln!(to)?;
         }
         for Row { name, median, .. } in &self.rows {
             write!(to, "{name:width$}")?;
-            cell(to, Some(median.messages_per_second), 0)?;
-            cell(to, median.p50_ms, 2)?;
-            cell(to, median.p99_ms, 2)?;
-            cell(to, Some(median.failed), 0)?;
-            cell(to, median.client_cpu_us_per_request, 1)?;
-            cell(to, median.servers_cpu_us_per_request, 1)?;
-            cell(to, median.database_cpu_us_per_request, 1)?;
-            cell(to, median.messages_per_batch, 1)?;
-            cell(to, median.replica_memory_mb, 1)?;
+            write_cell(to, Some(median.messages_per_second), 0)?;
+            write_cell(to, median.p50_ms, 2)?;
+            write_cell(to, median.p99_ms, 2)?;
+            write_cell(to, Some(median.failed), 0)?;
+            write_cell(to, median.client_cpu_us_per_request, 1)?;
+            write_cell(to, median.servers_cpu_us_per_request, 1)?;
+            write_cell(to, median.database_cpu_us_per_request, 1)?;
+            write_cell(to, median.messages_per_batch, 1)?;
+            write_cell(to, median.replica_memory_mb, 1)?;
             writeln!(to)?;
         }
         if !self.ratios.is_empty() {
@@ -193,7 +196,7 @@ impl fmt::Display for Table {
             write!(to, "{:width$}", ratio.name)?;
             let Spread { median, min, max } = ratio.spread;
             for value in [median, min, max] {
-                cell(to, Some(value), 2)?;
+                write_cell(to, Some(value), 2)?;
             }
             writeln!(to)?;
         }
@@ -201,7 +204,7 @@ impl fmt::Display for Table {
     }
 }
 
-fn cell(to: &mut fmt::Formatter<'_>, value: Option<f64>, digits: usize) -> fmt::Result {
+fn write_cell(to: &mut fmt::Formatter<'_>, value: Option<f64>, digits: usize) -> fmt::Result {
     match value {
         Some(value) => write!(to, " {value:>WIDTH$.digits$}"),
         None => write!(to, " {:>WIDTH$}", "-"),

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// The largest seed that the client takes.
-pub(crate) const MOST_SEED: u64 = (1 << 53) - 1;
+/// The largest seed that the client accepts.
+pub(crate) const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// Breaks what the server stands on, in a random order that can be repeated, while the client puts load on it and judges.
 #[derive(Debug, Parser)]
 #[command(name = "chaos")]
 pub(crate) struct Arguments {
     /// Which faults, in which order, with which parameters; random, and printed, by default
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
     pub(crate) seed: Option<u64>,
 
     /// How long
@@ -33,8 +33,8 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// The options that give the same faults again.
-    pub(crate) fn again(&self, seed: u64) -> String {
+    /// The options that repeat the same faults.
+    pub(crate) fn repeat_options(&self, seed: u64) -> String {
         format!("--seed {seed} --replicas {}", self.replicas)
     }
 }

@@ -1,4 +1,4 @@
-//! Which fault follows which, from a seed. Pure: the same seed gives the same faults with the same parameters.
+//! The sequence of faults for a seed. Pure: the same seed gives the same faults with the same parameters.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use testbed::{Action, Part};
 
-/// Nothing below takes longer, starting of a database after a crash included, unless the machine is very busy.
-pub(crate) const LONGEST_FAULT: Duration = Duration::from_secs(9);
+/// No fault takes longer, including the start of a database after a crash, unless the machine is very busy.
+pub(crate) const MAX_FAULT_TIME: Duration = Duration::from_secs(9);
 
-/// How many statements are in the longer packet of a transaction.
-const STATEMENTS: usize = 4;
-/// How many bytes a connection carries in a second or so.
-const SOME_BYTES: u32 = 200_000;
+/// Number of statements in the longer packet of a transaction.
+const STATEMENT_COUNT: usize = 4;
+/// About as many bytes as a connection carries in a second.
+const MAX_BYTES: u32 = 200_000;
 
-/// What is broken.
+/// A fault with its parameters.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     ReplicaKilled { replica: usize, away: Duration },
@@ -33,11 +33,11 @@ pub(crate) enum Fault {
     CutAtRandomBytes { cuts: Vec<(usize, u32)> },
 }
 
-/// How many variants there are.
-const KINDS: usize = 12;
+/// Number of variants of [`Fault`].
+const KIND_COUNT: usize = 12;
 
 impl Fault {
-    /// Its name without its parameters: the row of the table.
+    /// Its name without parameters, as in the table of results.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::ReplicaKilled { .. } => "replica killed (-9) and started again",
@@ -90,14 +90,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A fault, and how long to wait before it.
+/// A fault, and the pause before it.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) pause: Duration,
     pub(crate) fault: Fault,
 }
 
-/// An endless sequence: each kind once, in random order, then each once again in another.
+/// An endless sequence: each kind once in random order, then each once in another random order, and so on.
 pub(crate) struct Plan {
     random: ChaCha8Rng,
     replicas: usize,
@@ -149,7 +149,7 @@ impl Plan {
                 times: self.random.random_range(1..=20),
                 every: self.milliseconds(1, 150),
             },
-            // Around the lock_wait_timeout of the writers, which is 4 s.
+            // Around the lock wait timeout of the writers, which is 4 s.
             8 => Fault::LockHeld {
                 time: self.milliseconds(1000, 6000),
             },
@@ -161,7 +161,7 @@ impl Plan {
             },
             _ => Fault::CutAtRandomBytes {
                 cuts: (0..8)
-                    .map(|_| (self.replica(), self.random.random_range(0..SOME_BYTES)))
+                    .map(|_| (self.replica(), self.random.random_range(0..MAX_BYTES)))
                     .collect(),
             },
         }
@@ -170,10 +170,10 @@ impl Plan {
     fn cut(&mut self) -> (usize, Part, Action) {
         let replica = self.replica();
         let part = [Part::Lock, Part::Store][self.random.random_range(0..2)];
-        let action = match self.random.random_range(0..4 + STATEMENTS) {
+        let action = match self.random.random_range(0..4 + STATEMENT_COUNT) {
             0 => Action::CutPacket,
             1 => Action::CutReply,
-            // The reply to all of it is lost, the worst of all: twice as often.
+            // The whole packet runs and its reply is lost. Twice as often, because it is the worst case.
             2 => Action::CutAfter(usize::MAX),
             more => Action::CutAfter(more - 3),
         };
@@ -186,7 +186,7 @@ impl Iterator for Plan {
 
     fn next(&mut self) -> Option<Step> {
         if self.kinds.is_empty() {
-            self.kinds = (0..KINDS).collect();
+            self.kinds = (0..KIND_COUNT).collect();
             self.kinds.shuffle(&mut self.random);
         }
         let kind = self.kinds.pop()?;
@@ -218,11 +218,11 @@ mod tests {
     #[test]
     fn each_kind_comes_once_before_any_comes_again() {
         let mut kinds: Vec<_> = Plan::new(7, 2)
-            .take(KINDS)
+            .take(KIND_COUNT)
             .map(|step| step.fault.kind())
             .collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), KINDS);
+        assert_eq!(kinds.len(), KIND_COUNT);
     }
 }

@@ -1,27 +1,27 @@
-//! What each fault cost the clients.
+//! How each fault affected requests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use testbed::{Audit, Finished, Outcome, Request};
+use testbed::{Audit, FinishedRun, Outcome, Request};
 
-use crate::Done;
+use crate::InjectedFault;
 
-const NO_FAILURE: &str = "a String takes all that is written to it";
+const INFALLIBLE: &str = "a String takes all that is written to it";
 
-/// All faults of a kind together.
+/// Totals of all faults of a kind.
 #[derive(Debug, Default)]
 struct Row {
     faults: usize,
     times: usize,
     ok: usize,
-    /// Those of the ok ones that took more than one attempt.
+    /// Successful requests that took more than one attempt.
     retried: usize,
     failed: usize,
     unknown: usize,
-    longest_pause: TimeDelta,
+    max_pause: TimeDelta,
 }
 
 impl Row {
@@ -36,12 +36,12 @@ impl Row {
     }
 }
 
-/// Makes a table: one line for each kind of fault. A request counts to the fault before its end, a pause to the fault before its
-/// middle.
+/// Makes a table with one line per kind of fault. A request counts for the last fault before its end, a pause for the last fault
+/// before its middle.
 pub(crate) fn report(
-    faults: &[Done],
+    faults: &[InjectedFault],
     requests: &[Request],
-    client: &Finished,
+    client: &FinishedRun,
     audit: &Audit,
 ) -> String {
     let mut table = format!(
@@ -49,13 +49,13 @@ pub(crate) fn report(
         "fault", "faults", "times", "ok", "retried", "failed", "unknown", "longest pause"
     );
     for (kind, row) in rows(faults, requests) {
-        let pause = format!("{:.1} s", row.longest_pause.as_seconds_f64());
+        let pause = format!("{:.1} s", row.max_pause.as_seconds_f64());
         writeln!(
             table,
             "{kind:46}{:>7}{:>7}{:>9}{:>9}{:>8}{:>9}{pause:>15}",
             row.faults, row.times, row.ok, row.retried, row.failed, row.unknown
         )
-        .expect(NO_FAILURE);
+        .expect(INFALLIBLE);
     }
     write!(
         table,
@@ -70,11 +70,11 @@ pub(crate) fn report(
         audit.unknown_stored,
         audit.unknown_absent
     )
-    .expect(NO_FAILURE);
+    .expect(INFALLIBLE);
     table
 }
 
-fn rows(faults: &[Done], history: &[Request]) -> BTreeMap<&'static str, Row> {
+fn rows(faults: &[InjectedFault], history: &[Request]) -> BTreeMap<&'static str, Row> {
     let kind_at = |time: DateTime<Utc>| {
         let before = faults.partition_point(|done| DateTime::<Utc>::from(done.began) <= time);
         before
@@ -101,7 +101,7 @@ fn rows(faults: &[Done], history: &[Request]) -> BTreeMap<&'static str, Row> {
     for pair in answers.windows(2) {
         let pause = pair[1] - pair[0];
         let row = rows.entry(kind_at(pair[0] + pause / 2)).or_default();
-        row.longest_pause = row.longest_pause.max(pause);
+        row.max_pause = row.max_pause.max(pause);
     }
     rows
 }

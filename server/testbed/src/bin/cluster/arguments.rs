@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 
     /// How it fails
     #[arg(long, value_enum, default_value = "kill")]
-    pub(crate) how: How,
+    pub(crate) how: FailureMode,
 
     /// Instead: the group's throughput against that of a single server, of one transaction per message on the group, and of
     /// the group where COMMIT waits for all members
@@ -57,9 +57,9 @@ pub(crate) struct Arguments {
     pub(crate) client: Vec<String>,
 }
 
-/// A way to fail.
+/// How the primary fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum How {
+pub(crate) enum FailureMode {
     /// kill -9, started again later
     Kill,
     /// SIGSTOP, and SIGCONT when the group has another primary
@@ -76,24 +76,24 @@ pub(crate) enum How {
     Crash,
 }
 
-impl How {
-    /// Tells whether the old primary may still take itself for one, or say nothing.
-    pub(crate) fn is_out_of_order(self) -> bool {
+impl FailureMode {
+    /// Whether the search for a new primary excludes the old one, which may not respond or still report itself as primary.
+    pub(crate) fn excludes_old_primary(self) -> bool {
         !matches!(self, Self::Switch | Self::Crash)
     }
 
-    /// Tells whether each member needs a host of its own.
-    pub(crate) fn cuts(self) -> bool {
+    /// Whether each member needs a virtual host of its own.
+    pub(crate) fn needs_hosts(self) -> bool {
         matches!(self, Self::Cut | Self::Isolate)
     }
 }
 
 impl Arguments {
-    /// The program of a MySQL server that can be in a group.
+    /// The program of a MySQL server that supports Group Replication.
     pub(crate) fn program() -> Result<PathBuf, Box<dyn Error>> {
         let missing = "a group needs MySQL 8.4 or later with the plugin group_replication, and none was found: install it \
                        (mysql-server of mysql.com, or of Debian unstable), or let DATABASE_SERVER name its mysqld";
-        let program = DatabaseProcess::first_of(["mysqld", "mariadbd"]).ok_or(missing)?;
+        let program = DatabaseProcess::find_program(["mysqld", "mariadbd"]).ok_or(missing)?;
         let version = DatabaseProcess::version(&program)?;
         if version.contains("MariaDB") {
             return Err(format!("{missing}. This is {version}").into());

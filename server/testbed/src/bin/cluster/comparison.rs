@@ -1,5 +1,5 @@
-//! What the group costs: it, a single server, one transaction per message on the group, and the group where COMMIT waits
-//! for all members, in interleaved rounds.
+//! What the group costs: measures the group, a single server, one transaction per message on the group, and the group where
+//! COMMIT waits for all members, in interleaved rounds.
 
 use std::error::Error;
 use std::fmt;
@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use mysql::prelude::Queryable;
 use testbed::{
-    Contestant, DatabaseProcess, Measurement, Meter, Service, Spread, Traffic, lasting_addresses,
-    messenger,
+    DatabaseProcess, Measurement, Meter, Service, Spread, Target, Workload, messenger,
+    stable_addresses,
 };
 
 use crate::REPLICAS;
 use crate::arguments::Arguments;
 use crate::group::Group;
 
-/// The database of those with one transaction per message.
+/// The database of the replicas with one transaction per message.
 const ONE_PER_MESSAGE: &str = "one_per_message";
 
-/// The rounds of all contestants.
+/// The measurements of all targets.
 pub(crate) struct Comparison {
     rounds: u32,
     time: Duration,
@@ -28,7 +28,7 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Starts what is compared with the group, and measures each once a round.
+    /// Starts all targets, and measures each once per round.
     pub(crate) fn run(
         group: &Group,
         program: &Path,
@@ -40,7 +40,7 @@ impl Comparison {
         let mut operator = group.members[primary].server.connect()?;
         let mut meter = Meter::on(group.members[primary].server.connect()?, None)?;
         let (rounds, time) = (arguments.rounds, arguments.time);
-        let traffic = Traffic::usual(time);
+        let workload = Workload::standard(time);
         let start = |urls: &str| Service::start_ready(REPLICAS, || messenger(urls));
 
         let user = DatabaseProcess::USER;
@@ -52,44 +52,44 @@ impl Comparison {
         let (connections, one_per_message) = meter.fastest_one_per_message(&url, REPLICAS)?;
 
         operator.query_drop("SET GLOBAL group_replication_consistency = 'AFTER'")?;
-        let patient = start(&group.urls())?;
-        let patient = Contestant::new("the group, with AFTER", &patient, traffic);
-        // Connections that are open now keep what they found.
-        meter.measure(&patient, traffic, 0)?;
+        let with_after = start(&group.urls())?;
+        let with_after = Target::new("the group, with AFTER", &with_after, workload);
+        // Connections that are opened now keep this setting.
+        meter.measure(&with_after, workload, 0)?;
         operator.query_drop("SET GLOBAL group_replication_consistency = DEFAULT")?;
 
-        let (single, together) = (start(&single_url)?, start(&group.urls())?);
+        let (single, grouped) = (start(&single_url)?, start(&group.urls())?);
         let name = format!("one transaction a message, {connections} connections");
-        let contestants = [
-            Contestant::new("the group", &together, traffic),
-            Contestant::new("a single server", &single, traffic),
-            Contestant::new(name, &one_per_message, traffic),
-            patient,
+        let targets = [
+            Target::new("the group", &grouped, workload),
+            Target::new("a single server", &single, workload),
+            Target::new(name, &one_per_message, workload),
+            with_after,
         ];
-        let series = meter.interleave("what the group costs", &contestants, rounds)?;
-        let names = contestants.into_iter().map(|contestant| contestant.name);
+        let series = meter.interleave("what the group costs", &targets, rounds)?;
+        let names = targets.into_iter().map(|target| target.name);
         let rows = names.zip(series).collect();
         Ok(Self { rounds, time, rows })
     }
 
-    /// Tells whether all was answered.
-    pub(crate) fn is_well(&self) -> bool {
+    /// Whether no request failed.
+    pub(crate) fn succeeded(&self) -> bool {
         let mut all = self.rows.iter().flat_map(|(_, rounds)| rounds);
         all.all(|round| round.failed == 0.0)
     }
 }
 
-/// A server with its default settings, on data of its own, and its URL.
+/// Starts a single server with default settings and data of its own. Returns it with its URL.
 fn single(program: &Path, folder: &Path) -> Result<(DatabaseProcess, String), Box<dyn Error>> {
     DatabaseProcess::initialize(program, folder)?;
-    let port = lasting_addresses(1)?[0].port();
+    let port = stable_addresses(1)?[0].port();
     let mut process = DatabaseProcess::on(program, folder)?
         .option("--skip-networking=OFF")
         .option("--bind-address=127.0.0.1")
         .option(format!("--port={port}"));
     process.start()?;
     let (user, name) = (DatabaseProcess::USER, DatabaseProcess::NAME);
-    // Over TCP, as with the group.
+    // TCP, as for the group.
     let url = format!("mysql://{user}@127.0.0.1:{port}/{name}?prefer_socket=false");
     Ok((process, url))
 }

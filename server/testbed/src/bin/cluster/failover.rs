@@ -1,4 +1,4 @@
-//! How a primary fails and comes back, and what of it is measured.
+//! Makes the primary fail under load, brings it back, and measures the failover.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -8,30 +8,30 @@ use mysql::prelude::Queryable;
 use testbed::interruption::{Interrupted, sleep, wait_until};
 use testbed::{Audit, Link, Results, Service, read_history};
 
-use crate::arguments::{Arguments, How};
+use crate::arguments::{Arguments, FailureMode};
 use crate::group::Group;
 use crate::load::{audit, finish_client, start_client};
 
-/// If nothing is stored for so long, it will not come back.
-const RECOVERY: Duration = Duration::from_secs(60);
+/// If nothing is stored for so long after the election, the service will not recover.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One failover, under load.
 pub(crate) struct Failover {
     /// From the failure until the group has a primary that takes writes.
     pub(crate) election: Duration,
-    /// From then until it has stored a message.
+    /// From then until a message is stored.
     pub(crate) recovery: Duration,
     results: Results,
-    /// Why a member does not join again, if so.
-    left_out: Option<String>,
-    /// What was answered against what each member has.
+    /// Why a member cannot rejoin, if one cannot.
+    join_error: Option<String>,
+    /// For each member: the answered messages compared with its tables.
     audits: Vec<Audit>,
 }
 
 impl Failover {
-    pub(crate) fn is_well(&self) -> bool {
+    pub(crate) fn succeeded(&self) -> bool {
         self.results.verdict == "valid"
-            && self.left_out.is_none()
+            && self.join_error.is_none()
             && self.audits.iter().all(Audit::is_clean)
     }
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Failover {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Results { verdict, figures } = &self.results;
         let total = &figures.total;
-        // That of the member that lacks most: what is lost on several is lost once.
+        // The maximum, not the sum, because a message that several members lack is lost once.
         let lost = self.audits.iter().map(|audit| audit.lost).max();
         let sum = |count: fn(&Audit) -> usize| self.audits.iter().map(count).sum::<usize>();
         write!(
@@ -57,15 +57,15 @@ impl fmt::Display for Failover {
             sum(|audit| audit.refused_and_stored + audit.unexplained),
             sum(|audit| audit.violations),
         )?;
-        match &self.left_out {
+        match &self.join_error {
             Some(reason) => write!(to, "; {reason}"),
             None => Ok(()),
         }
     }
 }
 
-/// Lets the primary fail under load, waits for the service to be back, brings the old primary back, and compares what was
-/// answered with what each member has.
+/// Makes the primary fail under load, waits until the service recovers, restores the old primary, and compares the answered
+/// messages with the tables of each member.
 pub(crate) fn fail_over(
     group: &mut Group,
     replicas: &[Service],
@@ -75,14 +75,14 @@ pub(crate) fn fail_over(
     let client = start_client(&history, replicas, arguments)?;
     sleep(arguments.calm)?;
     let (old, failed) = fail(group, arguments.how)?;
-    let new = group.primary(arguments.how.is_out_of_order().then_some(old))?;
+    let new = group.primary(arguments.how.excludes_old_primary().then_some(old))?;
     let election = failed.elapsed();
     let elected = Instant::now();
     wait_for_messages(group, new)?;
     let recovery = elected.elapsed();
     sleep(arguments.calm)?;
-    bring_back(group, arguments.how, old)?;
-    let (members, left_out) = members(group)?;
+    restore_primary(group, arguments.how, old)?;
+    let (members, join_error) = rejoin_all(group)?;
     sleep(arguments.calm)?;
     let results = finish_client(client)?;
     let requests = read_history(&history)?;
@@ -95,74 +95,74 @@ pub(crate) fn fail_over(
         election,
         recovery,
         results,
-        left_out,
+        join_error,
         audits,
     })
 }
 
-/// Lets the primary fail; gives which it was, and when it failed.
-fn fail(group: &mut Group, how: How) -> Result<(usize, Instant), Box<dyn Error>> {
+/// Makes the primary fail. Returns its index, and the time at which it failed.
+fn fail(group: &mut Group, how: FailureMode) -> Result<(usize, Instant), Box<dyn Error>> {
     let old = group.primary(None)?;
     let mut failed = Instant::now();
     match how {
-        How::Kill => group.members[old].server.process()?.kill()?,
-        How::Freeze => group.members[old].server.process()?.freeze()?,
-        How::Cut | How::Isolate => group.network()?.cut(old, links(how))?,
-        How::Switch => {
+        FailureMode::Kill => group.members[old].server.process()?.kill()?,
+        FailureMode::Freeze => group.members[old].server.process()?.freeze()?,
+        FailureMode::Cut | FailureMode::Isolate => group.network()?.cut(old, links(how))?,
+        FailureMode::Switch => {
             let other = (old + 1) % group.indices().len();
             let mut operator = group.members[other].server.connect()?;
             operator.query_drop("SELECT group_replication_set_as_primary(@@server_uuid)")?;
         }
-        How::Restart => {
+        FailureMode::Restart => {
             for index in group.indices().filter(|&index| index != old) {
                 group.members[index].server.stop()?;
                 group.start_member(index)?;
                 group.join(index)?;
             }
             failed = Instant::now();
-            // It leaves the group soon, and takes its time to end.
+            // It leaves the group quickly, but takes longer to end.
             group.members[old].server.process()?.terminate()?;
         }
-        How::Crash => {
+        FailureMode::Crash => {
             for index in group.indices() {
                 group.members[index].server.process()?.kill()?;
             }
-            group.begin_again()?;
+            group.restart()?;
         }
     }
     Ok((old, failed))
 }
 
-fn bring_back(group: &mut Group, how: How, old: usize) -> Result<(), Box<dyn Error>> {
+fn restore_primary(group: &mut Group, how: FailureMode, old: usize) -> Result<(), Box<dyn Error>> {
     match how {
-        How::Kill => group.start_member(old)?,
-        How::Restart => {
+        FailureMode::Kill => group.start_member(old)?,
+        FailureMode::Restart => {
             group.members[old].server.stop()?;
             group.start_member(old)?;
         }
-        How::Freeze => group.members[old].server.process()?.thaw()?,
-        How::Cut | How::Isolate => group.network()?.mend(old, links(how))?,
-        How::Switch | How::Crash => {}
+        FailureMode::Freeze => group.members[old].server.process()?.thaw()?,
+        FailureMode::Cut | FailureMode::Isolate => group.network()?.restore(old, links(how))?,
+        FailureMode::Switch | FailureMode::Crash => {}
     }
     Ok(())
 }
 
-/// Lets all join. Gives those that do, and why another does not.
-fn members(group: &Group) -> Result<(Vec<usize>, Option<String>), Box<dyn Error>> {
-    let (mut members, mut left_out) = (Vec::new(), None);
+/// Lets all members join. Returns those that did, and the error of one that did not.
+fn rejoin_all(group: &Group) -> Result<(Vec<usize>, Option<String>), Box<dyn Error>> {
+    let (mut members, mut join_error) = (Vec::new(), None);
     for index in group.indices() {
         match group.join(index) {
             Ok(()) => members.push(index),
             Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => left_out = Some(error.to_string()),
+            Err(error) => join_error = Some(error.to_string()),
         }
     }
-    Ok((members, left_out))
+    Ok((members, join_error))
 }
 
-fn links(how: How) -> &'static [Link] {
+fn links(how: FailureMode) -> &'static [Link] {
     match how {
-        How::Isolate => &[Link::Hosts],
+        FailureMode::Isolate => &[Link::Hosts],
         _ => &[Link::Hosts, Link::Callers],
     }
 }
@@ -173,8 +173,8 @@ fn wait_for_messages(group: &Group, primary: usize) -> Result<(), Box<dyn Error>
         session.query_first("SELECT messages FROM counters WHERE user = ''")
     };
     let before = count()?;
-    if wait_until(RECOVERY, || Ok(count()? != before))? {
+    if wait_until(RECOVERY_TIMEOUT, || Ok(count()? != before))? {
         return Ok(());
     }
-    Err(format!("nothing is stored {RECOVERY:?} after there is a new primary").into())
+    Err(format!("nothing is stored {RECOVERY_TIMEOUT:?} after there is a new primary").into())
 }

@@ -1,4 +1,4 @@
-//! Three members, and who is primary.
+//! A group of three members; finds its primary.
 
 use std::error::Error;
 use std::fs;
@@ -13,12 +13,12 @@ use testbed::{DatabaseProcess, Network};
 use crate::member::{Addresses, Member, options};
 
 pub(crate) const MEMBERS: u8 = 3;
-/// A member that was away catches up, and an expelled one tries by itself first.
-const JOIN: Duration = Duration::from_secs(180);
-/// Members suspect for 5 seconds, and wait for 5 more before they expel.
-const ELECTION: Duration = Duration::from_secs(120);
+/// Long, because a member that was down has to catch up, and an expelled one first tries to rejoin by itself.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(180);
+/// Members suspect another after 5 seconds, and expel it after 5 more.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What a member must know before it joins. The users are made before the group, alike on all members.
+/// Statements that set a member up before it joins. The users are created before the group, identically on all members.
 const SET_UP: [&str; 6] = [
     // Callers are on other hosts.
     "RENAME USER dm@localhost TO dm@'%'",
@@ -33,13 +33,13 @@ const SET_UP: [&str; 6] = [
 /// Three servers in one group.
 pub(crate) struct Group {
     pub(crate) members: Vec<Member>,
-    /// The network, if each is on a host of its own.
+    /// The network, if each member is on a virtual host of its own.
     network: Option<Network>,
 }
 
 impl Group {
-    /// Starts three servers with data of their own in `folder`, and makes them one group. `more_options` are for each of them.
-    /// With a network each is on a host of it, else all are on loopback.
+    /// Starts three servers with data of their own in `folder`, and makes them one group. Each gets `more_options`. With a
+    /// network each runs on a host of it, otherwise all use loopback.
     pub(crate) fn start(
         program: &Path,
         folder: &Path,
@@ -71,13 +71,13 @@ impl Group {
         for number in 2..=MEMBERS {
             let folder = folder.join(number.to_string());
             DatabaseProcess::copy(&template, &folder)?;
-            // It holds the server's identity; each makes another.
+            // It contains the server's UUID. Each server creates a new one.
             fs::remove_file(folder.join("data/auto.cnf"))?;
         }
         group
             .indices()
             .try_for_each(|index| group.start_member(index))?;
-        group.begin(0)?;
+        group.bootstrap(0)?;
         group.indices().try_for_each(|index| group.join(index))?;
         Ok(group)
     }
@@ -86,27 +86,27 @@ impl Group {
     pub(crate) fn start_member(&mut self, index: usize) -> Result<(), Box<dyn Error>> {
         let mut start = || self.members[index].server.start();
         match &self.network {
-            Some(network) => network.on(index, &mut start)??,
+            Some(network) => network.run_on(index, &mut start)??,
             None => start()?,
         }
         Ok(())
     }
 
-    /// The network that each is on a host of.
+    /// The network of the members' hosts.
     pub(crate) fn network(&self) -> Result<&Network, &'static str> {
         let network = self.network.as_ref();
         network.ok_or("the members have no network of their own")
     }
 
-    /// Starts members that have all ended, and lets one of them begin the group again, as an operator does.
-    pub(crate) fn begin_again(&mut self) -> Result<(), Box<dyn Error>> {
+    /// Starts all members after all have ended, and bootstraps the group from one of them, as an operator does.
+    pub(crate) fn restart(&mut self) -> Result<(), Box<dyn Error>> {
         self.indices()
             .try_for_each(|index| self.start_member(index))?;
         let first = self.most_advanced()?;
-        self.begin(first)
+        self.bootstrap(first)
     }
 
-    /// The running member that has all that any of them stored, or received to be stored.
+    /// The index of the member that has all transactions that any member has executed or received.
     fn most_advanced(&self) -> Result<usize, Box<dyn Error>> {
         let mut known = Vec::new();
         for member in &self.members {
@@ -129,8 +129,8 @@ impl Group {
         Err("each member lacks transactions that another has".into())
     }
 
-    /// Lets the first member begin a group that others join; it has all that they have.
-    fn begin(&self, first: usize) -> Result<(), Box<dyn Error>> {
+    /// Bootstraps the group from this member, which must have all transactions of the others. They join afterwards.
+    fn bootstrap(&self, first: usize) -> Result<(), Box<dyn Error>> {
         let mut connection = self.members[first].server.connect()?;
         connection.query_drop("SET GLOBAL group_replication_bootstrap_group = ON")?;
         connection.query_drop("START GROUP_REPLICATION")?;
@@ -144,7 +144,7 @@ impl Group {
         Ok(format!("MySQL {}", version.unwrap_or_default()))
     }
 
-    /// The URLs of all hosts, as the server takes them.
+    /// The URLs of all members, separated by commas, as the server accepts them.
     pub(crate) fn urls(&self) -> String {
         let url = |member: &Member| member.url(DatabaseProcess::NAME);
         self.members.iter().map(url).collect::<Vec<_>>().join(",")
@@ -154,28 +154,28 @@ impl Group {
         0..self.members.len()
     }
 
-    /// A connection to a member's database. Looking through all messages takes its time.
+    /// Connects to a member's database, without a timeout, because reading all messages takes long.
     pub(crate) fn session(&self, index: usize) -> Result<Conn, mysql::Error> {
         let url = self.members[index].url(DatabaseProcess::NAME);
         Conn::new(Opts::from_url(&url)?)
     }
 
-    /// Waits for a primary that takes writes; `except` is not asked, it may be frozen.
+    /// Waits for a primary that accepts writes. `except` is not asked, because it may be frozen.
     pub(crate) fn primary(&self, except: Option<usize>) -> Result<usize, Box<dyn Error>> {
         let mut found = None;
-        wait_until(ELECTION, || {
+        wait_until(ELECTION_TIMEOUT, || {
             let mut asked = self.indices().filter(|&index| Some(index) != except);
             found = asked.find(|&index| self.members[index].is_primary().unwrap_or(false));
             Ok(found.is_some())
         })?;
-        Ok(found.ok_or_else(|| format!("no new primary after {ELECTION:?}"))?)
+        Ok(found.ok_or_else(|| format!("no new primary after {ELECTION_TIMEOUT:?}"))?)
     }
 
     /// Lets a running server join, and waits until it is a full member.
     pub(crate) fn join(&self, index: usize) -> Result<(), Box<dyn Error>> {
-        // It may be busy, or just be joining by itself.
+        // Errors are retried: it may be busy, or be joining by itself already.
         let mut last = None;
-        let joined = wait_until(JOIN, || {
+        let joined = wait_until(JOIN_TIMEOUT, || {
             let joined = self.members[index].join();
             Ok(joined.unwrap_or_else(|error| {
                 last = Some(error);

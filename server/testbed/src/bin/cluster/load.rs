@@ -1,11 +1,11 @@
-//! The client; what was answered must be on every member.
+//! Runs the client, and checks that every member has all answered messages.
 
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
-use testbed::interruption::{PAUSE, sleep, wait_until};
+use testbed::interruption::{POLL_INTERVAL, sleep, wait_until};
 use testbed::{
     Audit, ClientRun, Outcome, Process, Request, Results, Service, persistent_client, program,
 };
@@ -13,15 +13,15 @@ use testbed::{
 use crate::arguments::Arguments;
 use crate::group::Group;
 
-/// Longer than any run: it is ended by a signal.
+/// Longer than any run, because a signal ends it.
 const DURATION: &str = "3600s";
-/// What is under way is answered, and judged, in this time.
-const FINISH: Duration = Duration::from_secs(120);
-/// A secondary is behind by what it has not applied yet; in this time it has.
-const CATCH_UP: Duration = Duration::from_secs(60);
+/// How long the client may take to finish open requests and to check its history.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a secondary may take to apply what it has received.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs the client as it is, its output to the terminal. Gives whether it was content.
-pub(crate) fn main_job(
+/// Runs the client with its output on the terminal. Returns whether it succeeded.
+pub(crate) fn run_client(
     replicas: &[Service],
     arguments: &Arguments,
 ) -> Result<bool, Box<dyn Error>> {
@@ -31,9 +31,9 @@ pub(crate) fn main_job(
         if let Some(status) = client.status()? {
             return Ok(status.success());
         }
-        if let Err(interrupted) = sleep(PAUSE) {
+        if let Err(interrupted) = sleep(POLL_INTERVAL) {
             client.terminate()?;
-            client.end(FINISH)?;
+            client.wait_timeout(FINISH_TIMEOUT)?;
             return Err(interrupted.into());
         }
     }
@@ -44,7 +44,7 @@ pub(crate) fn urls(replicas: &[Service]) -> std::io::Result<Vec<String>> {
     replicas.iter().map(Service::url).collect()
 }
 
-/// Starts a client that writes this history, and goes on until it is asked to finish.
+/// Starts a client that writes this history and runs until [`finish_client`].
 pub(crate) fn start_client(
     history: &Path,
     replicas: &[Service],
@@ -59,13 +59,13 @@ pub(crate) fn start_client(
     Ok(ClientRun::start(&mut command)?)
 }
 
-/// Lets what is under way be answered, and judges.
+/// Lets the client finish open requests and check its history.
 pub(crate) fn finish_client(client: ClientRun) -> Result<Results, Box<dyn Error>> {
     client.terminate()?;
-    Ok(client.finish(FINISH, || ())?.results)
+    Ok(client.finish(FINISH_TIMEOUT, || ())?.results)
 }
 
-/// Compares what was answered with the tables of a member that has caught up.
+/// Waits until a member has caught up, and compares the answered messages with its tables.
 pub(crate) fn audit(
     requests: &[Request],
     group: &Group,
@@ -81,12 +81,12 @@ pub(crate) fn audit(
     };
     let (first, last) = (seqs().min(), seqs().max());
     let mut session = group.session(member)?;
-    wait_until(CATCH_UP, || {
+    wait_until(CATCH_UP_TIMEOUT, || {
         let newest: Option<u64> =
             session.query_first("SELECT messages FROM counters WHERE user = ''")?;
         Ok(newest >= last)
     })?;
-    // Where nothing was answered, no row is of this run.
+    // If nothing was answered, no row belongs to this run.
     let first = first.unwrap_or(u64::MAX);
     Ok(Audit::of(requests, &mut session, first)?)
 }

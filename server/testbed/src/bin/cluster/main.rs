@@ -1,14 +1,14 @@
-//! The main job on a MySQL cluster: three members in Group Replication with one primary, two replicas that know all three,
-//! and the client as judge. On request the primary fails again and again meanwhile, in one of several ways.
+//! Runs the client against two replicas on a MySQL cluster: three members in Group Replication with one primary. On request the
+//! primary fails repeatedly meanwhile, in one of several ways.
 //!
-//! All is its own, on free ports of loopback, and gone at the end. `./run.sh cluster` builds all and calls this; its parts
-//! in reading order:
+//! All processes are started here, on free ports of loopback, and ended at the end. `./run.sh cluster` builds everything and
+//! calls this. Modules in reading order:
 //!
 //! * `arguments.rs`: options.
-//! * `member.rs`: a member: where it is, and what it is told.
-//! * `group.rs`: all of them, and who is primary.
-//! * `failover.rs`: how a primary fails and comes back, and what of it is measured.
-//! * `load.rs`: the client; what was answered must be on every member.
+//! * `member.rs`: one member: its addresses and options.
+//! * `group.rs`: all members; finds the primary.
+//! * `failover.rs`: makes the primary fail, brings it back, and measures the failover.
+//! * `load.rs`: runs the client, and checks that every member has all answered messages.
 //! * `comparison.rs`: what the group costs.
 
 mod arguments;
@@ -31,9 +31,9 @@ use crate::arguments::Arguments;
 use crate::comparison::Comparison;
 use crate::failover::{Failover, fail_over};
 use crate::group::{Group, MEMBERS};
-use crate::load::main_job;
+use crate::load::run_client;
 
-/// How many replicas work on the group.
+/// Number of replicas that use the group.
 const REPLICAS: usize = 2;
 
 fn main() -> ExitCode {
@@ -41,11 +41,11 @@ fn main() -> ExitCode {
     tool::main(|| run(&arguments))
 }
 
-/// Gives whether all was well.
+/// Returns whether all was well.
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let program = Arguments::program()?;
     let folder = Folder::make(&arguments.folder)?;
-    let network = arguments.how.cuts().then(|| Network::of(MEMBERS));
+    let network = arguments.how.needs_hosts().then(|| Network::of(MEMBERS));
     let mut group = Group::start(
         &program,
         &folder.0,
@@ -55,29 +55,29 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     say(&format!("a group of three: {}", group.version()?));
     if arguments.compare {
         let comparison = Comparison::run(&group, &program, &folder.0, arguments)?;
-        show(&comparison);
-        return Ok(comparison.is_well());
+        print(&comparison);
+        return Ok(comparison.succeeded());
     }
     let replicas = Service::start_ready(REPLICAS, || messenger(&group.urls()))?;
     if arguments.failovers == 0 {
-        return main_job(&replicas, arguments);
+        return run_client(&replicas, arguments);
     }
     let mut failovers = Vec::new();
     for number in 1..=arguments.failovers {
         let failover = fail_over(&mut group, &replicas, arguments)?;
         say(&format!("{number}: {failover}"));
-        let well = failover.is_well();
+        let succeeded = failover.succeeded();
         failovers.push(failover);
-        // After a loss the group is not what it was.
-        if !well {
+        // The group is not in its initial state any more, so no further failover is measured.
+        if !succeeded {
             break;
         }
     }
-    conclude(&failovers, arguments.failovers);
-    Ok(failovers.iter().all(Failover::is_well))
+    print_summary(&failovers, arguments.failovers);
+    Ok(failovers.iter().all(Failover::succeeded))
 }
 
-/// A folder that is removed at the end; at the beginning what an interrupted run has left is removed.
+/// A folder that is removed on drop. If it exists at the beginning, left by an interrupted run, it is removed first.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -92,15 +92,15 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // The next run tries again.
+        // If this fails, the next run removes it.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-fn conclude(failovers: &[Failover], of: u32) {
-    let well = failovers
+fn print_summary(failovers: &[Failover], of: u32) {
+    let succeeded = failovers
         .iter()
-        .filter(|failover| failover.is_well())
+        .filter(|failover| failover.succeeded())
         .count();
     let longest = |time: fn(&Failover) -> std::time::Duration| {
         failovers
@@ -110,8 +110,8 @@ fn conclude(failovers: &[Failover], of: u32) {
             .unwrap_or_default()
             .as_secs_f64()
     };
-    show(&format!(
-        "{well} of {of} failovers: valid, all that was answered is on every member. Longest: {:.1} s to a new primary, \
+    print(&format!(
+        "{succeeded} of {of} failovers: valid, all that was answered is on every member. Longest: {:.1} s to a new primary, \
          {:.1} s from then to stored messages",
         longest(|failover| failover.election),
         longest(|failover| failover.recovery),
@@ -119,6 +119,6 @@ fn conclude(failovers: &[Failover], of: u32) {
 }
 
 #[expect(clippy::print_stdout, reason = "the result")]
-fn show(result: &impl std::fmt::Display) {
+fn print(result: &impl std::fmt::Display) {
     println!("{result}");
 }

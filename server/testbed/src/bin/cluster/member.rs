@@ -1,21 +1,21 @@
-//! One member: where it is, and what it is told.
+//! One member: its addresses and options.
 
 use std::net::Ipv4Addr;
 
 use mysql::prelude::Queryable;
-use testbed::{DatabaseProcess, Link, Network, lasting_addresses};
+use testbed::{DatabaseProcess, Link, Network, stable_addresses};
 
-/// Any UUID; groups do not meet, as they have ports of their own.
+/// Any UUID. Groups of several runs do not meet, because each has ports of its own.
 const GROUP: &str = "8a94f357-aab4-11df-86ab-c80aa9429562";
 
-/// A server that is made for a group.
+/// A server of a group.
 pub(crate) struct Member {
-    /// Its own connections are the operator's, which no cut of the network concerns.
+    /// Its own connections use the Unix socket, as an operator would, so cuts of the network do not affect them.
     pub(crate) server: DatabaseProcess,
     pub(crate) at: Addresses,
 }
 
-/// Where a member is found.
+/// The addresses and ports of a member.
 #[derive(Clone, Copy)]
 pub(crate) struct Addresses {
     /// The address for clients.
@@ -27,7 +27,7 @@ pub(crate) struct Addresses {
 }
 
 impl Member {
-    /// The URL of a database on it, for clients.
+    /// The URL of a database of this member, for clients.
     pub(crate) fn url(&self, database: &str) -> String {
         let Addresses { address, port, .. } = self.at;
         let user = DatabaseProcess::USER;
@@ -43,7 +43,7 @@ impl Member {
         Ok(primary.unwrap_or(false))
     }
 
-    /// Tells whether it has joined; if it does not even try, it is told to.
+    /// Whether it has joined. If it is not even trying, starts Group Replication.
     pub(crate) fn join(&self) -> Result<bool, mysql::Error> {
         let mut connection = self.server.connect()?;
         let state: Option<String> = connection.query_first(
@@ -61,9 +61,9 @@ impl Member {
 }
 
 impl Addresses {
-    /// Makes addresses for so many members, each on a host of its own, or all on loopback.
+    /// Chooses addresses for so many members, each on a host of its own or all on loopback.
     pub(crate) fn of(members: u8, on_hosts: bool) -> std::io::Result<Vec<Self>> {
-        let free = lasting_addresses(2 * usize::from(members))?;
+        let free = stable_addresses(2 * usize::from(members))?;
         let addresses = (0..members).zip(free.chunks(2)).map(|(host, free)| {
             let address = |link| {
                 if on_hosts {
@@ -83,7 +83,7 @@ impl Addresses {
     }
 }
 
-/// The options of a member, which knows where all are.
+/// The options of a member, with the addresses of all.
 pub(crate) fn options(number: u8, at: Addresses, all: &[Addresses]) -> Vec<String> {
     let Addresses {
         address,

@@ -1,4 +1,4 @@
-//! Each fault, done to the scene.
+//! Injects each fault into the system.
 
 use std::error::Error;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use mysql::prelude::Queryable;
 use testbed::{Action, DatabaseProcess, Part, interruption};
 
 use crate::plan::Fault;
-use crate::scene::Scene;
+use crate::system::System;
 
-/// A transaction comes soon under load; none comes while the database is away.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A replica finishes what it has taken.
-const STOP: Duration = Duration::from_secs(60);
-/// Rows that a foreign session has written count against its being rolled back in a deadlock: the writer's turn.
-const WEIGHT: u32 = 200;
+/// How long to wait for a transaction. One comes soon under load, and none while the database is down.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a replica may take to finish accepted requests and stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Rows that the foreign session writes, so that a deadlock rolls back the writer instead, whose transaction is smaller.
+const FOREIGN_ROWS: u32 = 200;
 
-impl Scene {
-    /// Does it, and undoes it. Gives how often it came to pass.
-    pub(crate) fn suffer(&mut self, fault: &Fault) -> Result<usize, Box<dyn Error>> {
+impl System {
+    /// Injects a fault, and reverts it. Returns how often it occurred; for cuts at random bytes, how many were set.
+    pub(crate) fn inject(&mut self, fault: &Fault) -> Result<usize, Box<dyn Error>> {
         match fault {
             Fault::ReplicaKilled { replica, away } => {
                 self.replicas[*replica].service.process.kill()?;
@@ -33,7 +33,7 @@ impl Scene {
             Fault::ReplicaFrozenWithLock { replica, time } => {
                 let proxy = &self.replicas[*replica].proxy;
                 let locked = proxy.intercept(Part::Lock, Action::HoldReply);
-                if !locked.reached(PATIENCE) {
+                if !locked.reached(TRANSACTION_TIMEOUT) {
                     return Ok(0);
                 }
                 self.replicas[*replica].service.process.freeze()?;
@@ -70,7 +70,7 @@ impl Scene {
                 let mut done = 0;
                 for (replica, part, action) in cuts {
                     let cut = self.replicas[*replica].proxy.intercept(*part, *action);
-                    done += usize::from(cut.reached(PATIENCE));
+                    done += usize::from(cut.reached(TRANSACTION_TIMEOUT));
                     interruption::sleep(Duration::ZERO)?;
                 }
                 return Ok(done);
@@ -80,9 +80,9 @@ impl Scene {
                     self.replicas[*replica].proxy.cut_after_bytes(*bytes);
                     interruption::sleep(Duration::from_millis(300))?;
                 }
-                // Where few bytes go, the cut would come in another fault's time, perhaps at a replica's start.
+                // With little traffic the cut could come during another fault, perhaps at a replica's start.
                 for replica in &self.replicas {
-                    replica.proxy.cut_after_no_bytes();
+                    replica.proxy.cancel_cut_after_bytes();
                 }
                 return Ok(cuts.len());
             }
@@ -94,14 +94,16 @@ impl Scene {
         for replica in 0..self.replicas.len() {
             let service = &mut self.replicas[replica].service;
             service.process.terminate()?;
-            match service.end(STOP)? {
+            match service.wait_timeout(STOP_TIMEOUT)? {
                 Some(status) if status.success() => self.replicas[replica].restart()?,
                 Some(status) => {
                     return Err(
                         format!("a replica that was asked to stop ended with {status}").into(),
                     );
                 }
-                None => return Err(format!("a replica does not stop within {STOP:?}").into()),
+                None => {
+                    return Err(format!("a replica does not stop within {STOP_TIMEOUT:?}").into());
+                }
             }
         }
         Ok(())
@@ -121,7 +123,7 @@ impl Scene {
                 (DatabaseProcess::USER,),
             )?;
             for id in ids {
-                // It may be gone by now.
+                // The connection may be closed by now.
                 killed += usize::from(session.query_drop(format!("KILL {id}")).is_ok());
             }
             interruption::sleep(every)?;
@@ -129,28 +131,28 @@ impl Scene {
         Ok(killed)
     }
 
-    /// A foreign session locks a user's row, and then the row that every writer has locked before.
+    /// A foreign session locks a user's row, and then the row that every writer locks first.
     fn deadlocks(&self, times: u32) -> Result<usize, Box<dyn Error>> {
         let mut session = self.session()?;
         session
             .query_drop("CREATE TABLE IF NOT EXISTS mysql.chaos_weight (id INT) ENGINE = InnoDB")?;
-        let rows = vec!["(1)"; WEIGHT as usize].join(",");
-        let before = deadlocks_so_far(&self.logs());
+        let rows = vec!["(1)"; FOREIGN_ROWS as usize].join(",");
+        let before = count_deadlocks(&self.logs());
         for _ in 0..times {
             session.query_drop("BEGIN")?;
             session.query_drop(format!("INSERT INTO mysql.chaos_weight VALUES {rows}"))?;
-            // Either of the two may be chosen to be rolled back.
+            // The database may roll back either of the two.
             let _ =
                 session.query_drop("SELECT messages FROM counters WHERE user = 'alice' FOR UPDATE");
-            interruption::sleep(PATIENCE / 20)?;
+            interruption::sleep(TRANSACTION_TIMEOUT / 20)?;
             let _ = session.query_drop("SELECT messages FROM counters WHERE user = '' FOR UPDATE");
             session.query_drop("ROLLBACK")?;
         }
-        Ok(deadlocks_so_far(&self.logs()) - before)
+        Ok(count_deadlocks(&self.logs()) - before)
     }
 }
 
-/// The number of deadlocks so far, as the replicas' logs tell.
-fn deadlocks_so_far(logs: &str) -> usize {
+/// The number of deadlocks in the replicas' logs.
+fn count_deadlocks(logs: &str) -> usize {
     logs.matches("ERROR 1213").count()
 }

@@ -1,4 +1,4 @@
-//! The promises, judged from replies and times alone.
+//! Checks the promises by replies and times alone.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -7,16 +7,16 @@ use serde_json::Value;
 
 use super::Answer;
 
-/// A request and its reply, with the times between which it was under way.
+/// A request and its reply, with the times of both.
 #[derive(Debug)]
 pub struct Exchange {
     /// The text of the message.
     pub text: String,
-    /// Who sent it.
+    /// The user of the message.
     pub user: String,
     /// When it was sent.
     pub sent: Instant,
-    /// When the reply was there.
+    /// When the reply was received.
     pub answered: Instant,
     /// The reply.
     pub reply: Answer,

@@ -1,4 +1,4 @@
-//! Database, proxies, replicas, the client.
+//! The system under test: database, proxies, replicas; starts the client.
 
 use std::error::Error;
 use std::fs::{self, DirBuilder, File};
@@ -10,30 +10,30 @@ use std::time::Duration;
 
 use mysql::{Conn, OptsBuilder};
 use testbed::{
-    ClientRun, DatabaseProcess, Proxy, Service, lasting_addresses, messenger, persistent_client,
+    ClientRun, DatabaseProcess, Proxy, Service, messenger, persistent_client, stable_addresses,
 };
 
 use crate::arguments::Arguments;
 
 const COROUTINES: &str = "50";
 
-/// All that can be broken. Dropped, it ends all processes.
-pub(crate) struct Scene {
+/// All parts that faults are injected into. Dropping it ends all processes.
+pub(crate) struct System {
     pub(crate) replicas: Vec<Replica>,
     pub(crate) database: DatabaseProcess,
-    /// What the database calls itself.
+    /// The version that the database program prints.
     pub(crate) version: String,
 }
 
-impl Scene {
-    /// Makes a database in `folder`, and starts everything.
-    pub(crate) fn set(arguments: &Arguments, folder: &Path) -> Result<Self, Box<dyn Error>> {
+impl System {
+    /// Creates a database in `folder`, and starts everything.
+    pub(crate) fn start(arguments: &Arguments, folder: &Path) -> Result<Self, Box<dyn Error>> {
         let program = DatabaseProcess::program()
             .ok_or("no mariadbd or mysqld was found; DATABASE_SERVER may name one")?;
-        // What a run with this seed has left behind.
+        // Left behind by an earlier run with this seed.
         match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            // The database has no password: the folder is ours alone.
+            // Only this user may access the folder, because the database has no password.
             _ => DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -42,7 +42,7 @@ impl Scene {
         DatabaseProcess::initialize(&program, folder)?;
         let mut database = DatabaseProcess::on(&program, folder)?;
         database.start()?;
-        let addresses = lasting_addresses(arguments.replicas as usize)?;
+        let addresses = stable_addresses(arguments.replicas as usize)?;
         let replicas = (0..).zip(addresses).map(|(number, address)| {
             let log = folder.join(format!("replica-{number}.log"));
             let proxy = Proxy::to(&database.url())?;
@@ -61,8 +61,8 @@ impl Scene {
         })
     }
 
-    /// Tells whether all replicas still run.
-    pub(crate) fn all_alive(&mut self) -> io::Result<bool> {
+    /// Whether all replicas still run.
+    pub(crate) fn all_running(&mut self) -> io::Result<bool> {
         for replica in &mut self.replicas {
             if replica.service.process.status()?.is_some() {
                 return Ok(false);
@@ -71,7 +71,7 @@ impl Scene {
         Ok(true)
     }
 
-    /// The client at work on the replicas.
+    /// Starts the client, which sends to the replicas.
     pub(crate) fn client(
         &self,
         history: &Path,
@@ -88,7 +88,7 @@ impl Scene {
         ClientRun::start(&mut command)
     }
 
-    /// A session of the all-powerful user, in the replicas' database.
+    /// Connects to the replicas' database as `root`.
     pub(crate) fn session(&self) -> Result<Conn, mysql::Error> {
         let socket = self.database.socket();
         Conn::new(
@@ -118,7 +118,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Starts it again, and waits until it is ready.
+    /// Restarts it, and waits until it is ready.
     pub(crate) fn restart(&mut self) -> Result<(), Box<dyn Error>> {
         self.service = start(&self.log, self.address, &self.proxy)?;
         Ok(())
