@@ -12,7 +12,7 @@ use crate::harness::{assert_problem, note_text, start_with, store, store_request
 /// The time-out of a request is much shorter than the database's.
 const SHORT_REQUEST_TIMEOUT: [&str; 2] = ["--request-timeout=3s", "--database-timeout=30s"];
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// For a loaded machine. A request that waits for the database's time-out takes longer than with this slack.
+/// Added for a loaded machine. Waiting for the time-out of the database would take longer.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// Starts a service, stores a note, and freezes the database while a connection is open.
