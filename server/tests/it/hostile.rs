@@ -16,7 +16,7 @@ use cases::{Case, Ending, Expected};
 /// Cases that wait for a time-out of the server take most of the time, and hardly any CPU time.
 const THREADS: usize = 48;
 
-/// Descriptors of an idle replica: listener, log, connections to the database, and one or two that wake the listener.
+/// Descriptors of an idle replica: listener, log, connections to the database, and one or two nudges of the listener.
 const MAX_DESCRIPTORS: usize = 24;
 
 /// The first answer on a connection.

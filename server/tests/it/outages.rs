@@ -249,7 +249,7 @@ impl SmallDisk {
         }
     }
 
-    /// Fills the disk up to `left` bytes. Retries, because the database writes meanwhile, and `fallocate` allocates all or nothing.
+    /// Fills the disk up to `left` bytes. Retries, as the database writes meanwhile, and `fallocate` allocates all or nothing.
     fn fill(&self, left: u64) {
         let file = self.0.path().join("ballast");
         eventually("the disk is filled", || {

@@ -522,7 +522,7 @@ fn a_worker_without_a_database_uses_no_cpu_time() {
     let worker = start_sums(&database.url_through(&proxy));
     proxy.cut_all();
     drop(proxy);
-    // By then, its leases would have to be renewed.
+    // By then, its leases would have to be prolonged.
     std::thread::sleep(Duration::from_secs(1));
     let cpu_us = || usage(worker.id()).expect("it lives").cpu_us;
     let before = cpu_us();
