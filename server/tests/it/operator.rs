@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::metrics::scrape;
 use testbed::{Answer, Database, Replica, eventually};
 
-/// The line of the log that tells the cause of a 5xx.
+/// The line of the log with the cause of a 5xx.
 fn cause(replica: &Replica, answer: &Answer) -> String {
     let problem = answer.json();
     let instance = problem["instance"].as_str().unwrap_or_default();
