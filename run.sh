@@ -26,10 +26,10 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null
 PATH=$PATH:${HOME:-/root}/.cargo/bin:/usr/sbin:/usr/local/sbin:/usr/libexec:/usr/local/mysql/bin
 
 declare -A pid=() start=() # by name: the processes that are kept alive, and the shell commands that start them
-job='' stopped=''          # what is attended, and the exit status that a signal asked for
-url='' urls=()             # the database of the servers that are started, and where they listen
-kind=mariadbd              # the private database's server: its folder and its log in .run/, and its name among the processes
-tied=()                    # what is started through this ends even when this script is killed with -9
+job='' stopped=''          # the process in the foreground, and the exit status that a signal asked for
+url='' urls=()             # the database of the servers that are started, and their addresses
+kind=mariadbd              # the program of the private database; also names its folder and log in .run/, and its process
+tied=()                    # a prefix of commands: they end even when this script is killed with -9
 if setpriv --pdeathsig TERM true 2>/dev/null; then tied=(setpriv --pdeathsig TERM); fi
 
 say() { printf 'run.sh: %s\n' "$*" >&2; }
@@ -40,24 +40,24 @@ pause() { sleep 0.2 || true; }
 
 # --- Processes ---
 
-# In a process group of its own: the terminal's Ctrl-C reaches only this script, which ends things in order.
+# Starts a command in a process group of its own: Ctrl-C reaches only this script, which ends the processes in order.
 spawn() { set -m; "${tied[@]}" "$@" </dev/null 6>&- 9>&- & spawned=$!; set +m; }
 alive() { kill -0 -- "$1" 2>/dev/null; }
 
-# Runs a command to its end with an eye on the rest. The status is the command's.
+# Runs a command to its end, and meanwhile restarts kept processes that die. Returns the command's status.
 attend() {
   local status=0
   spawn "$@" 8>&-
   job=$spawned
   while alive "$job"; do pause; revive; done
   wait "$job" 2>/dev/null || status=$?
-  end "-$job" 15 # what it left behind
+  end "-$job" 15 # processes that it left behind
   job=''
-  [[ -z $stopped ]] || exit "$((status == 1 ? 1 : stopped))" # what it found until then stays found
+  [[ -z $stopped ]] || exit "$((status == 1 ? 1 : stopped))" # violations that it found before remain its result
   return "$status"
 }
 
-# Starts a process that stays: $1 is its name, and its log .run/$1.log; the command follows. Its database is $url.
+# Starts a process that is kept running: $1 is its name, and its log .run/$1.log; the command follows. Its database is $url.
 keep() {
   local command=("${@:2}")
   start[$1]="DATABASE_URL=${url@Q} spawn ${command[*]@Q}"
@@ -65,7 +65,7 @@ keep() {
 }
 launch() { mkdir -p .run && eval "${start[$1]}" >>".run/$1.log" 2>&1 && pid[$1]=$spawned; }
 
-# Starts again what has died, at most once a second.
+# Restarts kept processes that have died, at most one per second.
 revive() {
   local name
   for name in "${!pid[@]}"; do
@@ -76,8 +76,8 @@ revive() {
   done
 }
 
-# Keeps $3 processes of a server, on the free ports from $2 on; the command follows, and gets --listen. They are ready when
-# they listen. Sets $urls.
+# Starts and keeps $3 processes of the server $1, on the free ports from $2 on; the command follows, and gets --listen. They
+# are ready when they listen. Sets $urls.
 serve() {
   local port name status
   urls=()
@@ -99,28 +99,28 @@ serve() {
   done
 }
 
-# It is this process that holds the port, no stranger. A server listens when its database takes its work, not before.
+# Whether process $1, and no other, listens on port $2. A server listens only after its database is ready.
 listens() {
   local inode
   inode=$(awk -v "address=0100007F:$(printf %04X "$2")" '$2 == address && $4 == "0A" { print $10 }' /proc/net/tcp)
   [[ -n $inode && -n $(find "/proc/$1/fd" -lname "socket:\[$inode\]" 2>/dev/null) ]]
 }
 
-# Until Ctrl-C. Says $1 when a signal ends it well.
+# Prints $1, and keeps the processes running until Ctrl-C, which is not an error then.
 stay() {
   trap 'exit 0' INT TERM
   say "$1"
   while true; do pause; revive; done
 }
 
-# The first signal asks the job to end in its own way, the second kills it. Without a job, all ends.
+# The first signal interrupts the job, the second kills it. Without a job, the script ends.
 on_signal() {
   [[ -n $job ]] || exit "$1"
   kill "$([[ -z $stopped ]] && echo -INT || echo -KILL)" -- "-$job" 2>/dev/null || true
   stopped=$1
 }
 
-# TERM, and KILL after $2 seconds.
+# Sends TERM to $1, and KILL after $2 seconds.
 end() {
   local i
   kill -TERM -- "$1" 2>/dev/null || return 0
@@ -152,7 +152,7 @@ open_database() {
   local i error
   password='' database=dummy_messenger
   check_database
-  connection=() # newer MariaDB clients would refuse the certificate that MySQL makes for itself
+  connection=() # newer MariaDB clients would refuse MySQL's self-signed certificate
   if [[ $("$cli" --version) == *MariaDB* ]]; then connection=(--skip-ssl-verify-server-cert); fi
   is_private=''
   if [[ -n ${DATABASE_URL:-} ]]; then given_database; else private_database; fi
@@ -162,7 +162,7 @@ open_database() {
       provide "$database" schema.sql 'select, insert on messages' 'select, insert, update on counters' 'select on ordering_violations'
       return
     fi
-    [[ $error =~ ERROR\ 20(02|03|06|13) ]] || break # anything but "cannot connect", or "lost"
+    [[ $error =~ ERROR\ 20(02|03|06|13) ]] || break # any error but "cannot connect" and "connection lost"
     if [[ -z ${pid[$kind]:-} ]]; then ((i < 200)) || break # a private one may have to recover from a crash
     else alive "${pid[$kind]}" || die_with_log ".run/$kind.log" 'the database does not start'; fi
     ((i != 10)) || say 'waiting for the database'
@@ -188,10 +188,10 @@ given_database() {
 
 decode() { local text=${1//\\/\\\\}; printf '%b' "${text//%/\\x}"; }
 
-# One script owns the private database: it and the server hold the lock .run/owner, which the kernel takes back
-# however they end. Others use it meanwhile and hold .run/guests; the owner waits for them before it stops the server.
+# One script owns the private database: it and the server hold the lock .run/owner, which the kernel releases
+# however they end. Other scripts use it meanwhile and hold .run/guests; the owner waits for them before it stops the server.
 private_database() {
-  local i here=/proc/$$/cwd/.run # short for any path of the clone: 107 bytes are a socket's limit
+  local i here=/proc/$$/cwd/.run # short for any path of the clone: the path of a socket is limited to 107 bytes
   kind=${server##*/} is_private=yes
   connection+=(--user=root --protocol=socket --socket="$here/$kind/socket")
   export DATABASE_URL="mysql://root@localhost/$database?socket=$here/$kind/socket"
@@ -210,8 +210,8 @@ private_database() {
   launch "$kind"
 }
 
-# Sets $url to the database $1 on this server. A private one gets the schema $2 there, and a user of its own, also $1, with the
-# rights that follow and no more; on another it is for the server to make its tables.
+# Sets $url to the database $1 on this server. On the private one, creates it with the schema $2, and a user of the same name with
+# only the rights that follow; elsewhere the service creates its tables itself.
 provide() {
   local name=$1 right
   [[ $DATABASE_URL =~ ^(mysql://[^/]*/)([^?]*)(.*)$ ]]
@@ -223,12 +223,12 @@ provide() {
   for right in "${@:3}"; do sql "$name" -e "grant $right to $name@localhost"; done
 }
 
-# Under another name first, so that an interrupted run leaves no half of a database.
+# Under another name first, so that an interrupted run leaves no incomplete database.
 make_database() {
   say 'making a new database in .run/'
   rm -rf ".run/$kind.new"
   case $kind in
-    *mariadb*) # this script takes no blank in the path, and without --force no host whose name it cannot look up
+    *mariadb*) # this program accepts no blank in the path, and without --force no host whose name it cannot resolve
       set -- mariadb-install-db --force --no-defaults --datadir="$here/$kind.new" --auth-root-authentication-method=normal ;;
     *)
       set -- "$server" --no-defaults --initialize-insecure --datadir="$PWD/.run/$kind.new" ;;
@@ -240,14 +240,14 @@ make_database() {
 start_database() {
   rm -f ".run/$kind"/{pid,socket,socket.lock} # of a server that was killed
   mkdir -p .run/tmp # in /tmp, a server that starts would remove the temporary tables of others
-  # one writer a replica commits at a time, so MySQL's threads for its log would only add hand-overs
+  # one writer per replica commits at a time, so MySQL's log writer threads would only add context switches
   spawn "$server" --no-defaults --user="$(id -un)" --datadir="$PWD/.run/$kind" --tmpdir="$PWD/.run/tmp" --pid-file=pid --socket=socket \
     --skip-networking --loose-innodb-log-writer-threads=OFF --loose-mysqlx=OFF --secure-file-priv=
 }
 
 # --- What is needed ---
 
-# $1: what is missing; then the Debian packages that have it.
+# Installs a missing program. $1: its name, for messages; then the Debian packages that contain it.
 install() {
   local what=$1 root=() packages=() name
   shift
@@ -261,7 +261,7 @@ install() {
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 }
 
-# MariaDB first: on Ubuntu, AppArmor keeps mysqld out of all folders but its own.
+# Prefers MariaDB, because on Ubuntu AppArmor denies mysqld all folders but its own.
 check_database() {
   find_database || { install 'database server' mariadb-server-core mariadb-client-core; find_database; }
 }
@@ -276,8 +276,7 @@ check_cargo() {
   [[ -n $(type -P cc) ]] || install 'C compiler (Rust links with it)' gcc libc6-dev
 }
 
-# $@: the programs to build; each with the features that the whole workspace asks for, so that verbs share what is built. Sets
-# $binaries.
+# Builds the programs $@, with the features of the whole workspace, so that the verbs share artifacts. Sets $binaries.
 build() {
   check_database
   check_cargo
@@ -288,8 +287,8 @@ build() {
 
 # --- The verbs ---
 #
-# A verb for another server: build it, open_database, provide it a database of its own, serve it on free ports, keep what has
-# no port, and attend its client, or stay.
+# A verb for another server calls: build, open_database, provide for a database of its own, serve for processes with ports, keep
+# for those without, and attend for its client, or stay.
 
 messenger=(--bin server --bin client)
 
@@ -302,7 +301,7 @@ start_replicas() {
 main_job() {
   local status=0 logs violations
   start_replicas
-  exec 6>.run/client # one at a time: to the client, messages of others are a fault
+  exec 6>.run/client # one at a time, because a client reports messages of others as a fault
   flock -n 6 || say 'another client runs on this database: waiting for it'
   until flock -n 6; do pause; revive; done
   attend "$binaries/client" "$@" "${urls[@]}" || status=$?
@@ -347,7 +346,7 @@ testbed() {
   attend "$binaries/$1" "${@:2}"
 }
 
-# $1: a service, which is also its program; with `bench`, its measurement, an example with a database of its own.
+# Runs the service $1, whose program has the same name; with `bench`, its benchmark, an example with a database of its own.
 service() {
   local name examples=()
   [[ ${2:-} != bench ]] || for name in services/"$1"/examples/*; do examples+=(--example "$(basename "$name" .rs)"); done
@@ -393,7 +392,7 @@ stay_up() {
 
 command_line() {
   open_database
-  trap : INT # is for the command line
+  trap : INT # Ctrl-C is for the command line
   if sql "$database" -e '' 2>/dev/null; then set -- --database="$database" "$@"; fi
   sql "$@"
 }

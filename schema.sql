@@ -1,10 +1,10 @@
 -- DummyMessenger: the tables, and a view that shows whether the promises hold in them.
--- The server applies this file at start where something of it is missing; `mysql DATABASE < schema.sql` does the same.
--- It runs unchanged on MySQL and on MariaDB, and may run twice, or twice at once.
+-- The server applies this file at start if a part of it is missing; `mysql DATABASE < schema.sql` does the same.
+-- It runs unchanged on MySQL and on MariaDB, and may run repeatedly, and concurrently.
 
--- The session is the same whatever the server's settings, as each session of the server is (server/foundation/src/mysql/session.rs);
--- they stay as they are set here until the session ends. A name in a smaller character set would lose characters, in
--- another SQL mode some of what follows means something else, and without autocommit the lock would be rolled back.
+-- Makes the session independent of the database's settings, as for each connection of the server
+-- (server/foundation/src/mysql/session.rs). The values hold until the session ends. A smaller character set would lose characters
+-- of names, another SQL mode would change the meaning of statements, and without autocommit the lock would be rolled back.
 SET NAMES utf8mb4 COLLATE utf8mb4_bin;
 SET SESSION TRANSACTION READ WRITE;
 SET SESSION
@@ -14,7 +14,7 @@ SET SESSION
   unique_checks = 1;
 
 CREATE TABLE IF NOT EXISTS messages (
-  -- Physical order of the inserts. A rollback burns values, so it is not the message's number.
+  -- Physical order of the inserts. A rollback leaves gaps, so it is not the number of the message.
   id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   -- Number among all messages: 1, 2, 3 … without a hole.
   seq        BIGINT UNSIGNED NOT NULL,
@@ -29,11 +29,11 @@ CREATE TABLE IF NOT EXISTS messages (
 
   -- Inserts append to the clustered index.
   PRIMARY KEY (id),
-  -- Finds the last ten. Also the guard: should the numbering fail, a statement fails, and no number is given twice.
+  -- Finds the last ten messages. Also a safeguard: if the numbering were wrong, the INSERT would fail; no number is used twice.
   UNIQUE KEY seq (seq),
-  -- The same guard for the numbers of each user.
+  -- The same safeguard for the numbers of each user.
   UNIQUE KEY user_seq (user, user_seq),
-  -- The fence: a message sent again after a lost answer is found, and cannot be stored a second time.
+  -- Deduplication: a message that is sent again after a lost answer is found, and cannot be stored a second time.
   UNIQUE KEY request_id (request_id)
 )
 ENGINE = InnoDB
@@ -44,19 +44,19 @@ CREATE TABLE IF NOT EXISTS counters (
   -- A user's name. The row of the empty name counts all messages, and is the lock that every writer takes first.
   user         VARCHAR(64)     NOT NULL,
   messages     BIGINT UNSIGNED NOT NULL,
-  -- The date of the last of them; no later message gets an earlier one, whatever the clock says.
+  -- The date of the last message; no later message gets an earlier one, whatever the clock says.
   last_sent_at DATETIME(6)     NOT NULL DEFAULT '1970-01-01 00:00:00',
   -- On the row of the empty name: how many repeated requests were answered from stored messages. A transaction
-  -- that only found its messages writes here, so that its COMMIT puts what it saw on disk as well.
+  -- that only found its messages writes here, so that its COMMIT flushes the log that contains them.
   repeats      BIGINT UNSIGNED NOT NULL DEFAULT 0,
 
-  -- Sorted by name, so the lock stands first and is locked first.
+  -- Sorted by name, so the row that is the lock comes first, and is locked first.
   PRIMARY KEY (user)
 )
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- Empty as long as the promises hold; else one row for each violation, saying which and where.
+-- Empty as long as the promises hold; otherwise one row for each violation, with its kind and place.
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW ordering_violations AS
 WITH
   ordered AS (
@@ -126,7 +126,7 @@ FROM counters
 LEFT JOIN messages ON messages.user = counters.user
 WHERE messages.user IS NULL AND counters.user <> '' AND counters.messages <> 0;
 
--- The lock. Last, because the server takes its presence for a sign that all the rest is there.
+-- The lock. Inserted last, because the server concludes from its presence that the rest exists.
 INSERT IGNORE INTO counters (user, messages) VALUES ('', 0);
--- Whoever runs this file may have begun a transaction around it.
+-- The session that runs this file may have begun a transaction.
 COMMIT;

@@ -1,4 +1,4 @@
-//! The upper limit of what a server on this edge can do: the same listener, pools and parsing, and a constant reply
+//! The upper limit for a server on this HTTP edge: the same listener, thread pools and parsing of requests, and a constant reply
 //! of the usual size from memory. No database.
 //!
 //! `cargo run --release -p server --example constant -- --listen 127.0.0.1:8001`

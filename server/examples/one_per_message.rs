@@ -1,5 +1,5 @@
-//! What one would write first: one transaction per message, on the same edge and tables, with the same promises.
-//! Correct, and slow: everybody waits for the lock over three round trips and a commit.
+//! The obvious implementation: one transaction per message, on the same edge and tables, with the same promises.
+//! Correct, but slow: each message holds the lock for three round trips and a commit.
 //!
 //! `DATABASE_URL=… cargo run --release -p server --example one_per_message -- --listen 127.0.0.1:8001 [CONNECTIONS]`
 
@@ -36,7 +36,7 @@ impl Service for OnePerMessage {
 
 fn post(service: &OnePerMessage, exchange: Exchange) {
     match api::parse_post(&exchange) {
-        Ok(post) => service.0.submit((post, exchange)),
+        Ok(submission) => service.0.submit((submission, exchange)),
         Err(problem) => exchange.answer(problem),
     }
 }
@@ -44,8 +44,8 @@ fn post(service: &OnePerMessage, exchange: Exchange) {
 type Connections = Pool<MySqlConnectionManager>;
 type Row = (u64, String, u64, String, NaiveDateTime);
 
-fn store(connections: &Connections, post: &Submission) -> Result<Part, Box<dyn Error>> {
-    let (user, text) = (post.message.user(), post.message.text());
+fn store(connections: &Connections, submission: &Submission) -> Result<Part, Box<dyn Error>> {
+    let (user, text) = (submission.message.user(), submission.message.text());
     let mut connection = connections.get()?;
     let mut transaction = connection.start_transaction(TxOpts::default())?;
 
@@ -65,7 +65,7 @@ fn store(connections: &Connections, post: &Submission) -> Result<Part, Box<dyn E
             user,
             user_seq,
             text,
-            post.request_id.uuid().as_bytes(),
+            submission.request_id.uuid().as_bytes(),
             seq - 1,
         ),
     )?;
@@ -96,7 +96,7 @@ fn message((seq, user, user_seq, text, sent_at): &Row) -> Message<'_> {
     }
 }
 
-/// Takes a message in a transaction of its own.
+/// Stores each message in a transaction of its own.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
@@ -116,8 +116,8 @@ fn main() -> ExitCode {
         let workers = ThreadPool::new(
             "transaction",
             options.connections as usize,
-            move |(post, exchange): (Submission, Exchange)| {
-                let reply = store(&connections, &post)
+            move |(submission, exchange): (Submission, Exchange)| {
+                let reply = store(&connections, &submission)
                     .map_err(|_cause| error::Error::DatabaseAway(Incident::draw()));
                 exchange.answer(reply);
             },
@@ -126,7 +126,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn connect(most: u32) -> Result<Connections, Box<dyn Error>> {
+fn connect(max: u32) -> Result<Connections, Box<dyn Error>> {
     let url = std::env::var("DATABASE_URL")?;
     let options = OptsBuilder::from_opts(mysql::Opts::from_url(&url)?)
         .prefer_socket(false)
@@ -134,7 +134,7 @@ fn connect(most: u32) -> Result<Connections, Box<dyn Error>> {
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         ]);
     let connections = Pool::builder()
-        .max_size(most)
+        .max_size(max)
         .test_on_check_out(false)
         .build(MySqlConnectionManager::new(options))?;
     Ok(connections)

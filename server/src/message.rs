@@ -259,7 +259,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_keeps_the_limits_is_parsed_to_what_was_sent(user in "[^\\s\\p{Cc}]([^\\p{Cc}]{0,62}[^\\s\\p{Cc}])?", text in "[^\0]{1,4096}") {
+        fn any_message_within_the_limits_is_parsed_to_what_was_sent(user in "[^\\s\\p{Cc}]([^\\p{Cc}]{0,62}[^\\s\\p{Cc}])?", text in "[^\0]{1,4096}") {
             let json = serde_json::json!({ "user": user, "text": text }).to_string();
             let message = NewMessage::parse(json.as_bytes());
             prop_assert_eq!(message, Ok(NewMessage { user, text }));
@@ -270,9 +270,9 @@ mod tests {
             let _ = NewMessage::parse(&input);
         }
 
-        /// Bytes that look like JSON come further than random ones.
+        /// Input that looks like JSON gets further than random bytes.
         #[test]
-        fn what_is_taken_says_what_another_parser_reads_and_survives_rendering(
+        fn accepted_input_has_the_strings_that_another_parser_reads_and_can_be_rendered_and_parsed_again(
             before in "[ \n]{0,2}",
             members in prop::collection::vec(
                 (r#""(user|text|user|text|more|\\u0075ser)""#, r#"("([^"\\]|\\[nt"u\\]|\\u[0d]0[04]0){0,6}"|1e999|-0|null|\[\[\]\]|\{\})"#),
@@ -300,9 +300,9 @@ mod tests {
             prop_assert_eq!(NewMessage::parse(rendered.as_bytes()), Ok(message));
         }
 
-        /// Another parser decides whether it is an object with the two strings.
+        /// Another parser decides whether the input is an object with the two strings.
         #[test]
-        fn near_misses_of_a_message_are_taken_only_if_they_are_one(
+        fn input_close_to_a_message_is_accepted_only_if_it_is_one(
             json in r#"[{\[]?"user":("[ a\\u0d8-]{0,4}"|1|null),?"text":("[^"]{0,3}"|\{\}|true)[}\]]?"#
         ) {
             let value: Option<serde_json::Value> = serde_json::from_str(&json).ok();

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::message::NewMessage;
 
-    fn post(user: u8, text: u8, id: u8) -> Submission {
+    fn submission(user: u8, text: u8, id: u8) -> Submission {
         Submission {
             message: NewMessage::new(format!("user {user}"), format!("text {text}"))
                 .expect("within the limits"),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     proptest! {
-        /// Few users, texts and ids, so that all kinds of meetings occur.
+        /// Few users, texts and ids, so that all kinds of collisions occur.
         #[test]
         fn numbers_are_consecutive_and_each_request_is_stored_once(
             requests in prop::collection::vec((0..3_u8, 0..2_u8, 0..12_u8), 0..40),
@@ -171,8 +171,8 @@ mod tests {
             now in 0..2000_i64,
         ) {
             let state = state(total, counts.map(u64::from), found, now);
-            let posts: Vec<Submission> = requests.iter().map(|&(user, text, id)| post(user, text, id)).collect();
-            let numbered = number(&posts, &state);
+            let submissions: Vec<Submission> = requests.iter().map(|&(user, text, id)| submission(user, text, id)).collect();
+            let numbered = number(&submissions, &state);
 
             prop_assert!(numbered.new.iter().map(|message| message.seq).eq(total + 1..=numbered.total(&state)));
             let mut counts = state.of_user.clone();
@@ -188,7 +188,7 @@ mod tests {
                 prop_assert_eq!(*count, counts[*user], "the counter is not that of the last message");
             }
 
-            prop_assert_eq!(numbered.assignments.len(), posts.len());
+            prop_assert_eq!(numbered.assignments.len(), submissions.len());
             let mut seen: HashMap<u8, (u8, u8)> = found.into_iter().map(|(user, text, id)| (id, (user, text))).collect();
             for (&(user, text, id), assignment) in requests.iter().zip(&numbered.assignments) {
                 let first = *seen.entry(id).or_insert((user, text));

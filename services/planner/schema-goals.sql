@@ -1,6 +1,6 @@
--- The planner's goals, their tasks, and what became of those. The service applies this file at start where something of it is
--- missing; `mysql DATABASE < schema-goals.sql` does the same. It runs unchanged on MySQL and on MariaDB, and may run twice,
--- or twice at once.
+-- The planner's goals, their tasks, and the history of the tasks. The service applies this file at start if a part of it is
+-- missing; `mysql DATABASE < schema-goals.sql` does the same. It runs unchanged on MySQL and on MariaDB, and may run
+-- repeatedly, and concurrently.
 SET NAMES utf8mb4 COLLATE utf8mb4_bin;
 SET SESSION TRANSACTION READ WRITE;
 SET SESSION
@@ -11,13 +11,13 @@ SET SESSION
 
 CREATE TABLE IF NOT EXISTS goals (
   id          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
-  -- A user of the other service, as its token says.
+  -- The id of a user of the users service, from the token.
   owner_id    BIGINT UNSIGNED NOT NULL,
   title       VARCHAR(200)    NOT NULL,
   description VARCHAR(4096)   NULL,
   due         DATE            NULL,
   created_at  DATETIME(6)     NOT NULL,
-  -- The tasks by their status: changed in the transaction that changes a task, under the lock of this row.
+  -- The number of tasks with each status: updated in the transaction that changes a task, under the lock of this row.
   todo        INT UNSIGNED    NOT NULL DEFAULT 0,
   in_progress INT UNSIGNED    NOT NULL DEFAULT 0,
   done        INT UNSIGNED    NOT NULL DEFAULT 0,
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- Each change of a task's status. Last, because the service takes its presence for a sign that all the rest is there.
+-- Each change of a task's status. Created last, because the service concludes from its presence that the rest exists.
 CREATE TABLE IF NOT EXISTS history (
   id          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   task_id     BIGINT UNSIGNED NOT NULL,

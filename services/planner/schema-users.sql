@@ -1,6 +1,6 @@
--- The planner's users, their sessions, and the keys that sign their tokens. The service applies this file at start where
--- something of it is missing; `mysql DATABASE < schema-users.sql` does the same. It runs unchanged on MySQL and on MariaDB,
--- and may run twice, or twice at once.
+-- The planner's users, their sessions, and the keys that sign their tokens. The service applies this file at start if a part
+-- of it is missing; `mysql DATABASE < schema-users.sql` does the same. It runs unchanged on MySQL and on MariaDB, and may run
+-- repeatedly, and concurrently.
 SET NAMES utf8mb4 COLLATE utf8mb4_bin;
 SET SESSION TRANSACTION READ WRITE;
 SET SESSION
@@ -11,19 +11,19 @@ SET SESSION
 
 CREATE TABLE IF NOT EXISTS users (
   id               BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
-  -- Equal only code point by code point.
+  -- Compared code point by code point.
   login            VARCHAR(64)     NOT NULL,
   first_name       VARCHAR(64)     NOT NULL,
   last_name        VARCHAR(64)     NOT NULL,
-  -- Masks are compared with these, whatever their case. The service makes them, as databases do not know the case of all
-  -- scripts. Wider, for letters whose lower case is more than one.
+  -- The names in lower case, for masks that ignore the case. Computed by the service, because databases do not know the case of
+  -- all scripts. Wider, because some letters have more than one letter as their lower case.
   first_name_lower VARCHAR(128)    NOT NULL,
   last_name_lower  VARCHAR(128)    NOT NULL,
   -- 'user' or 'admin'.
   role             VARCHAR(8)      NOT NULL,
   -- In the PHC string format, which names the algorithm, its costs and the salt.
   password_hash    VARCHAR(255)    NOT NULL,
-  -- Grows with each change: the ETag, and what tells an older row from a newer one.
+  -- Grows with each change. The ETag is made from it, and caches compare it to find the newer row.
   version          BIGINT UNSIGNED NOT NULL DEFAULT 1,
   created_at       DATETIME(6)     NOT NULL,
 
@@ -35,11 +35,11 @@ CREATE TABLE IF NOT EXISTS users (
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- A login, as long as it goes on: the family of refresh tokens that followed from it, of which one is the current.
+-- Sessions, each from a login to its end: a family of refresh tokens, one of which is the current one.
 CREATE TABLE IF NOT EXISTS sessions (
   id           BINARY(16)      NOT NULL,
   user_id      BIGINT UNSIGNED NOT NULL,
-  -- Stands in each refresh token of the session, so that one that is not the current is known for its own.
+  -- Part of each refresh token of the session, so that a token that is not the current one is recognized as its own.
   family       BINARY(16)      NOT NULL,
   -- SHA-256 of the secret in the current refresh token.
   token_hash   BINARY(32)      NOT NULL,
@@ -59,12 +59,12 @@ DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS signing_keys (
   kid            VARCHAR(36)    NOT NULL,
   public_key     BINARY(32)     NOT NULL,
-  -- 32 bytes; behind a nonce and before a tag if it is sealed.
+  -- 32 bytes; if it is sealed, with a nonce before and a tag behind them.
   private_key    VARBINARY(128) NOT NULL,
   sealed         BOOLEAN        NOT NULL,
-  -- Later than the key was made, so that all know it before they meet a token of it.
+  -- Later than the key was created, so that all processes know the key before they receive a token signed by it.
   signs_from     DATETIME(6)    NOT NULL,
-  -- Set when another key follows: until then its last tokens are over.
+  -- Set when another key replaces this one: at this time its last tokens have expired.
   verifies_until DATETIME(6)    NULL,
 
   PRIMARY KEY (kid)
@@ -72,12 +72,12 @@ CREATE TABLE IF NOT EXISTS signing_keys (
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- What was changed, for the caches of all processes, in the order of the commits.
+-- Changes of users and keys, for the caches of all processes, in the order of the commits.
 CREATE TABLE IF NOT EXISTS changes (
   seq        BIGINT UNSIGNED NOT NULL,
-  -- None: the signing keys.
+  -- NULL: the signing keys have changed.
   user_id    BIGINT UNSIGNED NULL,
-  -- What is older is not to be shown any more.
+  -- Older versions must not be served any more.
   version    BIGINT UNSIGNED NOT NULL,
   changed_at DATETIME(6)     NOT NULL,
 
@@ -86,8 +86,8 @@ CREATE TABLE IF NOT EXISTS changes (
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- The number of the last change. Its row is locked up to COMMIT by whoever changes something, so changes become visible in
--- the order of their numbers, and none is ever seen before an earlier one.
+-- The number of the last change. Each transaction with a change locks this row until COMMIT, so changes become visible in the
+-- order of their numbers, and none is ever seen before an earlier one.
 CREATE TABLE IF NOT EXISTS change_counter (
   id   TINYINT UNSIGNED NOT NULL,
   last BIGINT UNSIGNED  NOT NULL,
@@ -97,7 +97,7 @@ CREATE TABLE IF NOT EXISTS change_counter (
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- Last, because the service takes its presence for a sign that all the rest is there.
+-- Inserted last, because the service concludes from its presence that the rest exists.
 INSERT IGNORE INTO change_counter (id, last) VALUES (1, 0);
--- Whoever runs this file may have begun a transaction around it.
+-- The session that runs this file may have begun a transaction.
 COMMIT;

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A walk through the planner: shows each curl command before it runs it. Ends with a non-zero status if an answer is not as it
-# should be.
+# A walk through the planner: shows each curl command before it runs it. Ends with a non-zero status if an answer has another
+# status than expected.
 #
 #   walk.sh [URL OF USERS] [URL OF GOALS]
 set -euo pipefail
 users=${1:-http://127.0.0.1:8000} goals=${2:-http://127.0.0.1:8001}
 token='' answer=''
 
-# $1: the status that must come; then curl's arguments. The token is sent with all; it and ADMIN_PASSWORD are not shown.
-walk() {
+# Sends a request with the token. $1: the expected status; then curl's arguments. Token and ADMIN_PASSWORD are not shown.
+request() {
   local status=$1 argument shown='$ curl'
   shift
   for argument in "$@"; do
@@ -22,21 +22,21 @@ walk() {
 }
 member() { sed "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/;q" <<<"$answer"; }
 
-walk 200 "$users/token" -d username=admin --data-urlencode "password=${ADMIN_PASSWORD:-secret}"
+request 200 "$users/token" -d username=admin --data-urlencode "password=${ADMIN_PASSWORD:-secret}"
 token=$(member access_token)
 echo "\$ TOKEN='Authorization: Bearer …'"
-walk 200 "$users/users?login=ivan"
+request 200 "$users/users?login=ivan"
 if [[ $answer != *'"login":"ivan"'* ]]; then
-  walk 201 "$users/users" --json '{"login":"ivan","password":"correct horse","first_name":"Иван","last_name":"Петров"}'
+  request 201 "$users/users" --json '{"login":"ivan","password":"correct horse","first_name":"Иван","last_name":"Петров"}'
 fi
-walk 200 -G "$users/users" --data-urlencode 'first_name=ив*' --data-urlencode 'last_name=*ро?'
+request 200 -G "$users/users" --data-urlencode 'first_name=ив*' --data-urlencode 'last_name=*ро?'
 ivan=$(member id)
-walk 201 "$goals/goals" --json '{"title":"Learn to swim","due":"2027-06-01"}'
+request 201 "$goals/goals" --json '{"title":"Learn to swim","due":"2027-06-01"}'
 goal=$goals/goals/$(member id)
-walk 201 "$goal/tasks" --json "{\"title\":\"Find a pool\",\"priority\":\"high\",\"assignee_id\":$ivan}"
+request 201 "$goal/tasks" --json "{\"title\":\"Find a pool\",\"priority\":\"high\",\"assignee_id\":$ivan}"
 task=$goal/tasks/$(member id)
-walk 409 -X PATCH "$task" --json '{"status":"done"}'
-walk 200 -X PATCH "$task" --json '{"status":"in_progress"}'
-walk 200 -X PATCH "$task" --json '{"status":"done"}'
-walk 200 "$task/history"
-walk 200 "$goal"
+request 409 -X PATCH "$task" --json '{"status":"done"}'
+request 200 -X PATCH "$task" --json '{"status":"in_progress"}'
+request 200 -X PATCH "$task" --json '{"status":"done"}'
+request 200 "$task/history"
+request 200 "$goal"

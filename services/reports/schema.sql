@@ -1,8 +1,8 @@
 -- Reports: the tables.
--- The programs apply this file at start where something of it is missing; `mysql DATABASE < schema.sql` does the same.
--- It runs unchanged on MySQL and on MariaDB, and may run twice, or twice at once.
+-- The programs apply this file at start if a part of it is missing; `mysql DATABASE < schema.sql` does the same.
+-- It runs unchanged on MySQL and on MariaDB, and may run repeatedly, and concurrently.
 
--- The session is the same whatever the server's settings, as in the messenger's schema.
+-- Makes the session independent of the database's settings, as the schema of the messenger does.
 SET NAMES utf8mb4 COLLATE utf8mb4_bin;
 SET SESSION TRANSACTION READ WRITE;
 SET SESSION
@@ -11,7 +11,7 @@ SET SESSION
   sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
   unique_checks = 1;
 
--- The truth: each call as it was loaded.
+-- The source of truth: each call as it was loaded.
 CREATE TABLE IF NOT EXISTS calls (
   id          BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   phone       BIGINT UNSIGNED NOT NULL,
@@ -21,13 +21,13 @@ CREATE TABLE IF NOT EXISTS calls (
 
   -- Inserts append to the clustered index.
   PRIMARY KEY (id),
-  -- Answers for a phone and a period by itself, without the rows.
+  -- A covering index for a phone and a period: the rows are not read.
   KEY phone (phone, started_at, duration_ms)
 )
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- How many calls of which duration a phone has. Every figure of a report follows from it exactly. Written in the
+-- How many calls of each duration a phone has. Every figure of a report follows from it exactly. Written in the
 -- transaction that writes the calls; `reports check` compares the two.
 CREATE TABLE IF NOT EXISTS call_durations (
   phone       BIGINT UNSIGNED NOT NULL,
@@ -39,12 +39,12 @@ CREATE TABLE IF NOT EXISTS call_durations (
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- How far each load has come. Written in the transaction of each chunk, so that a load that was interrupted goes on where
+-- The progress of each load. Written in the transaction of each chunk, so that a load that was interrupted continues where
 -- it stopped, and none of its calls is stored twice.
 CREATE TABLE IF NOT EXISTS loads (
   id              VARCHAR(255)    NOT NULL,
-  -- What is loaded: the hash of all bytes before next_position, with which a source must begin for the load to go on with
-  -- it; or which calls are generated.
+  -- What is loaded: the hash of all bytes before next_position, with which the source must begin to continue the load; or which
+  -- calls are generated.
   source          VARCHAR(1024)   NOT NULL,
   -- The first byte of the source that is not loaded yet, or the first call of one that is generated.
   next_position   BIGINT UNSIGNED NOT NULL DEFAULT 0,
@@ -60,15 +60,15 @@ CREATE TABLE IF NOT EXISTS loads (
 ENGINE = InnoDB
 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- What was asked for, and what came of it. While a task has not ended, the queue tells how far it has come.
+-- Requested reports and their results. While a task has not ended, its progress is in the queue.
 CREATE TABLE IF NOT EXISTS tasks (
   -- A UUID of version 7: newer ones are greater.
   id             BINARY(16)      NOT NULL,
   -- The client's Idempotency-Key, or one drawn by the server.
   request_id     BINARY(16)      NOT NULL,
-  -- What the client calls it, in JSON: a string, a number or null.
+  -- The client's own name for the task, in JSON: a string, a number or null.
   correlation_id VARBINARY(2048) NOT NULL,
-  -- In JSON.
+  -- The request, in JSON.
   request        MEDIUMBLOB      NOT NULL,
   -- All times are UTC, by the clock of the database.
   received_at    DATETIME(6)     NOT NULL,
@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS tasks (
   error_message  TEXT            NULL,
   -- The figures, in JSON.
   report         MEDIUMBLOB      NULL,
-  -- Microseconds that the worker took for them.
+  -- Microseconds that the worker took for the figures.
   work_us        INT UNSIGNED    NULL,
 
   PRIMARY KEY (id),
@@ -108,5 +108,5 @@ CREATE TABLE IF NOT EXISTS jobs (
   KEY claim (queue, available_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- Whoever runs this file may have begun a transaction around it.
+-- The session that runs this file may have begun a transaction.
 COMMIT;

@@ -1,4 +1,4 @@
-//! What a service costs: notes by name, each stored in the place of the one before.
+//! A small complete service: notes by name, each of which replaces the previous note of its name.
 //!
 //! ```sh
 //! DATABASE_URL=mysql://user:password@127.0.0.1/notes cargo run -p foundation --example notes

@@ -1,4 +1,4 @@
-//! What a queue costs: `POST /sums` with `[1, 2, 3]` enqueues a sum, which this or another such process adds up.
+//! A small complete service with a job queue: `POST /sums` enqueues numbers, which this or another such process adds up.
 //!
 //! ```sh
 //! DATABASE_URL=mysql://user:password@127.0.0.1/sums cargo run -p foundation --example sums
@@ -55,7 +55,7 @@ struct Enqueued {
     id: Uuid,
 }
 
-/// What is done with a job.
+/// Handles the jobs.
 struct Adder;
 
 impl jobs::Handler for Adder {

@@ -254,7 +254,7 @@ mod tests {
     use super::*;
     use crate::telemetry::Program;
 
-    /// Tells when it finishes.
+    /// Sends a message when it finishes.
     struct Finishing(Sender<()>);
 
     impl Service for Finishing {
@@ -273,11 +273,11 @@ mod tests {
     }
 
     #[test]
-    fn a_service_finishes_although_a_body_never_comes() {
+    fn a_service_finishes_although_a_body_never_arrives() {
         let options = HttpArgs::parse_from(["test", "--listen", "127.0.0.1:0"]);
         let registry = Registry::new(Program::new("test", ""));
-        let (tell, told) = channel();
-        let edge = Edge::listen(options, registry, Finishing(tell)).expect("a port is free");
+        let (sender, finished) = channel();
+        let edge = Edge::listen(options, registry, Finishing(sender)).expect("a port is free");
         let address = edge.address().expect("it is bound");
         let stop = edge.stopper();
         let server = thread::spawn(move || edge.serve());
@@ -286,7 +286,7 @@ mod tests {
         let head =
             b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\nExpect: 100-continue\r\n\r\n";
         slow.write_all(head).expect("it is read");
-        // So its body is waited for.
+        // Now the server waits for the body.
         slow.read_exact(&mut [0; 12]).expect("it is asked to go on");
         let begun = Instant::now();
         stop();
@@ -294,7 +294,7 @@ mod tests {
             .join()
             .expect("it does not panic")
             .expect("all is answered");
-        assert!(told.try_recv().is_ok(), "it did not finish");
+        assert!(finished.try_recv().is_ok(), "it did not finish");
         assert!(begun.elapsed() < options.shutdown_timeout / 2);
     }
 }

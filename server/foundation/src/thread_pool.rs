@@ -234,8 +234,8 @@ mod tests {
 
     #[test]
     fn threads_beyond_the_idle_ones_end_and_are_started_again() {
-        let (most, gate) = (3 * MAX_IDLE, Arc::new(Barrier::new(3 * MAX_IDLE + 1)));
-        let workers = ThreadPool::new("test", most, {
+        let (max, gate) = (3 * MAX_IDLE, Arc::new(Barrier::new(3 * MAX_IDLE + 1)));
+        let workers = ThreadPool::new("test", max, {
             let gate = Arc::clone(&gate);
             move |()| {
                 gate.wait();
@@ -249,9 +249,9 @@ mod tests {
                 .count()
         };
         for _ in 0..3 {
-            (0..most).for_each(|_| workers.submit(()));
+            (0..max).for_each(|_| workers.submit(()));
             let start = Instant::now();
-            while running() < most {
+            while running() < max {
                 assert!(start.elapsed() < PATIENCE);
             }
             gate.wait();

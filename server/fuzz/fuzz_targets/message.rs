@@ -1,4 +1,5 @@
-//! The body of `POST /messages`: what is taken is JSON, keeps the limits, and says what another reading of it says.
+//! The body of `POST /messages`: a body that is accepted is JSON, is within the limits, and has the strings that another parser
+//! reads.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ fuzz_target!(|body: &[u8]| {
     assert!(user == user.trim() && !user.contains(char::is_control) && !text.contains('\0'));
 
     let fields: BTreeMap<String, &RawValue> =
-        serde_json::from_slice(body).expect("what is taken is a JSON object");
+        serde_json::from_slice(body).expect("an accepted body is a JSON object");
     for (name, value) in [("user", user), ("text", text)] {
         let same: String = serde_json::from_str(fields[name].get()).expect("a string");
         assert_eq!(same, value);

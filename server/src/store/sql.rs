@@ -169,32 +169,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_statement_is_larger_than_what_its_messages_are_counted_for(
+        fn no_statement_is_larger_than_the_estimate_for_its_messages(
             lengths in prop_oneof![
                 prop::collection::vec((1..=2_usize, 1..=4_usize), 1..60),
                 prop::collection::vec((1..=USER_LIMIT, 1..=TEXT_LIMIT), 1..20),
             ],
         ) {
-            // Each user is another, and takes four bytes a character.
-            let posts: Vec<Submission> = (0_u32..)
+            // All users are different, and each character takes four bytes.
+            let submissions: Vec<Submission> = (0_u32..)
                 .zip(&lengths)
                 .map(|(index, &(user, text))| {
-                    let own = char::from_u32(0x1_F300 + index).expect("an emoji");
-                    let user = String::from(own).repeat(user);
+                    let emoji = char::from_u32(0x1_F300 + index).expect("an emoji");
+                    let user = String::from(emoji).repeat(user);
                     Submission {
                         message: NewMessage::new(user, "🌍".repeat(text)).expect("within the limits"),
                         request_id: RequestId::draw(),
                     }
                 })
                 .collect();
-            let counted: usize = FRAME + posts.iter().map(|submission| max_bytes(&submission.message)).sum::<usize>();
+            let estimate: usize = FRAME + submissions.iter().map(|submission| max_bytes(&submission.message)).sum::<usize>();
             let state = state();
-            let heads: Vec<String> = posts.iter().map(row_head).collect();
-            let numbered = number(&posts, &state);
-            prop_assert!(insert_and_commit(&heads, &numbered, &state).len() <= counted);
-            let users: Vec<&str> = posts.iter().map(|submission| submission.message.user()).collect();
-            let ids: Vec<Uuid> = posts.iter().map(|submission| submission.request_id.uuid()).collect();
-            prop_assert!(lock_and_read(&users, &ids).len() <= counted);
+            let heads: Vec<String> = submissions.iter().map(row_head).collect();
+            let numbered = number(&submissions, &state);
+            prop_assert!(insert_and_commit(&heads, &numbered, &state).len() <= estimate);
+            let users: Vec<&str> = submissions.iter().map(|submission| submission.message.user()).collect();
+            let ids: Vec<Uuid> = submissions.iter().map(|submission| submission.request_id.uuid()).collect();
+            prop_assert!(lock_and_read(&users, &ids).len() <= estimate);
         }
     }
 }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_stays_so_until_an_attempt_with_the_lock_finds_that_it_is_not_stored() {
+    fn a_batch_in_doubt_stays_so_until_an_attempt_with_the_lock_finds_that_it_is_not_stored() {
         let (unchanged, not_stored, in_doubt) =
             (None, Some(Progress::NotSent), Some(Progress::InDoubt));
         for (failures, expected) in [

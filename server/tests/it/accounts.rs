@@ -1,26 +1,26 @@
-//! Accounts of the database that have less than a replica takes.
+//! Database accounts with limits on connections and queries.
 
 use mysql::Conn;
 
 use crate::settings::{administer, assert_refused, own_server};
 use testbed::{Replica, eventually};
 
-/// What the account of the replicas may have, in the words of ALTER USER.
-fn limit(root: &mut Conn, limits: &str) {
+/// Sets the resource limits of the replicas' account, in the syntax of ALTER USER.
+fn set_limits(root: &mut Conn, limits: &str) {
     administer(root, &format!("ALTER USER dm@localhost WITH {limits}"));
 }
 
 #[test]
-fn an_account_with_fewer_connections_than_a_replica_takes_is_refused_by_the_limits_name() {
+fn an_account_with_fewer_connections_than_a_replica_needs_is_refused_with_the_name_of_the_limit() {
     let Some(server) = own_server(&[]) else {
         return;
     };
     let mut root = server.connect().expect("it is up");
     for too_few in [1, 4] {
-        limit(&mut root, &format!("MAX_USER_CONNECTIONS {too_few}"));
+        set_limits(&mut root, &format!("MAX_USER_CONNECTIONS {too_few}"));
         assert_refused(server.database(), "max_user_connections");
     }
-    limit(&mut root, "MAX_USER_CONNECTIONS 5");
+    set_limits(&mut root, "MAX_USER_CONNECTIONS 5");
     let replica = Replica::start(server.database());
     let mut caller = replica.caller();
     eventually("it is ready", || caller.get("/readyz").status == 200);
@@ -33,7 +33,7 @@ fn a_start_waits_while_the_account_has_used_up_its_connections() {
         return;
     };
     let database = server.database();
-    limit(
+    set_limits(
         &mut server.connect().expect("it is up"),
         "MAX_USER_CONNECTIONS 5",
     );
@@ -52,12 +52,12 @@ fn a_start_waits_while_the_account_has_used_up_its_questions_of_this_hour() {
         return;
     };
     let mut root = server.connect().expect("it is up");
-    limit(&mut root, "MAX_QUERIES_PER_HOUR 3");
+    set_limits(&mut root, "MAX_QUERIES_PER_HOUR 3");
     let mut replica = Replica::spawn(&server.database().url(), &[]);
     let cause = replica.wait_for_line("waiting for the database");
-    // MySQL and MariaDB name it so.
+    // The errors of MySQL and of MariaDB both contain this.
     assert!(cause.contains("max_que"), "{cause}");
-    limit(&mut root, "MAX_QUERIES_PER_HOUR 0");
+    set_limits(&mut root, "MAX_QUERIES_PER_HOUR 0");
     administer(&mut root, "FLUSH USER_RESOURCES");
     replica.wait_until_ready();
 }
@@ -68,7 +68,7 @@ fn a_replica_whose_writer_gets_no_connection_is_not_ready() {
         return;
     };
     let database = server.database();
-    limit(
+    set_limits(
         &mut server.connect().expect("it is up"),
         "MAX_USER_CONNECTIONS 5",
     );
@@ -77,7 +77,7 @@ fn a_replica_whose_writer_gets_no_connection_is_not_ready() {
         &["--connect-timeout=500ms", "--request-timeout=5s"],
     );
     let mut caller = replica.caller();
-    // The one that is left goes to a reader.
+    // The remaining connection goes to a reader.
     let mut others: Vec<Conn> = (0..4).map(|_| database.connect()).collect();
     eventually("a reader has it", || caller.get("/messages").status == 200);
     assert_eq!(caller.post("ann", "x").status, 503);

@@ -19,7 +19,7 @@ fn altered(statements: &[&str]) -> Database {
 #[test]
 fn tables_that_cannot_keep_the_promises_any_more_are_refused_with_what_is_wrong() {
     let bin = "varchar(64) COLLATE utf8mb4_bin NOT NULL in schema.sql";
-    for (alteration, said) in [
+    for (alteration, expected) in [
         (
             "ALTER TABLE messages ENGINE = MyISAM",
             "the engine of table messages is MyISAM",
@@ -111,14 +111,14 @@ fn tables_that_cannot_keep_the_promises_any_more_are_refused_with_what_is_wrong(
         let log = replica.log();
         let last = log.lines().last().unwrap_or_default();
         assert!(
-            last.contains(said),
-            "{alteration}: {said:?} is not in {log}"
+            last.contains(expected),
+            "{alteration}: {expected:?} is not in {log}"
         );
     }
 }
 
 #[test]
-fn what_others_add_without_harm_is_let_be() {
+fn harmless_additions_to_the_tables_are_accepted() {
     let database = altered(&[
         "ALTER TABLE messages ADD note VARCHAR(10) NULL, ADD source INT NOT NULL DEFAULT 1, ADD KEY by_date (sent_at)",
         "ALTER TABLE messages ADD length INT GENERATED ALWAYS AS (CHAR_LENGTH(text)) STORED",

@@ -1,4 +1,4 @@
-//! Whatever Unicode a caller sends is data: nothing of it is taken for SQL or JSON, and it comes back byte for byte.
+//! Any Unicode that a caller sends is data: none of it is interpreted as SQL or JSON, and it comes back byte for byte.
 
 use std::net::SocketAddr;
 use std::thread::ScopedJoinHandle;
@@ -9,11 +9,11 @@ use rand::{RngExt, SeedableRng};
 use testbed::{Caller, Database, Replica};
 
 const THREADS: u64 = 8;
-/// Characters of a text, by the contract.
-const TEXT: usize = 4096;
-const USER: usize = 64;
+/// Characters of a text and of a user, by the contract.
+const MAX_TEXT: usize = 4096;
+const MAX_USER: usize = 64;
 
-/// What means something to SQL, JSON, HTTP or a terminal; neighbours of NUL, of the surrogates and of the planes' ends.
+/// Characters with a meaning in SQL, JSON, HTTP or a terminal; neighbours of NUL, of the surrogates and of the ends of planes.
 const SPECIAL: &str = "'\"\\`%_-;/*#@:(){}[]<>&=?!$,.\u{1}\u{8}\t\n\r\u{1a}\u{1b}\u{1f} \u{7f}\u{85}\u{a0}\u{ad}\
     \u{d7ff}\u{e000}\u{fdd0}\u{feff}\u{fffd}\u{fffe}\u{ffff}\u{10000}\u{1ffff}\u{10ffff}\u{2028}\u{202e}\u{200d}";
 const WORDS: [&str; 10] = [
@@ -29,11 +29,11 @@ const WORDS: [&str; 10] = [
     "${x}",
 ];
 
-/// A string of up to this many characters, of all planes and kinds.
-fn any_string(random: &mut StdRng, most: usize) -> String {
+/// A string of up to `max` characters, of all planes and kinds.
+fn any_string(random: &mut StdRng, max: usize) -> String {
     if random.random_ratio(1, 20) {
         let word = WORDS[random.random_range(0..WORDS.len())];
-        return word.chars().take(most).collect();
+        return word.chars().take(max).collect();
     }
     let special: Vec<char> = SPECIAL.chars().collect();
     let one = |random: &mut StdRng| match random.random_range(0..6) {
@@ -43,13 +43,13 @@ fn any_string(random: &mut StdRng, most: usize) -> String {
         3 => random.random_range('\u{1}'..='\u{ffff}'),
         _ => random.random_range('\u{1}'..='\u{10ffff}'),
     };
-    let length = random.random_range(1..=most);
+    let length = random.random_range(1..=max);
     (0..length).map(|_| one(random)).collect()
 }
 
 fn any_user(random: &mut StdRng) -> String {
-    let most = random.random_range(1..=USER);
-    let name = any_string(random, most);
+    let max = random.random_range(1..=MAX_USER);
+    let name = any_string(random, max);
     let name: String = name.chars().filter(|one| !one.is_control()).collect();
     let name = name.trim();
     if name.is_empty() {
@@ -59,12 +59,12 @@ fn any_user(random: &mut StdRng) -> String {
     }
 }
 
-/// Many strings, as long as they fit. Also tells how many.
+/// A text of many strings, up to its limit; also returns how many they are.
 fn any_text(random: &mut StdRng) -> (String, usize) {
-    let (mut text, mut left, mut strings) = (String::new(), TEXT, 0);
+    let (mut text, mut left, mut strings) = (String::new(), MAX_TEXT, 0);
     while left > 0 {
-        let most = left.min(12);
-        let string = any_string(random, most);
+        let max = left.min(12);
+        let string = any_string(random, max);
         left -= string.chars().count();
         text.push_str(&string);
         strings += 1;
@@ -72,25 +72,25 @@ fn any_text(random: &mut StdRng) -> (String, usize) {
     (text, strings)
 }
 
-/// Sends messages until this many strings were sent. Gives each message by its number.
+/// Sends messages until this many strings were sent. Returns each message with its number.
 fn send(address: SocketAddr, seed: u64, strings: usize) -> Vec<(u64, Vec<u8>, Vec<u8>)> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut caller = Caller::connect(address);
     let (mut sent, mut messages) = (0, Vec::new());
     while sent < strings {
         let user = any_user(&mut random);
-        let (text, packed) = any_text(&mut random);
+        let (text, count) = any_text(&mut random);
         let own = caller.post(&user, &text).own();
         assert_eq!(own["user"], user.as_str(), "seed {seed}");
         assert_eq!(own["text"], text.as_str(), "seed {seed}");
         let seq = own["seq"].as_u64().expect("a number");
         messages.push((seq, user.into_bytes(), text.into_bytes()));
-        sent += 1 + packed;
+        sent += 1 + count;
     }
     messages
 }
 
-fn come_back(strings: usize) {
+fn send_and_compare(strings: usize) {
     let database = Database::new();
     let replica = Replica::start(&database);
     let address = replica.address();
@@ -113,11 +113,11 @@ fn come_back(strings: usize) {
 
 #[test]
 fn fifty_thousand_random_strings_come_back_byte_for_byte() {
-    come_back(50_000);
+    send_and_compare(50_000);
 }
 
 #[test]
-#[ignore = "takes a minute; the one above does the same with fewer"]
+#[ignore = "takes a minute; the test above does the same with fewer strings"]
 fn a_million_random_strings_come_back_byte_for_byte() {
-    come_back(1_000_000);
+    send_and_compare(1_000_000);
 }

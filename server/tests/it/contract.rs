@@ -18,10 +18,10 @@ fn assert_problem(answer: &Answer, status: u16, detail: &str) {
     let problem = answer.json();
     assert_eq!(problem["status"], status);
     assert!(problem["type"].is_string() && problem["title"].is_string());
-    let said = problem["detail"].as_str().expect("a detail");
+    let actual = problem["detail"].as_str().expect("a detail");
     assert!(
-        said.contains(detail),
-        "{said:?} does not contain {detail:?}"
+        actual.contains(detail),
+        "{actual:?} does not contain {detail:?}"
     );
 }
 
@@ -59,7 +59,7 @@ fn a_reply_shows_what_the_table_holds() {
 }
 
 #[test]
-fn limits_hold_at_n_and_not_at_n_plus_1() {
+fn values_are_accepted_up_to_the_limits_and_refused_beyond_them() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let mut caller = replica.caller();
@@ -109,7 +109,7 @@ fn limits_hold_at_n_and_not_at_n_plus_1() {
 }
 
 #[test]
-fn a_body_is_taken_up_to_64_kib() {
+fn a_body_is_accepted_up_to_64_kib() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let padded = |length: usize| {
@@ -161,7 +161,7 @@ fn every_text_comes_back_as_it_was_sent_and_keeps_users_apart() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let mut caller = replica.caller();
-    // Equal to somebody: by case, accent, width, composition, order of marks, ignorable characters, padding.
+    // Each equals another one by case, accent, width, composition, order of marks, ignorable characters, padding.
     let users = [
         "Bob",
         "bob",
@@ -297,7 +297,7 @@ fn what_is_not_a_message_is_refused_with_a_reason() {
 }
 
 #[test]
-fn other_paths_and_methods_are_named() {
+fn unknown_paths_and_methods_are_answered_with_the_known_ones() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let mut caller = replica.caller();
@@ -338,7 +338,7 @@ fn the_history_is_read_in_pages() {
     assert_eq!(
         caller.get("/messages").messages(),
         last.messages(),
-        "a page is what a reply is"
+        "the default page shows the same as the last reply"
     );
     assert_eq!(
         seqs(caller.get("/messages?limit=100")),

@@ -8,10 +8,10 @@ use testbed::{
 };
 
 const CALLERS: usize = 16;
-/// Messages after which a load is well under way, or again.
-const SOME: usize = 100;
+/// Messages after which a load is well under way.
+const SOME_MESSAGES: usize = 100;
 
-/// Every message was answered in the end, so the replies judge all that is in the tables.
+/// Every message was answered in the end, so the tables contain the messages of the replies and no others.
 fn assert_kept(database: &Database, exchanges: &[Exchange]) {
     assert_promises(exchanges);
     assert_eq!(database.count(), exchanges.len() as u64);
@@ -25,13 +25,13 @@ fn a_replica_killed_under_load_and_started_again_loses_nothing() {
     let load = Load::start(&replicas, CALLERS);
     for round in 0..4 {
         let index = round % 2;
-        load.wait_for_answers(SOME);
+        load.wait_for_answers(SOME_MESSAGES);
         replicas[index].kill();
-        load.wait_for_answers(SOME);
+        load.wait_for_answers(SOME_MESSAGES);
         replicas[index] = Replica::start(&database);
         load.set_address(index, &replicas[index]);
     }
-    load.wait_for_answers(SOME);
+    load.wait_for_answers(SOME_MESSAGES);
     assert_kept(&database, &load.finish());
 }
 
@@ -41,19 +41,19 @@ fn a_rolling_restart_of_all_replicas_under_load_loses_nothing() {
     let mut replicas = [Replica::start(&database), Replica::start(&database)];
     let load = Load::start(&replicas, CALLERS);
     for index in [0, 1] {
-        load.wait_for_answers(SOME);
+        load.wait_for_answers(SOME_MESSAGES);
         replicas[index].terminate();
         assert_eq!(replicas[index].exit_status().code(), Some(0));
         replicas[index] = Replica::start(&database);
         load.set_address(index, &replicas[index]);
     }
-    load.wait_for_answers(SOME);
+    load.wait_for_answers(SOME_MESSAGES);
     assert_kept(&database, &load.finish());
 }
 
 #[test]
 fn a_replica_frozen_while_it_holds_the_lock_stops_the_other_for_a_bounded_time() {
-    // Half of the database time-out, in whole seconds, is the longest silence of whoever holds the lock.
+    // The database ends a session that holds the lock after half of the database time-out, in whole seconds, of silence.
     let bound = Duration::from_secs(2);
     let options = ["--database-timeout=4s", "--request-timeout=60s"];
     let database = Database::new();
@@ -72,7 +72,7 @@ fn a_replica_frozen_while_it_holds_the_lock_stops_the_other_for_a_bounded_time()
     let reply = other.caller().post("bob", "goes on");
     let waited = start.elapsed();
     assert_eq!(reply.own_seq(), 2);
-    // The rest is for a loaded machine.
+    // The slack is for a loaded machine.
     assert!(waited < bound + Duration::from_secs(15), "{waited:?}");
 
     frozen.thaw();
@@ -93,12 +93,12 @@ fn a_database_killed_under_load_and_started_again_has_all_that_was_answered() {
     ];
     let load = Load::start(&replicas, CALLERS);
     for _ in 0..2 {
-        load.wait_for_answers(SOME);
+        load.wait_for_answers(SOME_MESSAGES);
         let process = server.process().expect("it runs");
         process.kill().expect("it runs");
         server.start().expect("it starts again");
     }
-    load.wait_for_answers(SOME);
+    load.wait_for_answers(SOME_MESSAGES);
     assert_kept(server.database(), &load.finish());
 }
 
@@ -107,18 +107,18 @@ fn a_frozen_database_holds_up_callers_and_loses_nothing() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    // Shorter than the freeze, so that connections are given up while statements are on their way.
+    // Shorter than the freeze, so that connections are given up while statements are in flight.
     let option = ["--database-timeout", "2s"];
     let replicas = [
         Replica::start_with(server.database(), &option),
         Replica::start_with(server.database(), &option),
     ];
     let load = Load::start(&replicas, CALLERS);
-    load.wait_for_answers(SOME);
+    load.wait_for_answers(SOME_MESSAGES);
     let process = server.process().expect("it runs");
     process.freeze().expect("it runs");
     std::thread::sleep(Duration::from_secs(5));
     process.thaw().expect("it runs");
-    load.wait_for_answers(SOME);
+    load.wait_for_answers(SOME_MESSAGES);
     assert_kept(server.database(), &load.finish());
 }

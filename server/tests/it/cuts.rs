@@ -1,4 +1,4 @@
-//! The way to the database is cut in the middle of a transaction.
+//! The connection to the database is cut in the middle of a transaction.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use testbed::{Action, Caller, Database, PATIENCE, Part, Proxy, Replica, eventual
 use uuid::Uuid;
 
 /// Statements of the first packet: BEGIN, the lock, the last nine, and the look-up of the caller's key.
-const TO_LOCK: usize = 4;
+const LOCK_STATEMENTS: usize = 4;
 /// Statements of the second: messages, counters, COMMIT.
-const TO_STORE: usize = 3;
+const STORE_STATEMENTS: usize = 3;
 
 /// A replica behind a proxy, with one message stored.
 fn behind_a_proxy(database: &Database, options: &[&str]) -> (Proxy, Replica, Caller) {
@@ -21,7 +21,7 @@ fn behind_a_proxy(database: &Database, options: &[&str]) -> (Proxy, Replica, Cal
 }
 
 #[test]
-fn connections_that_are_lost_between_two_requests_cost_nobody_an_answer() {
+fn connections_that_are_lost_between_two_requests_fail_no_request() {
     let database = Database::new();
     let (proxy, _replica, mut caller) = behind_a_proxy(&database, &[]);
     for number in 0..20 {
@@ -36,8 +36,8 @@ fn a_transaction_cut_at_any_statement_stores_its_message_once() {
     let (proxy, _replica, mut caller) = behind_a_proxy(&database, &[]);
     let after = |part, statements| (0..=statements).map(move |n| (part, Action::CutAfter(n)));
     let others = [Action::CutPacket, Action::CutReply];
-    let cuts = after(Part::Lock, TO_LOCK)
-        .chain(after(Part::Store, TO_STORE))
+    let cuts = after(Part::Lock, LOCK_STATEMENTS)
+        .chain(after(Part::Store, STORE_STATEMENTS))
         .chain(others.map(|action| (Part::Lock, action)))
         .chain(others.map(|action| (Part::Store, action)));
     let mut seq = 1;
@@ -106,7 +106,7 @@ fn a_commit_that_never_arrives_is_stored_again() {
     let reply = caller.post("ann", "second");
     assert!(delayed.reached(PATIENCE));
     assert_eq!(reply.own_seq(), 2);
-    // Too late: the database has given up a writer that was silent for so long.
+    // Too late: the database has ended the session, which was silent for too long.
     delayed.release();
     assert_eq!(caller.post("ann", "third").own_seq(), 3);
     assert_eq!(database.count(), 3);
@@ -114,16 +114,16 @@ fn a_commit_that_never_arrives_is_stored_again() {
 }
 
 #[test]
-fn a_caller_that_is_told_504_gets_the_reply_by_repeating_its_key() {
+fn a_caller_that_gets_504_gets_the_reply_by_repeating_its_key() {
     let database = Database::new();
-    // No wait for the lock ends before that of the caller.
+    // No wait for the lock times out before the request does.
     let options = ["--request-timeout", "5s", "--database-timeout", "60s"];
     let (proxy, replica, mut caller) = behind_a_proxy(&database, &options);
     let key = Uuid::new_v4().to_string();
     let delayed = proxy.intercept(Part::Store, Action::Delay);
     caller.send_post("ann", "second", &format!("Idempotency-Key: {key}\r\n"));
     assert!(delayed.reached(PATIENCE));
-    // Then nobody waits for the message any more.
+    // Until the request has timed out.
     std::thread::sleep(Duration::from_secs(5));
     // The lock is still held by the connection that was given up. The writer waits for it, to look up what became of its
     // COMMIT, and does not get it.

@@ -1,4 +1,4 @@
-//! The HTTP edge under the loads that break `tiny_http` by itself.
+//! The HTTP edge under loads that break `tiny_http` when it is used alone.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Barrier};
@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use crate::metrics::scrape;
 use testbed::{Answer, Caller, Database, PATIENCE, Replica, eventually};
 
-/// For a loaded machine. A connection that is forgotten waits for half of the idle time-out, 30 s, or for ever.
+/// Generous, for a loaded machine. A forgotten connection waits for half of the idle time-out, 30 s, or for ever.
 const MAX_BURST: Duration = Duration::from_secs(10);
 
 /// Opens 64 connections at once, sends a message on each, and keeps all open until all are answered.
@@ -35,7 +35,7 @@ fn burst(replica: &Replica) -> Duration {
 }
 
 #[test]
-fn no_connection_of_a_burst_of_64_that_are_kept_is_forgotten_in_a_hundred_bursts() {
+fn no_connection_is_forgotten_in_a_hundred_bursts_of_64_that_are_kept_open() {
     let database = Database::new();
     let replica = Replica::start(&database);
     for round in 0..100 {
@@ -64,11 +64,11 @@ fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
     for index in 0..10 {
         caller.post("somebody", &format!("message {index:030}"));
     }
-    let mut quartile_of_a_hundred = |ask: &dyn Fn(&mut Caller) -> Answer| {
+    let mut lower_quartile = |request: &dyn Fn(&mut Caller) -> Answer| {
         let mut times: Vec<Duration> = (0..100)
             .map(|_| {
                 let start = Instant::now();
-                let reply = ask(&mut caller);
+                let reply = request(&mut caller);
                 assert!(reply.body.len() > 1200, "{} bytes", reply.body.len());
                 start.elapsed()
             })
@@ -79,12 +79,14 @@ fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
     // Other tests run at the same time and keep processors and disk busy. A delayed acknowledgement costs 40 ms in every
     // series.
     let limit = Duration::from_millis(35);
-    eventually("a quarter of the pages of a series come at once", || {
-        quartile_of_a_hundred(&|caller| caller.get("/messages")) < limit
-    });
-    eventually("a quarter of the replies of a series come at once", || {
-        quartile_of_a_hundred(&|caller| caller.post("somebody", &"x".repeat(38))) < limit
-    });
+    eventually(
+        "a quarter of the pages of a series come without delay",
+        || lower_quartile(&|caller| caller.get("/messages")) < limit,
+    );
+    eventually(
+        "a quarter of the replies of a series come without delay",
+        || lower_quartile(&|caller| caller.post("somebody", &"x".repeat(38))) < limit,
+    );
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn pipelined_requests_are_answered_in_their_order() {
     }
 }
 
-/// From a port of the caller's choice.
+/// Connects from this local address.
 fn connect_from(local: SocketAddr, replica: &Replica) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets left");
     let connected = socket
@@ -155,18 +157,19 @@ fn a_new_connection_from_the_address_of_a_lost_one_gets_its_own_answers() {
     caller.send_raw(
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /messages HTTP/1.1\r\nHost: x\r\n\r\n",
     );
-    // With the one that asks.
-    eventually("all three have come", || {
+    // Including the request for the metrics.
+    eventually("all three have arrived", || {
         scrape(&replica)["requests_open"] == "4"
     });
     drop(holder);
-    eventually("the answer to the lost one is lost", || {
-        scrape(&replica)["answers_undelivered_total"] != "0"
-    });
+    eventually(
+        "the answer on the lost connection is counted as undelivered",
+        || scrape(&replica)["answers_undelivered_total"] != "0",
+    );
 
     caller.send_raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(caller.receive().json()["status"], "up");
-    // It may have been for nobody, so the database was not asked.
+    // The server cannot tell it from a request on the lost connection, so it does not query the database for it.
     let page = caller.receive();
     assert_eq!(
         (page.status, page.header("Connection")),
@@ -176,7 +179,7 @@ fn a_new_connection_from_the_address_of_a_lost_one_gets_its_own_answers() {
 }
 
 #[test]
-fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
+fn messages_beyond_a_full_queue_are_refused_at_once_and_not_stored() {
     let database = Database::new();
     let replica = Replica::start_with(
         &database,
@@ -193,7 +196,7 @@ fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
     for caller in &mut callers[1..] {
         caller.send_post("ann", "x", "");
     }
-    // One is with the writer and two wait; all others are refused.
+    // One is with the writer, and two are queued; all others are refused.
     let mut refused = 0;
     let (sender, receiver) = std::sync::mpsc::channel();
     for mut caller in callers {
@@ -221,7 +224,7 @@ fn a_full_queue_refuses_at_once_and_stores_nothing_of_it() {
     assert_eq!(database.count(), 3);
 }
 
-/// The head of a message with a body of this length, of which nothing follows.
+/// Sends the head of a request that declares a body of this length, and no body.
 fn send_head(caller: &mut Caller, length: usize) {
     caller.send_raw(
         format!("POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
@@ -230,7 +233,7 @@ fn send_head(caller: &mut Caller, length: usize) {
 }
 
 #[test]
-fn callers_that_send_no_body_hold_up_nobody_else_and_no_stop() {
+fn callers_that_send_no_body_hold_up_neither_others_nor_the_stop() {
     let database = Database::new();
     let mut replica = Replica::start_with(&database, &["--workers", "2"]);
     let mut slow: Vec<Caller> = (0..4).map(|_| replica.caller()).collect();
@@ -251,7 +254,7 @@ fn callers_that_send_no_body_hold_up_nobody_else_and_no_stop() {
 }
 
 #[test]
-fn bodies_that_trickle_in_hold_up_a_long_message_for_a_while_only() {
+fn bodies_that_arrive_slowly_hold_up_a_long_message_only_for_a_while() {
     let database = Database::new();
     let options = ["--workers", "2", "--request-timeout", "5s"];
     let replica = Replica::start_with(&database, &options);
@@ -270,7 +273,7 @@ fn bodies_that_trickle_in_hold_up_a_long_message_for_a_while_only() {
         slow
     });
     let long = "x".repeat(4096);
-    // All who read wait for the slow: there may be no time left for this one, but then it is told so.
+    // Both threads that read bodies wait for the slow callers: there may be no time left for this request, which then gets 503.
     assert!([200, 503].contains(&replica.caller().post("ann", &long).status));
     for mut caller in trickle.join().expect("the server reads on") {
         let answer = caller.receive();

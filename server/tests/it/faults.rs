@@ -1,4 +1,4 @@
-//! What breaks on the way into the database.
+//! Faults while messages are stored.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,7 +32,7 @@ fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<Ca
 }
 
 #[test]
-fn a_message_that_the_database_refuses_harms_no_other() {
+fn a_message_that_the_database_refuses_does_not_affect_the_others() {
     let database = Database::new();
     let replica = Replica::start(&database);
     database
@@ -74,7 +74,7 @@ fn a_message_that_the_database_refuses_harms_no_other() {
     );
 }
 
-/// Every message with this text fails with this error.
+/// From now on, every message whose text is LIKE this fails with this error.
 fn refuse(database: &Database, text: &str, error: u16) {
     let signal = signal(error);
     database
@@ -87,7 +87,7 @@ fn refuse(database: &Database, text: &str, error: u16) {
 }
 
 #[test]
-fn an_error_that_nobody_knows_and_all_messages_meet_is_not_held_against_each_of_them() {
+fn after_an_unknown_error_of_all_messages_not_each_of_them_is_tried_alone() {
     let database = Database::new();
     let replica = Replica::start(&database);
     refuse(&database, "number %", 1105);
@@ -99,11 +99,14 @@ fn an_error_that_nobody_knows_and_all_messages_meet_is_not_held_against_each_of_
     }
     assert_eq!(database.count(), 1);
     let failures = &scrape(&replica)[r#"batch_failures_total{cause="unknown"}"#];
-    assert_eq!(failures, "3", "the batch, and two of it by themselves");
+    assert_eq!(
+        failures, "3",
+        "that of the batch, and of two of its messages alone"
+    );
 }
 
 #[test]
-fn a_message_that_meets_an_error_that_nobody_knows_harms_no_other() {
+fn a_message_with_an_unknown_error_does_not_affect_the_others() {
     let database = Database::new();
     let replica = Replica::start(&database);
     refuse(&database, "refuse me", 1105);
@@ -163,7 +166,7 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
             let mut kills = 0;
             let mut next = 0;
             while !done.load(Ordering::Relaxed) {
-                // In step with what is stored, so that the replicas get on however slow the machine is.
+                // Once per 20 stored messages, so that the replicas make progress however slow the machine is.
                 if database.count() < next {
                     continue;
                 }
@@ -215,7 +218,7 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
 #[test]
 fn a_lock_that_is_not_free_in_time_is_waited_for_again() {
     let database = Database::new();
-    // MySQL looks once a second for waits that are over: half of the database's time, and up to a second more.
+    // The wait for the lock times out after half of the database's time-out, on MySQL up to a second later.
     let options = ["--request-timeout", "60s", "--database-timeout", "8s"];
     let replica = Replica::start_with(&database, &options);
     let holder = database.hold_the_lock();
@@ -230,14 +233,14 @@ fn a_lock_that_is_not_free_in_time_is_waited_for_again() {
 #[test]
 fn a_writer_that_loses_in_a_deadlock_tries_again() {
     let database = Database::new();
-    // Nothing ends the waiting but the deadlock.
+    // Only the deadlock ends the wait for the lock.
     let options = ["--request-timeout", "60s", "--database-timeout", "60s"];
     let replica = Replica::start_with(&database, &options);
     let mut caller = replica.caller();
     caller.post("ann", "first");
     let mut other = database.connect();
     let mut run = |sql: &str| other.query_drop(sql).expect("the writer is the victim");
-    // Who has written much is not the one that is rolled back.
+    // InnoDB rolls back the transaction that has written less, so this one writes much.
     run("CREATE TABLE weight (id INT) ENGINE = InnoDB");
     run("BEGIN");
     run(&format!(
@@ -270,17 +273,17 @@ fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
     assert_eq!(database.count(), 1);
 }
 
-/// Answers before it has tried often.
-const IMPATIENT: [&str; 2] = ["--request-timeout", "3s"];
+/// A request times out after few attempts.
+const SHORT_REQUEST_TIMEOUT: [&str; 2] = ["--request-timeout", "3s"];
 
 #[test]
-fn an_error_before_commit_tells_whether_a_message_is_surely_not_stored() {
+fn an_error_before_commit_shows_whether_a_message_is_certainly_not_stored() {
     let database = Database::new();
-    let replica = Replica::start_with(&database, &IMPATIENT);
+    let replica = Replica::start_with(&database, &SHORT_REQUEST_TIMEOUT);
     let mut caller = replica.caller();
     let mut admin = database.connect();
     let mut run = |sql: &str| admin.query_drop(sql).expect("the statement is right");
-    // The last two may come from a proxy that lost its connection to the database, and its answer to COMMIT.
+    // The last two may come from a proxy that lost its connection to the database, and with it the answer to COMMIT.
     for (table, error, status) in [
         ("messages", 1114, 503),
         ("counters", 1114, 503),
@@ -302,15 +305,15 @@ fn an_error_before_commit_tells_whether_a_message_is_surely_not_stored() {
 #[test]
 fn an_error_of_commit_itself_leaves_open_whether_a_message_is_stored() {
     let database = Database::new();
-    let door = database.proxy();
-    let replica = Replica::start_at(&door.url(), &IMPATIENT);
+    let host = database.proxy();
+    let replica = Replica::start_at(&host.url(), &SHORT_REQUEST_TIMEOUT);
     let mut caller = replica.caller();
     assert_eq!(caller.post("ann", "first").own_seq(), 1);
-    door.set(HostStatus::Full);
+    host.set(HostStatus::Full);
     let key = Uuid::new_v4().to_string();
     let answer = caller.post_with_key("ann", "second", &key);
     assert_eq!(answer.status, 504, "{answer:?}");
-    door.set(HostStatus::TakesWrites);
+    host.set(HostStatus::TakesWrites);
     assert_eq!(caller.post_with_key("ann", "second", &key).own_seq(), 2);
     database.assert_in_order();
 }

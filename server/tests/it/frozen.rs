@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 use crate::metrics::scrape;
 
-/// The time of a request is over long before the database's.
-const IMPATIENT: [&str; 2] = ["--request-timeout=3s", "--database-timeout=30s"];
+/// The time-out of a request is much shorter than the database's.
+const SHORT_REQUEST_TIMEOUT: [&str; 2] = ["--request-timeout=3s", "--database-timeout=30s"];
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// For a loaded machine. Who waits for the database waits for longer.
+/// Added for a loaded machine. Waiting for the time-out of the database would take longer.
 const SLACK: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_message_to_a_database_that_stays_frozen_is_answered_when_its_time_is_over() {
+fn a_message_to_a_database_that_stays_frozen_is_answered_at_its_deadline() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let replica = Replica::start_with(server.database(), &SHORT_REQUEST_TIMEOUT);
     let mut caller = replica.caller();
     let key = Uuid::new_v4().to_string();
     assert_eq!(caller.post("ann", "before").own_seq(), 1);
@@ -31,7 +31,7 @@ fn a_message_to_a_database_that_stays_frozen_is_answered_when_its_time_is_over()
     process.thaw().expect("it runs");
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(waited < REQUEST_TIMEOUT + SLACK, "{waited:?}");
-    // The attempt of before goes on, and has let go of it.
+    // The attempt from before the freeze goes on, without the message.
     assert_eq!(caller.post("ann", "after").own_seq(), 2);
     let repeated = caller.post_with_key("ann", "meanwhile", &key);
     assert_eq!(repeated.own_seq(), 3, "it was not stored");
@@ -39,12 +39,11 @@ fn a_message_to_a_database_that_stays_frozen_is_answered_when_its_time_is_over()
 }
 
 #[test]
-fn a_message_whose_transaction_is_frozen_is_answered_when_its_time_is_over_and_so_are_those_behind_it()
- {
+fn a_message_whose_transaction_is_frozen_is_answered_at_its_deadline_and_so_are_those_behind_it() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let replica = Replica::start_with(server.database(), &SHORT_REQUEST_TIMEOUT);
     let (mut caller, mut next) = (replica.caller(), replica.caller());
     let key = Uuid::new_v4().to_string();
     let mut root = server.connect().expect("it is up");
@@ -92,7 +91,7 @@ fn a_message_whose_transaction_is_frozen_is_answered_when_its_time_is_over_and_s
     server.database().assert_in_order();
 }
 
-/// A replica on a database that freezes while four connections for reading are idle, and one for writing.
+/// Starts a replica, and freezes its database while four connections for reading are idle, and one for writing.
 fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
     let replica = Replica::start_with(server.database(), options);
     assert_eq!(replica.caller().post("ann", "before").own_seq(), 1);
@@ -104,7 +103,7 @@ fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
     for caller in &mut callers {
         caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
-    eventually("four pages are asked for at once", || {
+    eventually("four pages are read at once", || {
         let waiting = "SELECT COUNT(*) FROM information_schema.processlist
                        WHERE info LIKE 'SELECT seq%' AND info NOT LIKE '%processlist%'";
         holder
@@ -144,7 +143,7 @@ fn readiness_on_a_frozen_database_is_denied_within_two_seconds_however_many_page
         page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
     let mut callers = [(); 8].map(|()| replica.caller());
-    let mut ask = || {
+    let mut time_readiness = || {
         let start = Instant::now();
         for caller in &mut callers {
             caller.send_raw(b"GET /readyz HTTP/1.1\r\nHost: replica\r\n\r\n");
@@ -154,20 +153,20 @@ fn readiness_on_a_frozen_database_is_denied_within_two_seconds_however_many_page
         }
         start.elapsed()
     };
-    // For a loaded machine. One after the other they would take 12 s, and behind the pages 30 s.
-    let waited = ask();
+    // Generous, for a loaded machine. One after the other they would take 12 s, and behind the pages 30 s.
+    let waited = time_readiness();
     assert!(waited < Duration::from_secs(8), "{waited:?}");
     eventually("they are answered within two seconds", || {
-        ask() < Duration::from_secs(2)
+        time_readiness() < Duration::from_secs(2)
     });
 }
 
 #[test]
-fn a_page_of_a_frozen_database_is_answered_within_the_time_of_a_request() {
+fn a_page_of_a_frozen_database_is_answered_at_its_deadline() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = on_a_frozen_database(&mut server, &IMPATIENT);
+    let replica = on_a_frozen_database(&mut server, &SHORT_REQUEST_TIMEOUT);
     let mut callers = [(); 6].map(|()| replica.caller());
     let start = Instant::now();
     for caller in &mut callers {
@@ -181,7 +180,7 @@ fn a_page_of_a_frozen_database_is_answered_within_the_time_of_a_request() {
 }
 
 #[test]
-fn a_stop_while_the_database_is_frozen_takes_no_longer_than_it_may() {
+fn a_stop_while_the_database_is_frozen_takes_no_longer_than_its_timeout() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
@@ -193,8 +192,8 @@ fn a_stop_while_the_database_is_frozen_takes_no_longer_than_it_may() {
     let mut replica = on_a_frozen_database(&mut server, &options);
     let mut page = replica.caller();
     page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
-    // The writer looks after its connection now and then, and hangs on it until the database's time is over: for longer
-    // than a stop may take.
+    // The writer checks its idle connection now and then, and blocks on it until the database's time-out: longer than a stop
+    // may take.
     assert_eq!(page.receive().status, 503);
     assert_eq!(page.get("/readyz").status, 503);
     let start = Instant::now();
@@ -210,9 +209,9 @@ fn a_database_that_thaws_is_read_from_again() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = on_a_frozen_database(&mut server, &IMPATIENT);
+    let replica = on_a_frozen_database(&mut server, &SHORT_REQUEST_TIMEOUT);
     let mut callers = [(); 3].map(|()| replica.caller());
-    // More than there are connections.
+    // More requests than there are connections.
     for _ in 0..2 {
         for caller in &mut callers {
             caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");

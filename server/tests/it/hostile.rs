@@ -13,13 +13,13 @@ use testbed::{Answer, Caller, Database, PATIENCE, Replica, eventually};
 
 use cases::{Case, Ending, Expected};
 
-/// Cases that wait for a time-out of the server take most of the time, and hardly any processor.
+/// Cases that wait for a time-out of the server take most of the time, and hardly any CPU time.
 const THREADS: usize = 48;
 
-/// Of a replica that serves nobody at the moment: listener, log, connections to the database, and a nudge or two.
+/// Descriptors of an idle replica: listener, log, connections to the database, and one or two nudges of the listener.
 const MAX_DESCRIPTORS: usize = 24;
 
-/// What came back first on a connection.
+/// The first answer on a connection.
 #[derive(Debug)]
 enum Reply {
     Answer(Answer),
@@ -75,11 +75,11 @@ impl Case {
         Reply::Answer(answer)
     }
 
-    /// What is wrong with a reply, if anything is.
-    fn complaint(&self, reply: &Reply) -> Option<String> {
-        let met = match (self.expected, reply) {
+    /// How a reply differs from the expected one, if it does.
+    fn mismatch(&self, reply: &Reply) -> Option<String> {
+        let matches = match (self.expected, reply) {
             (Expected::Closed | Expected::Refused, Reply::Closed) => true,
-            (Expected::Taken(status), Reply::Answer(answer)) => answer.status == status,
+            (Expected::Accepted(status), Reply::Answer(answer)) => answer.status == status,
             (Expected::Problem(status), Reply::Answer(answer)) => is_problem(answer, status),
             (Expected::Empty(status), Reply::Answer(answer)) => is_empty(answer, status),
             (Expected::Refused, Reply::Answer(answer)) => {
@@ -93,11 +93,12 @@ impl Case {
                 answer.headers.clone() + &String::from_utf8_lossy(&answer.body)
             }
         };
-        (!met).then(|| format!("{}: expected {:?}, but {got}", self.name, self.expected))
+        (!matches).then(|| format!("{}: expected {:?}, but {got}", self.name, self.expected))
     }
 }
 
-/// From an address of its own. The server knows by it a connection that it has given up, and ports are soon used again.
+/// Connects from an address of its own: the server recognizes a connection that it has given up by its address, and ports are
+/// reused soon.
 fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets left");
     socket
@@ -108,7 +109,7 @@ fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// By the contract.
+/// Whether it is a problem document, as the contract has it.
 fn is_problem(answer: &Answer, status: u16) -> bool {
     answer.status == status
         && answer.header("Content-Type") == Some("application/problem+json")
@@ -116,20 +117,20 @@ fn is_problem(answer: &Answer, status: u16) -> bool {
         && answer.json()["detail"].is_string()
 }
 
-/// By `tiny_http` itself.
+/// Whether it is an answer of `tiny_http` itself.
 fn is_empty(answer: &Answer, status: u16) -> bool {
     [400, 417].contains(&status) && answer.status == status && answer.body.is_empty()
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug, Clone, Copy)]
-struct Holdings {
+struct Resources {
     descriptors: usize,
     threads: usize,
     memory_kib: usize,
 }
 
-impl Holdings {
+impl Resources {
     fn of(replica: &Replica) -> Self {
         let process = format!("/proc/{}", replica.id());
         let count = |what: &str| {
@@ -147,44 +148,44 @@ impl Holdings {
     }
 }
 
-/// All cases, on many threads. After each a good request on a new connection is answered.
+/// Sends all cases, on many threads, and after each a valid request on a new connection, which must be answered.
 fn send_all(cases: &[Case], address: SocketAddr) {
-    let complaints = Mutex::new(Vec::new());
+    let mismatches = Mutex::new(Vec::new());
     let waiting = Mutex::new((0x7f01_0001..).map(Ipv4Addr::from_bits).zip(cases));
     let next = || waiting.lock().expect("nothing panics with it").next();
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(cases.len()) {
             scope.spawn(|| {
                 while let Some((from, case)) = next() {
-                    let complaint = case.complaint(&case.send(from, address));
-                    complaints
+                    let mismatch = case.mismatch(&case.send(from, address));
+                    mismatches
                         .lock()
                         .expect("nothing panics with it")
-                        .extend(complaint);
+                        .extend(mismatch);
                     let answer = Caller::connect(address).post("good", &case.name);
                     assert_eq!(answer.own()["text"], case.name.as_str());
                 }
             });
         }
     });
-    let complaints = complaints.into_inner().expect("nothing panics with it");
-    assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+    let mismatches = mismatches.into_inner().expect("nothing panics with it");
+    assert!(mismatches.is_empty(), "{}", mismatches.join("\n\n"));
 }
 
 #[test]
-fn hostile_requests_are_refused_cost_nothing_and_harm_nobody() {
+fn hostile_requests_are_refused_leak_nothing_and_affect_nobody() {
     let database = Database::new();
     let mut replica = Replica::start_with(&database, &["--idle-timeout", "6s"]);
     let cases = cases::all();
     assert!(cases.len() >= 300, "{}", cases.len());
-    // The first round is for all that is started once and kept.
+    // The first round starts all threads and connections that are kept.
     send_all(&cases, replica.address());
-    let before = Holdings::of(&replica);
+    let before = Resources::of(&replica);
     send_all(&cases, replica.address());
 
     let mut after = before;
     eventually("all connections are closed", || {
-        after = Holdings::of(&replica);
+        after = Resources::of(&replica);
         after.descriptors <= MAX_DESCRIPTORS
     });
     // tiny_http keeps threads for as many connections as were open at once, two for each of ours if it is slow to notice
@@ -201,13 +202,13 @@ fn hostile_requests_are_refused_cost_nothing_and_harm_nobody() {
     replica.terminate();
     assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
     assert!(!replica.log().contains("panicked"), "{}", replica.log());
-    let taken = cases.iter().filter(|case| case.stores()).count();
+    let accepted = cases.iter().filter(|case| case.stores()).count();
     let stored = "SELECT user, COUNT(*) FROM messages GROUP BY user ORDER BY user";
     assert_eq!(
         database.rows::<(String, usize)>(stored),
         [
             ("good".to_owned(), 2 * cases.len()),
-            ("mallory".to_owned(), 2 * taken)
+            ("mallory".to_owned(), 2 * accepted)
         ]
     );
     database.assert_in_order();

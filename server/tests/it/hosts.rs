@@ -1,4 +1,4 @@
-//! Several hosts of one database: the one that takes writes is found and followed, and nothing is lost on the way.
+//! Several hosts of one database: replicas find the one that takes writes, follow it when it changes, and lose nothing.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -28,7 +28,7 @@ fn start(hosts: &[Proxy], options: &[&str]) -> Replica {
 }
 
 #[test]
-fn the_host_that_takes_writes_is_found_wherever_it_stands() {
+fn the_host_that_takes_writes_is_found_at_any_place_in_the_list() {
     use HostStatus::{Away, ReadOnly, Silent, TakesWrites};
     let database = Database::new();
     let lists = [
@@ -56,25 +56,25 @@ fn the_host_that_takes_writes_is_found_wherever_it_stands() {
 fn a_frozen_host_leaves_the_others_time_however_little_there_is() {
     let database = Database::new();
     let hosts = hosts(&database, [HostStatus::Silent, HostStatus::TakesWrites]);
-    // Less than the first one's head start.
+    // Shorter than the head start of the first host.
     let replica = start(&hosts, &["--connect-timeout", "200ms"]);
     assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
 }
 
 #[test]
-fn a_name_with_a_silent_address_leads_to_the_next_one() {
+fn a_silent_address_of_a_name_is_followed_by_the_next_one() {
     let database = Database::new();
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     listener.bind(&free.into()).expect("a port is free");
-    // Not one more than this fits into its queue.
+    // Its accept queue has room for one connection.
     listener.listen(0).expect("it is bound");
     let silent = listener.local_addr().expect("it is bound");
     let silent = silent.as_socket().expect("it has a port");
     let other = SocketAddr::from(([127, 0, 0, 9], silent.port()));
     let host = Proxy::at(other, &database.url()).expect("the port is free");
     let mut queued = Vec::new();
-    eventually("nobody is let in any more", || {
+    eventually("the accept queue is full", || {
         let connection = TcpStream::connect_timeout(&silent, Duration::from_millis(100));
         let is_full = connection.is_err();
         queued.extend(connection);
@@ -92,8 +92,8 @@ fn a_name_with_a_silent_address_leads_to_the_next_one() {
         in_own_mounts
     };
     let resolved = with_names("getent ahostsv4 two.test").output();
-    if !resolved.is_ok_and(|said| said.stdout.starts_with(b"127.0.0.1 ")) {
-        skip("no names can be made up here; it takes root");
+    if !resolved.is_ok_and(|output| output.stdout.starts_with(b"127.0.0.1 ")) {
+        skip("no host names can be defined here; it takes root");
         return;
     }
     let url = host.url().replace("127.0.0.9:", "two.test:");
@@ -175,7 +175,7 @@ fn replicas_follow_when_hosts_swap_roles_under_load_and_lose_and_double_nothing(
     database.assert_in_order();
 }
 
-/// Repeats it with the same key, as a caller does who was told that it was not stored, or that nobody knows.
+/// Repeats a message with the same key until it is stored, as a caller does after 503 and 504.
 fn until_stored(caller: &mut Caller, text: &str, key: &str) -> Answer {
     let mut stored = None;
     eventually("it is stored", || {
@@ -209,7 +209,7 @@ fn a_page_is_never_read_from_a_host_that_became_read_only() {
 }
 
 #[test]
-fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
+fn while_no_host_takes_writes_callers_are_refused_and_afterwards_served() {
     let database = Database::new();
     let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
     let replica = start(&hosts, &["--request-timeout", "1s"]);
@@ -237,12 +237,12 @@ fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
         assert!([503, 504].contains(&refused.status), "{refused:?}");
         let not_ready = caller.get("/readyz");
         assert_eq!(not_ready.status, 503);
-        let told = not_ready.json()["detail"]
+        let actual = not_ready.json()["detail"]
             .as_str()
             .expect("a text")
             .to_owned();
-        assert!(told.contains(detail), "{detail:?} is not in {told:?}");
-        assert!(!told.contains("127.0.0.1"), "{told}");
+        assert!(actual.contains(detail), "{detail:?} is not in {actual:?}");
+        assert!(!actual.contains("127.0.0.1"), "{actual}");
 
         hosts[1].set(HostStatus::TakesWrites);
         eventually("the replica is ready", || {
@@ -256,7 +256,7 @@ fn while_no_host_takes_writes_callers_are_told_and_it_is_over_when_one_does() {
 }
 
 #[test]
-fn replicas_that_lose_all_hosts_at_once_do_not_storm_them() {
+fn replicas_that_lose_all_hosts_at_once_do_not_flood_them_with_connections() {
     const REPLICAS: usize = 12;
     let database = Database::new();
     let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
@@ -270,7 +270,7 @@ fn replicas_that_lose_all_hosts_at_once_do_not_storm_them() {
     let lost = Instant::now();
     let mut callers: Vec<Caller> = replicas.iter().map(Replica::caller).collect();
     for caller in &mut callers {
-        // The writer's attempts, and beside them those of a reader.
+        // The writer tries to connect, and beside it a reader.
         caller.send_post("ann", "x", "");
     }
     for replica in &replicas {

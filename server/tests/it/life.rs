@@ -1,4 +1,4 @@
-//! Start, stop, and what is wrong if it does not start.
+//! Start and stop, and why a server does not start.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,7 +28,7 @@ fn numbers_go_on_after_a_restart() {
 }
 
 #[test]
-fn sigterm_lets_all_that_was_taken_be_answered() {
+fn after_sigterm_all_accepted_requests_are_answered() {
     let database = Database::new();
     let mut replica = Replica::start(&database);
     let holder = database.hold_the_lock();
@@ -36,21 +36,21 @@ fn sigterm_lets_all_that_was_taken_be_answered() {
     for caller in &mut callers {
         caller.send_post("ann", "x", "");
     }
-    let mut witness = replica.caller();
-    assert_eq!(witness.get("/healthz").status, 200);
+    let mut other = replica.caller();
+    assert_eq!(other.get("/healthz").status, 200);
     database.wait_for_a_writer(None);
     replica.terminate();
     replica.wait_for_line("stopping");
-    let refusal = witness.post("bob", "too late");
+    let refusal = other.post("bob", "too late");
     assert_eq!(
         (refusal.status, refusal.header("Connection")),
         (503, Some("close"))
     );
     let problem = refusal.json();
     let instance = problem["instance"].as_str().expect("a 503 has one");
-    // Callers who were refused before the witness may have brought this line about, even before the one above.
+    // Callers that were refused earlier may have caused this line, even before the one above.
     let cause = format!("the server stops instance={instance}");
-    eventually("the log tells the cause", || replica.log().contains(&cause));
+    eventually("the cause is in the log", || replica.log().contains(&cause));
     assert!(
         TcpStream::connect(replica.address()).is_err(),
         "the port is closed"
@@ -136,7 +136,7 @@ fn a_server_that_is_open_to_the_network_warns() {
     }
 }
 
-fn assert_refuses_to_start(url: &str, options: &[&str], code: i32, said: &str) {
+fn assert_refuses_to_start(url: &str, options: &[&str], code: i32, expected: &str) {
     let mut replica = Replica::spawn(url, options);
     assert_eq!(
         replica.exit_status().code(),
@@ -146,7 +146,7 @@ fn assert_refuses_to_start(url: &str, options: &[&str], code: i32, said: &str) {
     );
     let log = replica.log();
     let last = log.lines().last().unwrap_or_default();
-    assert!(last.contains(said), "{said:?} is not in {last:?}");
+    assert!(last.contains(expected), "{expected:?} is not in {last:?}");
     assert!(!log.contains("geheim"), "the password is in the log: {log}");
 }
 
@@ -154,8 +154,8 @@ fn assert_refuses_to_start(url: &str, options: &[&str], code: i32, said: &str) {
 fn a_server_that_cannot_start_says_why_in_one_line() {
     let database = Database::new();
     let (address, query) = url_parts(&database);
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let taken = taken.local_addr().expect("it is bound").to_string();
+    let in_use = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let in_use = in_use.local_addr().expect("it is bound").to_string();
 
     assert_refuses_to_start(
         "postgres://u:geheim@localhost/x",
@@ -184,12 +184,14 @@ fn a_server_that_cannot_start_says_why_in_one_line() {
     );
     let mut replica = Replica::run(
         std::process::Command::new(env!("CARGO_BIN_EXE_server"))
-            .args(["--listen", &taken])
+            .args(["--listen", &in_use])
             .env("DATABASE_URL", database.url()),
     );
     assert_eq!(replica.exit_status().code(), Some(3));
     assert!(
-        replica.log().contains(&format!("cannot listen on {taken}")),
+        replica
+            .log()
+            .contains(&format!("cannot listen on {in_use}")),
         "{}",
         replica.log()
     );
@@ -209,7 +211,7 @@ fn url_parts(database: &Database) -> (String, String) {
 
 #[test]
 fn tables_of_another_engine_or_shape_are_refused() {
-    for (ddl, said) in [
+    for (ddl, expected) in [
         ("CREATE TABLE messages (id INT)", "not those of schema.sql"),
         (
             "CREATE TABLE counters (user VARCHAR(64) PRIMARY KEY, messages BIGINT, last_sent_at DATETIME(6), repeats BIGINT) ENGINE = MyISAM",
@@ -222,8 +224,8 @@ fn tables_of_another_engine_or_shape_are_refused() {
         let mut replica = Replica::spawn(&database.url(), &[]);
         assert_eq!(replica.exit_status().code(), Some(1));
         assert!(
-            replica.log().contains(said),
-            "{said:?} is not in {}",
+            replica.log().contains(expected),
+            "{expected:?} is not in {}",
             replica.log()
         );
     }
@@ -232,11 +234,11 @@ fn tables_of_another_engine_or_shape_are_refused() {
 #[test]
 fn a_server_waits_for_a_database_that_is_not_up_yet() {
     let database = Database::new();
-    // Bound, so that nobody else gets the port, and not listening.
-    let door = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Bound, so that no other process gets the port, and not listening.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
-    door.bind(&free.into()).expect("a port is free");
-    let closed = door
+    socket.bind(&free.into()).expect("a port is free");
+    let closed = socket
         .local_addr()
         .ok()
         .and_then(|address| address.as_socket());

@@ -3,6 +3,7 @@
 //! `DATABASE_URL` names a database server, MySQL or MariaDB, on which the user may create databases. Each test makes one
 //! of its own and drops it at the end.
 
+mod abuse;
 mod accounts;
 mod altered;
 mod any_text;
@@ -25,5 +26,4 @@ mod packets;
 mod replicas;
 mod rights;
 mod settings;
-mod siege;
 mod tls;

@@ -1,4 +1,4 @@
-//! `GET /metrics`: its form, and that each number moves when it should.
+//! `GET /metrics`: its format, and that each value changes when it should.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,9 +12,9 @@ type Samples = BTreeMap<String, String>;
 
 const KEY: &str = "0192f0c1-2b3a-7c4d-8e5f-0123456789ab";
 
-/// All samples by name and labels, without the prefix. Values are shown as they stand there.
+/// All samples by name and labels, without the prefix. Values are unchanged text.
 pub(crate) fn scrape(replica: &Replica) -> Samples {
-    let text = show(replica);
+    let text = fetch(replica);
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples
         .map(|line| {
@@ -25,7 +25,7 @@ pub(crate) fn scrape(replica: &Replica) -> Samples {
         .collect()
 }
 
-fn show(replica: &Replica) -> String {
+fn fetch(replica: &Replica) -> String {
     let answer = replica.caller().get("/metrics");
     assert_eq!(answer.status, 200);
     assert_eq!(
@@ -35,7 +35,7 @@ fn show(replica: &Replica) -> String {
     String::from_utf8(answer.body).expect("the format is UTF-8")
 }
 
-/// What has changed, and to what.
+/// The samples that have changed, with their new values.
 fn changes(before: &Samples, after: &Samples) -> Samples {
     after
         .iter()
@@ -49,7 +49,7 @@ fn metrics_keep_the_text_format_and_the_conventions() {
     let database = Database::new();
     let replica = Replica::start(&database);
     replica.caller().post("ann", "x");
-    let text = show(&replica);
+    let text = fetch(&replica);
 
     let (mut helped, mut kind) = ("", ("", ""));
     let mut bucket: Option<(&str, f64)> = None;
@@ -60,7 +60,7 @@ fn metrics_keep_the_text_format_and_the_conventions() {
             helped = name;
         } else if let Some(of) = line.strip_prefix("# TYPE ") {
             kind = of.split_once(' ').expect("name and type");
-            assert_eq!(kind.0, helped, "HELP stands before TYPE");
+            assert_eq!(kind.0, helped, "HELP precedes TYPE");
             assert_eq!(kind.0.ends_with("_total"), kind.1 == "counter", "{line}");
             let ours = kind.0.starts_with("dummy_messenger_");
             assert!(ours || kind.0.starts_with("process_"), "{line}");
@@ -68,7 +68,7 @@ fn metrics_keep_the_text_format_and_the_conventions() {
             let (series, value) = line.rsplit_once(' ').expect("name and value");
             let value: f64 = value.parse().expect("a number");
             let name = series.split('{').next().unwrap_or_default();
-            let suffix = name.strip_prefix(kind.0).expect("TYPE stands before");
+            let suffix = name.strip_prefix(kind.0).expect("TYPE precedes");
             match (kind.1, suffix) {
                 ("counter" | "gauge", "") => assert!(value >= 0.0, "{line}"),
                 ("histogram", "_bucket") => {
@@ -88,7 +88,7 @@ fn metrics_keep_the_text_format_and_the_conventions() {
     check_with_promtool(&text);
 }
 
-/// If it is installed: it belongs to Prometheus, and knows its rules best.
+/// Checks with the tool of Prometheus itself, if it is installed.
 fn check_with_promtool(text: &str) {
     let Ok(mut promtool) = Command::new("promtool")
         .args(["check", "metrics"])
@@ -102,13 +102,13 @@ fn check_with_promtool(text: &str) {
     let mut stdin = promtool.stdin.take().expect("stdin is piped");
     stdin.write_all(text.as_bytes()).expect("promtool reads");
     drop(stdin);
-    let said = promtool.wait_with_output().expect("promtool ends");
-    let errors = String::from_utf8_lossy(&said.stderr);
-    assert!(said.status.success() && errors.is_empty(), "{errors}");
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{errors}");
 }
 
 #[test]
-fn each_request_is_counted_once_where_it_belongs() {
+fn each_request_is_counted_once_with_its_labels() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let mut caller = replica.caller();
@@ -157,34 +157,34 @@ fn each_request_is_counted_once_where_it_belongs() {
             "5",
         ),
     ];
-    let mut moved = Samples::new();
-    // An answer is counted when it is written, which its caller may see a moment earlier.
+    let mut changed = Samples::new();
+    // An answer is counted after it is written, so its caller may see it a moment earlier.
     eventually("all are counted", || {
-        moved = changes(&before, &scrape(&replica));
+        changed = changes(&before, &scrape(&replica));
         expected
             .iter()
-            .all(|&(name, count)| moved.get(name).is_some_and(|now| now == count))
+            .all(|&(name, count)| changed.get(name).is_some_and(|now| now == count))
     });
-    let of = |name: &str| moved.get(name).map(String::as_str);
-    assert_eq!(of("messages_stored_total"), Some("2"));
-    assert_eq!(of("messages_repeated_total"), Some("1"));
-    assert_eq!(of("batch_messages_count"), Some("4"));
-    assert_eq!(of("batch_messages_sum"), Some("4"));
+    let new_value = |name: &str| changed.get(name).map(String::as_str);
+    assert_eq!(new_value("messages_stored_total"), Some("2"));
+    assert_eq!(new_value("messages_repeated_total"), Some("1"));
+    assert_eq!(new_value("batch_messages_count"), Some("4"));
+    assert_eq!(new_value("batch_messages_sum"), Some("4"));
     for name in ["lock_wait_seconds", "lock_hold_seconds", "commit_seconds"] {
-        assert_eq!(of(&format!("{name}_count")), Some("4"), "{name}");
-        assert!(of(&format!("{name}_sum")).is_some(), "{name}");
+        assert_eq!(new_value(&format!("{name}_count")), Some("4"), "{name}");
+        assert!(new_value(&format!("{name}_sum")).is_some(), "{name}");
     }
     assert_eq!(
-        of(r#"database_connections{pool="writing",state="in_use"}"#),
+        new_value(r#"database_connections{pool="writing",state="in_use"}"#),
         Some("1")
     );
     assert_eq!(
-        of(r#"database_connections{pool="reading",state="idle"}"#),
+        new_value(r#"database_connections{pool="reading",state="idle"}"#),
         Some("1")
     );
-    for name in moved.keys() {
+    for name in changed.keys() {
         for never in ["failures", "lost", "unknown", "refused", "whatever"] {
-            assert!(!name.contains(never), "{name} moved");
+            assert!(!name.contains(never), "{name} changed");
         }
     }
 }
@@ -200,8 +200,8 @@ fn metrics_are_shown_while_the_queue_is_full_and_the_database_does_not_answer() 
     holder
         .query_drop("LOCK TABLES messages WRITE, counters WRITE")
         .expect("the tables are there");
-    let mut asker = replica.caller();
-    asker.send_raw(b"GET /messages HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut reader = replica.caller();
+    reader.send_raw(b"GET /messages HTTP/1.1\r\nHost: x\r\n\r\n");
     let mut callers = [(); 3].map(|()| replica.caller());
     callers[0].send_post("ann", "is with the writer", "");
     eventually("both wait for the database", || {
@@ -215,14 +215,14 @@ fn metrics_are_shown_while_the_queue_is_full_and_the_database_does_not_answer() 
     }
     eventually("one waits, and one is refused", || {
         let shown = scrape(&replica);
-        // Two posts, a page, and this.
+        // Two posts, a page, and the request for the metrics.
         shown["requests_open"] == "4"
             && shown["connections_waiting"] == "4"
             && shown["queue_messages"] == shown["queue_messages_limit"]
             && shown[r#"messages_refused_total{reason="queue_full"}"#] == "1"
     });
     drop(holder);
-    assert_eq!(asker.receive().status, 200);
+    assert_eq!(reader.receive().status, 200);
     let mut statuses = callers.map(|mut caller| caller.receive().status);
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 503]);
@@ -231,7 +231,7 @@ fn metrics_are_shown_while_the_queue_is_full_and_the_database_does_not_answer() 
 #[test]
 fn retries_and_unknown_outcomes_are_counted_by_their_causes() {
     let database = Database::new();
-    // The lock is waited for half of the database's time, and on MySQL up to a second more.
+    // The wait for the lock times out after half of the database's time-out, on MySQL up to a second later.
     let options = ["--database-timeout=8s", "--request-timeout=60s"];
     let replica = Replica::start_with(&database, &options);
     let mut caller = replica.caller();
@@ -273,24 +273,30 @@ fn retries_and_unknown_outcomes_are_counted_by_their_causes() {
     drop(rival);
     assert_eq!(caller.receive().own_seq(), 3);
 
-    let moved = changes(&before, &scrape(&replica));
-    let of = |name: &str| moved.get(name).map(String::as_str);
-    assert!(of(r#"batch_failures_total{cause="lock_timeout"}"#).is_some());
-    assert_eq!(of(r#"batch_failures_total{cause="connection"}"#), Some("1"));
+    let changed = changes(&before, &scrape(&replica));
+    let new_value = |name: &str| changed.get(name).map(String::as_str);
+    assert!(new_value(r#"batch_failures_total{cause="lock_timeout"}"#).is_some());
     assert_eq!(
-        of(r#"database_connections_lost_total{pool="writing"}"#),
+        new_value(r#"batch_failures_total{cause="connection"}"#),
         Some("1")
     );
     assert_eq!(
-        of(r#"database_connections_opened_total{pool="writing"}"#),
+        new_value(r#"database_connections_lost_total{pool="writing"}"#),
+        Some("1")
+    );
+    assert_eq!(
+        new_value(r#"database_connections_opened_total{pool="writing"}"#),
         Some("2")
     );
-    assert_eq!(of("unknown_outcomes_total"), Some("1"));
+    assert_eq!(new_value("unknown_outcomes_total"), Some("1"));
     assert_eq!(
-        of(r#"unknown_outcomes_resolved_total{as="not_stored"}"#),
+        new_value(r#"unknown_outcomes_resolved_total{as="not_stored"}"#),
         Some("1")
     );
-    assert_eq!(of(r#"unknown_outcomes_resolved_total{as="stored"}"#), None);
-    assert_eq!(of("messages_stored_total"), Some("3"));
+    assert_eq!(
+        new_value(r#"unknown_outcomes_resolved_total{as="stored"}"#),
+        None
+    );
+    assert_eq!(new_value("messages_stored_total"), Some("3"));
     database.assert_in_order();
 }

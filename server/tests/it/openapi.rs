@@ -1,4 +1,4 @@
-//! The contract as the server tells it, against what the server does.
+//! The contract that the server publishes, compared with what the server does.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ impl Contract {
         Self(answer.json())
     }
 
-    /// The thing itself, or what it refers to.
+    /// The value itself, or the one that its `$ref` points to.
     fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str() {
             Some(place) => self
@@ -48,11 +48,11 @@ impl Contract {
         let operation = &self.0["paths"][path.split('?').next().unwrap_or_default()][method];
         let response = self.resolve(&operation["responses"][answer.status.to_string()]);
         assert!(response.is_object(), "{what} is not described");
-        self.assert_is(response, answer, &what);
+        self.assert_conforms(response, answer, &what);
     }
 
-    fn assert_is(&self, response: &Value, answer: &Answer, what: &str) {
-        let kind = answer.header("Content-Type").expect("all answers say it");
+    fn assert_conforms(&self, response: &Value, answer: &Answer, what: &str) {
+        let kind = answer.header("Content-Type").expect("all answers have one");
         let essence = kind.split(';').next().unwrap_or_default();
         let schema = &response["content"][essence]["schema"];
         assert!(schema.is_object(), "{what}: {kind} is not described");
@@ -60,13 +60,13 @@ impl Contract {
             self.assert_valid(schema, &answer.json(), what);
         }
         for (name, header) in response["headers"].as_object().unwrap_or(&Map::new()) {
-            let said = answer
+            let value = answer
                 .header(name)
                 .unwrap_or_else(|| panic!("{what}: no {name}"));
-            let said = said
+            let value = value
                 .parse::<u64>()
-                .map_or_else(|_| said.into(), Value::from);
-            self.assert_valid(&self.resolve(header)["schema"], &said, what);
+                .map_or_else(|_| value.into(), Value::from);
+            self.assert_valid(&self.resolve(header)["schema"], &value, what);
         }
     }
 }
@@ -81,8 +81,8 @@ fn the_contract_lists_what_is_served() {
     let mut caller = replica.caller();
     let paths = contract.0["paths"].as_object().expect("paths");
     let own = Messenger::ENDPOINTS.iter().map(Endpoint::operation);
-    let of_each_server = ["/healthz", "/metrics", "/openapi.json", "/readyz"];
-    let served: BTreeSet<&str> = own.map(|(_, path)| path).chain(of_each_server).collect();
+    let common = ["/healthz", "/metrics", "/openapi.json", "/readyz"];
+    let served: BTreeSet<&str> = own.map(|(_, path)| path).chain(common).collect();
     assert!(paths.keys().eq(served), "{:?}", paths.keys());
     for (path, operations) in paths {
         let mut methods: Vec<_> = operations
@@ -99,10 +99,10 @@ fn the_contract_lists_what_is_served() {
             "{path}"
         );
         let described = &contract.0["components"]["responses"]["MethodNotAllowed"];
-        contract.assert_is(described, &answer, path);
+        contract.assert_conforms(described, &answer, path);
     }
     let described = &contract.0["components"]["responses"]["NotFound"];
-    contract.assert_is(described, &caller.get("/nowhere"), "/nowhere");
+    contract.assert_conforms(described, &caller.get("/nowhere"), "/nowhere");
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn the_examples_of_the_contract_are_valid() {
     let database = Database::new();
     let contract = Contract::of(&Replica::start(&database));
     let mut seen = 0;
-    let mut waiting = vec![&contract.0];
-    while let Some(value) = waiting.pop() {
+    let mut pending = vec![&contract.0];
+    while let Some(value) = pending.pop() {
         for example in value["examples"]
             .as_object()
             .into_iter()
@@ -121,8 +121,8 @@ fn the_examples_of_the_contract_are_valid() {
             seen += 1;
         }
         match value {
-            Value::Object(fields) => waiting.extend(fields.values()),
-            Value::Array(items) => waiting.extend(items),
+            Value::Object(fields) => pending.extend(fields.values()),
+            Value::Array(items) => pending.extend(items),
             _ => {}
         }
     }
@@ -177,7 +177,7 @@ fn what_is_answered_is_what_the_contract_says() {
         eventually(path, || {
             let answer = caller.get(path);
             contract.assert_describes("get", path, &answer);
-            // The time in which a loaded machine is ready is short.
+            // On a loaded machine the time-out of the readiness check may be too short.
             if path != "/readyz" {
                 assert_eq!(answer.status, status, "{path}");
             }

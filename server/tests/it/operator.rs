@@ -1,4 +1,4 @@
-//! What the operator sees: the log, and how it meets what callers are told.
+//! What the operator sees: the log, and how answers refer to it.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::metrics::scrape;
 use testbed::{Answer, Caller, Database, Replica, eventually};
 
-/// The line of the log that tells the cause of a 5xx.
+/// The line of the log with the cause of a 5xx.
 fn cause(replica: &Replica, answer: &Answer) -> String {
     let problem = answer.json();
     let instance = problem["instance"].as_str().unwrap_or_default();
@@ -26,12 +26,12 @@ fn cause(replica: &Replica, answer: &Answer) -> String {
 }
 
 #[test]
-fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_the_cause() {
+fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_with_the_cause() {
     let database = Database::new();
     let replica = Replica::start_with(
         &database,
         &[
-            // The lock is waited for half of the database's time, and on MySQL up to a second more.
+            // The wait for the lock times out after half of the database's time-out, on MySQL up to a second later.
             "--request-timeout=10s",
             "--database-timeout=8s",
             "--queue-messages=1",
@@ -55,14 +55,14 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
     eventually("it is there", || scrape(&replica)["queue_messages"] == "1");
     let mut third = replica.caller();
     third.send_post("ann", "has no place in it", "");
-    for (answer, said) in [
+    for (answer, expected) in [
         (caller.receive(), "Lock wait timeout"),
         (second.receive(), "Lock wait timeout"),
         (third.receive(), "the queue is full"),
     ] {
         assert_eq!(answer.status, 503);
         let line = cause(&replica, &answer);
-        assert!(line.contains(said), "{line}");
+        assert!(line.contains(expected), "{line}");
     }
     drop(holder);
 
@@ -75,11 +75,15 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_that_tells_th
     assert!(cause(&replica, &unanswered).contains("the database fails"));
 
     let malformed = caller.post("", "x");
-    assert_eq!(malformed.json().get("instance"), None, "the caller's own");
+    assert_eq!(
+        malformed.json().get("instance"),
+        None,
+        "the fault is the caller's"
+    );
 }
 
 #[test]
-fn a_caller_that_sends_too_much_ahead_is_told_the_line_of_the_log() {
+fn a_caller_that_pipelines_too_much_gets_the_line_of_the_log() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let holder = database.hold_the_lock();
@@ -90,8 +94,8 @@ fn a_caller_that_sends_too_much_ahead_is_told_the_line_of_the_log() {
             .repeat(128)
             .as_bytes(),
     );
-    // With the one that asks.
-    eventually("all have come", || {
+    // Including the request for the metrics.
+    eventually("all have arrived", || {
         scrape(&replica)["requests_open"] == "130"
     });
     drop(holder);
@@ -103,14 +107,14 @@ fn a_caller_that_sends_too_much_ahead_is_told_the_line_of_the_log() {
     assert!(cause(&replica, &refused).contains("too many were sent ahead"));
 }
 
-/// All lines of a log in JSON.
+/// All events of a log in JSON.
 fn events(replica: &Replica) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).expect("each line is a JSON object");
     replica.log().lines().map(parse).collect()
 }
 
 #[test]
-fn a_log_in_json_tells_of_requests_without_what_they_carry() {
+fn a_log_in_json_records_requests_without_their_content() {
     let database = Database::new();
     let mut replica = Replica::spawn(
         &database.url(),
@@ -126,29 +130,29 @@ fn a_log_in_json_tells_of_requests_without_what_they_carry() {
     );
     assert_eq!(caller.receive().status, 200);
     let overlong = "x".repeat(129);
-    for unfit in ["two words", &overlong] {
+    for invalid in ["two words", &overlong] {
         caller.request(
             "GET",
             "/healthz",
-            &format!("X-Request-Id: {unfit}\r\n"),
+            &format!("X-Request-Id: {invalid}\r\n"),
             b"",
         );
     }
     caller.request("GET", "/messages?before=secret-query", "", b"");
     let malformed = caller.request("GET", "/\u{1b}[31m", "", b"");
     assert_eq!(malformed.status, 404);
-    let of = |kind: &str| -> Vec<Value> {
+    let with_message = |message: &str| -> Vec<Value> {
         let mut events = events(&replica);
-        events.retain(|event| event["message"] == kind);
+        events.retain(|event| event["message"] == message);
         events
     };
-    eventually("all are logged", || of("request").len() == 5);
+    eventually("all are logged", || with_message("request").len() == 5);
 
-    let start = &of("starting")[0];
+    let start = &with_message("starting")[0];
     assert_eq!(start["workers"], 77);
     assert_eq!(start["request_timeout"], "10s");
     assert_eq!(start["log_format"], "json");
-    let requests = of("request");
+    let requests = with_message("request");
     let first = &requests[0];
     assert_eq!(
         (&first["method"], &first["path"], &first["status"]),
@@ -164,7 +168,7 @@ fn a_log_in_json_tells_of_requests_without_what_they_carry() {
     );
     let stored: Vec<String> = database.rows("SELECT LOWER(HEX(request_id)) FROM messages");
     let id = first["resource_id"].as_str().map(|id| id.replace('-', ""));
-    assert_eq!(id.as_ref(), stored.first(), "by it the row is found");
+    assert_eq!(id.as_ref(), stored.first(), "it identifies the row");
     assert!(
         requests[1..]
             .iter()
@@ -214,7 +218,7 @@ fn a_build_names_itself_everywhere() {
 }
 
 #[test]
-fn the_log_has_no_user_of_a_row_that_the_database_refuses() {
+fn the_log_does_not_contain_the_user_of_a_row_that_the_database_refuses() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let mut caller = replica.caller();

@@ -126,9 +126,9 @@ fn every_option_has_its_variable() {
 fn an_empty_variable_is_as_unset() {
     let empty = || OPTIONS.map(|(_, variable, ..)| (variable, ""));
     let output = run(&[], empty());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("--database-url"), "{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("--database-url"), "{errors}");
 
     let needed = [
         "--database-url=mysql://u@127.0.0.1:1/x",

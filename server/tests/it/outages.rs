@@ -1,4 +1,4 @@
-//! The database is away, takes no writes, has no space, or a clock that goes back.
+//! The database is down, takes no writes, has no space, or a clock that goes back.
 
 use std::fs;
 use std::path::Path;
@@ -12,8 +12,8 @@ use testbed::{
     Answer, Caller, Database, HostStatus, OwnDatabase, Proxy, Replica, eventually, skip,
 };
 
-/// Answers soon, whatever the database does.
-const IMPATIENT: [&str; 4] = ["--request-timeout", "5s", "--database-timeout", "2s"];
+/// Requests are answered soon, whatever the database does.
+const SHORT_TIMEOUTS: [&str; 4] = ["--request-timeout", "5s", "--database-timeout", "2s"];
 
 #[test]
 fn a_server_waits_at_start_for_its_database_and_then_serves() {
@@ -29,11 +29,11 @@ fn a_server_waits_at_start_for_its_database_and_then_serves() {
 }
 
 #[test]
-fn while_the_database_is_away_callers_are_told_so_and_afterwards_served_without_a_restart() {
+fn while_the_database_is_down_callers_are_refused_and_afterwards_served_without_a_restart() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let replica = Replica::start_with(server.database(), &SHORT_TIMEOUTS);
     let mut caller = replica.caller();
     assert_eq!(caller.post("ann", "before").own_seq(), 1);
     assert_eq!(caller.get("/messages").status, 200);
@@ -46,14 +46,14 @@ fn while_the_database_is_away_callers_are_told_so_and_afterwards_served_without_
     assert_eq!(caller.get("/healthz").status, 200);
     server.start().expect("it starts again");
     eventually("it is ready", || caller.get("/readyz").status == 200);
-    // The connections of before are dead, and none of them is given to a reader.
+    // The old connections are dead, and none of them is given to a reader.
     assert_eq!(caller.get("/messages").status, 200);
     assert_eq!(caller.post("ann", "after").own_seq(), 2);
     server.database().assert_in_order();
 }
 
 #[test]
-fn messages_that_were_sent_ahead_are_all_answered_when_the_time_of_the_first_is_over() {
+fn pipelined_messages_are_all_answered_at_the_deadline_of_the_first() {
     let database = Database::new();
     let proxy = database.proxy();
     let options = ["--request-timeout", "4s", "--database-timeout", "2s"];
@@ -68,7 +68,7 @@ fn messages_that_were_sent_ahead_are_all_answered_when_the_time_of_the_first_is_
     for _ in 0..6 {
         assert_eq!(caller.receive().status, 503);
     }
-    // One time-out each would be 24 s.
+    // One time-out for each would be 24 s.
     assert!(begun.elapsed() < Duration::from_secs(14));
 }
 
@@ -77,7 +77,7 @@ fn a_database_that_is_read_only_for_a_while_refuses_and_stores_nothing() {
     let Some(server) = OwnDatabase::start() else {
         return;
     };
-    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let replica = Replica::start_with(server.database(), &SHORT_TIMEOUTS);
     let mut caller = replica.caller();
     assert_eq!(caller.post("ann", "before").own_seq(), 1);
     let mut root = server.connect().expect("it is up");
@@ -96,13 +96,13 @@ fn a_database_that_is_read_only_for_a_while_refuses_and_stores_nothing() {
     server.database().assert_in_order();
 }
 
-/// How often the log says this.
-fn lines_with(replica: &Replica, mark: &str) -> usize {
+/// How many lines of the log contain this.
+fn lines_with(replica: &Replica, text: &str) -> usize {
     let log = replica.log();
-    log.lines().filter(|line| line.contains(mark)).count()
+    log.lines().filter(|line| line.contains(text)).count()
 }
 
-/// How many outages the log shows the begin of, and the end of.
+/// How many outages have begun, and how many have ended, according to the log.
 fn outages(replica: &Replica) -> (usize, usize) {
     (
         lines_with(replica, "the database fails"),
@@ -110,8 +110,8 @@ fn outages(replica: &Replica) -> (usize, usize) {
     )
 }
 
-/// Stores a message, and waits until the log is silent. On a loaded machine the first attempts may come too late, which is
-/// an outage.
+/// Stores a message, and waits until the log shows no outage. On a loaded machine the first attempts may time out, which counts
+/// as one.
 fn store_before(replica: &Replica) {
     let mut caller = replica.caller();
     eventually("it stores", || caller.post("ann", "before").status == 200);
@@ -121,8 +121,8 @@ fn store_before(replica: &Replica) {
     });
 }
 
-/// All of this is asked for again and again, as long as it fails.
-fn refused(caller: &mut Caller) -> Vec<Answer> {
+/// Sends requests of each kind, all of which must be refused, and returns the answers.
+fn send_refused(caller: &mut Caller) -> Vec<Answer> {
     let answers = vec![
         caller.post("ann", "meanwhile"),
         caller.get("/messages"),
@@ -134,13 +134,14 @@ fn refused(caller: &mut Caller) -> Vec<Answer> {
     answers
 }
 
-/// An outage in which much is refused. `end` ends it.
-fn assert_that_an_outage_begins_and_ends_in_a_line(replica: &Replica, end: impl FnOnce()) {
+/// Sends many requests during an outage, which `end` ends. All must be refused, and the log must get one line when the outage
+/// begins, and one when it ends.
+fn assert_an_outage_is_logged_in_two_lines(replica: &Replica, end: impl FnOnce()) {
     let before = replica.log().lines().count();
     let (known, _) = outages(replica);
     let start = Instant::now();
-    // One that finds the queue empty.
-    let mut instances = refused(&mut replica.caller());
+    // The first message finds the queue empty.
+    let mut instances = send_refused(&mut replica.caller());
     let address = replica.address();
     std::thread::scope(|scope| {
         let callers = [(); 4].map(|()| {
@@ -148,7 +149,7 @@ fn assert_that_an_outage_begins_and_ends_in_a_line(replica: &Replica, end: impl 
                 let mut caller = Caller::connect(address);
                 let mut answers = Vec::new();
                 while start.elapsed() < Duration::from_secs(4) {
-                    answers.extend(refused(&mut caller));
+                    answers.extend(send_refused(&mut caller));
                 }
                 answers
             })
@@ -178,44 +179,44 @@ fn assert_that_an_outage_begins_and_ends_in_a_line(replica: &Replica, end: impl 
     });
 }
 
-/// The queue is full all the time when several callers ask.
-const BRIEF: [&str; 2] = ["--request-timeout=2s", "--queue-messages=1"];
+/// With several callers, the queue is full all the time.
+const QUEUE_OF_ONE: [&str; 2] = ["--request-timeout=2s", "--queue-messages=1"];
 
 #[test]
-fn an_outage_of_the_only_host_is_a_line_when_it_begins_and_one_when_it_ends() {
+fn an_outage_of_the_only_host_is_logged_when_it_begins_and_when_it_ends() {
     let database = Database::new();
     let host = database.proxy();
-    let replica = Replica::start_at(&host.url(), &BRIEF);
+    let replica = Replica::start_at(&host.url(), &QUEUE_OF_ONE);
     store_before(&replica);
     host.set(HostStatus::Away);
-    assert_that_an_outage_begins_and_ends_in_a_line(&replica, || host.set(HostStatus::TakesWrites));
+    assert_an_outage_is_logged_in_two_lines(&replica, || host.set(HostStatus::TakesWrites));
 }
 
 #[test]
-fn an_outage_of_several_hosts_is_a_line_when_it_begins_and_one_when_it_ends() {
+fn an_outage_of_several_hosts_is_logged_when_it_begins_and_when_it_ends() {
     let database = Database::new();
     let hosts = [HostStatus::TakesWrites, HostStatus::ReadOnly].map(|status| database.host(status));
     let urls = hosts.each_ref().map(Proxy::url).join(",");
-    let replica = Replica::start_at(&urls, &BRIEF);
+    let replica = Replica::start_at(&urls, &QUEUE_OF_ONE);
     store_before(&replica);
     eventually("the host that takes writes is logged", || {
         lines_with(&replica, "this database host takes writes") > 0
     });
     hosts[0].set(HostStatus::Away);
-    assert_that_an_outage_begins_and_ends_in_a_line(&replica, || {
+    assert_an_outage_is_logged_in_two_lines(&replica, || {
         hosts[0].set(HostStatus::TakesWrites);
     });
 }
 
 #[test]
-fn a_database_that_is_away_is_left_alone_while_nobody_asks() {
+fn a_database_that_is_down_gets_no_connections_without_requests() {
     let database = Database::new();
     let host = database.proxy();
-    let replica = Replica::start_at(&host.url(), &BRIEF);
+    let replica = Replica::start_at(&host.url(), &QUEUE_OF_ONE);
     store_before(&replica);
     host.set(HostStatus::Away);
     let (known, _) = outages(&replica);
-    refused(&mut replica.caller());
+    send_refused(&mut replica.caller());
     eventually("the outage is logged", || {
         outages(&replica) == (known + 1, known)
     });
@@ -228,7 +229,7 @@ fn a_database_that_is_away_is_left_alone_while_nobody_asks() {
     });
 }
 
-/// Where a tmpfs is mounted, until this is dropped.
+/// A folder in which a tmpfs is mounted until this is dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -239,7 +240,7 @@ impl SmallDisk {
             .arg(folder.path())
             .output();
         match mounted {
-            Ok(said) if said.status.success() => Some(Self(folder)),
+            Ok(output) if output.status.success() => Some(Self(folder)),
             _ => {
                 skip("no tmpfs can be mounted here; it takes root");
                 None
@@ -247,11 +248,11 @@ impl SmallDisk {
         }
     }
 
-    /// Leaves so many bytes. The database takes some meanwhile, and a file is made whole or not at all.
+    /// Fills the disk up to `left` bytes. Retries, as the database writes meanwhile, and `fallocate` allocates all or nothing.
     fn fill(&self, left: u64) {
         let file = self.0.path().join("ballast");
         eventually("the disk is filled", || {
-            let length = self.space().saturating_sub(left).to_string();
+            let length = self.free_bytes().saturating_sub(left).to_string();
             let filled = Command::new("fallocate")
                 .args(["--length", &length])
                 .arg(&file)
@@ -261,13 +262,13 @@ impl SmallDisk {
         });
     }
 
-    fn space(&self) -> u64 {
-        let said = Command::new("df")
+    fn free_bytes(&self) -> u64 {
+        let output = Command::new("df")
             .args(["--output=avail", "--block-size=1"])
             .arg(self.0.path())
             .output()
             .expect("there is a df command");
-        String::from_utf8_lossy(&said.stdout)
+        String::from_utf8_lossy(&output.stdout)
             .lines()
             .last()
             .and_then(|line| line.trim().parse().ok())
@@ -289,7 +290,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_refuses_messages_and_a_freed_one_takes_them_again() {
+fn messages_are_refused_while_the_disk_is_full_and_stored_when_it_has_space_again() {
     let Some(disk) = SmallDisk::mount(700) else {
         return;
     };
@@ -299,7 +300,7 @@ fn a_full_disk_refuses_messages_and_a_freed_one_takes_them_again() {
     let Some(server) = server else {
         return;
     };
-    let replica = Replica::start_with(server.database(), &IMPATIENT);
+    let replica = Replica::start_with(server.database(), &SHORT_TIMEOUTS);
     let mut caller = replica.caller();
     let text = "a long text ".repeat(300);
     disk.fill(1 << 20);
@@ -320,7 +321,7 @@ fn a_full_disk_refuses_messages_and_a_freed_one_takes_them_again() {
         }
         answer.status == 200
     });
-    // What was refused may not be there; what is, has its number.
+    // Refused messages may not be stored; each stored one has its number.
     assert!(last > stored, "{last} after {stored}");
     assert_eq!(server.database().count(), last);
     server.database().assert_in_order();
@@ -348,7 +349,7 @@ fn dates_do_not_go_back_together_with_the_clock_of_the_database() {
             .environment("LD_PRELOAD", *library)
             .environment("FAKETIME_TIMESTAMP_FILE", &clock)
             .environment("FAKETIME_NO_CACHE", "1")
-            // Time-outs go on as they should.
+            // Time-outs use the monotonic clock, which is not changed.
             .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
     });
     let Some(server) = server else {

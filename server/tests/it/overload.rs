@@ -1,4 +1,4 @@
-//! More than there is room for.
+//! More connections, threads, descriptors and unread replies than there is room for.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -33,7 +33,7 @@ fn is_served(replica: &Replica) -> bool {
     caller.receive().status == 200
 }
 
-/// More connections than `replica` has room for are turned away, and taken again when there is room.
+/// More connections than `replica` has room for are turned away, and accepted again when there is room.
 fn flood(database: &Database, mut replica: Replica) {
     let mut early = replica.caller();
     assert_eq!(early.post("ann", "x").own_seq(), 1);
@@ -64,11 +64,11 @@ fn flood(database: &Database, mut replica: Replica) {
     database.assert_in_order();
 }
 
-/// A connection takes two descriptors. Whether the first or the second is the one too many makes a difference: the accept
-/// fails and is told of, or the accepting thread panics.
-fn flood_descriptors(most: u32) {
+/// A connection takes two descriptors. It makes a difference which of them is the first beyond the limit: the accept fails and
+/// is reported, or the accepting thread panics.
+fn flood_descriptors(max: u32) {
     let database = Database::new();
-    let replica = start_limited(&database, &format!("-n {most}"));
+    let replica = start_limited(&database, &format!("-n {max}"));
     flood(&database, replica);
 }
 
@@ -82,15 +82,15 @@ fn connections_beyond_the_descriptors_by_one_are_turned_away_until_there_is_room
     flood_descriptors(65);
 }
 
-/// `tiny_http` waits for itself, and keeps thread and descriptors for ever. The living hold a good part of them here.
+/// `tiny_http` waits for itself, and keeps a thread and descriptors for ever. Open connections hold many descriptors as well.
 #[test]
-fn a_server_whose_descriptors_are_held_by_the_dead_ends() {
+fn a_server_whose_descriptors_are_held_by_leaked_connections_exits() {
     let database = Database::new();
     let mut replica = start_limited(&database, "-n 64");
-    let _living: Vec<_> = (0..8).map(|_| replica.caller()).collect();
+    let _open: Vec<_> = (0..8).map(|_| replica.caller()).collect();
     let address = replica.address();
-    // Until nobody listens any more: what a few of them leave would be room.
-    let dead = thread::spawn(move || {
+    // Until the server does not listen any more: a few of them would leave room for others.
+    let leaking = thread::spawn(move || {
         while let Ok(mut stream) = TcpStream::connect(address) {
             let _turned_away = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
             thread::sleep(Duration::from_millis(20));
@@ -98,16 +98,16 @@ fn a_server_whose_descriptors_are_held_by_the_dead_ends() {
     });
     replica.wait_for_line("no room for more connections");
     assert_eq!(replica.exit_status().code(), Some(1));
-    dead.join().expect("it does not panic");
-    let said = "connections that ended are not given back";
-    assert!(replica.log().contains(said), "{}", replica.log());
+    leaking.join().expect("it does not panic");
+    let expected = "connections that ended are not given back";
+    assert!(replica.log().contains(expected), "{}", replica.log());
 }
 
-/// The limit is one of a user's, and none of root's: the replica runs as a user that nobody is.
+/// The limit counts the threads of a user, and does not apply to root: the replica runs as a user of its own.
 #[test]
 fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
-    let nobody = 1_000_000_000 + std::process::id();
-    let as_nobody = |program: &OsStr| {
+    let uid = 1_000_000_000 + std::process::id();
+    let as_own_user = |program: &OsStr| {
         let mut command = Command::new("prlimit");
         command
             .args([
@@ -116,11 +116,11 @@ fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
                 "--clear-groups",
                 "--pdeathsig=keep",
             ])
-            .args([format!("--reuid={nobody}"), format!("--regid={nobody}")])
+            .args([format!("--reuid={uid}"), format!("--regid={uid}")])
             .arg(program);
         command
     };
-    if !as_nobody(OsStr::new("true"))
+    if !as_own_user(OsStr::new("true"))
         .status()
         .is_ok_and(|status| status.success())
     {
@@ -130,16 +130,16 @@ fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
     }
     let database = Database::new();
     let proxy = database.proxy();
-    // Where we may look need not be where everybody may.
+    // Other users may not be allowed to read the folder of the build.
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let everybody_s = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(folder.path(), everybody_s).expect("it is ours");
+    let readable_by_all = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.path(), readable_by_all).expect("it is ours");
     let program = folder.path().join("server");
-    // By another process: what is open here for writing could not be started.
+    // Copied by another process: a program that this process has open for writing could not be started.
     let mut copy = Command::new("cp");
     copy.arg(env!("CARGO_BIN_EXE_server")).arg(&program);
     assert!(copy.status().is_ok_and(|status| status.success()));
-    let mut command = as_nobody(program.as_os_str());
+    let mut command = as_own_user(program.as_os_str());
     command
         .args(["--listen", "127.0.0.1:0"])
         .env("DATABASE_URL", proxy.url());
@@ -148,46 +148,46 @@ fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
     flood(&database, replica);
 }
 
-/// Pages of a hundred messages are of more than 2 MiB from now on.
+/// Stores a hundred messages, so that a page of them has more than 2 MiB.
 fn store_long_messages(caller: &mut Caller) {
     for _ in 0..100 {
-        // Six bytes each, in JSON.
+        // Each character has six bytes in JSON.
         assert_eq!(caller.post("ann", &"\u{1}".repeat(4096)).status, 200);
     }
 }
 
-/// Asks for a hundred pages on one connection, and reads none.
-fn ask_and_do_not_read(replica: &Replica) -> TcpStream {
-    let mut stream = connect_deaf(replica.address());
-    let questions = b"GET /messages?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
-    stream
-        .write_all(&questions)
-        .expect("the server reads heads");
+/// Requests a hundred pages on one connection, and reads none.
+fn request_pages_without_reading(replica: &Replica) -> TcpStream {
+    let mut stream = connect_without_reading(replica.address());
+    let requests = b"GET /messages?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    stream.write_all(&requests).expect("the server reads heads");
     stream
 }
 
 #[test]
-fn pages_that_nobody_reads_are_bounded_and_hold_up_no_message() {
+fn pages_that_are_not_read_are_bounded_and_hold_up_no_message() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
     let mut caller = replica.caller();
     store_long_messages(&mut caller);
-    // On each connection one page is held at a time, so some twenty are enough to reach the limit.
-    let deaf: Vec<_> = (0..40).map(|_| ask_and_do_not_read(&replica)).collect();
+    // For each connection one page is held at a time, so about twenty connections are enough to reach the limit.
+    let unread: Vec<_> = (0..40)
+        .map(|_| request_pages_without_reading(&replica))
+        .collect();
     eventually("a page is refused", || {
         let refusal = caller.get("/messages");
         assert!([200, 503].contains(&refusal.status), "{refusal:?}");
         refusal.status == 503 && refusal.header("Retry-After") == Some("1")
     });
     assert_eq!(caller.post("ann", "x").status, 200);
-    drop(deaf);
-    eventually("pages are given again", || {
+    drop(unread);
+    eventually("pages are served again", || {
         caller.get("/messages").status == 200
     });
 }
 
 #[test]
-fn nothing_is_asked_of_the_database_for_a_caller_that_is_gone() {
+fn the_database_is_not_queried_for_a_caller_that_is_gone() {
     let database = Database::new();
     let replica = Replica::start(&database);
     store_long_messages(&mut replica.caller());
@@ -198,14 +198,14 @@ fn nothing_is_asked_of_the_database_for_a_caller_that_is_gone() {
             .get(&name)
             .map_or(0, |number| number.parse().expect("a counter"))
     };
-    drop(ask_and_do_not_read(&replica));
-    eventually("all are done with", || pages(200) + pages(503) == 100);
-    // What the system takes into its own memory counts as answered.
-    assert!(pages(200) < 10, "{} pages were asked", pages(200));
+    drop(request_pages_without_reading(&replica));
+    eventually("all are finished", || pages(200) + pages(503) == 100);
+    // A page that fits into the buffers of the kernel counts as answered.
+    assert!(pages(200) < 10, "{} pages were read", pages(200));
 }
 
-/// Bytes that the system holds on the way out, in the fullest of all connections to this port.
-fn max_held_by_the_system(port: u16) -> u64 {
+/// Bytes in the fullest send queue of all connections to this port.
+fn longest_send_queue(port: u16) -> u64 {
     let connections = fs::read_to_string("/proc/net/tcp").expect("Linux tells");
     let local = format!(":{port:04X}");
     let held = connections.lines().filter_map(|line| {
@@ -218,25 +218,25 @@ fn max_held_by_the_system(port: u16) -> u64 {
 }
 
 #[test]
-fn what_the_system_holds_for_one_who_does_not_read_is_bounded() {
+fn the_send_queue_of_a_caller_that_does_not_read_is_bounded() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
     store_long_messages(&mut replica.caller());
     let port = replica.address().port();
-    let _deaf = ask_and_do_not_read(&replica);
-    let (mut held, mut looks) = (0, 0);
+    let _unread = request_pages_without_reading(&replica);
+    let (mut held, mut samples) = (0, 0);
     eventually(
-        "a page is on its way, and what follows has had the time",
+        "a page is in the send queue, and others have had the time to follow",
         || {
-            held = held.max(max_held_by_the_system(port));
-            looks += usize::from(held > 64 << 10);
-            looks == 50
+            held = held.max(longest_send_queue(port));
+            samples += usize::from(held > 64 << 10);
+            samples == 50
         },
     );
     assert!(held <= 512 << 10, "{held} bytes");
 }
 
-/// Whether a reply, from its headers on, has the length that it declares.
+/// Whether a reply, given from its headers on, has the length that it declares.
 fn is_whole(reply: &str) -> bool {
     let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
     head.ends_with(&format!("Content-Length: {}", body.len()))
@@ -247,53 +247,58 @@ fn nothing_follows_a_reply_that_broke_off_and_its_connection_is_closed() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &["--send-timeout", "1s"]);
     store_long_messages(&mut replica.caller());
-    let mut stream = ask_and_do_not_read(&replica);
-    let (mut taken, mut sip) = (Vec::new(), [0; 1024]);
-    // Without a sip now and then the system would end the connection.
+    let mut stream = request_pages_without_reading(&replica);
+    let (mut received, mut buffer) = (Vec::new(), [0; 1024]);
+    // Without a read now and then, the kernel would end the connection.
     eventually("a reply breaks off", || {
-        let length = stream.read(&mut sip).unwrap_or(0);
-        taken.extend_from_slice(&sip[..length]);
+        let length = stream.read(&mut buffer).unwrap_or(0);
+        received.extend_from_slice(&buffer[..length]);
         scrape(&replica)["answers_undelivered_total"] != "0"
     });
     stream.set_nonblocking(false).expect("it is open");
     stream.set_read_timeout(Some(PATIENCE)).expect("it is open");
-    // Whether that resets the connection is all the same.
+    // It does not matter whether this resets the connection.
     let _fails = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-    let end = stream.read_to_end(&mut taken);
+    let end = stream.read_to_end(&mut received);
     let is_closed = end.map_or_else(|error| error.kind() != io::ErrorKind::WouldBlock, |_| true);
     assert!(is_closed, "the connection is still open");
-    let taken = String::from_utf8(taken).expect("a page is UTF-8");
-    let replies: Vec<_> = taken.split("HTTP/1.1 200 OK").skip(1).collect();
+    let received = String::from_utf8(received).expect("a page is UTF-8");
+    let replies: Vec<_> = received.split("HTTP/1.1 200 OK").skip(1).collect();
     let (broken_off, before) = replies.split_last().expect("a part of a reply");
     assert!(!is_whole(broken_off));
-    assert!(before.iter().copied().all(is_whole), "none follows a part");
+    assert!(
+        before.iter().copied().all(is_whole),
+        "no reply follows a broken one"
+    );
 }
 
-/// Reads a little from each now and then, until the other end of `over` is dropped.
-fn sip(mut streams: Vec<TcpStream>, over: &Receiver<()>) {
-    let mut little = vec![0; 64 << 10];
-    while over.recv_timeout(Duration::from_millis(250)) == Err(RecvTimeoutError::Timeout) {
+/// Reads a little from each stream now and then, until the other end of `stop` is dropped.
+fn read_slowly(mut streams: Vec<TcpStream>, stop: &Receiver<()>) {
+    let mut buffer = vec![0; 64 << 10];
+    while stop.recv_timeout(Duration::from_millis(250)) == Err(RecvTimeoutError::Timeout) {
         for stream in &mut streams {
             // There may be nothing at the moment.
-            let _ = stream.read(&mut little);
+            let _ = stream.read(&mut buffer);
         }
     }
 }
 
 #[test]
-fn replies_that_are_taken_sip_by_sip_hold_up_others_for_a_while_only() {
+fn replies_that_are_read_slowly_hold_up_others_only_for_a_while() {
     let database = Database::new();
     let limits = ["--workers", "2", "--send-timeout", "1s"];
     let replica = Replica::start_with(&database, &limits);
     let mut caller = replica.caller();
     store_long_messages(&mut caller);
     // As many as there are threads that write.
-    let sippers: Vec<_> = (0..2).map(|_| ask_and_do_not_read(&replica)).collect();
-    let (going_on, over) = channel::<()>();
+    let slow: Vec<_> = (0..2)
+        .map(|_| request_pages_without_reading(&replica))
+        .collect();
+    let (running, stopped) = channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(move || sip(sippers, &over));
-        let _until_the_end = going_on;
-        eventually("both are cut off from what they asked for", || {
+        scope.spawn(move || read_slowly(slow, &stopped));
+        let _until_the_end = running;
+        eventually("both are cut off from most of their replies", || {
             assert_eq!(caller.post("ann", "x").status, 200);
             let undelivered = &scrape(&replica)["answers_undelivered_total"];
             undelivered.parse::<u32>().expect("a counter") > 100
@@ -301,7 +306,8 @@ fn replies_that_are_taken_sip_by_sip_hold_up_others_for_a_while_only() {
     });
 }
 
-pub(crate) fn connect_deaf(address: SocketAddr) -> TcpStream {
+/// Opens a connection with a small receive buffer, for a caller that does not read.
+pub(crate) fn connect_without_reading(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be had");
     socket.set_recv_buffer_size(4096).expect("it is open");
     socket.connect(&address.into()).expect("the server listens");

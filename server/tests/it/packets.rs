@@ -1,11 +1,11 @@
-//! What the database takes in one packet.
+//! The largest packet that the database accepts.
 
 use mysql::prelude::Queryable;
 use testbed::{Caller, OwnDatabase, Replica, eventually};
 
 use crate::metrics::scrape;
 
-/// Sets the largest packet of connections that are made from now on, and ends the others.
+/// Sets the largest packet of new connections, and ends the open ones.
 fn set_max_packet(server: &OwnDatabase, bytes: u32) {
     let mut root = server.connect().expect("it is up");
     let mut run = |statement: String| {
@@ -22,7 +22,7 @@ fn set_max_packet(server: &OwnDatabase, bytes: u32) {
 }
 
 #[test]
-fn batches_shrink_to_what_the_database_takes() {
+fn batches_shrink_to_the_packet_that_the_database_accepts() {
     let Some(server) = OwnDatabase::start() else {
         return;
     };
@@ -32,7 +32,7 @@ fn batches_shrink_to_what_the_database_takes() {
     for (bytes, text) in [
         (1 << 20, "x".repeat(4000)),
         (36 << 10, "🌍".repeat(4096)),
-        // Many short ones, in which the numbers weigh more than the texts.
+        // Many short ones, in which the numbers have more bytes than the texts.
         (36 << 10, "y".to_owned()),
     ] {
         set_max_packet(&server, bytes);
@@ -50,7 +50,7 @@ fn batches_shrink_to_what_the_database_takes() {
 }
 
 #[test]
-fn a_batch_that_is_under_way_is_split_for_a_connection_that_takes_less() {
+fn a_batch_in_progress_is_split_for_a_connection_with_smaller_packets() {
     let Some(server) = OwnDatabase::start() else {
         return;
     };
@@ -111,7 +111,7 @@ fn a_message_that_cannot_fit_into_a_packet_is_refused_at_once_and_others_are_not
 }
 
 #[test]
-fn a_database_that_takes_too_small_packets_is_refused_at_start() {
+fn a_database_with_too_small_packets_is_refused_at_start() {
     let Some(server) = OwnDatabase::start() else {
         return;
     };

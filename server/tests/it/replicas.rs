@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::metrics::scrape;
 use testbed::{Answer, Caller, Database, Exchange, Replica, assert_promises, eventually};
 
-/// Many callers send to the replicas in turn; gives all exchanges.
+/// Many callers send to the replicas in turn; returns all exchanges.
 pub(crate) fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {
     let addresses: Vec<_> = replicas.iter().map(Replica::address).collect();
     let barrier = Arc::new(Barrier::new(callers));
@@ -99,7 +99,7 @@ fn one_key_at_both_replicas_at_once_gives_one_message_and_equal_replies() {
 }
 
 #[test]
-fn rows_that_others_have_locked_beside_the_lock_hold_up_nobody() {
+fn rows_that_others_have_locked_next_to_the_lock_hold_up_no_message() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let users: Vec<String> = (0..20).map(|number| format!("user {number}")).collect();
@@ -107,7 +107,7 @@ fn rows_that_others_have_locked_beside_the_lock_hold_up_nobody() {
     for (caller, user) in &mut callers {
         assert_eq!(caller.post(user, "before").status, 200);
     }
-    // As a replica does that starts, and is frozen then.
+    // As a replica does that is frozen while it starts.
     let mut starting = database.connect();
     let row = "BEGIN; INSERT INTO counters (user, messages, last_sent_at) VALUES (' rehearsal', 1, NOW(6))";
     starting.query_drop(row).expect("the table is there");
@@ -116,7 +116,9 @@ fn rows_that_others_have_locked_beside_the_lock_hold_up_nobody() {
     for (caller, user) in &mut callers {
         caller.send_post(user, "after", "");
     }
-    eventually("all wait", || scrape(&replica)["requests_open"] == "21");
+    eventually("all are queued", || {
+        scrape(&replica)["requests_open"] == "21"
+    });
     holder.query_drop("ROLLBACK").expect("the connection is up");
     for (caller, _) in &mut callers {
         assert_eq!(caller.receive().status, 200);
@@ -145,7 +147,7 @@ fn a_stored_message_that_cannot_be_read_again_fails_alone() {
 }
 
 #[test]
-fn a_repeated_key_gives_the_very_same_reply_at_any_later_time() {
+fn a_repeated_key_gets_the_identical_reply_at_any_later_time() {
     let database = Database::new();
     let replicas = [Replica::start(&database), Replica::start(&database)];
     let mut callers = [replicas[0].caller(), replicas[1].caller()];
@@ -176,7 +178,7 @@ fn a_repeated_key_gives_the_very_same_reply_at_any_later_time() {
 }
 
 #[test]
-fn repeats_in_one_batch_give_each_the_reply_of_then() {
+fn repeats_in_one_batch_each_get_their_original_reply() {
     const MESSAGES: usize = 40;
     // Their windows overlap, or lie apart.
     const REPEATED: [usize; 6] = [38, 0, 3, 17, 4, 17];
@@ -193,23 +195,23 @@ fn repeats_in_one_batch_give_each_the_reply_of_then() {
     before.send_post("ann", "the batch before", "");
     database.wait_for_a_writer(None);
     // A repeat does not join a batch that is under way, so all of these are the next one.
-    let mut waiting = Vec::new();
-    let mut wait_in_the_queue = |user: &str, text: &str, headers: &str| {
+    let mut queued = Vec::new();
+    let mut enqueue = |user: &str, text: &str, headers: &str| {
         let mut caller = replica.caller();
         caller.send_post(user, text, headers);
-        waiting.push(caller);
-        let all = waiting.len().to_string();
+        queued.push(caller);
+        let all = queued.len().to_string();
         eventually("it waits for the next batch", || {
             scrape(&replica)["queue_messages"] == all
         });
     };
     for index in REPEATED {
-        wait_in_the_queue("ann", "x", &format!("Idempotency-Key: {}\r\n", keys[index]));
-        wait_in_the_queue("bob", "new", "");
+        enqueue("ann", "x", &format!("Idempotency-Key: {}\r\n", keys[index]));
+        enqueue("bob", "new", "");
     }
     drop(lock);
     let total = before.receive().own_seq();
-    let mut replies = waiting.iter_mut().map(Caller::receive);
+    let mut replies = queued.iter_mut().map(Caller::receive);
     for (index, new) in REPEATED.into_iter().zip(total + 1..) {
         let mut next = || replies.next().expect("there is one for each");
         assert_eq!(next().body, first[index].body, "repeat of {index}");

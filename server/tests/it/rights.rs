@@ -1,17 +1,17 @@
-//! What the server needs to be allowed to do in the database.
+//! The rights that the server needs in the database.
 
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
 use testbed::{Database, Replica, eventually};
 
-/// As the README has it.
+/// The rights and tables that the README lists.
 const RUNTIME: [(&str, &str); 3] = [
     ("SELECT, INSERT", "messages"),
     ("SELECT, INSERT, UPDATE", "counters"),
     ("SELECT", "ordering_violations"),
 ];
-/// For who creates what is absent: also these, on the database.
+/// Further rights, on the database, of a user that creates missing tables.
 const SET_UP: &str = "CREATE, CREATE VIEW, DROP";
 
 /// A user of the database server, without any rights at first. Dropped at the end.
@@ -40,7 +40,7 @@ impl<'d> User<'d> {
         done.expect("the user of DATABASE_URL may create users, and grant what it has");
     }
 
-    fn may(&self, rights: &str, table: &str) {
+    fn grant(&self, rights: &str, table: &str) {
         let (name, account) = (self.database.name(), self.account());
         self.administer(&format!("GRANT {rights} ON {name}.{table} TO {account}"));
     }
@@ -81,7 +81,7 @@ fn with_the_rights_of_the_readme_it_runs_on_tables_that_are_there() {
     drop(Replica::start(&database));
     let user = User::new(&database);
     for (rights, table) in RUNTIME {
-        user.may(rights, table);
+        user.grant(rights, table);
     }
     assert_serves(&user.url());
     database.assert_in_order();
@@ -100,16 +100,16 @@ fn with_one_right_less_it_does_not_start_and_says_which_is_missing() {
                     .filter(|right| table != other || *right != missing)
                     .collect();
                 if !rest.is_empty() {
-                    user.may(&rest.join(", "), other);
+                    user.grant(&rest.join(", "), other);
                 }
             }
             let mut replica = Replica::spawn(&user.url(), &[]);
             assert_eq!(replica.exit_status().code(), Some(1), "{missing} {table}");
             let log = replica.log();
             let last = log.lines().last().unwrap_or_default();
-            let said = ["denied", "grant this user SELECT and INSERT on messages"];
+            let expected = ["denied", "grant this user SELECT and INSERT on messages"];
             assert!(
-                said.iter().all(|said| last.contains(said)),
+                expected.iter().all(|part| last.contains(part)),
                 "{missing} on {table}: {log}"
             );
             assert!(!log.contains("geheim"), "the password is in the log: {log}");
@@ -121,7 +121,7 @@ fn with_one_right_less_it_does_not_start_and_says_which_is_missing() {
 fn with_the_rights_to_set_up_it_creates_the_tables() {
     let database = Database::new();
     let user = User::new(&database);
-    user.may(&format!("{SET_UP}, SELECT, INSERT, UPDATE"), "*");
+    user.grant(&format!("{SET_UP}, SELECT, INSERT, UPDATE"), "*");
     assert_serves(&user.url());
     database.assert_in_order();
 }
@@ -130,7 +130,7 @@ fn with_the_rights_to_set_up_it_creates_the_tables() {
 fn the_password_is_shown_nowhere() {
     let database = Database::new();
     let user = User::new(&database);
-    user.may(&format!("{SET_UP}, SELECT, INSERT, UPDATE"), "*");
+    user.grant(&format!("{SET_UP}, SELECT, INSERT, UPDATE"), "*");
     let url = user.url();
     let options = ["--log-level=trace", "--connect-timeout=500ms"];
     let mut replica = Replica::spawn(&url, &options);

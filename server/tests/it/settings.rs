@@ -1,4 +1,4 @@
-//! Servers as others run them: whatever a database is set to, the promises hold, or the start is refused and says why.
+//! Database servers as operators configure them: with any setting the promises hold, or the start is refused with the reason.
 
 mod known;
 
@@ -8,9 +8,9 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use uuid::Uuid;
 
-use known::Of::{Both, MariaDb, MySql};
-use known::Wanted::{Promises, Refusal};
-use known::{Of, SETTINGS, Wanted};
+use known::Expected::{Promises, Refusal};
+use known::ServerKind::{Both, MariaDb, MySql};
+use known::{Expected, SETTINGS, ServerKind};
 use testbed::{Database, Load, OwnDatabase, Replica, assert_promises, eventually};
 
 /// The name of `name = value`.
@@ -18,7 +18,7 @@ fn name<'s>(setting: &&'s str) -> &'s str {
     setting.split(' ').next().unwrap_or_default()
 }
 
-/// With a binary log, as MySQL has it by default.
+/// Starts a database server with a binary log, which MySQL has by default.
 pub(crate) fn own_server(options: &[&str]) -> Option<OwnDatabase> {
     OwnDatabase::start_with(|process| {
         options
@@ -29,7 +29,7 @@ pub(crate) fn own_server(options: &[&str]) -> Option<OwnDatabase> {
     })
 }
 
-fn kind_of(root: &mut Conn) -> Of {
+fn server_kind(root: &mut Conn) -> ServerKind {
     let version: Option<String> = root.query_first("SELECT VERSION()").expect("it is up");
     if version.is_some_and(|version| version.contains("MariaDB")) {
         MariaDb
@@ -38,7 +38,7 @@ fn kind_of(root: &mut Conn) -> Of {
     }
 }
 
-/// Runs a statement of the test's own. Sessions of before keep their settings.
+/// Runs a statement as root. Open sessions keep their settings.
 pub(crate) fn administer(root: &mut Conn, statement: &str) {
     root.query_drop(statement)
         .unwrap_or_else(|error| panic!("{statement}: {error}"));
@@ -58,8 +58,8 @@ pub(crate) fn assert_refused(database: &Database, setting: &str) {
     assert!(last.contains(setting), "{setting} is not named in {log}");
 }
 
-/// A load on two replicas, judged; and what they show at the end.
-fn judge(replicas: &[Replica]) {
+/// Runs a load on two replicas, and checks the promises, and what the replicas show at the end.
+fn check_promises(replicas: &[Replica]) {
     for replica in replicas {
         // Makes a connection for reading, which the pool keeps.
         assert_eq!(replica.caller().get("/messages").messages().len(), 0);
@@ -75,59 +75,55 @@ fn judge(replicas: &[Replica]) {
     assert_eq!(first.body, again.body, "a repeated key gets another reply");
     for replica in replicas {
         let page = replica.caller().get("/messages");
-        assert_eq!(
-            page.messages(),
-            first.messages(),
-            "a page is not the present"
-        );
+        assert_eq!(page.messages(), first.messages(), "a page is out of date");
         let mut caller = replica.caller();
         eventually("it is ready", || caller.get("/readyz").status == 200);
     }
 }
 
-/// Two that find no tables, at once.
+/// Starts two replicas at once, which find no tables.
 fn two_replicas(database: &Database) -> [Replica; 2] {
     let mut replicas = [0, 1].map(|_| Replica::spawn(&database.url(), &[]));
     replicas.iter_mut().for_each(Replica::wait_until_ready);
     replicas
 }
 
-fn assert_wanted(database: &Database, setting: &str, wanted: Wanted) {
-    match wanted {
-        Promises => judge(&two_replicas(database)),
+fn assert_expected(database: &Database, setting: &str, expected: Expected) {
+    match expected {
+        Promises => check_promises(&two_replicas(database)),
         Refusal => assert_refused(database, setting),
     }
 }
 
 #[test]
-fn whatever_a_server_is_set_to_the_promises_hold_or_the_start_is_refused_with_the_settings_name() {
+fn with_any_setting_the_promises_hold_or_the_start_is_refused_with_the_name_of_the_setting() {
     let Some(server) = own_server(&[]) else {
         return;
     };
     let database = server.database();
     let mut root = server.connect().expect("it is up");
-    let kind = kind_of(&mut root);
+    let own_kind = server_kind(&mut root);
     let mut failed = Vec::new();
-    for (of, settings, wanted) in SETTINGS {
-        if of != Both && of != kind {
+    for (kind, settings, expected) in SETTINGS {
+        if kind != Both && kind != own_kind {
             continue;
         }
         empty(&mut root, database);
         for setting in settings {
             administer(&mut root, &format!("SET GLOBAL {setting}"));
         }
-        let judged = catch_unwind(AssertUnwindSafe(|| {
-            assert_wanted(database, name(&settings[0]), wanted);
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            assert_expected(database, name(&settings[0]), expected);
         }));
         for name in settings.iter().map(name) {
             administer(&mut root, &format!("SET GLOBAL {name} = DEFAULT"));
         }
         let in_order = catch_unwind(AssertUnwindSafe(|| {
-            if let Promises = wanted {
+            if let Promises = expected {
                 database.assert_in_order();
             }
         }));
-        if judged.is_err() || in_order.is_err() {
+        if checked.is_err() || in_order.is_err() {
             failed.push(settings);
         }
     }
@@ -140,9 +136,9 @@ fn whatever_a_server_is_set_to_the_promises_hold_or_the_start_is_refused_with_th
 }
 
 #[test]
-fn whatever_a_server_is_started_with_the_promises_hold_or_the_start_is_refused_with_the_settings_name()
- {
-    // The same recipe for UTF-8, which MySQL 9 knows no more; manual of MySQL, --sysdate-is-now; Apache CloudStack
+fn with_any_startup_option_the_promises_hold_or_the_start_is_refused_with_the_name_of_the_setting()
+{
+    // The same recipe for UTF-8, whose option MySQL 9 has no more; manual of MySQL, --sysdate-is-now; Apache CloudStack
     // (innodb_rollback_on_timeout); the manual's "traditional" lock mode; guides to MySQL 5 (query_cache_type).
     let common = [
         "--loose-skip-character-set-client-handshake",
@@ -154,15 +150,15 @@ fn whatever_a_server_is_started_with_the_promises_hold_or_the_start_is_refused_w
         "--loose-query-cache-type=1",
         "--loose-query-cache-size=16M",
     ];
-    for (options, wanted) in [
+    for (options, expected) in [
         (&common[..], Promises),
-        // A bound that the operator sets for all sessions (manuals: --maximum-…) is not to be lifted.
+        // A session cannot exceed a maximum that the operator has set (manuals: --maximum-…).
         (&["--maximum-wait-timeout=60"], Refusal),
     ] {
         let Some(server) = own_server(options) else {
             return;
         };
-        assert_wanted(server.database(), "wait_timeout", wanted);
+        assert_expected(server.database(), "wait_timeout", expected);
     }
 }
 
@@ -182,7 +178,7 @@ fn a_setting_that_is_changed_while_replicas_run_does_not_change_their_next_conne
         // It may be gone by now.
         let _ = root.query_drop(format!("KILL {id}"));
     }
-    judge(&replicas);
+    check_promises(&replicas);
 }
 
 #[test]

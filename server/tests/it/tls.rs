@@ -9,13 +9,13 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use testbed::{OwnDatabase, Replica};
 
-/// Where the database of the test listens. No other process takes ports there, so that one that is free stays free.
+/// The address at which the database listens. No other process uses ports there, so a free port stays free.
 const ADDRESS: &str = "127.83.83.1";
-/// It also listens there, and its certificate does not say so.
+/// The database listens at this address as well, but its certificate does not name it.
 const ANOTHER_ADDRESS: &str = "127.83.83.2";
 
-/// Writes three files to a folder: `{name}.pem` is an authority; with `{name}-signed.pem` and `{name}-signed.key` the
-/// one at [`ADDRESS`] shows that it is trusted.
+/// Writes three files to a folder: `{name}.pem` is the certificate of an authority; `{name}-signed.pem` and `{name}-signed.key`
+/// are a certificate that it signed for [`ADDRESS`], and the key of that.
 fn write_certificates(folder: &Path, name: &str) {
     let key = || KeyPair::generate().expect("there is randomness");
     let write = |file: String, content: String| {
@@ -23,7 +23,7 @@ fn write_certificates(folder: &Path, name: &str) {
     };
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // What bears the name of its own issuer counts as signed by itself.
+    // A certificate with the same name as its issuer would count as self-signed.
     authority.distinguished_name.push(DnType::CommonName, name);
     let authority = CertifiedIssuer::self_signed(authority, key()).expect("it is complete");
     let signed_key = key();
@@ -80,7 +80,7 @@ impl Encrypted {
         })
     }
 
-    /// The URL for a replica; where `options` name a file, it is in our folder.
+    /// The URL for a replica; files that `options` name are in the folder of the certificates.
     fn url(&self, user: &str, address: &str, options: &str) -> String {
         let (port, name) = (self.port, self.server.database().name());
         let folder = format!("={}/", self.folder.display());
@@ -108,7 +108,7 @@ fn a_user_who_must_use_tls_gets_in_by_the_right_authority_at_the_right_address_o
         ),
     ];
     for (user, address, options) in accepted {
-        // The database lets such a user in on an encrypted connection only, be it for reading or writing.
+        // The database accepts such a user on encrypted connections only, for reading and for writing.
         let replica = Replica::start_at(&encrypted.url(user, address, options), &[]);
         assert_eq!(replica.caller().post(user, "x").status, 200, "{options}");
     }
@@ -127,8 +127,8 @@ fn a_user_who_must_use_tls_gets_in_by_the_right_authority_at_the_right_address_o
         ),
         ("shows", ADDRESS, "ssl-ca=./authority.pem", asking),
     ];
-    for (user, address, options, said) in refused {
-        assert_refused(&encrypted.url(user, address, options), said);
+    for (user, address, options, expected) in refused {
+        assert_refused(&encrypted.url(user, address, options), expected);
     }
     let database = encrypted.server.database();
     assert_eq!(database.count(), accepted.len() as u64);
@@ -155,14 +155,14 @@ fn a_database_without_tls_is_refused_where_tls_is_asked_for() {
     );
 }
 
-/// At once, without waiting for a database that may come up.
-fn assert_refused(url: &str, said: &str) {
+/// Fails unless a replica refuses to start at once, without waiting for the database.
+fn assert_refused(url: &str, expected: &str) {
     let mut replica = Replica::spawn(url, &[]);
     assert_eq!(replica.exit_status().code(), Some(1), "{url}");
     let log = replica.log();
     let last = log.lines().last().unwrap_or_default();
     assert!(
-        last.contains("refused") && last.contains(said),
+        last.contains("refused") && last.contains(expected),
         "{url}: {log}"
     );
     assert!(!log.contains("geheim"), "the password is in the log: {log}");

@@ -1,25 +1,25 @@
-// The chat's page. What others wrote is only ever set as text.
+// The chat's page. Messages are inserted as text only, never as HTML.
 
-const RETRY_MS = { first: 250, longest: 8000 };
-// How long what was refused for now waits to be sent again.
-const REFUSED_MS = 1000;
-const MOST_ROOM = 64;
-const PROVED_BY_END = /.(!pow|!rpc)$/s;
+const RETRY_MS = { first: 250, max: 8000 };
+// The pause before a message that was refused temporarily is sent again.
+const RESEND_MS = 1000;
+const MAX_ROOM_LENGTH = 64;
+const REQUESTS_PROOF = /.(!pow|!rpc)$/s;
 
-const at = (id) => document.getElementById(id);
-const [entry, writing, log, state, fault] = ["entry", "writing", "log", "state", "fault"].map(at);
+const byId = (id) => document.getElementById(id);
+const [entry, writing, log, state, fault] = ["entry", "writing", "log", "state", "fault"].map(byId);
 const encoder = new TextEncoder();
-const me = `${Date.now()}`;
+const clientId = `${Date.now()}`;
 
-// Of the room that was entered: its socket, the last number that was shown, and what was sent and is not shown yet, by id.
+// The current room: its socket, the number of the last message shown, and by id the messages that are sent and not shown yet.
 let room = null;
 
 entry.room.value = new URLSearchParams(location.search).get("room") ?? "MyChat";
-entry.name.value = localStorage.getItem("name") ?? `guest ${me.slice(-4)}`;
+entry.name.value = localStorage.getItem("name") ?? `guest ${clientId.slice(-4)}`;
 
 entry.addEventListener("submit", (event) => {
   event.preventDefault();
-  enter(entry.room.value);
+  enterRoom(entry.room.value);
   writing.text.focus();
 });
 
@@ -29,7 +29,7 @@ writing.addEventListener("submit", (event) => {
   if (!room || !message.trim()) return;
   const sent = { id: uuid(), username: entry.name.value, message };
   localStorage.setItem("name", sent.username);
-  room.unseen.set(sent.id, sent);
+  room.unconfirmed.set(sent.id, sent);
   room.own.add(sent.id);
   send(sent);
   writing.text.value = "";
@@ -45,9 +45,9 @@ writing.text.addEventListener("keydown", (event) => {
 
 addEventListener("online", () => room?.socket === null && connect(room));
 
-function enter(name) {
+function enterRoom(name) {
   const length = [...name].length;
-  fault.textContent = length < 1 || length > MOST_ROOM ? `A room has 1 to ${MOST_ROOM} characters. Enter another.` : "";
+  fault.textContent = length < 1 || length > MAX_ROOM_LENGTH ? `A room has 1 to ${MAX_ROOM_LENGTH} characters. Enter another.` : "";
   if (fault.textContent) return;
   if (room) {
     clearTimeout(room.retry);
@@ -55,7 +55,7 @@ function enter(name) {
     room.socket?.close(1000);
   }
   log.replaceChildren();
-  room = { name, seq: null, unseen: new Map(), own: new Set(), proving: new Map(), failures: 0, socket: null, left: false };
+  room = { name, seq: null, unconfirmed: new Map(), own: new Set(), proving: new Map(), failures: 0, socket: null, left: false };
   connect(room);
 }
 
@@ -64,20 +64,20 @@ function connect(room) {
   const query = new URLSearchParams({ group_name: room.name });
   if (room.seq !== null) query.set("after", room.seq);
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const socket = new WebSocket(`${scheme}://${location.host}/chat/ws/${me}?${query}`);
+  const socket = new WebSocket(`${scheme}://${location.host}/chat/ws/${clientId}?${query}`);
   room.socket = socket;
-  tell("Connecting …");
+  showState("Connecting …");
   socket.addEventListener("open", () => {
-    tell(`In ${room.name}`);
-    // Stored once: each has its id.
-    for (const sent of room.unseen.values()) send(sent);
+    showState(`In ${room.name}`);
+    // Each is stored once, because it has an id.
+    for (const sent of room.unconfirmed.values()) send(sent);
   });
-  socket.addEventListener("message", (event) => !room.left && take(room, JSON.parse(event.data)));
+  socket.addEventListener("message", (event) => !room.left && receive(room, JSON.parse(event.data)));
   socket.addEventListener("close", () => {
     room.socket = null;
     if (room.left) return;
-    const pause = Math.min(RETRY_MS.first * 2 ** room.failures++, RETRY_MS.longest);
-    tell("Offline. What you write is sent when the connection is back.", "offline");
+    const pause = Math.min(RETRY_MS.first * 2 ** room.failures++, RETRY_MS.max);
+    showState("Offline. What you write is sent when the connection is back.", "offline");
     room.retry = setTimeout(connect, pause * (0.5 + Math.random() / 2), room);
   });
 }
@@ -86,32 +86,32 @@ function send(sent) {
   if (room.socket?.readyState === WebSocket.OPEN) room.socket.send(JSON.stringify(sent));
 }
 
-function tell(text, kind = "") {
+function showState(text, kind = "") {
   state.textContent = text;
   state.className = kind;
 }
 
-function take(room, frame) {
-  if (frame.error) return refused(room, frame);
-  // Not when it is open: a server without its database opens and closes.
+function receive(room, frame) {
+  if (frame.error) return handleRefusal(room, frame);
+  // Not reset on open: a server without its database opens the socket and closes it.
   room.failures = 0;
-  // A number that was shown already came again behind a new connection.
+  // After a reconnect, messages that are shown already may come again.
   if (room.seq !== null && frame.seq <= room.seq) return;
   room.seq = frame.seq;
-  if (frame.kind === "message") room.unseen.delete(frame.id);
-  else proved(room, frame);
+  if (frame.kind === "message") room.unconfirmed.delete(frame.id);
+  else removeProving(room, frame);
   show(room, frame);
 }
 
-function refused(room, { error, id, again }) {
+function handleRefusal(room, { error, id, again }) {
   fault.textContent = error;
-  const sent = room.unseen.get(id);
+  const sent = room.unconfirmed.get(id);
   if (again && sent) {
-    setTimeout(() => room.unseen.has(id) && !room.left && send(sent), REFUSED_MS);
+    setTimeout(() => room.unconfirmed.has(id) && !room.left && send(sent), RESEND_MS);
     return;
   }
-  room.unseen.delete(id);
-  // To be mended, if nothing else is being written.
+  room.unconfirmed.delete(id);
+  // Put back to be corrected, unless another message is being written.
   if (sent && !writing.text.value) writing.text.value = sent.message;
 }
 
@@ -122,25 +122,25 @@ function show(room, frame) {
   line.classList.add(frame.kind);
   const isOwn = frame.kind === "message" && room.own.has(frame.id);
   line.classList.toggle("own", isOwn);
-  const by = add(line, "div", "by");
-  add(by, "b", "", frame.username);
-  const time = add(by, "time", "", new Date(frame.sent_at).toLocaleTimeString());
+  const by = appendElement(line, "div", "by");
+  appendElement(by, "b", "", frame.username);
+  const time = appendElement(by, "time", "", new Date(frame.sent_at).toLocaleTimeString());
   time.dateTime = frame.sent_at;
-  add(line, "div", "text", frame.message);
-  if (frame.kind === "message" && PROVED_BY_END.test(frame.message)) {
-    room.proving.set(frame.id, add(line, "div", "proving", "proving …"));
+  appendElement(line, "div", "text", frame.message);
+  if (frame.kind === "message" && REQUESTS_PROOF.test(frame.message)) {
+    room.proving.set(frame.id, appendElement(line, "div", "proving", "proving …"));
   }
-  if (frame.proof) check(frame.proof, add(line, "div", "check", "checking …"));
+  if (frame.proof) verifyProof(frame.proof, appendElement(line, "div", "check", "checking …"));
   log.append(line);
   if (isNear || isOwn) log.scrollTop = log.scrollHeight;
 }
 
-function proved(room, frame) {
+function removeProving(room, frame) {
   room.proving.get(frame.id)?.remove();
   room.proving.delete(frame.id);
 }
 
-function add(to, name, kind, text = "") {
+function appendElement(to, name, kind, text = "") {
   const element = document.createElement(name);
   if (kind) element.className = kind;
   element.textContent = text;
@@ -148,8 +148,8 @@ function add(to, name, kind, text = "") {
   return element;
 }
 
-// Shows whether a proof is one, as found here, whatever the server says.
-async function check(proof, element) {
+// Verifies a proof in the browser, without trusting the server, and shows the result.
+async function verifyProof(proof, element) {
   const refute = (why) => {
     element.classList.add("refuted");
     element.textContent = `✗ ${why}`;
@@ -165,7 +165,7 @@ async function check(proof, element) {
   element.textContent = `✓ verified · ${zeros} zero bits · nonce ${proof.nonce}${rate}`;
 }
 
-// As `crypto.randomUUID`, which a page has over TLS or from this machine only.
+// Like `crypto.randomUUID`, which exists only in pages over TLS or from localhost.
 function uuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
@@ -191,4 +191,4 @@ function leadingZeros(hash) {
   return first < 0 ? 8 * hash.length : 8 * first + Math.clz32(hash[first]) - 24;
 }
 
-enter(entry.room.value);
+enterRoom(entry.room.value);

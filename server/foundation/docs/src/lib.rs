@@ -1,6 +1,6 @@
-//! The contract of a service, derived from its types by `utoipa`, and shown as a page by Swagger UI, from memory.
+//! The contract of a service: `utoipa` derives it from the types, and Swagger UI, whose files are in the program, shows it.
 //!
-//! A service adds [`page()`] and [`file()`] to its endpoints, and gives what [`complete`] makes of its paths as its contract.
+//! A service adds [`page()`] and [`file()`] to its endpoints, and returns as its contract the result of [`complete`] for its paths.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,33 +9,33 @@ use utoipa::openapi::{OpenApi, Server};
 use utoipa::{OpenApi as _, ToSchema};
 use utoipa_swagger_ui::Config;
 
-/// Why a request was not answered with success (RFC 9457), for the contract.
+/// Why a request failed (RFC 9457), for the contract.
 #[derive(ToSchema)]
 #[schema(as = Problem)]
 #[expect(dead_code, reason = "only the contract is derived from it")]
 pub struct ProblemDocument {
     /// `about:blank`
     r#type: String,
-    /// The phrase of the status.
+    /// The reason phrase of the status.
     title: String,
     /// The HTTP status.
     status: u16,
     /// What to change.
     detail: String,
-    /// Where the cause lies with the server: by which its operator finds it in the log.
+    /// If the cause lies with the server: the id by which its operator finds it in the log.
     instance: Option<String>,
 }
 
-/// What each server answers beside its own endpoints.
+/// The endpoints that each server has beside its own.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     paths(health, ready, metrics, page, file),
     components(schemas(ProblemDocument))
 )]
-struct OfEachServer;
+struct CommonEndpoints;
 
-/// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "It lives.")))]
+/// Whether the process is up.
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "It is up.")))]
 #[expect(dead_code, reason = "only the contract is derived from it")]
 fn health() {}
 
@@ -45,8 +45,8 @@ fn health() {}
     path = "/readyz",
     tag = "operation",
     responses(
-        (status = 200, description = "It can."),
-        (status = 503, description = "It cannot now.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "It is ready."),
+        (status = 503, description = "It is not ready now.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 #[expect(dead_code, reason = "only the contract is derived from it")]
@@ -65,23 +65,23 @@ fn metrics() {}
 /// The contract in JSON: these paths, and those that each server has.
 ///
 /// # Panics
-/// If a type of the contract cannot be written as JSON, which all can.
+/// If a type of the contract cannot be serialized to JSON; all of them can.
 #[must_use]
 pub fn complete(mut service: OpenApi) -> String {
-    service.merge(OfEachServer::openapi());
+    service.merge(CommonEndpoints::openapi());
     service.servers = Some(vec![Server::new("/")]);
     service
         .to_json()
         .expect("types of a contract can be serialized")
 }
 
-/// Leads to a page that shows this contract.
-#[utoipa::path(get, path = "/docs", operation_id = "contract_page", tag = "operation", responses((status = 303, description = "There it is.")))]
+/// Redirects to a page that shows this contract.
+#[utoipa::path(get, path = "/docs", operation_id = "contract_page", tag = "operation", responses((status = 303, description = "The page is at `Location`.")))]
 pub fn page<S>(_service: &S, exchange: Exchange) {
     exchange.answer(Response::empty(303).with_header("Location", "/docs/index.html"));
 }
 
-/// Shows a file of the page.
+/// Returns a file of the page.
 #[utoipa::path(
     get,
     path = "/docs/{file}",
@@ -91,7 +91,7 @@ pub fn page<S>(_service: &S, exchange: Exchange) {
     responses(
         (status = 200, description = "The file."),
         (status = 400, description = "The name is not UTF-8.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such file.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub fn file<S>(_service: &S, exchange: Exchange) {
@@ -104,7 +104,7 @@ pub fn file<S>(_service: &S, exchange: Exchange) {
     exchange.answer(found.map(|file| Response::bytes(file.content_type, file.bytes)));
 }
 
-/// The page asks nobody but this server.
+/// The page sends requests to this server only.
 fn config() -> Config<'static> {
     Config::from("/openapi.json").validator_url("none")
 }
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// Says when.
+    /// Returns the time.
     #[utoipa::path(get, path = "/now", responses((status = 404, body = ProblemDocument)))]
     #[expect(dead_code, reason = "only the contract is derived from it")]
     fn now() {}
@@ -125,7 +125,7 @@ mod tests {
     struct Clock;
 
     #[test]
-    fn a_contract_has_the_paths_of_the_service_and_those_of_each_server() {
+    fn a_contract_has_the_paths_of_the_service_and_the_common_ones() {
         let contract: Value =
             serde_json::from_str(&complete(Clock::openapi())).expect("it is JSON");
         let paths = contract["paths"].as_object().expect("they are an object");
@@ -143,18 +143,18 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_in_the_program() {
+    fn the_files_of_the_page_are_in_the_program() {
         let config = Arc::new(config());
-        for (file, holds) in [
+        for (file, content) in [
             ("index.html", "swagger-ui-bundle.js"),
             ("swagger-ui-bundle.js", "function"),
             ("swagger-initializer.js", "/openapi.json"),
-            // Else it asks validator.swagger.io, from wherever the page is looked at.
+            // Otherwise the browser that shows the page sends requests to validator.swagger.io.
             ("swagger-initializer.js", "\"validatorUrl\": \"none\""),
         ] {
             let found = utoipa_swagger_ui::serve(file, Arc::clone(&config)).expect("it is UTF-8");
             let found = found.expect("it is there").bytes;
-            assert!(String::from_utf8_lossy(&found).contains(holds), "{file}");
+            assert!(String::from_utf8_lossy(&found).contains(content), "{file}");
         }
     }
 }

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_without_end_is_drained_for_a_while_only() {
+    fn a_body_without_end_is_drained_only_up_to_a_limit() {
         let now = Instant::now();
         assert!(drain(&mut io::empty(), now + DRAIN_TIMEOUT, &|| {}));
         assert!(!drain(&mut io::repeat(0), now, &|| {}));

@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_ends_is_not_only_asked_to_be_closed() {
+    fn closing_after_the_answer_does_not_replace_the_end_of_a_connection() {
         let mut exchange = exchange(TestRequest::new().with_body("too long"));
         exchange.read_body(3);
         exchange.close_after();
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_counts_as_being_read_until_that_ends_in_whatever_way() {
+    fn a_request_counts_as_being_read_until_reading_ends_in_any_way() {
         let count = Arc::new(());
         let being_read = || {
             let mut exchange = exchange(TestRequest::new());
@@ -387,10 +387,10 @@ mod tests {
                 panic!("while the body is read")
             }),
         ];
-        for (end, of) in ends {
+        for (how, end) in ends {
             let exchange = being_read();
-            let _panic = catch_unwind(AssertUnwindSafe(|| of(exchange)));
-            assert_eq!(Arc::strong_count(&count), 1, "{end}");
+            let _panic = catch_unwind(AssertUnwindSafe(|| end(exchange)));
+            assert_eq!(Arc::strong_count(&count), 1, "{how}");
         }
     }
 }

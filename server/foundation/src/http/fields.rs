@@ -59,15 +59,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_a_field_is_told_with_its_name() {
+    fn an_error_in_a_field_names_the_field() {
         #[derive(Debug, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
-        #[expect(dead_code, reason = "only what is refused is looked at")]
+        #[expect(dead_code, reason = "only errors are checked")]
         struct Fields {
             limit: Option<u8>,
             id: Option<Uuid>,
         }
-        for (fields, told) in [
+        for (fields, expected) in [
             ("limit=x", "`limit` is not a whole number"),
             ("limit=", "`limit` is not a whole number"),
             ("limit=-1", "`limit` is not a whole number"),
@@ -77,9 +77,9 @@ mod tests {
             ("x=1", "unknown field `x`"),
         ] {
             let error = parse_fields::<Fields>(fields.as_bytes()).expect_err(fields);
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
-        for (json, told) in [
+        for (json, expected) in [
             (r#"{"id": "7"}"#, "`id`: UUID parsing failed"),
             (r#"{"limit": "x"}"#, "`limit`: invalid type: string"),
             (r#"{"limit": 1} 2"#, "trailing characters"),
@@ -87,7 +87,7 @@ mod tests {
             ("[]", "not a JSON object"),
         ] {
             let error = parse_object::<Fields>(json.as_bytes()).expect_err(json);
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

@@ -190,7 +190,7 @@ mod tests {
         });
         let begun = Instant::now();
         close(&listener, begun + Duration::from_millis(300)).expect("it is open");
-        // For a loaded machine. All nudges would take ten seconds.
+        // Generous, for a loaded machine. All nudges would take ten seconds.
         assert!(begun.elapsed() < Duration::from_secs(8));
     }
 }

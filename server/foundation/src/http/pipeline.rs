@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// Pipelines, and which requests were begun in them.
+    /// Pipelines, and the requests that were begun in them.
     #[derive(Clone)]
     struct Requests {
         pipelines: Arc<Pipelines>,
@@ -231,13 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_when_a_response_is_lost_knows_it_and_what_comes_later_does_not() {
+    fn requests_that_wait_when_a_response_is_lost_learn_of_it_and_later_ones_do_not() {
         let requests = Requests::new();
         for number in 1..=3 {
             requests.send(A, number);
         }
         requests.pipelines.finish(A, || LOST);
-        // Of a new connection from the same address.
+        // A request on a new connection from the same address.
         requests.send(A, 4);
         for _ in 2..=4 {
             requests.pipelines.finish(A, || WRITTEN);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_sends_too_much_ahead_is_told_and_then_ignored() {
+    fn a_connection_that_pipelines_too_much_is_refused_once_and_then_ignored() {
         let pipelines = Pipelines::default();
         let enter = |connection| pipelines.enter(connection, Instant::now());
         for _ in 0..MAX_PIPELINED {
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(pipelines.open(), MAX_PIPELINED + 1);
         assert_eq!(enter(B), Some(ConnectionStatus::Open));
         pipelines.finish(A, || WRITTEN);
-        assert_eq!(enter(A), None, "also with a place");
+        assert_eq!(enter(A), None, "even if there is room");
     }
 
     #[test]

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_shows_members_of_its_own_beside_those_of_all() {
+    fn a_problem_shows_its_own_members_beside_the_standard_ones() {
         let problem =
             Problem::new(409, "It is not done yet.").with_member("task_status", "pending");
         let [_, body, _] = Response::from(problem).body().map(<[u8]>::to_vec);

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_says_how_long_its_body_is_where_it_may_have_one() {
+    fn a_response_declares_the_length_of_its_body_if_it_may_have_one() {
         for (response, headers) in [
             (
                 Response::bytes("text/plain", &b"hi"[..]),

@@ -248,9 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_a_problem_that_says_what_there_is() {
+    fn an_unknown_endpoint_is_a_problem_that_names_the_known_ones() {
         let router = Router::new(ENDPOINTS);
-        for (method, target, status, said) in [
+        for (method, target, status, expected) in [
             ("GET", "/", 404, "Try /things, /things/{id}."),
             ("GET", "/things/7/more", 404, "Try /things"),
             ("PUT", "/things/7", 405, "GET, HEAD, POST only"),
@@ -262,7 +262,7 @@ mod tests {
             };
             assert_eq!(problem.status(), status, "{target}");
             let shown = format!("{problem:?}");
-            assert!(shown.contains(said), "{shown}");
+            assert!(shown.contains(expected), "{shown}");
         }
     }
 }

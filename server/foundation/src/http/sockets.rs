@@ -125,21 +125,21 @@ mod tests {
                 let near = TcpStream::connect(address).expect("it listens");
                 (near, listener.accept().expect("one waits").0)
             };
-            let [(mut one, mut one_s), (mut other, mut other_s)] = [connect(), connect()];
-            assert!(!is_listener(one_s.as_raw_fd(), address));
-            let peer = one.local_addr().expect("it is connected");
+            let [(mut near, mut far), (mut other_near, mut other_far)] = [connect(), connect()];
+            assert!(!is_listener(far.as_raw_fd(), address));
+            let peer = near.local_addr().expect("it is connected");
             let mut duplicate = duplicate(peer).expect("a descriptor is free");
-            one.write_all(b"x").expect("it is open");
+            near.write_all(b"x").expect("it is open");
             assert_eq!(duplicate.read(&mut [0]).ok(), Some(1), "it is the same");
             shut_down(peer, Shutdown::Write);
-            assert!(one_s.write(b"x").is_err(), "nothing is sent");
-            assert_eq!(one.read(&mut [0]).ok(), Some(0));
-            one.write_all(b"x").expect("it is open in this direction");
-            assert_eq!(one_s.read(&mut [0]).ok(), Some(1));
+            assert!(far.write(b"x").is_err(), "nothing is sent");
+            assert_eq!(near.read(&mut [0]).ok(), Some(0));
+            near.write_all(b"x").expect("it is open in this direction");
+            assert_eq!(far.read(&mut [0]).ok(), Some(1));
             shut_down(peer, Shutdown::Both);
-            assert_eq!(one_s.read(&mut [0]).ok(), Some(0));
-            other_s.write_all(b"x").expect("it is open");
-            assert_eq!(other.read(&mut [0]).ok(), Some(1));
+            assert_eq!(far.read(&mut [0]).ok(), Some(0));
+            other_far.write_all(b"x").expect("it is open");
+            assert_eq!(other_near.read(&mut [0]).ok(), Some(1));
         }
     }
 
@@ -155,7 +155,10 @@ mod tests {
             near.bind(&from.into()).expect("it is free but for ours");
             let to = SocketAddr::from(([127, 0, 0, last], port));
             near.connect(&to.into()).expect("it listens");
-            let address = near.local_addr().ok().and_then(|it| it.as_socket());
+            let address = near
+                .local_addr()
+                .ok()
+                .and_then(|address| address.as_socket());
             let far = listener.accept().expect("one waits").0;
             (near, far, address.expect("it is connected"))
         };
@@ -181,14 +184,14 @@ mod tests {
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let below = open(400);
+        let lower = open(400);
         let near = TcpStream::connect(address).expect("it listens");
         let _far = listener.accept().expect("one waits");
         let peer = near.local_addr().expect("it is connected");
-        drop(below);
+        drop(lower);
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            // More than there are processors, so that the search is interrupted now and then.
+            // More threads than processors, so that the search is interrupted now and then.
             for _ in 0..8 {
                 scope.spawn(|| {
                     while !over.load(Ordering::Relaxed) {

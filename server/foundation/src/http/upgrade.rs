@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgraded_connection_is_its_owner_s_from_the_first_byte_behind_the_head() {
+    fn an_upgraded_connection_belongs_to_its_owner_from_the_first_byte_behind_the_head() {
         let edge = edge();
         let address = edge.address().expect("it is bound");
         let stop = edge.stopper();
@@ -139,8 +139,11 @@ mod tests {
         assert_eq!(echo(b"later\n"), "later\n");
         stop();
         let ended = server.join().expect("it does not panic");
-        assert!(ended.is_ok(), "it is no request that waits: {ended:?}");
+        assert!(
+            ended.is_ok(),
+            "it does not count as an open request: {ended:?}"
+        );
         assert_eq!(echo(b"ended\n"), "ended\n");
-        assert_eq!(echo(b""), "", "dropped, it is shut down");
+        assert_eq!(echo(b""), "", "it is shut down when it is dropped");
     }
 }

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_is_told_by_the_key_and_not_by_what_callers_sent() {
+    fn a_duplicate_is_recognized_by_the_key_and_not_by_what_clients_sent() {
         let id = ErrorClass::Duplicate;
         for (entry, key, expected) in [
             ("x", "request_id", id),
@@ -276,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_with_the_database_or_the_way_to_it_is_never_taken_for_a_fault_of_the_message() {
-        // Of servers, of ProxySQL, and numbers of tomorrow.
+    fn errors_of_the_database_or_the_connection_are_never_attributed_to_the_message() {
+        // Codes of servers, of ProxySQL, and unknown ones.
         for (code, state) in [
             (1041, "HY000"),
             (1129, "HY000"),

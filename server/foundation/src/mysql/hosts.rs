@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_panic_while_a_host_is_asked_does_not_exclude_it() {
-        let nobody = OptsBuilder::new()
+        let unreachable = OptsBuilder::new()
             .ip_or_hostname(Some("127.0.0.1"))
             .tcp_port(1)
             .prefer_socket(false);
@@ -271,14 +271,14 @@ mod tests {
             connect: second,
             answer: second,
         };
-        let hosts = Hosts::new(vec![nobody.into()], timeouts);
+        let hosts = Hosts::new(vec![unreachable.into()], timeouts);
         let (answer_to, answers) = channel();
         let (panics_to, panics) = channel::<()>();
         hosts.ask(0, &answer_to, move |_, _| {
             drop(panics_to);
             panic!("by the test")
         });
-        // Until it is about to panic.
+        // Waits until the thread is about to panic.
         let _closed = panics.recv();
         let deadline = Instant::now() + Duration::from_secs(10);
         let answer = loop {

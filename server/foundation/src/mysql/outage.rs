@@ -149,7 +149,7 @@ impl From<DatabaseAway> for Problem {
 mod tests {
     use super::*;
 
-    /// So many seconds ago, all that this outage knows has happened.
+    /// Moves all times of the outage back by so many seconds.
     fn age(outage: &Outage, seconds: u64) {
         let mut ongoing = outage.ongoing.lock();
         let ongoing = ongoing.as_mut().expect("an outage is under way");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_again_soon_after_a_success_is_the_same_outage() {
+    fn a_failure_soon_after_a_success_belongs_to_the_same_outage() {
         let outage = Outage::default();
         let first = outage.fail(Access::Write, &"away");
         for _ in 0..100 {
@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(outage.fail(Access::Write, &"away"), first);
         }
         outage.succeed(Access::Write);
-        assert_eq!(outage.incident(), None, "nobody need wait for the end");
+        assert_eq!(outage.incident(), None, "new problems do not belong to it");
         age(&outage, 1);
         assert_ne!(outage.fail(Access::Write, &"away"), first);
     }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_of_something_less_does_not_end_an_outage() {
+    fn a_success_of_a_weaker_access_does_not_end_an_outage() {
         for (failed, succeeds, ends) in [
             (Access::Write, Access::Read, false),
             (Access::Write, Access::CheckWritable, false),

@@ -131,12 +131,12 @@ mod tests {
 
     #[test]
     fn a_wrong_option_is_refused() {
-        for (query, said) in [
+        for (query, expected) in [
             ("ssl-mode=preferred", "verify_identity"),
             ("ssl-key=key.pem", "go together"),
         ] {
             let error = take_options(&format!("mysql://db/name?{query}")).expect_err(query);
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 

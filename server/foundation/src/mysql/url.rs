@@ -172,15 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn a_password_with_a_sign_of_urls_in_it_is_refused_with_advice_and_not_shown() {
-        for sign in [
+    fn a_password_with_a_delimiter_of_urls_is_refused_with_advice_and_not_shown() {
+        for part in [
             "#", "/", "?", "1#", "1/", "1?", "1/2?", "a@b#", "a@b/", "a@b?",
         ] {
-            let url = DatabaseUrl(format!("mysql://u:{sign}geheim@localhost/name"));
+            let url = DatabaseUrl(format!("mysql://u:{part}geheim@localhost/name"));
             let error = url.options(TIMEOUTS).expect_err(&url.0);
-            assert!(error.contains("%23"), "{sign}: {error}");
+            assert!(error.contains("%23"), "{part}: {error}");
             let shown = url.to_string();
-            assert!(!shown.contains("geheim"), "{sign}: {shown}");
+            assert!(!shown.contains("geheim"), "{part}: {shown}");
         }
         for good in [
             "mysql://u:a@b@localhost/name",

@@ -1,9 +1,9 @@
-//! Bodies: which are taken, and by whom they are waited for.
+//! Request bodies: which are accepted, and what a late body holds up.
 
 use testbed::{Answer, Caller, Database, eventually};
 
 use crate::harness::{
-    assert_problem, count, hold, metric, start, start_with, store, storing, text,
+    assert_problem, count, lock_note, metric, note_text, start, start_with, store, store_request,
 };
 
 fn post(caller: &mut Caller, headers: &str, body: &[u8]) -> Answer {
@@ -15,7 +15,7 @@ fn a_body_that_is_not_of_the_handlers_type_is_refused_with_a_reason() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
-    for (body, said) in [
+    for (body, expected) in [
         (&b""[..], "not a JSON object"),
         (b"{", "EOF"),
         (b"[]", "not a JSON object"),
@@ -35,13 +35,13 @@ fn a_body_that_is_not_of_the_handlers_type_is_refused_with_a_reason() {
         (br#"{"name":"a","text":"x"} {}"#, "trailing characters"),
         (b"{\"name\":\"a\",\"text\":\"\xff\"}", "not UTF-8"),
     ] {
-        assert_problem(&post(&mut caller, "", body), 400, said);
+        assert_problem(&post(&mut caller, "", body), 400, expected);
     }
     assert_eq!(count(&database), 0);
 }
 
 #[test]
-fn what_a_handler_does_not_take_is_its_own_problem() {
+fn a_handler_answers_invalid_values_with_its_own_problem() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
@@ -72,7 +72,7 @@ fn a_body_is_json_unless_it_is_declared_to_be_something_else() {
 }
 
 #[test]
-fn a_body_that_is_coded_is_refused_with_the_coding_that_is_taken() {
+fn a_body_with_a_content_encoding_is_refused_with_the_accepted_encoding() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
@@ -87,7 +87,7 @@ fn a_body_that_is_coded_is_refused_with_the_coding_that_is_taken() {
     assert_eq!(plain.status, 200);
 }
 
-/// A note as a body of so many bytes.
+/// A note as a body of `length` bytes, padded with spaces.
 fn body_of(length: usize) -> Vec<u8> {
     let mut body = br#"{"name":"a","text":"x"}"#.to_vec();
     body.resize(length, b' ');
@@ -95,7 +95,7 @@ fn body_of(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_body_is_taken_up_to_the_limit_whether_its_length_is_declared_or_not() {
+fn a_body_is_accepted_up_to_the_limit_whether_its_length_is_declared_or_not() {
     let database = Database::new();
     let replica = start(&database);
     let limit = 64 << 10;
@@ -112,7 +112,7 @@ fn a_body_is_taken_up_to_the_limit_whether_its_length_is_declared_or_not() {
 }
 
 #[test]
-fn a_body_that_waits_to_be_asked_for_is_asked_for() {
+fn an_expectation_of_100_continue_is_answered_with_100() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
@@ -126,20 +126,20 @@ fn a_body_that_waits_to_be_asked_for_is_asked_for() {
 }
 
 #[test]
-fn what_is_sent_ahead_is_done_in_its_order_however_long_the_bodies_are() {
+fn pipelined_requests_are_handled_in_order_however_long_the_bodies_are() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
     for round in 0..50 {
         let text_of = |index: usize| format!("{round} {index} {}", "x".repeat(index % 2 * 4096));
         let all: Vec<u8> = (0..8)
-            .flat_map(|index| storing("a", &text_of(index)))
+            .flat_map(|index| store_request("a", &text_of(index)))
             .collect();
         caller.send_raw(&all);
         for index in 0..8 {
             assert_eq!(caller.receive().json()["text"], text_of(index));
         }
-        assert_eq!(text(&mut caller, "/notes/a"), text_of(7));
+        assert_eq!(note_text(&mut caller, "/notes/a"), text_of(7));
     }
 }
 
@@ -147,7 +147,7 @@ fn what_is_sent_ahead_is_done_in_its_order_however_long_the_bodies_are() {
 fn a_body_that_breaks_off_stores_nothing() {
     let database = Database::new();
     let replica = start(&database);
-    let whole = storing("a", &"x".repeat(4096));
+    let whole = store_request("a", &"x".repeat(4096));
     let mut caller = replica.caller();
     caller.send_raw(&whole[..whole.len() - 1]);
     caller.reset();
@@ -155,14 +155,14 @@ fn a_body_that_breaks_off_stores_nothing() {
     assert_eq!(database.rows::<String>("SELECT name FROM notes"), ["b"]);
 }
 
-/// The head of a note whose body of this length does not follow.
+/// Sends the head of a request that declares a body of this length, and no body.
 fn send_head(caller: &mut Caller, length: usize) {
     let head = format!("POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
     caller.send_raw(head.as_bytes());
 }
 
 #[test]
-fn bodies_that_do_not_come_hold_up_nobody_else() {
+fn bodies_that_do_not_arrive_hold_up_no_other_request() {
     let database = Database::new();
     let replica = start_with(&database.url(), &["--workers", "2"]);
     let mut slow: Vec<Caller> = (0..4).map(|_| replica.caller()).collect();
@@ -171,24 +171,24 @@ fn bodies_that_do_not_come_hold_up_nobody_else() {
     }
     let mut caller = replica.caller();
     assert_eq!(store(&mut caller, "a", "x").status, 200);
-    assert_eq!(text(&mut caller, "/notes/a"), "x");
+    assert_eq!(note_text(&mut caller, "/notes/a"), "x");
 }
 
 #[test]
-fn bodies_that_do_not_come_hold_up_no_stop() {
+fn bodies_that_do_not_arrive_do_not_delay_the_stop() {
     let database = Database::new();
     let mut replica = start(&database);
-    let holder = hold(&database, "a");
+    let holder = lock_note(&database, "a");
     let mut callers: Vec<Caller> = (0..4).map(|_| replica.caller()).collect();
-    // On two of the connections something is done before.
+    // Two of the connections have a request in progress already.
     for caller in &mut callers[..2] {
-        caller.send_raw(&storing("a", "x"));
+        caller.send_raw(&store_request("a", "x"));
     }
     for caller in &mut callers {
         send_head(caller, 2000);
     }
-    // With the one that asks.
-    eventually("all have come", || {
+    // Including the request for the metrics.
+    eventually("all have arrived", || {
         metric(&replica, "requests_open") == Some(7)
     });
     replica.terminate();
@@ -198,14 +198,14 @@ fn bodies_that_do_not_come_hold_up_no_stop() {
 }
 
 #[test]
-fn nothing_is_done_behind_a_refused_body_on_a_connection_that_is_said_to_be_closed() {
+fn no_request_behind_a_refused_body_is_handled_on_a_connection_that_is_announced_to_close() {
     let database = Database::new();
     let replica = start(&database);
     for framing in ["HTTP/1.1", "HTTP/1.0\r\nConnection: keep-alive"] {
         let mut caller = replica.caller();
         let body = "x".repeat(70_000);
         let head = format!("POST /notes {framing}\r\nHost: x\r\nContent-Length: 70000\r\n\r\n");
-        let next = storing("ann", "behind it");
+        let next = store_request("ann", "behind it");
         caller.send_raw(&[head.as_bytes(), body.as_bytes(), &next].concat());
         let answer = caller.receive();
         assert_problem(&answer, 413, "");
@@ -219,7 +219,7 @@ fn nothing_is_done_behind_a_refused_body_on_a_connection_that_is_said_to_be_clos
 }
 
 #[test]
-fn nothing_is_done_behind_a_refused_body_however_long_that_takes() {
+fn no_request_behind_a_refused_body_is_handled_however_long_the_body_takes() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
@@ -229,9 +229,9 @@ fn nothing_is_done_behind_a_refused_body_however_long_that_takes() {
         caller.send_raw(&[b'x'; 5_000]);
         std::thread::sleep(std::time::Duration::from_secs(1));
     }
-    caller.send_raw(&[&[b'x'; 5_000][..], &storing("ann", "behind it")].concat());
+    caller.send_raw(&[&[b'x'; 5_000][..], &store_request("ann", "behind it")].concat());
     assert!(caller.is_closed_by_the_server());
-    // It would be done when the connection has lingered.
+    // A request behind the body would be handled after the lingering close.
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert_eq!(count(&database), 0);
 }

@@ -1,4 +1,4 @@
-//! Connections: kept, closed, and silent.
+//! Connections: keep-alive, close and idle time-out.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use testbed::{Caller, Database};
 use crate::harness::{start, start_with};
 
 #[test]
-fn connections_that_never_speak_do_not_starve_one_that_does() {
+fn connections_that_send_nothing_do_not_starve_one_that_sends() {
     let database = Database::new();
     let replica = start(&database);
     for _ in 0..20 {
@@ -15,7 +15,7 @@ fn connections_that_never_speak_do_not_starve_one_that_does() {
         let start = Instant::now();
         assert_eq!(replica.caller().get("/healthz").status, 200);
         let waited = start.elapsed();
-        // For a loaded machine. One that is forgotten waits for half of the idle time-out, 30 s, or for ever.
+        // Generous, for a loaded machine. A forgotten connection waits for half of the idle time-out, 30 s, or for ever.
         assert!(waited < Duration::from_secs(10), "{waited:?}");
     }
 }
@@ -24,7 +24,7 @@ fn connections_that_never_speak_do_not_starve_one_that_does() {
 fn http_1_0_and_connection_close_are_honoured() {
     let database = Database::new();
     let replica = start(&database);
-    for (request, said) in [
+    for (request, expected) in [
         ("GET /healthz HTTP/1.0\r\n\r\n", Some("close")),
         (
             "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
@@ -38,7 +38,11 @@ fn http_1_0_and_connection_close_are_honoured() {
     ] {
         let mut caller = replica.caller();
         caller.send_raw(request.as_bytes());
-        assert_eq!(caller.receive().header("Connection"), said, "{request:?}");
+        assert_eq!(
+            caller.receive().header("Connection"),
+            expected,
+            "{request:?}"
+        );
     }
 }
 
@@ -57,7 +61,7 @@ fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
         "it stops within a request"
     );
 
-    // `accept` has the same time-out, and must not take the freeze for one.
+    // `accept` has the same time-out, which expires during the freeze. The server must go on.
     replica.freeze();
     std::thread::sleep(Duration::from_secs(4));
     replica.thaw();
@@ -67,7 +71,7 @@ fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
 }
 
 #[test]
-fn an_old_client_sends_no_chunks() {
+fn chunks_from_an_http_1_0_client_are_refused() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
@@ -80,7 +84,7 @@ fn an_old_client_sends_no_chunks() {
 }
 
 #[test]
-fn what_follows_a_body_of_unclear_length_is_announced_to_be_closed() {
+fn a_body_of_unclear_length_is_refused_and_the_connection_announced_to_close() {
     let database = Database::new();
     let replica = start(&database);
     for framing in [

@@ -1,4 +1,4 @@
-//! The service of the tests, and what they ask of it.
+//! Starts the service of the tests, sends it requests and checks the answers.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ pub(crate) fn notes(database_url: &str) -> Command {
     command
 }
 
-/// Starts it with options, and waits until it is ready.
+/// Starts the service with options, and waits until it is ready.
 pub(crate) fn start_with(database_url: &str, options: &[&str]) -> Replica {
     let mut replica = Replica::run(notes(database_url).args(options));
     replica.wait_until_ready();
@@ -26,7 +26,7 @@ pub(crate) fn start(database: &Database) -> Replica {
 }
 
 /// The bytes of a request that stores a note.
-pub(crate) fn storing(name: &str, text: &str) -> Vec<u8> {
+pub(crate) fn store_request(name: &str, text: &str) -> Vec<u8> {
     let body = json!({ "name": name, "text": text }).to_string();
     let length = body.len();
     format!("POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}").into()
@@ -34,12 +34,12 @@ pub(crate) fn storing(name: &str, text: &str) -> Vec<u8> {
 
 /// Stores a note, and waits for the answer.
 pub(crate) fn store(caller: &mut Caller, name: &str, text: &str) -> Answer {
-    caller.send_raw(&storing(name, text));
+    caller.send_raw(&store_request(name, text));
     caller.receive()
 }
 
-/// The text of a note that is there.
-pub(crate) fn text(caller: &mut Caller, path: &str) -> String {
+/// Fetches the text of a note that exists.
+pub(crate) fn note_text(caller: &mut Caller, path: &str) -> String {
     let answer = caller.get(path);
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     let text = answer.json()["text"].as_str().map(str::to_owned);
@@ -51,9 +51,9 @@ pub(crate) fn count(database: &Database) -> u64 {
     database.rows("SELECT COUNT(*) FROM notes")[0]
 }
 
-/// Fails unless it is a problem document of this status, whose detail contains `said`.
+/// Fails unless the answer is a problem document of this status whose detail contains `expected`.
 #[track_caller]
-pub(crate) fn assert_problem(answer: &Answer, status: u16, said: &str) {
+pub(crate) fn assert_problem(answer: &Answer, status: u16, expected: &str) {
     let kind = answer.header("Content-Type");
     assert_eq!(
         (answer.status, kind),
@@ -63,10 +63,13 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, said: &str) {
     let problem = answer.json();
     assert_eq!(problem["status"], status, "{problem}");
     let detail = problem["detail"].as_str().expect("a problem has a detail");
-    assert!(detail.contains(said), "{said:?} is not in {detail:?}");
+    assert!(
+        detail.contains(expected),
+        "{expected:?} is not in {detail:?}"
+    );
 }
 
-/// The value of a series of `/metrics`, named without the program; `None` if it is not shown.
+/// The value of a series of `/metrics`, named without the prefix of the program; `None` if it is not shown.
 pub(crate) fn metric(replica: &Replica, series: &str) -> Option<u64> {
     let shown = replica.caller().get("/metrics").body;
     let shown = String::from_utf8(shown).expect("the format is UTF-8");
@@ -75,8 +78,8 @@ pub(crate) fn metric(replica: &Replica, series: &str) -> Option<u64> {
     value.map(|value| value.parse().expect("a whole number"))
 }
 
-/// Keeps whoever stores a note of this name waiting, until the connection ends its transaction.
-pub(crate) fn hold(database: &Database, name: &str) -> Conn {
+/// Locks a note: requests that store a note of this name wait until the connection ends its transaction.
+pub(crate) fn lock_note(database: &Database, name: &str) -> Conn {
     let mut holder = database.connect();
     holder.query_drop("BEGIN").expect("the connection is up");
     holder
@@ -85,7 +88,7 @@ pub(crate) fn hold(database: &Database, name: &str) -> Conn {
     holder
 }
 
-/// Waits until so many requests of the service wait for what [`hold`] holds.
+/// Waits until this many requests wait for the lock of [`lock_note`].
 pub(crate) fn wait_for_writers(database: &Database, writers: u64) {
     let waiting = format!(
         "SELECT COUNT(*) FROM information_schema.processlist

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use testbed::{Answer, Caller, Database, eventually, resident_mb};
 
-use crate::harness::{assert_problem, count, metric, start, start_with, store, storing};
+use crate::harness::{assert_problem, count, metric, start, start_with, store, store_request};
 
 #[test]
-fn nothing_is_taken_behind_a_request_without_a_clear_end() {
+fn no_request_is_accepted_behind_one_whose_end_is_unclear() {
     let database = Database::new();
     let replica = start_with(&database.url(), &["--idle-timeout", "6s"]);
     std::thread::scope(|scope| {
@@ -50,7 +50,7 @@ fn nothing_is_taken_behind_a_request_without_a_clear_end() {
 }
 
 fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
-    let smuggled = storing("mallory", "smuggled");
+    let smuggled = store_request("mallory", "smuggled");
     assert_eq!(smuggled.len(), 89, "as some of the framings say");
     let head = format!("POST /notes HTTP/1.1\r\nHost: x\r\n{framing}");
     let refuses = |answer: &Answer, status| {
@@ -68,7 +68,7 @@ fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
         caller.send_raw(&[head.as_bytes(), &smuggled].concat());
         refuses(&caller.receive(), 400);
     }
-    // Else it was taken for the rest of the body, or tiny_http refuses what is left.
+    // Otherwise the server read it as the rest of the body, or tiny_http refuses what is left of it.
     if let Some(answer) = caller
         .receive_if_any()
         .filter(|answer| answer.status != 400 || !answer.body.is_empty())
@@ -78,7 +78,7 @@ fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
 }
 
 #[test]
-fn requests_sent_ahead_by_one_who_does_not_read_are_not_kept() {
+fn pipelined_requests_of_a_client_that_reads_no_answers_are_not_buffered() {
     let database = Database::new();
     let replica = start(&database);
     let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
@@ -94,7 +94,7 @@ fn requests_sent_ahead_by_one_who_does_not_read_are_not_kept() {
     let after = memory_mb();
     assert!(after <= before + 33.0, "{before} MB, then {after} MB");
 
-    // The answers that fit into the connection come in order, and then one that tells.
+    // The answers that fit into the buffers of the connection come in order, followed by a 503.
     let mut flood = Caller::on(flood).expect("it is open");
     let refused = std::iter::from_fn(|| Some(flood.receive().status)).find(|&status| status != 200);
     assert_eq!(refused, Some(503));
@@ -104,21 +104,21 @@ fn requests_sent_ahead_by_one_who_does_not_read_are_not_kept() {
     });
     let log = replica.log();
     let lines = log.matches("ignoring requests").count() as u64;
-    // One in a second at most.
+    // At most one line per second.
     let seconds = start.elapsed().as_secs() + 1;
     assert!(lines <= 1 + seconds, "{lines} in {seconds} s: {log}");
 }
 
-/// These cost a thread and two descriptors each: `tiny_http` allocates the declared length to read the rest, or waits for
-/// itself.
+/// Each would cost a thread and two descriptors: `tiny_http` allocates the declared length to read the rest of the body, or
+/// waits for itself in a deadlock.
 #[test]
-fn what_tiny_http_does_not_survive_is_kept_from_it() {
+fn requests_that_would_break_tiny_http_do_not_reach_it() {
     let database = Database::new();
     let replica = start(&database);
-    let mut witness = 0;
+    let mut stored = 0;
     let mut is_served = || {
-        witness += 1;
-        let name = witness.to_string();
+        stored += 1;
+        let name = stored.to_string();
         store(&mut replica.caller(), &name, "x").status == 200
     };
     for length in [2 << 30, 1 << 40, u64::MAX / 2, u64::MAX] {
@@ -137,10 +137,10 @@ fn what_tiny_http_does_not_survive_is_kept_from_it() {
 }
 
 #[test]
-fn a_server_that_had_to_abandon_too_many_connections_turns_sick_and_ends() {
+fn a_server_that_had_to_abandon_too_many_connections_becomes_unhealthy_and_exits() {
     let database = Database::new();
     let mut replica = start(&database);
-    let mut witness = replica.caller();
+    let mut other = replica.caller();
     let abandon = || {
         let mut caller = replica.caller();
         let head = "POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n";
@@ -149,20 +149,20 @@ fn a_server_that_had_to_abandon_too_many_connections_turns_sick_and_ends() {
         assert!(caller.is_closed_by_the_server());
     };
     (0..63).for_each(|_| abandon());
-    assert_eq!(witness.get("/healthz").status, 200);
+    assert_eq!(other.get("/healthz").status, 200);
     abandon();
-    assert_problem(&witness.get("/healthz"), 503, "");
-    assert_eq!(store(&mut witness, "good", "x").status, 200);
+    assert_problem(&other.get("/healthz"), 503, "");
+    assert_eq!(store(&mut other, "good", "x").status, 200);
     (0..64).for_each(|_| abandon());
-    drop(witness);
+    drop(other);
     assert_eq!(replica.exit_status().code(), Some(1));
-    let said = "too many connections had to be abandoned";
-    assert!(replica.log().contains(said), "{}", replica.log());
+    let expected = "too many connections had to be abandoned";
+    assert!(replica.log().contains(expected), "{}", replica.log());
 }
 
-/// `tiny_http` sorts by these qualities; the sort may panic at one that is no number, and a second time in a destructor.
+/// `tiny_http` sorts by these quality values; the sort may panic at a NaN, and a second time in a destructor.
 #[test]
-fn a_quality_that_is_no_number_does_not_end_the_process() {
+fn a_quality_value_of_nan_does_not_end_the_process() {
     let database = Database::new();
     let replica = start(&database);
     for nan in ["nan", "NaN", "-NAN"] {

@@ -1,4 +1,4 @@
-//! The queue: what is enqueued ends once, whatever happens to those who work on it.
+//! The job queue: each job ends exactly once, whatever happens to the workers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,7 +23,7 @@ const QUEUE: &str = "tests";
 const SCHEMA: Schema = Schema {
     sql: concat!(
         include_str!("../../src/jobs/table.sql"),
-        "CREATE TABLE IF NOT EXISTS ends (id BINARY(16) NOT NULL, attempt INT NOT NULL, said VARCHAR(64) NOT NULL)"
+        "CREATE TABLE IF NOT EXISTS ends (id BINARY(16) NOT NULL, attempt INT NOT NULL, outcome VARCHAR(64) NOT NULL)"
     ),
     is_complete: |connection| has_relations(connection, &["ends", "jobs"]),
     fault: |_| Ok(None),
@@ -32,7 +32,7 @@ const SCHEMA: Schema = Schema {
 };
 
 const LIMITS: WorkerLimits = WorkerLimits {
-    // Nobody loses one, however loaded the machine is.
+    // Long enough that no worker loses its lease on a loaded machine.
     lease: Duration::from_secs(30),
     backoff: Backoff {
         first: Duration::from_millis(20),
@@ -41,10 +41,12 @@ const LIMITS: WorkerLimits = WorkerLimits {
     ..WorkerLimits::threads(4)
 };
 
-/// What a test does with jobs; what is done with each is written into the table `ends`.
-struct Tried<W>(W);
+/// Handles jobs with the closure of a test, and records how each of them ended in the table `ends`.
+struct RecordingHandler<W>(W);
 
-impl<W: Fn(&Job) -> Result<String, WorkError> + Send + Sync + 'static> Handler for Tried<W> {
+impl<W: Fn(&Job) -> Result<String, WorkError> + Send + Sync + 'static> Handler
+    for RecordingHandler<W>
+{
     type Outcome = String;
 
     fn work(&self, job: &Job) -> Result<String, WorkError> {
@@ -57,20 +59,23 @@ impl<W: Fn(&Job) -> Result<String, WorkError> + Send + Sync + 'static> Handler f
         done: &[(&Job, &String)],
     ) -> Result<(), DatabaseError> {
         done.iter()
-            .try_for_each(|(job, said)| note(transaction, job, said))
+            .try_for_each(|(job, outcome)| record(transaction, job, outcome))
     }
 
     fn fail(&self, transaction: &mut Conn, job: &Job, cause: &str) -> Result<(), DatabaseError> {
-        note(transaction, job, &format!("failed: {cause}"))
+        record(transaction, job, &format!("failed: {cause}"))
     }
 }
 
-fn note(transaction: &mut Conn, job: &Job, said: &str) -> Result<(), DatabaseError> {
-    let row = (job.id.as_bytes(), job.attempt, said);
-    Ok(transaction.exec_drop("INSERT INTO ends (id, attempt, said) VALUES (?, ?, ?)", row)?)
+fn record(transaction: &mut Conn, job: &Job, outcome: &str) -> Result<(), DatabaseError> {
+    let row = (job.id.as_bytes(), job.attempt, outcome);
+    Ok(transaction.exec_drop(
+        "INSERT INTO ends (id, attempt, outcome) VALUES (?, ?, ?)",
+        row,
+    )?)
 }
 
-/// A queue of a test.
+/// A queue in a database of its own.
 struct Queue {
     database: Database,
     opened: Opened,
@@ -95,9 +100,9 @@ impl Queue {
         limits: WorkerLimits,
         work: impl Fn(&Job) -> Result<String, WorkError> + Send + Sync + 'static,
     ) -> Worker {
-        // Each as if it was another process.
+        // Each worker has its own registry, as in a process of its own.
         let registry = Registry::new(self.registry.program());
-        let handler = Arc::new(Tried(work));
+        let handler = Arc::new(RecordingHandler(work));
         Worker::start(&self.opened, QUEUE, limits, handler, &registry).expect("there are threads")
     }
 
@@ -108,30 +113,35 @@ impl Queue {
         id
     }
 
-    /// What was written of each job, after the queue has run empty.
+    /// The last attempt and the outcome of each job that ended, once the queue is empty.
     fn ends(&self) -> HashMap<Uuid, (u32, String)> {
-        eventually("the queue is empty", || self.waiting() == 0);
+        eventually("the queue is empty", || self.remaining() == 0);
         let rows: Vec<(Vec<u8>, u32, String)> =
-            self.database.rows("SELECT id, attempt, said FROM ends");
+            self.database.rows("SELECT id, attempt, outcome FROM ends");
         let count = rows.len();
         let ends: HashMap<_, _> = rows
             .into_iter()
-            .map(|(id, attempt, said)| (Uuid::from_slice(&id).expect("it is one"), (attempt, said)))
+            .map(|(id, attempt, outcome)| {
+                (
+                    Uuid::from_slice(&id).expect("it is one"),
+                    (attempt, outcome),
+                )
+            })
             .collect();
         assert_eq!(ends.len(), count, "each ends once");
         ends
     }
 
-    fn waiting(&self) -> u64 {
+    fn remaining(&self) -> u64 {
         self.database.rows("SELECT COUNT(*) FROM jobs")[0]
     }
 }
 
-fn soon() -> Instant {
+fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as handlers work")]
+#[expect(clippy::unnecessary_wraps, reason = "the signature of `Handler::work`")]
 fn echo(job: &Job) -> Result<String, WorkError> {
     Ok(String::from_utf8_lossy(&job.payload).into_owned())
 }
@@ -150,7 +160,7 @@ fn a_job_appears_together_with_what_the_caller_writes_or_not_at_all() {
             transaction.rollback()
         };
         ended.expect("the connection is up");
-        assert_eq!(queue.waiting(), jobs);
+        assert_eq!(queue.remaining(), jobs);
     }
 }
 
@@ -171,12 +181,12 @@ fn each_job_ends_once_with_its_own_outcome_whoever_takes_it() {
         assert_eq!(ends[&id], (1, number.to_string()));
     }
     for worker in workers {
-        worker.finish(soon());
+        worker.finish(deadline());
     }
 }
 
 #[test]
-fn what_fails_is_tried_again_and_ends_with_the_last_cause() {
+fn a_failed_job_is_retried_and_ends_with_the_last_cause() {
     let queue = Queue::new();
     let worker = queue.worker(LIMITS, |job| match &job.payload[..] {
         b"third time" if job.attempt == 3 => Ok(job.last_error.clone().unwrap_or_default()),
@@ -197,11 +207,11 @@ fn what_fails_is_tried_again_and_ends_with_the_last_cause() {
         ),
     ]);
     assert_eq!(queue.ends(), expected);
-    worker.finish(soon());
+    worker.finish(deadline());
 }
 
 #[test]
-fn an_outcome_that_the_database_refuses_takes_no_other_with_it() {
+fn an_outcome_that_the_database_refuses_does_not_affect_other_jobs() {
     let queue = Queue::new();
     let too_long = "x".repeat(65);
     let wide = WorkerLimits {
@@ -220,7 +230,7 @@ fn an_outcome_that_the_database_refuses_takes_no_other_with_it() {
             .all(|id| ends.contains(&(id.as_bytes().to_vec(),)))
     );
     let errors = "SELECT last_error FROM jobs WHERE last_error IS NOT NULL";
-    eventually("the refusal is noted", || {
+    eventually("the refusal is recorded", || {
         let errors: Vec<String> = queue.database.rows(errors);
         errors
             .iter()
@@ -228,14 +238,14 @@ fn an_outcome_that_the_database_refuses_takes_no_other_with_it() {
     });
     let cancelled = jobs::cancel(&mut queue.database.connect(), refused);
     assert!(cancelled.expect("the table is there"));
-    worker.finish(soon());
+    worker.finish(deadline());
 }
 
 #[test]
 fn the_connection_of_a_queue_is_counted_as_open() {
     let queue = Queue::new();
     let registry = Registry::new(queue.registry.program());
-    let handler = Arc::new(Tried(echo));
+    let handler = Arc::new(RecordingHandler(echo));
     let worker = Worker::start(&queue.opened, QUEUE, LIMITS, handler, &registry);
     eventually("it is shown", || {
         let metrics = registry.render();
@@ -245,11 +255,11 @@ fn the_connection_of_a_queue_is_counted_as_open() {
         metrics.contains(&format!("{} 1\n", of_queue("in_use")))
             && metrics.contains(&format!("{} 0\n", of_queue("idle")))
     });
-    worker.expect("there are threads").finish(soon());
+    worker.expect("there are threads").finish(deadline());
 }
 
 #[test]
-fn what_others_have_locked_in_the_table_holds_up_nobody() {
+fn rows_that_others_have_locked_hold_up_no_other_job() {
     let queue = Queue::new();
     let mut others = queue.database.connect();
     let theirs = Uuid::nil();
@@ -267,14 +277,16 @@ fn what_others_have_locked_in_the_table_holds_up_nobody() {
     );
     others.query_drop(lock).expect("it is there");
     let worker = queue.worker(wide, echo);
-    eventually("all but the locked one have ended", || queue.waiting() == 1);
+    eventually("all but the locked one have ended", || {
+        queue.remaining() == 1
+    });
     others.query_drop("ROLLBACK").expect("the connection is up");
     assert!(jobs::cancel(&mut others, theirs).expect("the table is there"));
     assert_eq!(queue.ends(), expected);
-    worker.finish(soon());
+    worker.finish(deadline());
 }
 
-/// Work that begins at a barrier, and goes on at another.
+/// Work that waits at the barrier twice: when it begins, and before it ends.
 fn gated() -> (
     Arc<Barrier>,
     impl Fn(&Job) -> Result<String, WorkError> + Send + Sync + Clone,
@@ -292,11 +304,11 @@ fn gated() -> (
 }
 
 #[test]
-fn who_has_lost_its_lease_writes_nothing() {
+fn a_worker_that_has_lost_its_lease_writes_nothing() {
     let queue = Queue::new();
     let id = queue.enqueue("x");
     let (gate, work) = gated();
-    // With room for one, so that it does not take the job again itself.
+    // Claims one job at a time, so that it does not claim this job again itself.
     let one = WorkerLimits {
         threads: 1,
         claims: 1,
@@ -304,7 +316,7 @@ fn who_has_lost_its_lease_writes_nothing() {
     };
     let slow = queue.worker(one, work);
     gate.wait();
-    // As if it had been frozen for longer than its lease.
+    // As if the worker had been frozen for longer than its lease.
     queue
         .database
         .connect()
@@ -314,24 +326,24 @@ fn who_has_lost_its_lease_writes_nothing() {
     let expected = HashMap::from([(id, (2, "by the other".to_owned()))]);
     assert_eq!(queue.ends(), expected);
     gate.wait();
-    slow.finish(soon());
-    other.finish(soon());
+    slow.finish(deadline());
+    other.finish(deadline());
     assert_eq!(queue.ends(), expected);
 }
 
 #[test]
-fn who_works_on_a_cancelled_job_writes_nothing() {
+fn the_worker_of_a_cancelled_job_writes_nothing() {
     let queue = Queue::new();
     let id = queue.enqueue("x");
     let (gate, work) = gated();
     let worker = queue.worker(LIMITS, work);
     gate.wait();
     let mut connection = queue.database.connect();
-    for there in [true, false] {
-        assert_eq!(jobs::cancel(&mut connection, id).ok(), Some(there));
+    for was_queued in [true, false] {
+        assert_eq!(jobs::cancel(&mut connection, id).ok(), Some(was_queued));
     }
     gate.wait();
-    worker.finish(soon());
+    worker.finish(deadline());
     assert!(queue.ends().is_empty());
 }
 
@@ -364,12 +376,12 @@ fn work_that_takes_longer_than_a_lease_keeps_it() {
     gate.wait();
     assert_eq!(queue.ends(), HashMap::from([(id, (1, "x".to_owned()))]));
     assert_eq!(claims.load(Ordering::Acquire), 0);
-    slow.finish(soon());
-    other.finish(soon());
+    slow.finish(deadline());
+    other.finish(deadline());
 }
 
 #[test]
-fn a_worker_that_stops_ends_what_it_has_begun_and_gives_back_the_rest_uncounted() {
+fn a_worker_that_stops_finishes_its_job_and_releases_the_rest_without_counting_an_attempt() {
     let queue = Queue::new();
     let begun = queue.enqueue("begun");
     let (gate, work) = gated();
@@ -387,8 +399,8 @@ fn a_worker_that_stops_ends_what_it_has_begun_and_gives_back_the_rest_uncounted(
     eventually("all are claimed", || {
         queue.database.rows::<u64>(claimed)[0] == 6
     });
-    let stopping = std::thread::spawn(move || worker.finish(soon()));
-    eventually("the rest is given back", || {
+    let stopping = std::thread::spawn(move || worker.finish(deadline()));
+    eventually("the rest is released", || {
         queue.database.rows::<u64>(claimed)[0] == 1
     });
     gate.wait();
@@ -401,11 +413,11 @@ fn a_worker_that_stops_ends_what_it_has_begun_and_gives_back_the_rest_uncounted(
     let ends = queue.ends();
     assert_eq!(ends.len(), 6);
     assert_eq!(ends[&begun], (1, "begun".to_owned()));
-    worker.finish(soon());
+    worker.finish(deadline());
 }
 
 #[test]
-fn a_worker_that_stops_gives_back_at_its_deadline_what_takes_longer() {
+fn a_worker_that_stops_releases_at_its_deadline_a_job_that_takes_longer() {
     let queue = Queue::new();
     let id = queue.enqueue("x");
     let (gate, work) = gated();
@@ -417,16 +429,16 @@ fn a_worker_that_stops_gives_back_at_its_deadline_what_takes_longer() {
         queue.ends(),
         HashMap::from([(id, (1, "by the other".to_owned()))])
     );
-    other.finish(soon());
+    other.finish(deadline());
     gate.wait();
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-    /// Each job fails so often before it succeeds; some are cancelled, some workers stop at once.
+    /// Each job fails `failures` times before it succeeds; some jobs are cancelled, and some workers stop at once.
     #[test]
-    fn whatever_fails_and_stops_each_job_ends_once_in_the_right_way(
+    fn each_job_ends_once_as_expected_whatever_fails_and_stops(
         failures in proptest::collection::vec(0..7_u32, 1..40),
         cancelled in proptest::collection::vec(any::<proptest::sample::Index>(), 0..4),
         stops in 0..4_usize,
@@ -440,22 +452,22 @@ proptest! {
         let ids: Vec<_> = failures.iter().map(|failures| queue.enqueue(&failures.to_string())).collect();
         let worker = queue.worker(limits, work);
         for _ in 0..stops {
-            queue.worker(limits, work).finish(soon());
+            queue.worker(limits, work).finish(deadline());
         }
         let mut connection = queue.database.connect();
-        let mut gone = Vec::new();
+        let mut removed = Vec::new();
         for index in cancelled {
             let id = ids[index.index(ids.len())];
             if jobs::cancel(&mut connection, id).expect("the table is there") {
-                gone.push(id);
+                removed.push(id);
             }
         }
         let ends = queue.ends();
-        worker.finish(soon());
-        prop_assert_eq!(ends.len() + gone.len(), ids.len());
+        worker.finish(deadline());
+        prop_assert_eq!(ends.len() + removed.len(), ids.len());
         for (id, failures) in ids.iter().zip(failures) {
             let expected = match failures {
-                _ if gone.contains(id) => None,
+                _ if removed.contains(id) => None,
                 0..5 => Some((failures + 1, failures.to_string())),
                 _ => Some((5, "failed: again".to_owned())),
             };
@@ -464,7 +476,7 @@ proptest! {
     }
 }
 
-fn sums(database_url: &str) -> Replica {
+fn start_sums(database_url: &str) -> Replica {
     let mut command = program("examples/sums").expect("tests of the package build its examples");
     command
         .envs([("LISTEN", "127.0.0.1:0"), ("DATABASE_URL", database_url)])
@@ -477,7 +489,7 @@ fn sums(database_url: &str) -> Replica {
 #[test]
 fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
     let database = Database::new();
-    let mut workers: Vec<_> = (0..3).map(|_| sums(&database.url())).collect();
+    let mut workers: Vec<_> = (0..3).map(|_| start_sums(&database.url())).collect();
     let mut expected = 0;
     for round in 0..6 {
         let mut caller = workers[round % 3].caller();
@@ -488,10 +500,10 @@ fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
             expected += 1;
         }
         workers[round % 3].kill();
-        workers[round % 3] = sums(&database.url());
+        workers[round % 3] = start_sums(&database.url());
         let frozen = &workers[(round + 1) % 3];
         frozen.freeze();
-        // For longer than its leases.
+        // Longer than its leases last.
         std::thread::sleep(Duration::from_millis(1_500));
         frozen.thaw();
     }
@@ -504,13 +516,13 @@ fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
 }
 
 #[test]
-fn a_worker_without_a_database_takes_no_time_of_the_processor() {
+fn a_worker_without_a_database_uses_no_cpu_time() {
     let database = Database::new();
     let proxy = database.proxy();
-    let worker = sums(&proxy.url());
+    let worker = start_sums(&proxy.url());
     proxy.cut_all();
     drop(proxy);
-    // Then its leases would have to be prolonged.
+    // By then, its leases would have to be prolonged.
     std::thread::sleep(Duration::from_secs(1));
     let cpu_us = || usage(worker.id()).expect("it lives").cpu_us;
     let before = cpu_us();
@@ -520,7 +532,7 @@ fn a_worker_without_a_database_takes_no_time_of_the_processor() {
 }
 
 #[test]
-fn a_worker_whose_time_is_over_gives_back_what_it_has_begun_uncounted_too() {
+fn a_worker_at_its_deadline_releases_its_job_without_counting_an_attempt() {
     let queue = Queue::new();
     let job = queue.enqueue("begun");
     for _ in 0..=LIMITS.max_attempts {
@@ -532,5 +544,5 @@ fn a_worker_whose_time_is_over_gives_back_what_it_has_begun_uncounted_too() {
     }
     let worker = queue.worker(LIMITS, echo);
     assert_eq!(queue.ends()[&job], (1, "begun".to_owned()));
-    worker.finish(soon());
+    worker.finish(deadline());
 }

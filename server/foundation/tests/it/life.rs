@@ -5,26 +5,28 @@ use std::net::{TcpListener, TcpStream};
 use mysql::Conn;
 use testbed::{Caller, Database, Replica};
 
-use crate::harness::{assert_problem, hold, notes, start, storing, text, wait_for_writers};
+use crate::harness::{
+    assert_problem, lock_note, note_text, notes, start, store_request, wait_for_writers,
+};
 
 /// A service that was asked to end while it stores a note.
 struct Stopping {
     replica: Replica,
     /// Waits for its note to be stored.
     writer: Caller,
-    /// Keeps it waiting.
+    /// Holds the lock for which `writer` waits.
     holder: Conn,
-    /// Connected before.
+    /// Connected before the stop.
     other: Caller,
 }
 
 impl Stopping {
     fn on(database: &Database) -> Self {
         let replica = start(database);
-        let holder = hold(database, "a");
+        let holder = lock_note(database, "a");
         let (mut writer, mut other) = (replica.caller(), replica.caller());
         assert_eq!(other.get("/healthz").status, 200);
-        writer.send_raw(&storing("a", "taken"));
+        writer.send_raw(&store_request("a", "taken"));
         wait_for_writers(database, 1);
         replica.terminate();
         replica.wait_for_line("stopping");
@@ -46,7 +48,7 @@ impl Stopping {
 }
 
 #[test]
-fn sigterm_lets_what_was_taken_be_finished_and_the_exit_status_is_0() {
+fn sigterm_lets_accepted_requests_finish_and_the_exit_status_is_0() {
     let database = Database::new();
     let (replica, answered) = Stopping::on(&database).finish();
     assert_eq!(answered, 200, "{}", replica.log());
@@ -54,7 +56,7 @@ fn sigterm_lets_what_was_taken_be_finished_and_the_exit_status_is_0() {
 }
 
 #[test]
-fn a_service_that_stops_takes_no_more_connections() {
+fn a_service_that_stops_accepts_no_more_connections() {
     let database = Database::new();
     let stopping = Stopping::on(&database);
     assert!(TcpStream::connect(stopping.replica.address()).is_err());
@@ -62,10 +64,10 @@ fn a_service_that_stops_takes_no_more_connections() {
 }
 
 #[test]
-fn a_service_that_stops_refuses_what_writes_in_the_name_of_a_line_of_the_log() {
+fn a_service_that_stops_refuses_writes_and_names_the_line_of_the_log() {
     let database = Database::new();
     let mut stopping = Stopping::on(&database);
-    stopping.other.send_raw(&storing("b", "too late"));
+    stopping.other.send_raw(&store_request("b", "too late"));
     let refusal = stopping.other.receive();
     assert_problem(&refusal, 503, "shutting down");
     assert_eq!(refusal.header("Connection"), Some("close"));
@@ -77,7 +79,7 @@ fn a_service_that_stops_refuses_what_writes_in_the_name_of_a_line_of_the_log() {
 }
 
 #[test]
-fn a_service_that_stops_still_answers_what_reads() {
+fn a_service_that_stops_still_answers_reads() {
     let database = Database::new();
     let mut stopping = Stopping::on(&database);
     let answer = stopping.other.get("/notes/b");
@@ -103,18 +105,18 @@ fn notes_are_there_after_a_restart() {
     drop(first);
     let replica = start(&database);
     let mut caller = replica.caller();
-    assert_eq!(text(&mut caller, "/notes/a"), "taken");
+    assert_eq!(note_text(&mut caller, "/notes/a"), "taken");
 }
 
-/// Fails unless it ends with this exit status, and the last line of the log contains `said`.
+/// Fails unless the process ends with this exit status, and the last line of its log contains `expected`.
 #[track_caller]
-fn assert_ends(command: &mut std::process::Command, code: i32, said: &str) {
+fn assert_ends(command: &mut std::process::Command, code: i32, expected: &str) {
     let mut replica = Replica::run(command);
     let status = replica.exit_status();
     let log = replica.log();
     assert_eq!(status.code(), Some(code), "{log}");
     let last = log.lines().last().unwrap_or_default();
-    assert!(last.contains(said), "{said:?} is not in {last:?}");
+    assert!(last.contains(expected), "{expected:?} is not in {last:?}");
     assert!(!log.contains("geheim"), "the password is in the log: {log}");
 }
 
@@ -123,11 +125,11 @@ fn a_second_service_on_the_same_port_ends_with_3() {
     let database = Database::new();
     let first = start(&database);
     let address = first.address().to_string();
-    let said = format!("cannot listen on {address}");
+    let expected = format!("cannot listen on {address}");
     assert_ends(
         notes(&database.url()).args(["--listen", &address]),
         3,
-        &said,
+        &expected,
     );
 }
 
@@ -144,13 +146,17 @@ fn a_service_with_a_wrong_database_url_ends_with_2() {
 
 #[test]
 fn a_service_with_a_wrong_option_ends_with_2() {
-    let said = "For more information";
-    assert_ends(notes("mysql://u@h/x").arg("--request-timeout=0s"), 2, said);
+    let expected = "For more information";
+    assert_ends(
+        notes("mysql://u@h/x").arg("--request-timeout=0s"),
+        2,
+        expected,
+    );
 }
 
 #[test]
 fn a_service_whose_database_does_not_come_up_ends_with_1() {
-    // It takes connections, and says nothing.
+    // Connections to it are opened, and receive nothing.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = silent.local_addr().expect("it is bound");
     let url = format!("mysql://u:geheim@{address}/x");

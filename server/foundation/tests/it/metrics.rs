@@ -1,4 +1,4 @@
-//! `GET /metrics`: what is counted by what.
+//! `GET /metrics`: the labels by which requests and connections are counted.
 
 use testbed::{Database, eventually};
 

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable;
 use testbed::{Answer, Caller, Database, HostStatus, OwnDatabase, Replica, eventually};
 
-use crate::harness::{assert_problem, start_with, store, storing, text};
+use crate::harness::{assert_problem, note_text, start_with, store, store_request};
 
-/// The time of a request is over long before the database's.
-const IMPATIENT: [&str; 2] = ["--request-timeout=3s", "--database-timeout=30s"];
+/// The time-out of a request is much shorter than the database's.
+const SHORT_REQUEST_TIMEOUT: [&str; 2] = ["--request-timeout=3s", "--database-timeout=30s"];
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// For a loaded machine. Who waits for the database waits for longer.
+/// Added for a loaded machine. Waiting for the time-out of the database would take longer.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// A service with one note, on a database that freezes with a connection open.
+/// Starts a service, stores a note, and freezes the database while a connection is open.
 fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
     let replica = start_with(&server.database().url(), options);
     assert_eq!(store(&mut replica.caller(), "a", "x").status, 200);
@@ -22,8 +22,8 @@ fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
     replica
 }
 
-/// The answers of a frozen database, all asked at once, and how long the last took.
-fn ask(replica: &Replica, requests: &[Vec<u8>]) -> (Vec<Answer>, Duration) {
+/// Sends all requests at once; returns their answers, and how long the last took.
+fn send_all(replica: &Replica, requests: &[Vec<u8>]) -> (Vec<Answer>, Duration) {
     let mut callers: Vec<Caller> = requests.iter().map(|_| replica.caller()).collect();
     let start = Instant::now();
     for (caller, request) in callers.iter_mut().zip(requests) {
@@ -33,7 +33,7 @@ fn ask(replica: &Replica, requests: &[Vec<u8>]) -> (Vec<Answer>, Duration) {
     (answers, start.elapsed())
 }
 
-fn getting(path: &str) -> Vec<u8> {
+fn get_request(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into()
 }
 
@@ -42,11 +42,15 @@ fn requests_that_a_frozen_database_does_not_answer_get_503_at_their_deadline() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = on_a_frozen_database(&mut server, &IMPATIENT);
-    // More than the pool has connections, and bodies short and long.
+    let replica = on_a_frozen_database(&mut server, &SHORT_REQUEST_TIMEOUT);
+    // More requests than the pool has connections, with short and long bodies.
     let long = "x".repeat(4096);
-    let all = [getting("/notes/a"), storing("a", "y"), storing("b", &long)];
-    let (answers, waited) = ask(&replica, &[all.clone(), all.clone(), all].concat());
+    let all = [
+        get_request("/notes/a"),
+        store_request("a", "y"),
+        store_request("b", &long),
+    ];
+    let (answers, waited) = send_all(&replica, &[all.clone(), all.clone(), all].concat());
     for answer in answers {
         assert_problem(&answer, 503, "The database does not answer");
         assert_eq!(answer.header("Retry-After"), Some("1"));
@@ -61,18 +65,18 @@ fn readiness_on_a_frozen_database_is_denied_within_two_seconds() {
     };
     let options = ["--request-timeout=30s", "--database-timeout=30s"];
     let replica = on_a_frozen_database(&mut server, &options);
-    let ask = || {
-        let (answers, waited) = ask(&replica, &vec![getting("/readyz"); 8]);
+    let time_readiness = || {
+        let (answers, waited) = send_all(&replica, &vec![get_request("/readyz"); 8]);
         for answer in answers {
             assert_problem(&answer, 503, "The database does not answer");
         }
         waited
     };
-    // For a loaded machine. One after the other they would take 12 s.
-    let waited = ask();
+    // Generous, for a loaded machine. One after the other they would take 12 s.
+    let waited = time_readiness();
     assert!(waited < Duration::from_secs(8), "{waited:?}");
     eventually("they are answered within two seconds", || {
-        ask() < Duration::from_secs(2)
+        time_readiness() < Duration::from_secs(2)
     });
 }
 
@@ -81,20 +85,22 @@ fn a_service_serves_again_when_its_database_does() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
-    let replica = on_a_frozen_database(&mut server, &IMPATIENT);
+    let replica = on_a_frozen_database(&mut server, &SHORT_REQUEST_TIMEOUT);
     let mut caller = replica.caller();
     assert_eq!(caller.get("/notes/a").status, 503);
     server.process().expect("it runs").thaw().expect("it runs");
-    eventually("the note is shown", || caller.get("/notes/a").status == 200);
+    eventually("the note is served", || {
+        caller.get("/notes/a").status == 200
+    });
     assert_eq!(store(&mut caller, "a", "y").status, 200);
-    assert_eq!(text(&mut caller, "/notes/a"), "y");
+    assert_eq!(note_text(&mut caller, "/notes/a"), "y");
 }
 
 #[test]
-fn the_log_tells_of_an_outage_once_and_its_problems_name_the_line() {
+fn the_log_reports_an_outage_once_and_its_problems_name_the_line() {
     let database = Database::new();
     let host = database.proxy();
-    let replica = start_with(&host.url(), &IMPATIENT);
+    let replica = start_with(&host.url(), &SHORT_REQUEST_TIMEOUT);
     let mut caller = replica.caller();
     assert_eq!(store(&mut caller, "a", "x").status, 200);
     host.set(HostStatus::Away);
@@ -129,7 +135,7 @@ fn a_service_is_up_while_its_database_is_away() {
 }
 
 #[test]
-fn a_write_that_may_be_done_later_is_504_and_what_was_not_begun_is_503() {
+fn a_write_that_may_still_happen_is_504_and_a_request_that_was_not_begun_is_503() {
     let database = Database::new();
     let options = ["--request-timeout=2s", "--database-timeout=60s"];
     let replica = start_with(&database.url(), &options);

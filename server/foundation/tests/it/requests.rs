@@ -1,11 +1,11 @@
-//! Where requests go, and what comes back.
+//! Routing of requests, and the answers.
 
 use testbed::{Database, eventually};
 
-use crate::harness::{assert_problem, start, store, text};
+use crate::harness::{assert_problem, note_text, start, store};
 
 #[test]
-fn what_is_stored_by_a_body_is_shown_by_a_path() {
+fn a_note_that_a_body_stored_is_shown_by_its_path() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
@@ -33,7 +33,7 @@ fn a_parameter_of_the_path_is_decoded_once() {
         ("què?", "/notes/qu%C3%A8%3F?no=query"),
     ] {
         store(&mut caller, name, path);
-        assert_eq!(text(&mut caller, path), path, "{name}");
+        assert_eq!(note_text(&mut caller, path), path, "{name}");
     }
 }
 
@@ -48,7 +48,7 @@ fn a_parameter_of_the_path_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
-fn what_a_handler_does_not_find_is_its_own_problem() {
+fn a_handler_answers_a_missing_resource_with_its_own_problem() {
     let database = Database::new();
     let replica = start(&database);
     let answer = replica.caller().get("/notes/nothing");
@@ -56,7 +56,7 @@ fn what_a_handler_does_not_find_is_its_own_problem() {
 }
 
 #[test]
-fn a_path_that_is_no_endpoint_is_told_those_that_are() {
+fn a_path_that_is_no_endpoint_is_answered_with_the_endpoints() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();
@@ -66,7 +66,7 @@ fn a_path_that_is_no_endpoint_is_told_those_that_are() {
 }
 
 #[test]
-fn a_method_that_a_path_does_not_take_is_told_those_that_it_takes() {
+fn a_method_that_a_path_does_not_allow_is_answered_with_the_allowed_ones() {
     let database = Database::new();
     let replica = start(&database);
     let mut caller = replica.caller();

@@ -11,38 +11,38 @@ use heads::{headers, hosts, queries, request_lines};
 /// One connection: what is sent on it, and what must come back first.
 pub(super) struct Case {
     pub(super) name: String,
-    /// Each is written by itself.
+    /// Each piece is written by a call of its own.
     pub(super) pieces: Vec<Vec<u8>>,
     pub(super) ending: Ending,
     pub(super) expected: Expected,
 }
 
-/// What the caller does when all is sent.
+/// What the caller does after it has sent all.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ending {
-    /// Waits.
+    /// Keeps the connection open, and waits for the answer.
     Open,
     HalfClosed,
-    /// Goes away without a look at the answer.
+    /// Closes the connection, and does not read the answer.
     Closed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// Strange, but taken, with this status.
-    Taken(u16),
+    /// Unusual, but accepted: answered with this status.
+    Accepted(u16),
     /// Refused by the contract.
     Problem(u16),
     /// Refused by `tiny_http` itself, without a body.
     Empty(u16),
-    /// Closed without a word.
+    /// Closed without an answer.
     Closed,
     /// One of the three above.
     Refused,
 }
 
 use Ending::{HalfClosed, Open};
-use Expected::{Closed, Empty, Problem, Refused, Taken};
+use Expected::{Accepted, Closed, Empty, Problem, Refused};
 
 impl Case {
     fn new(what: &str, shown: &[u8], bytes: &[u8], ending: Ending, expected: Expected) -> Self {
@@ -55,7 +55,7 @@ impl Case {
         }
     }
 
-    /// In pieces of this length.
+    /// The same case, sent in pieces of this length.
     fn split(mut self, length: usize) -> Self {
         self.name.push_str(" in pieces");
         let bytes = self.pieces.concat();
@@ -65,7 +65,7 @@ impl Case {
 
     /// Whether a message is stored.
     pub(super) fn stores(&self) -> bool {
-        self.expected == Taken(200) && self.pieces.concat().starts_with(b"POST")
+        self.expected == Accepted(200) && self.pieces.concat().starts_with(b"POST")
     }
 }
 
@@ -111,7 +111,7 @@ fn unescape(line: &str) -> Vec<u8> {
     bytes
 }
 
-const GOOD: &str = r#"{"user":"mallory","text":"x"}"#;
+const VALID: &str = r#"{"user":"mallory","text":"x"}"#;
 
 fn post(headers: &[u8], body: &[u8]) -> Vec<u8> {
     let head = b"POST /messages HTTP/1.1\r\nHost: x\r\n";
@@ -156,16 +156,19 @@ fn other_protocols() -> Vec<Case> {
         (Closed, vec![b'a'; 100_000]),
         (Empty(400), b"\r\n".repeat(1000)),
     ];
-    let of = |(expected, bytes): (Expected, Vec<u8>)| {
+    let to_cases = |(expected, bytes): (Expected, Vec<u8>)| {
         [HalfClosed, Open]
             .map(|ending| Case::new("other protocol", &bytes, &bytes, ending, expected))
     };
-    each(OTHER_PROTOCOLS).chain(long).flat_map(of).collect()
+    each(OTHER_PROTOCOLS)
+        .chain(long)
+        .flat_map(to_cases)
+        .collect()
 }
 
-/// A good request, cut off behind each of its bytes.
+/// A valid request, cut off behind each of its bytes.
 fn cut_off() -> Vec<Case> {
-    let whole = with_length(b"Content-Type: application/json\r\n", GOOD.as_bytes());
+    let whole = with_length(b"Content-Type: application/json\r\n", VALID.as_bytes());
     let cut = |length: usize| {
         let bytes = &whole[..length];
         [HalfClosed, Ending::Closed]
@@ -174,9 +177,9 @@ fn cut_off() -> Vec<Case> {
     (1..whole.len()).flat_map(cut).collect()
 }
 
-/// A good request, with each of its bytes replaced by one that must not stand there.
+/// A valid request, with each of its bytes replaced by an invalid one.
 fn corrupted() -> Vec<Case> {
-    let whole = with_length(b"Content-Type: application/json\r\n", GOOD.as_bytes());
+    let whole = with_length(b"Content-Type: application/json\r\n", VALID.as_bytes());
     let corrupt = |at: usize| {
         [0, 0xff].map(|byte| {
             let mut bytes = whole.clone();

@@ -1,27 +1,27 @@
-//! Settings that others have.
+//! Settings that operators use.
 
-/// What is wanted of a server that is set so.
+/// What is expected with a setting.
 #[derive(Clone, Copy)]
-pub(super) enum Wanted {
-    /// All promises.
+pub(super) enum Expected {
+    /// All promises hold.
     Promises,
-    /// No start, for a reason that names the setting.
+    /// The server does not start, for a reason that names the setting.
     Refusal,
 }
-use Wanted::{Promises, Refusal};
+use Expected::{Promises, Refusal};
 
 /// Which servers have the setting.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Of {
+pub(super) enum ServerKind {
     Both,
     MariaDb,
     MySql,
 }
-use Of::{Both, MariaDb, MySql};
+use ServerKind::{Both, MariaDb, MySql};
 
 /// Settings that may be changed while the server runs, each with where it comes from. The first of several is the one
 /// that a refusal names.
-pub(super) const SETTINGS: [(Of, &[&str], Wanted); 41] = [
+pub(super) const SETTINGS: [(ServerKind, &[&str], Expected); 41] = [
     // "UTF-8 by default in my.cnf", as Stack Overflow has it (question 3513773), with today's names.
     (Both, &["init_connect = 'SET NAMES utf8mb3'"], Promises),
     (
@@ -32,7 +32,7 @@ pub(super) const SETTINGS: [(Of, &[&str], Wanted); 41] = [
         ],
         Promises,
     ),
-    // The same of before Unicode.
+    // The same from the time before Unicode.
     (Both, &["init_connect = 'SET NAMES latin1'"], Promises),
     // Manual of MySQL, "Connection Character Sets and Collations": no conversion of results.
     (
@@ -53,9 +53,9 @@ pub(super) const SETTINGS: [(Of, &[&str], Wanted); 41] = [
         &["sql_mode = 'TRADITIONAL,ONLY_FULL_GROUP_BY'"],
         Promises,
     ),
-    // WHMCS and other applications of old ask for no strictness.
+    // WHMCS and other old applications require that there is no strict mode.
     (Both, &["sql_mode = ''"], Promises),
-    // Those of the modes that change what a statement means.
+    // The modes that change the meaning of a statement.
     (
         Both,
         &[
@@ -118,7 +118,7 @@ pub(super) const SETTINGS: [(Of, &[&str], Wanted); 41] = [
         &["auto_increment_increment = 7", "auto_increment_offset = 3"],
         Promises,
     ),
-    // What ODBC needs (manual of MySQL, sql_auto_is_null), and reports may want.
+    // What ODBC needs (manual of MySQL, sql_auto_is_null), and what reports may need.
     (
         Both,
         &[
@@ -173,7 +173,7 @@ pub(super) const SETTINGS: [(Of, &[&str], Wanted); 41] = [
         &["optimizer_switch = 'mrr=on,mrr_cost_based=off,index_condition_pushdown=off'"],
         Promises,
     ),
-    // The first advice of all tuning; promise 6 is the operator's to give up.
+    // The first advice of all tuning; the operator may give up promise 6.
     (
         Both,
         &["innodb_flush_log_at_trx_commit = 2", "sync_binlog = 0"],
@@ -183,7 +183,7 @@ pub(super) const SETTINGS: [(Of, &[&str], Wanted); 41] = [
     (Both, &["binlog_format = 'STATEMENT'"], Refusal),
     // MariaDB's documentation, max_session_mem_used.
     (MariaDb, &["max_session_mem_used = 8192"], Refusal),
-    // Nobody wants it, but it is allowed: no statement gives a row.
+    // Useless, but allowed: no statement returns a row.
     (Both, &["sql_select_limit = 0"], Promises),
     (
         Both,

@@ -1,4 +1,4 @@
-//! Bodies.
+//! Hostile bodies.
 
 use super::*;
 
@@ -112,7 +112,7 @@ const BODIES: &Table = &[
     "#,
     ),
     (
-        Taken(200),
+        Accepted(200),
         r#"
         {"user":"mallory","text":"x","more":1e999999}
         {"user":"mallory","text":"x","more":"\ud800"}
@@ -124,10 +124,10 @@ const BODIES: &Table = &[
     ),
 ];
 
-/// Those that are too long for a table.
+/// Bodies that are too long for a table.
 fn long_bodies() -> Vec<(Expected, Vec<u8>)> {
     let padded = |length: usize| {
-        let mut body = GOOD.as_bytes().to_vec();
+        let mut body = VALID.as_bytes().to_vec();
         body.resize(length, b' ');
         body
     };
@@ -139,33 +139,33 @@ fn long_bodies() -> Vec<(Expected, Vec<u8>)> {
     let digits = "9".repeat(10_000);
     let string_of = |length: usize| format!("{:?}", "x".repeat(length));
     vec![
-        (Taken(200), padded(64 << 10)),
+        (Accepted(200), padded(64 << 10)),
         (Problem(413), padded((64 << 10) + 1)),
         (Problem(413), padded(200_000)),
         (Problem(400), vec![b'{'; 64 << 10]),
         (Problem(400), vec![0; 1000]),
         (
             Problem(400),
-            GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            VALID.encode_utf16().flat_map(u16::to_le_bytes).collect(),
         ),
         (Problem(422), user(&"m".repeat(65))),
         (Problem(422), user(&"\u{10ffff}".repeat(65))),
-        (Taken(200), text(&string_of(4096))),
+        (Accepted(200), text(&string_of(4096))),
         (Problem(422), text(&string_of(4097))),
         (Problem(422), text(&string_of(60_000))),
         (Problem(400), text(&digits)),
         (Problem(400), text(&deep)),
         (Problem(400), text(&"[".repeat(10_000))),
-        (Taken(200), more(&digits)),
-        (Taken(200), more(&deep)),
+        (Accepted(200), more(&digits)),
+        (Accepted(200), more(&deep)),
         (Problem(400), more(&"[".repeat(10_000))),
         (Problem(400), more(&r#"{"a":"#.repeat(10_000))),
     ]
 }
 
-/// Each with a declared length, in chunks, and in small pieces.
+/// Each body with a declared length, in chunks, and in small pieces.
 pub(super) fn bodies() -> Vec<Case> {
-    let of = |(expected, body): (Expected, Vec<u8>)| {
+    let to_cases = |(expected, body): (Expected, Vec<u8>)| {
         let declared = with_length(b"", &body);
         let mut chunked = post(b"Transfer-Encoding: chunked\r\n", b"");
         for chunk in body.chunks(body.len() / 2 + 1) {
@@ -179,5 +179,8 @@ pub(super) fn bodies() -> Vec<Case> {
             Case::new("body", &body, &declared, Open, expected).split(7.max(body.len() / 100)),
         ]
     };
-    each(BODIES).chain(long_bodies()).flat_map(of).collect()
+    each(BODIES)
+        .chain(long_bodies())
+        .flat_map(to_cases)
+        .collect()
 }

@@ -73,26 +73,29 @@ const FRAMINGS: &Table = &[
     ),
 ];
 
-/// Instead of the right length, before a good message and the end.
+/// Each in place of the right length, before a valid message and the end of the connection.
 pub(super) fn framings() -> Vec<Case> {
-    let of = |(expected, lines): (Expected, Vec<u8>)| {
-        let bytes = post(&[&lines, &b"\r\n"[..]].concat(), GOOD.as_bytes());
+    let to_case = |(expected, lines): (Expected, Vec<u8>)| {
+        let bytes = post(&[&lines, &b"\r\n"[..]].concat(), VALID.as_bytes());
         Case::new("framing", &lines, &bytes, HalfClosed, expected)
     };
-    each(FRAMINGS).map(of).collect()
+    each(FRAMINGS).map(to_case).collect()
 }
 
-/// Declared, and never sent.
+/// Bodies that are declared and never sent.
 pub(super) fn lengths() -> Vec<Case> {
-    let of = |length: usize| {
+    let to_cases = |length: usize| {
         let silent = format!("Content-Length: {length}");
         let patient = format!("{silent}\r\nExpect: 100-continue");
-        [(silent, Problem(400)), (patient, Taken(100))].map(|(lines, expected)| {
+        [(silent, Problem(400)), (patient, Accepted(100))].map(|(lines, expected)| {
             let bytes = post(format!("{lines}\r\n").as_bytes(), b"");
             Case::new("silent behind", lines.as_bytes(), &bytes, Open, expected)
         })
     };
-    [1025, 30_000, 64 << 10].into_iter().flat_map(of).collect()
+    [1025, 30_000, 64 << 10]
+        .into_iter()
+        .flat_map(to_cases)
+        .collect()
 }
 
 /// The message in them has 1d bytes.
@@ -137,7 +140,7 @@ const CHUNKS: &Table = &[
     "#,
     ),
     (
-        Taken(200),
+        Accepted(200),
         r#"
         0000001d~0d~0a{"user":"mallory","text":"x"}~0d~0a000~0d~0a~0d~0a
         1D;x="y"~0d~0a{"user":"mallory","text":"x"}~0d~0a0;last~0d~0a~0d~0a
@@ -146,39 +149,39 @@ const CHUNKS: &Table = &[
 ];
 
 fn single_chunk() -> String {
-    format!("{:x}\r\n{GOOD}\r\n0\r\n\r\n", GOOD.len())
+    format!("{:x}\r\n{VALID}\r\n0\r\n\r\n", VALID.len())
 }
 
 pub(super) fn chunks() -> Vec<Case> {
-    let of = |ending: Ending, expected: Expected, chunks: &[u8]| {
+    let case = |ending: Ending, expected: Expected, chunks: &[u8]| {
         let bytes = post(b"Transfer-Encoding: chunked\r\n", chunks);
         Case::new("chunks", chunks, &bytes, ending, expected)
     };
     let mut cases: Vec<Case> = each(CHUNKS)
-        .map(|(expected, chunks)| of(HalfClosed, expected, &chunks))
+        .map(|(expected, chunks)| case(HalfClosed, expected, &chunks))
         .collect();
     for size in ["20000", "80000000", "7fffffffffffffff", "ffffffffffffffff"] {
         let chunk = format!("{size}\r\n{}", "x".repeat(70_000));
-        cases.push(of(HalfClosed, Problem(413), chunk.as_bytes()));
+        cases.push(case(HalfClosed, Problem(413), chunk.as_bytes()));
     }
     for silent in ["1", "1\r\n", "5\r\n{", "5\r\n{\"use\r\n"] {
-        cases.push(of(Open, Problem(400), silent.as_bytes()));
+        cases.push(case(Open, Problem(400), silent.as_bytes()));
     }
-    let single: Vec<String> = GOOD.chars().map(|one| format!("1\r\n{one}")).collect();
-    let extension = format!("1d;{}\r\n{GOOD}\r\n0\r\n\r\n", "x=y;".repeat(10_000));
-    cases.push(of(
+    let single: Vec<String> = VALID.chars().map(|one| format!("1\r\n{one}")).collect();
+    let extension = format!("1d;{}\r\n{VALID}\r\n0\r\n\r\n", "x=y;".repeat(10_000));
+    cases.push(case(
         Open,
-        Taken(200),
+        Accepted(200),
         (single.join("\r\n") + "\r\n0\r\n\r\n").as_bytes(),
     ));
-    cases.push(of(Open, Taken(200), extension.as_bytes()));
-    // White space around a value is no part of it.
+    cases.push(case(Open, Accepted(200), extension.as_bytes()));
+    // White space around a value is not a part of it.
     let spaced = post(
         b"Transfer-Encoding:\tChunked \t\r\n",
         single_chunk().as_bytes(),
     );
-    cases.push(Case::new("chunks", b"spaced", &spaced, Open, Taken(200)));
+    cases.push(Case::new("chunks", b"spaced", &spaced, Open, Accepted(200)));
     let blanks = "1\r\n \r\n".repeat((64 << 10) + 1) + "0\r\n\r\n";
-    cases.push(of(Open, Problem(413), blanks.as_bytes()));
+    cases.push(case(Open, Problem(413), blanks.as_bytes()));
     cases
 }

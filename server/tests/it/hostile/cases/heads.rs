@@ -71,7 +71,7 @@ const REQUEST_LINES: &Table = &[
     ",
     ),
     (
-        Taken(200),
+        Accepted(200),
         "
         POST http://x/messages HTTP/1.1
         POST /messages?x HTTP/1.1
@@ -79,21 +79,21 @@ const REQUEST_LINES: &Table = &[
     ),
 ];
 
-/// With a good message behind it.
+/// Each before a valid message.
 pub(super) fn request_lines() -> Vec<Case> {
     let long = format!("GET /{} HTTP/1.1", "a".repeat(100_000));
     let many = format!("POST {}HTTP/1.1", "/messages ".repeat(1000));
-    let of = |(expected, line): (Expected, Vec<u8>)| {
+    let to_case = |(expected, line): (Expected, Vec<u8>)| {
         let rest = format!(
-            "\r\nHost: x\r\nContent-Length: {}\r\n\r\n{GOOD}",
-            GOOD.len()
+            "\r\nHost: x\r\nContent-Length: {}\r\n\r\n{VALID}",
+            VALID.len()
         );
         let bytes = [&line, rest.as_bytes()].concat();
         Case::new("request line", &line, &bytes, Open, expected)
     };
     each(REQUEST_LINES)
         .chain([(Problem(404), long.into()), (Empty(400), many.into())])
-        .map(of)
+        .map(to_case)
         .collect()
 }
 
@@ -170,7 +170,7 @@ const HEADERS: &Table = &[
     ",
     ),
     (
-        Taken(200),
+        Accepted(200),
         "
         Connection: upgrade~0d~0aUpgrade: h2c~0d~0aHTTP2-Settings: AAMAAABk
         Connection: upgrade~0d~0aUpgrade: websocket
@@ -180,21 +180,21 @@ const HEADERS: &Table = &[
     ),
 ];
 
-/// Before a good message.
+/// Each in a request with a valid message.
 pub(super) fn headers() -> Vec<Case> {
     let many: Vec<String> = (0..5000).map(|index| format!("X-{index}: y")).collect();
     let long = format!("X: {}", "y".repeat(1_000_000));
-    let of = |(expected, lines): (Expected, Vec<u8>)| {
-        let bytes = with_length(&[&lines, &b"\r\n"[..]].concat(), GOOD.as_bytes());
+    let to_case = |(expected, lines): (Expected, Vec<u8>)| {
+        let bytes = with_length(&[&lines, &b"\r\n"[..]].concat(), VALID.as_bytes());
         Case::new("header", &lines, &bytes, Open, expected)
     };
     each(HEADERS)
-        .chain([many.join("\r\n"), long].map(|lines| (Taken(200), lines.into())))
-        .map(of)
+        .chain([many.join("\r\n"), long].map(|lines| (Accepted(200), lines.into())))
+        .map(to_case)
         .collect()
 }
 
-/// What stands in the place of `Host` (RFC 9112, section 3.2), and of the version.
+/// Replacements for the version and the `Host` header (RFC 9112, section 3.2).
 const HOSTS: &Table = &[
     (
         Problem(400),
@@ -225,7 +225,7 @@ const HOSTS: &Table = &[
     ",
     ),
     (
-        Taken(200),
+        Accepted(200),
         "
         HTTP/1.0~0d~0aX: no host
         HTTP/1.0~0d~0aHost: x
@@ -240,8 +240,8 @@ const HOSTS: &Table = &[
 ];
 
 pub(super) fn hosts() -> Vec<Case> {
-    let of = |(expected, lines): (Expected, Vec<u8>)| {
-        let length = format!("\r\nContent-Length: {}\r\n\r\n{GOOD}", GOOD.len());
+    let to_cases = |(expected, lines): (Expected, Vec<u8>)| {
+        let length = format!("\r\nContent-Length: {}\r\n\r\n{VALID}", VALID.len());
         let bytes = [b"POST /messages ", lines.as_slice(), length.as_bytes()].concat();
         let absolute = [
             b"POST http://x/messages ",
@@ -251,7 +251,7 @@ pub(super) fn hosts() -> Vec<Case> {
         .concat();
         [bytes, absolute].map(|bytes| Case::new("host", &lines, &bytes, Open, expected))
     };
-    each(HOSTS).flat_map(of).collect()
+    each(HOSTS).flat_map(to_cases).collect()
 }
 
 const QUERIES: &Table = &[
@@ -292,7 +292,7 @@ const QUERIES: &Table = &[
 ];
 
 pub(super) fn queries() -> Vec<Case> {
-    let of = |(expected, query): (Expected, Vec<u8>)| {
+    let to_case = |(expected, query): (Expected, Vec<u8>)| {
         let bytes = [
             b"GET /messages?",
             query.as_slice(),
@@ -302,5 +302,5 @@ pub(super) fn queries() -> Vec<Case> {
         Case::new("query", &query, &bytes, Open, expected)
     };
     let long = [(Problem(400), vec![b'x'; 10_000])];
-    each(QUERIES).chain(long).map(of).collect()
+    each(QUERIES).chain(long).map(to_case).collect()
 }

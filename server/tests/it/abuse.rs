@@ -1,4 +1,4 @@
-//! Many callers that only cost, and a few good ones beside them.
+//! Many abusive callers, and a few ordinary ones beside them.
 
 use std::fs;
 use std::io::{self, Write};
@@ -6,32 +6,32 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::overload::connect_deaf;
+use crate::overload::connect_without_reading;
 use testbed::{Caller, Database, PATIENCE, Replica, eventually};
 
-/// Callers that only cost.
+/// How many callers of each kind abuse the server.
 #[derive(Debug, Clone, Copy)]
-struct Siege {
-    /// Connect, and say nothing.
+struct Abuse {
+    /// Connect, and send nothing.
     silent: usize,
     /// Send a byte now and then: half of them of the head, half of the body.
     slow: usize,
-    /// Ask for more than fits on the way back, and read nothing.
-    deaf: usize,
+    /// Request more than fits into the buffers of the connection, and read nothing.
+    unread: usize,
 }
 
-/// What is allowed during a siege. Some 20 KiB a connection, and the pages that nobody reads.
+/// Allowed while abusive callers are connected: about 20 KiB per connection, and the pages that are not read.
 const MAX_MEMORY_KIB: u64 = 512 << 10;
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug, Clone, Copy)]
-struct Holdings {
+struct Resources {
     memory_kib: u64,
     threads: u64,
     descriptors: usize,
 }
 
-impl Holdings {
+impl Resources {
     fn of(process: u32) -> Self {
         let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
         let value = |name: &str| {
@@ -49,9 +49,9 @@ impl Holdings {
     }
 }
 
-impl Siege {
-    /// Runs until `over`; `laid` is called when all are there.
-    fn lay(self, address: SocketAddr, over: &AtomicBool, laid: impl FnOnce()) {
+impl Abuse {
+    /// Runs until `stop`; calls `connected` when all are connected.
+    fn run(self, address: SocketAddr, stop: &AtomicBool, connected: impl FnOnce()) {
         let connect = |_| TcpStream::connect(address).expect("the server listens");
         let silent: Vec<_> = (0..self.silent).map(connect).collect();
         let mut slow: Vec<_> = (0..self.slow).map(connect).collect();
@@ -59,16 +59,18 @@ impl Siege {
             let head = b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n";
             stream.write_all(head).expect("the server reads heads");
         }
-        let mut deaf: Vec<_> = (0..self.deaf).map(|_| connect_deaf(address)).collect();
-        let questions = b"GET /messages?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(60);
-        for stream in &mut deaf {
-            // What does not fit on the way is left out.
-            let _ = stream.write(&questions);
+        let mut unread: Vec<_> = (0..self.unread)
+            .map(|_| connect_without_reading(address))
+            .collect();
+        let requests = b"GET /messages?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(60);
+        for stream in &mut unread {
+            // Requests that do not fit into the buffers are not sent.
+            let _ = stream.write(&requests);
         }
-        laid();
-        while !over.load(Ordering::Relaxed) {
+        connected();
+        while !stop.load(Ordering::Relaxed) {
             for stream in &mut slow {
-                // The server may be tired of it.
+                // The server may have closed it.
                 let _ = stream.write(b"x");
             }
             std::thread::park_timeout(Duration::from_secs(1));
@@ -77,15 +79,15 @@ impl Siege {
     }
 }
 
-/// Sends messages until `over`, and gives how long each took.
-fn good_caller(address: SocketAddr, over: &AtomicBool) -> Vec<Duration> {
+/// Sends messages until `stop`, and returns how long each took.
+fn ordinary_caller(address: SocketAddr, stop: &AtomicBool) -> Vec<Duration> {
     let mut caller = Caller::connect(address);
     let mut times = Vec::new();
-    while !over.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
         assert_eq!(caller.post("good", &"x".repeat(100)).status, 200);
         times.push(start.elapsed());
-        // Others too are to come through the crowd.
+        // New connections must be accepted as well.
         if times.len() % 16 == 0 {
             caller = Caller::connect(address);
         }
@@ -93,8 +95,8 @@ fn good_caller(address: SocketAddr, over: &AtomicBool) -> Vec<Duration> {
     times
 }
 
-/// Good callers are served while the siege lasts, and when it is over all that it cost is given back.
-fn withstand(siege: Siege, good_callers: usize, lasting: Duration) {
+/// Checks that ordinary callers are served meanwhile, and that all resources are released afterwards.
+fn assert_served_during(abuse: Abuse, ordinary_callers: usize, lasting: Duration) {
     let database = Database::new();
     let limits = ["--idle-timeout", "10s", "--send-timeout", "1s"];
     let replica = Replica::start_with(&database, &limits);
@@ -103,39 +105,41 @@ fn withstand(siege: Siege, good_callers: usize, lasting: Duration) {
     for _ in 0..100 {
         caller.post("ann", &"x".repeat(1000));
     }
-    let before = Holdings::of(process);
-    let over = AtomicBool::new(false);
+    let before = Resources::of(process);
+    let stop = AtomicBool::new(false);
     let (mut times, during) = std::thread::scope(|scope| {
-        let (laid, is_laid) = std::sync::mpsc::channel();
-        let besieger = scope.spawn(|| {
-            siege.lay(address, &over, move || {
-                laid.send(()).expect("the test waits");
+        let (connected, all_connected) = std::sync::mpsc::channel();
+        let abusive = scope.spawn(|| {
+            abuse.run(address, &stop, move || {
+                connected.send(()).expect("the test waits");
             });
         });
-        is_laid.recv_timeout(PATIENCE).expect("the siege is laid");
-        let good: Vec<_> = (0..good_callers)
-            .map(|_| scope.spawn(|| good_caller(address, &over)))
+        all_connected
+            .recv_timeout(PATIENCE)
+            .expect("all are connected");
+        let good: Vec<_> = (0..ordinary_callers)
+            .map(|_| scope.spawn(|| ordinary_caller(address, &stop)))
             .collect();
         std::thread::sleep(lasting);
-        let during = Holdings::of(process);
-        over.store(true, Ordering::Relaxed);
-        besieger.thread().unpark();
+        let during = Resources::of(process);
+        stop.store(true, Ordering::Relaxed);
+        abusive.thread().unpark();
         let times: Vec<_> = good
             .into_iter()
-            .flat_map(|thread| thread.join().expect("good callers are served"))
+            .flat_map(|thread| thread.join().expect("ordinary callers are served"))
             .collect();
         (times, during)
     });
     times.sort_unstable();
     let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
-    eventually("descriptors and threads are given back", || {
-        let now = Holdings::of(process);
+    eventually("descriptors and threads are released", || {
+        let now = Resources::of(process);
         now.descriptors <= before.descriptors + 8 && now.threads <= before.threads + 300
     });
-    let after = Holdings::of(process);
+    let after = Resources::of(process);
     let _ = writeln!(
         io::stderr(),
-        "{siege:?}\nbefore {before:?}\nduring {during:?}\nafter  {after:?}\ngood callers: {} messages, p50 {p50:?}, \
+        "{abuse:?}\nbefore {before:?}\nduring {during:?}\nafter  {after:?}\nordinary callers: {} messages, p50 {p50:?}, \
          p99 {p99:?}, longest {:?}",
         times.len(),
         times[times.len() - 1]
@@ -148,20 +152,28 @@ fn withstand(siege: Siege, good_callers: usize, lasting: Duration) {
 }
 
 #[test]
-fn callers_that_only_cost_hold_up_nobody() {
-    let siege = Siege {
+fn abusive_callers_hold_up_nobody() {
+    let abuse = Abuse {
         silent: 100,
         slow: 50,
-        deaf: 10,
+        unread: 10,
     };
-    withstand(siege, 2, Duration::from_secs(2));
+    assert_served_during(abuse, 2, Duration::from_secs(2));
 }
 
 #[test]
 #[ignore = "needs 20,000 descriptors, and a minute; prints figures"]
-fn nine_thousand_callers_that_only_cost_hold_up_nobody() {
-    for siege in [(9000, 0, 0), (0, 1000, 0), (0, 0, 1000)] {
-        let (silent, slow, deaf) = siege;
-        withstand(Siege { silent, slow, deaf }, 8, Duration::from_secs(8));
+fn nine_thousand_abusive_callers_hold_up_nobody() {
+    for abuse in [(9000, 0, 0), (0, 1000, 0), (0, 0, 1000)] {
+        let (silent, slow, unread) = abuse;
+        assert_served_during(
+            Abuse {
+                silent,
+                slow,
+                unread,
+            },
+            8,
+            Duration::from_secs(8),
+        );
     }
 }
