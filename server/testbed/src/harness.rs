@@ -23,7 +23,7 @@ mod load;
 mod promises;
 
 pub use database::Database;
-pub use http_client::{Answer, Caller};
+pub use http_client::{Answer, HttpClient};
 pub use load::Load;
 pub use own_database::OwnDatabase;
 pub use promises::{Exchange, assert_promises};

@@ -62,7 +62,7 @@ pub use client_run::{ClientRun, Figures, FinishedRun, Results, Total, client, pe
 pub use commands::{constant, messenger, one_per_message};
 pub use database_process::DatabaseProcess;
 pub use harness::{
-    Answer, Caller, Database, Exchange, Load, OwnDatabase, PATIENCE, Replica, SetAtEnd,
+    Answer, Database, Exchange, HttpClient, Load, OwnDatabase, PATIENCE, Replica, SetAtEnd,
     assert_promises, eventually, skip, stable_address,
 };
 pub use history::{Message, Outcome, Request, read_history};

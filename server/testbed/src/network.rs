@@ -10,12 +10,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::Process;
 
-/// Network namespaces on two switches: one connects the hosts with each other, the other connects them with their callers. They
+/// Network namespaces on two switches: one connects the hosts with each other, the other connects them with their clients. They
 /// are isolated from the machine's own network, and the kernel removes each when no process is left in it.
 #[derive(Debug)]
 pub struct Network {
     switches: Namespace,
-    callers: Namespace,
+    clients: Namespace,
     hosts: Vec<Namespace>,
 }
 
@@ -24,30 +24,30 @@ pub struct Network {
 pub enum Link {
     /// The link to the other hosts.
     Hosts = 1,
-    /// The link to its callers.
-    Callers = 2,
+    /// The link to its clients.
+    Clients = 2,
 }
 
 impl Link {
-    const ALL: [Self; 2] = [Self::Hosts, Self::Callers];
+    const ALL: [Self; 2] = [Self::Hosts, Self::Clients];
 
     fn name(self) -> &'static str {
         match self {
             Self::Hosts => "hosts",
-            Self::Callers => "callers",
+            Self::Clients => "clients",
         }
     }
 }
 
 impl Network {
-    /// Creates so many hosts, and moves this thread into the callers' namespace, which the processes that it starts inherit.
+    /// Creates so many hosts, and moves this thread into the clients' namespace, which the processes that it starts inherit.
     ///
     /// # Errors
     /// Without root's rights, or without `unshare` of util-linux and `ip` of iproute2.
     pub fn of(hosts: u8) -> io::Result<Self> {
         let network = Self {
             switches: Namespace::make()?,
-            callers: Namespace::make()?,
+            clients: Namespace::make()?,
             hosts: (0..hosts)
                 .map(|_| Namespace::make())
                 .collect::<Result<_, _>>()?,
@@ -61,8 +61,8 @@ impl Network {
                 network.connect(link, host, namespace)?;
             }
         }
-        network.connect(Link::Callers, hosts, &network.callers)?;
-        network.callers.enter()?;
+        network.connect(Link::Clients, hosts, &network.clients)?;
+        network.clients.enter()?;
         Ok(network)
     }
 
@@ -86,11 +86,11 @@ impl Network {
     /// Runs `action` on a host. Processes that it starts and sockets that it creates stay in that host's namespace.
     ///
     /// # Errors
-    /// If this thread may not enter the host's namespace, or that of the callers again.
+    /// If this thread may not enter the host's namespace, or that of the clients again.
     pub fn run_on<T>(&self, host: usize, action: impl FnOnce() -> T) -> io::Result<T> {
         self.hosts[host].enter()?;
         let result = action();
-        self.callers.enter()?;
+        self.clients.enter()?;
         Ok(result)
     }
 

@@ -1,4 +1,4 @@
-//! Many abusive callers, and a few ordinary ones beside them.
+//! Many abusive clients, and a few ordinary ones beside them.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::overload::connect_without_reading;
-use testbed::{Caller, Database, PATIENCE, Replica, eventually};
+use testbed::{Database, HttpClient, PATIENCE, Replica, eventually};
 
-/// How many callers of each kind abuse the server.
+/// How many clients of each kind abuse the server.
 #[derive(Debug, Clone, Copy)]
 struct Abuse {
     /// Connect, and send nothing.
@@ -20,7 +20,7 @@ struct Abuse {
     unread: usize,
 }
 
-/// Allowed while abusive callers are connected: about 20 KiB per connection, and the pages that are not read.
+/// Allowed while abusive clients are connected: about 20 KiB per connection, and the pages that are not read.
 const MAX_MEMORY_KIB: u64 = 512 << 10;
 
 /// The resources of a process.
@@ -80,30 +80,30 @@ impl Abuse {
 }
 
 /// Sends messages until `stop`, and returns how long each took.
-fn ordinary_caller(address: SocketAddr, stop: &AtomicBool) -> Vec<Duration> {
-    let mut caller = Caller::connect(address);
+fn ordinary_client(address: SocketAddr, stop: &AtomicBool) -> Vec<Duration> {
+    let mut client = HttpClient::connect(address);
     let mut times = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
-        assert_eq!(caller.post("good", &"x".repeat(100)).status, 200);
+        assert_eq!(client.post("good", &"x".repeat(100)).status, 200);
         times.push(start.elapsed());
         // New connections must be accepted as well.
         if times.len() % 16 == 0 {
-            caller = Caller::connect(address);
+            client = HttpClient::connect(address);
         }
     }
     times
 }
 
-/// Checks that ordinary callers are served meanwhile, and that all resources are released afterwards.
-fn assert_served_during(abuse: Abuse, ordinary_callers: usize, lasting: Duration) {
+/// Checks that ordinary clients are served meanwhile, and that all resources are released afterwards.
+fn assert_served_during(abuse: Abuse, ordinary_clients: usize, lasting: Duration) {
     let database = Database::new();
     let limits = ["--idle-timeout", "10s", "--send-timeout", "1s"];
     let replica = Replica::start_with(&database, &limits);
     let (process, address) = (replica.id(), replica.address());
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     for _ in 0..100 {
-        caller.post("ann", &"x".repeat(1000));
+        client.post("ann", &"x".repeat(1000));
     }
     let before = Resources::of(process);
     let stop = AtomicBool::new(false);
@@ -117,8 +117,8 @@ fn assert_served_during(abuse: Abuse, ordinary_callers: usize, lasting: Duration
         all_connected
             .recv_timeout(PATIENCE)
             .expect("all are connected");
-        let good: Vec<_> = (0..ordinary_callers)
-            .map(|_| scope.spawn(|| ordinary_caller(address, &stop)))
+        let good: Vec<_> = (0..ordinary_clients)
+            .map(|_| scope.spawn(|| ordinary_client(address, &stop)))
             .collect();
         std::thread::sleep(lasting);
         let during = Resources::of(process);
@@ -126,7 +126,7 @@ fn assert_served_during(abuse: Abuse, ordinary_callers: usize, lasting: Duration
         abusive.thread().unpark();
         let times: Vec<_> = good
             .into_iter()
-            .flat_map(|thread| thread.join().expect("ordinary callers are served"))
+            .flat_map(|thread| thread.join().expect("ordinary clients are served"))
             .collect();
         (times, during)
     });
@@ -139,20 +139,20 @@ fn assert_served_during(abuse: Abuse, ordinary_callers: usize, lasting: Duration
     let after = Resources::of(process);
     let _ = writeln!(
         io::stderr(),
-        "{abuse:?}\nbefore {before:?}\nduring {during:?}\nafter  {after:?}\nordinary callers: {} messages, p50 {p50:?}, \
+        "{abuse:?}\nbefore {before:?}\nduring {during:?}\nafter  {after:?}\nordinary clients: {} messages, p50 {p50:?}, \
          p99 {p99:?}, longest {:?}",
         times.len(),
         times[times.len() - 1]
     );
     assert!(p99 < PATIENCE / 6, "p99 {p99:?}");
     assert!(during.memory_kib < MAX_MEMORY_KIB, "{during:?}");
-    assert_eq!(replica.caller().post("ann", "after").status, 200);
+    assert_eq!(replica.client().post("ann", "after").status, 200);
     assert_eq!(database.count(), times.len() as u64 + 101);
     database.assert_in_order();
 }
 
 #[test]
-fn abusive_callers_hold_up_nobody() {
+fn abusive_clients_hold_up_nobody() {
     let abuse = Abuse {
         silent: 100,
         slow: 50,
@@ -163,7 +163,7 @@ fn abusive_callers_hold_up_nobody() {
 
 #[test]
 #[ignore = "needs 20,000 descriptors, and a minute; prints figures"]
-fn nine_thousand_abusive_callers_hold_up_nobody() {
+fn nine_thousand_abusive_clients_hold_up_nobody() {
     for abuse in [(9000, 0, 0), (0, 1000, 0), (0, 0, 1000)] {
         let (silent, slow, unread) = abuse;
         assert_served_during(

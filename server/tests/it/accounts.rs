@@ -22,9 +22,9 @@ fn an_account_with_fewer_connections_than_a_replica_needs_is_refused_with_the_na
     }
     set_limits(&mut root, "MAX_USER_CONNECTIONS 5");
     let replica = Replica::start(server.database());
-    let mut caller = replica.caller();
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    assert_eq!(caller.post("ann", "x").own_seq(), 1);
+    let mut client = replica.client();
+    eventually("it is ready", || client.get("/readyz").status == 200);
+    assert_eq!(client.post("ann", "x").own_seq(), 1);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_start_waits_while_the_account_has_used_up_its_connections() {
     assert!(cause.contains("max_user_connections"), "{cause}");
     drop(others);
     replica.wait_until_ready();
-    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+    assert_eq!(replica.client().post("ann", "x").own_seq(), 1);
 }
 
 #[test]
@@ -76,13 +76,13 @@ fn a_replica_whose_writer_gets_no_connection_is_not_ready() {
         database,
         &["--connect-timeout=500ms", "--request-timeout=5s"],
     );
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     // The remaining connection goes to a reader.
     let mut others: Vec<Conn> = (0..4).map(|_| database.connect()).collect();
-    eventually("a reader has it", || caller.get("/messages").status == 200);
-    assert_eq!(caller.post("ann", "x").status, 503);
-    assert_eq!(caller.get("/readyz").status, 503);
+    eventually("a reader has it", || client.get("/messages").status == 200);
+    assert_eq!(client.post("ann", "x").status, 503);
+    assert_eq!(client.get("/readyz").status, 503);
     others.pop();
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    assert_eq!(caller.post("ann", "x").own_seq(), 1);
+    eventually("it is ready", || client.get("/readyz").status == 200);
+    assert_eq!(client.post("ann", "x").own_seq(), 1);
 }

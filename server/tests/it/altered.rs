@@ -127,7 +127,7 @@ fn harmless_additions_to_the_tables_are_accepted() {
     ]);
     let replica = Replica::start(&database);
     for seq in 1..=3 {
-        assert_eq!(replica.caller().post("ann", "x").own_seq(), seq);
+        assert_eq!(replica.client().post("ann", "x").own_seq(), seq);
     }
     let audited: Vec<u64> = database.rows("SELECT seq FROM audit ORDER BY seq");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Any Unicode that a caller sends is data: none of it is interpreted as SQL or JSON, and it comes back byte for byte.
+//! Any Unicode that a client sends is data: none of it is interpreted as SQL or JSON, and it comes back byte for byte.
 
 use std::net::SocketAddr;
 use std::thread::ScopedJoinHandle;
@@ -6,7 +6,7 @@ use std::thread::ScopedJoinHandle;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use testbed::{Caller, Database, Replica};
+use testbed::{Database, HttpClient, Replica};
 
 const THREADS: u64 = 8;
 /// Characters of a text and of a user, by the contract.
@@ -75,12 +75,12 @@ fn any_text(random: &mut StdRng) -> (String, usize) {
 /// Sends messages until this many strings were sent. Returns each message with its number.
 fn send(address: SocketAddr, seed: u64, strings: usize) -> Vec<(u64, Vec<u8>, Vec<u8>)> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut caller = Caller::connect(address);
+    let mut client = HttpClient::connect(address);
     let (mut sent, mut messages) = (0, Vec::new());
     while sent < strings {
         let user = any_user(&mut random);
         let (text, count) = any_text(&mut random);
-        let own = caller.post(&user, &text).own();
+        let own = client.post(&user, &text).own();
         assert_eq!(own["user"], user.as_str(), "seed {seed}");
         assert_eq!(own["text"], text.as_str(), "seed {seed}");
         let seq = own["seq"].as_u64().expect("a number");

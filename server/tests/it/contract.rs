@@ -29,13 +29,13 @@ fn assert_problem(answer: &Answer, status: u16, detail: &str) {
 fn a_reply_shows_what_the_table_holds() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     for (index, user) in ["ann", "bob", "ann", "ann", "cid", "bob"]
         .repeat(2)
         .iter()
         .enumerate()
     {
-        let reply = caller.post(user, &format!("text {index}"));
+        let reply = client.post(user, &format!("text {index}"));
         let sql = "SELECT * FROM (
                        SELECT seq, user, user_seq, text, DATE_FORMAT(sent_at, '%Y-%m-%dT%H:%i:%s.%fZ') AS sent_at
                        FROM messages ORDER BY seq DESC LIMIT 10
@@ -62,32 +62,32 @@ fn a_reply_shows_what_the_table_holds() {
 fn values_are_accepted_up_to_the_limits_and_refused_beyond_them() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
 
     for character in ["a", "é", "\u{20ac}", "\u{1f600}"] {
         assert_eq!(
-            caller.post(&character.repeat(64), "x").status,
+            client.post(&character.repeat(64), "x").status,
             200,
             "{character}"
         );
         assert_problem(
-            &caller.post(&character.repeat(65), "x"),
+            &client.post(&character.repeat(65), "x"),
             422,
             "`user` has 65 characters",
         );
         assert_eq!(
-            caller.post("ann", &character.repeat(4096)).own()["text"],
+            client.post("ann", &character.repeat(4096)).own()["text"],
             character.repeat(4096)
         );
         assert_problem(
-            &caller.post("ann", &character.repeat(4097)),
+            &client.post("ann", &character.repeat(4097)),
             422,
             "`text` has 4097 characters",
         );
     }
-    assert_eq!(caller.post("a", "b").status, 200);
-    assert_problem(&caller.post("", "x"), 422, "`user` is empty");
-    assert_problem(&caller.post("ann", ""), 422, "`text` is empty");
+    assert_eq!(client.post("a", "b").status, 200);
+    assert_problem(&client.post("", "x"), 422, "`user` is empty");
+    assert_problem(&client.post("ann", ""), 422, "`text` is empty");
     for user in [
         " ann",
         "ann ",
@@ -98,11 +98,11 @@ fn values_are_accepted_up_to_the_limits_and_refused_beyond_them() {
         "an\u{85}n",
         "a\0n",
     ] {
-        assert_eq!(caller.post(user, "x").status, 422, "{user:?}");
+        assert_eq!(client.post(user, "x").status, 422, "{user:?}");
     }
-    assert_problem(&caller.post("ann", "a\0b"), 422, "NUL");
+    assert_problem(&client.post("ann", "a\0b"), 422, "NUL");
     assert_eq!(
-        caller.post("an n", "\u{1}\u{1f}\u{7f}\t\r\n").own()["text"],
+        client.post("an n", "\u{1}\u{1f}\u{7f}\t\r\n").own()["text"],
         "\u{1}\u{1f}\u{7f}\t\r\n"
     );
     assert_eq!(database.count(), 4 * 2 + 2);
@@ -119,48 +119,48 @@ fn a_body_is_accepted_up_to_64_kib() {
     };
     let headers = "Content-Type: application/json\r\n";
 
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     assert_eq!(
-        caller
+        client
             .request("POST", "/messages", headers, &padded(64 << 10))
             .status,
         200
     );
     assert_problem(
-        &caller.request("POST", "/messages", headers, &padded((64 << 10) + 1)),
+        &client.request("POST", "/messages", headers, &padded((64 << 10) + 1)),
         413,
         "65536 bytes",
     );
 
     for (length, status) in [(64 << 10, 200), ((64 << 10) + 1, 413)] {
-        let mut caller = replica.caller();
-        caller
+        let mut client = replica.client();
+        client
             .send_raw(b"POST /messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
         for chunk in padded(length).chunks(1000) {
-            caller.send_raw(format!("{:x}\r\n", chunk.len()).as_bytes());
-            caller.send_raw(chunk);
-            caller.send_raw(b"\r\n");
+            client.send_raw(format!("{:x}\r\n", chunk.len()).as_bytes());
+            client.send_raw(chunk);
+            client.send_raw(b"\r\n");
         }
-        caller.send_raw(b"0\r\n\r\n");
-        assert_eq!(caller.receive().status, status, "{length} bytes in chunks");
+        client.send_raw(b"0\r\n\r\n");
+        assert_eq!(client.receive().status, status, "{length} bytes in chunks");
     }
 
-    let mut caller = replica.caller();
-    caller.send_raw(b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2147483648\r\n\r\n");
-    assert_problem(&caller.receive(), 413, "65536 bytes");
-    let mut caller = replica.caller();
-    caller.send_raw(
+    let mut client = replica.client();
+    client.send_raw(b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2147483648\r\n\r\n");
+    assert_problem(&client.receive(), 413, "65536 bytes");
+    let mut client = replica.client();
+    client.send_raw(
         b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 9223372036854775807\r\n\r\n",
     );
-    assert_problem(&caller.receive(), 413, "65536 bytes");
-    assert_eq!(replica.caller().post("ann", "still here").own_seq(), 3);
+    assert_problem(&client.receive(), 413, "65536 bytes");
+    assert_eq!(replica.client().post("ann", "still here").own_seq(), 3);
 }
 
 #[test]
 fn every_text_comes_back_as_it_was_sent_and_keeps_users_apart() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     // Each equals another one by case, accent, width, composition, order of marks, ignorable characters, padding.
     let users = [
         "Bob",
@@ -202,7 +202,7 @@ fn every_text_comes_back_as_it_was_sent_and_keeps_users_apart() {
         .map(|user| format!("{user}\n \t\u{1}\u{7f}\u{feff}{user}  "))
         .collect();
     for (user, text) in users.iter().zip(&texts) {
-        let own = caller.post(user, text).own();
+        let own = client.post(user, text).own();
         assert_eq!(
             (own["user"].as_str(), own["text"].as_str()),
             (Some(*user), Some(text.as_str()))
@@ -224,7 +224,7 @@ fn every_text_comes_back_as_it_was_sent_and_keeps_users_apart() {
 fn what_is_not_a_message_is_refused_with_a_reason() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let json = "Content-Type: application/json\r\n";
     for body in [
         "",
@@ -242,7 +242,7 @@ fn what_is_not_a_message_is_refused_with_a_reason() {
         r#"{"user":"\ud800","text":"x"}"#,
         "{\"user\":\"\u{1}\",\"text\":\"x\"}",
     ] {
-        let answer = caller.request("POST", "/messages", json, body.as_bytes());
+        let answer = client.request("POST", "/messages", json, body.as_bytes());
         assert_problem(
             &answer,
             400,
@@ -251,7 +251,7 @@ fn what_is_not_a_message_is_refused_with_a_reason() {
     }
     let invalid_utf8 = b"{\"user\":\"\xff\",\"text\":\"x\"}";
     assert_problem(
-        &caller.request("POST", "/messages", json, invalid_utf8),
+        &client.request("POST", "/messages", json, invalid_utf8),
         400,
         "Send a JSON object",
     );
@@ -266,7 +266,7 @@ fn what_is_not_a_message_is_refused_with_a_reason() {
         ("application/jsonp", 415),
         ("", 415),
     ] {
-        let answer = caller.request(
+        let answer = client.request(
             "POST",
             "/messages",
             &format!("Content-Type: {content_type}\r\n"),
@@ -275,7 +275,7 @@ fn what_is_not_a_message_is_refused_with_a_reason() {
         assert_eq!(answer.status, status, "{content_type:?}");
     }
     assert_eq!(
-        caller.request("POST", "/messages", "", body).status,
+        client.request("POST", "/messages", "", body).status,
         200,
         "no Content-Type at all"
     );
@@ -288,7 +288,7 @@ fn what_is_not_a_message_is_refused_with_a_reason() {
         "\"\"",
     ] {
         assert_problem(
-            &caller.post_with_key("ann", "x", key),
+            &client.post_with_key("ann", "x", key),
             400,
             "`Idempotency-Key` is not a UUID",
         );
@@ -300,20 +300,20 @@ fn what_is_not_a_message_is_refused_with_a_reason() {
 fn unknown_paths_and_methods_are_answered_with_the_known_ones() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
-    assert_problem(&caller.get("/"), 404, "/messages");
-    assert_problem(&caller.get("/messages/"), 404, "/messages");
-    let answer = caller.request("PUT", "/messages", "", b"{}");
+    let mut client = replica.client();
+    assert_problem(&client.get("/"), 404, "/messages");
+    assert_problem(&client.get("/messages/"), 404, "/messages");
+    let answer = client.request("PUT", "/messages", "", b"{}");
     assert_problem(&answer, 405, "GET, HEAD, POST");
     assert_eq!(answer.header("Allow"), Some("GET, HEAD, POST"));
     assert_problem(
-        &caller.request("POST", "/healthz", "", b""),
+        &client.request("POST", "/healthz", "", b""),
         405,
         "GET, HEAD",
     );
-    assert_eq!(caller.get("/healthz").status, 200);
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    let head = caller.request("HEAD", "/healthz", "", b"");
+    assert_eq!(client.get("/healthz").status, 200);
+    eventually("it is ready", || client.get("/readyz").status == 200);
+    let head = client.request("HEAD", "/healthz", "", b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
 }
 
@@ -321,10 +321,10 @@ fn unknown_paths_and_methods_are_answered_with_the_known_ones() {
 fn the_history_is_read_in_pages() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
-    assert_eq!(caller.get("/messages").messages(), [] as [Value; 0]);
+    let mut client = replica.client();
+    assert_eq!(client.get("/messages").messages(), [] as [Value; 0]);
     let last = (0..25)
-        .map(|index| caller.post("ann", &format!("{index}")))
+        .map(|index| client.post("ann", &format!("{index}")))
         .last()
         .expect("25 replies");
 
@@ -336,29 +336,29 @@ fn the_history_is_read_in_pages() {
             .collect()
     };
     assert_eq!(
-        caller.get("/messages").messages(),
+        client.get("/messages").messages(),
         last.messages(),
         "the default page shows the same as the last reply"
     );
     assert_eq!(
-        seqs(caller.get("/messages?limit=100")),
+        seqs(client.get("/messages?limit=100")),
         (1..=25).collect::<Vec<_>>()
     );
     assert_eq!(
-        seqs(caller.get("/messages?before=16&limit=3")),
+        seqs(client.get("/messages?before=16&limit=3")),
         [13, 14, 15]
     );
-    assert_eq!(seqs(caller.get("/messages?before=%33")), [1, 2]);
-    assert_eq!(seqs(caller.get("/messages?before=1")), [] as [u64; 0]);
-    assert_problem(&caller.get("/messages?limit=101"), 422, "1 to 100");
-    assert_problem(&caller.get("/messages?limit=0"), 422, "1 to 100");
+    assert_eq!(seqs(client.get("/messages?before=%33")), [1, 2]);
+    assert_eq!(seqs(client.get("/messages?before=1")), [] as [u64; 0]);
+    assert_problem(&client.get("/messages?limit=101"), 422, "1 to 100");
+    assert_problem(&client.get("/messages?limit=0"), 422, "1 to 100");
     assert_problem(
-        &caller.get("/messages?limit=ten"),
+        &client.get("/messages?limit=ten"),
         400,
         "`limit` is not a whole number",
     );
     assert_problem(
-        &caller.get("/messages?after=3"),
+        &client.get("/messages?after=3"),
         400,
         "expected `before` or `limit`",
     );

@@ -7,7 +7,7 @@ use testbed::{
     Action, Database, Exchange, Load, OwnDatabase, PATIENCE, Part, Replica, assert_promises,
 };
 
-const CALLERS: usize = 16;
+const CLIENTS: usize = 16;
 /// Messages after which a load is well under way.
 const SOME_MESSAGES: usize = 100;
 
@@ -22,7 +22,7 @@ fn assert_kept(database: &Database, exchanges: &[Exchange]) {
 fn a_replica_killed_under_load_and_started_again_loses_nothing() {
     let database = Database::new();
     let mut replicas = [Replica::start(&database), Replica::start(&database)];
-    let load = Load::start(&replicas, CALLERS);
+    let load = Load::start(&replicas, CLIENTS);
     for round in 0..4 {
         let index = round % 2;
         load.wait_for_answers(SOME_MESSAGES);
@@ -39,7 +39,7 @@ fn a_replica_killed_under_load_and_started_again_loses_nothing() {
 fn a_rolling_restart_of_all_replicas_under_load_loses_nothing() {
     let database = Database::new();
     let mut replicas = [Replica::start(&database), Replica::start(&database)];
-    let load = Load::start(&replicas, CALLERS);
+    let load = Load::start(&replicas, CLIENTS);
     for index in [0, 1] {
         load.wait_for_answers(SOME_MESSAGES);
         replicas[index].terminate();
@@ -60,24 +60,24 @@ fn a_replica_frozen_while_it_holds_the_lock_stops_the_other_for_a_bounded_time()
     let proxy = database.proxy();
     let frozen = Replica::start_at(&proxy.url(), &options);
     let other = Replica::start_with(&database, &options);
-    let mut caller = frozen.caller();
-    caller.post("ann", "first");
+    let mut client = frozen.client();
+    client.post("ann", "first");
 
     let locked = proxy.intercept(Part::Lock, Action::HoldReply);
-    caller.send_post("ann", "frozen with the lock", "");
+    client.send_post("ann", "frozen with the lock", "");
     assert!(locked.reached(PATIENCE));
     frozen.freeze();
     locked.release();
     let start = std::time::Instant::now();
-    let reply = other.caller().post("bob", "goes on");
+    let reply = other.client().post("bob", "goes on");
     let waited = start.elapsed();
     assert_eq!(reply.own_seq(), 2);
     // The slack is for a loaded machine.
     assert!(waited < bound + Duration::from_secs(15), "{waited:?}");
 
     frozen.thaw();
-    assert_eq!(caller.receive().own_seq(), 3);
-    assert_eq!(other.caller().post("bob", "after that").own_seq(), 4);
+    assert_eq!(client.receive().own_seq(), 3);
+    assert_eq!(other.client().post("bob", "after that").own_seq(), 4);
     assert_eq!(database.count(), 4);
     database.assert_in_order();
 }
@@ -91,7 +91,7 @@ fn a_database_killed_under_load_and_started_again_has_all_that_was_answered() {
         Replica::start(server.database()),
         Replica::start(server.database()),
     ];
-    let load = Load::start(&replicas, CALLERS);
+    let load = Load::start(&replicas, CLIENTS);
     for _ in 0..2 {
         load.wait_for_answers(SOME_MESSAGES);
         let process = server.process().expect("it runs");
@@ -103,7 +103,7 @@ fn a_database_killed_under_load_and_started_again_has_all_that_was_answered() {
 }
 
 #[test]
-fn a_frozen_database_holds_up_callers_and_loses_nothing() {
+fn a_frozen_database_holds_up_clients_and_loses_nothing() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
@@ -113,7 +113,7 @@ fn a_frozen_database_holds_up_callers_and_loses_nothing() {
         Replica::start_with(server.database(), &option),
         Replica::start_with(server.database(), &option),
     ];
-    let load = Load::start(&replicas, CALLERS);
+    let load = Load::start(&replicas, CLIENTS);
     load.wait_for_answers(SOME_MESSAGES);
     let process = server.process().expect("it runs");
     process.freeze().expect("it runs");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::metrics::scrape;
-use testbed::{Answer, Caller, Database, PATIENCE, Replica, eventually};
+use testbed::{Answer, Database, HttpClient, PATIENCE, Replica, eventually};
 
 /// Generous, for a loaded machine. A forgotten connection waits for half of the idle time-out, 30 s, or for ever.
 const MAX_BURST: Duration = Duration::from_secs(10);
@@ -16,20 +16,20 @@ const MAX_BURST: Duration = Duration::from_secs(10);
 fn burst(replica: &Replica) -> Duration {
     let address = replica.address();
     let start = Instant::now();
-    let mut callers: Vec<Caller> = std::thread::scope(|scope| {
+    let mut clients: Vec<HttpClient> = std::thread::scope(|scope| {
         let connecting: Vec<_> = (0..64)
-            .map(|_| scope.spawn(move || Caller::connect(address)))
+            .map(|_| scope.spawn(move || HttpClient::connect(address)))
             .collect();
         connecting
             .into_iter()
             .map(|thread| thread.join().expect("the server listens"))
             .collect()
     });
-    for caller in &mut callers {
-        caller.send_post("ann", "burst", "");
+    for client in &mut clients {
+        client.send_post("ann", "burst", "");
     }
-    for caller in &mut callers {
-        assert_eq!(caller.receive().status, 200);
+    for client in &mut clients {
+        assert_eq!(client.receive().status, 200);
     }
     start.elapsed()
 }
@@ -60,15 +60,15 @@ fn no_connection_of_the_first_burst_at_a_new_server_is_forgotten() {
 fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     for index in 0..10 {
-        caller.post("somebody", &format!("message {index:030}"));
+        client.post("somebody", &format!("message {index:030}"));
     }
-    let mut lower_quartile = |request: &dyn Fn(&mut Caller) -> Answer| {
+    let mut lower_quartile = |request: &dyn Fn(&mut HttpClient) -> Answer| {
         let mut times: Vec<Duration> = (0..100)
             .map(|_| {
                 let start = Instant::now();
-                let reply = request(&mut caller);
+                let reply = request(&mut client);
                 assert!(reply.body.len() > 1200, "{} bytes", reply.body.len());
                 start.elapsed()
             })
@@ -81,11 +81,11 @@ fn a_reply_of_more_than_a_kilobyte_is_not_held_back() {
     let limit = Duration::from_millis(35);
     eventually(
         "a quarter of the pages of a series come without delay",
-        || lower_quartile(&|caller| caller.get("/messages")) < limit,
+        || lower_quartile(&|client| client.get("/messages")) < limit,
     );
     eventually(
         "a quarter of the replies of a series come without delay",
-        || lower_quartile(&|caller| caller.post("somebody", &"x".repeat(38))) < limit,
+        || lower_quartile(&|client| client.post("somebody", &"x".repeat(38))) < limit,
     );
 }
 
@@ -101,7 +101,7 @@ fn pipelined_requests_are_answered_in_their_order() {
         )
     };
     for round in 0..50 {
-        let mut caller = replica.caller();
+        let mut client = replica.client();
         // The second and the last are answered without the database, so they are ready first.
         let all = [
             post("one"),
@@ -110,8 +110,8 @@ fn pipelined_requests_are_answered_in_their_order() {
             post("three"),
             "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
         ];
-        caller.send_raw(all.concat().as_bytes());
-        let answers: Vec<_> = (0..5).map(|_| caller.receive()).collect();
+        client.send_raw(all.concat().as_bytes());
+        let answers: Vec<_> = (0..5).map(|_| client.receive()).collect();
         assert_eq!(
             answers
                 .iter()
@@ -147,14 +147,14 @@ fn a_new_connection_from_the_address_of_a_lost_one_gets_its_own_answers() {
     // An address that no other test uses, so that the port is still free afterwards.
     let lost = connect_from((Ipv4Addr::new(127, 2, 0, 1), 0).into(), &replica);
     let address = lost.local_addr().expect("it is bound");
-    let mut lost = Caller::on(lost.into()).expect("it is open");
+    let mut lost = HttpClient::on(lost.into()).expect("it is open");
     lost.send_post("ann", "x", "");
     database.wait_for_a_writer(None);
     lost.reset();
 
     let address = address.as_socket().expect("it is TCP");
-    let mut caller = Caller::on(connect_from(address, &replica).into()).expect("it is open");
-    caller.send_raw(
+    let mut client = HttpClient::on(connect_from(address, &replica).into()).expect("it is open");
+    client.send_raw(
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /messages HTTP/1.1\r\nHost: x\r\n\r\n",
     );
     // Including the request for the metrics.
@@ -167,15 +167,15 @@ fn a_new_connection_from_the_address_of_a_lost_one_gets_its_own_answers() {
         || scrape(&replica)["answers_undelivered_total"] != "0",
     );
 
-    caller.send_raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!(caller.receive().json()["status"], "up");
+    client.send_raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.receive().json()["status"], "up");
     // The server cannot tell it from a request on the lost connection, so it does not query the database for it.
-    let page = caller.receive();
+    let page = client.receive();
     assert_eq!(
         (page.status, page.header("Connection")),
         (503, Some("close"))
     );
-    assert_eq!(caller.receive().json()["openapi"], "3.1.1");
+    assert_eq!(client.receive().json()["openapi"], "3.1.1");
 }
 
 #[test]
@@ -190,18 +190,18 @@ fn messages_beyond_a_full_queue_are_refused_at_once_and_not_stored() {
         ],
     );
     let holder = database.hold_the_lock();
-    let mut callers: Vec<Caller> = (0..20).map(|_| replica.caller()).collect();
-    callers[0].send_post("ann", "x", "");
+    let mut clients: Vec<HttpClient> = (0..20).map(|_| replica.client()).collect();
+    clients[0].send_post("ann", "x", "");
     database.wait_for_a_writer(None);
-    for caller in &mut callers[1..] {
-        caller.send_post("ann", "x", "");
+    for client in &mut clients[1..] {
+        client.send_post("ann", "x", "");
     }
     // One is with the writer, and two are queued; all others are refused.
     let mut refused = 0;
     let (sender, receiver) = std::sync::mpsc::channel();
-    for mut caller in callers {
+    for mut client in clients {
         let sender = sender.clone();
-        std::thread::spawn(move || sender.send(caller.receive()));
+        std::thread::spawn(move || sender.send(client.receive()));
     }
     while refused < 17 {
         let answer = receiver
@@ -225,30 +225,30 @@ fn messages_beyond_a_full_queue_are_refused_at_once_and_not_stored() {
 }
 
 /// Sends the head of a request that declares a body of this length, and no body.
-fn send_head(caller: &mut Caller, length: usize) {
-    caller.send_raw(
+fn send_head(client: &mut HttpClient, length: usize) {
+    client.send_raw(
         format!("POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
             .as_bytes(),
     );
 }
 
 #[test]
-fn callers_that_send_no_body_hold_up_neither_others_nor_the_stop() {
+fn clients_that_send_no_body_hold_up_neither_others_nor_the_stop() {
     let database = Database::new();
     let mut replica = Replica::start_with(&database, &["--workers", "2"]);
-    let mut slow: Vec<Caller> = (0..4).map(|_| replica.caller()).collect();
-    for caller in &mut slow {
-        send_head(caller, 2000);
+    let mut slow: Vec<HttpClient> = (0..4).map(|_| replica.client()).collect();
+    for client in &mut slow {
+        send_head(client, 2000);
     }
-    let mut refused: Vec<Caller> = (0..4).map(|_| replica.caller()).collect();
-    for caller in &mut refused {
-        send_head(caller, 70_000);
-        assert_eq!(caller.receive().status, 413);
+    let mut refused: Vec<HttpClient> = (0..4).map(|_| replica.client()).collect();
+    for client in &mut refused {
+        send_head(client, 70_000);
+        assert_eq!(client.receive().status, 413);
     }
-    let mut caller = replica.caller();
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    assert_eq!(caller.get("/messages").status, 200);
-    assert_eq!(caller.post("ann", "x").status, 200);
+    let mut client = replica.client();
+    eventually("it is ready", || client.get("/readyz").status == 200);
+    assert_eq!(client.get("/messages").status, 200);
+    assert_eq!(client.post("ann", "x").status, 200);
     replica.terminate();
     assert_eq!(replica.exit_status().code(), Some(0), "{}", replica.log());
 }
@@ -258,30 +258,30 @@ fn bodies_that_arrive_slowly_hold_up_a_long_message_only_for_a_while() {
     let database = Database::new();
     let options = ["--workers", "2", "--request-timeout", "5s"];
     let replica = Replica::start_with(&database, &options);
-    let mut slow: Vec<Caller> = (0..2).map(|_| replica.caller()).collect();
-    for caller in &mut slow {
-        send_head(caller, 60_000);
+    let mut slow: Vec<HttpClient> = (0..2).map(|_| replica.client()).collect();
+    for client in &mut slow {
+        send_head(client, 60_000);
     }
     let ends = Instant::now() + Duration::from_secs(8);
     let trickle = std::thread::spawn(move || {
         while Instant::now() < ends {
-            for caller in &mut slow {
-                caller.send_raw(b" ");
+            for client in &mut slow {
+                client.send_raw(b" ");
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         slow
     });
     let long = "x".repeat(4096);
-    // Both threads that read bodies wait for the slow callers: there may be no time left for this request, which then gets 503.
-    assert!([200, 503].contains(&replica.caller().post("ann", &long).status));
-    for mut caller in trickle.join().expect("the server reads on") {
-        let answer = caller.receive();
+    // Both threads that read bodies wait for the slow clients: there may be no time left for this request, which then gets 503.
+    assert!([200, 503].contains(&replica.client().post("ann", &long).status));
+    for mut client in trickle.join().expect("the server reads on") {
+        let answer = client.receive();
         assert_eq!(answer.status, 400);
         let detail = answer.json()["detail"].to_string();
         assert!(detail.contains("did not come in time"), "{detail}");
     }
-    assert_eq!(replica.caller().post("ann", &long).status, 200);
+    assert_eq!(replica.client().post("ann", &long).status, 200);
 }
 
 #[test]
@@ -289,14 +289,14 @@ fn a_refusal_of_a_large_body_has_all_its_headers() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let answer = replica
-        .caller()
+        .client()
         .request("PUT", "/messages", "", &vec![b' '; 70_000]);
     assert_eq!(
         (answer.status, answer.header("Allow")),
         (405, Some("GET, HEAD, POST"))
     );
     let answer = replica
-        .caller()
+        .client()
         .request("HEAD", "/messages", "", &vec![b' '; 70_000]);
     assert_eq!((answer.status, answer.body.len()), (200, 0));
 }
@@ -312,10 +312,10 @@ fn many_threads_on_one_replica_get_consecutive_numbers() {
         .map(|_| {
             let barrier = Arc::clone(&barrier);
             std::thread::spawn(move || {
-                let mut caller = Caller::connect(address);
+                let mut client = HttpClient::connect(address);
                 barrier.wait();
                 (0..posts)
-                    .map(|_| caller.post("ann", "x").own_seq())
+                    .map(|_| client.post("ann", "x").own_seq())
                     .collect::<Vec<_>>()
             })
         })

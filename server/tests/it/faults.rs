@@ -6,20 +6,20 @@ use mysql::prelude::Queryable;
 use uuid::Uuid;
 
 use crate::metrics::scrape;
-use testbed::{Caller, Database, HostStatus, Replica, eventually, signal};
+use testbed::{Database, HostStatus, HttpClient, Replica, eventually, signal};
 
-/// Queues a message from each of several callers while the writer waits for the lock, so that they go into one batch.
-fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<Caller> {
+/// Queues a message from each of several clients while the writer waits for the lock, so that they go into one batch.
+fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<HttpClient> {
     let holder = database.hold_the_lock();
-    let mut first = replica.caller();
+    let mut first = replica.client();
     first.send_post("first", "first", "");
     database.wait_for_a_writer(None);
-    let callers: Vec<Caller> = texts
+    let clients: Vec<HttpClient> = texts
         .iter()
         .map(|text| {
-            let mut caller = replica.caller();
-            caller.send_post("ann", text, "");
-            caller
+            let mut client = replica.client();
+            client.send_post("ann", text, "");
+            client
         })
         .collect();
     let all = texts.len().to_string();
@@ -28,7 +28,7 @@ fn one_batch(database: &Database, replica: &Replica, texts: &[String]) -> Vec<Ca
     });
     drop(holder);
     assert_eq!(first.receive().status, 200);
-    callers
+    clients
 }
 
 #[test]
@@ -48,14 +48,14 @@ fn a_message_that_the_database_refuses_does_not_affect_the_others() {
             }
         })
         .collect();
-    let mut callers = one_batch(&database, &replica, &texts);
-    for (caller, text) in callers.iter_mut().zip(&texts) {
-        let reply = caller.receive();
+    let mut clients = one_batch(&database, &replica, &texts);
+    for (client, text) in clients.iter_mut().zip(&texts) {
+        let reply = client.receive();
         if text == "refuse me" {
             assert_eq!(reply.status, 500);
             assert!(
                 !String::from_utf8_lossy(&reply.body).contains("CONSTRAINT"),
-                "the caller sees no SQL"
+                "the client sees no SQL"
             );
         } else {
             assert_eq!(reply.own()["text"], *text);
@@ -92,9 +92,9 @@ fn after_an_unknown_error_of_all_messages_not_each_of_them_is_tried_alone() {
     let replica = Replica::start(&database);
     refuse(&database, "number %", 1105);
     let texts: Vec<String> = (0..100).map(|index| format!("number {index}")).collect();
-    let mut callers = one_batch(&database, &replica, &texts);
-    for caller in &mut callers {
-        let answer = caller.receive();
+    let mut clients = one_batch(&database, &replica, &texts);
+    for client in &mut clients {
+        let answer = client.receive();
         assert_eq!(answer.status, 503, "{answer:?}");
     }
     assert_eq!(database.count(), 1);
@@ -116,10 +116,10 @@ fn a_message_with_an_unknown_error_does_not_affect_the_others() {
             index => format!("{index}"),
         };
         let texts: Vec<String> = (0..10).map(text).collect();
-        let mut callers = one_batch(&database, &replica, &texts);
-        for (index, caller) in callers.iter_mut().enumerate() {
+        let mut clients = one_batch(&database, &replica, &texts);
+        for (index, client) in clients.iter_mut().enumerate() {
             let expected = if index == bad { 503 } else { 200 };
-            assert_eq!(caller.receive().status, expected, "{index} of {bad}");
+            assert_eq!(client.receive().status, expected, "{index} of {bad}");
         }
     }
     assert_eq!(database.count(), 30);
@@ -131,9 +131,9 @@ fn a_connection_killed_in_mid_transaction_loses_and_doubles_nothing() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let holder = database.hold_the_lock();
-    let mut callers: Vec<Caller> = (0..10).map(|_| replica.caller()).collect();
-    for caller in &mut callers {
-        caller.send_post("ann", "x", "");
+    let mut clients: Vec<HttpClient> = (0..10).map(|_| replica.client()).collect();
+    for client in &mut clients {
+        client.send_post("ann", "x", "");
     }
     let mut writer = database.wait_for_a_writer(None);
     for _ in 0..3 {
@@ -144,9 +144,9 @@ fn a_connection_killed_in_mid_transaction_loses_and_doubles_nothing() {
         writer = database.wait_for_a_writer(Some(writer));
     }
     drop(holder);
-    let mut seqs: Vec<u64> = callers
+    let mut seqs: Vec<u64> = clients
         .iter_mut()
-        .map(|caller| caller.receive().own_seq())
+        .map(|client| client.receive().own_seq())
         .collect();
     seqs.sort_unstable();
     assert!(seqs.into_iter().eq(1..=10));
@@ -159,7 +159,7 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
     let database = Database::new();
     let replicas = [Replica::start(&database), Replica::start(&database)];
     let done = AtomicBool::new(false);
-    let (callers, posts) = (16, 60);
+    let (clients, posts) = (16, 60);
     std::thread::scope(|scope| {
         let killer = scope.spawn(|| {
             let mut connection = database.connect();
@@ -184,13 +184,13 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
             }
             kills
         });
-        let threads: Vec<_> = (0..callers)
+        let threads: Vec<_> = (0..clients)
             .map(|number| {
                 let address = replicas[number % 2].address();
                 scope.spawn(move || {
-                    let mut caller = Caller::connect(address);
+                    let mut client = HttpClient::connect(address);
                     for post in 0..posts {
-                        let own = caller.post("ann", &format!("{number}/{post}")).own();
+                        let own = client.post("ann", &format!("{number}/{post}")).own();
                         assert_eq!(own["text"], format!("{number}/{post}"));
                     }
                 })
@@ -207,10 +207,10 @@ fn connections_killed_at_any_moment_under_load_lose_and_double_nothing() {
         let kills = killer.join().expect("the killer does not fail");
         assert!(kills > 5, "only {kills} connections were killed");
     });
-    assert_eq!(database.count(), (callers * posts) as u64);
+    assert_eq!(database.count(), (clients * posts) as u64);
     assert_eq!(
         database.rows::<u64>("SELECT COUNT(DISTINCT text) FROM messages"),
-        [(callers * posts) as u64]
+        [(clients * posts) as u64]
     );
     database.assert_in_order();
 }
@@ -222,11 +222,11 @@ fn a_lock_that_is_not_free_in_time_is_waited_for_again() {
     let options = ["--request-timeout", "60s", "--database-timeout", "8s"];
     let replica = Replica::start_with(&database, &options);
     let holder = database.hold_the_lock();
-    let mut caller = replica.caller();
-    caller.send_post("ann", "patient", "");
+    let mut client = replica.client();
+    client.send_post("ann", "patient", "");
     replica.wait_for_line("ERROR 1205");
     drop(holder);
-    assert_eq!(caller.receive().own_seq(), 1);
+    assert_eq!(client.receive().own_seq(), 1);
     database.assert_in_order();
 }
 
@@ -236,8 +236,8 @@ fn a_writer_that_loses_in_a_deadlock_tries_again() {
     // Only the deadlock ends the wait for the lock.
     let options = ["--request-timeout", "60s", "--database-timeout", "60s"];
     let replica = Replica::start_with(&database, &options);
-    let mut caller = replica.caller();
-    caller.post("ann", "first");
+    let mut client = replica.client();
+    client.post("ann", "first");
     let mut other = database.connect();
     let mut run = |sql: &str| other.query_drop(sql).expect("the writer is the victim");
     // InnoDB rolls back the transaction that has written less, so this one writes much.
@@ -248,12 +248,12 @@ fn a_writer_that_loses_in_a_deadlock_tries_again() {
         ["(1)"; 1000].join(",")
     ));
     run("SELECT messages FROM counters WHERE user = 'ann' FOR UPDATE");
-    caller.send_post("ann", "second", "");
+    client.send_post("ann", "second", "");
     database.wait_until_the_lock_is_held();
     run("SELECT messages FROM counters WHERE user = '' FOR UPDATE");
     replica.wait_for_line("ERROR 1213");
     run("ROLLBACK");
-    assert_eq!(caller.receive().own_seq(), 2);
+    assert_eq!(client.receive().own_seq(), 2);
     database.assert_in_order();
 }
 
@@ -265,11 +265,11 @@ fn a_message_that_waits_too_long_for_the_lock_is_refused_and_not_stored() {
         &["--request-timeout", "5s", "--database-timeout", "2s"],
     );
     let holder = database.hold_the_lock();
-    let reply = replica.caller().post("ann", "too late");
+    let reply = replica.client().post("ann", "too late");
     assert_eq!(reply.status, 503, "{reply:?}");
     assert_eq!(reply.header("Retry-After"), Some("1"));
     drop(holder);
-    assert_eq!(replica.caller().post("ann", "in time").own_seq(), 1);
+    assert_eq!(replica.client().post("ann", "in time").own_seq(), 1);
     assert_eq!(database.count(), 1);
 }
 
@@ -280,7 +280,7 @@ const SHORT_REQUEST_TIMEOUT: [&str; 2] = ["--request-timeout", "3s"];
 fn an_error_before_commit_shows_whether_a_message_is_certainly_not_stored() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &SHORT_REQUEST_TIMEOUT);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let mut admin = database.connect();
     let mut run = |sql: &str| admin.query_drop(sql).expect("the statement is right");
     // The last two may come from a proxy that lost its connection to the database, and with it the answer to COMMIT.
@@ -294,12 +294,12 @@ fn an_error_before_commit_shows_whether_a_message_is_certainly_not_stored() {
         run(&format!(
             "CREATE TRIGGER failure BEFORE INSERT ON {table} FOR EACH ROW {signal}"
         ));
-        let answer = caller.post("ann", "x");
+        let answer = client.post("ann", "x");
         assert_eq!(answer.status, status, "{error} of {table}: {answer:?}");
         run("DROP TRIGGER failure");
         assert_eq!(database.count(), 0);
     }
-    assert_eq!(caller.post("ann", "x").own_seq(), 1);
+    assert_eq!(client.post("ann", "x").own_seq(), 1);
 }
 
 #[test]
@@ -307,14 +307,14 @@ fn an_error_of_commit_itself_leaves_open_whether_a_message_is_stored() {
     let database = Database::new();
     let host = database.proxy();
     let replica = Replica::start_at(&host.url(), &SHORT_REQUEST_TIMEOUT);
-    let mut caller = replica.caller();
-    assert_eq!(caller.post("ann", "first").own_seq(), 1);
+    let mut client = replica.client();
+    assert_eq!(client.post("ann", "first").own_seq(), 1);
     host.set(HostStatus::Full);
     let key = Uuid::new_v4().to_string();
-    let answer = caller.post_with_key("ann", "second", &key);
+    let answer = client.post_with_key("ann", "second", &key);
     assert_eq!(answer.status, 504, "{answer:?}");
     host.set(HostStatus::TakesWrites);
-    assert_eq!(caller.post_with_key("ann", "second", &key).own_seq(), 2);
+    assert_eq!(client.post_with_key("ann", "second", &key).own_seq(), 2);
     database.assert_in_order();
 }
 
@@ -323,14 +323,14 @@ fn the_date_is_that_of_storing_and_not_of_waiting_for_the_lock() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let mut holder = database.hold_the_lock();
-    let mut caller = replica.caller();
-    caller.send_post("ann", "x", "");
+    let mut client = replica.client();
+    client.send_post("ann", "x", "");
     database.wait_for_a_writer(None);
     let now: Option<String> = holder
         .query_first("SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')")
         .expect("the connection is up");
     drop(holder);
-    let sent_at = caller.receive().own()["sent_at"]
+    let sent_at = client.receive().own()["sent_at"]
         .as_str()
         .expect("a string")
         .to_owned();
@@ -344,15 +344,15 @@ fn the_date_is_that_of_storing_and_not_of_waiting_for_the_lock() {
 fn a_date_never_goes_back_even_if_the_clock_does() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
-    caller.post("ann", "x");
+    let mut client = replica.client();
+    client.post("ann", "x");
     database
         .connect()
         .query_drop("UPDATE counters SET last_sent_at = '2099-01-01 00:00:00.123456'")
         .expect("the table is there");
     for _ in 0..2 {
         assert_eq!(
-            caller.post("ann", "y").own()["sent_at"],
+            client.post("ann", "y").own()["sent_at"],
             "2099-01-01T00:00:00.123456Z"
         );
     }

@@ -20,20 +20,20 @@ fn a_message_to_a_database_that_stays_frozen_is_answered_at_its_deadline() {
         return;
     };
     let replica = Replica::start_with(server.database(), &SHORT_REQUEST_TIMEOUT);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let key = Uuid::new_v4().to_string();
-    assert_eq!(caller.post("ann", "before").own_seq(), 1);
+    assert_eq!(client.post("ann", "before").own_seq(), 1);
     let process = server.process().expect("it runs");
     process.freeze().expect("it runs");
     let start = Instant::now();
-    let answer = caller.post_with_key("ann", "meanwhile", &key);
+    let answer = client.post_with_key("ann", "meanwhile", &key);
     let waited = start.elapsed();
     process.thaw().expect("it runs");
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(waited < REQUEST_TIMEOUT + SLACK, "{waited:?}");
     // The attempt from before the freeze goes on, without the message.
-    assert_eq!(caller.post("ann", "after").own_seq(), 2);
-    let repeated = caller.post_with_key("ann", "meanwhile", &key);
+    assert_eq!(client.post("ann", "after").own_seq(), 2);
+    let repeated = client.post_with_key("ann", "meanwhile", &key);
     assert_eq!(repeated.own_seq(), 3, "it was not stored");
     server.database().assert_in_order();
 }
@@ -44,7 +44,7 @@ fn a_message_whose_transaction_is_frozen_is_answered_at_its_deadline_and_so_are_
         return;
     };
     let replica = Replica::start_with(server.database(), &SHORT_REQUEST_TIMEOUT);
-    let (mut caller, mut next) = (replica.caller(), replica.caller());
+    let (mut client, mut next) = (replica.client(), replica.client());
     let key = Uuid::new_v4().to_string();
     let mut root = server.connect().expect("it is up");
     let name = server.database().name().to_owned();
@@ -53,7 +53,7 @@ fn a_message_whose_transaction_is_frozen_is_answered_at_its_deadline_and_so_are_
     );
     root.query_drop(slow).expect("root may");
     let start = Instant::now();
-    caller.send_post(
+    client.send_post(
         "ann",
         "in the middle",
         &format!("Idempotency-Key: {key}\r\n"),
@@ -69,7 +69,7 @@ fn a_message_whose_transaction_is_frozen_is_answered_at_its_deadline_and_so_are_
     process.freeze().expect("it runs");
     next.send_post("bob", "behind it", "");
     let sent_next = Instant::now();
-    let (answer, waited) = (caller.receive(), start.elapsed());
+    let (answer, waited) = (client.receive(), start.elapsed());
     let (answer_behind, waited_behind) = (next.receive(), sent_next.elapsed());
     process.thaw().expect("it runs");
     assert_eq!(answer.status, 504, "{answer:?}");
@@ -79,12 +79,12 @@ fn a_message_whose_transaction_is_frozen_is_answered_at_its_deadline_and_so_are_
     root.query_drop(format!("DROP TRIGGER {name}.slow"))
         .expect("root may");
     assert_eq!(
-        caller.post_with_key("ann", "in the middle", &key).own_seq(),
+        client.post_with_key("ann", "in the middle", &key).own_seq(),
         1,
         "stored once"
     );
     assert_eq!(
-        caller.post("ann", "after").own_seq(),
+        client.post("ann", "after").own_seq(),
         2,
         "what was refused is not stored"
     );
@@ -94,14 +94,14 @@ fn a_message_whose_transaction_is_frozen_is_answered_at_its_deadline_and_so_are_
 /// Starts a replica, and freezes its database while four connections for reading are idle, and one for writing.
 fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
     let replica = Replica::start_with(server.database(), options);
-    assert_eq!(replica.caller().post("ann", "before").own_seq(), 1);
+    assert_eq!(replica.client().post("ann", "before").own_seq(), 1);
     let mut holder = server.database().connect();
     holder
         .query_drop("LOCK TABLES messages WRITE")
         .expect("the table is there");
-    let mut callers = [(); 4].map(|()| replica.caller());
-    for caller in &mut callers {
-        caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
+    let mut clients = [(); 4].map(|()| replica.client());
+    for client in &mut clients {
+        client.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
     eventually("four pages are read at once", || {
         let waiting = "SELECT COUNT(*) FROM information_schema.processlist
@@ -112,8 +112,8 @@ fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
             == Some(4)
     });
     drop(holder);
-    for caller in &mut callers {
-        assert_eq!(caller.receive().status, 200);
+    for client in &mut clients {
+        assert_eq!(client.receive().status, 200);
     }
     assert_eq!(
         scrape(&replica)[r#"database_connections{pool="reading",state="idle"}"#],
@@ -138,18 +138,18 @@ fn readiness_on_a_frozen_database_is_denied_within_two_seconds_however_many_page
         "--database-timeout=30s",
     ];
     let replica = on_a_frozen_database(&mut server, &options);
-    let mut pages = [(); 12].map(|()| replica.caller());
+    let mut pages = [(); 12].map(|()| replica.client());
     for page in &mut pages {
         page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
-    let mut callers = [(); 8].map(|()| replica.caller());
+    let mut clients = [(); 8].map(|()| replica.client());
     let mut time_readiness = || {
         let start = Instant::now();
-        for caller in &mut callers {
-            caller.send_raw(b"GET /readyz HTTP/1.1\r\nHost: replica\r\n\r\n");
+        for client in &mut clients {
+            client.send_raw(b"GET /readyz HTTP/1.1\r\nHost: replica\r\n\r\n");
         }
-        for caller in &mut callers {
-            assert_eq!(caller.receive().status, 503);
+        for client in &mut clients {
+            assert_eq!(client.receive().status, 503);
         }
         start.elapsed()
     };
@@ -167,13 +167,13 @@ fn a_page_of_a_frozen_database_is_answered_at_its_deadline() {
         return;
     };
     let replica = on_a_frozen_database(&mut server, &SHORT_REQUEST_TIMEOUT);
-    let mut callers = [(); 6].map(|()| replica.caller());
+    let mut clients = [(); 6].map(|()| replica.client());
     let start = Instant::now();
-    for caller in &mut callers {
-        caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
+    for client in &mut clients {
+        client.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     }
-    for caller in &mut callers {
-        assert_eq!(caller.receive().status, 503);
+    for client in &mut clients {
+        assert_eq!(client.receive().status, 503);
     }
     let waited = start.elapsed();
     assert!(waited < REQUEST_TIMEOUT + SLACK, "{waited:?}");
@@ -190,7 +190,7 @@ fn a_stop_while_the_database_is_frozen_takes_no_longer_than_its_timeout() {
         "--database-timeout=20s",
     ];
     let mut replica = on_a_frozen_database(&mut server, &options);
-    let mut page = replica.caller();
+    let mut page = replica.client();
     page.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
     // The writer checks its idle connection now and then, and blocks on it until the database's time-out: longer than a stop
     // may take.
@@ -210,18 +210,18 @@ fn a_database_that_thaws_is_read_from_again() {
         return;
     };
     let replica = on_a_frozen_database(&mut server, &SHORT_REQUEST_TIMEOUT);
-    let mut callers = [(); 3].map(|()| replica.caller());
+    let mut clients = [(); 3].map(|()| replica.client());
     // More requests than there are connections.
     for _ in 0..2 {
-        for caller in &mut callers {
-            caller.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
+        for client in &mut clients {
+            client.send_raw(b"GET /messages HTTP/1.1\r\nHost: replica\r\n\r\n");
         }
-        for caller in &mut callers {
-            assert_eq!(caller.receive().status, 503);
+        for client in &mut clients {
+            assert_eq!(client.receive().status, 503);
         }
     }
-    let [mut caller, ..] = callers;
+    let [mut client, ..] = clients;
     server.process().expect("it runs").thaw().expect("it runs");
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    assert_eq!(caller.get("/messages").own_seq(), 1);
+    eventually("it is ready", || client.get("/readyz").status == 200);
+    assert_eq!(client.get("/messages").own_seq(), 1);
 }

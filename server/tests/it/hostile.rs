@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use socket2::{Domain, Socket, Type};
 
-use testbed::{Answer, Caller, Database, PATIENCE, Replica, eventually};
+use testbed::{Answer, Database, HttpClient, PATIENCE, Replica, eventually};
 
 use cases::{Case, Ending, Expected};
 
@@ -162,7 +162,7 @@ fn send_all(cases: &[Case], address: SocketAddr) {
                         .lock()
                         .expect("nothing panics with it")
                         .extend(mismatch);
-                    let answer = Caller::connect(address).post("good", &case.name);
+                    let answer = HttpClient::connect(address).post("good", &case.name);
                     assert_eq!(answer.own()["text"], case.name.as_str());
                 }
             });

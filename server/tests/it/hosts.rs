@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use uuid::Uuid;
 
 use testbed::{
-    Answer, Caller, Database, HostStatus, PATIENCE, Proxy, Replica, SetAtEnd, eventually, skip,
+    Answer, Database, HostStatus, HttpClient, PATIENCE, Proxy, Replica, SetAtEnd, eventually, skip,
 };
 
 fn hosts<const N: usize>(database: &Database, statuses: [HostStatus; N]) -> [Proxy; N] {
@@ -40,10 +40,10 @@ fn the_host_that_takes_writes_is_found_at_any_place_in_the_list() {
     for (round, statuses) in (1..).zip(lists) {
         let hosts = hosts(&database, statuses);
         let replica = start(&hosts, &[]);
-        assert_eq!(replica.caller().post("ann", "x").own_seq(), round);
-        assert_eq!(replica.caller().get("/messages").own_seq(), round);
-        let mut caller = replica.caller();
-        eventually("it is ready", || caller.get("/readyz").status == 200);
+        assert_eq!(replica.client().post("ann", "x").own_seq(), round);
+        assert_eq!(replica.client().get("/messages").own_seq(), round);
+        let mut client = replica.client();
+        eventually("it is ready", || client.get("/readyz").status == 200);
         let writable = statuses.iter().position(|&status| status == TakesWrites);
         let address = hosts[writable.expect("one is")].address();
         let found = format!("host=\"{address}\"");
@@ -58,7 +58,7 @@ fn a_frozen_host_leaves_the_others_time_however_little_there_is() {
     let hosts = hosts(&database, [HostStatus::Silent, HostStatus::TakesWrites]);
     // Shorter than the head start of the first host.
     let replica = start(&hosts, &["--connect-timeout", "200ms"]);
-    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+    assert_eq!(replica.client().post("ann", "x").own_seq(), 1);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_silent_address_of_a_name_is_followed_by_the_next_one() {
             .env("DATABASE_URL", url),
     );
     replica.wait_until_ready();
-    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+    assert_eq!(replica.client().post("ann", "x").own_seq(), 1);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn hosts_may_be_given_one_by_one() {
     }
     let mut replica = Replica::run(&mut command);
     replica.wait_until_ready();
-    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+    assert_eq!(replica.client().post("ann", "x").own_seq(), 1);
 }
 
 #[test]
@@ -143,10 +143,10 @@ fn replicas_follow_when_hosts_swap_roles_under_load_and_lose_and_double_nothing(
             let address = replicas[number % 2].address();
             let (done, stored) = (&done, &stored);
             scope.spawn(move || {
-                let mut caller = Caller::connect(address);
+                let mut client = HttpClient::connect(address);
                 while !done.load(Ordering::Relaxed) {
                     let key = Uuid::new_v4().to_string();
-                    let reply = until_stored(&mut caller, &key, &key);
+                    let reply = until_stored(&mut client, &key, &key);
                     assert_eq!(reply.own()["text"], key);
                     stored.fetch_add(1, Ordering::Relaxed);
                 }
@@ -175,11 +175,11 @@ fn replicas_follow_when_hosts_swap_roles_under_load_and_lose_and_double_nothing(
     database.assert_in_order();
 }
 
-/// Repeats a message with the same key until it is stored, as a caller does after 503 and 504.
-fn until_stored(caller: &mut Caller, text: &str, key: &str) -> Answer {
+/// Repeats a message with the same key until it is stored, as a client does after 503 and 504.
+fn until_stored(client: &mut HttpClient, text: &str, key: &str) -> Answer {
     let mut stored = None;
     eventually("it is stored", || {
-        let reply = caller.post_with_key("ann", text, key);
+        let reply = client.post_with_key("ann", text, key);
         assert!([200, 503, 504].contains(&reply.status), "{reply:?}");
         stored = (reply.status == 200).then_some(reply);
         stored.is_some()
@@ -192,28 +192,28 @@ fn a_page_is_never_read_from_a_host_that_became_read_only() {
     let database = Database::new();
     let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
     let replica = start(&hosts, &[]);
-    let mut caller = replica.caller();
-    caller.post("ann", "x");
+    let mut client = replica.client();
+    client.post("ann", "x");
     // The pool now has connections to the first.
-    assert_eq!(caller.get("/messages").own_seq(), 1);
+    assert_eq!(client.get("/messages").own_seq(), 1);
     hosts[0].set(HostStatus::ReadOnly);
-    let reply = caller.get("/messages");
+    let reply = client.get("/messages");
     assert_eq!(
         (reply.status, reply.header("Retry-After")),
         (503, Some("1"))
     );
     hosts[1].set(HostStatus::TakesWrites);
     eventually("the other host is found", || {
-        caller.get("/messages").status == 200
+        client.get("/messages").status == 200
     });
 }
 
 #[test]
-fn while_no_host_takes_writes_callers_are_refused_and_afterwards_served() {
+fn while_no_host_takes_writes_clients_are_refused_and_afterwards_served() {
     let database = Database::new();
     let hosts = hosts(&database, [HostStatus::TakesWrites, HostStatus::ReadOnly]);
     let replica = start(&hosts, &["--request-timeout", "1s"]);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     for (round, statuses, detail) in [
         (1, [HostStatus::Away, HostStatus::Away], "2 not answering"),
         (
@@ -227,15 +227,15 @@ fn while_no_host_takes_writes_callers_are_refused_and_afterwards_served() {
             "1 not answering, 1 read-only",
         ),
     ] {
-        let before = until_stored(&mut caller, "before", &Uuid::new_v4().to_string());
+        let before = until_stored(&mut client, "before", &Uuid::new_v4().to_string());
         assert_eq!(before.own_seq(), 2 * round - 1);
         for (host, status) in hosts.iter().zip(statuses) {
             host.set(status);
         }
         let key = Uuid::new_v4().to_string();
-        let refused = caller.post_with_key("ann", "under way", &key);
+        let refused = client.post_with_key("ann", "under way", &key);
         assert!([503, 504].contains(&refused.status), "{refused:?}");
-        let not_ready = caller.get("/readyz");
+        let not_ready = client.get("/readyz");
         assert_eq!(not_ready.status, 503);
         let actual = not_ready.json()["detail"]
             .as_str()
@@ -246,9 +246,9 @@ fn while_no_host_takes_writes_callers_are_refused_and_afterwards_served() {
 
         hosts[1].set(HostStatus::TakesWrites);
         eventually("the replica is ready", || {
-            caller.get("/readyz").status == 200
+            client.get("/readyz").status == 200
         });
-        let repeated = until_stored(&mut caller, "under way", &key);
+        let repeated = until_stored(&mut client, "under way", &key);
         assert_eq!(repeated.own_seq(), 2 * round);
     }
     assert_eq!(database.count(), 6);
@@ -268,13 +268,13 @@ fn replicas_that_lose_all_hosts_at_once_do_not_flood_them_with_connections() {
         host.set(HostStatus::Away);
     }
     let lost = Instant::now();
-    let mut callers: Vec<Caller> = replicas.iter().map(Replica::caller).collect();
-    for caller in &mut callers {
+    let mut clients: Vec<HttpClient> = replicas.iter().map(Replica::client).collect();
+    for client in &mut clients {
         // The writer tries to connect, and beside it a reader.
-        caller.send_post("ann", "x", "");
+        client.send_post("ann", "x", "");
     }
     for replica in &replicas {
-        assert_eq!(replica.caller().get("/readyz").status, 503);
+        assert_eq!(replica.client().get("/readyz").status, 503);
     }
     eventually("they have tried for a while", || {
         hosts[0].connects() - before > 6 * REPLICAS
@@ -287,8 +287,8 @@ fn replicas_that_lose_all_hosts_at_once_do_not_flood_them_with_connections() {
         "{connects} connections in {elapsed:?}"
     );
     hosts[1].set(HostStatus::TakesWrites);
-    for caller in &mut callers {
-        assert_eq!(caller.receive().status, 200);
+    for client in &mut clients {
+        assert_eq!(client.receive().status, 200);
     }
     assert!(lost.elapsed() < PATIENCE);
     assert_eq!(database.count(), REPLICAS as u64);

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Socket, Type};
-use testbed::{Caller, Database, PATIENCE, Process, Replica, SetAtEnd, eventually};
+use testbed::{Database, HttpClient, PATIENCE, Process, Replica, SetAtEnd, eventually};
 use uuid::Uuid;
 
 #[test]
@@ -14,9 +14,9 @@ fn numbers_go_on_after_a_restart() {
     let database = Database::new();
     for round in 0..3 {
         let mut replica = Replica::start(&database);
-        let mut caller = replica.caller();
+        let mut client = replica.client();
         for post in 0..5 {
-            let reply = caller.post("ann", "x");
+            let reply = client.post("ann", "x");
             assert_eq!(reply.own_seq(), 5 * round + post + 1);
             assert_eq!(reply.own()["user_seq"], reply.own_seq());
         }
@@ -32,11 +32,11 @@ fn after_sigterm_all_accepted_requests_are_answered() {
     let database = Database::new();
     let mut replica = Replica::start(&database);
     let holder = database.hold_the_lock();
-    let mut callers: Vec<Caller> = (0..20).map(|_| replica.caller()).collect();
-    for caller in &mut callers {
-        caller.send_post("ann", "x", "");
+    let mut clients: Vec<HttpClient> = (0..20).map(|_| replica.client()).collect();
+    for client in &mut clients {
+        client.send_post("ann", "x", "");
     }
-    let mut other = replica.caller();
+    let mut other = replica.client();
     assert_eq!(other.get("/healthz").status, 200);
     database.wait_for_a_writer(None);
     replica.terminate();
@@ -56,9 +56,9 @@ fn after_sigterm_all_accepted_requests_are_answered() {
         "the port is closed"
     );
     drop(holder);
-    let statuses: Vec<u16> = callers
+    let statuses: Vec<u16> = clients
         .iter_mut()
-        .map(|caller| caller.receive().status)
+        .map(|client| client.receive().status)
         .collect();
     let stored = statuses.iter().filter(|&&status| status == 200).count();
     assert!(
@@ -81,12 +81,12 @@ fn a_stop_under_load_loses_no_answered_message() {
         let threads: Vec<_> = (0..16)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut caller = Caller::connect(address);
+                    let mut client = HttpClient::connect(address);
                     let mut answered = 0;
                     while !stop.load(Ordering::Relaxed) {
                         let key = Uuid::new_v4().to_string();
                         // The server may have ended before this thread got its turn.
-                        let Ok(reply) = caller.try_post_with_key("ann", "x", &key) else {
+                        let Ok(reply) = client.try_post_with_key("ann", "x", &key) else {
                             break;
                         };
                         if reply.status != 200 {

@@ -1,4 +1,4 @@
-//! The server as its callers and operators see it: real processes on a real database.
+//! The server as its clients and operators see it: real processes on a real database.
 //!
 //! `DATABASE_URL` names a database server, MySQL or MariaDB, on which the user may create databases. Each test makes one
 //! of its own and drops it at the end.

@@ -26,7 +26,7 @@ pub(crate) fn scrape(replica: &Replica) -> Samples {
 }
 
 fn fetch(replica: &Replica) -> String {
-    let answer = replica.caller().get("/metrics");
+    let answer = replica.client().get("/metrics");
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.header("Content-Type"),
@@ -48,7 +48,7 @@ fn changes(before: &Samples, after: &Samples) -> Samples {
 fn metrics_keep_the_text_format_and_the_conventions() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    replica.caller().post("ann", "x");
+    replica.client().post("ann", "x");
     let text = fetch(&replica);
 
     let (mut helped, mut kind) = ("", ("", ""));
@@ -111,18 +111,18 @@ fn check_with_promtool(text: &str) {
 fn each_request_is_counted_once_with_its_labels() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let before = scrape(&replica);
-    caller.post("ann", "x");
-    caller.post_with_key("ann", "y", KEY);
-    caller.post_with_key("ann", "y", KEY);
-    caller.post_with_key("ann", "z", KEY);
-    caller.post(" ann", "x");
-    caller.get("/messages");
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    caller.request("HEAD", "/healthz", "", b"");
-    caller.get("/whatever/a/caller/thinks/of?user=ann");
-    caller.request("DELETE", "/messages", "", b"");
+    client.post("ann", "x");
+    client.post_with_key("ann", "y", KEY);
+    client.post_with_key("ann", "y", KEY);
+    client.post_with_key("ann", "z", KEY);
+    client.post(" ann", "x");
+    client.get("/messages");
+    eventually("it is ready", || client.get("/readyz").status == 200);
+    client.request("HEAD", "/healthz", "", b"");
+    client.get("/whatever/a/client/thinks/of?user=ann");
+    client.request("DELETE", "/messages", "", b"");
     let expected = [
         (
             r#"requests_total{method="POST",route="/messages",status="200"}"#,
@@ -158,7 +158,7 @@ fn each_request_is_counted_once_with_its_labels() {
         ),
     ];
     let mut changed = Samples::new();
-    // An answer is counted after it is written, so its caller may see it a moment earlier.
+    // An answer is counted after it is written, so its client may see it a moment earlier.
     eventually("all are counted", || {
         changed = changes(&before, &scrape(&replica));
         expected
@@ -200,18 +200,18 @@ fn metrics_are_shown_while_the_queue_is_full_and_the_database_does_not_answer() 
     holder
         .query_drop("LOCK TABLES messages WRITE, counters WRITE")
         .expect("the tables are there");
-    let mut reader = replica.caller();
+    let mut reader = replica.client();
     reader.send_raw(b"GET /messages HTTP/1.1\r\nHost: x\r\n\r\n");
-    let mut callers = [(); 3].map(|()| replica.caller());
-    callers[0].send_post("ann", "is with the writer", "");
+    let mut clients = [(); 3].map(|()| replica.client());
+    clients[0].send_post("ann", "is with the writer", "");
     eventually("both wait for the database", || {
         let shown = scrape(&replica);
         shown["requests_open"] == "3"
             && shown["queue_messages"] == "0"
             && shown[r#"database_connections{pool="reading",state="in_use"}"#] == "1"
     });
-    for caller in &mut callers[1..] {
-        caller.send_post("ann", "waits, or is refused", "");
+    for client in &mut clients[1..] {
+        client.send_post("ann", "waits, or is refused", "");
     }
     eventually("one waits, and one is refused", || {
         let shown = scrape(&replica);
@@ -223,7 +223,7 @@ fn metrics_are_shown_while_the_queue_is_full_and_the_database_does_not_answer() 
     });
     drop(holder);
     assert_eq!(reader.receive().status, 200);
-    let mut statuses = callers.map(|mut caller| caller.receive().status);
+    let mut statuses = clients.map(|mut client| client.receive().status);
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 503]);
 }
@@ -234,17 +234,17 @@ fn retries_and_unknown_outcomes_are_counted_by_their_causes() {
     // The wait for the lock times out after half of the database's time-out, on MySQL up to a second later.
     let options = ["--database-timeout=8s", "--request-timeout=60s"];
     let replica = Replica::start_with(&database, &options);
-    let mut caller = replica.caller();
-    caller.post("ann", "makes the connection");
+    let mut client = replica.client();
+    client.post("ann", "makes the connection");
     let before = scrape(&replica);
 
     let holder = database.hold_the_lock();
-    caller.send_post("ann", "waits for longer than the database allows", "");
+    client.send_post("ann", "waits for longer than the database allows", "");
     eventually("an attempt has failed", || {
         scrape(&replica)[r#"batch_failures_total{cause="lock_timeout"}"#] != "0"
     });
     drop(holder);
-    assert_eq!(caller.receive().own_seq(), 2);
+    assert_eq!(client.receive().own_seq(), 2);
 
     let mut rival = database.connect();
     rival.query_drop("BEGIN").expect("the connection is up");
@@ -254,7 +254,7 @@ fn retries_and_unknown_outcomes_are_counted_by_their_causes() {
              VALUES (3, 'rival', 1, 'x', NOW(6), REPEAT('r', 16))",
         )
         .expect("the number is free");
-    caller.send_post("ann", "is killed on its way to COMMIT", "");
+    client.send_post("ann", "is killed on its way to COMMIT", "");
     let mut inserting = Vec::new();
     eventually("the writer waits for the rival", || {
         inserting = database.rows::<u64>(
@@ -271,7 +271,7 @@ fn retries_and_unknown_outcomes_are_counted_by_their_causes() {
         scrape(&replica)[r#"batch_failures_total{cause="connection"}"#] != "0"
     });
     drop(rival);
-    assert_eq!(caller.receive().own_seq(), 3);
+    assert_eq!(client.receive().own_seq(), 3);
 
     let changed = changes(&before, &scrape(&replica));
     let new_value = |name: &str| changed.get(name).map(String::as_str);

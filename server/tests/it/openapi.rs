@@ -13,7 +13,7 @@ struct Contract(Value);
 
 impl Contract {
     fn of(replica: &Replica) -> Self {
-        let answer = replica.caller().get("/openapi.json");
+        let answer = replica.client().get("/openapi.json");
         assert_eq!(answer.header("Content-Type"), Some("application/json"));
         Self(answer.json())
     }
@@ -78,7 +78,7 @@ fn the_contract_lists_what_is_served() {
     let contract = Contract::of(&replica);
     assert_eq!(contract.0["info"]["version"], env!("CARGO_PKG_VERSION"));
 
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let paths = contract.0["paths"].as_object().expect("paths");
     let own = Messenger::ENDPOINTS.iter().map(Endpoint::operation);
     let common = ["/healthz", "/metrics", "/openapi.json", "/readyz"];
@@ -92,7 +92,7 @@ fn the_contract_lists_what_is_served() {
             .map(|method| method.to_uppercase())
             .collect();
         methods.sort();
-        let answer = caller.request("PUT", path, "", b"");
+        let answer = client.request("PUT", path, "", b"");
         assert_eq!(
             answer.header("Allow"),
             Some(methods.join(", ").as_str()),
@@ -102,7 +102,7 @@ fn the_contract_lists_what_is_served() {
         contract.assert_conforms(described, &answer, path);
     }
     let described = &contract.0["components"]["responses"]["NotFound"];
-    contract.assert_conforms(described, &caller.get("/nowhere"), "/nowhere");
+    contract.assert_conforms(described, &client.get("/nowhere"), "/nowhere");
 }
 
 #[test]
@@ -137,26 +137,26 @@ fn what_is_answered_is_what_the_contract_says() {
         &["--request-timeout=5s", "--database-timeout=2s"],
     );
     let contract = Contract::of(&replica);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let key = "123e4567-e89b-42d3-a456-426614174000";
     let posts = [
-        (200, caller.post("ann", "hi")),
+        (200, client.post("ann", "hi")),
         (
             200,
-            caller.post_with_key("\u{10ffff}", "\u{1}\u{10ffff}", key),
+            client.post_with_key("\u{10ffff}", "\u{1}\u{10ffff}", key),
         ),
-        (422, caller.post_with_key("ann", "another", key)),
-        (422, caller.post(" ann", "hi")),
-        (400, caller.post_with_key("ann", "hi", "x")),
-        (400, caller.request("POST", "/messages", "", b"{")),
+        (422, client.post_with_key("ann", "another", key)),
+        (422, client.post(" ann", "hi")),
+        (400, client.post_with_key("ann", "hi", "x")),
+        (400, client.request("POST", "/messages", "", b"{")),
         (
             415,
-            caller.request("POST", "/messages", "Content-Type: text/plain\r\n", b"{}"),
+            client.request("POST", "/messages", "Content-Type: text/plain\r\n", b"{}"),
         ),
         (
             413,
             replica
-                .caller()
+                .client()
                 .request("POST", "/messages", "", &vec![b' '; 70_000]),
         ),
     ];
@@ -175,7 +175,7 @@ fn what_is_answered_is_what_the_contract_says() {
         (200, "/openapi.json"),
     ] {
         eventually(path, || {
-            let answer = caller.get(path);
+            let answer = client.get(path);
             contract.assert_describes("get", path, &answer);
             // On a loaded machine the time-out of the readiness check may be too short.
             if path != "/readyz" {
@@ -185,7 +185,7 @@ fn what_is_answered_is_what_the_contract_says() {
         });
     }
     let _holder = database.hold_the_lock();
-    let answer = caller.post("ann", "waits for the lock");
+    let answer = client.post("ann", "waits for the lock");
     assert_eq!(answer.status, 503);
     contract.assert_describes("post", "/messages", &answer);
 }

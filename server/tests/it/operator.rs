@@ -6,7 +6,7 @@ use mysql::prelude::Queryable;
 use serde_json::Value;
 
 use crate::metrics::scrape;
-use testbed::{Answer, Caller, Database, Replica, eventually};
+use testbed::{Answer, Database, HttpClient, Replica, eventually};
 
 /// The line of the log with the cause of a 5xx.
 fn cause(replica: &Replica, answer: &Answer) -> String {
@@ -38,25 +38,25 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_with_the_caus
             "--batch-messages=1",
         ],
     );
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     database
         .connect()
         .query_drop("ALTER TABLE messages ADD CONSTRAINT refusal CHECK (text <> 'refuse me')")
         .expect("the table is there");
-    let refused = caller.post("ann", "refuse me");
+    let refused = client.post("ann", "refuse me");
     assert_eq!(refused.status, 500);
     assert!(cause(&replica, &refused).contains("the database refuses"));
 
     let holder = database.hold_the_lock();
-    caller.send_post("ann", "waits for the lock", "");
+    client.send_post("ann", "waits for the lock", "");
     database.wait_for_a_writer(None);
-    let mut second = replica.caller();
+    let mut second = replica.client();
     second.send_post("ann", "waits in the queue", "");
     eventually("it is there", || scrape(&replica)["queue_messages"] == "1");
-    let mut third = replica.caller();
+    let mut third = replica.client();
     third.send_post("ann", "has no place in it", "");
     for (answer, expected) in [
-        (caller.receive(), "Lock wait timeout"),
+        (client.receive(), "Lock wait timeout"),
         (second.receive(), "Lock wait timeout"),
         (third.receive(), "the queue is full"),
     ] {
@@ -70,26 +70,26 @@ fn the_answer_to_a_failure_of_the_server_names_the_line_of_the_log_with_the_caus
         .connect()
         .query_drop("RENAME TABLE messages TO elsewhere")
         .expect("the table is there");
-    let unanswered = caller.get("/messages");
+    let unanswered = client.get("/messages");
     assert_eq!(unanswered.status, 503);
     assert!(cause(&replica, &unanswered).contains("the database fails"));
 
-    let malformed = caller.post("", "x");
+    let malformed = client.post("", "x");
     assert_eq!(
         malformed.json().get("instance"),
         None,
-        "the fault is the caller's"
+        "the fault is the client's"
     );
 }
 
 #[test]
-fn a_caller_that_pipelines_too_much_gets_the_line_of_the_log() {
+fn a_client_that_pipelines_too_much_gets_the_line_of_the_log() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let holder = database.hold_the_lock();
-    let mut caller = replica.caller();
-    caller.send_post("ann", "keeps the others waiting", "");
-    caller.send_raw(
+    let mut client = replica.client();
+    client.send_post("ann", "keeps the others waiting", "");
+    client.send_raw(
         "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
             .repeat(128)
             .as_bytes(),
@@ -100,9 +100,9 @@ fn a_caller_that_pipelines_too_much_gets_the_line_of_the_log() {
     });
     drop(holder);
     for _ in 0..128 {
-        assert_eq!(caller.receive().status, 200);
+        assert_eq!(client.receive().status, 200);
     }
-    let refused = caller.receive();
+    let refused = client.receive();
     assert_eq!(refused.status, 503);
     assert!(cause(&replica, &refused).contains("too many were sent ahead"));
 }
@@ -122,24 +122,24 @@ fn a_log_in_json_records_requests_without_their_content() {
     );
     let ready = replica.wait_for_line(r#""message":"ready","address":""#);
     let (address, _) = ready.split_once('"').expect("a string ends");
-    let mut caller = Caller::connect(address.parse().expect("the log shows an address"));
-    caller.send_post(
+    let mut client = HttpClient::connect(address.parse().expect("the log shows an address"));
+    client.send_post(
         "secret-user",
         "secret-text",
         "X-Request-Id: a-proxy/1.2:3\r\n",
     );
-    assert_eq!(caller.receive().status, 200);
+    assert_eq!(client.receive().status, 200);
     let overlong = "x".repeat(129);
     for invalid in ["two words", &overlong] {
-        caller.request(
+        client.request(
             "GET",
             "/healthz",
             &format!("X-Request-Id: {invalid}\r\n"),
             b"",
         );
     }
-    caller.request("GET", "/messages?before=secret-query", "", b"");
-    let malformed = caller.request("GET", "/\u{1b}[31m", "", b"");
+    client.request("GET", "/messages?before=secret-query", "", b"");
+    let malformed = client.request("GET", "/\u{1b}[31m", "", b"");
     assert_eq!(malformed.status, 404);
     let with_message = |message: &str| -> Vec<Value> {
         let mut events = events(&replica);
@@ -192,7 +192,7 @@ fn a_log_in_json_records_requests_without_their_content() {
 fn a_build_names_itself_everywhere() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let health = replica.caller().get("/healthz").json();
+    let health = replica.client().get("/healthz").json();
     assert_eq!(health["status"], "up");
     let (version, build) = (&health["version"], &health["build"]);
     let (version, build) = (
@@ -202,7 +202,7 @@ fn a_build_names_itself_everywhere() {
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
     assert!(!build.is_empty());
 
-    let metrics = replica.caller().get("/metrics").body;
+    let metrics = replica.client().get("/metrics").body;
     let labels = format!(r#"build_info{{build="{build}",version="{version}"}} 1"#);
     assert!(String::from_utf8_lossy(&metrics).contains(&labels));
     let start = format!("starting version=\"{version}\" build=\"{build}\" listen=127.0.0.1:0 ");
@@ -221,14 +221,14 @@ fn a_build_names_itself_everywhere() {
 fn the_log_does_not_contain_the_user_of_a_row_that_the_database_refuses() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
-    assert_eq!(caller.post("secretive", "x").status, 200);
+    let mut client = replica.client();
+    assert_eq!(client.post("secretive", "x").status, 200);
     let delete = "DELETE FROM counters WHERE user = 'secretive'";
     database
         .connect()
         .query_drop(delete)
         .expect("the table is there");
-    let refused = caller.post("secretive", "y");
+    let refused = client.post("secretive", "y");
     assert_eq!(refused.status, 500);
     let cause = cause(&replica, &refused);
     assert!(cause.contains("ERROR 1062 (23000), of user_seq"), "{cause}");

@@ -9,7 +9,7 @@ use mysql::prelude::Queryable;
 use serde_json::Value;
 
 use testbed::{
-    Answer, Caller, Database, HostStatus, OwnDatabase, Proxy, Replica, eventually, skip,
+    Answer, Database, HostStatus, HttpClient, OwnDatabase, Proxy, Replica, eventually, skip,
 };
 
 /// Requests are answered soon, whatever the database does.
@@ -25,30 +25,30 @@ fn a_server_waits_at_start_for_its_database_and_then_serves() {
     replica.wait_for_line("waiting for the database");
     server.start().expect("it starts again");
     replica.wait_until_ready();
-    assert_eq!(replica.caller().post("ann", "x").own_seq(), 1);
+    assert_eq!(replica.client().post("ann", "x").own_seq(), 1);
 }
 
 #[test]
-fn while_the_database_is_down_callers_are_refused_and_afterwards_served_without_a_restart() {
+fn while_the_database_is_down_clients_are_refused_and_afterwards_served_without_a_restart() {
     let Some(mut server) = OwnDatabase::start() else {
         return;
     };
     let replica = Replica::start_with(server.database(), &SHORT_TIMEOUTS);
-    let mut caller = replica.caller();
-    assert_eq!(caller.post("ann", "before").own_seq(), 1);
-    assert_eq!(caller.get("/messages").status, 200);
+    let mut client = replica.client();
+    assert_eq!(client.post("ann", "before").own_seq(), 1);
+    assert_eq!(client.get("/messages").status, 200);
     server.stop().expect("it stops");
-    let refusal = caller.post("ann", "meanwhile");
+    let refusal = client.post("ann", "meanwhile");
     assert_eq!(refusal.status, 503, "{refusal:?}");
     assert_eq!(refusal.header("Retry-After"), Some("1"));
-    assert_eq!(caller.get("/readyz").status, 503);
-    assert_eq!(caller.get("/messages").status, 503);
-    assert_eq!(caller.get("/healthz").status, 200);
+    assert_eq!(client.get("/readyz").status, 503);
+    assert_eq!(client.get("/messages").status, 503);
+    assert_eq!(client.get("/healthz").status, 200);
     server.start().expect("it starts again");
-    eventually("it is ready", || caller.get("/readyz").status == 200);
+    eventually("it is ready", || client.get("/readyz").status == 200);
     // The old connections are dead, and none of them is given to a reader.
-    assert_eq!(caller.get("/messages").status, 200);
-    assert_eq!(caller.post("ann", "after").own_seq(), 2);
+    assert_eq!(client.get("/messages").status, 200);
+    assert_eq!(client.post("ann", "after").own_seq(), 2);
     server.database().assert_in_order();
 }
 
@@ -60,13 +60,13 @@ fn pipelined_messages_are_all_answered_at_the_deadline_of_the_first() {
     let replica = Replica::start_at(&proxy.url(), &options);
     proxy.cut_all();
     drop(proxy);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let begun = Instant::now();
     for number in 0..6 {
-        caller.send_post("ann", &number.to_string(), "");
+        client.send_post("ann", &number.to_string(), "");
     }
     for _ in 0..6 {
-        assert_eq!(caller.receive().status, 503);
+        assert_eq!(client.receive().status, 503);
     }
     // One time-out for each would be 24 s.
     assert!(begun.elapsed() < Duration::from_secs(14));
@@ -78,21 +78,21 @@ fn a_database_that_is_read_only_for_a_while_refuses_and_stores_nothing() {
         return;
     };
     let replica = Replica::start_with(server.database(), &SHORT_TIMEOUTS);
-    let mut caller = replica.caller();
-    assert_eq!(caller.post("ann", "before").own_seq(), 1);
+    let mut client = replica.client();
+    assert_eq!(client.post("ann", "before").own_seq(), 1);
     let mut root = server.connect().expect("it is up");
     root.query_drop("SET GLOBAL read_only = 1")
         .expect("root may");
     for _ in 0..2 {
-        let refusal = caller.post("ann", "meanwhile");
+        let refusal = client.post("ann", "meanwhile");
         assert_eq!(refusal.status, 503, "{refusal:?}");
-        assert_eq!(caller.get("/readyz").status, 503);
-        assert_eq!(caller.get("/messages").messages().len(), 1);
+        assert_eq!(client.get("/readyz").status, 503);
+        assert_eq!(client.get("/messages").messages().len(), 1);
     }
     root.query_drop("SET GLOBAL read_only = 0")
         .expect("root may");
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    assert_eq!(caller.post("ann", "after").own_seq(), 2);
+    eventually("it is ready", || client.get("/readyz").status == 200);
+    assert_eq!(client.post("ann", "after").own_seq(), 2);
     server.database().assert_in_order();
 }
 
@@ -113,8 +113,8 @@ fn outages(replica: &Replica) -> (usize, usize) {
 /// Stores a message, and waits until the log shows no outage. On a loaded machine the first attempts may time out, which counts
 /// as one.
 fn store_before(replica: &Replica) {
-    let mut caller = replica.caller();
-    eventually("it stores", || caller.post("ann", "before").status == 200);
+    let mut client = replica.client();
+    eventually("it stores", || client.post("ann", "before").status == 200);
     eventually("no outage is under way", || {
         let (begun, ended) = outages(replica);
         begun == ended
@@ -122,11 +122,11 @@ fn store_before(replica: &Replica) {
 }
 
 /// Sends requests of each kind, all of which must be refused, and returns the answers.
-fn send_refused(caller: &mut Caller) -> Vec<Answer> {
+fn send_refused(client: &mut HttpClient) -> Vec<Answer> {
     let answers = vec![
-        caller.post("ann", "meanwhile"),
-        caller.get("/messages"),
-        caller.get("/readyz"),
+        client.post("ann", "meanwhile"),
+        client.get("/messages"),
+        client.get("/readyz"),
     ];
     for answer in &answers {
         assert!([503, 504].contains(&answer.status), "{answer:?}");
@@ -141,21 +141,21 @@ fn assert_an_outage_is_logged_in_two_lines(replica: &Replica, end: impl FnOnce()
     let (known, _) = outages(replica);
     let start = Instant::now();
     // The first message finds the queue empty.
-    let mut instances = send_refused(&mut replica.caller());
+    let mut instances = send_refused(&mut replica.client());
     let address = replica.address();
     std::thread::scope(|scope| {
-        let callers = [(); 4].map(|()| {
+        let clients = [(); 4].map(|()| {
             scope.spawn(|| {
-                let mut caller = Caller::connect(address);
+                let mut client = HttpClient::connect(address);
                 let mut answers = Vec::new();
                 while start.elapsed() < Duration::from_secs(4) {
-                    answers.extend(send_refused(&mut caller));
+                    answers.extend(send_refused(&mut client));
                 }
                 answers
             })
         });
-        for caller in callers {
-            instances.extend(caller.join().expect("all is refused"));
+        for client in clients {
+            instances.extend(client.join().expect("all is refused"));
         }
     });
     assert!(instances.len() > 20, "only {} refusals", instances.len());
@@ -170,16 +170,16 @@ fn assert_an_outage_is_logged_in_two_lines(replica: &Replica, end: impl FnOnce()
         assert!(log.contains(&format!("instance={instance} ")), "{instance}");
     }
     end();
-    let mut caller = replica.caller();
-    eventually("it is ready", || caller.get("/readyz").status == 200);
+    let mut client = replica.client();
+    eventually("it is ready", || client.get("/readyz").status == 200);
     // The queue of one may hold a message of the outage until the writer's pause is over.
-    eventually("it stores", || caller.post("ann", "after").status == 200);
+    eventually("it stores", || client.post("ann", "after").status == 200);
     eventually("the end is logged", || {
         outages(replica) == (known + 1, known + 1)
     });
 }
 
-/// With several callers, the queue is full all the time.
+/// With several clients, the queue is full all the time.
 const QUEUE_OF_ONE: [&str; 2] = ["--request-timeout=2s", "--queue-messages=1"];
 
 #[test]
@@ -216,7 +216,7 @@ fn a_database_that_is_down_gets_no_connections_without_requests() {
     store_before(&replica);
     host.set(HostStatus::Away);
     let (known, _) = outages(&replica);
-    send_refused(&mut replica.caller());
+    send_refused(&mut replica.client());
     eventually("the outage is logged", || {
         outages(&replica) == (known + 1, known)
     });
@@ -301,21 +301,21 @@ fn messages_are_refused_while_the_disk_is_full_and_stored_when_it_has_space_agai
         return;
     };
     let replica = Replica::start_with(server.database(), &SHORT_TIMEOUTS);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let text = "a long text ".repeat(300);
     disk.fill(1 << 20);
     let mut stored = 0;
     eventually("the disk is full", || {
-        let answer = caller.post("ann", &text);
+        let answer = client.post("ann", &text);
         stored += u64::from(answer.status == 200);
         assert!([200, 503].contains(&answer.status), "{answer:?}");
         answer.status != 200
     });
-    assert_eq!(caller.get("/healthz").status, 200);
+    assert_eq!(client.get("/healthz").status, 200);
     disk.free();
     let mut last = 0;
     eventually("messages are stored again", || {
-        let answer = caller.post("ann", &text);
+        let answer = client.post("ann", &text);
         if answer.status == 200 {
             last = answer.own_seq();
         }
@@ -356,9 +356,9 @@ fn dates_do_not_go_back_together_with_the_clock_of_the_database() {
         return;
     };
     let replica = Replica::start(server.database());
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let sent_at = |message: Value| message["sent_at"].as_str().map(str::to_owned);
-    let before = sent_at(caller.post("ann", "before").own());
+    let before = sent_at(client.post("ann", "before").own());
     set("-1h");
     let now: Vec<String> = server
         .database()
@@ -368,9 +368,9 @@ fn dates_do_not_go_back_together_with_the_clock_of_the_database() {
         "the clock went back"
     );
     for _ in 0..3 {
-        assert_eq!(sent_at(caller.post("ann", "after").own()), before);
+        assert_eq!(sent_at(client.post("ann", "after").own()), before);
     }
     set("+1h");
-    assert!(sent_at(caller.post("ann", "later").own()) > before);
+    assert!(sent_at(client.post("ann", "later").own()) > before);
     server.database().assert_in_order();
 }

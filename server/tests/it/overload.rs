@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::metrics::scrape;
-use testbed::{Caller, Database, PATIENCE, Replica, eventually, skip};
+use testbed::{Database, HttpClient, PATIENCE, Replica, eventually, skip};
 
 /// A replica with limits of the shell's `ulimit`.
 fn start_limited(database: &Database, limits: &str) -> Replica {
@@ -28,14 +28,14 @@ fn start_limited(database: &Database, limits: &str) -> Replica {
 }
 
 fn is_served(replica: &Replica) -> bool {
-    let mut caller = replica.caller();
-    caller.send_raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    caller.receive().status == 200
+    let mut client = replica.client();
+    client.send_raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    client.receive().status == 200
 }
 
 /// More connections than `replica` has room for are turned away, and accepted again when there is room.
 fn flood(database: &Database, mut replica: Replica) {
-    let mut early = replica.caller();
+    let mut early = replica.client();
     assert_eq!(early.post("ann", "x").own_seq(), 1);
     assert_eq!(early.get("/messages").status, 200);
     let flood: Vec<_> = (0..100)
@@ -43,7 +43,7 @@ fn flood(database: &Database, mut replica: Replica) {
         .collect();
     replica.wait_for_line("no room for more connections");
 
-    let refusal = replica.caller().post("bob", "no room");
+    let refusal = replica.client().post("bob", "no room");
     assert_eq!(refusal.status, 503, "{refusal:?}");
     assert_eq!(refusal.header("Retry-After"), Some("1"));
     assert_eq!(refusal.header("Connection"), Some("close"));
@@ -53,7 +53,7 @@ fn flood(database: &Database, mut replica: Replica) {
     drop(flood);
     replica.wait_for_line("there is room");
     eventually("a new connection is served", || is_served(&replica));
-    assert_eq!(replica.caller().post("bob", "z").own_seq(), 3);
+    assert_eq!(replica.client().post("bob", "z").own_seq(), 3);
     assert_eq!(early.post("ann", "z").own_seq(), 4);
     assert_ne!(scrape(&replica)["connections_turned_away_total"], "0");
     replica.terminate();
@@ -87,7 +87,7 @@ fn connections_beyond_the_descriptors_by_one_are_turned_away_until_there_is_room
 fn a_server_whose_descriptors_are_held_by_leaked_connections_exits() {
     let database = Database::new();
     let mut replica = start_limited(&database, "-n 64");
-    let _open: Vec<_> = (0..8).map(|_| replica.caller()).collect();
+    let _open: Vec<_> = (0..8).map(|_| replica.client()).collect();
     let address = replica.address();
     // Until the server does not listen any more: a few of them would leave room for others.
     let leaking = thread::spawn(move || {
@@ -149,10 +149,10 @@ fn connections_beyond_the_threads_are_turned_away_until_there_is_room_again() {
 }
 
 /// Stores a hundred messages, so that a page of them has more than 2 MiB.
-fn store_long_messages(caller: &mut Caller) {
+fn store_long_messages(client: &mut HttpClient) {
     for _ in 0..100 {
         // Each character has six bytes in JSON.
-        assert_eq!(caller.post("ann", &"\u{1}".repeat(4096)).status, 200);
+        assert_eq!(client.post("ann", &"\u{1}".repeat(4096)).status, 200);
     }
 }
 
@@ -168,29 +168,29 @@ fn request_pages_without_reading(replica: &Replica) -> TcpStream {
 fn pages_that_are_not_read_are_bounded_and_hold_up_no_message() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
-    let mut caller = replica.caller();
-    store_long_messages(&mut caller);
+    let mut client = replica.client();
+    store_long_messages(&mut client);
     // For each connection one page is held at a time, so about twenty connections are enough to reach the limit.
     let unread: Vec<_> = (0..40)
         .map(|_| request_pages_without_reading(&replica))
         .collect();
     eventually("a page is refused", || {
-        let refusal = caller.get("/messages");
+        let refusal = client.get("/messages");
         assert!([200, 503].contains(&refusal.status), "{refusal:?}");
         refusal.status == 503 && refusal.header("Retry-After") == Some("1")
     });
-    assert_eq!(caller.post("ann", "x").status, 200);
+    assert_eq!(client.post("ann", "x").status, 200);
     drop(unread);
     eventually("pages are served again", || {
-        caller.get("/messages").status == 200
+        client.get("/messages").status == 200
     });
 }
 
 #[test]
-fn the_database_is_not_queried_for_a_caller_that_is_gone() {
+fn the_database_is_not_queried_for_a_client_that_is_gone() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    store_long_messages(&mut replica.caller());
+    store_long_messages(&mut replica.client());
     let pages = |status: u16| -> u64 {
         let name = format!(r#"requests_total{{method="GET",route="/messages",status="{status}"}}"#);
         let samples = scrape(&replica);
@@ -218,10 +218,10 @@ fn longest_send_queue(port: u16) -> u64 {
 }
 
 #[test]
-fn the_send_queue_of_a_caller_that_does_not_read_is_bounded() {
+fn the_send_queue_of_a_client_that_does_not_read_is_bounded() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &["--send-timeout", "60s"]);
-    store_long_messages(&mut replica.caller());
+    store_long_messages(&mut replica.client());
     let port = replica.address().port();
     let _unread = request_pages_without_reading(&replica);
     let (mut held, mut samples) = (0, 0);
@@ -246,7 +246,7 @@ fn is_whole(reply: &str) -> bool {
 fn nothing_follows_a_reply_that_broke_off_and_its_connection_is_closed() {
     let database = Database::new();
     let replica = Replica::start_with(&database, &["--send-timeout", "1s"]);
-    store_long_messages(&mut replica.caller());
+    store_long_messages(&mut replica.client());
     let mut stream = request_pages_without_reading(&replica);
     let (mut received, mut buffer) = (Vec::new(), [0; 1024]);
     // Without a read now and then, the kernel would end the connection.
@@ -288,8 +288,8 @@ fn replies_that_are_read_slowly_hold_up_others_only_for_a_while() {
     let database = Database::new();
     let limits = ["--workers", "2", "--send-timeout", "1s"];
     let replica = Replica::start_with(&database, &limits);
-    let mut caller = replica.caller();
-    store_long_messages(&mut caller);
+    let mut client = replica.client();
+    store_long_messages(&mut client);
     // As many as there are threads that write.
     let slow: Vec<_> = (0..2)
         .map(|_| request_pages_without_reading(&replica))
@@ -299,14 +299,14 @@ fn replies_that_are_read_slowly_hold_up_others_only_for_a_while() {
         scope.spawn(move || read_slowly(slow, &stopped));
         let _until_the_end = running;
         eventually("both are cut off from most of their replies", || {
-            assert_eq!(caller.post("ann", "x").status, 200);
+            assert_eq!(client.post("ann", "x").status, 200);
             let undelivered = &scrape(&replica)["answers_undelivered_total"];
             undelivered.parse::<u32>().expect("a counter") > 100
         });
     });
 }
 
-/// Opens a connection with a small receive buffer, for a caller that does not read.
+/// Opens a connection with a small receive buffer, for a client that does not read.
 pub(crate) fn connect_without_reading(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be had");
     socket.set_recv_buffer_size(4096).expect("it is open");

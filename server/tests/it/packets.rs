@@ -1,7 +1,7 @@
 //! The largest packet that the database accepts.
 
 use mysql::prelude::Queryable;
-use testbed::{Caller, OwnDatabase, Replica, eventually};
+use testbed::{HttpClient, OwnDatabase, Replica, eventually};
 
 use crate::metrics::scrape;
 
@@ -27,8 +27,8 @@ fn batches_shrink_to_the_packet_that_the_database_accepts() {
         return;
     };
     let replica = Replica::start_with(server.database(), &["--request-timeout=60s"]);
-    replica.caller().post("ann", "before");
-    let mut callers: Vec<Caller> = (0..100).map(|_| replica.caller()).collect();
+    replica.client().post("ann", "before");
+    let mut clients: Vec<HttpClient> = (0..100).map(|_| replica.client()).collect();
     for (bytes, text) in [
         (1 << 20, "x".repeat(4000)),
         (36 << 10, "🌍".repeat(4096)),
@@ -37,11 +37,11 @@ fn batches_shrink_to_the_packet_that_the_database_accepts() {
     ] {
         set_max_packet(&server, bytes);
         for _ in 0..3 {
-            for (number, caller) in callers.iter_mut().enumerate() {
-                caller.send_post(&format!("user {number}"), &text, "");
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.send_post(&format!("user {number}"), &text, "");
             }
-            for caller in &mut callers {
-                assert_eq!(caller.receive().own()["text"], *text);
+            for client in &mut clients {
+                assert_eq!(client.receive().own()["text"], *text);
             }
         }
     }
@@ -56,15 +56,15 @@ fn a_batch_in_progress_is_split_for_a_connection_with_smaller_packets() {
     };
     let replica = Replica::start(server.database());
     let database = server.database();
-    replica.caller().post("user 5", "has a counter");
-    replica.caller().post("ann", "was the last");
+    replica.client().post("user 5", "has a counter");
+    replica.client().post("ann", "was the last");
     let holder = database.hold_the_lock();
-    let mut first = replica.caller();
+    let mut first = replica.client();
     first.send_post("first", "waits for the lock", "");
     let writer = database.wait_for_a_writer(None);
-    let mut callers: Vec<Caller> = (0..40).map(|_| replica.caller()).collect();
-    for (number, caller) in callers.iter_mut().enumerate() {
-        caller.send_post(&format!("user {number}"), &"x".repeat(4000), "");
+    let mut clients: Vec<HttpClient> = (0..40).map(|_| replica.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send_post(&format!("user {number}"), &"x".repeat(4000), "");
     }
     eventually("all wait for the next batch", || {
         scrape(&replica)["queue_messages"] == "40"
@@ -80,8 +80,8 @@ fn a_batch_in_progress_is_split_for_a_connection_with_smaller_packets() {
     eventually("the batch waits", || database.waiting_writers() == [writer]);
     set_max_packet(&server, 64 << 10);
     drop(counter);
-    for caller in &mut callers {
-        assert_eq!(caller.receive().status, 200);
+    for client in &mut clients {
+        assert_eq!(client.receive().status, 200);
     }
     assert_eq!(database.count(), 43);
     database.assert_in_order();
@@ -95,10 +95,10 @@ fn a_message_that_cannot_fit_into_a_packet_is_refused_at_once_and_others_are_not
         return;
     };
     let replica = Replica::start(server.database());
-    let mut caller = replica.caller();
-    assert_eq!(caller.post("ann", "before").own_seq(), 1);
+    let mut client = replica.client();
+    assert_eq!(client.post("ann", "before").own_seq(), 1);
     set_max_packet(&server, 16 << 10);
-    let refused = caller.post("ann", &"🌍".repeat(4096));
+    let refused = client.post("ann", &"🌍".repeat(4096));
     assert_eq!(refused.status, 413, "{refused:?}");
     let detail = refused.json()["detail"].to_string();
     let bytes: usize = detail
@@ -106,8 +106,8 @@ fn a_message_that_cannot_fit_into_a_packet_is_refused_at_once_and_others_are_not
         .find_map(|digits| digits.parse().ok())
         .expect("it says how many bytes are taken");
     let text = "🌍".repeat(bytes / 4);
-    assert_eq!(caller.post("ann", &text).own()["text"], text);
-    assert_eq!(caller.post("ann", &format!("{text}🌍")).status, 413);
+    assert_eq!(client.post("ann", &text).own()["text"], text);
+    assert_eq!(client.post("ann", &format!("{text}🌍")).status, 413);
 }
 
 #[test]

@@ -7,18 +7,18 @@ use mysql::prelude::Queryable;
 use uuid::Uuid;
 
 use crate::metrics::scrape;
-use testbed::{Answer, Caller, Database, Exchange, Replica, assert_promises, eventually};
+use testbed::{Answer, Database, Exchange, HttpClient, Replica, assert_promises, eventually};
 
-/// Many callers send to the replicas in turn; returns all exchanges.
-pub(crate) fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Exchange> {
+/// Many clients send to the replicas in turn; returns all exchanges.
+pub(crate) fn load(replicas: &[Replica], clients: usize, posts: usize) -> Vec<Exchange> {
     let addresses: Vec<_> = replicas.iter().map(Replica::address).collect();
-    let barrier = Arc::new(Barrier::new(callers));
-    let threads: Vec<_> = (0..callers)
+    let barrier = Arc::new(Barrier::new(clients));
+    let threads: Vec<_> = (0..clients)
         .map(|number| {
             let (barrier, addresses) = (Arc::clone(&barrier), addresses.clone());
             std::thread::spawn(move || {
-                let mut connections: Vec<Caller> =
-                    addresses.into_iter().map(Caller::connect).collect();
+                let mut connections: Vec<HttpClient> =
+                    addresses.into_iter().map(HttpClient::connect).collect();
                 barrier.wait();
                 let exchange = |post: usize| {
                     let (user, text) = (
@@ -47,7 +47,7 @@ pub(crate) fn load(replicas: &[Replica], callers: usize, posts: usize) -> Vec<Ex
 }
 
 #[test]
-fn two_replicas_under_many_callers_keep_all_promises() {
+fn two_replicas_under_many_clients_keep_all_promises() {
     let database = Database::new();
     let replicas = [Replica::start(&database), Replica::start(&database)];
     let exchanges = load(&replicas, 50, 40);
@@ -77,10 +77,10 @@ fn one_key_at_both_replicas_at_once_gives_one_message_and_equal_replies() {
         let threads: Vec<_> = (0..4)
             .map(|number| {
                 let (barrier, key) = (Arc::clone(&barrier), key.clone());
-                let mut caller = replicas[number % 2].caller();
+                let mut client = replicas[number % 2].client();
                 std::thread::spawn(move || {
                     barrier.wait();
-                    caller.post_with_key("ann", "once", &key)
+                    client.post_with_key("ann", "once", &key)
                 })
             })
             .collect();
@@ -103,9 +103,9 @@ fn rows_that_others_have_locked_next_to_the_lock_hold_up_no_message() {
     let database = Database::new();
     let replica = Replica::start(&database);
     let users: Vec<String> = (0..20).map(|number| format!("user {number}")).collect();
-    let mut callers: Vec<_> = users.iter().map(|user| (replica.caller(), user)).collect();
-    for (caller, user) in &mut callers {
-        assert_eq!(caller.post(user, "before").status, 200);
+    let mut clients: Vec<_> = users.iter().map(|user| (replica.client(), user)).collect();
+    for (client, user) in &mut clients {
+        assert_eq!(client.post(user, "before").status, 200);
     }
     // As a replica does that is frozen while it starts.
     let mut starting = database.connect();
@@ -113,15 +113,15 @@ fn rows_that_others_have_locked_next_to_the_lock_hold_up_no_message() {
     starting.query_drop(row).expect("the table is there");
     // All in one batch.
     let mut holder = database.hold_the_lock();
-    for (caller, user) in &mut callers {
-        caller.send_post(user, "after", "");
+    for (client, user) in &mut clients {
+        client.send_post(user, "after", "");
     }
     eventually("all are queued", || {
         scrape(&replica)["requests_open"] == "21"
     });
     holder.query_drop("ROLLBACK").expect("the connection is up");
-    for (caller, _) in &mut callers {
-        assert_eq!(caller.receive().status, 200);
+    for (client, _) in &mut clients {
+        assert_eq!(client.receive().status, 200);
     }
     starting
         .query_drop("ROLLBACK")
@@ -132,17 +132,17 @@ fn rows_that_others_have_locked_next_to_the_lock_hold_up_no_message() {
 fn a_stored_message_that_cannot_be_read_again_fails_alone() {
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let key = Uuid::new_v4().to_string();
-    assert_eq!(caller.post("ann", "deleted later").status, 200);
-    assert_eq!(caller.post_with_key("ann", "x", &key).status, 200);
+    assert_eq!(client.post("ann", "deleted later").status, 200);
+    assert_eq!(client.post_with_key("ann", "x", &key).status, 200);
     let delete = "DELETE FROM messages WHERE seq = 1";
     database
         .connect()
         .query_drop(delete)
         .expect("the table is there");
-    assert_eq!(caller.post_with_key("ann", "x", &key).status, 500);
-    assert_eq!(caller.post("ann", "goes on").status, 200);
+    assert_eq!(client.post_with_key("ann", "x", &key).status, 500);
+    assert_eq!(client.post("ann", "goes on").status, 200);
     replica.wait_for_line("cannot be read");
 }
 
@@ -150,21 +150,21 @@ fn a_stored_message_that_cannot_be_read_again_fails_alone() {
 fn a_repeated_key_gets_the_identical_reply_at_any_later_time() {
     let database = Database::new();
     let replicas = [Replica::start(&database), Replica::start(&database)];
-    let mut callers = [replicas[0].caller(), replicas[1].caller()];
+    let mut clients = [replicas[0].client(), replicas[1].client()];
     for index in 0..15 {
-        callers[0].post("bob", &format!("before {index}"));
+        clients[0].post("bob", &format!("before {index}"));
     }
     let key = "\"123E4567-e89b-42d3-a456-426614174000\"";
-    let first = callers[0].post_with_key("ann", "x", key);
+    let first = clients[0].post_with_key("ann", "x", key);
     for index in 0..15 {
-        callers[1].post("bob", &format!("after {index}"));
+        clients[1].post("bob", &format!("after {index}"));
     }
-    let again = callers[1].post_with_key("ann", "x", key.trim_matches('"'));
+    let again = clients[1].post_with_key("ann", "x", key.trim_matches('"'));
     assert_eq!(again.body, first.body);
     assert_eq!(again.own_seq(), 16);
     for (user, text) in [("ann", "y"), ("Ann", "x")] {
         assert_eq!(
-            callers[1].post_with_key(user, text, key).status,
+            clients[1].post_with_key(user, text, key).status,
             422,
             "{user} {text}"
         );
@@ -184,22 +184,22 @@ fn repeats_in_one_batch_each_get_their_original_reply() {
     const REPEATED: [usize; 6] = [38, 0, 3, 17, 4, 17];
     let database = Database::new();
     let replica = Replica::start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let keys: Vec<_> = (0..MESSAGES).map(|_| Uuid::new_v4().to_string()).collect();
     let first: Vec<_> = (keys.iter())
-        .map(|key| caller.post_with_key("ann", "x", key))
+        .map(|key| client.post_with_key("ann", "x", key))
         .collect();
 
     let lock = database.hold_the_lock();
-    let mut before = replica.caller();
+    let mut before = replica.client();
     before.send_post("ann", "the batch before", "");
     database.wait_for_a_writer(None);
     // A repeat does not join a batch that is under way, so all of these are the next one.
     let mut queued = Vec::new();
     let mut enqueue = |user: &str, text: &str, headers: &str| {
-        let mut caller = replica.caller();
-        caller.send_post(user, text, headers);
-        queued.push(caller);
+        let mut client = replica.client();
+        client.send_post(user, text, headers);
+        queued.push(client);
         let all = queued.len().to_string();
         eventually("it waits for the next batch", || {
             scrape(&replica)["queue_messages"] == all
@@ -211,7 +211,7 @@ fn repeats_in_one_batch_each_get_their_original_reply() {
     }
     drop(lock);
     let total = before.receive().own_seq();
-    let mut replies = queued.iter_mut().map(Caller::receive);
+    let mut replies = queued.iter_mut().map(HttpClient::receive);
     for (index, new) in REPEATED.into_iter().zip(total + 1..) {
         let mut next = || replies.next().expect("there is one for each");
         assert_eq!(next().body, first[index].body, "repeat of {index}");

@@ -66,13 +66,13 @@ impl Drop for User<'_> {
 fn assert_serves(url: &str) {
     let mut replica = Replica::spawn(url, &[]);
     replica.wait_until_ready();
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     let key = Uuid::new_v4().to_string();
-    let first = caller.post_with_key("ann", "x", &key);
+    let first = client.post_with_key("ann", "x", &key);
     assert_eq!(first.own_seq(), 1);
-    assert_eq!(caller.post_with_key("ann", "x", &key).body, first.body);
-    assert_eq!(caller.get("/messages").messages().len(), 1);
-    eventually("it is ready", || caller.get("/readyz").status == 200);
+    assert_eq!(client.post_with_key("ann", "x", &key).body, first.body);
+    assert_eq!(client.get("/messages").messages().len(), 1);
+    eventually("it is ready", || client.get("/readyz").status == 200);
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn the_password_is_shown_nowhere() {
     let options = ["--log-level=trace", "--connect-timeout=500ms"];
     let mut replica = Replica::spawn(&url, &options);
     replica.wait_until_ready();
-    let mut caller = replica.caller();
-    caller.post("ann", "makes connections");
-    caller.get("/messages");
+    let mut client = replica.client();
+    client.post("ann", "makes connections");
+    client.get("/messages");
     user.administer(&format!(
         "ALTER USER {} IDENTIFIED BY 'another'",
         user.account()
@@ -147,9 +147,9 @@ fn the_password_is_shown_nowhere() {
         // It may be gone by now.
         let _ = database.connect().query_drop(format!("KILL {id}"));
     }
-    caller.send_post("ann", "cannot be stored any more", "");
+    client.send_post("ann", "cannot be stored any more", "");
     replica.wait_for_line("the database fails");
-    assert_eq!(replica.caller().get("/readyz").status, 503);
+    assert_eq!(replica.client().get("/readyz").status, 503);
     assert_masked(&replica.log());
 
     for arguments in [&["--help"][..], &["--workers=none"], &["--database-url"]] {

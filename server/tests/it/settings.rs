@@ -62,7 +62,7 @@ pub(crate) fn assert_refused(database: &Database, setting: &str) {
 fn check_promises(replicas: &[Replica]) {
     for replica in replicas {
         // Makes a connection for reading, which the pool keeps.
-        assert_eq!(replica.caller().get("/messages").messages().len(), 0);
+        assert_eq!(replica.client().get("/messages").messages().len(), 0);
     }
     let load = Load::start(replicas, 4);
     load.wait_for_answers(60);
@@ -70,14 +70,14 @@ fn check_promises(replicas: &[Replica]) {
     assert_promises(&exchanges);
     let key = Uuid::new_v4().to_string();
     let [first, again] =
-        [0, 1].map(|index: usize| replicas[index].caller().post_with_key("🙈", "é😀", &key));
+        [0, 1].map(|index: usize| replicas[index].client().post_with_key("🙈", "é😀", &key));
     assert_eq!(first.own_seq(), exchanges.len() as u64 + 1);
     assert_eq!(first.body, again.body, "a repeated key gets another reply");
     for replica in replicas {
-        let page = replica.caller().get("/messages");
+        let page = replica.client().get("/messages");
         assert_eq!(page.messages(), first.messages(), "a page is out of date");
-        let mut caller = replica.caller();
-        eventually("it is ready", || caller.get("/readyz").status == 200);
+        let mut client = replica.client();
+        eventually("it is ready", || client.get("/readyz").status == 200);
     }
 }
 
@@ -189,10 +189,10 @@ fn while_new_connections_cannot_keep_a_promise_no_replica_says_that_it_is_ready(
     let replica = Replica::start(server.database());
     let mut root = server.connect().expect("it is up");
     administer(&mut root, "SET GLOBAL binlog_format = 'STATEMENT'");
-    let mut caller = replica.caller();
-    assert_eq!(caller.get("/readyz").status, 503);
+    let mut client = replica.client();
+    assert_eq!(client.get("/readyz").status, 503);
     administer(&mut root, "SET GLOBAL binlog_format = DEFAULT");
-    eventually("it is ready", || caller.get("/readyz").status == 200);
+    eventually("it is ready", || client.get("/readyz").status == 200);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn the_schema_that_an_operator_applies_is_the_same_whatever_his_session_is() {
         assert_eq!(locks, [1], "{session}: the lock is not there");
         let replica = Replica::start(database);
         assert!(!replica.log().contains("creating the tables"), "{session}");
-        assert_eq!(replica.caller().post("😀", "x").own_seq(), 1);
+        assert_eq!(replica.client().post("😀", "x").own_seq(), 1);
         database.assert_in_order();
     }
 }

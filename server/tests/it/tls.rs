@@ -110,7 +110,7 @@ fn a_user_who_must_use_tls_gets_in_by_the_right_authority_at_the_right_address_o
     for (user, address, options) in accepted {
         // The database accepts such a user on encrypted connections only, for reading and for writing.
         let replica = Replica::start_at(&encrypted.url(user, address, options), &[]);
-        assert_eq!(replica.caller().post(user, "x").status, 200, "{options}");
+        assert_eq!(replica.client().post(user, "x").status, 200, "{options}");
     }
     let (asking, naming) = (
         "ssl- options if the user must use TLS",
@@ -148,7 +148,7 @@ fn a_database_without_tls_is_refused_where_tls_is_asked_for() {
     );
     assert_eq!(
         Replica::start_at(&url, &[])
-            .caller()
+            .client()
             .post("ann", "x")
             .status,
         200

@@ -225,10 +225,10 @@ impl Bench {
         std::thread::scope(|scope| {
             for _client in 0..CLIENTS {
                 scope.spawn(|| {
-                    let mut caller = testbed::Caller::connect(address);
+                    let mut client = testbed::HttpClient::connect(address);
                     for _task in 0..TASKS_PER_CLIENT {
                         let body = br#"{"numbers":[999999]}"#;
-                        let answer = caller.request("POST", "/api/v1/report", "", body);
+                        let answer = client.request("POST", "/api/v1/report", "", body);
                         assert_eq!(answer.status, 202, "{answer:?}");
                     }
                 });

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use testbed::{Caller, Database};
+use testbed::{Database, HttpClient};
 
 use crate::harness::{start, start_with};
 
@@ -11,9 +11,9 @@ fn connections_that_send_nothing_do_not_starve_one_that_sends() {
     let database = Database::new();
     let replica = start(&database);
     for _ in 0..20 {
-        let _silent: Vec<Caller> = (0..10).map(|_| replica.caller()).collect();
+        let _silent: Vec<HttpClient> = (0..10).map(|_| replica.client()).collect();
         let start = Instant::now();
-        assert_eq!(replica.caller().get("/healthz").status, 200);
+        assert_eq!(replica.client().get("/healthz").status, 200);
         let waited = start.elapsed();
         // Generous, for a loaded machine. A forgotten connection waits for half of the idle time-out, 30 s, or for ever.
         assert!(waited < Duration::from_secs(10), "{waited:?}");
@@ -36,10 +36,10 @@ fn http_1_0_and_connection_close_are_honoured() {
         ),
         ("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", None),
     ] {
-        let mut caller = replica.caller();
-        caller.send_raw(request.as_bytes());
+        let mut client = replica.client();
+        client.send_raw(request.as_bytes());
         assert_eq!(
-            caller.receive().header("Connection"),
+            client.receive().header("Connection"),
             expected,
             "{request:?}"
         );
@@ -51,13 +51,13 @@ fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
     let database = Database::new();
     let replica = start_with(&database.url(), &["--idle-timeout", "3s"]);
     assert!(
-        replica.caller().is_closed_by_the_server(),
+        replica.client().is_closed_by_the_server(),
         "it sends nothing"
     );
-    let mut caller = replica.caller();
-    caller.send_raw(b"POST /not");
+    let mut client = replica.client();
+    client.send_raw(b"POST /not");
     assert!(
-        caller.is_closed_by_the_server(),
+        client.is_closed_by_the_server(),
         "it stops within a request"
     );
 
@@ -66,7 +66,7 @@ fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
     std::thread::sleep(Duration::from_secs(4));
     replica.thaw();
     for _ in 0..20 {
-        assert_eq!(replica.caller().get("/healthz").status, 200);
+        assert_eq!(replica.client().get("/healthz").status, 200);
     }
 }
 
@@ -74,13 +74,13 @@ fn a_silent_connection_is_closed_and_a_frozen_server_goes_on() {
 fn chunks_from_an_http_1_0_client_are_refused() {
     let database = Database::new();
     let replica = start(&database);
-    let mut caller = replica.caller();
-    caller.send_raw(
+    let mut client = replica.client();
+    client.send_raw(
         b"POST /notes HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     );
-    let answer = caller.receive();
+    let answer = client.receive();
     assert_eq!(answer.status, 400, "{answer:?}");
-    assert!(caller.is_closed_by_the_server());
+    assert!(client.is_closed_by_the_server());
 }
 
 #[test]
@@ -94,11 +94,11 @@ fn a_body_of_unclear_length_is_refused_and_the_connection_announced_to_close() {
         "Content-Length: +5",
         "Transfer-Encoding: gzip, chunked",
     ] {
-        let mut caller = replica.caller();
-        caller.send_raw(
+        let mut client = replica.client();
+        client.send_raw(
             format!("POST /notes HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n12345").as_bytes(),
         );
-        let answer = caller.receive();
+        let answer = client.receive();
         assert_eq!(answer.status, 400, "{framing}");
         assert!(
             answer.headers.contains("Connection: close"),

@@ -5,7 +5,7 @@ use std::process::Command;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use serde_json::json;
-use testbed::{Answer, Caller, Database, Replica, eventually, program};
+use testbed::{Answer, Database, HttpClient, Replica, eventually, program};
 
 /// The command line of the example on the database at this URL, on a free port.
 pub(crate) fn notes(database_url: &str) -> Command {
@@ -33,14 +33,14 @@ pub(crate) fn store_request(name: &str, text: &str) -> Vec<u8> {
 }
 
 /// Stores a note, and waits for the answer.
-pub(crate) fn store(caller: &mut Caller, name: &str, text: &str) -> Answer {
-    caller.send_raw(&store_request(name, text));
-    caller.receive()
+pub(crate) fn store(client: &mut HttpClient, name: &str, text: &str) -> Answer {
+    client.send_raw(&store_request(name, text));
+    client.receive()
 }
 
 /// Fetches the text of a note that exists.
-pub(crate) fn note_text(caller: &mut Caller, path: &str) -> String {
-    let answer = caller.get(path);
+pub(crate) fn note_text(client: &mut HttpClient, path: &str) -> String {
+    let answer = client.get(path);
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     let text = answer.json()["text"].as_str().map(str::to_owned);
     text.expect("a note has a text")
@@ -71,7 +71,7 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, expected: &str) {
 
 /// The value of a series of `/metrics`, named without the prefix of the program; `None` if it is not shown.
 pub(crate) fn metric(replica: &Replica, series: &str) -> Option<u64> {
-    let shown = replica.caller().get("/metrics").body;
+    let shown = replica.client().get("/metrics").body;
     let shown = String::from_utf8(shown).expect("the format is UTF-8");
     let line = format!("notes_{series} ");
     let value = shown.lines().find_map(|shown| shown.strip_prefix(&line));

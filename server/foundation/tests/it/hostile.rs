@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use testbed::{Answer, Caller, Database, eventually, resident_mb};
+use testbed::{Answer, Database, HttpClient, eventually, resident_mb};
 
 use crate::harness::{assert_problem, count, metric, start, start_with, store, store_request};
 
@@ -40,16 +40,16 @@ fn no_request_is_accepted_behind_one_whose_end_is_unclear() {
             let address = replica.address();
             scope.spawn(move || {
                 for pause in [false, true] {
-                    smuggle(Caller::connect(address), framing, pause);
+                    smuggle(HttpClient::connect(address), framing, pause);
                 }
             });
         }
     });
-    assert_eq!(store(&mut replica.caller(), "good", "x").status, 200);
+    assert_eq!(store(&mut replica.client(), "good", "x").status, 200);
     assert_eq!(count(&database), 1);
 }
 
-fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
+fn smuggle(mut client: HttpClient, framing: &str, pause: bool) {
     let smuggled = store_request("mallory", "smuggled");
     assert_eq!(smuggled.len(), 89, "as some of the framings say");
     let head = format!("POST /notes HTTP/1.1\r\nHost: x\r\n{framing}");
@@ -61,15 +61,15 @@ fn smuggle(mut caller: Caller, framing: &str, pause: bool) {
         );
     };
     if pause {
-        caller.send_raw(head.as_bytes());
-        refuses(&caller.receive(), 400);
-        caller.send_raw(&smuggled);
+        client.send_raw(head.as_bytes());
+        refuses(&client.receive(), 400);
+        client.send_raw(&smuggled);
     } else {
-        caller.send_raw(&[head.as_bytes(), &smuggled].concat());
-        refuses(&caller.receive(), 400);
+        client.send_raw(&[head.as_bytes(), &smuggled].concat());
+        refuses(&client.receive(), 400);
     }
     // Otherwise the server read it as the rest of the body, or tiny_http refuses what is left of it.
-    if let Some(answer) = caller
+    if let Some(answer) = client
         .receive_if_any()
         .filter(|answer| answer.status != 400 || !answer.body.is_empty())
     {
@@ -90,12 +90,12 @@ fn pipelined_requests_of_a_client_that_reads_no_answers_are_not_buffered() {
         let sent = flood.write_all(requests.as_bytes());
         sent.expect("the server reads on");
     }
-    assert_eq!(store(&mut replica.caller(), "good", "x").status, 200);
+    assert_eq!(store(&mut replica.client(), "good", "x").status, 200);
     let after = memory_mb();
     assert!(after <= before + 33.0, "{before} MB, then {after} MB");
 
     // The answers that fit into the buffers of the connection come in order, followed by a 503.
-    let mut flood = Caller::on(flood).expect("it is open");
+    let mut flood = HttpClient::on(flood).expect("it is open");
     let refused = std::iter::from_fn(|| Some(flood.receive().status)).find(|&status| status != 200);
     assert_eq!(refused, Some(503));
     assert_ne!(metric(&replica, "requests_ignored_total"), Some(0));
@@ -119,19 +119,19 @@ fn requests_that_would_break_tiny_http_do_not_reach_it() {
     let mut is_served = || {
         stored += 1;
         let name = stored.to_string();
-        store(&mut replica.caller(), &name, "x").status == 200
+        store(&mut replica.client(), &name, "x").status == 200
     };
     for length in [2 << 30, 1 << 40, u64::MAX / 2, u64::MAX] {
-        let mut caller = replica.caller();
-        caller.send_raw(
+        let mut client = replica.client();
+        client.send_raw(
             format!("POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n")
                 .as_bytes(),
         );
-        assert_problem(&caller.receive(), 413, "");
+        assert_problem(&client.receive(), 413, "");
         assert!(is_served());
     }
-    let mut caller = replica.caller();
-    caller.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let mut client = replica.client();
+    client.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     assert!(is_served());
     assert_eq!(count(&database), 5);
 }
@@ -140,13 +140,13 @@ fn requests_that_would_break_tiny_http_do_not_reach_it() {
 fn a_server_that_had_to_abandon_too_many_connections_becomes_unhealthy_and_exits() {
     let database = Database::new();
     let mut replica = start(&database);
-    let mut other = replica.caller();
+    let mut other = replica.client();
     let abandon = || {
-        let mut caller = replica.caller();
+        let mut client = replica.client();
         let head = "POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n";
-        caller.send_raw(head.as_bytes());
-        assert_problem(&caller.receive(), 413, "");
-        assert!(caller.is_closed_by_the_server());
+        client.send_raw(head.as_bytes());
+        assert_problem(&client.receive(), 413, "");
+        assert!(client.is_closed_by_the_server());
     };
     (0..63).for_each(|_| abandon());
     assert_eq!(other.get("/healthz").status, 200);
@@ -168,12 +168,12 @@ fn a_quality_value_of_nan_does_not_end_the_process() {
     for nan in ["nan", "NaN", "-NAN"] {
         let codings = format!("a;q={nan},a;q=.1,a;q=.5,").repeat(11);
         for framing in ["Content-Length: 65537", "Content-Length: 9000000000"] {
-            let mut caller = replica.caller();
+            let mut client = replica.client();
             let request =
                 format!("POST /notes HTTP/1.1\r\nHost: x\r\n{framing}\r\nTE: {codings}\r\n\r\n");
-            caller.send_raw(request.as_bytes());
-            assert_problem(&caller.receive(), 413, "");
-            assert_eq!(store(&mut replica.caller(), "good", "x").status, 200);
+            client.send_raw(request.as_bytes());
+            assert_problem(&client.receive(), 413, "");
+            assert_eq!(store(&mut replica.client(), "good", "x").status, 200);
         }
     }
 }

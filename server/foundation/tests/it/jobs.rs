@@ -147,7 +147,7 @@ fn echo(job: &Job) -> Result<String, WorkError> {
 }
 
 #[test]
-fn a_job_appears_together_with_what_the_caller_writes_or_not_at_all() {
+fn a_job_appears_together_with_what_the_client_writes_or_not_at_all() {
     let queue = Queue::new();
     let mut connection = queue.database.connect();
     for (commits, jobs) in [(false, 0), (true, 1)] {
@@ -492,10 +492,10 @@ fn workers_that_are_killed_or_frozen_lose_nothing_and_do_nothing_twice() {
     let mut workers: Vec<_> = (0..3).map(|_| start_sums(&database.url())).collect();
     let mut expected = 0;
     for round in 0..6 {
-        let mut caller = workers[round % 3].caller();
+        let mut client = workers[round % 3].client();
         for number in 0..40 {
             let body = json!({ "numbers": [number, round] }).to_string();
-            let answer = caller.request("POST", "/sums", "", body.as_bytes());
+            let answer = client.request("POST", "/sums", "", body.as_bytes());
             assert_eq!(answer.status, 202, "{answer:?}");
             expected += 1;
         }

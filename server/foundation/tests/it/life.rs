@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 
 use mysql::Conn;
-use testbed::{Caller, Database, Replica};
+use testbed::{Database, HttpClient, Replica};
 
 use crate::harness::{
     assert_problem, lock_note, note_text, notes, start, store_request, wait_for_writers,
@@ -13,18 +13,18 @@ use crate::harness::{
 struct Stopping {
     replica: Replica,
     /// Waits for its note to be stored.
-    writer: Caller,
+    writer: HttpClient,
     /// Holds the lock for which `writer` waits.
     holder: Conn,
     /// Connected before the stop.
-    other: Caller,
+    other: HttpClient,
 }
 
 impl Stopping {
     fn on(database: &Database) -> Self {
         let replica = start(database);
         let holder = lock_note(database, "a");
-        let (mut writer, mut other) = (replica.caller(), replica.caller());
+        let (mut writer, mut other) = (replica.client(), replica.client());
         assert_eq!(other.get("/healthz").status, 200);
         writer.send_raw(&store_request("a", "taken"));
         wait_for_writers(database, 1);
@@ -104,8 +104,8 @@ fn notes_are_there_after_a_restart() {
     let (first, _) = Stopping::on(&database).finish();
     drop(first);
     let replica = start(&database);
-    let mut caller = replica.caller();
-    assert_eq!(note_text(&mut caller, "/notes/a"), "taken");
+    let mut client = replica.client();
+    assert_eq!(note_text(&mut client, "/notes/a"), "taken");
 }
 
 /// Fails unless the process ends with this exit status, and the last line of its log contains `expected`.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
-use testbed::{Answer, Caller, Database, HostStatus, OwnDatabase, Replica, eventually};
+use testbed::{Answer, Database, HostStatus, HttpClient, OwnDatabase, Replica, eventually};
 
 use crate::harness::{assert_problem, note_text, start_with, store, store_request};
 
@@ -16,7 +16,7 @@ const SLACK: Duration = Duration::from_secs(10);
 /// Starts a service, stores a note, and freezes the database while a connection is open.
 fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
     let replica = start_with(&server.database().url(), options);
-    assert_eq!(store(&mut replica.caller(), "a", "x").status, 200);
+    assert_eq!(store(&mut replica.client(), "a", "x").status, 200);
     let process = server.process().expect("it runs");
     process.freeze().expect("it runs");
     replica
@@ -24,12 +24,12 @@ fn on_a_frozen_database(server: &mut OwnDatabase, options: &[&str]) -> Replica {
 
 /// Sends all requests at once; returns their answers, and how long the last took.
 fn send_all(replica: &Replica, requests: &[Vec<u8>]) -> (Vec<Answer>, Duration) {
-    let mut callers: Vec<Caller> = requests.iter().map(|_| replica.caller()).collect();
+    let mut clients: Vec<HttpClient> = requests.iter().map(|_| replica.client()).collect();
     let start = Instant::now();
-    for (caller, request) in callers.iter_mut().zip(requests) {
-        caller.send_raw(request);
+    for (client, request) in clients.iter_mut().zip(requests) {
+        client.send_raw(request);
     }
-    let answers = callers.iter_mut().map(Caller::receive).collect();
+    let answers = clients.iter_mut().map(HttpClient::receive).collect();
     (answers, start.elapsed())
 }
 
@@ -86,14 +86,14 @@ fn a_service_serves_again_when_its_database_does() {
         return;
     };
     let replica = on_a_frozen_database(&mut server, &SHORT_REQUEST_TIMEOUT);
-    let mut caller = replica.caller();
-    assert_eq!(caller.get("/notes/a").status, 503);
+    let mut client = replica.client();
+    assert_eq!(client.get("/notes/a").status, 503);
     server.process().expect("it runs").thaw().expect("it runs");
     eventually("the note is served", || {
-        caller.get("/notes/a").status == 200
+        client.get("/notes/a").status == 200
     });
-    assert_eq!(store(&mut caller, "a", "y").status, 200);
-    assert_eq!(note_text(&mut caller, "/notes/a"), "y");
+    assert_eq!(store(&mut client, "a", "y").status, 200);
+    assert_eq!(note_text(&mut client, "/notes/a"), "y");
 }
 
 #[test]
@@ -101,10 +101,10 @@ fn the_log_reports_an_outage_once_and_its_problems_name_the_line() {
     let database = Database::new();
     let host = database.proxy();
     let replica = start_with(&host.url(), &SHORT_REQUEST_TIMEOUT);
-    let mut caller = replica.caller();
-    assert_eq!(store(&mut caller, "a", "x").status, 200);
+    let mut client = replica.client();
+    assert_eq!(store(&mut client, "a", "x").status, 200);
     host.set(HostStatus::Away);
-    let answers = [(); 5].map(|()| caller.get("/notes/a"));
+    let answers = [(); 5].map(|()| client.get("/notes/a"));
     let instances = answers.map(|answer| {
         assert_problem(&answer, 503, "The database does not answer");
         answer.json()["instance"].clone()
@@ -117,7 +117,7 @@ fn the_log_reports_an_outage_once_and_its_problems_name_the_line() {
 
     host.set(HostStatus::TakesWrites);
     eventually("the end is in the log", || {
-        caller.get("/notes/a");
+        client.get("/notes/a");
         replica
             .log()
             .contains(&format!("the database works again instance={first} "))
@@ -130,8 +130,8 @@ fn a_service_is_up_while_its_database_is_away() {
     let host = database.proxy();
     let replica = start_with(&host.url(), &[]);
     host.set(HostStatus::Away);
-    assert_eq!(replica.caller().get("/healthz").status, 200);
-    assert_eq!(replica.caller().get("/metrics").status, 200);
+    assert_eq!(replica.client().get("/healthz").status, 200);
+    assert_eq!(replica.client().get("/metrics").status, 200);
 }
 
 #[test]
@@ -139,19 +139,19 @@ fn a_write_that_may_still_happen_is_504_and_a_request_that_was_not_begun_is_503(
     let database = Database::new();
     let options = ["--request-timeout=2s", "--database-timeout=60s"];
     let replica = start_with(&database.url(), &options);
-    let mut caller = replica.caller();
-    assert_eq!(store(&mut caller, "a", "x").status, 200);
+    let mut client = replica.client();
+    assert_eq!(store(&mut client, "a", "x").status, 200);
     let mut other = database.connect();
     other
         .query_drop("LOCK TABLES notes WRITE")
         .expect("it is there");
-    let answer = store(&mut caller, "a", "y");
+    let answer = store(&mut client, "a", "y");
     assert_problem(&answer, 504, "did not say whether it was done");
     assert_eq!(answer.header("Retry-After"), None);
-    assert_problem(&caller.get("/notes/a"), 503, "The database does not answer");
+    assert_problem(&client.get("/notes/a"), 503, "The database does not answer");
     other.query_drop("UNLOCK TABLES").expect("it is there");
     eventually("it is done after all", || {
-        let answer = caller.get("/notes/a");
+        let answer = client.get("/notes/a");
         answer.status == 200 && answer.json()["text"] == "y"
     });
 }

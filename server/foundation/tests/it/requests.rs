@@ -8,9 +8,9 @@ use crate::harness::{assert_problem, note_text, start, store};
 fn a_note_that_a_body_stored_is_shown_by_its_path() {
     let database = Database::new();
     let replica = start(&database);
-    let mut caller = replica.caller();
-    let stored = store(&mut caller, "plants", "Water\nthem: \u{1f33b}.");
-    let shown = caller.get("/notes/plants");
+    let mut client = replica.client();
+    let stored = store(&mut client, "plants", "Water\nthem: \u{1f33b}.");
+    let shown = client.get("/notes/plants");
     assert_eq!((stored.status, shown.status), (200, 200));
     assert_eq!(shown.header("Content-Type"), Some("application/json"));
     assert_eq!(shown.body, stored.body);
@@ -21,7 +21,7 @@ fn a_note_that_a_body_stored_is_shown_by_its_path() {
 fn a_parameter_of_the_path_is_decoded_once() {
     let database = Database::new();
     let replica = start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     for (name, path) in [
         ("to do", "/notes/to%20do"),
         ("a/b", "/notes/a%2Fb"),
@@ -32,8 +32,8 @@ fn a_parameter_of_the_path_is_decoded_once() {
         ("1+1", "/notes/1+1"),
         ("què?", "/notes/qu%C3%A8%3F?no=query"),
     ] {
-        store(&mut caller, name, path);
-        assert_eq!(note_text(&mut caller, path), path, "{name}");
+        store(&mut client, name, path);
+        assert_eq!(note_text(&mut client, path), path, "{name}");
     }
 }
 
@@ -41,9 +41,9 @@ fn a_parameter_of_the_path_is_decoded_once() {
 fn a_parameter_of_the_path_that_is_not_utf_8_is_refused() {
     let database = Database::new();
     let replica = start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     for path in ["/notes/%FF", "/notes/a%C3", "/notes/%ED%A0%80"] {
-        assert_problem(&caller.get(path), 400, "`name` in the path is not UTF-8");
+        assert_problem(&client.get(path), 400, "`name` in the path is not UTF-8");
     }
 }
 
@@ -51,7 +51,7 @@ fn a_parameter_of_the_path_that_is_not_utf_8_is_refused() {
 fn a_handler_answers_a_missing_resource_with_its_own_problem() {
     let database = Database::new();
     let replica = start(&database);
-    let answer = replica.caller().get("/notes/nothing");
+    let answer = replica.client().get("/notes/nothing");
     assert_problem(&answer, 404, "no note of this name");
 }
 
@@ -59,9 +59,9 @@ fn a_handler_answers_a_missing_resource_with_its_own_problem() {
 fn a_path_that_is_no_endpoint_is_answered_with_the_endpoints() {
     let database = Database::new();
     let replica = start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     for path in ["/", "/notes/", "/notes/a/b", "/note", "//notes", "*"] {
-        assert_problem(&caller.get(path), 404, "Try /notes, /notes/{name}.");
+        assert_problem(&client.get(path), 404, "Try /notes, /notes/{name}.");
     }
 }
 
@@ -69,7 +69,7 @@ fn a_path_that_is_no_endpoint_is_answered_with_the_endpoints() {
 fn a_method_that_a_path_does_not_allow_is_answered_with_the_allowed_ones() {
     let database = Database::new();
     let replica = start(&database);
-    let mut caller = replica.caller();
+    let mut client = replica.client();
     for (method, path, allowed) in [
         ("GET", "/notes", "POST"),
         ("PUT", "/notes", "POST"),
@@ -77,7 +77,7 @@ fn a_method_that_a_path_does_not_allow_is_answered_with_the_allowed_ones() {
         ("DELETE", "/notes/a", "GET, HEAD"),
         ("POST", "/readyz", "GET, HEAD"),
     ] {
-        let answer = caller.request(method, path, "", b"{}");
+        let answer = client.request(method, path, "", b"{}");
         assert_problem(&answer, 405, allowed);
         assert_eq!(answer.header("Allow"), Some(allowed), "{method} {path}");
     }
@@ -87,11 +87,11 @@ fn a_method_that_a_path_does_not_allow_is_answered_with_the_allowed_ones() {
 fn head_is_answered_as_get_without_the_body() {
     let database = Database::new();
     let replica = start(&database);
-    let mut caller = replica.caller();
-    store(&mut caller, "a", "x");
+    let mut client = replica.client();
+    store(&mut client, "a", "x");
     for (path, status) in [("/notes/a", 200), ("/notes/nothing", 404)] {
-        let head = caller.request("HEAD", path, "", b"");
-        let get = caller.get(path);
+        let head = client.request("HEAD", path, "", b"");
+        let get = client.get(path);
         assert_eq!((head.status, get.status), (status, status), "{path}");
         let length = get.body.len().to_string();
         assert_eq!(head.header("Content-Length"), Some(length.as_str()));
@@ -102,7 +102,7 @@ fn head_is_answered_as_get_without_the_body() {
 fn a_service_without_a_contract_has_none_to_show() {
     let database = Database::new();
     let replica = start(&database);
-    let answer = replica.caller().get("/openapi.json");
+    let answer = replica.client().get("/openapi.json");
     assert_problem(&answer, 404, "no contract");
 }
 
@@ -110,9 +110,9 @@ fn a_service_without_a_contract_has_none_to_show() {
 fn a_service_says_that_it_is_up_and_ready() {
     let database = Database::new();
     let replica = start(&database);
-    let mut caller = replica.caller();
-    assert_eq!(caller.get("/healthz").json()["status"], "up");
+    let mut client = replica.client();
+    assert_eq!(client.get("/healthz").json()["status"], "up");
     eventually("it is ready", || {
-        caller.get("/readyz").json()["status"] == "ready"
+        client.get("/readyz").json()["status"] == "ready"
     });
 }

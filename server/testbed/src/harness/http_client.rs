@@ -11,7 +11,7 @@ use super::PATIENCE;
 
 /// A keep-alive connection of an HTTP client.
 #[derive(Debug)]
-pub struct Caller {
+pub struct HttpClient {
     stream: BufReader<TcpStream>,
 }
 
@@ -57,7 +57,7 @@ impl Answer {
     }
 }
 
-impl Caller {
+impl HttpClient {
     /// Connects to a server.
     pub fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address).expect("the server listens")

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{Answer, Caller, Exchange, Replica, eventually};
+use super::{Answer, Exchange, HttpClient, Replica, eventually};
 
 /// The time before a retry, so that a server in trouble is not flooded.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
@@ -94,7 +94,7 @@ struct Sender {
     number: usize,
     shared: Arc<Shared>,
     next_replica: usize,
-    connection: Option<(SocketAddr, Caller)>,
+    connection: Option<(SocketAddr, HttpClient)>,
 }
 
 impl Sender {
@@ -136,10 +136,10 @@ impl Sender {
         let replicas = self.shared.replicas.lock();
         let address = replicas[self.next_replica % replicas.len()];
         drop(replicas);
-        let caller = match &mut self.connection {
-            Some((known, caller)) if *known == address => caller,
-            other => &mut other.insert((address, Caller::try_connect(address)?)).1,
+        let client = match &mut self.connection {
+            Some((known, client)) if *known == address => client,
+            other => &mut other.insert((address, HttpClient::try_connect(address)?)).1,
         };
-        caller.try_post_with_key(user, text, key)
+        client.try_post_with_key(user, text, key)
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::{Command, ExitStatus};
 
-use super::{Caller, Database, PATIENCE};
+use super::{Database, HttpClient, PATIENCE};
 use crate::{Service, messenger};
 
 /// A replica for one test. A step that fails panics. If the test fails, the replica's log is printed.
@@ -69,8 +69,8 @@ impl Replica {
     }
 
     /// Opens a new connection of an HTTP client.
-    pub fn caller(&self) -> Caller {
-        Caller::connect(self.address())
+    pub fn client(&self) -> HttpClient {
+        HttpClient::connect(self.address())
     }
 
     /// Asks it to end (SIGTERM).

@@ -173,7 +173,7 @@ impl Connection {
     }
 }
 
-/// The packet with only its first statements. No literal contains `;`, because what callers sent is hexadecimal.
+/// The packet with only its first statements. No literal contains `;`, because what clients sent is hexadecimal.
 fn first_statements(packet: &[u8], statements: usize) -> Vec<u8> {
     if statements == 0 {
         return Vec::new();

@@ -17,7 +17,7 @@ pub(super) struct Case {
     pub(super) expected: Expected,
 }
 
-/// What the caller does after it has sent all.
+/// What the client does after it has sent all.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ending {
     /// Keeps the connection open, and waits for the answer.

@@ -135,7 +135,7 @@ fn the_greeting_of_a_minute_is_said_once_by_however_many_processes() {
     let begun = Instant::now();
     let have_greeted = || {
         webs.iter()
-            .all(|web| web.caller().metric("chat_web_greetings_total") > 0)
+            .all(|web| web.client().metric("chat_web_greetings_total") > 0)
     };
     while !have_greeted() {
         assert!(

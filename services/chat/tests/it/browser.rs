@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testbed::{Caller, Database, PATIENCE, Process, skip, stable_address};
+use testbed::{Database, HttpClient, PATIENCE, Process, skip, stable_address};
 
 use crate::harness::{messager, web, web_again, web_at, worker};
 
@@ -90,7 +90,7 @@ fn request(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value 
     let length = body.len();
     let stream = TcpStream::connect(driver).expect("the driver listens");
     let patience = stream.try_clone().expect("a descriptor is free");
-    let mut caller = Caller::on(stream).expect("it is open");
+    let mut client = HttpClient::on(stream).expect("it is open");
     // Starting a browser may take long.
     patience
         .set_read_timeout(Some(4 * PATIENCE))
@@ -98,8 +98,8 @@ fn request(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value 
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {driver}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n\r\n"
     );
-    caller.send_raw(format!("{head}{body}").as_bytes());
-    let answer = caller.receive().json();
+    client.send_raw(format!("{head}{body}").as_bytes());
+    let answer = client.receive().json();
     assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
     answer["value"].clone()
 }
@@ -330,13 +330,13 @@ fn a_page_asks_less_and_less_often_while_the_database_is_away() {
     drop(proxy);
     let opened =
         "chat_web_requests_total{method=\"GET\",route=\"/chat/ws/{client_id}\",status=\"101\"}";
-    let before = web.caller().metric(opened);
+    let before = web.client().metric(opened);
     assert!(before > 0);
     ann.wait_for(
         "(document.getElementById('room').value = 'b') && document.getElementById('entry').requestSubmit() === undefined",
     );
     std::thread::sleep(Duration::from_secs(5));
-    let after = web.caller().metric(opened);
+    let after = web.client().metric(opened);
     // The pauses are at most 0.25, 0.5, 1 and 2 s, and at least half of that.
     assert!(
         (before + 3..=before + 7).contains(&after),

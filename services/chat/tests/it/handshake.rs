@@ -1,6 +1,6 @@
 //! Handshakes that are accepted, and those that are refused.
 
-use testbed::{Caller, Database, Replica, eventually};
+use testbed::{Database, HttpClient, Replica, eventually};
 
 use crate::harness::{Client, web, web_with};
 
@@ -10,10 +10,10 @@ const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Sends a handshake with these headers. Returns the status, and the detail of the problem.
 fn handshake(web: &Replica, target: &str, headers: &str) -> (u16, String) {
-    let mut caller = Caller::connect(web.address());
+    let mut client = HttpClient::connect(web.address());
     let head = format!("GET {target} HTTP/1.1\r\nHost: chat.example:8000\r\n{headers}\r\n");
-    caller.send_raw(head.as_bytes());
-    let answer = caller.receive();
+    client.send_raw(head.as_bytes());
+    let answer = client.receive();
     if answer.status == 101 {
         let accept = answer.header("Sec-WebSocket-Accept");
         assert_eq!(
@@ -109,8 +109,8 @@ fn the_page_is_served_beside_the_sockets_and_known_files_are_not_sent_again() {
     let database = Database::new();
     let web = web(&database);
     let _socket = Client::join(&web, "r");
-    let mut caller = web.caller();
-    let redirect = caller.get("/");
+    let mut client = web.client();
+    let redirect = client.get("/");
     assert_eq!(
         (redirect.status, redirect.header("Location")),
         (303, Some("/pages/chat"))
@@ -120,7 +120,7 @@ fn the_page_is_served_beside_the_sockets_and_known_files_are_not_sent_again() {
         ("/pages/chat.css", "text/css"),
         ("/pages/chat.js", "text/javascript"),
     ] {
-        let file = caller.get(path);
+        let file = client.get(path);
         assert_eq!(file.status, 200, "{path}");
         let found = file.header("Content-Type").expect("it has a type");
         assert!(found.starts_with(media_type), "{found}");
@@ -132,15 +132,15 @@ fn the_page_is_served_beside_the_sockets_and_known_files_are_not_sent_again() {
             "{policy}"
         );
         let tag = file.header("ETag").expect("it has a tag");
-        let again = caller.request("GET", path, &format!("If-None-Match: {tag}\r\n"), b"");
+        let again = client.request("GET", path, &format!("If-None-Match: {tag}\r\n"), b"");
         assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
     }
-    assert_eq!(caller.get("/pages/other").status, 404);
-    assert_eq!(caller.get("/healthz").status, 200);
-    eventually("it is ready", || caller.get("/readyz").status == 200);
-    let contract = caller.get("/openapi.json").json();
+    assert_eq!(client.get("/pages/other").status, 404);
+    assert_eq!(client.get("/healthz").status, 200);
+    eventually("it is ready", || client.get("/readyz").status == 200);
+    let contract = client.get("/openapi.json").json();
     assert!(contract["paths"]["/chat/ws/{client_id}"]["get"].is_object());
     eventually("the socket is counted", || {
-        web.caller().metric("chat_web_sockets") == 1
+        web.client().metric("chat_web_sockets") == 1
     });
 }

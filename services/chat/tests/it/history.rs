@@ -94,7 +94,7 @@ fn who_takes_too_long_to_read_its_history_is_closed() {
     let mut received = Vec::new();
     let _cut = stream.read_to_end(&mut received);
     assert!(received.len() < 12_000 * 100, "{}", received.len());
-    assert_eq!(web.caller().metric("chat_web_sockets"), 0);
+    assert_eq!(web.client().metric("chat_web_sockets"), 0);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn what_is_malformed_is_closed_with_the_code_that_says_how() {
         assert_eq!(witness.line(), ("w".to_owned(), text));
     }
     eventually("all are gone", || {
-        web.caller().metric("chat_web_sockets") == 1
+        web.client().metric("chat_web_sockets") == 1
     });
 }
 
@@ -266,7 +266,7 @@ fn a_close_is_answered_with_its_code() {
     client.send_message(Message::Close(None));
     assert_eq!(client.end(), End::Closed(None));
     eventually("it is gone", || {
-        web.caller().metric("chat_web_sockets") == 0
+        web.client().metric("chat_web_sockets") == 0
     });
 }
 

@@ -13,7 +13,7 @@ fn a_stop_stores_and_shows_what_was_taken_and_tells_clients_to_come_back() {
     let mut web = web_with(&database, &["--shutdown-timeout=60s"]);
     let mut clients: Vec<_> = (0..5).map(|_| Client::join(&web, "r")).collect();
     eventually("all are in the room", || {
-        web.caller().metric("chat_web_sockets") == 5
+        web.client().metric("chat_web_sockets") == 5
     });
     for client in &mut clients {
         for number in 0..10 {

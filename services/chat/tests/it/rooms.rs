@@ -74,7 +74,7 @@ fn numbers_have_no_hole_and_one_order_whoever_writes_through_whatever_process() 
     // If two processes used the same number, the database would refuse one of them, and this would be retried.
     let failed = "chat_web_database_connections_lost_total{pool=\"chat\"}";
     for web in &webs {
-        assert_eq!(web.caller().metric(failed), 0, "they wait for each other");
+        assert_eq!(web.client().metric(failed), 0, "they wait for each other");
     }
 }
 
@@ -98,7 +98,7 @@ fn who_comes_later_gets_the_last_fifty_and_who_comes_back_what_was_missed() {
     // A number above the last one, as a client may have from another database.
     let mut ahead = Client::open(web.address(), "/chat/ws/8?group_name=r&after=999");
     eventually("all are in the room", || {
-        web.caller().metric("chat_web_sockets") == 6
+        web.client().metric("chat_web_sockets") == 6
     });
     client.send("u", "new");
     for client in [&mut late, &mut back, &mut whole, &mut ahead] {
@@ -117,7 +117,7 @@ fn who_reads_nothing_for_a_moment_gets_all_that_was_said_meanwhile_or_is_told_to
     let mut pauses = Client::open_narrow(web.address(), "/chat/ws/8?group_name=r");
     let mut reads = Client::join(&web, "r");
     eventually("both are in the room", || {
-        web.caller().metric("chat_web_sockets") == 2
+        web.client().metric("chat_web_sockets") == 2
     });
     let text = "€".repeat(4000);
     let mut first = 1;

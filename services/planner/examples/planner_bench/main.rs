@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use serde_json::{Value, json};
-use testbed::{Caller, Database, Service, program, tool};
+use testbed::{Database, HttpClient, Service, program, tool};
 
 use load::Rate;
 use report::{ReadRounds, Report};
@@ -111,9 +111,9 @@ fn start(command: &mut Command) -> Outcome<Service> {
 
 /// An access token of the admin.
 fn token(service: &Service) -> Outcome<String> {
-    let mut caller = Caller::try_connect(service.address()?)?;
+    let mut client = HttpClient::try_connect(service.address()?)?;
     let login = json!({ "login": "admin", "password": PASSWORD }).to_string();
-    let answer = caller.request("POST", "/token", "", login.as_bytes());
+    let answer = client.request("POST", "/token", "", login.as_bytes());
     let answer: Value = serde_json::from_slice(&answer.body)?;
     let token = answer["access_token"].as_str();
     Ok(token
@@ -176,14 +176,14 @@ fn measure_with_wrong_logins(
 
 /// The load of clients with good tokens, while a hundred wrong logins are sent at once.
 fn with_wrong_logins(address: SocketAddr, request: &[u8], round: usize) -> io::Result<Rate> {
-    let callers: Vec<_> = (0..WRONG_LOGINS)
-        .map(|_| Caller::try_connect(address))
+    let clients: Vec<_> = (0..WRONG_LOGINS)
+        .map(|_| HttpClient::try_connect(address))
         .collect::<Result<_, _>>()?;
     std::thread::scope(|scope| {
-        for (number, mut caller) in callers.into_iter().enumerate() {
+        for (number, mut client) in clients.into_iter().enumerate() {
             // Different logins, because the limit per login would refuse nearly all.
             let login = json!({ "login": format!("nobody{round}-{number}"), "password": "wrong" });
-            scope.spawn(move || caller.request("POST", "/token", "", login.to_string().as_bytes()));
+            scope.spawn(move || client.request("POST", "/token", "", login.to_string().as_bytes()));
         }
         load::run(address, request, GOOD_CLIENTS, WRONG_LOGIN_ROUND)
     })

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testbed::{Answer, Caller, Service, tool};
+use testbed::{Answer, HttpClient, Service, tool};
 
 use crate::{Outcome, load, token};
 
@@ -71,10 +71,10 @@ fn change(
     authorization: &str,
     changed: &Mutex<Vec<(Instant, u64)>>,
 ) -> Outcome<()> {
-    let mut caller = Caller::try_connect(address)?;
+    let mut client = HttpClient::try_connect(address)?;
     for number in 0..CHANGES {
         let change = json!({ "first_name": format!("Name{number}") }).to_string();
-        let answer = caller.request("PATCH", "/users/1", authorization, change.as_bytes());
+        let answer = client.request("PATCH", "/users/1", authorization, change.as_bytes());
         let answered = (Instant::now(), version(&answer)?);
         changed
             .lock()
@@ -97,11 +97,11 @@ fn read(
     changed: &Mutex<Vec<(Instant, u64)>>,
     stop: &AtomicBool,
 ) -> Result<(u64, Duration), String> {
-    let mut caller = Caller::try_connect(address).map_err(|error| error.to_string())?;
+    let mut client = HttpClient::try_connect(address).map_err(|error| error.to_string())?;
     let (mut reads, mut worst) = (0, Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
         let asked = Instant::now();
-        let shown = version(&caller.get("/user/id-1"))?;
+        let shown = version(&client.get("/user/id-1"))?;
         reads += 1;
         let changed = changed.lock().expect("nobody panics with it");
         let newer = changed.partition_point(|&(_, version)| version <= shown);

@@ -36,7 +36,7 @@ fn the_files_of_the_contracts_are_what_is_served() {
         (&users, users_answer, "openapi-users.json"),
         (&goals, goals_answer, "openapi-goals.json"),
     ] {
-        let served = service.caller().get("/openapi.json");
+        let served = service.client().get("/openapi.json");
         assert_eq!(served.status, 200);
         let contract = served.json();
         for (method, path) in operations {
@@ -46,7 +46,7 @@ fn the_files_of_the_contracts_are_what_is_served() {
         assert_written(file, &contract);
         // Not all regex engines know Unicode classes (ECMA-262 needs a flag for them, which validators do not set).
         assert!(!served.json().to_string().contains(r"\\p"), "{file}");
-        let page = service.caller().get("/docs/index.html");
+        let page = service.client().get("/docs/index.html");
         assert!(String::from_utf8_lossy(&page.body).contains("swagger-ui"));
     }
 }

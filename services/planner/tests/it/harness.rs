@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testbed::{Answer, Caller, Database, Replica, program};
+use testbed::{Answer, Database, HttpClient, Replica, program};
 
 /// The password of `admin`.
 pub(crate) const ADMIN_PASSWORD: &str = "Xiphias-gladius-1758";
@@ -106,12 +106,12 @@ impl Address {
 
     /// The value of a series of `/metrics`.
     pub(crate) fn metric(self, series: &str) -> u64 {
-        self.caller().metric(series)
+        self.client().metric(series)
     }
 
     /// A raw connection.
-    pub(crate) fn caller(self) -> Caller {
-        Caller::connect(self.0)
+    pub(crate) fn client(self) -> HttpClient {
+        HttpClient::connect(self.0)
     }
 }
 
@@ -157,7 +157,7 @@ impl Tokens {
 
 /// A client of a service, which checks that no response contains a secret.
 pub(crate) struct Client {
-    caller: Caller,
+    client: HttpClient,
     authorization: String,
 }
 
@@ -165,7 +165,7 @@ impl Client {
     pub(crate) fn to(address: SocketAddr, token: Option<&str>) -> Self {
         let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
         Self {
-            caller: Caller::connect(address),
+            client: HttpClient::connect(address),
             authorization: authorization.unwrap_or_default(),
         }
     }
@@ -173,7 +173,7 @@ impl Client {
     /// Sends a request with additional header lines.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let headers = format!("{}{headers}", self.authorization);
-        let answer = self.caller.request(method, path, &headers, body.as_bytes());
+        let answer = self.client.request(method, path, &headers, body.as_bytes());
         assert_no_secret(&answer.headers);
         assert_no_secret(&String::from_utf8_lossy(&answer.body));
         answer

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::json;
-use testbed::{Caller, Database, OwnDatabase, PATIENCE, eventually};
+use testbed::{Database, HttpClient, OwnDatabase, PATIENCE, eventually};
 
 use crate::harness::{ADMIN_PASSWORD, PASSWORD, Planner, Tokens, assert_problem};
 use crate::relay::Relay;
@@ -16,17 +16,17 @@ fn two_hundred_connections_on_a_cold_cache_or_none_are_all_answered() {
     let database = Database::new();
     for mode in ["on", "off"] {
         let users = Planner::users_with(&database, &["--cache", mode]);
-        let mut callers: Vec<Caller> = (0..CONNECTIONS).map(|_| users.caller()).collect();
+        let mut clients: Vec<HttpClient> = (0..CONNECTIONS).map(|_| users.client()).collect();
         for _ in 0..3 {
-            for (id, caller) in callers.iter_mut().enumerate() {
+            for (id, client) in clients.iter_mut().enumerate() {
                 // Half of the requests read the same user; most others read users that do not exist.
                 let id = if id % 2 == 0 { 1 } else { id };
                 let request = format!("GET /user/id-{id} HTTP/1.1\r\nHost: x\r\n\r\n");
-                caller.send_raw(request.as_bytes());
+                client.send_raw(request.as_bytes());
             }
-            for (id, caller) in callers.iter_mut().enumerate() {
+            for (id, client) in clients.iter_mut().enumerate() {
                 let expected = if id % 2 == 0 || id == 1 { 200 } else { 404 };
-                assert_eq!(caller.receive().status, expected, "cache {mode}, {id}");
+                assert_eq!(client.receive().status, expected, "cache {mode}, {id}");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
-use testbed::{Caller, Database, PATIENCE, eventually};
+use testbed::{Database, HttpClient, PATIENCE, eventually};
 use uuid::Uuid;
 
 use crate::service::{
@@ -17,7 +17,7 @@ fn a_client_that_posts_polls_and_gets_has_its_report() {
     let database = Database::new();
     let figures = load_phone_7(&database);
     let (api, _worker) = (api(&database), worker(&database, &[]));
-    let mut caller = api.caller();
+    let mut client = api.client();
     for (wanted, correlation_id) in [
         (
             json!({ "numbers": [7], "correlation_id": "123123123" }),
@@ -30,12 +30,12 @@ fn a_client_that_posts_polls_and_gets_has_its_report() {
             json!(null),
         ),
     ] {
-        let answer = post(&mut caller, &wanted);
+        let answer = post(&mut client, &wanted);
         assert_eq!(answer.status, 202, "{answer:?}");
         let task = answer.json();
         assert_eq!(answer.header("Location"), Some(&*path("tasks", &task)));
         assert_eq!(task["task_name"], "tasks.calls:aggregate_calls");
-        let done = wait_for(&mut caller, &task, "completed");
+        let done = wait_for(&mut client, &task, "completed");
         for time in ["received", "started", "completed"] {
             assert!(
                 done[time].as_str().is_some_and(|time| time.ends_with('Z')),
@@ -47,7 +47,7 @@ fn a_client_that_posts_polls_and_gets_has_its_report() {
             (&json!(1), &Value::Null)
         );
 
-        let report = caller.get(&path("report", &task)).json();
+        let report = client.get(&path("report", &task)).json();
         assert_eq!(report["data"], json!([figures]));
         assert_eq!(report["correlation_id"], correlation_id);
         assert_eq!(
@@ -70,13 +70,13 @@ fn a_period_is_answered_from_the_calls_and_a_phone_that_never_called_has_zeros()
     let database = Database::new();
     load_phone_7(&database);
     let (api, _raw) = (api(&database), worker(&database, &["--raw"]));
-    let mut caller = api.caller();
+    let mut client = api.client();
     let wanted = json!({
         "numbers": [8, 7], "from": "1970-01-01T00:00:50Z", "to": "1970-01-01T00:01:40Z"
     });
-    let task = request_report(&mut caller, &wanted);
-    wait_until_ended(&mut caller, &task);
-    let data = &caller.get(&path("report", &task)).json()["data"];
+    let task = request_report(&mut client, &wanted);
+    wait_until_ended(&mut client, &task);
+    let data = &client.get(&path("report", &task)).json()["data"];
     assert_eq!(
         (&data[0]["phone"], &data[0]["known"]),
         (&json!(8), &json!(false))
@@ -92,17 +92,17 @@ fn a_period_is_answered_from_the_calls_and_a_phone_that_never_called_has_zeros()
 fn who_prefers_to_wait_is_answered_when_the_task_ends_or_the_time_is_over() {
     let database = Database::new();
     let api = api(&database);
-    let mut caller = api.caller();
-    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
+    let mut client = api.client();
+    let task = request_report(&mut client, &json!({ "numbers": [7] }));
     let begun = Instant::now();
-    let answer = caller.request("GET", &path("tasks", &task), "Prefer: wait=1\r\n", b"");
+    let answer = client.request("GET", &path("tasks", &task), "Prefer: wait=1\r\n", b"");
     assert!(begun.elapsed() >= Duration::from_secs(1));
     assert_eq!(answer.header("Preference-Applied"), Some("wait=1"));
     assert_eq!(answer.json()["task_status"], "pending");
 
     let waiting = {
-        let (mut caller, task) = (api.caller(), task.clone());
-        std::thread::spawn(move || wait_until_ended(&mut caller, &task))
+        let (mut client, task) = (api.client(), task.clone());
+        std::thread::spawn(move || wait_until_ended(&mut client, &task))
     };
     let _worker = worker(&database, &[]);
     let done = waiting.join().expect("it does not panic");
@@ -115,7 +115,7 @@ fn while_the_database_does_not_answer_nobody_is_kept_beyond_the_time_out_or_the_
     let database = Database::new();
     let options = ["--listen", "127.0.0.1:0", "--request-timeout", "2s"];
     let api = start("api", &database, &options);
-    let task = request_report(&mut api.caller(), &json!({ "numbers": [7] }));
+    let task = request_report(&mut api.client(), &json!({ "numbers": [7] }));
     let mut locker = database.connect();
     locker
         .query_drop("LOCK TABLES tasks WRITE, jobs WRITE")
@@ -129,11 +129,11 @@ fn while_the_database_does_not_answer_nobody_is_kept_beyond_the_time_out_or_the_
             (1_300, "Prefer: wait=1\r\n", 2),
             (1_900, "", 2),
         ] {
-            let (mut caller, path) = (api.caller(), path("tasks", &task));
+            let (mut client, path) = (api.client(), path("tasks", &task));
             scope.spawn(move || {
                 std::thread::sleep(Duration::from_millis(after_ms));
                 let begun = Instant::now();
-                let answer = caller.request("GET", &path, header, b"");
+                let answer = client.request("GET", &path, header, b"");
                 assert_eq!(answer.status, 503, "{answer:?}");
                 let took = begun.elapsed();
                 let bound = Duration::from_secs(max_seconds) + Duration::from_millis(500);
@@ -142,7 +142,7 @@ fn while_the_database_does_not_answer_nobody_is_kept_beyond_the_time_out_or_the_
         }
     });
     locker.query_drop("UNLOCK TABLES").expect("it is up");
-    let answer = api.caller().get(&path("tasks", &task));
+    let answer = api.client().get(&path("tasks", &task));
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -150,23 +150,23 @@ fn while_the_database_does_not_answer_nobody_is_kept_beyond_the_time_out_or_the_
 fn who_is_held_is_answered_when_the_api_stops() {
     let database = Database::new();
     let mut api = api(&database);
-    let mut caller = api.caller();
-    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
+    let mut client = api.client();
+    let task = request_report(&mut client, &json!({ "numbers": [7] }));
     let head = format!(
         "GET {} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n",
         path("tasks", &task)
     );
-    let mut other = api.caller();
+    let mut other = api.client();
     let mut wait_for_open = |count| {
         eventually("so many requests are open, including this one", || {
             other.metric("reports_requests_open") == count
         });
     };
     wait_for_open(1);
-    caller.send_raw(head.as_bytes());
+    client.send_raw(head.as_bytes());
     wait_for_open(2);
     api.terminate();
-    assert_eq!(caller.receive().json()["task_status"], "pending");
+    assert_eq!(client.receive().json()["task_status"], "pending");
     assert_eq!(api.exit_status().code(), Some(0), "{}", api.log());
 }
 
@@ -174,9 +174,9 @@ fn who_is_held_is_answered_when_the_api_stops() {
 fn without_a_report_the_conflict_says_how_the_task_stands() {
     let database = Database::new();
     let api = api(&database);
-    let mut caller = api.caller();
-    let pending = request_report(&mut caller, &json!({ "numbers": [1] }));
-    let answer = caller.get(&path("report", &pending));
+    let mut client = api.client();
+    let pending = request_report(&mut client, &json!({ "numbers": [1] }));
+    let answer = client.get(&path("report", &pending));
     assert_eq!(
         (answer.status, answer.header("Retry-After")),
         (409, Some("1"))
@@ -186,29 +186,29 @@ fn without_a_report_the_conflict_says_how_the_task_stands() {
     let mut connection = database.connect();
     let claim = "UPDATE jobs SET attempt = 1, claimed_at = UTC_TIMESTAMP(6), available_at = UTC_TIMESTAMP(6) + INTERVAL 60 SECOND";
     connection.query_drop(claim).expect("the table is there");
-    let in_work = caller.get(&path("tasks", &pending)).json();
+    let in_work = client.get(&path("tasks", &pending)).json();
     assert_eq!(
         (&in_work["task_status"], &in_work["attempts"]),
         (&json!("in_work"), &json!(1))
     );
     assert!(in_work["started"].is_string());
     assert_eq!(
-        caller.get(&path("report", &pending)).json()["task_status"],
+        client.get(&path("report", &pending)).json()["task_status"],
         "in_work"
     );
     // The lease expires.
     connection
         .query_drop("UPDATE jobs SET available_at = UTC_TIMESTAMP(6)")
         .expect("the table is there");
-    wait_for(&mut caller, &pending, "pending");
+    wait_for(&mut client, &pending, "pending");
 
     connection
         .query_drop("UPDATE jobs SET payload = 'no request', available_at = UTC_TIMESTAMP(6)")
         .expect("the table is there");
     let worker = worker(&database, &[]);
-    let failed = wait_until_ended(&mut caller, &pending);
+    let failed = wait_until_ended(&mut client, &pending);
     assert_eq!(failed["task_status"], "error");
-    let answer = caller.get(&path("report", &pending));
+    let answer = client.get(&path("report", &pending));
     assert_eq!((answer.status, answer.header("Retry-After")), (409, None));
     let problem = answer.json();
     assert_eq!(problem["task_status"], "error");
@@ -222,7 +222,7 @@ fn without_a_report_the_conflict_says_how_the_task_stands() {
 
     for unknown in [Uuid::now_v7().to_string(), "x".to_owned()] {
         for of in ["tasks", "report"] {
-            let answer = caller.get(&format!("/api/v1/{of}/{unknown}"));
+            let answer = client.get(&format!("/api/v1/{of}/{unknown}"));
             assert_eq!(answer.status, 404, "{answer:?}");
         }
     }
@@ -233,27 +233,27 @@ fn a_cancelled_task_gets_no_report_and_one_that_has_ended_is_not_cancelled() {
     let database = Database::new();
     load_phone_7(&database);
     let api = api(&database);
-    let mut caller = api.caller();
-    let cancelled = request_report(&mut caller, &json!({ "numbers": [7] }));
-    let answer = caller.request("DELETE", &path("tasks", &cancelled), "", b"");
+    let mut client = api.client();
+    let cancelled = request_report(&mut client, &json!({ "numbers": [7] }));
+    let answer = client.request("DELETE", &path("tasks", &cancelled), "", b"");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["task_status"], "cancelled");
     let _worker = worker(&database, &[]);
-    let done = request_report(&mut caller, &json!({ "numbers": [7] }));
-    wait_until_ended(&mut caller, &done);
+    let done = request_report(&mut client, &json!({ "numbers": [7] }));
+    wait_until_ended(&mut client, &done);
     for (task, status) in [(&cancelled, "cancelled"), (&done, "completed")] {
-        let answer = caller.request("DELETE", &path("tasks", task), "", b"");
+        let answer = client.request("DELETE", &path("tasks", task), "", b"");
         assert_eq!(answer.status, 409, "{answer:?}");
         assert_eq!(answer.json()["task_status"], status);
-        let answer = caller.get(&path("report", task));
+        let answer = client.get(&path("report", task));
         assert_eq!(answer.status, if status == "completed" { 200 } else { 409 });
     }
     let unknown = format!("/api/v1/tasks/{}", Uuid::now_v7());
-    assert_eq!(caller.request("DELETE", &unknown, "", b"").status, 404);
+    assert_eq!(client.request("DELETE", &unknown, "", b"").status, 404);
 }
 
-fn list(caller: &mut Caller, query: &str) -> Value {
-    let answer = caller.get(&format!("/api/v1/tasks?{query}"));
+fn list(client: &mut HttpClient, query: &str) -> Value {
+    let answer = client.get(&format!("/api/v1/tasks?{query}"));
     assert_eq!(answer.status, 200, "{query}: {answer:?}");
     answer.json()
 }
@@ -268,15 +268,15 @@ fn ids(page: &Value) -> Vec<String> {
 fn pages_show_each_task_once_newest_first() {
     let database = Database::new();
     let api = api(&database);
-    let mut caller = api.caller();
+    let mut client = api.client();
     let mut requested: Vec<_> = (0..45)
-        .map(|number| request_report(&mut caller, &json!({ "numbers": [number] })))
+        .map(|number| request_report(&mut client, &json!({ "numbers": [number] })))
         .filter_map(|task| task["task_id"].as_str().map(str::to_owned))
         .collect();
     requested.reverse();
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
-        let page = list(&mut caller, &format!("limit=7{after}"));
+        let page = list(&mut client, &format!("limit=7{after}"));
         seen.extend(ids(&page));
         match page["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
@@ -284,10 +284,10 @@ fn pages_show_each_task_once_newest_first() {
         }
     }
     assert_eq!(seen, requested);
-    assert_eq!(ids(&list(&mut caller, "")), requested[..20]);
-    assert_eq!(ids(&list(&mut caller, "limit=100")).len(), 45);
-    assert_eq!(list(&mut caller, "limit=45")["next"], Value::Null);
-    let empty = list(&mut caller, "status=&correlation_id=&limit=&after=");
+    assert_eq!(ids(&list(&mut client, "")), requested[..20]);
+    assert_eq!(ids(&list(&mut client, "limit=100")).len(), 45);
+    assert_eq!(list(&mut client, "limit=45")["next"], Value::Null);
+    let empty = list(&mut client, "status=&correlation_id=&limit=&after=");
     assert_eq!(ids(&empty), requested[..20]);
     for (query, status) in [
         ("limit=0", 422),
@@ -301,7 +301,7 @@ fn pages_show_each_task_once_newest_first() {
         ("other=1", 400),
         ("limit=1&limit=2", 400),
     ] {
-        let answer = caller.get(&format!("/api/v1/tasks?{query}"));
+        let answer = client.get(&format!("/api/v1/tasks?{query}"));
         assert_eq!(answer.status, status, "{query}: {answer:?}");
     }
 }
@@ -311,22 +311,22 @@ fn a_list_takes_tasks_of_one_status_or_one_name() {
     let database = Database::new();
     load_phone_7(&database);
     let api = api(&database);
-    let mut caller = api.caller();
+    let mut client = api.client();
     let id = |task: &Value| task["task_id"].as_str().expect("it has one").to_owned();
     let done = request_report(
-        &mut caller,
+        &mut client,
         &json!({ "numbers": [7], "correlation_id": "12" }),
     );
     let first = worker(&database, &[]);
-    wait_until_ended(&mut caller, &done);
+    wait_until_ended(&mut client, &done);
     drop(first);
     let cancelled = request_report(
-        &mut caller,
+        &mut client,
         &json!({ "numbers": [7], "correlation_id": 12 }),
     );
-    caller.request("DELETE", &path("tasks", &cancelled), "", b"");
+    client.request("DELETE", &path("tasks", &cancelled), "", b"");
     let claimed = request_report(
-        &mut caller,
+        &mut client,
         &json!({ "numbers": [7], "correlation_id": "a b" }),
     );
     let claim = "UPDATE jobs SET claimed_at = UTC_TIMESTAMP(6), available_at = UTC_TIMESTAMP(6) + INTERVAL 60 SECOND";
@@ -335,7 +335,7 @@ fn a_list_takes_tasks_of_one_status_or_one_name() {
         .query_drop(claim)
         .expect("the table is there");
     let pending = request_report(
-        &mut caller,
+        &mut client,
         &json!({ "numbers": [7], "correlation_id": "\u{fc}" }),
     );
     for (query, expected) in [
@@ -351,7 +351,7 @@ fn a_list_takes_tasks_of_one_status_or_one_name() {
         ("correlation_id=1", &[]),
     ] {
         let expected: Vec<_> = expected.iter().map(|task| id(task)).collect();
-        assert_eq!(ids(&list(&mut caller, query)), expected, "{query}");
+        assert_eq!(ids(&list(&mut client, query)), expected, "{query}");
     }
 }
 
@@ -364,7 +364,7 @@ fn a_request_that_is_repeated_with_its_key_gives_the_same_task() {
     let address = api.address();
     let send = |wanted: &Value, header: &str| {
         let body = wanted.to_string();
-        Caller::connect(address).request("POST", "/api/v1/report", header, body.as_bytes())
+        HttpClient::connect(address).request("POST", "/api/v1/report", header, body.as_bytes())
     };
     let wanted = json!({ "numbers": [1, 2], "correlation_id": "x" });
     let answers = std::thread::scope(|scope| {

@@ -11,8 +11,8 @@ use crate::service::{api, load_phone_7, path, request_report, wait_for, wait_unt
 fn a_task_whose_workers_died_each_time_tells_how_often_and_when_the_last_began() {
     let database = Database::new();
     let api = api(&database);
-    let mut caller = api.caller();
-    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
+    let mut client = api.client();
+    let task = request_report(&mut client, &json!({ "numbers": [7] }));
     database
         .connect()
         .query_drop(
@@ -21,7 +21,7 @@ fn a_task_whose_workers_died_each_time_tells_how_often_and_when_the_last_began()
         )
         .expect("the table is there");
     let _worker = worker(&database, &[]);
-    let failed = wait_until_ended(&mut caller, &task);
+    let failed = wait_until_ended(&mut client, &task);
     assert_eq!(failed["task_status"], "error", "{failed}");
     assert_eq!(failed["attempts"], 5, "{failed}");
     assert_eq!(failed["started"], "2024-01-01T00:00:00Z", "{failed}");
@@ -32,8 +32,8 @@ fn a_task_whose_workers_died_each_time_tells_how_often_and_when_the_last_began()
 fn a_task_that_is_cancelled_in_work_keeps_what_was_known_of_it() {
     let database = Database::new();
     let api = api(&database);
-    let mut caller = api.caller();
-    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
+    let mut client = api.client();
+    let task = request_report(&mut client, &json!({ "numbers": [7] }));
     database
         .connect()
         .query_drop(
@@ -42,11 +42,11 @@ fn a_task_that_is_cancelled_in_work_keeps_what_was_known_of_it() {
                  available_at = UTC_TIMESTAMP(6) + INTERVAL 60 SECOND",
         )
         .expect("the table is there");
-    let in_work = caller.get(&path("tasks", &task)).json();
+    let in_work = client.get(&path("tasks", &task)).json();
     assert_eq!(in_work["task_status"], "in_work");
-    let answer = caller.request("DELETE", &path("tasks", &task), "", b"");
+    let answer = client.request("DELETE", &path("tasks", &task), "", b"");
     assert_eq!(answer.status, 200, "{answer:?}");
-    for cancelled in [answer.json(), caller.get(&path("tasks", &task)).json()] {
+    for cancelled in [answer.json(), client.get(&path("tasks", &task)).json()] {
         assert_eq!(cancelled["task_status"], "cancelled");
         assert_eq!(cancelled["attempts"], 2, "{cancelled}");
         for member in ["started", "error_message"] {
@@ -60,16 +60,16 @@ fn a_database_that_refuses_is_told_by_an_incident_that_the_log_has() {
     let database = Database::new();
     load_phone_7(&database);
     let api = api(&database);
-    let mut caller = api.caller();
+    let mut client = api.client();
     let worker = worker(&database, &[]);
     let mut connection = database.connect();
     connection
         .query_drop("RENAME TABLE call_durations TO elsewhere")
         .expect("it is there");
-    let task = request_report(&mut caller, &json!({ "numbers": [7] }));
+    let task = request_report(&mut client, &json!({ "numbers": [7] }));
     let mut failed = Value::Null;
     eventually("an attempt fails", || {
-        failed = caller.get(&path("tasks", &task)).json();
+        failed = client.get(&path("tasks", &task)).json();
         failed["error_message"].is_string() && failed["task_status"] == "pending"
     });
     assert_eq!(failed["started"], Value::Null, "it waits: {failed}");
@@ -84,7 +84,7 @@ fn a_database_that_refuses_is_told_by_an_incident_that_the_log_has() {
     connection
         .query_drop("RENAME TABLE elsewhere TO call_durations")
         .expect("it is there");
-    wait_for(&mut caller, &task, "completed");
+    wait_for(&mut client, &task, "completed");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn each_number_that_cannot_be_taken_is_told() {
     let database = Database::new();
     let api = api(&database);
     let wanted = json!({ "numbers": [1, -1, 2, 1, 1.5, "3", 1_000_000_000_000_001_u64] });
-    let answer = post(&mut api.caller(), &wanted);
+    let answer = post(&mut api.client(), &wanted);
     assert_eq!(answer.status, 400, "{answer:?}");
     let problem = answer.json();
     let faults = problem["faults"].as_array().expect("it is a list");
@@ -26,7 +26,7 @@ fn each_number_that_cannot_be_taken_is_told() {
 fn what_has_the_wrong_form_is_400_what_breaks_a_limit_422_and_all_of_it_is_told() {
     let database = Database::new();
     let api = api(&database);
-    let mut caller = api.caller();
+    let mut client = api.client();
     let late_from =
         json!({ "numbers": [1], "from": "2024-01-02T00:00:00Z", "to": "2024-01-01T00:00:00Z" });
     for (wanted, status, fields) in [
@@ -62,7 +62,7 @@ fn what_has_the_wrong_form_is_400_what_breaks_a_limit_422_and_all_of_it_is_told(
             &["phones", "correlation_id", "from", "to", "other"],
         ),
     ] {
-        let answer = post(&mut caller, &wanted);
+        let answer = post(&mut client, &wanted);
         assert_eq!(answer.status, status, "{wanted}: {answer:?}");
         let problem = answer.json();
         let faults = problem["faults"].as_array().expect("it is a list");
@@ -85,8 +85,8 @@ fn what_has_the_wrong_form_is_400_what_breaks_a_limit_422_and_all_of_it_is_told(
 fn the_contract_and_its_page_are_served() {
     let database = Database::new();
     let api = api(&database);
-    let mut caller = api.caller();
-    let contract = caller.get("/openapi.json").json();
+    let mut client = api.client();
+    let contract = client.get("/openapi.json").json();
     let paths = contract["paths"].as_object().expect("it is an object");
     for (method, path) in ReportApi::ENDPOINTS.iter().map(Endpoint::operation) {
         let operation = &paths[path][method.to_lowercase()];
@@ -95,7 +95,7 @@ fn the_contract_and_its_page_are_served() {
     // The example, with which the page fills in the form, is a valid request.
     let post = &contract["paths"]["/api/v1/report"]["post"];
     let example = &post["requestBody"]["content"]["application/json"]["example"];
-    request_report(&mut caller, example);
+    request_report(&mut client, example);
     let schemas = &contract["components"]["schemas"];
     let wanted = schemas["Wanted"]["oneOf"].as_array();
     assert_eq!(wanted.map(Vec::len), Some(2), "{schemas}");
@@ -129,15 +129,15 @@ fn the_contract_and_its_page_are_served() {
             schemas[name]
         );
     }
-    let answer = caller.get("/docs");
+    let answer = client.get("/docs");
     assert_eq!(
         (answer.status, answer.header("Location")),
         (303, Some("/docs/index.html"))
     );
-    let page = caller.get("/docs/index.html");
+    let page = client.get("/docs/index.html");
     assert_eq!(page.header("Content-Type"), Some("text/html"));
     assert!(String::from_utf8_lossy(&page.body).contains("swagger-ui"));
-    assert_eq!(caller.get("/docs/nothing").status, 404);
+    assert_eq!(client.get("/docs/nothing").status, 404);
 }
 
 /// Arbitrary JSON, often similar to a request.
@@ -169,13 +169,13 @@ fn nearly_a_request() -> impl Strategy<Value = Value> {
 fn whatever_is_sent_no_answer_blames_the_server() {
     let database = Database::new();
     let api = api(&database);
-    let mut caller = api.caller();
+    let mut client = api.client();
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     for _ in 0..400 {
         let tree = nearly_a_request()
             .new_tree(&mut runner)
             .expect("nothing is filtered");
-        let answer = post(&mut caller, &tree.current());
+        let answer = post(&mut client, &tree.current());
         let is_expected = matches!(answer.status, 202 | 400 | 422);
         assert!(is_expected, "{}: {answer:?}", tree.current());
     }
@@ -202,7 +202,7 @@ fn whatever_is_sent_no_answer_blames_the_server() {
         ),
     ] {
         let header = format!("Content-Type: {content_type}\r\n");
-        let answer = caller.request("POST", "/api/v1/report", &header, body);
+        let answer = client.request("POST", "/api/v1/report", &header, body);
         assert_eq!(
             answer.status,
             status,

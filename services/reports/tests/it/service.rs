@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Answer, Caller, Database, PATIENCE, Replica, eventually};
+use testbed::{Answer, Database, HttpClient, PATIENCE, Replica, eventually};
 
 use crate::harness::{array, load, reports};
 
@@ -27,14 +27,14 @@ pub(crate) fn start(command: &str, database: &Database, options: &[&str]) -> Rep
 
 /// Requests a report, and returns the task.
 #[track_caller]
-pub(crate) fn request_report(caller: &mut Caller, wanted: &Value) -> Value {
-    let answer = post(caller, wanted);
+pub(crate) fn request_report(client: &mut HttpClient, wanted: &Value) -> Value {
+    let answer = post(client, wanted);
     assert_eq!(answer.status, 202, "{answer:?}");
     answer.json()
 }
 
-pub(crate) fn post(caller: &mut Caller, wanted: &Value) -> Answer {
-    caller.request("POST", "/api/v1/report", "", wanted.to_string().as_bytes())
+pub(crate) fn post(client: &mut HttpClient, wanted: &Value) -> Answer {
+    client.request("POST", "/api/v1/report", "", wanted.to_string().as_bytes())
 }
 
 /// The path of a task, or of its report.
@@ -44,17 +44,17 @@ pub(crate) fn path(of: &str, task: &Value) -> String {
 }
 
 /// Waits until the task has ended, and returns it.
-pub(crate) fn wait_until_ended(caller: &mut Caller, task: &Value) -> Value {
-    let answer = caller.request("GET", &path("tasks", task), "Prefer: wait=30\r\n", b"");
+pub(crate) fn wait_until_ended(client: &mut HttpClient, task: &Value) -> Value {
+    let answer = client.request("GET", &path("tasks", task), "Prefer: wait=30\r\n", b"");
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
 /// Waits until a task has this status, and returns it.
-pub(crate) fn wait_for(caller: &mut Caller, task: &Value, status: &str) -> Value {
+pub(crate) fn wait_for(client: &mut HttpClient, task: &Value, status: &str) -> Value {
     let mut found = Value::Null;
     eventually(status, || {
-        found = caller.get(&path("tasks", task)).json();
+        found = client.get(&path("tasks", task)).json();
         found["task_status"] == status
     });
     found

@@ -37,7 +37,7 @@ impl Bench {
         })
     }
 
-    /// Compares the server, a constant reply and one transaction per message: under load, and with a single caller.
+    /// Compares the server, a constant reply and one transaction per message: under load, and with a single client.
     pub(crate) fn three_servers(&mut self) -> Result<Report, Box<dyn Error>> {
         let databases = [
             self.database.create("server")?,

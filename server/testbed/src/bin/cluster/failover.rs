@@ -163,7 +163,7 @@ fn rejoin_all(group: &Group) -> Result<(Vec<usize>, Option<String>), Box<dyn Err
 fn links(how: FailureMode) -> &'static [Link] {
     match how {
         FailureMode::Isolate => &[Link::Hosts],
-        _ => &[Link::Hosts, Link::Callers],
+        _ => &[Link::Hosts, Link::Clients],
     }
 }
 

@@ -20,7 +20,7 @@ const ELECTION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Statements that set a member up before it joins. The users are created before the group, identically on all members.
 const SET_UP: [&str; 6] = [
-    // Callers are on other hosts.
+    // Clients are on other hosts.
     "RENAME USER dm@localhost TO dm@'%'",
     "CREATE USER replication@'%' IDENTIFIED BY 'replication'",
     "GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO replication@'%'",

@@ -73,7 +73,7 @@ impl Addresses {
                 }
             };
             Self {
-                address: address(Link::Callers),
+                address: address(Link::Clients),
                 port: free[0].port(),
                 group_address: address(Link::Hosts),
                 group_port: free[1].port(),
