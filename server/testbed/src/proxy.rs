@@ -72,7 +72,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// An action for the next packet of a part. Dropping it releases what is held back.
+/// An action for the next packet of a part. Dropping it releases what is held back, or cancels the action if no packet has come.
 #[derive(Debug)]
 pub struct Interception(Arc<Rule>);
 
@@ -148,7 +148,9 @@ struct Shared {
 
 impl Shared {
     fn take_rule(&self, part: Part) -> Option<Arc<Rule>> {
-        self.rule.lock().take_if(|rule| rule.part == part)
+        let rule = self.rule.lock().take_if(|rule| rule.part == part)?;
+        let is_dropped = *rule.stage.lock() == Stage::Released;
+        (!is_dropped).then_some(rule)
     }
 
     /// Counts `length` bytes that pass. If the connection is to be cut within them, returns how many of them may pass.
@@ -242,9 +244,10 @@ impl Proxy {
             .store(bytes.into(), Ordering::Relaxed);
     }
 
-    /// Cancels [`Self::cut_after_bytes`].
-    pub fn cancel_cut_after_bytes(&self) {
-        self.shared.bytes_until_cut.store(-1, Ordering::Relaxed);
+    /// Cancels [`Self::cut_after_bytes`]. Returns false if the cut has happened.
+    #[must_use]
+    pub fn cancel_cut_after_bytes(&self) -> bool {
+        self.shared.bytes_until_cut.swap(-1, Ordering::Relaxed) >= 0
     }
 
     /// Cuts all connections.
