@@ -101,7 +101,12 @@ fn run(args: &RunArgs) -> Result<u8, Error> {
     // second signal has no effect.
     drop(thread::Builder::new().spawn(move || runtime.block_on(std::future::pending::<()>())));
     let judgement = (!args.judge.no_check).then(|| verify::judge(&outcome.history));
-    let figures = stats::summarize(&outcome);
+    let figures = stats::summarize(
+        &outcome.history,
+        outcome.wall,
+        outcome.cpu,
+        outcome.interrupted,
+    );
     let thresholds = args.judge.threshold.iter();
     let thresholds = thresholds
         .map(|threshold| threshold.judge(&figures))

@@ -6,8 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::history::{Op, Outcome, Phase, Reason};
-use crate::load::RunOutcome;
+use crate::history::{History, Op, Outcome, Phase, Reason};
 
 /// The least number of samples beyond a percentile for it to be reported; with fewer it is not significant.
 const MIN_SAMPLES_BEYOND: f64 = 10.0;
@@ -87,8 +86,12 @@ pub(crate) struct Percentile {
 }
 
 /// Computes all figures of a run, over its measured requests only: neither warm-up nor probes.
-pub(crate) fn summarize(outcome: &RunOutcome) -> Figures {
-    let history = &outcome.history;
+pub(crate) fn summarize(
+    history: &History,
+    wall: Duration,
+    cpu: Duration,
+    interrupted: bool,
+) -> Figures {
     let measured = || history.ops.iter().filter(|op| op.phase == Phase::Measured);
     let mut kinds: BTreeMap<Reason, u64> = BTreeMap::new();
     for op in measured() {
@@ -108,19 +111,19 @@ pub(crate) fn summarize(outcome: &RunOutcome) -> Figures {
         .filter(|op| !op.is_ok())
         .map(Op::latency_ns)
         .collect();
-    let seconds = outcome.wall.as_secs_f64();
+    let seconds = wall.as_secs_f64();
     let busy: Duration = measured()
         .map(|op| Duration::from_nanos(op.end_ns.saturating_sub(op.start_ns)))
         .sum();
     Figures {
-        interrupted: outcome.interrupted,
+        interrupted,
         total_time_ms: seconds * 1000.0,
         throughput_per_second: to_float(total.ok) / seconds.max(f64::EPSILON),
         wall_time_per_request_ms: seconds * 1000.0 / to_float(total.sent.max(1)),
         // By Little's law: the sum of their times, divided by the time of the run. In an open loop, the wait for a free coroutine
         // is part of the latency, but no request is in flight during it.
         under_way: busy.as_secs_f64() / seconds.max(f64::EPSILON),
-        client_cpu_ms: outcome.cpu.as_secs_f64() * 1000.0,
+        client_cpu_ms: cpu.as_secs_f64() * 1000.0,
         total,
         replicas,
         repeated: measured().filter(|op| op.attempts > 1).count() as u64,
