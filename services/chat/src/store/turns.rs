@@ -70,28 +70,36 @@ impl LockedRooms {
         transaction: &mut Conn,
         question: &Question,
     ) -> Result<(), DatabaseError> {
-        transaction.exec_drop(
-            "DELETE FROM proofs
-             WHERE room_id = ? AND seq = ?",
-            (self.locked_id(question), question.seq),
-        )?;
-        if transaction.affected_rows() == 0 {
-            return Ok(());
-        }
-        let next: Option<Vec<u8>> = transaction.exec_first(
-            "SELECT task
-             FROM proofs
-             WHERE room_id = ?
-             ORDER BY seq
-             LIMIT 1",
-            (question.room.0,),
-        )?;
-        match next.map(|task| serde_json::from_slice(&task)) {
-            Some(Ok(next)) => enqueue_proof(transaction, &next),
-            Some(Err(_written_by_another_version)) => {
-                Err(mysql::DriverError::UnexpectedPacket.into())
+        let room = self.locked_id(question);
+        let mut ended = question.seq;
+        loop {
+            transaction.exec_drop(
+                "DELETE FROM proofs
+                 WHERE room_id = ? AND seq = ?",
+                (room, ended),
+            )?;
+            if transaction.affected_rows() == 0 {
+                return Ok(());
             }
-            None => Ok(()),
+            let next: Option<(u64, Vec<u8>)> = transaction.exec_first(
+                "SELECT seq, task
+                 FROM proofs
+                 WHERE room_id = ?
+                 ORDER BY seq
+                 LIMIT 1",
+                (room,),
+            )?;
+            let Some((seq, task)) = next else {
+                return Ok(());
+            };
+            match serde_json::from_slice(&task) {
+                Ok(next) => return enqueue_proof(transaction, &next),
+                Err(error) => {
+                    // Another version wrote it. The room would wait for it for ever.
+                    tracing::error!(room, seq, %error, "a question cannot be read, and is skipped");
+                    ended = seq;
+                }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mysql::prelude::Queryable;
 use serde_json::Value;
 use testbed::{Database, eventually};
 
@@ -75,6 +76,26 @@ fn a_call_waits_for_a_worker_however_often_who_waits_is_restarted() {
         (&proof["kind"], &proof["username"]),
         (&Value::from("proof"), &Value::from("internal_worker"))
     );
+}
+
+#[test]
+fn a_question_that_another_version_wrote_is_skipped_and_the_next_has_its_turn() {
+    let database = Database::new();
+    let web = web(&database);
+    let mut client = Client::join(&web, "r");
+    for text in ["one!pow", "two!pow", "three!pow"] {
+        client.send("u", text);
+    }
+    client.up_to(3);
+    let rewrite = "UPDATE proofs SET task = '{}' WHERE seq = 2";
+    let mut connection = database.connect();
+    connection.query_drop(rewrite).expect("it is a table");
+    let (_messager, _worker) = (messager(&database), worker(&database));
+    assert_eq!(texts(&client.up_to(5)), ["one", "three"]);
+    eventually("nothing is left", || {
+        let left = "SELECT (SELECT COUNT(*) FROM jobs) + (SELECT COUNT(*) FROM proofs)";
+        database.rows::<u64>(left) == [0]
+    });
 }
 
 #[test]
