@@ -1,6 +1,7 @@
 //! Compares a history with the tables.
 
 use std::collections::HashMap;
+use std::io;
 
 use chrono::NaiveDateTime;
 use mysql::Conn;
@@ -29,13 +30,9 @@ pub struct Audit {
 
 impl Audit {
     /// Compares a history with the messages from number `first` on; those before it are not of this history.
-    pub fn of(
-        history: &[Request],
-        connection: &mut Conn,
-        first: u64,
-    ) -> Result<Self, mysql::Error> {
-        let violations: Option<usize> =
-            connection.query_first("SELECT COUNT(*) FROM ordering_violations")?;
+    pub fn of(history: &[Request], connection: &mut Conn, first: u64) -> io::Result<Self> {
+        let violations = connection.query_first("SELECT COUNT(*) FROM ordering_violations");
+        let violations: Option<usize> = violations.map_err(io::Error::other)?;
         let rows = connection.exec_map(
             "SELECT seq, user, user_seq, text, sent_at FROM messages WHERE seq >= ?",
             (first,),
@@ -46,7 +43,8 @@ impl Audit {
                 text,
                 sent_at: sent_at.and_utc(),
             },
-        )?;
+        );
+        let rows = rows.map_err(io::Error::other)?;
         let mut audit = Self {
             stored: rows.len(),
             violations: violations.unwrap_or_default(),

@@ -247,15 +247,14 @@ impl DatabaseProcess {
     }
 
     /// Connects as `root`, without a default database.
-    pub fn connect(&self) -> Result<Conn, mysql::Error> {
+    pub fn connect(&self) -> io::Result<Conn> {
         let socket = self.socket();
-        Conn::new(
-            OptsBuilder::new()
-                .socket(socket.to_str())
-                .user(Some("root"))
-                .read_timeout(Some(RESPONSE_TIMEOUT))
-                .write_timeout(Some(RESPONSE_TIMEOUT)),
-        )
+        let options = OptsBuilder::new()
+            .socket(socket.to_str())
+            .user(Some("root"))
+            .read_timeout(Some(RESPONSE_TIMEOUT))
+            .write_timeout(Some(RESPONSE_TIMEOUT));
+        Conn::new(options).map_err(io::Error::other)
     }
 }
 

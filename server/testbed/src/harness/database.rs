@@ -1,6 +1,6 @@
 //! An empty database for one test, on a shared server.
 
-use std::env;
+use std::{env, io};
 
 use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, Opts, OptsBuilder};
@@ -44,11 +44,12 @@ impl Database {
     ///
     /// # Errors
     /// As the database says, for instance if the user may not create databases.
-    pub fn create(server: &str, name: String) -> Result<Self, mysql::Error> {
-        let name_in_sql = quoted(&name);
-        connect(server, None)?.query_drop(format!(
-            "CREATE DATABASE {name_in_sql} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-        ))?;
+    pub fn create(server: &str, name: String) -> io::Result<Self> {
+        let options = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+        execute(
+            server,
+            &format!("CREATE DATABASE {} {options}", quoted(&name)),
+        )?;
         Ok(Self {
             name,
             server: server.to_owned(),
@@ -101,7 +102,7 @@ impl Database {
     }
 
     /// Connects to it, or returns the error.
-    pub fn try_connect(&self) -> Result<Conn, mysql::Error> {
+    pub fn try_connect(&self) -> io::Result<Conn> {
         connect(&self.server, Some(&self.name))
     }
 
@@ -179,18 +180,22 @@ impl Drop for Database {
         if self.on_drop == OnDrop::Keep {
             return;
         }
-        let name_in_sql = quoted(&self.name);
-        let dropped = connect(&self.server, None)
-            .and_then(|mut server| server.query_drop(format!("DROP DATABASE {name_in_sql}")));
-        if let Err(error) = dropped {
+        let drop = format!("DROP DATABASE {}", quoted(&self.name));
+        if let Err(error) = execute(&self.server, &drop) {
             eprintln!("drop the database {} yourself: {error}", self.name);
         }
     }
 }
 
-fn connect(server: &str, name: Option<&str>) -> Result<Conn, mysql::Error> {
-    let options = OptsBuilder::from_opts(Opts::from_url(server)?);
-    Conn::new(options.db_name(name).prefer_socket(false))
+fn execute(server: &str, statement: &str) -> io::Result<()> {
+    let executed = connect(server, None)?.query_drop(statement);
+    executed.map_err(io::Error::other)
+}
+
+fn connect(server: &str, name: Option<&str>) -> io::Result<Conn> {
+    let options = Opts::from_url(server).map_err(io::Error::other)?;
+    let options = OptsBuilder::from_opts(options).db_name(name);
+    Conn::new(options.prefer_socket(false)).map_err(io::Error::other)
 }
 
 fn quoted(name: &str) -> String {

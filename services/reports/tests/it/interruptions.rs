@@ -24,9 +24,10 @@ fn load_command(database: &Database, options: &[&str]) -> Command {
 
 /// How many calls the load has stored; 0 while that cannot be read.
 fn loaded(database: &Database) -> u64 {
-    let calls = database
-        .try_connect()
-        .and_then(|mut connection| connection.query_first("SELECT MAX(calls) FROM loads"));
+    let Ok(mut connection) = database.try_connect() else {
+        return 0;
+    };
+    let calls = connection.query_first("SELECT MAX(calls) FROM loads");
     calls.ok().flatten().flatten().unwrap_or(0)
 }
 

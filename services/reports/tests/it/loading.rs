@@ -207,10 +207,10 @@ fn a_server_that_takes_files_and_one_that_takes_none_store_the_same() {
             &["--generate", "30x400", "--chunk-calls", "7000"],
             "",
         );
-        let used = own
-            .connect()
-            .and_then(|mut root| root.query_first("SHOW GLOBAL STATUS LIKE 'Com_load'"));
-        let used: Option<(String, u64)> = used.expect("the database is up");
+        let mut root = own.connect().expect("the database is up");
+        let used: Option<(String, u64)> = root
+            .query_first("SHOW GLOBAL STATUS LIKE 'Com_load'")
+            .expect("the database is up");
         assert_eq!(used.map(|(_, count)| count > 0), Some(uses), "{option}");
         assert_valid(database);
         tables.push((stored(database), stored_durations(database)));
