@@ -13,7 +13,6 @@ mod dispatcher;
 mod router;
 mod pipeline;
 mod exchange;
-mod in_flight;
 mod request;
 mod fields;
 mod upgrade;

@@ -1,9 +1,10 @@
 //! Passes each request to its handler: at once if that does not block, else on a pool of threads.
 
+use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -12,13 +13,12 @@ use super::Service;
 use super::acceptor::Acceptor;
 use super::body_drain::max_abandoned;
 use super::exchange::Exchange;
-use super::in_flight::{Afterwards, InFlight};
 use super::load_shedding::no_room;
 use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::request;
 use super::response::{JSON, Response};
-use super::response_queue::ResponseQueue;
+use super::response_queue::{Afterwards, InFlight, ResponseQueue};
 use super::router::{Handler, Router, Target};
 use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
 use crate::thread_pool::ThreadPool;
@@ -36,14 +36,14 @@ pub(super) struct Dispatcher<S: Service> {
     pub(super) service: S,
     router: Router<S>,
     /// Waits for bodies that are still on their way.
-    body_pool: ThreadPool<(Target<S>, Exchange)>,
+    body_pool: ThreadPool<Job<S>>,
     /// Runs blocking handlers: a pool of its own, so that slow clients do not hold them up.
-    query_pool: ThreadPool<(Target<S>, Exchange)>,
+    query_pool: ThreadPool<Job<S>>,
     /// Renders the metrics, which reads files: a pool of its own, so that they are shown whatever holds up the others.
-    metrics_pool: ThreadPool<(Target<S>, Exchange)>,
+    metrics_pool: ThreadPool<Job<S>>,
     /// Checks whether the service is ready: a pool of its own, so that handlers that wait for the database do not hold it up. One
     /// thread is enough, because each check has a deadline from its arrival on.
-    readiness_pool: ThreadPool<(Target<S>, Exchange)>,
+    readiness_pool: ThreadPool<Job<S>>,
     pub(super) responses: Arc<ResponseQueue>,
     /// The bytes of responses of blocking handlers that clients have not read.
     unread: Arc<AtomicUsize>,
@@ -55,6 +55,9 @@ pub(super) struct Dispatcher<S: Service> {
     registry: Registry,
 }
 
+/// A request that waits for a thread, and where it goes.
+type Job<S> = (Arc<Dispatcher<S>>, Target<S>, Exchange);
+
 impl<S: Service> Dispatcher<S> {
     pub(super) fn new(
         service: S,
@@ -63,29 +66,21 @@ impl<S: Service> Dispatcher<S> {
         acceptor: Arc<Acceptor>,
     ) -> Arc<Self> {
         let max_threads = responses.options.workers;
-        Arc::new_cyclic(|this| {
-            let pool = |name, threads, work: fn(&Self, Target<S>, Exchange)| {
-                let this = Weak::clone(this);
-                ThreadPool::new(name, threads, move |(target, exchange)| {
-                    if let Some(dispatcher) = this.upgrade() {
-                        work(&dispatcher, target, exchange);
-                    }
-                })
-            };
-            Self {
-                service,
-                router: Router::new(S::ENDPOINTS),
-                body_pool: pool("body", max_threads, Self::wait_for_body),
-                query_pool: pool("query", max_threads, Self::handle),
-                metrics_pool: pool("metrics", 1, Self::handle),
-                readiness_pool: pool("readiness", 1, Self::handle),
-                responses,
-                unread: Arc::default(),
-                acceptor,
-                received_any: AtomicBool::new(false),
-                being_read: Arc::default(),
-                registry,
-            }
+        let handle = |(this, target, exchange): Job<S>| this.handle(target, exchange);
+        let wait = |(this, target, exchange): Job<S>| this.wait_for_body(target, exchange);
+        Arc::new(Self {
+            service,
+            router: Router::new(S::ENDPOINTS),
+            body_pool: ThreadPool::new("body", max_threads, wait),
+            query_pool: ThreadPool::new("query", max_threads, handle),
+            metrics_pool: ThreadPool::new("metrics", 1, handle),
+            readiness_pool: ThreadPool::new("readiness", 1, handle),
+            responses,
+            unread: Arc::default(),
+            acceptor,
+            received_any: AtomicBool::new(false),
+            being_read: Arc::default(),
+            registry,
         })
     }
 
@@ -105,11 +100,18 @@ impl<S: Service> Dispatcher<S> {
             request,
             connection,
             arrived,
+            received: arrived,
             label: routed.label,
+            parameters: routed.parameters,
+            body: Cell::new(Ok(Vec::new())),
+            being_read: None,
             afterwards: Afterwards::default(),
             resource: None,
+            responses: Arc::clone(&self.responses),
         };
-        let mut exchange = Exchange::new(open, routed.parameters, &self.responses);
+        let mut exchange = Exchange {
+            open: Some(Box::new(open)),
+        };
         let refusal = match status {
             ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
             ConnectionStatus::GivenUp => Some(connection_given_up(connection)),
@@ -125,7 +127,7 @@ impl<S: Service> Dispatcher<S> {
         });
     }
 
-    fn begin(&self, target: Target<S>, mut exchange: Exchange, before: Delivery) {
+    fn begin(self: &Arc<Self>, target: Target<S>, mut exchange: Exchange, before: Delivery) {
         // Most likely nobody would receive the response.
         if before == Delivery::Lost && target.blocks() {
             let problem = connection_given_up(exchange.connection());
@@ -138,27 +140,29 @@ impl<S: Service> Dispatcher<S> {
             self.dispatch(target, exchange);
         } else {
             exchange.wait_for_body(&self.being_read);
-            self.body_pool.submit((target, exchange));
+            self.body_pool.submit((Arc::clone(self), target, exchange));
         }
     }
 
     /// Passes on a request whose body is read.
-    fn dispatch(&self, target: Target<S>, exchange: Exchange) {
-        match target {
-            Target::Ready => self.readiness_pool.submit((target, exchange)),
-            Target::Metrics => self.metrics_pool.submit((target, exchange)),
-            _ if target.blocks() => self.query_pool.submit((target, exchange)),
+    fn dispatch(self: &Arc<Self>, target: Target<S>, exchange: Exchange) {
+        let pool = match target {
+            Target::Ready => &self.readiness_pool,
+            Target::Metrics => &self.metrics_pool,
+            _ if target.blocks() => &self.query_pool,
             _ => {
                 let handle = AssertUnwindSafe(|| self.handle(target, exchange));
                 if catch_unwind(handle).is_err() {
                     // The exchange is dropped by the panic, which answers 500.
                     tracing::error!("a request panicked; the server goes on");
                 }
+                return;
             }
-        }
+        };
+        pool.submit((Arc::clone(self), target, exchange));
     }
 
-    fn pools(&self) -> [&ThreadPool<(Target<S>, Exchange)>; 4] {
+    fn pools(&self) -> [&ThreadPool<Job<S>>; 4] {
         [
             &self.body_pool,
             &self.query_pool,
@@ -195,7 +199,7 @@ impl<S: Service> Dispatcher<S> {
     }
 
     /// Reads a body that is still on its way, and passes the request on. Until then it does not count as accepted.
-    fn wait_for_body(&self, target: Target<S>, mut exchange: Exchange) {
+    fn wait_for_body(self: &Arc<Self>, target: Target<S>, mut exchange: Exchange) {
         if exchange.deadline() <= Instant::now() {
             static REPORTER: Reporter = Reporter::new();
             let incident = REPORTER.report(|incident| {

@@ -1,20 +1,23 @@
 //! Writes responses.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Weak};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiny_http::{Method, Request};
 use tracing::{Level, field};
+use uuid::Uuid;
 
 use crate::telemetry::size;
 use crate::thread_pool::ThreadPool;
 
 use super::HttpArgs;
-use super::in_flight::{Afterwards, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
+use super::problem::Problem;
 use super::request;
 use super::response::{Connection, Response};
 use super::sockets;
@@ -39,7 +42,43 @@ pub(super) struct ResponseQueue {
 type Answer = (Box<InFlight>, Response);
 
 /// Reads the rest of a refused body, and closes its connection.
-type DrainJob = Box<dyn FnOnce(&ResponseQueue) + Send>;
+type DrainJob = Box<dyn FnOnce() + Send>;
+
+/// A request whose response is not written yet. It is large, and passed on often, so it is always boxed.
+pub(super) struct InFlight {
+    pub(super) request: Request,
+    /// The address of its peer.
+    pub(super) connection: SocketAddr,
+    pub(super) arrived: Instant,
+    /// When the body had come, if it was waited for; else when the request arrived.
+    pub(super) received: Instant,
+    /// The index of its label in the metrics.
+    pub(super) label: usize,
+    /// Names and values of its path's parameters, not decoded.
+    pub(super) parameters: Vec<(String, String)>,
+    /// Empty once the handler has taken it, so that a request that waits for its response keeps no body.
+    pub(super) body: Cell<Result<Vec<u8>, Problem>>,
+    /// Counts it among the requests whose bodies are still on their way.
+    pub(super) being_read: Option<Arc<()>>,
+    pub(super) afterwards: Afterwards,
+    /// The id of what it stores, for the log.
+    pub(super) resource: Option<Uuid>,
+    /// Where its response goes.
+    pub(super) responses: Arc<ResponseQueue>,
+}
+
+/// What happens to the connection after the response.
+#[derive(Default)]
+pub(super) enum Afterwards {
+    #[default]
+    AsTheClientAsks,
+    /// The response asks the client to close it.
+    Close,
+    /// Nothing more is served on it, and what its client still sends is read for a while.
+    End,
+    /// It is upgraded to another protocol by this function, which writes the response.
+    Upgrade(Box<dyn FnOnce(Request) -> io::Result<()> + Send>),
+}
 
 impl ResponseQueue {
     pub(super) fn new(
@@ -47,30 +86,18 @@ impl ResponseQueue {
         metrics: Arc<EdgeMetrics>,
         program: &'static str,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|this: &Weak<Self>| {
-            let (of_repliers, of_drain) = (Weak::clone(this), Weak::clone(this));
-            Self {
-                pipelines: Pipelines::default(),
-                options,
-                metrics,
-                program,
-                repliers: ThreadPool::new(
-                    "replier",
-                    options.workers,
-                    move |(open, answer): Answer| {
-                        if let Some(this) = of_repliers.upgrade() {
-                            let connection = open.connection;
-                            let write = || this.deliver(open, &answer);
-                            this.pipelines.finish(connection, write);
-                        }
-                    },
-                ),
-                drain: ThreadPool::new("drain", options.workers, move |job: DrainJob| {
-                    if let Some(this) = of_drain.upgrade() {
-                        job(&this);
-                    }
-                }),
-            }
+        let deliver = |(open, answer): Answer| {
+            let (responses, connection) = (Arc::clone(&open.responses), open.connection);
+            let write = || responses.deliver(open, &answer);
+            responses.pipelines.finish(connection, write);
+        };
+        Arc::new(Self {
+            pipelines: Pipelines::default(),
+            options,
+            metrics,
+            program,
+            repliers: ThreadPool::new("replier", options.workers, deliver),
+            drain: ThreadPool::new("drain", options.workers, |job: DrainJob| job()),
         })
     }
 
@@ -94,7 +121,7 @@ impl ResponseQueue {
     }
 
     /// Writes a response, and counts and logs it. It is no error of the server if the client is gone, or does not read in time.
-    fn deliver(&self, open: Box<InFlight>, answer: &Response) -> Delivery {
+    fn deliver(self: &Arc<Self>, open: Box<InFlight>, answer: &Response) -> Delivery {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
         let log = access_log(&open);
@@ -112,7 +139,7 @@ impl ResponseQueue {
         }
     }
 
-    fn write(&self, mut open: Box<InFlight>, answer: &Response) -> io::Result<()> {
+    fn write(self: &Arc<Self>, mut open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         match mem::take(&mut open.afterwards) {
             Afterwards::AsTheClientAsks => {
                 let said = request::connection(&open.request);
@@ -126,7 +153,7 @@ impl ResponseQueue {
 
     /// Answers a request whose body is not read, bypassing `tiny_http`: its `into_writer` and `respond` would read the rest of
     /// the body first, into a buffer of its declared length. All earlier responses of this connection are written.
-    fn write_and_drain(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
+    fn write_and_drain(self: &Arc<Self>, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let connection = open.connection;
         let bytes = answer.render(is_head_only(&open.request), Connection::Close);
         let written = sockets::duplicate(connection)
