@@ -20,7 +20,6 @@ mod response;
 mod problem;
 mod response_queue;
 mod body_drain;
-mod load_shedding;
 mod listener;
 mod sockets;
 mod descriptors;

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Service;
-use super::acceptor::Acceptor;
+use super::acceptor::{Acceptor, no_room};
 use super::body_drain::max_abandoned;
 use super::exchange::Exchange;
-use super::load_shedding::no_room;
 use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::request;
