@@ -4,22 +4,22 @@ use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::Service;
-use super::acceptor::{Acceptor, no_room};
+use super::acceptor::no_room;
 use super::body_drain::max_abandoned;
 use super::exchange::Exchange;
 use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::request;
 use super::response::{JSON, Response};
-use super::response_queue::{Afterwards, InFlight, ResponseQueue};
-use super::router::{Handler, Router, Target};
-use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
+use super::response_queue::{Afterwards, InFlight};
+use super::router::{Handler, Target};
+use super::{Edge, Job, Service};
+use crate::telemetry::{Incident, Program, Reporter, TEXT_FORMAT};
 use crate::thread_pool::ThreadPool;
 
 /// How long `/readyz` may take: probes do not wait for long, and count no answer as a failure.
@@ -31,58 +31,7 @@ const MAX_UNREAD_BYTES: usize = 64 << 20;
 
 /// Passes requests from the receivers to their handlers. All requests of a connection come from one receiver, so they take their
 /// turns in the order of arrival.
-pub(super) struct Dispatcher<S: Service> {
-    pub(super) service: S,
-    router: Router<S>,
-    /// Waits for bodies that are still on their way.
-    body_pool: ThreadPool<Job<S>>,
-    /// Runs blocking handlers: a pool of its own, so that slow clients do not hold them up.
-    query_pool: ThreadPool<Job<S>>,
-    /// Renders the metrics, which reads files: a pool of its own, so that they are shown whatever holds up the others.
-    metrics_pool: ThreadPool<Job<S>>,
-    /// Checks whether the service is ready: a pool of its own, so that handlers that wait for the database do not hold it up. One
-    /// thread is enough, because each check has a deadline from its arrival on.
-    readiness_pool: ThreadPool<Job<S>>,
-    pub(super) responses: Arc<ResponseQueue>,
-    /// The bytes of responses of blocking handlers that clients have not read.
-    unread: Arc<AtomicUsize>,
-    acceptor: Arc<Acceptor>,
-    /// Set by each request, see [`Self::received_any`].
-    received_any: AtomicBool,
-    /// Each request whose body is still on its way holds a clone.
-    being_read: Arc<()>,
-    registry: Registry,
-}
-
-/// A request that waits for a thread, and where it goes.
-type Job<S> = (Arc<Dispatcher<S>>, Target<S>, Exchange);
-
-impl<S: Service> Dispatcher<S> {
-    pub(super) fn new(
-        service: S,
-        registry: Registry,
-        responses: Arc<ResponseQueue>,
-        acceptor: Arc<Acceptor>,
-    ) -> Arc<Self> {
-        let max_threads = responses.options.workers;
-        let handle = |(this, target, exchange): Job<S>| this.handle(target, exchange);
-        let wait = |(this, target, exchange): Job<S>| this.wait_for_body(target, exchange);
-        Arc::new(Self {
-            service,
-            router: Router::new(S::ENDPOINTS),
-            body_pool: ThreadPool::new("body", max_threads, wait),
-            query_pool: ThreadPool::new("query", max_threads, handle),
-            metrics_pool: ThreadPool::new("metrics", 1, handle),
-            readiness_pool: ThreadPool::new("readiness", 1, handle),
-            responses,
-            unread: Arc::default(),
-            acceptor,
-            received_any: AtomicBool::new(false),
-            being_read: Arc::default(),
-            registry,
-        })
-    }
-
+impl<S: Service> Edge<S> {
     /// Accepts a request, without blocking: begins it now, or when all before it on its connection are answered.
     pub(super) fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.received_any.store(true, Ordering::Relaxed);
@@ -119,10 +68,10 @@ impl<S: Service> Dispatcher<S> {
             // Now, because what looks like the next request on this connection may have come already.
             exchange.end_connection();
         }
-        let dispatcher = Arc::clone(self);
+        let edge = Arc::clone(self);
         pipelines.in_turn(connection, move |before| match refusal {
             Some(problem) => exchange.answer(problem),
-            None => dispatcher.begin(routed.target, exchange, before),
+            None => edge.begin(routed.target, exchange, before),
         });
     }
 
@@ -161,7 +110,7 @@ impl<S: Service> Dispatcher<S> {
         pool.submit((Arc::clone(self), target, exchange));
     }
 
-    fn pools(&self) -> [&ThreadPool<Job<S>>; 4] {
+    pub(super) fn pools(&self) -> [&ThreadPool<Job<S>>; 4] {
         [
             &self.body_pool,
             &self.query_pool,
@@ -190,15 +139,8 @@ impl<S: Service> Dispatcher<S> {
         self.responses.pipelines.open().saturating_sub(being_read)
     }
 
-    /// Ends all threads, which must be idle, and returns the service.
-    pub(super) fn into_service(self: Arc<Self>) -> Option<S> {
-        self.pools().into_iter().for_each(ThreadPool::join);
-        self.responses.repliers.join();
-        Arc::into_inner(self).map(|dispatcher| dispatcher.service)
-    }
-
     /// Reads a body that is still on its way, and passes the request on. Until then it does not count as accepted.
-    fn wait_for_body(self: &Arc<Self>, target: Target<S>, mut exchange: Exchange) {
+    pub(super) fn wait_for_body(self: &Arc<Self>, target: Target<S>, mut exchange: Exchange) {
         if exchange.deadline() <= Instant::now() {
             static REPORTER: Reporter = Reporter::new();
             let incident = REPORTER.report(|incident| {
@@ -213,7 +155,7 @@ impl<S: Service> Dispatcher<S> {
         self.dispatch(target, exchange);
     }
 
-    fn handle(&self, target: Target<S>, mut exchange: Exchange) {
+    pub(super) fn handle(&self, target: Target<S>, mut exchange: Exchange) {
         let stopping = self.acceptor.stop_deadline.get().is_some();
         if stopping {
             exchange.close_after();
