@@ -43,14 +43,15 @@ impl<S: Service> Edge<S> {
         let Some(status) = pipelines.enter(connection, arrived) else {
             return self.responses.ignore(request, connection);
         };
-        let routed = self.router.route(request.method().as_str(), request.url());
+        let (target, label, parameters) =
+            self.router.route(request.method().as_str(), request.url());
         let open = InFlight {
             request,
             connection,
             arrived,
             received: arrived,
-            label: routed.label,
-            parameters: routed.parameters,
+            label,
+            parameters,
             body: Cell::new(Ok(Vec::new())),
             being_read: None,
             afterwards: Afterwards::default(),
@@ -71,7 +72,7 @@ impl<S: Service> Edge<S> {
         let edge = Arc::clone(self);
         pipelines.in_turn(connection, move |before| match refusal {
             Some(problem) => exchange.answer(problem),
-            None => edge.begin(routed.target, exchange, before),
+            None => edge.begin(target, exchange, before),
         });
     }
 
