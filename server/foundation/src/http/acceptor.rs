@@ -14,7 +14,7 @@ use tiny_http::{Request, Server};
 use super::body_drain::max_abandoned;
 use super::metrics::EdgeMetrics;
 use super::problem::Problem;
-use super::response::{Connection, Response};
+use super::response::{CLOSE, Response};
 use super::{ServeError, descriptors, listener, sockets};
 use crate::telemetry::Incident;
 use crate::thread_pool;
@@ -181,7 +181,7 @@ impl Acceptor {
     /// when they were accepted.
     fn refuse_clients(&self, refused: &mut Vec<(Socket, Instant)>, incident: Incident) {
         let refusal = Response::from(no_room().with_incident(incident));
-        let refusal = refusal.render(false, Connection::Close);
+        let refusal = refusal.render(false, CLOSE);
         refused.retain(|(client, since)| {
             refuse(client, &refusal) && since.elapsed() < REFUSED_TIMEOUT
         });

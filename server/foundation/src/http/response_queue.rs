@@ -19,7 +19,7 @@ use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
 use super::problem::Problem;
 use super::request;
-use super::response::{Connection, Response};
+use super::response::{CLOSE, Response};
 use super::sockets;
 
 /// Most characters of a path or a header in the log.
@@ -145,7 +145,7 @@ impl ResponseQueue {
                 let said = request::connection(&open.request);
                 self.write_in_one_piece(open, answer, said)
             }
-            Afterwards::Close => self.write_in_one_piece(open, answer, Connection::Close),
+            Afterwards::Close => self.write_in_one_piece(open, answer, CLOSE),
             Afterwards::End => self.write_and_drain(open, answer),
             Afterwards::Upgrade(upgrade) => upgrade(open.request),
         }
@@ -155,7 +155,7 @@ impl ResponseQueue {
     /// the body first, into a buffer of its declared length. All earlier responses of this connection are written.
     fn write_and_drain(self: &Arc<Self>, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
         let connection = open.connection;
-        let bytes = answer.render(is_head_only(&open.request), Connection::Close);
+        let bytes = answer.render(is_head_only(&open.request), CLOSE);
         let written = sockets::duplicate(connection)
             .and_then(|mut stream| self.write_all(&mut stream, &bytes));
         self.drain(open.request, connection);
@@ -167,7 +167,7 @@ impl ResponseQueue {
         &self,
         open: Box<InFlight>,
         answer: &Response,
-        said: Connection,
+        said: Option<&str>,
     ) -> io::Result<()> {
         let bytes = answer.render(is_head_only(&open.request), said);
         let mut writer = open.request.into_writer();
