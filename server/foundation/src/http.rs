@@ -172,9 +172,8 @@ impl<S: Service> Edge<S> {
         service: S,
     ) -> io::Result<Arc<Self>> {
         let metrics = Arc::new(EdgeMetrics::new(&registry, router::labels(S::ENDPOINTS)));
-        let listener = listener::listen(options.listen, options.idle_timeout, options.send_timeout);
         let acceptor = Acceptor {
-            listener: listener?,
+            listener: listener::listen(&options)?,
             stop_deadline: OnceLock::new(),
             metrics: Arc::clone(&metrics),
         };
