@@ -156,7 +156,7 @@ pub(crate) enum ServeError {
     #[error("cannot begin to serve: {0}")]
     Start(io::Error),
     #[error("cannot accept connections any more: {0}")]
-    Accept(io::Error),
+    Accept(#[from] io::Error),
     #[error("{0} requests were still unanswered when the time to shut down was over")]
     Unanswered(usize),
 }
@@ -210,8 +210,12 @@ impl<S: Service> Edge<S> {
 
     /// Answers requests until it is stopped, then those that it has accepted, and lets the service finish.
     pub(crate) fn serve(self: Arc<Self>) -> Result<(), ServeError> {
-        let relief = self.responses.start_relief();
-        relief.map_err(ServeError::Start)?;
+        let responses = Arc::clone(&self.responses);
+        // So that responses do not wait for a client that does not read.
+        std::thread::Builder::new()
+            .name("relief".to_owned())
+            .spawn(move || responses.repliers.keep_relieved())
+            .map_err(ServeError::Start)?;
         let deadline = self.receive_until_stopped()?;
         // Otherwise a thread hangs. All accepted requests are answered in any case.
         if self.responses.pipelines.open() == 0 {

@@ -68,10 +68,7 @@ impl Acceptor {
     /// Accepts connections until the server stops, by one accept loop after the other.
     pub(super) fn keep_accepting(&self, serve: Serve<'_>) -> Result<(), ServeError> {
         let mut accept_loop = self.open(serve).map_err(ServeError::Start)?;
-        while let Some(next) = self
-            .replace(&accept_loop, serve)
-            .map_err(ServeError::Accept)?
-        {
+        while let Some(next) = self.replace(&accept_loop, serve)? {
             accept_loop = next;
         }
         Ok(())

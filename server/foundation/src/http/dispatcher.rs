@@ -16,10 +16,10 @@ use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::request;
 use super::response::{JSON, Response};
-use super::response_queue::{Afterwards, InFlight};
+use super::response_queue::{Afterwards, InFlight, ResponseQueue};
 use super::router::{Handler, Target};
 use super::{Edge, Job, Service};
-use crate::telemetry::{Incident, Program, Reporter, TEXT_FORMAT};
+use crate::telemetry::{Incident, Program, Reporter, TEXT_FORMAT, size};
 use crate::thread_pool::ThreadPool;
 
 /// How long `/readyz` may take: probes do not wait for long, and count no answer as a failure.
@@ -123,10 +123,17 @@ impl<S: Service> Edge<S> {
     /// Brings the gauges up to date.
     fn observe(&self) {
         self.service.observe();
-        self.responses.observe();
+        let ResponseQueue {
+            pipelines, metrics, ..
+        } = &*self.responses;
+        metrics.requests_open.set(size(pipelines.open()));
+        let waiting = pipelines.connections().len();
+        metrics.connections_waiting.set(size(waiting));
         for pool in self.pools() {
-            self.responses.metrics.set_workers(pool.state());
+            metrics.set_workers(pool.state());
         }
+        metrics.set_workers(self.responses.repliers.state());
+        metrics.set_workers(self.responses.drain.state());
     }
 
     /// Whether requests came since the last call.

@@ -11,7 +11,6 @@ use tiny_http::{Method, Request};
 use tracing::{Level, field};
 use uuid::Uuid;
 
-use crate::telemetry::size;
 use crate::thread_pool::ThreadPool;
 
 use super::HttpArgs;
@@ -99,25 +98,6 @@ impl ResponseQueue {
             repliers: ThreadPool::new("replier", options.workers, deliver),
             drain: ThreadPool::new("drain", options.workers, |job: DrainJob| job()),
         })
-    }
-
-    /// Starts a thread which ensures that responses do not wait for a client that does not read.
-    pub(super) fn start_relief(self: &Arc<Self>) -> io::Result<()> {
-        let this = Arc::clone(self);
-        std::thread::Builder::new()
-            .name("relief".to_owned())
-            .spawn(move || this.repliers.keep_relieved())
-            .map(drop)
-    }
-
-    /// Brings the gauges up to date.
-    pub(super) fn observe(&self) {
-        let metrics = &self.metrics;
-        let waiting = self.pipelines.connections().len();
-        metrics.requests_open.set(size(self.pipelines.open()));
-        metrics.connections_waiting.set(size(waiting));
-        metrics.set_workers(self.repliers.state());
-        metrics.set_workers(self.drain.state());
     }
 
     /// Writes a response, and counts and logs it. It is no error of the server if the client is gone, or does not read in time.
