@@ -119,16 +119,22 @@ impl ResponseQueue {
         }
     }
 
+    /// Writes a response by one write: `Response` of `tiny_http` takes two or more, and cannot have `Connection: close`.
     fn write(self: &Arc<Self>, mut open: Box<InFlight>, answer: &Response) -> io::Result<()> {
-        match mem::take(&mut open.afterwards) {
-            Afterwards::AsTheClientAsks => {
-                let said = request::connection(&open.request);
-                self.write_in_one_piece(open, answer, said)
+        let said = match mem::take(&mut open.afterwards) {
+            Afterwards::AsTheClientAsks => request::connection(&open.request),
+            Afterwards::Close => CLOSE,
+            Afterwards::End => return self.write_and_drain(open, answer),
+            Afterwards::Upgrade(upgrade) => return upgrade(open.request),
+        };
+        let bytes = answer.render(is_head_only(&open.request), said);
+        let mut writer = open.request.into_writer();
+        self.write_all(&mut writer, &bytes).inspect_err(|error| {
+            // Part of it may be written: the client would take the next response for the rest.
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.shut_down(open.connection);
             }
-            Afterwards::Close => self.write_in_one_piece(open, answer, CLOSE),
-            Afterwards::End => self.write_and_drain(open, answer),
-            Afterwards::Upgrade(upgrade) => upgrade(open.request),
-        }
+        })
     }
 
     /// Answers a request whose body is not read, bypassing `tiny_http`: its `into_writer` and `respond` would read the rest of
@@ -140,23 +146,6 @@ impl ResponseQueue {
             .and_then(|mut stream| self.write_all(&mut stream, &bytes));
         self.drain(open.request, connection);
         written
-    }
-
-    /// Writes a response by one write: `Response` of `tiny_http` takes two or more, and cannot have `Connection: close`.
-    fn write_in_one_piece(
-        &self,
-        open: Box<InFlight>,
-        answer: &Response,
-        said: Option<&str>,
-    ) -> io::Result<()> {
-        let bytes = answer.render(is_head_only(&open.request), said);
-        let mut writer = open.request.into_writer();
-        self.write_all(&mut writer, &bytes).inspect_err(|error| {
-            // Part of it may be written: the client would take the next response for the rest.
-            if error.kind() == io::ErrorKind::WouldBlock {
-                self.shut_down(open.connection);
-            }
-        })
     }
 
     /// Writes all, with a time limit for the whole: the time-out of the socket is for one write, so a client that reads a little
