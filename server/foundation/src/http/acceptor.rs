@@ -228,7 +228,10 @@ impl AcceptLoop {
             match self.next_request(tick) {
                 Ok(Some(request)) => {
                     silence = Duration::ZERO;
-                    hand_over(request);
+                    // An exchange that is dropped by a panic answers 500.
+                    if catch_unwind(AssertUnwindSafe(|| hand_over(request))).is_err() {
+                        tracing::error!("a request panicked; the server goes on");
+                    }
                 }
                 Ok(None) => {
                     silence += tick;

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -99,14 +98,7 @@ impl<S: Service> Edge<S> {
             Target::Ready => &self.readiness_pool,
             Target::Metrics => &self.metrics_pool,
             _ if target.blocks() => &self.query_pool,
-            _ => {
-                let handle = AssertUnwindSafe(|| self.handle(target, exchange));
-                if catch_unwind(handle).is_err() {
-                    // The exchange is dropped by the panic, which answers 500.
-                    tracing::error!("a request panicked; the server goes on");
-                }
-                return;
-            }
+            _ => return self.handle(target, exchange),
         };
         pool.submit((Arc::clone(self), target, exchange));
     }
