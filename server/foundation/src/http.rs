@@ -6,14 +6,13 @@
 //!
 //! One thread receives all requests (and for a while another, after there were too many connections: see `acceptor.rs`). It
 //! never blocks on a client: requests whose bodies are still on their way, and those that ask the database, are passed to a
-//! [`ThreadPool`](crate::thread_pool::ThreadPool). Other threads write the responses.
+//! [`ThreadPool`]. Other threads write the responses.
 
 mod acceptor;
 mod dispatcher;
 mod router;
 mod pipeline;
 mod exchange;
-mod in_flight;
 mod request;
 mod fields;
 mod upgrade;
@@ -21,7 +20,6 @@ mod response;
 mod problem;
 mod response_queue;
 mod body_drain;
-mod load_shedding;
 mod listener;
 mod sockets;
 mod descriptors;
@@ -29,18 +27,19 @@ mod metrics;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 
 use crate::telemetry::Registry;
+use crate::thread_pool::ThreadPool;
 use crate::values::{at_least_one, duration};
 use acceptor::Acceptor;
-use dispatcher::Dispatcher;
 use metrics::EdgeMetrics;
 use response_queue::ResponseQueue;
+use router::{Router, Target};
 use sockets::Shutdown;
 
 pub(crate) use descriptors::claim as claim_descriptors;
@@ -126,9 +125,30 @@ pub struct HttpArgs {
 
 /// An HTTP server on a bound socket.
 pub(crate) struct Edge<S: Service> {
+    service: S,
+    router: Router<S>,
+    /// Waits for bodies that are still on their way.
+    body_pool: ThreadPool<Job<S>>,
+    /// Runs blocking handlers: a pool of its own, so that slow clients do not hold them up.
+    query_pool: ThreadPool<Job<S>>,
+    /// Renders the metrics, which reads files: a pool of its own, so that they are shown whatever holds up the others.
+    metrics_pool: ThreadPool<Job<S>>,
+    /// Checks whether the service is ready: a pool of its own, so that handlers that wait for the database do not hold it up. One
+    /// thread is enough, because each check has a deadline from its arrival on.
+    readiness_pool: ThreadPool<Job<S>>,
+    responses: Arc<ResponseQueue>,
+    /// The bytes of responses of blocking handlers that clients have not read.
+    unread: Arc<AtomicUsize>,
     acceptor: Arc<Acceptor>,
-    dispatcher: Arc<Dispatcher<S>>,
+    /// Set by each request, see [`Self::received_any`].
+    received_any: AtomicBool,
+    /// Each request whose body is still on its way holds a clone.
+    being_read: Arc<()>,
+    registry: Registry,
 }
+
+/// A request that waits for a thread, and where it goes.
+type Job<S> = (Arc<Edge<S>>, Target<S>, Exchange);
 
 /// How [`Edge::serve`] ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +156,7 @@ pub(crate) enum ServeError {
     #[error("cannot begin to serve: {0}")]
     Start(io::Error),
     #[error("cannot accept connections any more: {0}")]
-    Accept(io::Error),
+    Accept(#[from] io::Error),
     #[error("{0} requests were still unanswered when the time to shut down was over")]
     Unanswered(usize),
 }
@@ -146,19 +166,33 @@ impl<S: Service> Edge<S> {
     ///
     /// # Errors
     /// As the system says, [`io::ErrorKind::AddrInUse`] among them.
-    pub(crate) fn listen(options: HttpArgs, registry: Registry, service: S) -> io::Result<Self> {
+    pub(crate) fn listen(
+        options: HttpArgs,
+        registry: Registry,
+        service: S,
+    ) -> io::Result<Arc<Self>> {
         let metrics = Arc::new(EdgeMetrics::new(&registry, router::labels(S::ENDPOINTS)));
-        let acceptor = Arc::new(Acceptor {
-            listener: listener::listen(options.listen, options.idle_timeout, options.send_timeout)?,
+        let acceptor = Acceptor {
+            listener: listener::listen(&options)?,
             stop_deadline: OnceLock::new(),
             metrics: Arc::clone(&metrics),
-        });
-        let responses = ResponseQueue::new(options, metrics, registry.program().name);
-        let dispatcher = Dispatcher::new(service, registry, responses, Arc::clone(&acceptor));
-        Ok(Self {
-            acceptor,
-            dispatcher,
-        })
+        };
+        let handle = |(this, target, exchange): Job<S>| this.handle(target, exchange);
+        let wait = |(this, target, exchange): Job<S>| this.wait_for_body(target, exchange);
+        Ok(Arc::new(Self {
+            service,
+            router: Router::new(S::ENDPOINTS),
+            body_pool: ThreadPool::new("body", options.workers, wait),
+            query_pool: ThreadPool::new("query", options.workers, handle),
+            metrics_pool: ThreadPool::new("metrics", 1, handle),
+            readiness_pool: ThreadPool::new("readiness", 1, handle),
+            responses: ResponseQueue::new(options, metrics, registry.program().name),
+            unread: Arc::default(),
+            acceptor: Arc::new(acceptor),
+            received_any: AtomicBool::new(false),
+            being_read: Arc::default(),
+            registry,
+        }))
     }
 
     /// Where it listens.
@@ -170,26 +204,32 @@ impl<S: Service> Edge<S> {
     /// [`Edge::serve`] returns when all accepted requests are answered.
     pub(crate) fn stopper(&self) -> impl Fn() + Send + use<S> {
         let acceptor = Arc::clone(&self.acceptor);
-        let shutdown_timeout = self.dispatcher.responses.options.shutdown_timeout;
+        let shutdown_timeout = self.responses.options.shutdown_timeout;
         move || acceptor.stop(Instant::now() + shutdown_timeout)
     }
 
     /// Answers requests until it is stopped, then those that it has accepted, and lets the service finish.
-    pub(crate) fn serve(self) -> Result<(), ServeError> {
-        let responses = Arc::clone(&self.dispatcher.responses);
-        responses.start_relief().map_err(ServeError::Start)?;
-        let deadline = self.receive()?;
+    pub(crate) fn serve(self: Arc<Self>) -> Result<(), ServeError> {
+        let responses = Arc::clone(&self.responses);
+        // So that responses do not wait for a client that does not read.
+        std::thread::Builder::new()
+            .name("relief".to_owned())
+            .spawn(move || responses.repliers.keep_relieved())
+            .map_err(ServeError::Start)?;
+        let deadline = self.receive_until_stopped()?;
         // Otherwise a thread hangs. All accepted requests are answered in any case.
-        if responses.pipelines.open() == 0
-            && let Some(service) = self.dispatcher.into_service()
-        {
-            service.finish(deadline);
+        if self.responses.pipelines.open() == 0 {
+            self.pools().into_iter().for_each(ThreadPool::join);
+            self.responses.repliers.join();
+            if let Some(edge) = Arc::into_inner(self) {
+                edge.service.finish(deadline);
+            }
         }
         Ok(())
     }
 
     /// Receives requests until it is stopped and all accepted requests are answered. Returns the deadline of the stop.
-    fn receive(&self) -> Result<Instant, ServeError> {
+    fn receive_until_stopped(self: &Arc<Self>) -> Result<Instant, ServeError> {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let served = self.acceptor.keep_accepting(&|accept_loop| {
@@ -197,15 +237,14 @@ impl<S: Service> Edge<S> {
                 std::thread::Builder::new()
                     .name("receiver".to_owned())
                     .spawn_scoped(scope, move || {
-                        accept_loop.receive(over, |request| self.dispatcher.receive(request));
+                        accept_loop.receive(over, |request| self.receive(request));
                     })
                     .map(drop)
             });
             // Set already, unless it stops by itself.
-            let dispatcher = &self.dispatcher;
-            let deadline = || Instant::now() + dispatcher.responses.options.shutdown_timeout;
+            let deadline = || Instant::now() + self.responses.options.shutdown_timeout;
             let deadline = *self.acceptor.stop_deadline.get_or_init(deadline);
-            dispatcher.service.stopping();
+            self.service.stopping();
             let finished = self.finish(deadline);
             over.store(true, Ordering::Release);
             served.and(finished).map(|()| deadline)
@@ -214,18 +253,17 @@ impl<S: Service> Edge<S> {
 
     /// Waits until accepted requests are answered; those that still come on open connections are refused meanwhile.
     fn finish(&self, deadline: Instant) -> Result<(), ServeError> {
-        let dispatcher = &self.dispatcher;
         let mut all_answered = false;
-        let _before = dispatcher.received_any();
+        let _before = self.received_any();
         while Instant::now() < deadline {
             std::thread::sleep(QUIET);
-            if dispatcher.received_any() || dispatcher.unanswered() > 0 {
+            if self.received_any() || self.unanswered() > 0 {
                 continue;
             }
             all_answered = true;
             // Bodies of these are still on their way. The threads that wait for them end with the connections. None of them can
             // be a newer connection of the same peer, because no more are accepted.
-            let too_late = dispatcher.responses.pipelines.connections();
+            let too_late = self.responses.pipelines.connections();
             if too_late.is_empty() {
                 break;
             }
@@ -234,7 +272,7 @@ impl<S: Service> Edge<S> {
                 .take_while(|_| Instant::now() < deadline);
             in_time.for_each(|connection| sockets::shut_down(connection, Shutdown::Both));
         }
-        match dispatcher.unanswered() {
+        match self.unanswered() {
             // Those whose connections were shut down were not accepted.
             left if left > 0 && !all_answered => Err(ServeError::Unanswered(left)),
             _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Accepts connections. While there is no room for more, new ones are answered with 503.
 
-use std::io;
-use std::net::TcpListener;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,9 @@ use socket2::Socket;
 use tiny_http::{Request, Server};
 
 use super::body_drain::max_abandoned;
-use super::load_shedding::LoadShedding;
 use super::metrics::EdgeMetrics;
+use super::problem::Problem;
+use super::response::{CLOSE, Response};
 use super::{ServeError, descriptors, listener, sockets};
 use crate::telemetry::Incident;
 use crate::thread_pool;
@@ -31,6 +32,11 @@ const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_TIME_WITHOUT_ROOM: Duration = Duration::from_secs(15);
 /// How often clients that are refused are attended to.
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(5);
+/// Most clients that are refused at once. More wait in the kernel's backlog.
+const MAX_REFUSED: usize = 32;
+/// How long a client may take to send a request and to read the refusal. With more, silent clients would hold up others for
+/// long.
+const REFUSED_TIMEOUT: Duration = Duration::from_millis(200);
 /// Threads that the system must grant before connections are accepted again. `tiny_http` starts five at once, and panics if it
 /// gets none.
 const ROOM_FOR_THREADS: usize = 16;
@@ -62,13 +68,10 @@ impl Acceptor {
     /// Accepts connections until the server stops, by one accept loop after the other.
     pub(super) fn keep_accepting(&self, serve: Serve<'_>) -> Result<(), ServeError> {
         let mut accept_loop = self.open(serve).map_err(ServeError::Start)?;
-        loop {
-            let next = self.replace(&accept_loop, serve);
-            match next.map_err(ServeError::Accept)? {
-                Some(next) => accept_loop = next,
-                None => return Ok(()),
-            }
+        while let Some(next) = self.replace(&accept_loop, serve)? {
+            accept_loop = next;
         }
+        Ok(())
     }
 
     /// Stops accepting, from any thread; accepted requests have until `deadline`.
@@ -116,9 +119,8 @@ impl Acceptor {
             descriptors_limit = descriptors::most(),
             "no room for more connections: new ones get 503, those that are open are served"
         );
-        let mut refusals = LoadShedding::new(incident);
         loop {
-            self.refuse_until_room(&mut refusals)?;
+            self.refuse_until_room(incident)?;
             if self.stop_deadline.get().is_some() {
                 return Ok(None);
             }
@@ -141,13 +143,14 @@ impl Acceptor {
         Ok(())
     }
 
-    fn refuse_until_room(&self, refusals: &mut LoadShedding) -> io::Result<()> {
+    fn refuse_until_room(&self, incident: Incident) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
         descriptors::release_reserved();
+        let mut refused = Vec::new();
         let since = Instant::now();
         let mut last_look = since;
         while self.stop_deadline.get().is_none() {
-            refusals.attend(&self.listener, &self.metrics);
+            self.refuse_clients(&mut refused, incident);
             std::thread::sleep(REFUSAL_INTERVAL);
             if last_look.elapsed() < ROOM_INTERVAL {
                 continue;
@@ -170,6 +173,49 @@ impl Acceptor {
         descriptors::claim();
         self.listener.set_nonblocking(false)
     }
+
+    /// Accepts what waits, and answers each client with 503, without blocking. `refused` keeps those that are not done with, and
+    /// when they were accepted.
+    fn refuse_clients(&self, refused: &mut Vec<(Socket, Instant)>, incident: Incident) {
+        let refusal = Response::from(no_room().with_incident(incident));
+        let refusal = refusal.render(false, CLOSE);
+        refused.retain(|(client, since)| {
+            refuse(client, &refusal) && since.elapsed() < REFUSED_TIMEOUT
+        });
+        while refused.len() < MAX_REFUSED {
+            // No client waits, the system has no descriptor left, or the server stops.
+            let Ok((client, _)) = self.listener.accept() else {
+                break;
+            };
+            self.metrics.turned_away.inc();
+            if client.set_nonblocking(true).is_ok() {
+                refused.push((client, Instant::now()));
+            }
+        }
+    }
+}
+
+/// The answer if there is no room for a connection.
+pub(super) fn no_room() -> Problem {
+    Problem::new(
+        503,
+        "This server has no room for another connection. This attempt stored nothing; try another replica, or again later.",
+    )
+}
+
+/// Makes progress, and returns false when the client is done with. It is answered once it has sent something, because an answer
+/// before a request confuses clients; then the request is read, because the kernel discards the answer if it stays unread.
+fn refuse(mut client: &Socket, refusal: &[u8]) -> bool {
+    match client.read(&mut [0; 16 << 10]) {
+        Ok(0) => false,
+        Ok(_) => {
+            // Fails if it is answered already.
+            let answered = client.write_all(refusal);
+            let _ = answered.and_then(|()| client.shutdown(Shutdown::Write));
+            true
+        }
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
 }
 
 impl AcceptLoop {
@@ -182,7 +228,10 @@ impl AcceptLoop {
             match self.next_request(tick) {
                 Ok(Some(request)) => {
                     silence = Duration::ZERO;
-                    hand_over(request);
+                    // An exchange that is dropped by a panic answers 500.
+                    if catch_unwind(AssertUnwindSafe(|| hand_over(request))).is_err() {
+                        tracing::error!("a request panicked; the server goes on");
+                    }
                 }
                 Ok(None) => {
                     silence += tick;

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::mem;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiny_http::Request;
@@ -38,7 +39,7 @@ pub(super) fn max_abandoned() -> i64 {
 
 impl ResponseQueue {
     /// Drops a request that gets no answer.
-    pub(super) fn ignore(&self, request: Request, peer: SocketAddr) {
+    pub(super) fn ignore(self: &Arc<Self>, request: Request, peer: SocketAddr) {
         static REPORTER: Reporter = Reporter::new();
         self.metrics.ignored.inc();
         REPORTER.report(|incident| {
@@ -53,25 +54,27 @@ impl ResponseQueue {
         if in_memory {
             ignore();
         } else {
-            self.drain.submit(Box::new(|_: &Self| ignore()));
+            self.drain.submit(Box::new(ignore));
         }
     }
 
     /// Reads the rest of the body of a connection's last request, and closes the connection. The client was told so, and nothing
     /// that follows is served (RFC 9112, section 9.6).
-    pub(super) fn drain(&self, mut request: Request, connection: SocketAddr) {
+    pub(super) fn drain(self: &Arc<Self>, mut request: Request, connection: SocketAddr) {
         if request.body_length().unwrap_or(0) > MAX_DRAINED {
             return self.abandon(request, connection);
         }
         // Before the body is read, so that a client that waits for `100 Continue` gets none.
         sockets::shut_down(connection, Shutdown::Write);
-        self.drain.submit(Box::new(move |this: &Self| {
+        let this = Arc::clone(self);
+        self.drain.submit(Box::new(move || {
             // With `Connection: upgrade` the reader ends only where the connection does.
             if !request::is_in_memory(&request) {
-                // `tiny_http` goes on with the next request as soon as a read finds the end.
-                let give_up = || this.pipelines.give_up(connection, Instant::now());
                 let deadline = Instant::now() + DRAIN_TIMEOUT;
-                let _ended = drain(request.as_reader(), deadline, &give_up);
+                // `tiny_http` goes on with the next request as soon as a read finds the end, and the last may take this long.
+                let last_read = deadline + this.options.idle_timeout;
+                this.pipelines.give_up(connection, last_read);
+                let _ended = drain(request.as_reader(), deadline);
             }
             this.linger(connection);
             drop(request.into_writer());
@@ -80,7 +83,7 @@ impl ResponseQueue {
 
     /// Keeps `tiny_http` from reading the rest of a body. The thread and the descriptors of the connection are lost until the
     /// process ends.
-    fn abandon(&self, request: Request, connection: SocketAddr) {
+    fn abandon(self: &Arc<Self>, request: Request, connection: SocketAddr) {
         static REPORTER: Reporter = Reporter::new();
         REPORTER.report(|incident| {
             tracing::warn!(
@@ -91,8 +94,8 @@ impl ResponseQueue {
         self.metrics.connections_abandoned.inc();
         mem::forget(request);
         sockets::shut_down(connection, Shutdown::Write);
-        self.drain
-            .submit(Box::new(move |this: &Self| this.linger(connection)));
+        let this = Arc::clone(self);
+        self.drain.submit(Box::new(move || this.linger(connection)));
     }
 
     fn linger(&self, connection: SocketAddr) {
@@ -107,12 +110,11 @@ impl ResponseQueue {
     }
 }
 
-/// Reads to the end. Returns false if that did not come before `deadline` and [`MAX_DRAINED`]. Calls `before_each` read.
-fn drain(from: &mut dyn Read, deadline: Instant, before_each: &dyn Fn()) -> bool {
+/// Reads to the end. Returns false if that did not come before `deadline` and [`MAX_DRAINED`].
+fn drain(from: &mut dyn Read, deadline: Instant) -> bool {
     let mut some = [0; 8 << 10];
     let mut left = MAX_DRAINED;
     while Instant::now() < deadline {
-        before_each();
         match from.read(&mut some) {
             Ok(0) => return true,
             Ok(length) if length <= left => left -= length,
@@ -132,11 +134,8 @@ mod tests {
     #[test]
     fn a_body_without_end_is_drained_only_up_to_a_limit() {
         let now = Instant::now();
-        assert!(drain(&mut io::empty(), now + DRAIN_TIMEOUT, &|| {}));
-        assert!(!drain(&mut io::repeat(0), now, &|| {}));
-        assert!(
-            !drain(&mut io::repeat(0), now + DRAIN_TIMEOUT, &|| {}),
-            "too much"
-        );
+        assert!(drain(&mut io::empty(), now + DRAIN_TIMEOUT));
+        assert!(!drain(&mut io::repeat(0), now));
+        assert!(!drain(&mut io::repeat(0), now + DRAIN_TIMEOUT), "too much");
     }
 }

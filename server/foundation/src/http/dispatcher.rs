@@ -1,26 +1,24 @@
 //! Passes each request to its handler: at once if that does not block, else on a pool of threads.
 
+use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::Service;
-use super::acceptor::Acceptor;
+use super::acceptor::no_room;
 use super::body_drain::max_abandoned;
 use super::exchange::Exchange;
-use super::in_flight::{Afterwards, InFlight};
-use super::load_shedding::no_room;
 use super::pipeline::{ConnectionStatus, Delivery};
 use super::problem::Problem;
 use super::request;
 use super::response::{JSON, Response};
-use super::response_queue::ResponseQueue;
-use super::router::{Handler, Router, Target};
-use crate::telemetry::{Incident, Program, Registry, Reporter, TEXT_FORMAT};
+use super::response_queue::{Afterwards, InFlight, ResponseQueue};
+use super::router::{Handler, Target};
+use super::{Edge, Job, Service};
+use crate::telemetry::{Incident, Program, Reporter, TEXT_FORMAT, size};
 use crate::thread_pool::ThreadPool;
 
 /// How long `/readyz` may take: probes do not wait for long, and count no answer as a failure.
@@ -32,63 +30,7 @@ const MAX_UNREAD_BYTES: usize = 64 << 20;
 
 /// Passes requests from the receivers to their handlers. All requests of a connection come from one receiver, so they take their
 /// turns in the order of arrival.
-pub(super) struct Dispatcher<S: Service> {
-    pub(super) service: S,
-    router: Router<S>,
-    /// Waits for bodies that are still on their way.
-    body_pool: ThreadPool<(Target<S>, Exchange)>,
-    /// Runs blocking handlers: a pool of its own, so that slow clients do not hold them up.
-    query_pool: ThreadPool<(Target<S>, Exchange)>,
-    /// Renders the metrics, which reads files: a pool of its own, so that they are shown whatever holds up the others.
-    metrics_pool: ThreadPool<(Target<S>, Exchange)>,
-    /// Checks whether the service is ready: a pool of its own, so that handlers that wait for the database do not hold it up. One
-    /// thread is enough, because each check has a deadline from its arrival on.
-    readiness_pool: ThreadPool<(Target<S>, Exchange)>,
-    pub(super) responses: Arc<ResponseQueue>,
-    /// The bytes of responses of blocking handlers that clients have not read.
-    unread: Arc<AtomicUsize>,
-    acceptor: Arc<Acceptor>,
-    /// Set by each request, see [`Self::received_any`].
-    received_any: AtomicBool,
-    /// Each request whose body is still on its way holds a clone.
-    being_read: Arc<()>,
-    registry: Registry,
-}
-
-impl<S: Service> Dispatcher<S> {
-    pub(super) fn new(
-        service: S,
-        registry: Registry,
-        responses: Arc<ResponseQueue>,
-        acceptor: Arc<Acceptor>,
-    ) -> Arc<Self> {
-        let max_threads = responses.options.workers;
-        Arc::new_cyclic(|this| {
-            let pool = |name, threads, work: fn(&Self, Target<S>, Exchange)| {
-                let this = Weak::clone(this);
-                ThreadPool::new(name, threads, move |(target, exchange)| {
-                    if let Some(dispatcher) = this.upgrade() {
-                        work(&dispatcher, target, exchange);
-                    }
-                })
-            };
-            Self {
-                service,
-                router: Router::new(S::ENDPOINTS),
-                body_pool: pool("body", max_threads, Self::wait_for_body),
-                query_pool: pool("query", max_threads, Self::handle),
-                metrics_pool: pool("metrics", 1, Self::handle),
-                readiness_pool: pool("readiness", 1, Self::handle),
-                responses,
-                unread: Arc::default(),
-                acceptor,
-                received_any: AtomicBool::new(false),
-                being_read: Arc::default(),
-                registry,
-            }
-        })
-    }
-
+impl<S: Service> Edge<S> {
     /// Accepts a request, without blocking: begins it now, or when all before it on its connection are answered.
     pub(super) fn receive(self: &Arc<Self>, request: tiny_http::Request) {
         self.received_any.store(true, Ordering::Relaxed);
@@ -100,16 +42,24 @@ impl<S: Service> Dispatcher<S> {
         let Some(status) = pipelines.enter(connection, arrived) else {
             return self.responses.ignore(request, connection);
         };
-        let routed = self.router.route(request.method().as_str(), request.url());
+        let (target, label, parameters) =
+            self.router.route(request.method().as_str(), request.url());
         let open = InFlight {
             request,
             connection,
             arrived,
-            label: routed.label,
+            received: arrived,
+            label,
+            parameters,
+            body: Cell::new(Ok(Vec::new())),
+            being_read: None,
             afterwards: Afterwards::default(),
             resource: None,
+            responses: Arc::clone(&self.responses),
         };
-        let mut exchange = Exchange::new(open, routed.parameters, &self.responses);
+        let mut exchange = Exchange {
+            open: Some(Box::new(open)),
+        };
         let refusal = match status {
             ConnectionStatus::Open => request::check_framing(exchange.request()).err(),
             ConnectionStatus::GivenUp => Some(connection_given_up(connection)),
@@ -118,14 +68,14 @@ impl<S: Service> Dispatcher<S> {
             // Now, because what looks like the next request on this connection may have come already.
             exchange.end_connection();
         }
-        let dispatcher = Arc::clone(self);
+        let edge = Arc::clone(self);
         pipelines.in_turn(connection, move |before| match refusal {
             Some(problem) => exchange.answer(problem),
-            None => dispatcher.begin(routed.target, exchange, before),
+            None => edge.begin(target, exchange, before),
         });
     }
 
-    fn begin(&self, target: Target<S>, mut exchange: Exchange, before: Delivery) {
+    fn begin(self: &Arc<Self>, target: Target<S>, mut exchange: Exchange, before: Delivery) {
         // Most likely nobody would receive the response.
         if before == Delivery::Lost && target.blocks() {
             let problem = connection_given_up(exchange.connection());
@@ -138,27 +88,22 @@ impl<S: Service> Dispatcher<S> {
             self.dispatch(target, exchange);
         } else {
             exchange.wait_for_body(&self.being_read);
-            self.body_pool.submit((target, exchange));
+            self.body_pool.submit((Arc::clone(self), target, exchange));
         }
     }
 
     /// Passes on a request whose body is read.
-    fn dispatch(&self, target: Target<S>, exchange: Exchange) {
-        match target {
-            Target::Ready => self.readiness_pool.submit((target, exchange)),
-            Target::Metrics => self.metrics_pool.submit((target, exchange)),
-            _ if target.blocks() => self.query_pool.submit((target, exchange)),
-            _ => {
-                let handle = AssertUnwindSafe(|| self.handle(target, exchange));
-                if catch_unwind(handle).is_err() {
-                    // The exchange is dropped by the panic, which answers 500.
-                    tracing::error!("a request panicked; the server goes on");
-                }
-            }
-        }
+    fn dispatch(self: &Arc<Self>, target: Target<S>, exchange: Exchange) {
+        let pool = match target {
+            Target::Ready => &self.readiness_pool,
+            Target::Metrics => &self.metrics_pool,
+            _ if target.blocks() => &self.query_pool,
+            _ => return self.handle(target, exchange),
+        };
+        pool.submit((Arc::clone(self), target, exchange));
     }
 
-    fn pools(&self) -> [&ThreadPool<(Target<S>, Exchange)>; 4] {
+    pub(super) fn pools(&self) -> [&ThreadPool<Job<S>>; 4] {
         [
             &self.body_pool,
             &self.query_pool,
@@ -170,10 +115,17 @@ impl<S: Service> Dispatcher<S> {
     /// Brings the gauges up to date.
     fn observe(&self) {
         self.service.observe();
-        self.responses.observe();
+        let ResponseQueue {
+            pipelines, metrics, ..
+        } = &*self.responses;
+        metrics.requests_open.set(size(pipelines.open()));
+        let waiting = pipelines.connections().len();
+        metrics.connections_waiting.set(size(waiting));
         for pool in self.pools() {
-            self.responses.metrics.set_workers(pool.state());
+            metrics.set_workers(pool.state());
         }
+        metrics.set_workers(self.responses.repliers.state());
+        metrics.set_workers(self.responses.drain.state());
     }
 
     /// Whether requests came since the last call.
@@ -187,15 +139,8 @@ impl<S: Service> Dispatcher<S> {
         self.responses.pipelines.open().saturating_sub(being_read)
     }
 
-    /// Ends all threads, which must be idle, and returns the service.
-    pub(super) fn into_service(self: Arc<Self>) -> Option<S> {
-        self.pools().into_iter().for_each(ThreadPool::join);
-        self.responses.repliers.join();
-        Arc::into_inner(self).map(|dispatcher| dispatcher.service)
-    }
-
     /// Reads a body that is still on its way, and passes the request on. Until then it does not count as accepted.
-    fn wait_for_body(&self, target: Target<S>, mut exchange: Exchange) {
+    pub(super) fn wait_for_body(self: &Arc<Self>, target: Target<S>, mut exchange: Exchange) {
         if exchange.deadline() <= Instant::now() {
             static REPORTER: Reporter = Reporter::new();
             let incident = REPORTER.report(|incident| {
@@ -210,7 +155,7 @@ impl<S: Service> Dispatcher<S> {
         self.dispatch(target, exchange);
     }
 
-    fn handle(&self, target: Target<S>, mut exchange: Exchange) {
+    pub(super) fn handle(&self, target: Target<S>, mut exchange: Exchange) {
         let stopping = self.acceptor.stop_deadline.get().is_some();
         if stopping {
             exchange.close_after();

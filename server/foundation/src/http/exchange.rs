@@ -1,7 +1,6 @@
 //! A request that waits for its response.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,47 +13,22 @@ use uuid::Uuid;
 use crate::telemetry::Reporter;
 
 use super::fields;
-use super::in_flight::{Afterwards, InFlight};
 use super::problem::Problem;
 use super::request::{self, Content, path_and_query};
 use super::response::Response;
-use super::response_queue::ResponseQueue;
+use super::response_queue::{Afterwards, InFlight};
 use super::upgrade::{SWITCHING_PROTOCOLS, Upgraded};
 
 /// A request that waits for its response. Dropped without one, it answers 500.
 pub struct Exchange {
-    open: Option<Box<InFlight>>,
-    responses: Arc<ResponseQueue>,
-    /// Counts it among the requests whose bodies are still on their way.
-    being_read: Option<Arc<()>>,
-    segments: Vec<(String, String)>,
-    /// Empty once the handler has taken it, so that a request that waits for its response keeps no body.
-    body: Cell<Result<Vec<u8>, Problem>>,
-    /// When the body had come, if it was waited for; else when the request arrived.
-    received: Instant,
+    pub(super) open: Option<Box<InFlight>>,
 }
 
 impl Exchange {
-    /// Of a request that has entered the pipeline of its connection, with the parameters of its path.
-    pub(super) fn new(
-        open: InFlight,
-        segments: Vec<(String, String)>,
-        responses: &Arc<ResponseQueue>,
-    ) -> Self {
-        Self {
-            received: open.arrived,
-            open: Some(Box::new(open)),
-            responses: Arc::clone(responses),
-            being_read: None,
-            segments,
-            body: Cell::new(Ok(Vec::new())),
-        }
-    }
-
     /// Answers, from any thread and without blocking.
     pub fn answer(mut self, response: impl Into<Response>) {
         if let Some(open) = self.take() {
-            self.responses.repliers.submit((open, response.into()));
+            submit(open, response.into());
         }
     }
 
@@ -68,7 +42,7 @@ impl Exchange {
         afterwards: impl FnOnce(Upgraded) + Send + 'static,
     ) {
         let connection = self.connection();
-        headers.push(("Server", self.responses.program.to_owned()));
+        headers.push(("Server", self.open().responses.program.to_owned()));
         self.open_mut().afterwards = Afterwards::Upgrade(Box::new(move |request| {
             Upgraded::answer(request, connection, protocol, headers).map(afterwards)
         }));
@@ -90,7 +64,8 @@ impl Exchange {
     /// # Panics
     /// If the pattern has no such name.
     pub fn parameter(&self, name: &str) -> Result<Cow<'_, str>, Problem> {
-        let segment = self.segments.iter().find(|(known, _)| known == name);
+        let mut parameters = self.open().parameters.iter();
+        let segment = parameters.find(|(known, _)| known == name);
         let (_, segment) = segment.expect("the handler knows the pattern of its endpoint");
         percent_decode_str(segment)
             .decode_utf8()
@@ -131,7 +106,7 @@ impl Exchange {
     /// # Errors
     /// 413 if it is too large, 400 if it did not come as a whole, 415 if its `Content-Type` is another.
     pub fn json_body(&self) -> Result<Vec<u8>, Problem> {
-        let body = self.body.replace(Ok(Vec::new()))?;
+        let body = self.open().body.replace(Ok(Vec::new()))?;
         request::check_content(self.request(), Content::Json)?;
         Ok(body)
     }
@@ -150,7 +125,7 @@ impl Exchange {
     /// # Errors
     /// 413 if it is too large, 400 if it did not come as a whole or is not of this type, 415 if it is no form.
     pub fn form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let body = self.body.replace(Ok(Vec::new()))?;
+        let body = self.open().body.replace(Ok(Vec::new()))?;
         request::check_content(self.request(), Content::Form)?;
         let cause = |cause| Problem::new(400, format!("The form is not what this takes: {cause}."));
         fields::parse_fields(&body).map_err(cause)
@@ -159,19 +134,19 @@ impl Exchange {
     /// When the request was complete, with its body if that was waited for.
     #[must_use]
     pub fn received(&self) -> Instant {
-        self.received
+        self.open().received
     }
 
     /// The address of the peer: the client, or a proxy.
     #[must_use]
     pub fn connection(&self) -> SocketAddr {
-        self.open_ref().connection
+        self.open().connection
     }
 
     /// When the time of the request is over.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.received + self.responses.options.request_timeout
+        self.received() + self.open().responses.options.request_timeout
     }
 
     /// Sets the id of what the request stores, for the log.
@@ -191,30 +166,33 @@ impl Exchange {
 
     /// Serves nothing that follows on its connection, and has that closed after the response.
     pub(super) fn end_connection(&mut self) {
-        let pipelines = &self.responses.pipelines;
-        pipelines.give_up(self.connection(), Instant::now());
-        self.open_mut().afterwards = Afterwards::End;
+        let open = self.open_mut();
+        open.responses
+            .pipelines
+            .give_up(open.connection, Instant::now());
+        open.afterwards = Afterwards::End;
     }
 
     /// Counts the request in `being_read` until its body is read, or it is answered.
     pub(super) fn wait_for_body(&mut self, being_read: &Arc<()>) {
-        self.being_read = Some(Arc::clone(being_read));
+        self.open_mut().being_read = Some(Arc::clone(being_read));
     }
 
     /// Reads the body, and keeps it for the handler. Begins no read after the deadline, which counts anew from the end of the
     /// body.
     pub(super) fn read_body(&mut self, limit: usize) {
         // Dropped at the end, also by a panic.
-        let waited_for = self.being_read.take();
+        let waited_for = self.open_mut().being_read.take();
         let deadline = self.deadline();
         let body = request::read_body(&mut self.open_mut().request, limit, deadline);
         if body.is_err() {
             // Part of the body is still on its way, or its end is not known.
             self.end_connection();
         }
-        self.body.set(body);
+        let open = self.open_mut();
+        open.body.set(body);
         if waited_for.is_some() {
-            self.received = Instant::now();
+            open.received = Instant::now();
         }
     }
 
@@ -226,17 +204,19 @@ impl Exchange {
         }
     }
 
-    /// Takes the request out to be answered. It no longer counts as one whose body is on its way.
+    /// Takes the request out to be answered, without its body. It no longer counts as one whose body is on its way.
     fn take(&mut self) -> Option<Box<InFlight>> {
-        self.being_read = None;
-        self.open.take()
+        let mut open = self.open.take()?;
+        open.being_read = None;
+        open.body.set(Ok(Vec::new()));
+        Some(open)
     }
 
     pub(super) fn request(&self) -> &Request {
-        &self.open_ref().request
+        &self.open().request
     }
 
-    fn open_ref(&self) -> &InFlight {
+    fn open(&self) -> &InFlight {
         self.open
             .as_ref()
             .expect("it is taken by what ends the exchange alone: its answer, or its drop")
@@ -262,29 +242,29 @@ impl Drop for Exchange {
             500,
             "The server failed on this request. The operator finds the cause in the log.",
         );
-        let answer = problem.with_incident(incident).into();
-        self.responses.repliers.submit((open, answer));
+        submit(open, problem.with_incident(incident).into());
     }
+}
+
+fn submit(open: Box<InFlight>, response: Response) {
+    let responses = Arc::clone(&open.responses);
+    responses.repliers.submit((open, response));
 }
 
 /// Answers several exchanges at once, which is cheaper than one by one.
 pub fn answer_all<A: Into<Response>>(answers: impl IntoIterator<Item = (Exchange, A)>) {
-    let mut responses = None;
-    let answers: Vec<_> = answers
-        .into_iter()
-        .filter_map(|(mut exchange, answer)| {
-            let open = exchange.take()?;
-            responses.get_or_insert_with(|| Arc::clone(&exchange.responses));
-            Some((open, answer.into()))
-        })
-        .collect();
-    if let Some(responses) = responses {
+    let take = |(mut exchange, answer): (Exchange, A)| Some((exchange.take()?, answer.into()));
+    let answers: Vec<_> = answers.into_iter().filter_map(take).collect();
+    if let Some((first, _)) = answers.first() {
+        let responses = Arc::clone(&first.responses);
         responses.repliers.submit_all(answers);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use clap::Parser;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use tiny_http::TestRequest;
@@ -292,6 +272,7 @@ mod tests {
     use super::*;
     use crate::http::HttpArgs;
     use crate::http::metrics::EdgeMetrics;
+    use crate::http::response_queue::ResponseQueue;
     use crate::http::router;
     use crate::telemetry::{Program, Registry};
 
@@ -307,15 +288,23 @@ mod tests {
     }
 
     fn exchange(request: TestRequest) -> Exchange {
+        let arrived = Instant::now();
         let open = InFlight {
             request: request.into(),
             connection: SocketAddr::from(([127, 0, 0, 1], 1)),
-            arrived: Instant::now(),
+            arrived,
+            received: arrived,
             label: 0,
+            parameters: Vec::new(),
+            body: Cell::new(Ok(Vec::new())),
+            being_read: None,
             afterwards: Afterwards::default(),
             resource: None,
+            responses: responses(),
         };
-        Exchange::new(open, Vec::new(), &responses())
+        Exchange {
+            open: Some(Box::new(open)),
+        }
     }
 
     fn with_body(body: &'static str, header: &str) -> Exchange {
@@ -362,7 +351,7 @@ mod tests {
         let mut exchange = exchange(TestRequest::new().with_body("too long"));
         exchange.read_body(3);
         exchange.close_after();
-        assert!(matches!(exchange.open_ref().afterwards, Afterwards::End));
+        assert!(matches!(exchange.open().afterwards, Afterwards::End));
     }
 
     #[test]

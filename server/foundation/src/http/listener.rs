@@ -1,13 +1,13 @@
 //! The listening socket, and the nudges: connections to ourselves that keep `tiny_http` from forgetting a client's.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{descriptors, sockets};
+use super::{HttpArgs, descriptors, sockets};
 
 /// Connections that the kernel holds ready before they are accepted; it takes the less of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -38,11 +38,8 @@ const LAST_NUDGES: usize = 100;
 ///
 /// # Errors
 /// As the system says, [`io::ErrorKind::AddrInUse`] among them.
-pub(super) fn listen(
-    address: SocketAddr,
-    idle_timeout: Duration,
-    send_timeout: Duration,
-) -> io::Result<Socket> {
+pub(super) fn listen(options: &HttpArgs) -> io::Result<Socket> {
+    let address = options.listen;
     sockets::listens_on(address);
     let socket = Socket::new(
         Domain::for_address(address),
@@ -55,10 +52,10 @@ pub(super) fn listen(
     // A connection holds a thread. If its client sends nothing, does not read the response, or is gone, it holds the thread no
     // longer than this. The read time-out applies to `accept` as well, and would end the accept loop of tiny_http; because of
     // the nudges no `accept` waits that long.
-    socket.set_read_timeout(Some(idle_timeout))?;
-    socket.set_write_timeout(Some(send_timeout))?;
+    socket.set_read_timeout(Some(options.idle_timeout))?;
+    socket.set_write_timeout(Some(options.send_timeout))?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(send_timeout))?;
+    socket.set_tcp_user_timeout(Some(options.send_timeout))?;
     socket.set_keepalive(true)?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(&address.into())?;
@@ -80,7 +77,7 @@ pub(super) fn listen(
 /// # Errors
 /// If the listener is not bound.
 pub(super) fn nudge_while(listener: &Socket, goes_on: impl Fn() -> bool) -> io::Result<()> {
-    let address = reachable(listener)?;
+    let address = address(listener)?;
     let idle_timeout = listener.read_timeout()?.unwrap_or(Duration::MAX);
     let look_interval = LOOK_INTERVAL.min(idle_timeout / 4);
     let (mut known, mut pending) = (0, 0);
@@ -136,7 +133,7 @@ fn waits_for_arrival(listener: &Socket, time: Duration) -> bool {
 /// # Errors
 /// As the system says.
 pub(super) fn close(listener: &Socket, deadline: Instant) -> io::Result<()> {
-    if let Ok(address) = reachable(listener) {
+    if let Ok(address) = address(listener) {
         let deadline = deadline.min(Instant::now() + ACCEPT_TIMEOUT);
         // Connections are accepted in order, so when the first nudge is served, all before it are accepted. Each nudge frees one
         // starving connection, as in `nudge_while`.
@@ -154,33 +151,22 @@ fn nudge_and_wait(address: SocketAddr, deadline: Instant) -> io::Result<()> {
     nudge.read(&mut [0]).map(drop)
 }
 
-/// Where it listens.
+/// Where it listens. From this machine it is reached there also if that is the unspecified address, which then means loopback.
 pub(super) fn address(listener: &Socket) -> io::Result<SocketAddr> {
     let address = listener.local_addr()?.as_socket();
     address.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// A local address that reaches the listener, which may be bound to all addresses.
-fn reachable(listener: &Socket) -> io::Result<SocketAddr> {
-    let mut address = address(listener)?;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        });
-    }
-    Ok(address)
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
     fn closing_a_listener_takes_no_longer_than_its_deadline_however_slowly_it_accepts() {
-        let timeout = Duration::from_secs(60);
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = listen(any_port, timeout, timeout).expect("a port is free");
+        let options = HttpArgs::parse_from(["test", "--listen", "127.0.0.1:0"]);
+        let listener = listen(&options).expect("a port is free");
         let slow = listener.try_clone().expect("a descriptor is free");
         std::thread::spawn(move || {
             while let Ok((connection, _)) = slow.accept() {

@@ -14,7 +14,7 @@ const ROOM: usize = 2048;
 /// cannot be stopped.
 const MAX_PIPELINED: usize = 128;
 
-/// How long a connection stays given up after the last call of [`Pipelines::give_up`]. It is closed as soon as its client is told
+/// How long a connection stays given up after the time of the last call of [`Pipelines::give_up`]. It is closed as soon as its client is told
 /// and the rest of a refused body is read, so this is long enough for all requests that had arrived by then. A connection is
 /// known by the address of its peer alone, so for this time a new one from the same address and port is taken for it.
 const GIVEN_UP_FOR: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ struct Pipeline {
     is_busy: bool,
     /// The others, each with what happened to the responses before it.
     waiting: VecDeque<(Delivery, Work)>,
-    /// Since when nothing more is served, for [`GIVEN_UP_FOR`].
+    /// Nothing more is served until [`GIVEN_UP_FOR`] after this.
     given_up_since: Option<Instant>,
 }
 
@@ -128,10 +128,10 @@ impl Pipelines {
         }
     }
 
-    /// Serves nothing more on this connection.
-    pub(super) fn give_up(&self, connection: SocketAddr, now: Instant) {
+    /// Serves nothing more on this connection until [`GIVEN_UP_FOR`] after `since`, which may be in the future.
+    pub(super) fn give_up(&self, connection: SocketAddr, since: Instant) {
         let mut by_connection = self.by_connection.lock();
-        by_connection.entry(connection).or_default().given_up_since = Some(now);
+        by_connection.entry(connection).or_default().given_up_since = Some(since);
     }
 
     /// How many requests are registered whose responses are not written yet.

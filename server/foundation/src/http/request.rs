@@ -8,7 +8,7 @@ use tiny_http::{HTTPVersion, Header, Request};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::response::Connection;
+use super::response::CLOSE;
 
 /// Bodies up to this many bytes are read by `tiny_http` before it hands a request over.
 const READ_AHEAD: usize = 1024;
@@ -248,15 +248,15 @@ pub(super) fn parse_key(value: &str) -> Result<Uuid, Problem> {
     }
 }
 
-/// The `Connection` header of the response.
-pub(super) fn connection(request: &Request) -> Connection {
+/// The `Connection` header of the response. Without one, the default of HTTP/1.1 holds.
+pub(super) fn connection(request: &Request) -> Option<&'static str> {
     let asked = header(request, "Connection").map(str::to_ascii_lowercase);
     let asked_for = |word| asked.as_ref().is_some_and(|asked| asked.contains(word));
     match request.http_version() {
-        _ if asked_for("close") || asked_for("upgrade") => Connection::Close,
-        HTTPVersion(1, 0) if asked_for("keep-alive") => Connection::KeepAlive,
-        HTTPVersion(1, 0) => Connection::Close,
-        _ => Connection::Unsaid,
+        _ if asked_for("close") || asked_for("upgrade") => CLOSE,
+        HTTPVersion(1, 0) if asked_for("keep-alive") => Some("keep-alive"),
+        HTTPVersion(1, 0) => CLOSE,
+        _ => None,
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) const JSON: &str = "application/json";
 const NO_CONTENT: u16 = 204;
 const NOT_MODIFIED: u16 = 304;
 
+/// The `Connection` header of a response whose connection is closed.
+pub(super) const CLOSE: Option<&str> = Some("close");
+
 /// The capacity for the head, enough for most responses.
 const USUAL_HEAD: usize = 256;
 
@@ -139,17 +142,6 @@ impl From<Part> for Response {
     }
 }
 
-/// The `Connection` header of a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Connection {
-    /// None, so that the default of HTTP/1.1 holds.
-    Unsaid,
-    /// An HTTP/1.0 client asked to keep it.
-    KeepAlive,
-    /// The client asked to close it, or the server stops.
-    Close,
-}
-
 impl Response {
     pub(super) fn body(&self) -> [&[u8]; 3] {
         let Part {
@@ -162,8 +154,8 @@ impl Response {
         [before.as_bytes(), part, after.as_bytes()]
     }
 
-    /// The whole response as one buffer, so that it is sent by one write.
-    pub(super) fn render(&self, head_only: bool, connection: Connection) -> Vec<u8> {
+    /// The whole response as one buffer, so that it is sent by one write; with this `Connection` header, if any.
+    pub(super) fn render(&self, head_only: bool, connection: Option<&str>) -> Vec<u8> {
         let mut head = String::with_capacity(USUAL_HEAD);
         let (status, phrase) = (self.status, phrase(self.status));
         let date = HttpDate::from(SystemTime::now());
@@ -175,7 +167,7 @@ impl Response {
     }
 
     /// Adds the headers that depend on the response, each with its line end.
-    pub(super) fn push_headers(&self, head: &mut String, connection: Connection) {
+    pub(super) fn push_headers(&self, head: &mut String, connection: Option<&str>) {
         if !matches!(self.status, NO_CONTENT | NOT_MODIFIED) {
             write!(head, "Content-Length: {}\r\n", self.length()).expect(NO_FAILURE);
         }
@@ -185,11 +177,9 @@ impl Response {
         for (name, value) in &self.headers {
             head.extend([name, ": ", value, "\r\n"]);
         }
-        head.push_str(match connection {
-            Connection::Unsaid => "",
-            Connection::KeepAlive => "Connection: keep-alive\r\n",
-            Connection::Close => "Connection: close\r\n",
-        });
+        if let Some(connection) = connection {
+            head.extend(["Connection: ", connection, "\r\n"]);
+        }
     }
 }
 
@@ -217,7 +207,7 @@ mod tests {
             (Response::empty(NOT_MODIFIED), ""),
         ] {
             let mut head = String::new();
-            response.push_headers(&mut head, Connection::Unsaid);
+            response.push_headers(&mut head, None);
             assert_eq!(head, headers);
         }
     }

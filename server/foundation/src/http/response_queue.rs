@@ -1,22 +1,24 @@
 //! Writes responses.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Weak};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiny_http::{Method, Request};
 use tracing::{Level, field};
+use uuid::Uuid;
 
-use crate::telemetry::size;
 use crate::thread_pool::ThreadPool;
 
 use super::HttpArgs;
-use super::in_flight::{Afterwards, InFlight};
 use super::metrics::EdgeMetrics;
 use super::pipeline::{Delivery, Pipelines};
+use super::problem::Problem;
 use super::request;
-use super::response::{Connection, Response};
+use super::response::{CLOSE, Response};
 use super::sockets;
 
 /// Most characters of a path or a header in the log.
@@ -39,7 +41,43 @@ pub(super) struct ResponseQueue {
 type Answer = (Box<InFlight>, Response);
 
 /// Reads the rest of a refused body, and closes its connection.
-type DrainJob = Box<dyn FnOnce(&ResponseQueue) + Send>;
+type DrainJob = Box<dyn FnOnce() + Send>;
+
+/// A request whose response is not written yet. It is large, and passed on often, so it is always boxed.
+pub(super) struct InFlight {
+    pub(super) request: Request,
+    /// The address of its peer.
+    pub(super) connection: SocketAddr,
+    pub(super) arrived: Instant,
+    /// When the body had come, if it was waited for; else when the request arrived.
+    pub(super) received: Instant,
+    /// The index of its label in the metrics.
+    pub(super) label: usize,
+    /// Names and values of its path's parameters, not decoded.
+    pub(super) parameters: Vec<(String, String)>,
+    /// Empty once the handler has taken it, so that a request that waits for its response keeps no body.
+    pub(super) body: Cell<Result<Vec<u8>, Problem>>,
+    /// Counts it among the requests whose bodies are still on their way.
+    pub(super) being_read: Option<Arc<()>>,
+    pub(super) afterwards: Afterwards,
+    /// The id of what it stores, for the log.
+    pub(super) resource: Option<Uuid>,
+    /// Where its response goes.
+    pub(super) responses: Arc<ResponseQueue>,
+}
+
+/// What happens to the connection after the response.
+#[derive(Default)]
+pub(super) enum Afterwards {
+    #[default]
+    AsTheClientAsks,
+    /// The response asks the client to close it.
+    Close,
+    /// Nothing more is served on it, and what its client still sends is read for a while.
+    End,
+    /// It is upgraded to another protocol by this function, which writes the response.
+    Upgrade(Box<dyn FnOnce(Request) -> io::Result<()> + Send>),
+}
 
 impl ResponseQueue {
     pub(super) fn new(
@@ -47,54 +85,23 @@ impl ResponseQueue {
         metrics: Arc<EdgeMetrics>,
         program: &'static str,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|this: &Weak<Self>| {
-            let (of_repliers, of_drain) = (Weak::clone(this), Weak::clone(this));
-            Self {
-                pipelines: Pipelines::default(),
-                options,
-                metrics,
-                program,
-                repliers: ThreadPool::new(
-                    "replier",
-                    options.workers,
-                    move |(open, answer): Answer| {
-                        if let Some(this) = of_repliers.upgrade() {
-                            let connection = open.connection;
-                            let write = || this.deliver(open, &answer);
-                            this.pipelines.finish(connection, write);
-                        }
-                    },
-                ),
-                drain: ThreadPool::new("drain", options.workers, move |job: DrainJob| {
-                    if let Some(this) = of_drain.upgrade() {
-                        job(&this);
-                    }
-                }),
-            }
+        let deliver = |(open, answer): Answer| {
+            let (responses, connection) = (Arc::clone(&open.responses), open.connection);
+            let write = || responses.deliver(open, &answer);
+            responses.pipelines.finish(connection, write);
+        };
+        Arc::new(Self {
+            pipelines: Pipelines::default(),
+            options,
+            metrics,
+            program,
+            repliers: ThreadPool::new("replier", options.workers, deliver),
+            drain: ThreadPool::new("drain", options.workers, |job: DrainJob| job()),
         })
     }
 
-    /// Starts a thread which ensures that responses do not wait for a client that does not read.
-    pub(super) fn start_relief(self: &Arc<Self>) -> io::Result<()> {
-        let this = Arc::clone(self);
-        std::thread::Builder::new()
-            .name("relief".to_owned())
-            .spawn(move || this.repliers.keep_relieved())
-            .map(drop)
-    }
-
-    /// Brings the gauges up to date.
-    pub(super) fn observe(&self) {
-        let metrics = &self.metrics;
-        let waiting = self.pipelines.connections().len();
-        metrics.requests_open.set(size(self.pipelines.open()));
-        metrics.connections_waiting.set(size(waiting));
-        metrics.set_workers(self.repliers.state());
-        metrics.set_workers(self.drain.state());
-    }
-
     /// Writes a response, and counts and logs it. It is no error of the server if the client is gone, or does not read in time.
-    fn deliver(&self, open: Box<InFlight>, answer: &Response) -> Delivery {
+    fn deliver(self: &Arc<Self>, open: Box<InFlight>, answer: &Response) -> Delivery {
         let metrics = &self.metrics;
         let (label, arrived) = (open.label, open.arrived);
         let log = access_log(&open);
@@ -112,36 +119,14 @@ impl ResponseQueue {
         }
     }
 
-    fn write(&self, mut open: Box<InFlight>, answer: &Response) -> io::Result<()> {
-        match mem::take(&mut open.afterwards) {
-            Afterwards::AsTheClientAsks => {
-                let said = request::connection(&open.request);
-                self.write_in_one_piece(open, answer, said)
-            }
-            Afterwards::Close => self.write_in_one_piece(open, answer, Connection::Close),
-            Afterwards::End => self.write_and_drain(open, answer),
-            Afterwards::Upgrade(upgrade) => upgrade(open.request),
-        }
-    }
-
-    /// Answers a request whose body is not read, bypassing `tiny_http`: its `into_writer` and `respond` would read the rest of
-    /// the body first, into a buffer of its declared length. All earlier responses of this connection are written.
-    fn write_and_drain(&self, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
-        let connection = open.connection;
-        let bytes = answer.render(is_head_only(&open.request), Connection::Close);
-        let written = sockets::duplicate(connection)
-            .and_then(|mut stream| self.write_all(&mut stream, &bytes));
-        self.drain(open.request, connection);
-        written
-    }
-
     /// Writes a response by one write: `Response` of `tiny_http` takes two or more, and cannot have `Connection: close`.
-    fn write_in_one_piece(
-        &self,
-        open: Box<InFlight>,
-        answer: &Response,
-        said: Connection,
-    ) -> io::Result<()> {
+    fn write(self: &Arc<Self>, mut open: Box<InFlight>, answer: &Response) -> io::Result<()> {
+        let said = match mem::take(&mut open.afterwards) {
+            Afterwards::AsTheClientAsks => request::connection(&open.request),
+            Afterwards::Close => CLOSE,
+            Afterwards::End => return self.write_and_drain(open, answer),
+            Afterwards::Upgrade(upgrade) => return upgrade(open.request),
+        };
         let bytes = answer.render(is_head_only(&open.request), said);
         let mut writer = open.request.into_writer();
         self.write_all(&mut writer, &bytes).inspect_err(|error| {
@@ -150,6 +135,17 @@ impl ResponseQueue {
                 self.shut_down(open.connection);
             }
         })
+    }
+
+    /// Answers a request whose body is not read, bypassing `tiny_http`: its `into_writer` and `respond` would read the rest of
+    /// the body first, into a buffer of its declared length. All earlier responses of this connection are written.
+    fn write_and_drain(self: &Arc<Self>, open: Box<InFlight>, answer: &Response) -> io::Result<()> {
+        let connection = open.connection;
+        let bytes = answer.render(is_head_only(&open.request), CLOSE);
+        let written = sockets::duplicate(connection)
+            .and_then(|mut stream| self.write_all(&mut stream, &bytes));
+        self.drain(open.request, connection);
+        written
     }
 
     /// Writes all, with a time limit for the whole: the time-out of the socket is for one write, so a client that reads a little

@@ -94,15 +94,6 @@ impl<S> Target<S> {
     }
 }
 
-/// Where a request goes, with the parameters of its path.
-pub(super) struct Routed<S: 'static> {
-    pub(super) target: Target<S>,
-    /// Its index in [`labels`].
-    pub(super) label: usize,
-    /// Names and values of the path's parameters, not decoded.
-    pub(super) parameters: Vec<(String, String)>,
-}
-
 const HEALTH: &str = "/healthz";
 const READY: &str = "/readyz";
 const METRICS: &str = "/metrics";
@@ -174,13 +165,14 @@ impl<S> Router<S> {
         }
     }
 
-    /// Finds the handler of `method` on `target`, which may have any form (RFC 9112, section 3.2).
-    pub(super) fn route(&self, method: &str, target: &str) -> Routed<S> {
-        let refused = |problem| Routed {
-            target: Target::Refused(problem),
-            label: self.labels.len() - 1,
-            parameters: Vec::new(),
-        };
+    /// Finds the handler of `method` on `target`, which may have any form (RFC 9112, section 3.2). Returns also the index of its
+    /// label in [`labels`], and the names and values of the path's parameters, not decoded.
+    pub(super) fn route(
+        &self,
+        method: &str,
+        target: &str,
+    ) -> (Target<S>, usize, Vec<(String, String)>) {
+        let refused = |problem| (Target::Refused(problem), self.labels.len() - 1, Vec::new());
         let Ok(found) = self.paths.at(path_and_query(target).0) else {
             return refused(Problem::new(404, self.nothing_here.clone()));
         };
@@ -190,13 +182,8 @@ impl<S> Router<S> {
             return refused(not_allowed(labels().map(|label| self.labels[label].method)));
         };
         let parameters = found.params.iter();
-        Routed {
-            target: self.target(label),
-            label,
-            parameters: parameters
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-        }
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        (self.target(label), label, parameters.collect())
     }
 
     fn target(&self, label: usize) -> Target<S> {
@@ -229,8 +216,8 @@ mod tests {
     ];
 
     fn routed(method: &str, target: &str) -> (usize, Vec<(String, String)>) {
-        let routed = Router::new(ENDPOINTS).route(method, target);
-        (routed.label, routed.parameters)
+        let (_, label, parameters) = Router::new(ENDPOINTS).route(method, target);
+        (label, parameters)
     }
 
     #[test]
@@ -257,7 +244,7 @@ mod tests {
             ("GET", "/things", 405, "takes POST only"),
             ("get", "/healthz", 405, "takes GET, HEAD only"),
         ] {
-            let Target::Refused(problem) = router.route(method, target).target else {
+            let (Target::Refused(problem), ..) = router.route(method, target) else {
                 panic!("{target} is taken")
             };
             assert_eq!(problem.status(), status, "{target}");

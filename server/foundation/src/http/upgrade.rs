@@ -65,6 +65,7 @@ impl Write for Upgraded {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader};
+    use std::sync::Arc;
     use std::thread;
     use std::time::Instant;
 
@@ -103,7 +104,7 @@ mod tests {
         });
     }
 
-    fn edge() -> Edge<Echo> {
+    fn edge() -> Arc<Edge<Echo>> {
         let options = HttpArgs::parse_from(["test", "--listen", "127.0.0.1:0"]);
         let registry = Registry::new(Program::new("test", ""));
         Edge::listen(options, registry, Echo).expect("a port is free")
