@@ -7,7 +7,7 @@ use std::str::FromStr;
 use mysql::{Opts, OptsBuilder};
 use url::Url;
 
-use super::timeouts::Timeouts;
+use super::options::Timeouts;
 use super::tls;
 
 /// The URLs of the hosts of one database, in the order in which they are tried. Shown without passwords.
@@ -104,9 +104,9 @@ impl DatabaseUrl {
             // All answers are accepted; what the server accepts is asked for where it matters.
             .max_allowed_packet(Some(usize::MAX))
             .ssl_opts(tls)
-            .tcp_connect_timeout(Some(timeouts.connect))
-            .read_timeout(Some(timeouts.answer))
-            .write_timeout(Some(timeouts.answer))
+            .tcp_connect_timeout(Some(timeouts.connect_timeout))
+            .read_timeout(Some(timeouts.database_timeout))
+            .write_timeout(Some(timeouts.database_timeout))
             .into())
     }
 
@@ -150,8 +150,8 @@ mod tests {
     use super::{DatabaseUrl, DatabaseUrls, Timeouts};
 
     const TIMEOUTS: Timeouts = Timeouts {
-        connect: Duration::from_secs(1),
-        answer: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+        database_timeout: Duration::from_secs(1),
     };
 
     #[test]
