@@ -25,14 +25,13 @@ pub use sql::{FRAME, MIN_PACKET, max_bytes, max_text_bytes, row_head};
 
 /// Connections that pages and `/readyz` share. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u8 = 4;
-const WRITING_CONNECTIONS: u8 = 1;
 
 /// The tables of the messenger.
 pub const SCHEMA: Schema = Schema {
     sql: include_str!("../../schema.sql"),
     is_complete,
     fault,
-    connections: READING_CONNECTIONS + WRITING_CONNECTIONS,
+    connections: READING_CONNECTIONS + 1,
     rights: "grant this user SELECT and INSERT on messages, SELECT, INSERT and UPDATE on counters, and SELECT on \
              ordering_violations; to create what is absent also CREATE, CREATE VIEW and DROP on the database, or create \
              it yourself from schema.sql",
@@ -123,7 +122,7 @@ impl Store {
 
     /// Brings the gauges of the connections up to date.
     pub fn observe(&self) {
-        self.writing.set_connections(1, WRITING_CONNECTIONS);
+        self.writing.set_connections(1);
         self.reading.observe();
     }
 }

@@ -64,7 +64,7 @@ impl<H: Handler> QueueThread<H> {
     /// Runs until it is stopped and all claimed jobs have ended, or until its deadline.
     pub(super) fn run(mut self) {
         loop {
-            self.connections.set_connections(1, 1);
+            self.connections.set_connections(1);
             self.wait();
             if let Some(deadline) = self.deadline
                 && (self.held.is_empty() || Instant::now() >= deadline)

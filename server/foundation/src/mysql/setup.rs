@@ -58,7 +58,7 @@ pub fn has_relations(connection: &mut Conn, names: &[&'static str]) -> Result<bo
 pub struct Database {
     pub(super) hosts: Arc<Hosts>,
     timeouts: Timeouts,
-    registry: Registry,
+    pub(super) registry: Registry,
     outage: Arc<Outage>,
 }
 
@@ -102,10 +102,10 @@ impl DatabaseArgs {
 }
 
 impl Database {
-    /// Metrics of connections outside of a pool, see [`Self::connect`]. Once for each name.
+    /// Metrics of one connection outside of a pool, see [`Self::connect`]. Once for each name.
     #[must_use]
     pub fn metrics(&self, name: &'static str) -> PoolMetrics {
-        PoolMetrics::new(&self.registry, name)
+        PoolMetrics::new(&self.registry, name, 1)
     }
 
     /// Where failures and successes of the database are recorded, for the log.
