@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use chrono::NaiveDateTime;
 use foundation::mysql::{
-    Database, DatabaseAway, DatabaseError, Pool, PoolMetrics, Schema, Session, Stopped, column,
-    has_relations, next_set, run_all, time,
+    Database, DatabaseAway, DatabaseError, Pool, PoolMetrics, Schema, Session, Stopped,
+    has_relations, next_set, run_all,
 };
 use mysql::prelude::Queryable;
-use mysql::{Conn, QueryResult, Row, Text, from_row_opt};
+use mysql::{Conn, QueryResult, Row, Text};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
@@ -144,8 +144,8 @@ pub fn lock<'a>(
     users.sort_unstable();
     users.dedup();
     let mut results = connection.query_iter(sql::lock_and_read(&users, look_up))?;
-    next_set(&mut results, Ok)?; // BEGIN
-    let counters: Vec<Counter> = next_set(&mut results, |row| Ok(from_row_opt(row)?))?;
+    next_set::<Row>(&mut results)?; // BEGIN
+    let counters: Vec<Counter> = next_set(&mut results)?;
     let mut counters = counters.into_iter();
     // The row may have been deleted. Without it there is no lock.
     let Some((_, total, last_sent_at, now)) = counters.next().filter(|(user, ..)| user.is_empty())
@@ -165,7 +165,7 @@ pub fn lock<'a>(
     let tail = next_page(&mut results)?;
     let found = match look_up {
         [] => HashMap::new(),
-        _ => next_set(&mut results, found)?.into_iter().collect(),
+        _ => next_set(&mut results)?.into_iter().map(found).collect(),
     };
     Ok(LockedState {
         total,
@@ -245,27 +245,22 @@ pub fn page(
 fn next_page(
     results: &mut QueryResult<'_, '_, '_, Text>,
 ) -> Result<Vec<Message<'static>>, DatabaseError> {
-    let mut messages = next_set(results, message)?;
-    messages.reverse();
-    Ok(messages)
+    let mut rows = next_set(results)?;
+    rows.reverse();
+    Ok(rows.into_iter().map(message).collect())
 }
 
-fn message(mut row: Row) -> Result<Message<'static>, DatabaseError> {
-    Ok(Message {
-        seq: column(&mut row, 0)?,
-        user: column::<String>(&mut row, 1)?.into(),
-        user_seq: column(&mut row, 2)?,
-        text: column::<String>(&mut row, 3)?.into(),
-        sent_at: time(&mut row, 4)?,
-    })
+fn message(row: (u64, String, u64, String, NaiveDateTime)) -> Message<'static> {
+    let (seq, user, user_seq, text, sent_at) = row;
+    Message {
+        seq,
+        user: user.into(),
+        user_seq,
+        text: text.into(),
+        sent_at: sent_at.and_utc(),
+    }
 }
 
-fn found(mut row: Row) -> Result<(Uuid, Found), DatabaseError> {
-    let id = column(&mut row, 0)?;
-    let found = Found {
-        seq: column(&mut row, 1)?,
-        user: column(&mut row, 2)?,
-        text: column(&mut row, 3)?,
-    };
-    Ok((id, found))
+fn found((id, seq, user, text): (Uuid, u64, String, String)) -> (Uuid, Found) {
+    (id, Found { seq, user, text })
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use mysql::Conn;
 use mysql::prelude::Queryable;
-use mysql::{Conn, from_row_opt};
 
 use super::error::{DENIED, DatabaseError};
-use super::results::{column, next_set};
+use super::results::next_set;
 
 /// Why a host is not the one to write to.
 #[derive(Debug, thiserror::Error)]
@@ -103,11 +103,11 @@ impl fmt::Display for NoPrimary {
 /// Checks that the server takes writes, and is the only one that does. One round trip; takes no lock.
 pub(super) fn check(connection: &mut Conn) -> Result<(), Unfit> {
     let mut results = connection.query_iter(QUESTION)?;
-    let read_only = next_set(&mut results, |mut row| column::<String>(&mut row, 0))?;
+    let read_only = next_set::<String>(&mut results)?;
     if read_only.iter().any(|value| value != "0" && value != "OFF") {
         return Err(Unfit::ReadOnly);
     }
-    let memberships = next_set(&mut results, |row| Ok(from_row_opt(row)?));
+    let memberships = next_set(&mut results);
     drop(results);
     match memberships {
         Ok(memberships) => memberships.into_iter().try_for_each(check_membership),

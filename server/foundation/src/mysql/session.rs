@@ -110,11 +110,11 @@ pub(super) fn statements(timeouts: Timeouts) -> String {
 pub(super) fn pin(connection: &mut Conn, statements: &str) -> Result<(), DatabaseError> {
     let mut results = connection.query_iter(statements)?;
     for _set in 0..3 {
-        next_set(&mut results, Ok)?;
+        next_set::<Row>(&mut results)?;
     }
-    match next_set(&mut results, check)?.as_slice() {
-        [()] => Ok(()),
-        _ => Err(mysql::DriverError::UnexpectedPacket.into()),
+    match next_set(&mut results)?.pop() {
+        Some(variables) => check(variables),
+        None => Err(mysql::DriverError::UnexpectedPacket.into()),
     }
 }
 
