@@ -64,8 +64,6 @@ pub struct Writer {
     database: Database,
     /// Closed when the thread has ended; nothing is ever sent.
     ended: Receiver<Infallible>,
-    /// Rate-limits the line on the full queue.
-    refusals: Reporter,
     metrics: Arc<WriterMetrics>,
 }
 
@@ -105,7 +103,6 @@ impl Writer {
             deadlines,
             database,
             ended,
-            refusals: Reporter::default(),
             metrics,
         })
     }
@@ -139,8 +136,9 @@ impl Writer {
     }
 
     fn busy(&self) -> Error {
+        static REPORTER: Reporter = Reporter::new();
         let report = || {
-            self.refusals.report(|incident| {
+            REPORTER.report(|incident| {
                 tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
             })
         };

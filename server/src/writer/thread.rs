@@ -40,10 +40,6 @@ pub(super) struct WriterThread {
     connection: Option<Session>,
     /// Users of the previous batch. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
-    /// Rate-limits the log line about refused messages.
-    refusals: Reporter,
-    /// Rate-limits the log line about batches that are too large.
-    splits: Reporter,
     metrics: Arc<WriterMetrics>,
 }
 
@@ -59,8 +55,6 @@ impl WriterThread {
             batcher: Batcher::new(receiver, limits),
             connection: None,
             known_users: Vec::new(),
-            refusals: Reporter::default(),
-            splits: Reporter::default(),
             metrics,
         }
     }
@@ -142,11 +136,13 @@ impl WriterThread {
 
     /// Logs the failure of an attempt, unless the same was logged just before.
     fn report(&self, failure: &Failure, messages: usize) -> Incident {
+        static REFUSALS: Reporter = Reporter::new();
+        static SPLITS: Reporter = Reporter::new();
         match failure.class {
-            ErrorClass::Refused => self.refusals.report(|incident| {
+            ErrorClass::Refused => REFUSALS.report(|incident| {
                 tracing::error!(instance = %incident, messages, cause = failure.cause, "the database refuses a batch");
             }),
-            ErrorClass::TooLarge => self.splits.report(|incident| {
+            ErrorClass::TooLarge => SPLITS.report(|incident| {
                 tracing::warn!(instance = %incident, messages, cause = failure.cause, "a batch is too large for the database");
             }),
             _ => self.store.database.outage().fail(Access::Write, failure),
