@@ -12,7 +12,7 @@ mod deadlines;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -75,7 +75,6 @@ impl Writer {
     pub fn start(
         store: Store,
         limits: WriterLimits,
-        request_timeout: Duration,
         metrics: Arc<WriterMetrics>,
     ) -> std::io::Result<Self> {
         // Sending never blocks: if the queue is full, the client is told so.
@@ -89,11 +88,7 @@ impl Writer {
                 writer.work();
                 drop(alive);
             })?;
-        let deadlines = Arc::new(Deadlines::new(
-            database.clone(),
-            request_timeout,
-            Arc::clone(&metrics),
-        ));
+        let deadlines = Arc::new(Deadlines::new(database.clone(), Arc::clone(&metrics)));
         let for_thread = Arc::clone(&deadlines);
         std::thread::Builder::new()
             .name("deadlines".to_owned())
