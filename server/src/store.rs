@@ -19,7 +19,7 @@ use mysql::{Conn, QueryResult, Row, Text};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
-use crate::numbering::{Found, LockedState, Numbered};
+use crate::numbering::{LockedState, Numbered};
 
 pub use sql::{FRAME, MIN_PACKET, max_bytes, max_text_bytes, row_head};
 
@@ -261,6 +261,7 @@ fn message(row: (u64, String, u64, String, NaiveDateTime)) -> Message<'static> {
     }
 }
 
-fn found((id, seq, user, text): (Uuid, u64, String, String)) -> (Uuid, Found) {
-    (id, Found { seq, user, text })
+fn found(row: (Uuid, u64, String, u64, String, NaiveDateTime)) -> (Uuid, Message<'static>) {
+    let (request_id, seq, user, user_seq, text, sent_at) = row;
+    (request_id, message((seq, user, user_seq, text, sent_at)))
 }
