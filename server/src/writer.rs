@@ -79,6 +79,7 @@ impl Writer {
     ) -> std::io::Result<Self> {
         // Sending never blocks: if the queue is full, the client is told so.
         let (queue, receiver) = bounded(limits.queue_messages);
+        metrics.queue_limit.set(size(limits.queue_messages));
         let (alive, ended) = bounded(0);
         let database = store.database.clone();
         let writer = WriterThread::new(store, receiver, limits, Arc::clone(&metrics));
@@ -123,11 +124,9 @@ impl Writer {
         }
     }
 
-    /// Brings the gauges of the queue up to date.
+    /// Brings the gauge of the queue up to date.
     pub fn observe(&self) {
-        let limit = self.queue.capacity().unwrap_or(usize::MAX);
         self.metrics.queue.set(size(self.queue.len()));
-        self.metrics.queue_limit.set(size(limit));
     }
 
     fn busy(&self) -> Error {
