@@ -35,7 +35,8 @@ impl DatabaseArgs {
     /// All hosts of the database.
     #[must_use]
     pub fn urls(&self) -> DatabaseUrls {
-        self.database_url.iter().cloned().collect()
+        let lists = self.database_url.iter();
+        DatabaseUrls(lists.flat_map(|list| list.0.clone()).collect())
     }
 }
 

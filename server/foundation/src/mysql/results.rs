@@ -19,11 +19,8 @@ pub fn time(row: &mut Row, index: usize) -> Result<DateTime<Utc>, DatabaseError>
 /// # Errors
 /// If there is none, or it is of another type.
 pub fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, DatabaseError> {
-    match row.take_opt(index) {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => Err(error.into()),
-        None => Err(mysql::FromRowError(row.clone()).into()),
-    }
+    let value = row.take_opt(index);
+    Ok(value.ok_or_else(|| mysql::FromRowError(row.clone()))??)
 }
 
 /// Reads one result set to its end.

@@ -12,7 +12,7 @@ use super::tls;
 
 /// The URLs of the hosts of one database, in the order in which they are tried. Shown without passwords.
 #[derive(Clone)]
-pub struct DatabaseUrls(Vec<DatabaseUrl>);
+pub struct DatabaseUrls(pub(super) Vec<DatabaseUrl>);
 
 impl FromStr for DatabaseUrls {
     type Err = Infallible;
@@ -30,12 +30,6 @@ impl FromStr for DatabaseUrls {
         }
         parts.push(DatabaseUrl(rest.to_owned()));
         Ok(Self(parts))
-    }
-}
-
-impl FromIterator<DatabaseUrls> for DatabaseUrls {
-    fn from_iter<I: IntoIterator<Item = DatabaseUrls>>(lists: I) -> Self {
-        Self(lists.into_iter().flat_map(|list| list.0).collect())
     }
 }
 
@@ -81,7 +75,7 @@ const PERCENT_ENCODE: &str =
 /// The URL of a host. It is parsed by `options`, because clap would show a parse error together with the value, and so the
 /// password.
 #[derive(Clone)]
-struct DatabaseUrl(String);
+pub(super) struct DatabaseUrl(String);
 
 impl DatabaseUrl {
     fn options(&self, timeouts: Timeouts) -> Result<Opts, String> {
