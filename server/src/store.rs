@@ -100,24 +100,13 @@ impl Store {
         self.reading.check_writable(deadline, update)
     }
 
-    /// A connection for the writer, and the largest statement that it takes, in bytes; or why there is none.
-    pub fn writing_connection(&self) -> Result<(Session, usize), String> {
-        let session = self.database.connect(&self.writing);
-        let mut session = session.map_err(|no_primary| no_primary.to_string())?;
-        match self.set_up(&mut session) {
-            Ok(max_packet) => Ok((session, max_packet)),
-            Err(error) => {
-                session.give_up();
-                Err(error.to_string())
-            }
-        }
-    }
-
-    fn set_up(&self, connection: &mut Conn) -> Result<usize, DatabaseError> {
+    /// A connection for the writer, and the largest statement that it takes, in bytes.
+    pub fn writing_connection(&self) -> Result<(Session, usize), DatabaseError> {
         // Other writers wait for one that holds the lock and is silent.
         let wait_timeout = self.database.timeouts().wait_timeout_seconds();
-        connection.query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))?;
-        max_packet(connection)
+        let mut session = self.database.connect(&self.writing, Some(wait_timeout))?;
+        let max_packet = max_packet(&mut session)?;
+        Ok((session, max_packet))
     }
 
     /// Brings the gauges of the connections up to date.

@@ -20,7 +20,6 @@ pub use metrics::{DATABASE_SECONDS, PoolMetrics};
 pub use options::{DatabaseArgs, Timeouts};
 pub use outage::{Access, DatabaseAway, Outage};
 pub use pool::{Pool, Session};
-pub use primary::NoPrimary;
 pub use results::{Stopped, column, next_set, run_all, time, transaction};
 pub use setup::{Database, Schema, SetupError, has_relations};
 pub use url::DatabaseUrls;

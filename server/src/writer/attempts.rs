@@ -60,11 +60,11 @@ impl Failure {
     }
 
     /// A failure before the database was asked.
-    pub(super) fn before_asking(class: ErrorClass, cause: String) -> Self {
+    pub(super) fn before_asking(class: ErrorClass, cause: &impl ToString) -> Self {
         Self {
             class,
             progress: None,
-            cause,
+            cause: cause.to_string(),
         }
     }
 }

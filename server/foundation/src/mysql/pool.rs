@@ -39,14 +39,22 @@ impl Database {
         }
     }
 
-    /// A connection outside of any pool, counted by `metrics`.
+    /// A connection outside of any pool, counted by `metrics`. If it is silent for `wait_timeout` seconds, or for as long as one of
+    /// a pool may be, the database closes it, and rolls its transaction back.
     ///
     /// # Errors
     /// What is wrong with each host.
-    pub fn connect(&self, metrics: &PoolMetrics) -> Result<Session, NoPrimary> {
+    pub fn connect(
+        &self,
+        metrics: &PoolMetrics,
+        wait_timeout: Option<u64>,
+    ) -> Result<Session, DatabaseError> {
         let asked = Instant::now();
-        let session = Session::open(&self.hosts, metrics)?;
+        let mut session = Session::open(&self.hosts, metrics)?;
         metrics.wait.observe(asked.elapsed().as_secs_f64());
+        if let Some(seconds) = wait_timeout {
+            session.query_drop(format!("SET SESSION wait_timeout = {seconds}"))?;
+        }
         Ok(session)
     }
 }

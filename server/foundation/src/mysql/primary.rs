@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use mysql::Conn;
@@ -68,7 +69,7 @@ impl Unfit {
 
 /// Why there is no connection: what is wrong with each of the hosts.
 #[derive(Debug, Clone)]
-pub struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
+pub(super) struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
 
 impl NoPrimary {
     /// How many hosts are in which state, for clients: without names, as in `2 read-only, 1 not answering`.
@@ -85,6 +86,13 @@ impl NoPrimary {
 }
 
 impl std::error::Error for NoPrimary {}
+
+/// There is no connection, as after one was lost.
+impl From<NoPrimary> for mysql::Error {
+    fn from(no_primary: NoPrimary) -> Self {
+        Self::IoError(io::Error::other(no_primary))
+    }
+}
 
 impl fmt::Display for NoPrimary {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
