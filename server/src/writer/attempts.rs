@@ -58,15 +58,6 @@ impl Failure {
             cause: error.to_string(),
         }
     }
-
-    /// A failure before the database was asked.
-    pub(super) fn before_asking(class: ErrorClass, cause: &impl ToString) -> Self {
-        Self {
-            class,
-            progress: None,
-            cause: cause.to_string(),
-        }
-    }
 }
 
 impl fmt::Display for Failure {

@@ -214,14 +214,17 @@ impl WriterThread {
                 let (session, max_packet) = self
                     .store
                     .writing_connection()
-                    .map_err(|error| Failure::before_asking(ErrorClass::Connection, &error))?;
+                    .map_err(|error| Failure::of(&error, None))?;
                 self.batcher.max_packet = max_packet;
                 none.insert(session)
             }
         };
         if statement_bytes(batch) > self.batcher.max_packet {
-            let cause = format!("max_allowed_packet is {}", self.batcher.max_packet);
-            return Err(Failure::before_asking(ErrorClass::TooLarge, &cause));
+            return Err(Failure {
+                class: ErrorClass::TooLarge,
+                progress: None,
+                cause: format!("max_allowed_packet is {}", self.batcher.max_packet),
+            });
         }
         // On a connection that takes smaller statements than it should, they would not fit.
         let fits = self.batcher.max_packet >= MIN_PACKET;
