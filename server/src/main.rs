@@ -24,8 +24,7 @@ fn start(config: &Config, registry: &Registry) -> Result<Messenger, Failure> {
     let database = config.server.database.open(&SCHEMA, registry)?;
     let metrics = Arc::new(WriterMetrics::new(registry));
     let store = Store::new(database);
-    let request_timeout = config.server.http.request_timeout;
-    let writer = Writer::start(store.clone(), config.writer, request_timeout, metrics)
+    let writer = Writer::start(store.clone(), config.writer, metrics)
         .map_err(|error| Failure::new(&format!("cannot start the writer: {error}")))?;
     Ok(Messenger { store, writer })
 }

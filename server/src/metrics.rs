@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use foundation::mysql::{DATABASE_SECONDS, ErrorClass};
 use foundation::telemetry::Registry;
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use crate::message::Submission;
 use crate::numbering::{Assignment, LockedState, Numbered};
@@ -29,7 +29,7 @@ pub struct WriterMetrics {
     pub refused_full: IntCounter,
     /// Refused because their time was over.
     pub refused_late: IntCounter,
-    failures: Vec<(ErrorClass, IntCounter)>,
+    failures: IntCounterVec,
     /// Messages whose outcome is unknown.
     pub unknown: IntCounter,
     unknown_stored: IntCounter,
@@ -57,7 +57,10 @@ impl WriterMetrics {
              anew, or given up with 504",
             &["as"],
         );
-        let failure = |class: ErrorClass| (class, failures.with_label_values(&[class.name()]));
+        for (_class, name) in ErrorClass::NAMES {
+            // Shown before the first failure.
+            failures.with_label_values(&[name]);
+        }
         Self {
             queue: registry.gauge("queue_messages",
                 "Messages that wait for the writer",
@@ -89,7 +92,7 @@ impl WriterMetrics {
             ),
             refused_full: refused.with_label_values(&["queue_full"]),
             refused_late: refused.with_label_values(&["late"]),
-            failures: ErrorClass::ALL.map(failure).into(),
+            failures,
             unknown: registry.counter("unknown_outcomes_total",
                 "Messages of which a lost answer of the database left open whether they are stored",
             ),
@@ -101,8 +104,7 @@ impl WriterMetrics {
 
     /// Counts a failed attempt to store a batch.
     pub fn failed(&self, class: ErrorClass) {
-        let counter = self.failures.iter().find(|(each, _)| *each == class);
-        counter.expect("there is one for each").1.inc();
+        self.failures.with_label_values(&[class.name()]).inc();
     }
 
     /// Counts and times a batch that was just stored. `times`: the lock was asked for, was acquired, rows and COMMIT were sent.

@@ -19,7 +19,7 @@ pub struct LockedState {
     /// The last nine messages, oldest first.
     pub tail: Vec<Message<'static>>,
     /// The messages among those looked up that are stored already.
-    pub found: HashMap<Uuid, Found>,
+    pub found: HashMap<Uuid, Message<'static>>,
     /// The database's clock.
     pub now: DateTime<Utc>,
 }
@@ -31,17 +31,6 @@ impl LockedState {
         matches!(submission.request_id, RequestId::Server(_))
             && self.of_user.contains_key(submission.message.user())
     }
-}
-
-/// A message that is stored already.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Its number among all messages.
-    pub seq: u64,
-    /// Who sent it.
-    pub user: String,
-    /// What was sent.
-    pub text: String,
 }
 
 /// The outcome for one message of the batch.
@@ -142,10 +131,12 @@ mod tests {
 
     fn state(total: u64, counts: [u64; 3], found: Option<(u8, u8, u8)>, now: i64) -> LockedState {
         let found = found.map(|(user, text, id)| {
-            let found = Found {
+            let found = Message {
                 seq: 1,
-                user: format!("user {user}"),
-                text: format!("text {text}"),
+                user: format!("user {user}").into(),
+                user_seq: 1,
+                text: format!("text {text}").into(),
+                sent_at: DateTime::UNIX_EPOCH,
             };
             (Uuid::from_u128(id.into()), found)
         });

@@ -11,28 +11,27 @@ use std::time::Instant;
 
 use chrono::NaiveDateTime;
 use foundation::mysql::{
-    Database, DatabaseAway, DatabaseError, Pool, PoolMetrics, Schema, Session, Stopped, column,
-    has_relations, next_set, run_all, time,
+    Database, DatabaseAway, DatabaseError, Pool, PoolMetrics, Schema, Session, Stopped,
+    has_relations, next_set, run_all,
 };
 use mysql::prelude::Queryable;
-use mysql::{Conn, QueryResult, Row, Text, from_row_opt};
+use mysql::{Conn, QueryResult, Row, Text};
 use uuid::Uuid;
 
 use crate::message::{Message, PREDECESSORS};
-use crate::numbering::{Found, LockedState, Numbered};
+use crate::numbering::{LockedState, Numbered};
 
 pub use sql::{FRAME, MIN_PACKET, max_bytes, max_text_bytes, row_head};
 
 /// Connections that pages and `/readyz` share. The writer has one of its own, so that no reader takes it away.
 const READING_CONNECTIONS: u8 = 4;
-const WRITING_CONNECTIONS: u8 = 1;
 
 /// The tables of the messenger.
 pub const SCHEMA: Schema = Schema {
     sql: include_str!("../../schema.sql"),
     is_complete,
     fault,
-    connections: READING_CONNECTIONS + WRITING_CONNECTIONS,
+    connections: READING_CONNECTIONS + 1,
     rights: "grant this user SELECT and INSERT on messages, SELECT, INSERT and UPDATE on counters, and SELECT on \
              ordering_violations; to create what is absent also CREATE, CREATE VIEW and DROP on the database, or create \
              it yourself from schema.sql",
@@ -101,29 +100,18 @@ impl Store {
         self.reading.check_writable(deadline, update)
     }
 
-    /// A connection for the writer, and the largest statement that it takes, in bytes; or why there is none.
-    pub fn writing_connection(&self) -> Result<(Session, usize), String> {
-        let session = self.database.connect(&self.writing);
-        let mut session = session.map_err(|no_primary| no_primary.to_string())?;
-        match self.set_up(&mut session) {
-            Ok(max_packet) => Ok((session, max_packet)),
-            Err(error) => {
-                session.give_up();
-                Err(error.to_string())
-            }
-        }
-    }
-
-    fn set_up(&self, connection: &mut Conn) -> Result<usize, DatabaseError> {
+    /// A connection for the writer, and the largest statement that it takes, in bytes.
+    pub fn writing_connection(&self) -> Result<(Session, usize), DatabaseError> {
         // Other writers wait for one that holds the lock and is silent.
         let wait_timeout = self.database.timeouts().wait_timeout_seconds();
-        connection.query_drop(format!("SET SESSION wait_timeout = {wait_timeout}"))?;
-        max_packet(connection)
+        let mut session = self.database.connect(&self.writing, Some(wait_timeout))?;
+        let max_packet = max_packet(&mut session)?;
+        Ok((session, max_packet))
     }
 
     /// Brings the gauges of the connections up to date.
     pub fn observe(&self) {
-        self.writing.set_connections(1, WRITING_CONNECTIONS);
+        self.writing.set_connections(1);
         self.reading.observe();
     }
 }
@@ -145,8 +133,8 @@ pub fn lock<'a>(
     users.sort_unstable();
     users.dedup();
     let mut results = connection.query_iter(sql::lock_and_read(&users, look_up))?;
-    next_set(&mut results, Ok)?; // BEGIN
-    let counters: Vec<Counter> = next_set(&mut results, |row| Ok(from_row_opt(row)?))?;
+    next_set::<Row>(&mut results)?; // BEGIN
+    let counters: Vec<Counter> = next_set(&mut results)?;
     let mut counters = counters.into_iter();
     // The row may have been deleted. Without it there is no lock.
     let Some((_, total, last_sent_at, now)) = counters.next().filter(|(user, ..)| user.is_empty())
@@ -166,7 +154,7 @@ pub fn lock<'a>(
     let tail = next_page(&mut results)?;
     let found = match look_up {
         [] => HashMap::new(),
-        _ => next_set(&mut results, found)?.into_iter().collect(),
+        _ => next_set(&mut results)?.into_iter().map(found).collect(),
     };
     Ok(LockedState {
         total,
@@ -246,27 +234,23 @@ pub fn page(
 fn next_page(
     results: &mut QueryResult<'_, '_, '_, Text>,
 ) -> Result<Vec<Message<'static>>, DatabaseError> {
-    let mut messages = next_set(results, message)?;
-    messages.reverse();
-    Ok(messages)
+    let mut rows = next_set(results)?;
+    rows.reverse();
+    Ok(rows.into_iter().map(message).collect())
 }
 
-fn message(mut row: Row) -> Result<Message<'static>, DatabaseError> {
-    Ok(Message {
-        seq: column(&mut row, 0)?,
-        user: column::<String>(&mut row, 1)?.into(),
-        user_seq: column(&mut row, 2)?,
-        text: column::<String>(&mut row, 3)?.into(),
-        sent_at: time(&mut row, 4)?,
-    })
+fn message(row: (u64, String, u64, String, NaiveDateTime)) -> Message<'static> {
+    let (seq, user, user_seq, text, sent_at) = row;
+    Message {
+        seq,
+        user: user.into(),
+        user_seq,
+        text: text.into(),
+        sent_at: sent_at.and_utc(),
+    }
 }
 
-fn found(mut row: Row) -> Result<(Uuid, Found), DatabaseError> {
-    let id = column(&mut row, 0)?;
-    let found = Found {
-        seq: column(&mut row, 1)?,
-        user: column(&mut row, 2)?,
-        text: column(&mut row, 3)?,
-    };
-    Ok((id, found))
+fn found(row: (Uuid, u64, String, u64, String, NaiveDateTime)) -> (Uuid, Message<'static>) {
+    let (request_id, seq, user, user_seq, text, sent_at) = row;
+    (request_id, message((seq, user, user_seq, text, sent_at)))
 }

@@ -12,7 +12,7 @@ mod deadlines;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -64,8 +64,6 @@ pub struct Writer {
     database: Database,
     /// Closed when the thread has ended; nothing is ever sent.
     ended: Receiver<Infallible>,
-    /// Rate-limits the line on the full queue.
-    refusals: Reporter,
     metrics: Arc<WriterMetrics>,
 }
 
@@ -77,11 +75,11 @@ impl Writer {
     pub fn start(
         store: Store,
         limits: WriterLimits,
-        request_timeout: Duration,
         metrics: Arc<WriterMetrics>,
     ) -> std::io::Result<Self> {
         // Sending never blocks: if the queue is full, the client is told so.
         let (queue, receiver) = bounded(limits.queue_messages);
+        metrics.queue_limit.set(size(limits.queue_messages));
         let (alive, ended) = bounded(0);
         let database = store.database.clone();
         let writer = WriterThread::new(store, receiver, limits, Arc::clone(&metrics));
@@ -91,11 +89,7 @@ impl Writer {
                 writer.work();
                 drop(alive);
             })?;
-        let deadlines = Arc::new(Deadlines::new(
-            database.clone(),
-            request_timeout,
-            Arc::clone(&metrics),
-        ));
+        let deadlines = Arc::new(Deadlines::new(database.clone(), Arc::clone(&metrics)));
         let for_thread = Arc::clone(&deadlines);
         std::thread::Builder::new()
             .name("deadlines".to_owned())
@@ -105,7 +99,6 @@ impl Writer {
             deadlines,
             database,
             ended,
-            refusals: Reporter::default(),
             metrics,
         })
     }
@@ -131,16 +124,15 @@ impl Writer {
         }
     }
 
-    /// Brings the gauges of the queue up to date.
+    /// Brings the gauge of the queue up to date.
     pub fn observe(&self) {
-        let limit = self.queue.capacity().unwrap_or(usize::MAX);
         self.metrics.queue.set(size(self.queue.len()));
-        self.metrics.queue_limit.set(size(limit));
     }
 
     fn busy(&self) -> Error {
+        static REPORTER: Reporter = Reporter::new();
         let report = || {
-            self.refusals.report(|incident| {
+            REPORTER.report(|incident| {
                 tracing::warn!(instance = %incident, waiting = self.queue.len(), "refusing messages: the queue is full");
             })
         };

@@ -1,16 +1,14 @@
 //! Options of every server, and how options are read: from flags, else from the environment.
 
 use std::env;
-use std::time::Duration;
 
 use clap::builder::{OsStr, PossibleValuesParser, Resettable, TypedValueParser};
 use clap::{Args, Command, Parser};
 
 use crate::http::HttpArgs;
-use crate::mysql::{Database, DatabaseUrls, Schema, SetupError, Timeouts};
-use crate::telemetry::{LevelFilter, LogFormat, Registry};
-use crate::values::at_least_two_seconds;
+use crate::telemetry::{LevelFilter, LogFormat};
 
+pub use crate::mysql::DatabaseArgs;
 pub use crate::values::{at_least_one, duration};
 
 /// The options of every server; also those of a server without others.
@@ -28,56 +26,6 @@ pub struct ServerArgs {
     /// Options of the log.
     #[command(flatten)]
     pub log: LogArgs,
-}
-
-/// Options of the database.
-#[derive(Debug, Clone, Args)]
-pub struct DatabaseArgs {
-    /// The database, as `mysql://user:password@host:3306/name`, or `mysql://user@localhost/name?socket=/path` for a
-    /// Unix socket. Once for each host, or with commas between, if it has several: the one that takes writes is found,
-    /// and followed when another takes over. Database and tables are created if they are absent
-    #[arg(
-        long,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        required = true,
-        value_name = "URL"
-    )]
-    pub database_url: Vec<DatabaseUrls>,
-
-    /// How long connecting to the database may take. The addresses of a name share it
-    #[arg(long, default_value = "3s", value_parser = duration, value_name = "TIME")]
-    pub connect_timeout: Duration,
-
-    /// How long the database may take for one answer before the connection counts as lost. Half of it is the longest
-    /// wait for a lock
-    #[arg(long, default_value = "8s", value_parser = at_least_two_seconds, value_name = "TIME")]
-    pub database_timeout: Duration,
-
-    /// How long to wait at start for a database that is not up yet
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
-    pub startup_timeout: Duration,
-}
-
-impl DatabaseArgs {
-    /// All hosts of the database.
-    #[must_use]
-    pub fn urls(&self) -> DatabaseUrls {
-        self.database_url.iter().cloned().collect()
-    }
-
-    /// Opens the database.
-    ///
-    /// # Errors
-    /// [`SetupError`]
-    pub fn open(&self, schema: &Schema, registry: &Registry) -> Result<Database, SetupError> {
-        let timeouts = Timeouts {
-            connect: self.connect_timeout,
-            answer: self.database_timeout,
-        };
-        let (urls, startup_timeout) = (self.urls(), self.startup_timeout);
-        Database::open(&urls, timeouts, startup_timeout, schema, registry)
-    }
 }
 
 /// Options of the log.

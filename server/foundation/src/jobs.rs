@@ -174,7 +174,7 @@ impl Worker {
         let now = Instant::now();
         let queue_thread = QueueThread {
             database: database.clone(),
-            connections: PoolMetrics::new(registry, queue),
+            connections: PoolMetrics::new(registry, queue, 1),
             queue,
             limits,
             handler,

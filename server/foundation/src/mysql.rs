@@ -2,10 +2,10 @@
 //!
 //! Every statement is understood by MySQL and by MariaDB.
 
+mod options;
 mod setup;
 mod url;
 mod tls;
-mod timeouts;
 mod hosts;
 mod primary;
 mod session;
@@ -17,10 +17,9 @@ mod metrics;
 
 pub use error::{DatabaseError, ErrorClass, Recovery};
 pub use metrics::{DATABASE_SECONDS, PoolMetrics};
+pub use options::{DatabaseArgs, Timeouts};
 pub use outage::{Access, DatabaseAway, Outage};
 pub use pool::{Pool, Session};
-pub use primary::NoPrimary;
 pub use results::{Stopped, column, next_set, run_all, time, transaction};
 pub use setup::{Database, Schema, SetupError, has_relations};
-pub use timeouts::Timeouts;
 pub use url::DatabaseUrls;

@@ -66,7 +66,7 @@ pub(super) fn lock_and_read(users: &[&str], look_up: &[Uuid]) -> String {
     sql.push_str(") ORDER BY user FOR UPDATE;");
     sql.push_str(&page(None, PREDECESSORS as u64));
     if !look_up.is_empty() {
-        sql.push_str(";SELECT request_id, seq, user, text FROM messages FORCE INDEX (request_id) WHERE request_id IN (");
+        write!(sql, ";SELECT request_id, {COLUMNS} FROM messages FORCE INDEX (request_id) WHERE request_id IN (").expect(NO_FAILURE);
         for id in look_up {
             push_bytes(&mut sql, id.as_bytes());
             sql.push(',');
@@ -127,11 +127,14 @@ pub(super) fn insert_and_commit(
 /// The last `limit` messages below `before`, newest first.
 pub(super) fn page(before: Option<u64>, limit: u64) -> String {
     let below = before.map_or_else(String::new, |before| format!(" WHERE seq < {before}"));
-    format!("{MESSAGES}{below} ORDER BY seq DESC LIMIT {limit}")
+    // The index is named: while the statistics of a new table lag behind, the optimizer would scan it.
+    format!(
+        "SELECT {COLUMNS} FROM messages FORCE INDEX (seq){below} ORDER BY seq DESC LIMIT {limit}"
+    )
 }
 
-/// Reads messages, by an index that is named: while the statistics of a new table lag behind, the optimizer would scan it.
-const MESSAGES: &str = "SELECT seq, user, user_seq, text, sent_at FROM messages FORCE INDEX (seq)";
+/// Of a message.
+const COLUMNS: &str = "seq, user, user_seq, text, sent_at";
 
 fn literal(time: DateTime<Utc>) -> String {
     time.format("'%Y-%m-%d %H:%M:%S%.6f'").to_string()

@@ -58,15 +58,6 @@ impl Failure {
             cause: error.to_string(),
         }
     }
-
-    /// A failure before the database was asked.
-    pub(super) fn before_asking(class: ErrorClass, cause: String) -> Self {
-        Self {
-            class,
-            progress: None,
-            cause,
-        }
-    }
 }
 
 impl fmt::Display for Failure {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use foundation::http::{Exchange, Problem};
 use foundation::mysql::{Access, Database};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::metrics::WriterMetrics;
@@ -14,6 +14,9 @@ use crate::metrics::WriterMetrics;
 /// How long a COMMIT that is on its way is waited for after the deadline of a message: most end at once, and then the client need
 /// not be told that the outcome is unknown.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// How often deadlines are looked at: an answer may be late by so much, which no client notices.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The cause in the log if nothing has failed yet.
 const LATE: &str =
@@ -54,36 +57,17 @@ impl PendingReply {
 
 /// The messages that are not answered yet, by deadline.
 pub(super) struct Deadlines {
-    pending: Mutex<Pending>,
-    /// Notified when a message is added that is due before [`Pending::next_check`].
-    sooner: Condvar,
-    /// The time that each request has: no message that is added later is due earlier than this from now.
-    request_timeout: Duration,
+    /// Sorted by deadline. Most are added in this order; those that waited for their bodies, or for earlier requests on their
+    /// connections, are not.
+    pending: Mutex<VecDeque<(Instant, Weak<PendingReply>)>>,
     database: Database,
     metrics: Arc<WriterMetrics>,
 }
 
-struct Pending {
-    /// Sorted by deadline. Most are added in this order; those that waited for their bodies, or for earlier requests on their
-    /// connections, are not.
-    messages: VecDeque<(Instant, Weak<PendingReply>)>,
-    /// When the first of them is checked again.
-    next_check: Instant,
-}
-
 impl Deadlines {
-    pub(super) fn new(
-        database: Database,
-        request_timeout: Duration,
-        metrics: Arc<WriterMetrics>,
-    ) -> Self {
+    pub(super) fn new(database: Database, metrics: Arc<WriterMetrics>) -> Self {
         Self {
-            pending: Mutex::new(Pending {
-                messages: VecDeque::new(),
-                next_check: Instant::now(),
-            }),
-            sooner: Condvar::new(),
-            request_timeout,
+            pending: Mutex::default(),
             database,
             metrics,
         }
@@ -92,37 +76,29 @@ impl Deadlines {
     /// Has the message answered at its deadline, unless the writer does so before. At most about as many are kept as the queue
     /// and a batch hold.
     pub(super) fn add(&self, deadline: Instant, reply: &Arc<PendingReply>) {
-        let Pending {
-            messages,
-            next_check,
-        } = &mut *self.pending.lock();
-        while messages
+        let mut pending = self.pending.lock();
+        while pending
             .front()
             .is_some_and(|(_, first)| first.strong_count() == 0)
         {
-            messages.pop_front();
+            pending.pop_front();
         }
-        let place = messages.partition_point(|(other, _)| *other <= deadline);
-        messages.insert(place, (deadline, Arc::downgrade(reply)));
-        if deadline < *next_check {
-            self.sooner.notify_one();
-        }
+        let place = pending.partition_point(|(other, _)| *other <= deadline);
+        pending.insert(place, (deadline, Arc::downgrade(reply)));
     }
 
     /// Answers messages at their deadlines, for ever.
     pub(super) fn run(&self) {
-        let mut pending = self.pending.lock();
         loop {
-            self.answer_the_late(&mut pending, Instant::now());
-            let next = pending.next_check;
-            self.sooner.wait_until(&mut pending, next);
+            std::thread::sleep(CHECK_INTERVAL);
+            self.answer_the_late(Instant::now());
         }
     }
 
-    /// Answers the messages whose time is over: with 504 if they may be stored, else with 503. Sets the time of the next check.
-    fn answer_the_late(&self, pending: &mut Pending, now: Instant) {
-        pending.next_check = now + self.request_timeout;
-        while let Some((deadline, first)) = pending.messages.front() {
+    /// Answers the messages whose time is over: with 504 if they may be stored, else with 503.
+    fn answer_the_late(&self, now: Instant) {
+        let mut pending = self.pending.lock();
+        while let Some((deadline, first)) = pending.front() {
             if let Some(reply) = first.upgrade() {
                 let mut reply = reply.0.lock();
                 let (exchange, progress) = &mut *reply;
@@ -131,14 +107,13 @@ impl Deadlines {
                     Progress::NotSent | Progress::InDoubt => *deadline,
                 };
                 if due > now {
-                    pending.next_check = due;
-                    break;
+                    return;
                 }
                 if let Some(exchange) = exchange.take() {
                     exchange.answer(Problem::from(self.error(*progress)));
                 }
             }
-            pending.messages.pop_front();
+            pending.pop_front();
         }
     }
 

@@ -40,10 +40,6 @@ pub(super) struct WriterThread {
     connection: Option<Session>,
     /// Users of the previous batch. Their counters are read as well, so that their messages may join late.
     known_users: Vec<String>,
-    /// Rate-limits the log line about refused messages.
-    refusals: Reporter,
-    /// Rate-limits the log line about batches that are too large.
-    splits: Reporter,
     metrics: Arc<WriterMetrics>,
 }
 
@@ -59,8 +55,6 @@ impl WriterThread {
             batcher: Batcher::new(receiver, limits),
             connection: None,
             known_users: Vec::new(),
-            refusals: Reporter::default(),
-            splits: Reporter::default(),
             metrics,
         }
     }
@@ -142,11 +136,13 @@ impl WriterThread {
 
     /// Logs the failure of an attempt, unless the same was logged just before.
     fn report(&self, failure: &Failure, messages: usize) -> Incident {
+        static REFUSALS: Reporter = Reporter::new();
+        static SPLITS: Reporter = Reporter::new();
         match failure.class {
-            ErrorClass::Refused => self.refusals.report(|incident| {
+            ErrorClass::Refused => REFUSALS.report(|incident| {
                 tracing::error!(instance = %incident, messages, cause = failure.cause, "the database refuses a batch");
             }),
-            ErrorClass::TooLarge => self.splits.report(|incident| {
+            ErrorClass::TooLarge => SPLITS.report(|incident| {
                 tracing::warn!(instance = %incident, messages, cause = failure.cause, "a batch is too large for the database");
             }),
             _ => self.store.database.outage().fail(Access::Write, failure),
@@ -218,14 +214,17 @@ impl WriterThread {
                 let (session, max_packet) = self
                     .store
                     .writing_connection()
-                    .map_err(|cause| Failure::before_asking(ErrorClass::Connection, cause))?;
+                    .map_err(|error| Failure::of(&error, None))?;
                 self.batcher.max_packet = max_packet;
                 none.insert(session)
             }
         };
         if statement_bytes(batch) > self.batcher.max_packet {
-            let cause = format!("max_allowed_packet is {}", self.batcher.max_packet);
-            return Err(Failure::before_asking(ErrorClass::TooLarge, cause));
+            return Err(Failure {
+                class: ErrorClass::TooLarge,
+                progress: None,
+                cause: format!("max_allowed_packet is {}", self.batcher.max_packet),
+            });
         }
         // On a connection that takes smaller statements than it should, they would not fit.
         let fits = self.batcher.max_packet >= MIN_PACKET;

@@ -67,7 +67,7 @@ impl Users {
         let seal = options.key_secret.as_deref().map(Seal::new);
         let metrics = database.metrics("start");
         let mut connection = database
-            .connect(&metrics)
+            .connect(&metrics, None)
             .map_err(|error| Failure::new(&error))?;
         let (last_change, stored) = prepare(&mut connection, options, seal.as_ref())
             .map_err(|error| Failure::new(&error))?;

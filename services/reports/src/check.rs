@@ -28,7 +28,7 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> Result<u8, Error> {
     let database = args.database.open(&store::SCHEMA, &crate::registry())?;
     let metrics = database.metrics("check");
-    let mut session = database.connect(&metrics)?;
+    let mut session = database.connect(&metrics, None)?;
     let progress = ProgressBar::new_spinner();
     let (mut phones, mut calls) = (0_u64, 0);
     let (mut differences, mut lines) = (0, String::new());

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use foundation::mysql::{DatabaseError, NoPrimary, SetupError};
+use foundation::mysql::{DatabaseError, SetupError};
 
 /// The work is done, and everything is correct.
 pub const VALID: u8 = 0;
@@ -24,10 +24,7 @@ pub enum Error {
     /// The database cannot be used.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// No host of the database accepts a connection.
-    #[error("the database: {0}")]
-    NoConnection(#[from] NoPrimary),
-    /// The database returned an error, or the connection to it was lost.
+    /// The database returned an error, or the connection to it was lost, or never made.
     #[error("the database: {0}")]
     Database(#[from] DatabaseError),
     /// The source cannot be read any further. What was loaded stays, and the load can be resumed.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
 use mysql::Conn;
-use mysql::prelude::Queryable;
 use prometheus::IntCounter;
 
 use super::metrics::JobMetrics;
@@ -64,7 +63,7 @@ impl<H: Handler> QueueThread<H> {
     /// Runs until it is stopped and all claimed jobs have ended, or until its deadline.
     pub(super) fn run(mut self) {
         loop {
-            self.connections.set_connections(1, 1);
+            self.connections.set_connections(1);
             self.wait();
             if let Some(deadline) = self.deadline
                 && (self.held.is_empty() || Instant::now() >= deadline)
@@ -79,7 +78,7 @@ impl<H: Handler> QueueThread<H> {
                     self.failures = 0;
                     continue;
                 }
-                Ok(Err(error)) => error,
+                Ok(Err(error)) => error.to_string(),
                 Err(_logged) => {
                     // Most likely the panic came from writing one of these results, and would come again.
                     for (_job, result) in &mut self.done {
@@ -126,25 +125,16 @@ impl<H: Handler> QueueThread<H> {
     }
 
     /// One turn: prolongs leases, ends jobs and claims others, as far as this is due.
-    fn turn(&mut self) -> Result<(), String> {
+    fn turn(&mut self) -> Result<(), DatabaseError> {
+        // A process that freezes within a transaction keeps its locks no longer than this.
+        let wait_timeout = Some(self.database.timeouts().wait_timeout_seconds());
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => self.connect()?,
+            None => self.database.connect(&self.connections, wait_timeout)?,
         };
         let turn = self.turn_on(&mut session);
         self.session = Some(session);
-        turn.map_err(|error| error.to_string())
-    }
-
-    fn connect(&self) -> Result<Session, String> {
-        let session = self.database.connect(&self.connections);
-        let mut session = session.map_err(|no_primary| no_primary.to_string())?;
-        // A process that freezes within a transaction keeps its locks no longer than this.
-        let timeout = self.database.timeouts().wait_timeout_seconds();
-        session
-            .query_drop(format!("SET SESSION wait_timeout = {timeout}"))
-            .map_err(|error| error.to_string())?;
-        Ok(session)
+        turn
     }
 
     fn turn_on(&mut self, connection: &mut Conn) -> Result<(), DatabaseError> {

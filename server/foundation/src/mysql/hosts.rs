@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
 
+use super::options::Timeouts;
 use super::primary::{self, NoPrimary, Unfit};
 use super::session;
-use super::timeouts::Timeouts;
 
 /// The time in which a healthy host answers that it takes writes.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -69,7 +69,7 @@ impl Hosts {
         Arc::new(Self {
             all: options.into_iter().map(host).collect(),
             settings: session::statements(timeouts),
-            connect_timeout: timeouts.connect,
+            connect_timeout: timeouts.connect_timeout,
             current: Mutex::default(),
             failed: Mutex::default(),
         })
@@ -268,8 +268,8 @@ mod tests {
             .prefer_socket(false);
         let second = Duration::from_secs(1);
         let timeouts = Timeouts {
-            connect: second,
-            answer: second,
+            connect_timeout: second,
+            database_timeout: second,
         };
         let hosts = Hosts::new(vec![unreachable.into()], timeouts);
         let (answer_to, answers) = channel();

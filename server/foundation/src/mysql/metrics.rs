@@ -15,7 +15,6 @@ pub const DATABASE_SECONDS: &[f64] = &[
 pub struct PoolMetrics {
     idle: IntGauge,
     in_use: IntGauge,
-    limit: IntGauge,
     /// Connections that are open; shown as idle and in use.
     pub open: IntGauge,
     pub(super) opened: IntCounter,
@@ -26,9 +25,14 @@ pub struct PoolMetrics {
 }
 
 impl PoolMetrics {
-    /// Registers them, with the pool's name as a label.
-    pub(crate) fn new(registry: &Registry, pool: &'static str) -> Self {
+    /// Registers them, with the pool's name as a label, and the most connections that it may have.
+    pub(crate) fn new(registry: &Registry, pool: &'static str, limit: u8) -> Self {
         let registry = registry.labelled("pool", pool);
+        let most = registry.gauge(
+            "database_connections_limit",
+            "Most connections that may be open",
+        );
+        most.set(limit.into());
         let connections = registry.gauges(
             "database_connections",
             "Open connections to the database, in use or idle",
@@ -37,10 +41,6 @@ impl PoolMetrics {
         Self {
             idle: connections.with_label_values(&["idle"]),
             in_use: connections.with_label_values(&["in_use"]),
-            limit: registry.gauge(
-                "database_connections_limit",
-                "Most connections that may be open",
-            ),
             open: IntGauge::new("open", "not shown").expect("the name is a constant"),
             opened: registry.counter(
                 "database_connections_opened_total",
@@ -67,12 +67,11 @@ impl PoolMetrics {
     }
 
     /// Sets the gauges.
-    pub fn set_connections(&self, in_use: i64, limit: u8) {
+    pub fn set_connections(&self, in_use: i64) {
         let open = self.open.get();
         // A slot in use may have no connection yet.
         let in_use = in_use.min(open);
         self.in_use.set(in_use);
         self.idle.set(open - in_use);
-        self.limit.set(limit.into());
     }
 }

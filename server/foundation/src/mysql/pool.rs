@@ -21,20 +21,40 @@ use super::primary::NoPrimary;
 use super::setup::Database;
 
 impl Database {
-    /// A pool of at most `size` connections, with this name, which must be unique, in the metrics.
+    /// A pool of at most `size` connections, with this name, which must be unique, in the metrics. It connects when it is used.
     #[must_use]
     pub fn pool(&self, name: &'static str, size: u8) -> Pool {
-        Pool::new(self.clone(), size, self.metrics(name))
+        let slots = r2d2::Pool::builder()
+            .max_size(size.into())
+            .min_idle(Some(0))
+            .idle_timeout(Some(MAX_IDLE))
+            .test_on_check_out(false)
+            .build_unchecked(Slots);
+        let threads = ThreadPool::new("database", size.into(), |query: Query| query());
+        Pool {
+            database: self.clone(),
+            slots,
+            threads: Arc::new(threads),
+            metrics: PoolMetrics::new(&self.registry, name, size),
+        }
     }
 
-    /// A connection outside of any pool, counted by `metrics`.
+    /// A connection outside of any pool, counted by `metrics`. If it is silent for `wait_timeout` seconds, or for as long as one of
+    /// a pool may be, the database closes it, and rolls its transaction back.
     ///
     /// # Errors
     /// What is wrong with each host.
-    pub fn connect(&self, metrics: &PoolMetrics) -> Result<Session, NoPrimary> {
+    pub fn connect(
+        &self,
+        metrics: &PoolMetrics,
+        wait_timeout: Option<u64>,
+    ) -> Result<Session, DatabaseError> {
         let asked = Instant::now();
-        let session = Session::open(&self.hosts, metrics)?;
+        let mut session = Session::open(&self.hosts, metrics)?;
         metrics.wait.observe(asked.elapsed().as_secs_f64());
+        if let Some(seconds) = wait_timeout {
+            session.query_drop(format!("SET SESSION wait_timeout = {seconds}"))?;
+        }
         Ok(session)
     }
 }
@@ -47,7 +67,6 @@ pub struct Pool {
     /// Run queries, so that callers can stop waiting for one that hangs.
     threads: Arc<ThreadPool<Query>>,
     metrics: PoolMetrics,
-    size: u8,
 }
 
 /// How long a connection may be idle before it is closed, which is checked every 30 s.
@@ -56,25 +75,6 @@ pub(super) const MAX_IDLE: Duration = Duration::from_secs(20);
 type Query = Box<dyn FnOnce() + Send>;
 
 impl Pool {
-    /// A pool that connects when it is used.
-    pub(super) fn new(database: Database, size: u8, metrics: PoolMetrics) -> Self {
-        let slots = r2d2::Pool::builder()
-            .max_size(size.into())
-            .min_idle(Some(0))
-            .idle_timeout(Some(MAX_IDLE))
-            .test_on_check_out(false)
-            .build_unchecked(Slots);
-        Self {
-            database,
-            slots,
-            threads: Arc::new(ThreadPool::new("database", size.into(), |query: Query| {
-                query();
-            })),
-            metrics,
-            size,
-        }
-    }
-
     /// Runs `query` on a connection to the host that takes writes (another may show old data), and returns its result. Waits for
     /// nothing after the deadline: neither for a free connection, its check, or a new one, nor for the query, which is not begun
     /// after it. Success and failure are recorded in the [`Outage`](super::Outage), so an error that does not concern the
@@ -191,7 +191,7 @@ impl Pool {
     pub fn observe(&self) {
         let slots = self.slots.state();
         let in_use = slots.connections.saturating_sub(slots.idle_connections);
-        self.metrics.set_connections(in_use.into(), self.size);
+        self.metrics.set_connections(in_use.into());
     }
 }
 

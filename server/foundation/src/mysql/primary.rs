@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
+use mysql::Conn;
 use mysql::prelude::Queryable;
-use mysql::{Conn, from_row_opt};
 
 use super::error::{DENIED, DatabaseError};
-use super::results::{column, next_set};
+use super::results::next_set;
 
 /// Why a host is not the one to write to.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,7 @@ impl Unfit {
 
 /// Why there is no connection: what is wrong with each of the hosts.
 #[derive(Debug, Clone)]
-pub struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
+pub(super) struct NoPrimary(pub(super) Arc<[(String, Unfit)]>);
 
 impl NoPrimary {
     /// How many hosts are in which state, for clients: without names, as in `2 read-only, 1 not answering`.
@@ -85,6 +86,13 @@ impl NoPrimary {
 }
 
 impl std::error::Error for NoPrimary {}
+
+/// There is no connection, as after one was lost.
+impl From<NoPrimary> for mysql::Error {
+    fn from(no_primary: NoPrimary) -> Self {
+        Self::IoError(io::Error::other(no_primary))
+    }
+}
 
 impl fmt::Display for NoPrimary {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,11 +111,11 @@ impl fmt::Display for NoPrimary {
 /// Checks that the server takes writes, and is the only one that does. One round trip; takes no lock.
 pub(super) fn check(connection: &mut Conn) -> Result<(), Unfit> {
     let mut results = connection.query_iter(QUESTION)?;
-    let read_only = next_set(&mut results, |mut row| column::<String>(&mut row, 0))?;
+    let read_only = next_set::<String>(&mut results)?;
     if read_only.iter().any(|value| value != "0" && value != "OFF") {
         return Err(Unfit::ReadOnly);
     }
-    let memberships = next_set(&mut results, |row| Ok(from_row_opt(row)?));
+    let memberships = next_set(&mut results);
     drop(results);
     match memberships {
         Ok(memberships) => memberships.into_iter().try_for_each(check_membership),

@@ -1,8 +1,8 @@
 //! Transactions, and reading results.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use mysql::prelude::{FromValue, Queryable};
-use mysql::{Conn, QueryResult, Row, Text};
+use mysql::prelude::{FromRow, FromValue, Queryable};
+use mysql::{Conn, QueryResult, Row, Text, from_row_opt};
 
 use super::error::DatabaseError;
 
@@ -19,24 +19,20 @@ pub fn time(row: &mut Row, index: usize) -> Result<DateTime<Utc>, DatabaseError>
 /// # Errors
 /// If there is none, or it is of another type.
 pub fn column<T: FromValue>(row: &mut Row, index: usize) -> Result<T, DatabaseError> {
-    match row.take_opt(index) {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => Err(error.into()),
-        None => Err(mysql::FromRowError(row.clone()).into()),
-    }
+    let value = row.take_opt(index);
+    Ok(value.ok_or_else(|| mysql::FromRowError(row.clone()))??)
 }
 
 /// Reads one result set to its end.
 ///
 /// # Errors
-/// As the database says, or if there is none.
-pub fn next_set<T>(
+/// As the database says, if there is none, or if a row is not as it is to be read.
+pub fn next_set<T: FromRow>(
     results: &mut QueryResult<'_, '_, '_, Text>,
-    read: impl Fn(Row) -> Result<T, DatabaseError>,
 ) -> Result<Vec<T>, DatabaseError> {
     let rows = results.iter();
     let rows = rows.ok_or(mysql::DriverError::UnexpectedPacket)?;
-    rows.map(|row| read(row?)).collect()
+    rows.map(|row| Ok(from_row_opt(row?)?)).collect()
 }
 
 /// Runs a transaction.

@@ -7,8 +7,8 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
 use super::error::DatabaseError;
+use super::options::Timeouts;
 use super::results::{column, next_set};
-use super::timeouts::Timeouts;
 
 /// Seconds after which the database closes an idle connection, and rolls back the transaction of a frozen process. Longer than
 /// a pool keeps one, see [`MAX_IDLE`](super::pool::MAX_IDLE).
@@ -16,6 +16,9 @@ const IDLE_SECONDS: u64 = 90;
 
 /// The databases that know a variable: the text before and after it in a list, which makes it a comment for the other.
 type KnownTo = [&'static str; 2];
+
+/// The databases that know a variable, its name, and its value in SQL.
+type Variable<'v> = (KnownTo, &'static str, &'v str);
 
 const BOTH: KnownTo = [", ", ""];
 const MARIADB: KnownTo = [" /*M!100300 , ", " */"];
@@ -25,72 +28,64 @@ const MYSQL: KnownTo = [" /*!80000 , ", " */"];
 pub(super) fn statements(timeouts: Timeouts) -> String {
     let numbers = [timeouts.wait_timeout_seconds(), IDLE_SECONDS, u64::MAX];
     let [wait, idle, most] = &numbers.map(|number| number.to_string());
-    // The databases that know it, its name, the value to set, and the value as it is read back. Without a value to set, another
-    // statement sets it, or only the operator may.
-    let variables: [(KnownTo, &str, Option<&str>, &str); 24] = [
+    // Set, and read back.
+    let set: [Variable<'_>; 16] = [
         // If off, reads would see the first snapshot of their connection for ever, and what set-up writes would be rolled back.
-        (BOTH, "autocommit", Some("1"), "1"),
+        (BOTH, "autocommit", "1"),
         // CHAIN would begin a transaction with each COMMIT, RELEASE would end the connection.
-        (BOTH, "completion_type", Some("0"), "NO_CHAIN"),
+        (BOTH, "completion_type", "'NO_CHAIN'"),
         // Strict: a value that does not fit is an error, and not truncated. No other modes: ANSI_QUOTES and ORACLE change the
         // SQL.
         (
             BOTH,
             "sql_mode",
-            Some("'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"),
-            "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
+            "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
         ),
         // SYSDATE gives UTC.
-        (BOTH, "time_zone", Some("'+00:00'"), "+00:00"),
+        (BOTH, "time_zone", "'+00:00'"),
         // A limit of rows, or a refusal of large joins, would make results incomplete.
-        (BOTH, "sql_select_limit", Some(most.as_str()), most),
-        (BOTH, "sql_big_selects", Some("1"), "1"),
+        (BOTH, "sql_select_limit", most),
+        (BOTH, "sql_big_selects", "1"),
         // If off, InnoDB may accept a second row with the same unique key.
-        (BOTH, "unique_checks", Some("1"), "1"),
+        (BOTH, "unique_checks", "1"),
         // Waits for row locks and for metadata locks end before our own time-out for an answer.
-        (BOTH, "innodb_lock_wait_timeout", Some(wait), wait),
-        (BOTH, "lock_wait_timeout", Some(wait), wait),
+        (BOTH, "innodb_lock_wait_timeout", wait),
+        (BOTH, "lock_wait_timeout", wait),
         // Longer than a pool keeps idle connections; the writer's own is shorter.
-        (BOTH, "wait_timeout", Some(idle), idle),
+        (BOTH, "wait_timeout", idle),
         // A process that freezes within a packet holds its locks no longer than one that freezes between packets.
-        (BOTH, "net_read_timeout", Some(wait), wait),
-        (BOTH, "net_write_timeout", Some(wait), wait),
+        (BOTH, "net_read_timeout", wait),
+        (BOTH, "net_write_timeout", wait),
         // Off, because it would end statements that wait for a lock, which has its own time-out.
-        (MARIADB, "max_statement_time", Some("0"), "0.000000"),
-        (MYSQL, "max_execution_time", Some("0"), "0"),
+        (MARIADB, "max_statement_time", "0.000000"),
+        (MYSQL, "max_execution_time", "0"),
         // Off, because its entries are invalidated only after the commit in the engine, when the locks are released already
         // (commit_one_phase_2 in MariaDB's handler.cc): the next writer could read old data.
-        (MARIADB, "query_cache_type", Some("0"), "OFF"),
+        (MARIADB, "query_cache_type", "'OFF'"),
         // Off, because MariaDB does not lock rows in order after it converts a long list into a table.
-        (MARIADB, "in_predicate_conversion_threshold", Some("0"), "0"),
-        // Set by SET NAMES. A smaller character set would turn other characters into '?', and make names equal.
-        (BOTH, "character_set_client", None, "utf8mb4"),
-        (BOTH, "character_set_results", None, "utf8mb4"),
-        (BOTH, "collation_connection", None, "utf8mb4_bin"),
-        // Set by SET TRANSACTION. MariaDB knows MySQL's names only since 11.1.
-        (MARIADB, "tx_isolation", None, "READ-COMMITTED"),
-        (MYSQL, "transaction_isolation", None, "READ-COMMITTED"),
-        (MARIADB, "tx_read_only", None, "0"),
-        (MYSQL, "transaction_read_only", None, "0"),
-        // Only checked, because setting it needs a further right. If off, replicas of the database miss what is written.
-        (BOTH, "sql_log_bin", None, "1"),
+        (MARIADB, "in_predicate_conversion_threshold", "0"),
     ];
-    let (mut set, mut shown) = (String::new(), String::new());
-    for ([before, behind], name, set_to, shown_as) in variables {
-        if let Some(value) = set_to {
-            set.extend([before, name, " = ", value, behind]);
-        }
-        shown.extend([
-            before,
-            "'",
-            name,
-            "', '",
-            shown_as,
-            "', @@SESSION.",
-            name,
-            behind,
-        ]);
-    }
+    let only_read: [Variable<'_>; 8] = [
+        // Set by SET NAMES. A smaller character set would turn other characters into '?', and make names equal.
+        (BOTH, "character_set_client", "'utf8mb4'"),
+        (BOTH, "character_set_results", "'utf8mb4'"),
+        (BOTH, "collation_connection", "'utf8mb4_bin'"),
+        // Set by SET TRANSACTION. MariaDB knows MySQL's names only since 11.1.
+        (MARIADB, "tx_isolation", "'READ-COMMITTED'"),
+        (MYSQL, "transaction_isolation", "'READ-COMMITTED'"),
+        (MARIADB, "tx_read_only", "0"),
+        (MYSQL, "transaction_read_only", "0"),
+        // Only checked, because setting it needs a further right. If off, replicas of the database miss what is written.
+        (BOTH, "sql_log_bin", "1"),
+    ];
+    let assignment = |([before, behind], name, value): &Variable<'_>| {
+        format!("{before}{name} = {value}{behind}")
+    };
+    let reading = |([before, behind], name, value): &Variable<'_>| {
+        format!("{before}'{name}', {value}, @@SESSION.{name}{behind}")
+    };
+    let assignments: String = set.iter().map(assignment).collect();
+    let readings: String = set.iter().chain(&only_read).map(reading).collect();
     // The character set first, because the rest is sent in it. Isolation: each statement sees what was committed when it began,
     // so a read under the lock sees the latest state; and no gaps are locked.
     format!(
@@ -98,8 +93,8 @@ pub(super) fn statements(timeouts: Timeouts) -> String {
          SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
          SET SESSION {};
          SELECT {}",
-        set.trim_start_matches(", "),
-        shown.trim_start_matches(", "),
+        assignments.trim_start_matches(", "),
+        readings.trim_start_matches(", "),
     )
 }
 
@@ -110,11 +105,11 @@ pub(super) fn statements(timeouts: Timeouts) -> String {
 pub(super) fn pin(connection: &mut Conn, statements: &str) -> Result<(), DatabaseError> {
     let mut results = connection.query_iter(statements)?;
     for _set in 0..3 {
-        next_set(&mut results, Ok)?;
+        next_set::<Row>(&mut results)?;
     }
-    match next_set(&mut results, check)?.as_slice() {
-        [()] => Ok(()),
-        _ => Err(mysql::DriverError::UnexpectedPacket.into()),
+    match next_set(&mut results)?.pop() {
+        Some(variables) => check(variables),
+        None => Err(mysql::DriverError::UnexpectedPacket.into()),
     }
 }
 

@@ -13,10 +13,10 @@ use crate::telemetry::Registry;
 use super::error::{DENIED, DatabaseError, ErrorClass};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
+use super::options::{DatabaseArgs, Timeouts};
 use super::outage::Outage;
 use super::primary::Unfit;
 use super::results::run_all;
-use super::timeouts::Timeouts;
 use super::url::DatabaseUrls;
 
 /// The pause between two attempts to reach a database that is not up yet.
@@ -58,22 +58,17 @@ pub fn has_relations(connection: &mut Conn, names: &[&'static str]) -> Result<bo
 pub struct Database {
     pub(super) hosts: Arc<Hosts>,
     timeouts: Timeouts,
-    registry: Registry,
+    pub(super) registry: Registry,
     outage: Arc<Outage>,
 }
 
-impl Database {
-    /// Waits for at most `startup_timeout` until the database is up, creates what is absent, and checks what is there.
+impl DatabaseArgs {
+    /// Opens the database: waits for at most `startup_timeout` until it is up, creates what is absent, and checks what is there.
     ///
     /// # Errors
     /// [`SetupError`]
-    pub fn open(
-        url: &DatabaseUrls,
-        timeouts: Timeouts,
-        startup_timeout: Duration,
-        schema: &Schema,
-        registry: &Registry,
-    ) -> Result<Self, SetupError> {
+    pub fn open(&self, schema: &Schema, registry: &Registry) -> Result<Database, SetupError> {
+        let (url, timeouts) = (&self.urls(), self.timeouts);
         let options = url.options(timeouts).map_err(SetupError::Url)?;
         let name = options[0].get_db_name().unwrap_or_default().to_owned();
         // It may not be there yet.
@@ -86,7 +81,7 @@ impl Database {
         let mut reported = None;
         while let Some(cause) = prepare(&servers, url, &name, schema)? {
             let waited = start.elapsed();
-            if waited >= startup_timeout {
+            if waited >= self.startup_timeout {
                 return Err(SetupError::Database(format!(
                     "no database at {url} after {waited:?}: {cause}; is it running, and is the address right?"
                 )));
@@ -95,20 +90,22 @@ impl Database {
                 tracing::info!(%url, error = cause, "waiting for the database");
                 reported = Some(Instant::now());
             }
-            std::thread::sleep(STARTUP_PAUSE.min(startup_timeout.saturating_sub(waited)));
+            std::thread::sleep(STARTUP_PAUSE.min(self.startup_timeout.saturating_sub(waited)));
         }
-        Ok(Self {
+        Ok(Database {
             hosts: Hosts::new(options, timeouts),
             timeouts,
             registry: registry.clone(),
             outage: Arc::default(),
         })
     }
+}
 
-    /// Metrics of connections outside of a pool, see [`Self::connect`]. Once for each name.
+impl Database {
+    /// Metrics of one connection outside of a pool, see [`Self::connect`]. Once for each name.
     #[must_use]
     pub fn metrics(&self, name: &'static str) -> PoolMetrics {
-        PoolMetrics::new(&self.registry, name)
+        PoolMetrics::new(&self.registry, name, 1)
     }
 
     /// Where failures and successes of the database are recorded, for the log.

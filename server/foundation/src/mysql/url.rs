@@ -7,12 +7,12 @@ use std::str::FromStr;
 use mysql::{Opts, OptsBuilder};
 use url::Url;
 
-use super::timeouts::Timeouts;
+use super::options::Timeouts;
 use super::tls;
 
 /// The URLs of the hosts of one database, in the order in which they are tried. Shown without passwords.
 #[derive(Clone)]
-pub struct DatabaseUrls(Vec<DatabaseUrl>);
+pub struct DatabaseUrls(pub(super) Vec<DatabaseUrl>);
 
 impl FromStr for DatabaseUrls {
     type Err = Infallible;
@@ -30,12 +30,6 @@ impl FromStr for DatabaseUrls {
         }
         parts.push(DatabaseUrl(rest.to_owned()));
         Ok(Self(parts))
-    }
-}
-
-impl FromIterator<DatabaseUrls> for DatabaseUrls {
-    fn from_iter<I: IntoIterator<Item = DatabaseUrls>>(lists: I) -> Self {
-        Self(lists.into_iter().flat_map(|list| list.0).collect())
     }
 }
 
@@ -81,7 +75,7 @@ const PERCENT_ENCODE: &str =
 /// The URL of a host. It is parsed by `options`, because clap would show a parse error together with the value, and so the
 /// password.
 #[derive(Clone)]
-struct DatabaseUrl(String);
+pub(super) struct DatabaseUrl(String);
 
 impl DatabaseUrl {
     fn options(&self, timeouts: Timeouts) -> Result<Opts, String> {
@@ -104,9 +98,9 @@ impl DatabaseUrl {
             // All answers are accepted; what the server accepts is asked for where it matters.
             .max_allowed_packet(Some(usize::MAX))
             .ssl_opts(tls)
-            .tcp_connect_timeout(Some(timeouts.connect))
-            .read_timeout(Some(timeouts.answer))
-            .write_timeout(Some(timeouts.answer))
+            .tcp_connect_timeout(Some(timeouts.connect_timeout))
+            .read_timeout(Some(timeouts.database_timeout))
+            .write_timeout(Some(timeouts.database_timeout))
             .into())
     }
 
@@ -150,8 +144,8 @@ mod tests {
     use super::{DatabaseUrl, DatabaseUrls, Timeouts};
 
     const TIMEOUTS: Timeouts = Timeouts {
-        connect: Duration::from_secs(1),
-        answer: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+        database_timeout: Duration::from_secs(1),
     };
 
     #[test]

@@ -35,7 +35,7 @@ fn rotate(options: &UsersArgs, after: Duration) -> Result<String, Box<dyn Error>
         .database
         .open(&SCHEMA, &Registry::new(program))?;
     let metrics = database.metrics("start");
-    let mut connection = database.connect(&metrics)?;
+    let mut connection = database.connect(&metrics, None)?;
     let seal = options.key_secret.as_deref().map(Seal::new);
     let key = StoredKey::generate(seal.as_ref());
     // Processes use all keys of the database or none, so the secret must be that of the other keys.

@@ -5,8 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foundation::backoff::Backoff;
-use foundation::mysql::{Database, DatabaseError, PoolMetrics, Recovery, Session};
-use mysql::prelude::Queryable;
+use foundation::mysql::{Database, PoolMetrics, Recovery, Session};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -24,7 +23,7 @@ const RETRY_BACKOFF: Backoff = Backoff {
 };
 
 /// How long a source may take for a chunk before the server closes the idle connection, in seconds.
-const WAIT_TIMEOUT_S: u32 = 900;
+const WAIT_TIMEOUT_S: Option<u64> = Some(900);
 
 /// A running load.
 pub(super) struct Loader {
@@ -45,7 +44,7 @@ impl Loader {
         origin: Origin<'_>,
     ) -> Result<Self, Error> {
         let metrics = database.metrics("load");
-        let mut session = connect(&database, &metrics)?;
+        let mut session = database.connect(&metrics, WAIT_TIMEOUT_S)?;
         let (id, covers_source) = match id {
             Some(id) => (id.clone(), false),
             None => choose_load(&mut session, origin)?,
@@ -117,7 +116,7 @@ impl Loader {
     fn try_to_store(&mut self, chunk: &Arc<Chunk>, after: &LoadState) -> Result<(), Error> {
         let session = match &mut self.session {
             Some(session) => session,
-            none => none.insert(connect(&self.database, &self.metrics)?),
+            none => none.insert(self.database.connect(&self.metrics, WAIT_TIMEOUT_S)?),
         };
         if store::store_chunk(session, &self.id, [&self.state, after], chunk)? {
             return Ok(());
@@ -128,14 +127,6 @@ impl Loader {
             _ => Err(Error::ConcurrentLoad(self.id.clone())),
         }
     }
-}
-
-/// Opens a connection that may stay idle while a source is read for a chunk.
-fn connect(database: &Database, metrics: &PoolMetrics) -> Result<Session, Error> {
-    let mut session = database.connect(metrics)?;
-    let result = session.query_drop(format!("SET SESSION wait_timeout = {WAIT_TIMEOUT_S}"));
-    result.map_err(DatabaseError::from)?;
-    Ok(session)
 }
 
 /// Chooses the id of a load without `--id`. Returns whether a finished load with this id has loaded all of the source.
@@ -192,7 +183,6 @@ fn choose_load(session: &mut Session, origin: Origin<'_>) -> Result<(String, boo
 /// Whether a retry may succeed.
 fn is_transient(error: &Error) -> bool {
     match error {
-        Error::NoConnection(_) => true,
         Error::Database(error) => {
             matches!(error.recovery(), Recovery::TryAgain | Recovery::Reconnect)
         }
