@@ -211,10 +211,12 @@ impl WriterThread {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => {
-                let (session, max_packet) = self
-                    .store
-                    .writing_connection()
-                    .map_err(|error| Failure::of(&error, None))?;
+                // Whatever the error is, the batch is not its cause.
+                let (session, max_packet) =
+                    self.store.writing_connection().map_err(|error| Failure {
+                        class: ErrorClass::Connection,
+                        ..Failure::of(&error, None)
+                    })?;
                 self.batcher.max_packet = max_packet;
                 none.insert(session)
             }
