@@ -3,6 +3,7 @@
 //! Every statement is understood by MySQL and by MariaDB.
 
 mod options;
+mod timeouts;
 mod setup;
 mod url;
 mod tls;
@@ -17,9 +18,10 @@ mod metrics;
 
 pub use error::{DatabaseError, ErrorClass, Recovery};
 pub use metrics::{DATABASE_SECONDS, PoolMetrics};
-pub use options::{DatabaseArgs, Timeouts};
+pub use options::DatabaseArgs;
 pub use outage::{Access, DatabaseAway, Outage};
 pub use pool::{Pool, Session};
 pub use results::{Stopped, column, next_set, run_all, time, transaction};
 pub use setup::{Database, Schema, SetupError, has_relations};
+pub use timeouts::Timeouts;
 pub use url::DatabaseUrls;

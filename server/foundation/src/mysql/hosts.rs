@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
 
-use super::options::Timeouts;
 use super::primary::{self, NoPrimary, Unfit};
 use super::session;
+use super::timeouts::Timeouts;
 
 /// The time in which a healthy host answers that it takes writes.
 const HEAD_START: Duration = Duration::from_millis(250);

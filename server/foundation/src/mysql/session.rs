@@ -7,8 +7,8 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
 use super::error::DatabaseError;
-use super::options::Timeouts;
 use super::results::{column, next_set};
+use super::timeouts::Timeouts;
 
 /// Seconds after which the database closes an idle connection, and rolls back the transaction of a frozen process. Longer than
 /// a pool keeps one, see [`MAX_IDLE`](super::pool::MAX_IDLE).

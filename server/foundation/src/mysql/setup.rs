@@ -13,10 +13,11 @@ use crate::telemetry::Registry;
 use super::error::{DENIED, DatabaseError, ErrorClass};
 use super::hosts::Hosts;
 use super::metrics::PoolMetrics;
-use super::options::{DatabaseArgs, Timeouts};
+use super::options::DatabaseArgs;
 use super::outage::Outage;
 use super::primary::Unfit;
 use super::results::run_all;
+use super::timeouts::Timeouts;
 use super::url::DatabaseUrls;
 
 /// The pause between two attempts to reach a database that is not up yet.

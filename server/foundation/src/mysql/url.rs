@@ -7,7 +7,7 @@ use std::str::FromStr;
 use mysql::{Opts, OptsBuilder};
 use url::Url;
 
-use super::options::Timeouts;
+use super::timeouts::Timeouts;
 use super::tls;
 
 /// The URLs of the hosts of one database, in the order in which they are tried. Shown without passwords.
