@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use foundation::http::{Exchange, Problem};
 use foundation::mysql::{Access, Database};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::error::Error;
 use crate::metrics::WriterMetrics;
@@ -15,7 +15,7 @@ use crate::metrics::WriterMetrics;
 /// not be told that the outcome is unknown.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// How often deadlines are looked at: an answer may be late by so much, which no client notices.
+/// How often deadlines are checked while messages are pending: an answer may be so much late, which no client notices.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The cause in the log if nothing has failed yet.
@@ -60,6 +60,8 @@ pub(super) struct Deadlines {
     /// Sorted by deadline. Most are added in this order; those that waited for their bodies, or for earlier requests on their
     /// connections, are not.
     pending: Mutex<VecDeque<(Instant, Weak<PendingReply>)>>,
+    /// Notified when a message is added while there are no others.
+    added: Condvar,
     database: Database,
     metrics: Arc<WriterMetrics>,
 }
@@ -68,6 +70,7 @@ impl Deadlines {
     pub(super) fn new(database: Database, metrics: Arc<WriterMetrics>) -> Self {
         Self {
             pending: Mutex::default(),
+            added: Condvar::new(),
             database,
             metrics,
         }
@@ -83,13 +86,20 @@ impl Deadlines {
         {
             pending.pop_front();
         }
+        if pending.is_empty() {
+            self.added.notify_one();
+        }
         let place = pending.partition_point(|(other, _)| *other <= deadline);
         pending.insert(place, (deadline, Arc::downgrade(reply)));
     }
 
-    /// Answers messages at their deadlines, for ever.
+    /// Answers messages at their deadlines, for ever. Sleeps while there are none.
     pub(super) fn run(&self) {
         loop {
+            let mut pending = self.pending.lock();
+            self.added
+                .wait_while(&mut pending, |pending| pending.is_empty());
+            drop(pending);
             std::thread::sleep(CHECK_INTERVAL);
             self.answer_the_late(Instant::now());
         }
