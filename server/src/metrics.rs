@@ -57,9 +57,9 @@ impl WriterMetrics {
              anew, or given up with 504",
             &["as"],
         );
-        for (_class, name) in ErrorClass::NAMES {
+        for class in ErrorClass::ALL {
             // Shown before the first failure.
-            failures.with_label_values(&[name]);
+            failures.with_label_values(&[class.name()]);
         }
         Self {
             queue: registry.gauge("queue_messages",

@@ -82,18 +82,18 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
-    /// Each of them, with its name in the metrics.
-    pub const NAMES: [(Self, &'static str); 10] = [
-        (Self::LockTimeout, "lock_timeout"),
-        (Self::Conflict, "conflict"),
-        (Self::Connection, "connection"),
-        (Self::Unavailable, "unavailable"),
-        (Self::ReadOnly, "read_only"),
-        (Self::Storage, "storage"),
-        (Self::Duplicate, "duplicate"),
-        (Self::TooLarge, "too_large"),
-        (Self::Refused, "refused"),
-        (Self::Unknown, "unknown"),
+    /// Each of them.
+    pub const ALL: [Self; 10] = [
+        Self::LockTimeout,
+        Self::Conflict,
+        Self::Connection,
+        Self::Unavailable,
+        Self::ReadOnly,
+        Self::Storage,
+        Self::Duplicate,
+        Self::TooLarge,
+        Self::Refused,
+        Self::Unknown,
     ];
 
     /// By the codes in the error references of MySQL and MariaDB; of an unknown code, by the class of its SQLSTATE.
@@ -165,9 +165,18 @@ impl ErrorClass {
     /// The name of the class in the metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
-        let mut classes = Self::NAMES.into_iter();
-        let entry = classes.find(|(class, _)| *class == self);
-        entry.expect("each has a name").1
+        match self {
+            Self::LockTimeout => "lock_timeout",
+            Self::Conflict => "conflict",
+            Self::Connection => "connection",
+            Self::Unavailable => "unavailable",
+            Self::ReadOnly => "read_only",
+            Self::Storage => "storage",
+            Self::Duplicate => "duplicate",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
     }
 }
 
